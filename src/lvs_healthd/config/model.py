@@ -1,0 +1,211 @@
+"""What the operator configured: records, their defaults, and the reason for each default.
+
+A field's name is its key in the TOML file. Durations are seconds here and strings with a unit ("500ms") in the file;
+`load` converts, inherits and validates, so that every record in this file is complete and consistent: a check knows
+the address and port it goes to, a real server knows its forwarding method.
+"""
+
+import enum
+import socket
+from typing import NewType
+
+import msgspec
+
+Seconds = NewType("Seconds", float)
+"""A duration; written in the file as a string with a unit: "250ms", "2s", "1m", "1h"."""
+
+
+class Protocol(enum.StrEnum):
+    """Transport of a virtual service."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+class Family(enum.StrEnum):
+    """Address family of a firewall-mark service (any other service shows it in its address)."""
+
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+
+class Forward(enum.StrEnum):
+    """Forwarding method: how IPVS hands a packet to a real server."""
+
+    NAT = "nat"
+    DR = "dr"
+    TUN = "tun"
+
+
+class OnFailure(enum.StrEnum):
+    """What happens in the kernel's table to a real server that is down."""
+
+    REMOVE = "remove"
+    QUIESCE = "quiesce"
+
+
+class Mode(enum.StrEnum):
+    """Whether decisions are written to the kernel (`enforce`) or only logged and counted (`shadow`)."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+
+
+class Endpoint(msgspec.Struct, frozen=True, order=True):
+    """An IP address, in the kernel's canonical spelling (`socket.inet_ntop`), and a port."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    @property
+    def family(self) -> Family:
+        """The address family, read off the address."""
+        return Family.IPV6 if ":" in self.address else Family.IPV4
+
+
+def canonical_address(text: str) -> str:
+    """Spell an IP address the way the kernel's tools print it.
+
+    Raises `ValueError` when `text` is not an IPv4 or IPv6 address.
+    """
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    try:
+        return socket.inet_ntop(family, socket.inet_pton(family, text))
+    except (OSError, UnicodeEncodeError) as error:
+        raise ValueError(f"not an IP address: {text!r}") from error
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """What every check has. One target's health is decided by `rise` and `fall` on consecutive outcomes."""
+
+    name: str
+    """Tells a server's checks apart in logs and on reload; unique within a server. Default: the check's type."""
+    interval: Seconds = Seconds(2.0)
+    """From one start to the next. 2 s: HAProxy's `inter`, detection in seconds at a load nobody notices."""
+    timeout: Seconds = Seconds(1.0)
+    """Total, from first packet to outcome. 1 s: below the interval, and above one SYN retransmission's worth of loss."""
+    rise: int = 2
+    """Consecutive passes that bring a server back: one lucky answer is not health."""
+    fall: int = 3
+    """Consecutive failures that take a server out: one lost packet is not death."""
+    address: str
+    """Where the probe goes. Default: the real server's own address."""
+    port: int
+    """Where the probe goes. Default: the real server's own port."""
+
+
+class HttpCheck(Check, frozen=True, kw_only=True, tag_field="type", tag="http"):
+    """An HTTP/1.1 request; up when the status is in `status` and the body (if asked for) matches."""
+
+    method: str = "GET"
+    path: str = "/"
+    host: str = ""
+    """The Host header. Default: the virtual service's address, as a client would send; the probe's own for a mark."""
+    headers: dict[str, str] = {}
+    status: tuple[tuple[int, int], ...] = ((200, 299),)
+    """Accepted ranges, both ends included; written as ["200-299", "301"]."""
+    body: str = ""
+    """Text the body must contain."""
+    body_regex: str = ""
+    """Python regular expression the body must match somewhere (`re.search`, dot matches newline)."""
+    max_body: int = 65536
+    """Bytes of body looked at, at most, when `body` or `body_regex` is set. 64 KiB: a health page is smaller."""
+
+
+class HttpsCheck(HttpCheck, frozen=True, kw_only=True, tag="https"):
+    """The same over TLS, with the server's certificate verified."""
+
+    sni: str = ""
+    """Server name to ask for and to verify. Default: `host` where that is a name, else the probed address."""
+    verify: bool = True
+    """Verify chain, name and dates. keepalived never does; an expired certificate is an outage for clients."""
+    ca: str = ""
+    """PEM file of trusted certificates. Default: the system's."""
+
+
+class StreamCheck(Check, frozen=True, kw_only=True):
+    """What tcp and udp checks share: bytes to send and what must come back."""
+
+    send: bytes = b""
+    """Written as text in `send`, or as hexadecimal in `send_hex`."""
+    expect: bytes = b""
+    """The answer must contain these bytes; written as text in `expect`, or as hexadecimal in `expect_hex`."""
+    expect_regex: str = ""
+    """Python regular expression on the answer's bytes (`re.search`, dot matches any byte)."""
+    max_answer: int = 65536
+    """Bytes of answer looked at, at most."""
+
+
+class TcpCheck(StreamCheck, frozen=True, kw_only=True, tag_field="type", tag="tcp"):
+    """A TCP connection; with `send` or `expect…` also a short exchange."""
+
+
+class UdpCheck(StreamCheck, frozen=True, kw_only=True, tag_field="type", tag="udp"):
+    """A datagram. Silence is up only when nothing is expected; ICMP unreachable is down."""
+
+
+AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck
+
+
+class RealServer(msgspec.Struct, frozen=True, kw_only=True):
+    """A backend of one virtual service."""
+
+    endpoint: Endpoint
+    """Written as `address` in the file; the port defaults to the service's."""
+    weight: int = 1
+    """0..65535 (ipvsadm's range); 0 keeps the server configured but sends it no new connections."""
+    forward: Forward = Forward.NAT
+    """Default: the service's."""
+    checks: tuple[AnyCheck, ...] = ()
+    """All must pass. Empty only for fallback servers."""
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """A virtual service: address, port and protocol, or a firewall mark."""
+
+    name: str
+    """For logs, metrics and people; unique. Default: the address and protocol, or the mark."""
+    endpoint: Endpoint | None = None
+    """Written as `address` in the file. None for a firewall mark."""
+    protocol: Protocol = Protocol.TCP
+    """Ignored for a firewall mark, which matches any protocol."""
+    fwmark: int = 0
+    family: Family = Family.IPV4
+    """Only for a firewall mark; default: the real servers' family."""
+    scheduler: str = "wlc"
+    """IPVS scheduler; wlc is ipvsadm's and the kernel documentation's default."""
+    forward: Forward = Forward.NAT
+    """nat needs nothing on the real servers but a route back, so it is the one that works unprepared."""
+    persistence: Seconds = Seconds(0.0)
+    """How long a client sticks to its real server; whole seconds; 0 is off."""
+    on_failure: OnFailure = OnFailure.REMOVE
+    """Removal also ends a dead server's persistence; quiesce keeps established connections through short trouble."""
+    fallback: tuple[RealServer, ...] = ()
+    """Used while no real server may serve."""
+    real_servers: tuple[RealServer, ...] = msgspec.field(default=(), name="real_server")
+
+
+class Daemon(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon's own settings."""
+
+    listen: str = "127.0.0.1:9880"
+    """Address and port of /metrics, JSON and /healthz; "" turns it off. Loopback: it has no authentication."""
+    control: str = "/run/lvs-healthd/control.sock"
+    """Unix socket through which `lvs-healthd status` talks to the daemon."""
+    state: str = "/var/lib/lvs-healthd/state.json"
+    """What survives a restart: verdicts with their reasons, and which services are ours."""
+    mode: Mode = Mode.ENFORCE
+    resync: Seconds = Seconds(10.0)
+    """How often the kernel's table is read back, and so the longest a foreign edit lives."""
+    max_probes: int = 1000
+    """Probes in flight at once; bounds sockets. A probe that has to wait is counted as lag, never dropped."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """One whole configuration, complete and consistent."""
+
+    daemon: Daemon = Daemon()
+    services: tuple[Service, ...] = msgspec.field(default=(), name="service")

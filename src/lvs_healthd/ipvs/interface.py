@@ -1,0 +1,35 @@
+"""What a table is to the rest of the daemon: read it, write to it. The kernel's and the in-memory one both do this."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table
+
+
+class TableUnavailableError(Exception):
+    """The table cannot be reached at all; the message says what to do (load the module, grant the capability)."""
+
+
+class IpvsTable(Protocol):
+    """A table that can be read and written. One caller at a time: IPVS dumps are not atomic."""
+
+    async def open(self) -> str:
+        """Make ready for use and return a line describing it ("IPVS 1.2.1, 4096 buckets").
+
+        Raises `TableUnavailableError`.
+        """
+
+    async def read(self) -> Table:
+        """Read the whole table. Raises `TableUnavailableError`."""
+
+    async def read_services(self, keys: Sequence[ServiceKey]) -> Table:
+        """Read only the named services; a missing one is absent from the answer. Raises `TableUnavailableError`."""
+
+    async def apply(self, operations: Sequence[Operation]) -> list[Result]:
+        """Write in the given order, one result for each operation; a failed one does not stop the later ones.
+
+        Raises `TableUnavailableError`.
+        """
+
+    def close(self) -> None:
+        """Give back the socket. The table itself stays as it is."""

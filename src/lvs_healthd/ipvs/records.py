@@ -1,0 +1,130 @@
+"""IPVS table records, as values with equality. Names follow the kernel's include/uapi/linux/ip_vs.h.
+
+Only what is configured is here; counters and connections are read beside it and are no part of equality.
+"""
+
+import enum
+
+import msgspec
+
+AF_INET = 2
+AF_INET6 = 10
+
+IPPROTO_TCP = 6
+IPPROTO_UDP = 17
+
+PROTOCOL_NAMES = {IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp", 132: "sctp"}
+
+SVC_F_PERSISTENT = 0x0001
+SVC_F_HASHED = 0x0002
+"""Set by the kernel itself on every service it lists; no part of a record."""
+SVC_F_ONEPACKET = 0x0004
+
+
+class ForwardingMethod(enum.IntEnum):
+    """IP_VS_CONN_F_FWD_MASK values."""
+
+    MASQ = 0
+    LOCAL = 1
+    TUNNEL = 2
+    DROUTE = 3
+    BYPASS = 4
+
+
+class ServiceKey(msgspec.Struct, frozen=True, order=True):
+    """What the kernel tells services apart by: either protocol, address and port, or a firewall mark."""
+
+    family: int
+    protocol: int = 0
+    address: str = ""
+    port: int = 0
+    fwmark: int = 0
+
+    def __str__(self) -> str:
+        if self.fwmark:
+            return f"fwmark {self.fwmark}" + (" ipv6" if self.family == AF_INET6 else "")
+        address = f"[{self.address}]" if self.family == AF_INET6 else self.address
+        return f"{address}:{self.port}/{PROTOCOL_NAMES.get(self.protocol, self.protocol)}"
+
+
+class ServiceRecord(msgspec.Struct, frozen=True):
+    """A virtual service as the kernel keeps it."""
+
+    key: ServiceKey
+    scheduler: str
+    flags: int = 0
+    """SVC_F_* without SVC_F_HASHED."""
+    timeout: int = 0
+    """Persistence timeout, seconds."""
+    netmask: int = 32
+    """Persistence granularity as a prefix length: 32 (IPv4) or 128 (IPv6) is one client."""
+    persistence_engine: str = ""
+
+
+class DestinationKey(msgspec.Struct, frozen=True, order=True):
+    """What the kernel tells the destinations of one service apart by."""
+
+    family: int
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if self.family == AF_INET6 else f"{self.address}:{self.port}"
+
+
+class DestinationRecord(msgspec.Struct, frozen=True):
+    """A real server of one service as the kernel keeps it."""
+
+    key: DestinationKey
+    forward: ForwardingMethod
+    weight: int
+    upper_threshold: int = 0
+    lower_threshold: int = 0
+    tunnel_type: int = 0
+    """0 ipip, 1 gue, 2 gre."""
+    tunnel_port: int = 0
+    tunnel_flags: int = 0
+
+
+class ServiceEntry(msgspec.Struct):
+    """A service with its destinations."""
+
+    service: ServiceRecord
+    destinations: dict[DestinationKey, DestinationRecord]
+
+
+Table = dict[ServiceKey, ServiceEntry]
+"""A whole IPVS table: the kernel's (actual) or ours (wanted)."""
+
+
+class Verb(enum.StrEnum):
+    """The writes we make."""
+
+    ADD_SERVICE = "add_service"
+    SET_SERVICE = "set_service"
+    DELETE_SERVICE = "delete_service"
+    ADD_SERVER = "add_server"
+    SET_SERVER = "set_server"
+    DELETE_SERVER = "delete_server"
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One write. Records are whole: the kernel replaces every field."""
+
+    verb: Verb
+    service: ServiceRecord
+    destination: DestinationRecord | None = None
+    was: ServiceRecord | DestinationRecord | None = None
+    """The record it replaces or deletes, for the log line; None on add."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What the kernel said to one operation. `errno` 0 is done; None is unknown (ENOBUFS or deadline): read back."""
+
+    errno: int | None
+    message: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the kernel acknowledged the operation."""
+        return self.errno == 0

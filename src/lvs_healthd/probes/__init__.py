@@ -1,0 +1,1 @@
+"""Probes: one file per protocol, sans-I/O; `engine` alone owns sockets."""

@@ -1,0 +1,63 @@
+"""What one probe found. Never a bool: a fault on our own side must not count against a server."""
+
+import enum
+
+import msgspec
+
+
+class Status(enum.StrEnum):
+    """The three values of an outcome."""
+
+    UP = "up"
+    DOWN = "down"
+    UNSURE = "unsure"
+
+
+class Reason(enum.StrEnum):
+    """Why, as a closed set: the label of metrics and the stable part of logs."""
+
+    PASSED = "passed"
+    REFUSED = "refused"
+    RESET = "reset"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    CLOSED_EARLY = "closed_early"
+    BAD_STATUS = "bad_status"
+    BAD_ANSWER = "bad_answer"
+    TOO_LARGE = "too_large"
+    PROTOCOL_ERROR = "protocol_error"
+    TLS = "tls"
+    LOCAL_LIMIT = "local_limit"
+    """Our descriptors, ports or buffers ran out."""
+    LOCAL_NETWORK = "local_network"
+    """Our interface, route or firewall is in the way."""
+    STALLED = "stalled"
+    """We were too late to judge: this process did not run while the answer was due."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """One probe's result.
+
+    `detail` is the sentence an operator reads ("status 503, expected 200-299"); `latency_s` is the time from the first
+    packet to the outcome, in seconds.
+    """
+
+    status: Status
+    reason: Reason
+    detail: str
+    latency_s: float = 0.0
+
+
+def up(detail: str) -> Outcome:
+    """The target answered as it should."""
+    return Outcome(Status.UP, Reason.PASSED, detail)
+
+
+def down(reason: Reason, detail: str) -> Outcome:
+    """The target failed, and it was the target's doing."""
+    return Outcome(Status.DOWN, reason, detail)
+
+
+def unsure(reason: Reason, detail: str) -> Outcome:
+    """We could not find out, through a fault on our side; never removes a server."""
+    return Outcome(Status.UNSURE, reason, detail)

@@ -1,0 +1,84 @@
+"""The daemon's state as one value, for /api/v1/status, `lvs-healthd status` and metrics. Built fresh on each request."""
+
+import msgspec
+
+
+class CheckStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One check of one real server."""
+
+    name: str
+    type: str
+    target: str
+    """Where the probe goes: address:port."""
+    verdict: str
+    reason: str
+    """The last outcome in words."""
+    passes: int
+    """Consecutive passes so far, counted up to `rise`."""
+    failures: int
+    """Consecutive failures so far."""
+    latency_s: float | None
+    """Of the last probe; None before the first."""
+    last_probe: float | None
+    """Unix time of the last outcome; None before the first."""
+
+
+class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One real server of one service."""
+
+    server: str
+    """address:port."""
+    verdict: str
+    """up, down or unknown (not yet proven since start)."""
+    reason: str
+    since: float
+    """Unix time of the last change of verdict."""
+    weight_configured: int
+    weight_wanted: int | None
+    """None: not wanted in the table."""
+    weight_actual: int | None
+    """None: not in the kernel's table, as last read or written."""
+    fallback: bool
+    checks: tuple[CheckStatus, ...]
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One virtual service."""
+
+    name: str
+    service: str
+    """address:port/protocol or "fwmark N"."""
+    scheduler: str
+    forward: str
+    in_fallback: bool
+    """No real server may serve."""
+    in_sync: bool
+    """The kernel's entry equals the wanted one."""
+    real_servers: tuple[RealServerStatus, ...]
+
+
+class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon itself."""
+
+    version: str
+    pid: int
+    mode: str
+    table: str
+    started: float
+    """Unix time."""
+    config_file: str
+    config_loaded: float
+    """Unix time of the last successful load."""
+    config_error: str
+    """Why the last reload was rejected; empty when it was not."""
+    last_resync_age_s: float | None
+    """Since the kernel's table was last read whole; None before the first time."""
+    table_error: str
+    """The last error of the table; empty when in order."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything /api/v1/status shows."""
+
+    daemon: DaemonStatus
+    services: tuple[ServiceStatus, ...]
