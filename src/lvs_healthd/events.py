@@ -147,6 +147,8 @@ class TableChanged(Event, frozen=True, kw_only=True):
     fields: str
     """Which fields were set from what to what: "weight 1 -> 0"."""
     shadow: bool
+    detection_s: float | None = None
+    """From the first failed probe to the kernel's acknowledgement; only where a failure took the server out."""
 
 
 class TableDrift(Event, frozen=True, kw_only=True):

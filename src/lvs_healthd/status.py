@@ -29,10 +29,10 @@ class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True):
     server: str
     """address:port."""
     verdict: str
-    """up, down or unknown (not yet proven since start)."""
+    """up, down, unknown (not yet proven since start), or unchecked (a fallback server)."""
     reason: str
-    since: float
-    """Unix time of the last change of verdict."""
+    since: float | None
+    """Unix time of the last change of verdict; None for an unchecked server."""
     weight_configured: int
     weight_wanted: int | None
     """None: not wanted in the table."""

@@ -57,7 +57,11 @@ class ServiceRecord(msgspec.Struct, frozen=True):
     timeout: int = 0
     """Persistence timeout, seconds."""
     netmask: int = 32
-    """Persistence granularity as a prefix length: 32 (IPv4) or 128 (IPv6) is one client."""
+    """Persistence granularity as a prefix length: 32 (IPv4) or 128 (IPv6) is one client.
+
+    Negative for an IPv4 mask with holes, which no length can say (`ipvsadm -M 255.0.255.0`): minus the mask as a
+    number.
+    """
     persistence_engine: str = ""
 
 
@@ -95,6 +99,24 @@ class ServiceEntry(msgspec.Struct):
 
 Table = dict[ServiceKey, ServiceEntry]
 """A whole IPVS table: the kernel's (actual) or ours (wanted)."""
+
+
+class Why(msgspec.Struct, frozen=True):
+    """Why a server's line in the wanted table is what it is."""
+
+    reason: str
+    first_failure: float | None = None
+    """When the first failed probe of the streak that took the server out began, on the monotonic clock, seconds."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """The plan as the reconciler takes it: the table we want, and what to say about it."""
+
+    table: Table
+    names: dict[ServiceKey, str]
+    """The configured name of each service."""
+    why: dict[tuple[ServiceKey, DestinationKey], Why]
+    """For every configured server, also those that are not in the table."""
 
 
 class Verb(enum.StrEnum):

@@ -49,15 +49,15 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def up(detail: str) -> Outcome:
-    """The target answered as it should."""
+    """Say that the target answered as it should."""
     return Outcome(Status.UP, Reason.PASSED, detail)
 
 
 def down(reason: Reason, detail: str) -> Outcome:
-    """The target failed, and it was the target's doing."""
+    """Say that the target failed, by its own doing."""
     return Outcome(Status.DOWN, reason, detail)
 
 
 def unsure(reason: Reason, detail: str) -> Outcome:
-    """We could not find out, through a fault on our side; never removes a server."""
+    """Say that we could not find out, through a fault on our side; never removes a server."""
     return Outcome(Status.UNSURE, reason, detail)

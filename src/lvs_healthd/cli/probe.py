@@ -1,0 +1,106 @@
+"""`lvs-healthd probe`: every check of a configuration once, now, without a daemon and without touching IPVS."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lvs_healthd.config.errors import ConfigError
+from lvs_healthd.config.load import DEFAULT_FILE, load
+from lvs_healthd.config.model import AnyCheck, Config
+from lvs_healthd.printable import printable
+from lvs_healthd.probes.once import run_once
+from lvs_healthd.probes.outcome import Outcome, Status
+from lvs_healthd.probes.targets import probe_key
+
+EXIT_DOWN = 1
+EXIT_UNSURE = 3
+
+_COLOURS = {Status.UP: "green", Status.DOWN: "red", Status.UNSURE: "yellow"}
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One line of the answer."""
+
+    service: str
+    server: str
+    check: str
+    status: Status
+    reason: str
+    detail: str
+    latency_s: float
+
+
+def probe(
+    file: Annotated[Path, typer.Argument(help="The configuration file.")] = DEFAULT_FILE,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run every check once and show what it found.
+
+    Exit status: 0 all up, 1 any down or the file has errors, 3 none down but some could not be told (a fault on this
+    host).
+    """
+    try:
+        config = load(file)
+        outcomes = asyncio.run(run_once(_checks(config), max_in_flight=config.daemon.max_probes))
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_DOWN) from None
+    except OSError as error:
+        typer.echo(f"{file}: a check's ca cannot be used: {error}", err=True)
+        raise typer.Exit(EXIT_DOWN) from None
+    found = list(_found(config, outcomes))
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        _show(found)
+    statuses = {each.status for each in found}
+    if Status.DOWN in statuses:
+        raise typer.Exit(EXIT_DOWN)
+    if Status.UNSURE in statuses:
+        raise typer.Exit(EXIT_UNSURE)
+
+
+def _checks(config: Config) -> list[AnyCheck]:
+    return [check for service in config.services for server in service.real_servers for check in server.checks]
+
+
+def _found(config: Config, outcomes: dict[AnyCheck, Outcome]) -> list[Found]:
+    return [
+        Found(
+            service.name,
+            str(server.endpoint),
+            check.name,
+            (outcome := outcomes[probe_key(check)]).status,
+            outcome.reason,
+            printable(outcome.detail),
+            round(outcome.latency_s, 6),
+        )
+        for service in config.services
+        for server in service.real_servers
+        for check in server.checks
+    ]
+
+
+def _show(found: list[Found]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("SERVICE", "REAL SERVER", "CHECK", "OUTCOME"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("LATENCY", justify="right", no_wrap=True)
+    table.add_column("DETAIL", overflow="fold")
+    for each in found:
+        table.add_row(
+            Text(each.service),
+            Text(each.server),
+            Text(each.check),
+            Text(each.status, style=_COLOURS[each.status]),
+            f"{each.latency_s * 1000:.1f} ms",
+            Text(each.detail),
+        )
+    Console().print(table)

@@ -1,0 +1,61 @@
+"""`lvs-healthd run`: the daemon, in the foreground."""
+
+import asyncio
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvs_healthd.api import ApiError
+from lvs_healthd.config.errors import ConfigError
+from lvs_healthd.config.load import DEFAULT_FILE
+from lvs_healthd.daemon import Daemon, Settings
+from lvs_healthd.ipvs.client import IpvsClient
+from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
+from lvs_healthd.ipvs.memory import MemoryTable
+from lvs_healthd.lock import AlreadyRunningError
+from lvs_healthd.log import configure
+
+
+class TableKind(enum.StrEnum):
+    """Where the table lives."""
+
+    KERNEL = "kernel"
+    MEMORY = "memory"
+
+
+class LogLevel(enum.StrEnum):
+    """The least important log lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def run(
+    config: Annotated[Path, typer.Option(help="The configuration file.")] = DEFAULT_FILE,
+    *,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Decide, log and count, but write nothing.")] = False,
+    table: Annotated[
+        TableKind, typer.Option(help="kernel: this network namespace's IPVS; memory: none at all, to try things out.")
+    ] = TableKind.KERNEL,
+    log_level: Annotated[LogLevel, typer.Option(help="The least important log lines to write.")] = LogLevel.INFO,
+) -> None:
+    """Probe the real servers and keep the IPVS table true, until SIGTERM.
+
+    SIGHUP reloads the configuration. Stopping leaves the table as it is.
+    """
+    log = configure(level=log_level)
+    chosen: IpvsTable = IpvsClient() if table is TableKind.KERNEL else MemoryTable()
+
+    async def serve() -> None:
+        settings = Settings(config_file=config, shadow=shadow)
+        await Daemon(settings, chosen, log, exclusive=table is TableKind.KERNEL).run()
+
+    try:
+        asyncio.run(serve())
+    except (ConfigError, TableUnavailableError, ApiError, AlreadyRunningError) as error:
+        typer.echo(f"lvs-healthd: cannot start: {error}", err=True)
+        raise typer.Exit(1) from None

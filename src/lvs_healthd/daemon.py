@@ -1,0 +1,413 @@
+"""Wiring and lifetime: builds the parts, lets them run, reloads, stops. No decision is made here.
+
+Start: lock, table, adoption, state, API, probes, READY. A signal ends it within two seconds and the kernel's table
+stays exactly as it is; a second signal ends it at once. SIGHUP reloads: everything that can fail is done before
+anything is changed, so that a bad file changes nothing.
+"""
+
+import asyncio
+import functools
+import os
+import random
+import resource
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from lvs_healthd import __version__
+from lvs_healthd.api import ApiError, ApiServer, create_app
+from lvs_healthd.config.errors import ConfigError
+from lvs_healthd.config.load import load
+from lvs_healthd.config.model import AnyCheck, Config, HttpsCheck, Mode
+from lvs_healthd.decisions import Decisions
+from lvs_healthd.events import (
+    Bus,
+    ConfigRejected,
+    DaemonStarted,
+    DaemonStopping,
+    SchedulerLag,
+    StateError,
+)
+from lvs_healthd.ipvs.interface import IpvsTable
+from lvs_healthd.ipvs.records import Table, Wanted
+from lvs_healthd.lock import AlreadyRunningError, answer_lock, lock_table
+from lvs_healthd.log import EventLog
+from lvs_healthd.metrics import Metrics
+from lvs_healthd.notify import Notifier
+from lvs_healthd.probes.engine import Engine
+from lvs_healthd.probes.targets import probe_key, target
+from lvs_healthd.probes.tls import client_context
+from lvs_healthd.reconciler import Reconciler
+from lvs_healthd.reload import changes
+from lvs_healthd.scheduler import Probe, Scheduler
+from lvs_healthd.snapshot import service_status
+from lvs_healthd.state import Saved, StateFileError, read_state, write_state
+from lvs_healthd.status import DaemonStatus, Status
+
+HOUSEKEEPING_S = 1.0
+"""How often log summaries, the state file, the watchdog and the status line get their turn."""
+
+STUCK_S = 5.0
+"""A scheduler tick later than this, or a reconciler turn this long overdue, withholds the watchdog's sign of life."""
+
+LAG_S = 0.5
+"""A start later than this is worth a log line, at most one in `LAG_REPORT_S`."""
+LAG_REPORT_S = 60.0
+
+STOP_S = 1.0
+"""How long each step of a stop may take."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line decides."""
+
+    config_file: Path
+    shadow: bool = False
+    """Overrides `mode`: decide and log, write nothing."""
+
+
+class Daemon:
+    """One run of the daemon over one table.
+
+    Raises `ConfigError`, `AlreadyRunningError`, `TableUnavailableError`, `ApiError` or `OSError` from `run` when it
+    cannot start; each message says what to do.
+    """
+
+    def __init__(self, settings: Settings, table: IpvsTable, log: EventLog, *, exclusive: bool) -> None:
+        self._settings = settings
+        self._table = table
+        self._log = log
+        self._exclusive = exclusive
+        self._notifier = Notifier.from_environment()
+        self._bus = Bus()
+        self._config = Config()
+        self._config_loaded = 0.0
+        self._config_error = ""
+        self._started = time.time()
+        self._table_line = ""
+        self._wanted = Wanted({}, {}, {})
+        self._lock: socket.socket | None = None
+        self._replanning = False
+        self._state_due = False
+        self._state_failed = False
+        self._lag_reported = -LAG_REPORT_S
+        self._status_line = ""
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._stopped_by = ""
+
+    async def run(self) -> None:
+        """Start, run until a signal, stop."""
+        loop = asyncio.get_running_loop()
+        self._config = await self._load()
+        self._build(loop)
+        self._take_lock(loop, self._config)
+        try:
+            await self._start(loop)
+            try:
+                await self._serve(loop)
+            finally:
+                await self._finish()
+        finally:
+            self._table.close()
+            if self._lock is not None:
+                loop.remove_reader(self._lock)
+                self._lock.close()
+            self._log.close()
+
+    # Start
+
+    def _build(self, loop: asyncio.AbstractEventLoop) -> None:
+        daemon = self._config.daemon
+        self.metrics = Metrics(status=self.status, internals=self._internals)
+        self._bus.subscribe(self._log)
+        self._bus.subscribe(self.metrics.listen)
+        self._engine = Engine(clock=loop.time, max_in_flight=daemon.max_probes)
+        self._decisions = Decisions(
+            emit=self._bus.emit,
+            changed=self._verdicts_changed,
+            observe=self.metrics.observe_probe,
+            clock=loop.time,
+            wall=time.time,
+        )
+        self._scheduler = Scheduler(
+            self._engine,
+            self._decisions.outcome,
+            clock=loop.time,
+            random=random.random,
+            observer=self.metrics,
+        )
+        self._reconciler = Reconciler(
+            self._table,
+            self._bus.emit,
+            clock=loop.time,
+            resync_s=daemon.resync,
+            shadow=self._shadow(self._config),
+            observer=self.metrics,
+        )
+        self._api = ApiServer(create_app(status=self.status, metrics=self.metrics.render, health=self.health))
+
+    async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        raise_descriptor_limit()
+        probes = self._probes(self._config)
+        self._table_line = await self._reconciler.open()
+        actual = await self._reconciler.adopt()
+        saved = self._read_state()
+        self._reconciler.owned.update(saved.owned)
+        self._decisions.configure(self._config, actual, saved.by_check())
+        self._config_loaded = time.time()
+        await self._api.start(self._config.daemon.listen, self._config.daemon.control)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        self._replan()
+        self._scheduler.set_probes(probes)
+        self._scheduler.open(loop)
+        self._bus.emit(
+            DaemonStarted(
+                version=__version__,
+                pid=os.getpid(),
+                mode=self._mode(),
+                table=self._table_line,
+                services=len(self._config.services),
+                real_servers=len(self._decisions.servers),
+                checks=len(probes),
+            )
+        )
+        self._notifier.ready(self._summary())
+
+    def _take_lock(self, loop: asyncio.AbstractEventLoop, config: Config) -> None:
+        """Become the one writer of this network namespace's table, unless nothing will be written."""
+        if self._lock is None and self._exclusive and not self._shadow(config):
+            self._lock = lock_table()
+            loop.add_reader(self._lock, answer_lock, self._lock)
+
+    def _read_state(self) -> Saved:
+        try:
+            return read_state(Path(self._config.daemon.state))
+        except StateFileError as error:
+            self._bus.emit(StateError(file=self._config.daemon.state, error=str(error)))
+            return Saved()
+
+    # Run
+
+    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run all parts until a signal; a part that fails ends the daemon, loudly."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._reconciler.run(), name="reconciler"),
+                group.create_task(self._reloads(loop), name="reloads"),
+                group.create_task(self._keep_house(loop), name="housekeeping"),
+            ]
+            await self._stop.wait()
+            for task in tasks:
+                task.cancel()
+
+    def _verdicts_changed(self) -> None:
+        """Decide anew once this turn of the loop is over: a mass failure is one decision."""
+        self._state_due = True
+        if not self._replanning:
+            self._replanning = True
+            asyncio.get_running_loop().call_soon(self._replan)
+
+    def _replan(self) -> None:
+        self._replanning = False
+        self._wanted = self._decisions.wanted()
+        self._reconciler.want(self._wanted)
+
+    async def _keep_house(self, loop: asyncio.AbstractEventLoop) -> None:
+        watchdog_s = self._notifier.watchdog_s
+        pause_s = min(HOUSEKEEPING_S, watchdog_s / 3) if watchdog_s else HOUSEKEEPING_S
+        while True:
+            self._log.flush()
+            self._report_lag(loop.time())
+            line = self._summary()
+            if line != self._status_line:
+                self._status_line = line
+                self._notifier.status(line)
+            if not self._stuck(loop.time()):
+                self._notifier.watchdog()
+            if self._state_due:
+                self._state_due = False
+                await self._write_state()
+            await asyncio.sleep(pause_s)
+
+    def _report_lag(self, now: float) -> None:
+        worst_s = self._scheduler.take_worst_lag()
+        if worst_s > LAG_S and now - self._lag_reported >= LAG_REPORT_S:
+            self._lag_reported = now
+            self._bus.emit(
+                SchedulerLag(lag_s=round(worst_s, 3), waiting=self._engine.waiting, in_flight=self._engine.in_flight)
+            )
+
+    async def _write_state(self) -> None:
+        """Save what a restart needs. In shadow mode nothing is ours, so nothing is written."""
+        if self._shadow(self._config):
+            return
+        path = Path(self._config.daemon.state)
+        owned, verdicts = tuple(self._reconciler.owned), tuple(self._decisions.saved_verdicts())
+        try:
+            await asyncio.to_thread(write_state, path, owned, verdicts)
+        except StateFileError as error:
+            if not self._state_failed:
+                self._state_failed = True
+                self._bus.emit(StateError(file=str(path), error=str(error)))
+        else:
+            self._state_failed = False
+
+    # Reload
+
+    async def _reloads(self, loop: asyncio.AbstractEventLoop) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            self._notifier.reloading()
+            try:
+                await self._reload_once(loop)
+            except (ConfigError, ApiError, AlreadyRunningError) as error:
+                self._reject(error)
+            self._status_line = self._summary()
+            self._notifier.ready(self._status_line)
+
+    async def _reload_once(self, loop: asyncio.AbstractEventLoop) -> None:
+        config = await self._load()
+        client_context.cache_clear()  # the ca files may have changed though the configuration did not
+        probes = self._probes(config)
+        self._take_lock(loop, config)
+        if (config.daemon.listen, config.daemon.control) != (self._config.daemon.listen, self._config.daemon.control):
+            await self._api.rebind(config.daemon.listen, config.daemon.control)
+        # From here on nothing can fail and nothing waits: the old configuration ends and the new one holds.
+        event = changes(str(self._settings.config_file), self._config, config)
+        for name in {each.name for each in self._config.services} - {each.name for each in config.services}:
+            self.metrics.forget_service(name)
+        self._config, self._config_error, self._config_loaded = config, "", time.time()
+        self._engine.max_in_flight = config.daemon.max_probes
+        self._reconciler.set_resync(config.daemon.resync)
+        self._reconciler.shadow = self._shadow(config)
+        self._decisions.configure(config, self._reconciler.actual, {})
+        self._scheduler.set_probes(probes)
+        self._bus.emit(event)
+        self._replan()
+        self._state_due = True
+
+    def _reject(self, error: Exception) -> None:
+        errors = error.errors if isinstance(error, ConfigError) else (str(error),)
+        self._config_error = "; ".join(errors)
+        self._bus.emit(ConfigRejected(file=str(self._settings.config_file), errors=tuple(errors)))
+
+    async def _load(self) -> Config:
+        return await asyncio.to_thread(load, self._settings.config_file)
+
+    @staticmethod
+    def _probes(config: Config) -> Mapping[AnyCheck, Probe[AnyCheck]]:
+        """Make every distinct probe of the configuration ready to run. Raises `ConfigError`."""
+        probes: dict[AnyCheck, Probe[AnyCheck]] = {}
+        for service in config.services:
+            for server in service.real_servers:
+                for check in server.checks:
+                    key = probe_key(check)
+                    if key in probes:
+                        continue
+                    try:
+                        probes[key] = Probe(key, target(key), check.interval)
+                    except OSError as error:
+                        ca = check.ca if isinstance(check, HttpsCheck) else ""
+                        raise ConfigError((f'service "{service.name}": check.ca: cannot use {ca}: {error}',)) from error
+        return probes
+
+    # Stop
+
+    def _asked_to_stop(self, number: signal.Signals) -> None:
+        """End in order; another signal of this kind ends the process at once."""
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+        self._stopped_by = number.name
+        self._stop.set()
+
+    async def _finish(self) -> None:
+        """Give back everything but the table, which stays as it is."""
+        self._notifier.stopping()
+        if self._stopped_by:
+            self._bus.emit(DaemonStopping(signal=self._stopped_by))
+        self._scheduler.close()
+        for step in (self._write_state, functools.partial(self._api.stop)):
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await step()
+            except TimeoutError:
+                continue
+
+    # What others ask
+
+    def status(self) -> Status:
+        """Describe everything, now."""
+        now = asyncio.get_running_loop().time()
+        shift_s = time.time() - now
+        last_resync = self._reconciler.last_resync
+        actual: Table = self._reconciler.actual
+        return Status(
+            daemon=DaemonStatus(
+                version=__version__,
+                pid=os.getpid(),
+                mode=self._mode(),
+                table=self._table_line,
+                started=self._started,
+                config_file=str(self._settings.config_file),
+                config_loaded=self._config_loaded,
+                config_error=self._config_error,
+                last_resync_age_s=None if last_resync is None else now - last_resync,
+                table_error=self._reconciler.last_error,
+            ),
+            services=tuple(
+                service_status(service, self._wanted, actual, shift_s=shift_s) for service in self._decisions.services
+            ),
+        )
+
+    def health(self) -> str:
+        """Say what is wrong with the daemon itself; "" when it does its work."""
+        now = asyncio.get_running_loop().time()
+        if self._reconciler.last_error:
+            return f"table: {self._reconciler.last_error}"
+        last_resync = self._reconciler.last_resync
+        if last_resync is None or now - last_resync > 3 * self._config.daemon.resync + STUCK_S:
+            return "table: not read back for more than three resyncs"
+        if now - self._scheduler.next_wake > STUCK_S:
+            return f"scheduler: {now - self._scheduler.next_wake:.1f}s late"
+        return ""
+
+    def _stuck(self, now: float) -> bool:
+        """Whether the scheduler or the reconciler made no progress though it should have."""
+        turn_s = self._config.daemon.resync + 6 * STUCK_S
+        return now - self._scheduler.next_wake > STUCK_S or now - self._reconciler.progress > turn_s
+
+    def _summary(self) -> str:
+        """Write the line that `systemctl status` shows."""
+        servers = self._decisions.servers.values()
+        up = sum(server.health.verdict == "up" for server in servers)
+        line = f"{self._mode()}: {up} of {len(servers)} real servers up in {len(self._config.services)} services"
+        if self._reconciler.last_error:
+            line += f"; TABLE ERROR: {self._reconciler.last_error}"
+        if self._config_error:
+            line += f"; RELOAD REJECTED, old configuration in force: {self._config_error}"
+        return line
+
+    def _internals(self) -> Mapping[str, float]:
+        return {"probes_in_flight": self._engine.in_flight, "probes_waiting": self._engine.waiting}
+
+    def _shadow(self, config: Config) -> bool:
+        return self._settings.shadow or config.daemon.mode is Mode.SHADOW
+
+    def _mode(self) -> str:
+        return "shadow" if self._shadow(self._config) else "enforce"
+
+
+def raise_descriptor_limit() -> None:
+    """Use all the descriptors we may have: a probe needs one each, and running out makes outcomes unsure."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

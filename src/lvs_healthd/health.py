@@ -1,0 +1,100 @@
+"""The rise/fall machine: one check's outcomes in, its verdict out. Pure; time comes in with the outcome.
+
+    UNKNOWN --rise passes--> UP --fall failures--> DOWN --rise passes--> UP
+    UNKNOWN --fall failures--> DOWN
+
+Only consecutive outcomes count: a pass forgets the failures before it and the other way round (loxilb once let sporadic
+misses add up to a flap). An unsure outcome is no evidence: it neither counts nor breaks a row.
+"""
+
+import enum
+from collections.abc import Iterable
+
+import msgspec
+
+from lvs_healthd.probes.outcome import Outcome, Reason, Status
+
+
+class Verdict(enum.StrEnum):
+    """What we hold of a check, and of a server."""
+
+    UNKNOWN = "unknown"
+    """Not proven since we first saw it; must earn `rise` passes before it serves."""
+    UP = "up"
+    DOWN = "down"
+
+
+class Health(msgspec.Struct, frozen=True):
+    """One check's verdict and the row of outcomes behind it. Times are on the monotonic clock, seconds."""
+
+    verdict: Verdict
+    since: float
+    reason: Reason | None = None
+    """Of the last outcome that counted; None before the first."""
+    detail: str = ""
+    """The same in words."""
+    passes: int = 0
+    """Consecutive, counted while not up."""
+    failures: int = 0
+    """Consecutive, counted up to `fall`."""
+    first_failure: float | None = None
+    """When the first failed probe of the row began; the clock of detection starts there."""
+
+
+def step(health: Health, outcome: Outcome, *, rise: int, fall: int, now: float) -> Health:
+    """Take one outcome into account; returns the same object when nothing changes, which is the usual case."""
+    if outcome.status is Status.UNSURE:
+        return health
+    if outcome.status is Status.UP:
+        return _passed(health, outcome, rise, now)
+    return _failed(health, outcome, fall, now)
+
+
+def _passed(health: Health, outcome: Outcome, rise: int, now: float) -> Health:
+    if health.verdict is Verdict.UP:
+        if health.failures == 0 and health.reason is outcome.reason:
+            return health
+        return Health(Verdict.UP, health.since, outcome.reason, outcome.detail)
+    passes = health.passes + 1
+    if passes >= rise:
+        return Health(Verdict.UP, now, outcome.reason, outcome.detail, passes=passes)
+    return Health(
+        health.verdict, health.since, outcome.reason, outcome.detail, passes=passes, first_failure=health.first_failure
+    )
+
+
+def _failed(health: Health, outcome: Outcome, fall: int, now: float) -> Health:
+    if health.verdict is Verdict.DOWN:
+        if health.passes == 0 and health.failures >= fall and health.detail == outcome.detail:
+            return health
+        failures = min(health.failures + 1, fall)
+        return Health(
+            Verdict.DOWN,
+            health.since,
+            outcome.reason,
+            outcome.detail,
+            failures=failures,
+            first_failure=health.first_failure,
+        )
+    failures = health.failures + 1
+    first_failure = now - outcome.latency_s if health.failures == 0 else health.first_failure
+    fallen = failures >= fall
+    return Health(
+        Verdict.DOWN if fallen else health.verdict,
+        now if fallen else health.since,
+        outcome.reason,
+        outcome.detail,
+        failures=failures,
+        first_failure=first_failure,
+    )
+
+
+def combined(checks: Iterable[Health]) -> Health:
+    """Return what decides about a server that must pass all its checks: the worst of them, the latest among equals.
+
+    Raises `ValueError` when there are none.
+    """
+    return max(checks, key=lambda health: (_BADNESS[health.verdict], health.since))
+
+
+_BADNESS = {Verdict.UP: 0, Verdict.UNKNOWN: 1, Verdict.DOWN: 2}

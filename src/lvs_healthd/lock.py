@@ -1,0 +1,54 @@
+"""One writer per director: a second daemon in the same network namespace is refused with the first one's pid.
+
+The lock is an abstract Unix socket. Such names belong to the network namespace, just as IPVS tables do, vanish with
+their process even after kill -9, and the kernel vouches for the holder's pid (SO_PEERCRED).
+"""
+
+import contextlib
+import errno
+import socket
+import struct
+
+_NAME = "\0lvs-healthd/ipvs-writer"
+
+
+class AlreadyRunningError(Exception):
+    """Another daemon writes this network namespace's IPVS table."""
+
+
+def lock_table() -> socket.socket:
+    """Take the lock; it is held until the returned socket is closed or the process ends.
+
+    Raises `AlreadyRunningError` with the holder's pid.
+    """
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        lock.bind(_NAME)
+    except OSError as error:
+        lock.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise AlreadyRunningError(
+            f"another lvs-healthd ({_holder()}) already manages the IPVS table of this network namespace; "
+            f"stop it first, or run this one with --shadow to watch beside it"
+        ) from error
+    lock.listen()
+    lock.setblocking(False)
+    return lock
+
+
+def answer_lock(lock: socket.socket) -> None:
+    """Let go of whoever asked for our pid; called when the lock is readable, so that its queue never fills."""
+    with contextlib.suppress(OSError):
+        asking, _ = lock.accept()
+        asking.close()
+
+
+def _holder() -> str:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as asking:
+        asking.settimeout(1)
+        with contextlib.suppress(OSError):
+            asking.connect(_NAME)
+            credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            return f"pid {struct.unpack('3i', credentials)[0]}"
+    return "pid unknown"

@@ -1,0 +1,136 @@
+"""Verdicts and configuration in, the wanted table out, with a reason for every server. Pure."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from lvs_healthd.config.model import Config, Endpoint, Family, Forward, OnFailure, Protocol, RealServer, Service
+from lvs_healthd.health import Health, Verdict
+from lvs_healthd.ipvs.records import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+    SVC_F_PERSISTENT,
+    DestinationKey,
+    DestinationRecord,
+    ForwardingMethod,
+    ServiceEntry,
+    ServiceKey,
+    ServiceRecord,
+    Wanted,
+    Why,
+)
+
+FALLBACK_REASON = "fallback: no real server may serve"
+
+Verdicts = Mapping[tuple[ServiceKey, DestinationKey], Health]
+"""What is held of every configured real server."""
+
+_METHODS = {
+    Forward.NAT: ForwardingMethod.MASQ,
+    Forward.DR: ForwardingMethod.DROUTE,
+    Forward.TUN: ForwardingMethod.TUNNEL,
+}
+_PROTOCOLS = {Protocol.TCP: IPPROTO_TCP, Protocol.UDP: IPPROTO_UDP}
+
+
+class PlannedServer(msgspec.Struct, frozen=True):
+    """A configured server as the kernel would keep it at its full weight."""
+
+    key: DestinationKey
+    record: DestinationRecord
+    quiesced: DestinationRecord
+
+
+class PlannedService(msgspec.Struct, frozen=True):
+    """A configured service as the kernel would keep it: everything of the plan that no verdict changes."""
+
+    key: ServiceKey
+    record: ServiceRecord
+    name: str
+    quiesce: bool
+    servers: tuple[PlannedServer, ...]
+    fallback: tuple[PlannedServer, ...]
+
+
+def prepare(config: Config) -> tuple[PlannedService, ...]:
+    """Turn the configuration into IPVS records, once for all the plans made of it."""
+    return tuple(
+        PlannedService(
+            service_key(service),
+            _service_record(service),
+            service.name,
+            service.on_failure is OnFailure.QUIESCE,
+            tuple(_planned(server) for server in service.real_servers),
+            tuple(_planned(server) for server in service.fallback),
+        )
+        for service in config.services
+    )
+
+
+def plan(services: tuple[PlannedService, ...], verdicts: Verdicts) -> Wanted:
+    """Decide the whole table.
+
+    A server that is up is in with its configured weight. One that is down or not yet proven is out, or at weight 0
+    where the service quiesces. When no server of a service may serve, its fallback is in.
+    """
+    table: dict[ServiceKey, ServiceEntry] = {}
+    why: dict[tuple[ServiceKey, DestinationKey], Why] = {}
+    for service in services:
+        destinations: dict[DestinationKey, DestinationRecord] = {}
+        serving = 0
+        for server in service.servers:
+            health = verdicts[service.key, server.key]
+            why[service.key, server.key] = Why(_reason(health), health.first_failure)
+            if health.verdict is Verdict.UP:
+                destinations[server.key] = server.record
+                serving += server.record.weight
+            elif service.quiesce:
+                destinations[server.key] = server.quiesced
+        for server in service.fallback:
+            if serving == 0:
+                destinations[server.key] = server.record
+            why[service.key, server.key] = Why(FALLBACK_REASON if serving == 0 else "real servers serve again")
+        table[service.key] = ServiceEntry(service.record, destinations)
+    return Wanted(table, {service.key: service.name for service in services}, why)
+
+
+def service_key(service: Service) -> ServiceKey:
+    """Return what the kernel will know this service by."""
+    if service.endpoint is None:
+        return ServiceKey(AF_INET6 if service.family is Family.IPV6 else AF_INET, fwmark=service.fwmark)
+    endpoint = service.endpoint
+    return ServiceKey(_family(endpoint), _PROTOCOLS[service.protocol], endpoint.address, endpoint.port)
+
+
+def destination_key(server: RealServer) -> DestinationKey:
+    """Return what the kernel will know this real server by."""
+    return DestinationKey(_family(server.endpoint), server.endpoint.address, server.endpoint.port)
+
+
+def _service_record(service: Service) -> ServiceRecord:
+    key = service_key(service)
+    timeout = int(service.persistence)
+    return ServiceRecord(
+        key,
+        service.scheduler,
+        flags=SVC_F_PERSISTENT if timeout else 0,
+        timeout=timeout,
+        netmask=128 if key.family == AF_INET6 else 32,
+    )
+
+
+def _planned(server: RealServer) -> PlannedServer:
+    record = DestinationRecord(destination_key(server), _METHODS[server.forward], server.weight)
+    return PlannedServer(record.key, record, msgspec.structs.replace(record, weight=0))
+
+
+def _family(endpoint: Endpoint) -> int:
+    return AF_INET6 if endpoint.family is Family.IPV6 else AF_INET
+
+
+def _reason(health: Health) -> str:
+    if health.verdict is Verdict.UNKNOWN:
+        return "not proven healthy yet"
+    return health.detail or "as found in the kernel's table"

@@ -1,0 +1,70 @@
+"""Whose fault an errno is: the one table that keeps our own trouble from counting against a server.
+
+`TARGET` counts as down. `LOCAL` is unsure and never removes. `AMBIGUOUS` (nobody answered ARP, or a router sent ICMP)
+is what a powered-off server looks like, so it counts as down; its wording names the other possibility. The phase
+matters: when `connect` itself says "unreachable", our own routing table said so before a packet left.
+"""
+
+import enum
+import errno
+import os
+
+from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure
+
+
+class Fault(enum.Enum):
+    """Who is to blame."""
+
+    TARGET = enum.auto()
+    LOCAL = enum.auto()
+    AMBIGUOUS = enum.auto()
+
+
+FAULTS: dict[int, tuple[Fault, Reason, str]] = {
+    errno.ECONNREFUSED: (Fault.TARGET, Reason.REFUSED, "connection refused"),
+    errno.ECONNRESET: (Fault.TARGET, Reason.RESET, "connection reset"),
+    errno.ECONNABORTED: (Fault.TARGET, Reason.RESET, "connection aborted"),
+    errno.EPIPE: (Fault.TARGET, Reason.RESET, "connection closed while we sent"),
+    errno.ETIMEDOUT: (Fault.TARGET, Reason.TIMEOUT, "connection timed out"),
+    errno.EPROTO: (Fault.TARGET, Reason.PROTOCOL_ERROR, "protocol error"),
+    errno.ENOPROTOOPT: (Fault.TARGET, Reason.REFUSED, "protocol not available (ICMP)"),
+    errno.EHOSTUNREACH: (Fault.AMBIGUOUS, Reason.UNREACHABLE, "host unreachable (no ARP answer or ICMP)"),
+    errno.ENETUNREACH: (Fault.AMBIGUOUS, Reason.UNREACHABLE, "network unreachable (ICMP from a router)"),
+    errno.EHOSTDOWN: (Fault.AMBIGUOUS, Reason.UNREACHABLE, "host down (no ARP answer)"),
+    errno.EMFILE: (Fault.LOCAL, Reason.LOCAL_LIMIT, "our file descriptors are used up: raise LimitNOFILE"),
+    errno.ENFILE: (Fault.LOCAL, Reason.LOCAL_LIMIT, "the system's file table is full: raise fs.file-max"),
+    errno.ENOBUFS: (Fault.LOCAL, Reason.LOCAL_LIMIT, "no buffer space on the director"),
+    errno.ENOMEM: (Fault.LOCAL, Reason.LOCAL_LIMIT, "no memory on the director"),
+    errno.EAGAIN: (Fault.LOCAL, Reason.LOCAL_LIMIT, "no local port or route entry free"),
+    errno.EADDRNOTAVAIL: (Fault.LOCAL, Reason.LOCAL_LIMIT, "no local port or address free for this target"),
+    errno.EADDRINUSE: (Fault.LOCAL, Reason.LOCAL_LIMIT, "local address in use"),
+    errno.ENETDOWN: (Fault.LOCAL, Reason.LOCAL_NETWORK, "our network interface is down"),
+    errno.ENODEV: (Fault.LOCAL, Reason.LOCAL_NETWORK, "our network interface is gone"),
+    errno.EACCES: (Fault.LOCAL, Reason.LOCAL_NETWORK, "a local route or firewall prohibits it"),
+    errno.EPERM: (Fault.LOCAL, Reason.LOCAL_NETWORK, "our own firewall dropped the packet"),
+    errno.EINVAL: (Fault.LOCAL, Reason.LOCAL_NETWORK, "a local route discards it"),
+    errno.EAFNOSUPPORT: (Fault.LOCAL, Reason.LOCAL_NETWORK, "this kernel has no such address family"),
+    errno.EMSGSIZE: (Fault.LOCAL, Reason.LOCAL_LIMIT, "datagram larger than the path allows"),
+}
+
+_NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
+
+
+def at_connect(number: int) -> Outcome:
+    """Judge an errno that `socket`, `connect` or `send` gave at once, before any answer could have come."""
+    if number in _NO_ROUTE:
+        return unsure(Reason.LOCAL_NETWORK, "no route to the target on the director")
+    return from_network(number)
+
+
+def from_network(number: int, *, datagram: bool = False) -> Outcome:
+    """Judge an errno that came as the answer (SO_ERROR, or from a read).
+
+    An errno the table lacks is unsure: what we do not understand must not remove a server.
+    """
+    if datagram and number == errno.ECONNREFUSED:
+        return down(Reason.REFUSED, "port unreachable (ICMP)")
+    fault, reason, text = FAULTS.get(
+        number, (Fault.LOCAL, Reason.LOCAL_NETWORK, f"{os.strerror(number)} ({errno.errorcode.get(number, number)})")
+    )
+    return unsure(reason, text) if fault is Fault.LOCAL else down(reason, text)

@@ -1,0 +1,173 @@
+"""http checks: one HTTP/1.1 request and its answer, parsed by llhttp. Sans-I/O.
+
+The verdict falls as early as the answer allows: at the end of the headers when only the status counts, at the text
+when the body must contain it. A body that ends early, drips or never ends cannot pass (RFC 9112, section 8).
+"""
+
+import functools
+import re
+
+import httptools
+
+from lvs_healthd.config.model import HttpCheck, HttpsCheck
+from lvs_healthd.probes.exchange import Exchange, Step, quote
+from lvs_healthd.probes.outcome import Outcome, Reason, down, up
+
+MAX_HEADERS = 65536
+"""Bytes of headers read, at most. 64 KiB: above every common server's own limit (nginx 32 KiB, Apache 8 KiB)."""
+
+
+def http_exchanges(check: HttpCheck | HttpsCheck) -> "HttpExchanges":
+    """Return what begins a conversation for each probe of this check."""
+    return HttpExchanges(check)
+
+
+class HttpExchanges:
+    """The request in bytes, and what the answer must be: made once, used by every probe."""
+
+    __slots__ = ("body", "checks_body", "max_body", "passed", "pattern", "request", "status")
+
+    def __init__(self, check: HttpCheck | HttpsCheck) -> None:
+        self.request = request_bytes(check)
+        self.status = check.status
+        self.body = check.body.encode()
+        self.pattern = body_pattern(check.body_regex) if check.body_regex else None
+        # The answer to HEAD has no body, whatever its headers announce (RFC 9110, section 9.3.2).
+        self.checks_body = bool(self.body or self.pattern) and check.method != "HEAD"
+        self.max_body = check.max_body
+        self.passed: dict[int, Outcome] = {}
+
+    def __call__(self) -> Exchange:
+        """Begin one conversation."""
+        return _HttpExchange(self)
+
+    def accepts(self, status: int) -> bool:
+        """Whether the configuration accepts this status."""
+        return any(low <= status <= high for low, high in self.status)
+
+    def status_outcome(self, status: int) -> Outcome:
+        """Return the outcome of a status alone; the same value each time, since almost every probe ends in it."""
+        outcome = self.passed.get(status)
+        if outcome is None:
+            if self.accepts(status):
+                outcome = up(f"status {status}")
+            else:
+                wanted = ", ".join(f"{low}-{high}" if low != high else str(low) for low, high in self.status)
+                outcome = down(Reason.BAD_STATUS, f"status {status}, expected {wanted}")
+            self.passed[status] = outcome
+        return outcome
+
+
+@functools.lru_cache(maxsize=4096)
+def body_pattern(text: str) -> re.Pattern[bytes]:
+    """Compile a check's body expression. Raises `re.error`."""
+    return re.compile(text.encode(), re.DOTALL)
+
+
+def request_bytes(check: HttpCheck | HttpsCheck) -> bytes:
+    """Write the request. `Connection: close` lets the server close first, so that it and not we keep TIME_WAIT."""
+    lines = [f"{check.method} {check.path} HTTP/1.1", f"Host: {check.host}"]
+    given = {name.lower() for name, _ in check.headers}
+    for name, value in (("User-Agent", "lvs-healthd"), ("Accept", "*/*"), ("Connection", "close")):
+        if name.lower() not in given:
+            lines.append(f"{name}: {value}")
+    lines += [f"{name}: {value}" for name, value in check.headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+class _HttpExchange:
+    """One request and its answer; llhttp calls the `on_…` methods."""
+
+    __slots__ = ("_body", "_complete", "_final_status", "_headers_seen", "_parser", "_rules", "_start", "_unframed")
+
+    def __init__(self, rules: HttpExchanges) -> None:
+        self._rules = rules
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers_seen = 0
+        self._start = b""
+        self._final_status = 0
+        self._body = bytearray()
+        self._complete = False
+        self._unframed = True
+
+    # What the engine calls
+
+    def connected(self) -> Step:
+        return self._rules.request
+
+    def received(self, data: bytes) -> Step:
+        if not self._headers_seen:
+            self._start = data[:40]
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # 101 or CONNECT: the headers are complete, what follows is no HTTP
+        except httptools.HttpParserError as error:
+            if not self._final_status:
+                return down(Reason.PROTOCOL_ERROR, f"not an HTTP answer: {quote(self._start)}")
+            if self._rules.checks_body and not self._complete:
+                return down(Reason.PROTOCOL_ERROR, f"broken HTTP body: {error}")
+        if not self._final_status:
+            self._headers_seen += len(data)
+            if self._headers_seen > MAX_HEADERS:
+                return down(Reason.TOO_LARGE, f"headers longer than {MAX_HEADERS} bytes")
+            return None
+        outcome = self._rules.status_outcome(self._final_status)
+        if not self._rules.checks_body or outcome.reason is not Reason.PASSED:
+            return outcome
+        return self._judge_body(ended=self._complete)
+
+    def closed(self) -> Outcome:
+        if not self._final_status:
+            if not self._headers_seen:
+                return down(Reason.CLOSED_EARLY, "connection closed without an answer")
+            return down(Reason.CLOSED_EARLY, f"connection closed within the headers: {quote(self._start)}")
+        # Without a length or chunks the end of the connection is the end of the body (RFC 9112, section 6.3).
+        if self._unframed:
+            outcome = self._judge_body(ended=True)
+            if outcome is not None:
+                return outcome
+        return down(Reason.CLOSED_EARLY, f"connection closed within the body, after {len(self._body)} bytes")
+
+    def expired(self, timeout: str) -> Outcome:
+        if self._final_status:
+            return down(Reason.TIMEOUT, f"body incomplete after {timeout} ({len(self._body)} bytes)")
+        if self._headers_seen:
+            return down(Reason.TIMEOUT, f"headers incomplete after {timeout} ({self._headers_seen} bytes)")
+        return down(Reason.TIMEOUT, f"connected, but no answer in {timeout}")
+
+    # What llhttp calls
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        lowered = name.lower()
+        if lowered == b"content-length" or (lowered == b"transfer-encoding" and b"chunked" in value.lower()):
+            self._unframed = False
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        # 1xx answers are interim: the final one follows (RFC 9110, section 15.2). 101 is final.
+        if not self._final_status and (status >= 200 or status == 101):
+            self._final_status = status
+
+    def on_body(self, body: bytes) -> None:
+        room = self._rules.max_body - len(self._body)
+        if room > 0:
+            self._body += body[:room]
+
+    def on_message_complete(self) -> None:
+        if self._final_status:
+            self._complete = True
+
+    def _judge_body(self, *, ended: bool) -> Outcome | None:
+        """Judge the body so far; None while it may still come right."""
+        rules = self._rules
+        full = len(self._body) >= rules.max_body
+        if rules.body in self._body and (
+            rules.pattern is None or ((ended or full) and rules.pattern.search(self._body))
+        ):
+            return up(f"status {self._final_status}, body as expected")
+        if ended or full:
+            where = f"the first {rules.max_body} bytes" if full and not ended else "the body"
+            what = "expected text" if rules.pattern is None else "match of body_regex"
+            return down(Reason.BAD_ANSWER, f"{what} not in {where}: {quote(bytes(self._body))}")
+        return None

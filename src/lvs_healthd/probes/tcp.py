@@ -1,0 +1,83 @@
+"""tcp checks: a connection; with `send` or `expect…` also a short exchange. Sans-I/O."""
+
+from lvs_healthd.config.model import TcpCheck
+from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote
+from lvs_healthd.probes.expect import Expectation, expectation
+from lvs_healthd.probes.outcome import Outcome, Reason, down, up
+
+_CONNECTED = up("connected")
+_ANSWERED = up("answered as expected")
+
+
+def tcp_exchanges(check: TcpCheck) -> "TcpExchanges":
+    """Return what begins a conversation for each probe of this check."""
+    return TcpExchanges(check.send, expectation(check))
+
+
+class TcpExchanges:
+    """Begins conversations of one check."""
+
+    __slots__ = ("_expect", "_send")
+
+    def __init__(self, send: bytes, expect: Expectation | None) -> None:
+        self._send = send
+        self._expect = expect
+
+    def __call__(self) -> Exchange:
+        """Begin one conversation."""
+        if self._expect is None:
+            return _ConnectOnly(self._send)
+        return _SendExpect(self._send, self._expect)
+
+
+class _ConnectOnly:
+    """Nothing is expected: up once the connection stands and our bytes, if any, are on their way."""
+
+    __slots__ = ("_send",)
+
+    def __init__(self, send: bytes) -> None:
+        self._send = send
+
+    def connected(self) -> Step:
+        return Farewell(self._send, _CONNECTED) if self._send else _CONNECTED
+
+    def received(self, data: bytes) -> Step:  # noqa: ARG002  # any answer proves the same
+        return _CONNECTED
+
+    def closed(self) -> Outcome:
+        return _CONNECTED
+
+    def expired(self, timeout: str) -> Outcome:
+        return down(Reason.TIMEOUT, f"no answer in {timeout}")
+
+
+class _SendExpect:
+    """The answer must meet the expectation before the peer closes, the time is up or the limit is reached."""
+
+    __slots__ = ("_answer", "_expect", "_send")
+
+    def __init__(self, send: bytes, expect: Expectation) -> None:
+        self._send = send
+        self._expect = expect
+        self._answer = bytearray()
+
+    def connected(self) -> Step:
+        return self._send or None
+
+    def received(self, data: bytes) -> Step:
+        self._answer += data
+        if self._expect.met(self._answer):
+            return _ANSWERED
+        if len(self._answer) >= self._expect.limit:
+            return down(Reason.TOO_LARGE, f"expected answer not in the first {self._expect.limit} bytes")
+        return None
+
+    def closed(self) -> Outcome:
+        if not self._answer:
+            return down(Reason.CLOSED_EARLY, "connection closed without an answer")
+        return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))}, then the connection closed")
+
+    def expired(self, timeout: str) -> Outcome:
+        if not self._answer:
+            return down(Reason.TIMEOUT, f"connected, but no answer in {timeout}")
+        return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))} in {timeout}")

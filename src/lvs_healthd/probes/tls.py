@@ -1,0 +1,115 @@
+"""TLS around any stream conversation, through `ssl.MemoryBIO`: still sans-I/O.
+
+keepalived's SSL_GET never verifies a certificate; here chain, name and dates are verified unless `verify = false`.
+"""
+
+import functools
+import ssl
+from collections.abc import Callable
+
+from lvs_healthd.config.model import HttpsCheck
+from lvs_healthd.probes.exchange import Exchange, Farewell, Step
+from lvs_healthd.probes.outcome import Outcome, Reason, down
+
+_READ_SIZE = 65536
+
+
+@functools.lru_cache(maxsize=64)
+def client_context(ca: str, *, verify: bool) -> ssl.SSLContext:
+    """Return the context shared by all checks with the same trust; loading the system's certificates costs 20 ms.
+
+    Raises `OSError` (also as `ssl.SSLError`) when `ca` cannot be read.
+    """
+    context = ssl.create_default_context(cafile=ca or None)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class TlsExchanges:
+    """Begins TLS conversations that carry another protocol's."""
+
+    __slots__ = ("_context", "_inner", "_name")
+
+    def __init__(self, check: HttpsCheck, inner: Callable[[], Exchange]) -> None:
+        self._context = client_context(check.ca, verify=check.verify)
+        self._name = check.sni or check.address
+        self._inner = inner
+
+    def __call__(self) -> Exchange:
+        """Begin one conversation."""
+        return _TlsExchange(self._context, self._name, self._inner())
+
+
+class _TlsExchange:
+    __slots__ = ("_handshaken", "_heard", "_incoming", "_inner", "_outgoing", "_tls")
+
+    def __init__(self, context: ssl.SSLContext, name: str, inner: Exchange) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self._inner = inner
+        self._handshaken = False
+        self._heard = False
+
+    def connected(self) -> Step:
+        return self._advance()
+
+    def received(self, data: bytes) -> Step:
+        self._heard = True
+        self._incoming.write(data)
+        return self._advance()
+
+    def closed(self) -> Outcome:
+        if not self._handshaken:
+            return down(Reason.TLS, "connection closed during the TLS handshake")
+        return self._inner.closed()
+
+    def expired(self, timeout: str) -> Outcome:
+        if self._handshaken:
+            return self._inner.expired(timeout)
+        if self._heard:
+            return down(Reason.TIMEOUT, f"TLS handshake incomplete after {timeout}")
+        return down(Reason.TIMEOUT, f"connected, but no TLS answer in {timeout}")
+
+    def _advance(self) -> Step:
+        """Go on as far as the bytes at hand allow."""
+        try:
+            if not self._handshaken:
+                self._tls.do_handshake()
+                self._handshaken = True
+                step = self._say(self._inner.connected())
+                if step is not None:
+                    return step
+            while data := self._tls.read(_READ_SIZE):
+                step = self._say(self._inner.received(data))
+                if step is not None:
+                    return step
+        except ssl.SSLWantReadError:
+            return self._outgoing.read() or None
+        except ssl.SSLZeroReturnError:
+            return self._inner.closed()
+        except ssl.SSLCertVerificationError as error:
+            return down(Reason.TLS, f"certificate refused: {error.verify_message}")
+        except ssl.SSLError as error:
+            return down(Reason.TLS, _handshake_error(error))
+        return self._inner.closed()
+
+    def _say(self, step: Step) -> Outcome | Farewell | None:
+        """Encrypt what the inner conversation wants to send; hand on what ends it."""
+        if isinstance(step, bytes):
+            self._tls.write(step)
+            return None
+        if isinstance(step, Farewell):
+            self._tls.write(step.data)
+            return Farewell(self._outgoing.read(), step.outcome)
+        return step
+
+
+def _handshake_error(error: ssl.SSLError) -> str:
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    if error.reason in {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
+        return f"no TLS on this port ({reason})"
+    return f"TLS failed: {reason}"

@@ -1,0 +1,59 @@
+"""udp checks: one datagram out, at most one in. Sans-I/O.
+
+Silence is up only when nothing is expected: then only an ICMP error, which the engine hears of, proves the port dead.
+keepalived accepts an empty or one-byte reply whatever it was told to require; here the expectation holds for the whole.
+"""
+
+from lvs_healthd.config.model import UdpCheck
+from lvs_healthd.probes.exchange import Exchange, Step, quote
+from lvs_healthd.probes.expect import Expectation, expectation
+from lvs_healthd.probes.outcome import Outcome, Reason, down, up
+
+_ANSWERED = up("answered")
+_ANSWERED_AS_EXPECTED = up("answered as expected")
+
+
+def udp_exchanges(check: UdpCheck) -> "UdpExchanges":
+    """Return what begins a conversation for each probe of this check."""
+    return UdpExchanges(check.send, expectation(check))
+
+
+class UdpExchanges:
+    """Begins conversations of one check."""
+
+    __slots__ = ("_expect", "_send")
+
+    def __init__(self, send: bytes, expect: Expectation | None) -> None:
+        self._send = send
+        self._expect = expect
+
+    def __call__(self) -> Exchange:
+        """Begin one conversation."""
+        return _Datagram(self._send, self._expect)
+
+
+class _Datagram:
+    __slots__ = ("_expect", "_send")
+
+    def __init__(self, send: bytes, expect: Expectation | None) -> None:
+        self._send = send
+        self._expect = expect
+
+    def connected(self) -> Step:
+        return self._send
+
+    def received(self, data: bytes) -> Step:
+        if self._expect is None:
+            return _ANSWERED
+        if self._expect.met(data[: self._expect.limit]):
+            return _ANSWERED_AS_EXPECTED
+        return down(Reason.BAD_ANSWER, f"unexpected answer {quote(data)}")
+
+    def closed(self) -> Outcome:
+        """Datagram sockets are never closed by the peer; an empty datagram comes in through `received`."""
+        raise AssertionError("a UDP peer cannot close")
+
+    def expired(self, timeout: str) -> Outcome:
+        if self._expect is None:
+            return up(f"no ICMP error in {timeout}, and no answer is expected")
+        return down(Reason.TIMEOUT, f"no answer in {timeout}")

@@ -1,0 +1,211 @@
+"""When each probe runs: spread evenly by hash, due at absolute times, started in ticks, never two of one at once.
+
+Phases come from the monotonic clock and a stable hash, so that a restart keeps the spread. A probe that is still under
+way when its next turn comes is not started again: the turn is skipped and counted.
+"""
+
+import asyncio
+import hashlib
+import heapq
+import math
+from collections.abc import Callable, Hashable, Mapping
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from lvs_healthd.probes.engine import TICK_S, Engine
+from lvs_healthd.probes.exchange import Target
+from lvs_healthd.probes.outcome import Outcome
+
+JITTER_SHARE = 0.02
+"""Each start is moved by up to this share of the interval, so that several directors do not probe in lockstep."""
+
+FIRST_PROBES_PER_S = 2000
+"""At start and after a reload new probes do not wait a whole interval for their first turn, up to this rate."""
+
+FIRST_SPREAD_S = 0.5
+"""The shortest time over which first probes are spread, seconds."""
+
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Probe(msgspec.Struct, Generic[Key], frozen=True):
+    """What to run and how often. `key` tells identical probes apart from others and keeps their turn over a reload."""
+
+    key: Key
+    target: Target
+    interval_s: float
+
+
+class Observer(Protocol):
+    """Who is told about the schedule itself: the metrics."""
+
+    def lag(self, seconds: float) -> None:
+        """Note how long after its due time a probe started."""
+
+    def loop_lag(self, seconds: float) -> None:
+        """Note how late a tick came."""
+
+    def skipped(self) -> None:
+        """Note a turn that was skipped because the probe's last one was still under way."""
+
+
+class _Job(Generic[Key]):
+    __slots__ = ("due", "phase", "probe", "running")
+
+    def __init__(self, probe: Probe[Key], phase: float) -> None:
+        self.probe: Probe[Key] | None = probe
+        self.phase = phase
+        self.due = 0.0
+        self.running = False
+
+
+class Scheduler(Generic[Key]):
+    """Starts probes on an engine and hands `(key, outcome)` to `on_outcome`.
+
+    `clock` must be the loop's own (`loop.time`); `random` gives floats in [0, 1).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        on_outcome: Callable[[Key, Outcome], None],
+        *,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        observer: Observer,
+    ) -> None:
+        self._engine = engine
+        self._on_outcome = on_outcome
+        self._clock = clock
+        self._random = random
+        self._observer = observer
+        self._jobs: dict[Key, _Job[Key]] = {}
+        self._turns: dict[int, list[_Job[Key]]] = {}
+        self._turn_ticks: list[int] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = math.inf
+        engine.wake = self._arm_earlier
+        self._worst_lag_s = 0.0
+
+    @property
+    def next_wake(self) -> float:
+        """When the next tick is due, on the clock; in the past when the loop stands still. Infinity: nothing to do."""
+        return self._armed_for
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to run on `loop`."""
+        self._loop = loop
+        self._engine.open(loop)
+        self._arm()
+
+    def close(self) -> None:
+        """Start no more probes and drop those under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop = None
+        self._jobs.clear()
+        self._engine.close()
+
+    def set_probes(self, probes: Mapping[Key, Probe[Key]]) -> None:
+        """Run exactly these from now on. A probe known by its key keeps its turn; a new one gets an early first one."""
+        for key in [key for key in self._jobs if key not in probes]:
+            self._jobs.pop(key).probe = None
+        new = []
+        for key, probe in probes.items():
+            if key in self._jobs:
+                self._jobs[key].probe = probe
+            else:
+                new.append(probe)
+        spread_s = max(FIRST_SPREAD_S, len(new) / FIRST_PROBES_PER_S)
+        now = self._clock()
+        for probe in new:
+            share = stable_share(probe.key)
+            job = _Job(probe, phase=share * probe.interval_s)
+            self._jobs[probe.key] = job
+            job.due = now + share * min(probe.interval_s, spread_s)
+            self._enqueue(job)
+        self._arm()
+
+    def take_worst_lag(self) -> float:
+        """Return the longest lag of a start since the last call, seconds."""
+        worst_s, self._worst_lag_s = self._worst_lag_s, 0.0
+        return worst_s
+
+    def tick(self) -> None:
+        """End overdue probes and start due ones. Called by the loop; tests call it by hand."""
+        now = self._clock()
+        late_s = max(0.0, now - self._armed_for) if self._armed_for != math.inf else 0.0
+        self._observer.loop_lag(late_s)
+        self._engine.tick(late_s)
+        while self._turn_ticks and self._turn_ticks[0] * TICK_S <= now:
+            for job in self._turns.pop(heapq.heappop(self._turn_ticks)):
+                self._take_turn(job, now)
+        self._arm()
+
+    def _take_turn(self, job: _Job[Key], now: float) -> None:
+        probe = job.probe
+        if probe is None:
+            return
+        due = job.due
+        job.due = next_due(now, probe.interval_s, job.phase) + self._random() * JITTER_SHARE * probe.interval_s
+        self._enqueue(job)
+        if job.running:
+            self._observer.skipped()
+            return
+        job.running = True
+
+        def started(at: float) -> None:
+            lag_s = max(0.0, at - due)
+            self._worst_lag_s = max(self._worst_lag_s, lag_s)
+            self._observer.lag(lag_s)
+
+        def done(outcome: Outcome) -> None:
+            job.running = False
+            if job.probe is not None:
+                self._on_outcome(job.probe.key, outcome)
+
+        self._engine.start(probe.target, done, started)
+
+    def _enqueue(self, job: _Job[Key]) -> None:
+        tick = math.ceil(job.due / TICK_S)
+        turns = self._turns.get(tick)
+        if turns is None:
+            self._turns[tick] = [job]
+            heapq.heappush(self._turn_ticks, tick)
+        else:
+            turns.append(job)
+
+    def _arm_earlier(self) -> None:
+        deadline = self._engine.next_deadline
+        if deadline is not None and deadline < self._armed_for and self._loop is not None:
+            self._arm()
+
+    def _arm(self) -> None:
+        """Ask the loop to call `tick` at the next turn or deadline, whichever comes first."""
+        due = self._turn_ticks[0] * TICK_S if self._turn_ticks else math.inf
+        deadline = self._engine.next_deadline
+        if deadline is not None:
+            due = min(due, deadline)
+        self._armed_for = due
+        if self._loop is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due != math.inf:
+            self._timer = self._loop.call_at(due, self.tick)
+
+
+def stable_share(key: Hashable) -> float:
+    """Return a share in [0, 1) that depends on the key alone, not on this process (unlike `hash`)."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def next_due(now: float, interval_s: float, phase: float) -> float:
+    """Return the first time after `now` that is `phase` plus a whole number of intervals."""
+    turns = math.floor((now - phase) / interval_s) + 1
+    return phase + turns * interval_s

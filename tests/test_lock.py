@@ -1,0 +1,31 @@
+"""One writer per network namespace."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lvs_healthd.lock import AlreadyRunningError, answer_lock, lock_table
+
+
+def test_second_holder_is_refused_with_the_pid_of_the_first() -> None:
+    with lock_table() as lock:
+        for _ in range(3):
+            with pytest.raises(AlreadyRunningError, match=rf"another lvs-healthd \(pid {os.getpid()}\) already"):
+                lock_table()
+            answer_lock(lock)
+
+
+def test_lock_is_free_again_after_its_holder_is_killed() -> None:
+    code = "from lvs_healthd.lock import lock_table; lock = lock_table(); print('held', flush=True); input()"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    with holder, holder.stdin, holder.stdout:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(AlreadyRunningError, match=f"pid {holder.pid}"):
+            lock_table()
+        holder.kill()
+        holder.wait()
+    lock_table().close()
