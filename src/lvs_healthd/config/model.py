@@ -86,7 +86,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     interval: Seconds = Seconds(2.0)
     """From one start to the next. 2 s: HAProxy's `inter`, detection in seconds at a load nobody notices."""
     timeout: Seconds = Seconds(1.0)
-    """Total, from first packet to outcome. 1 s: below the interval, and above one SYN retransmission's worth of loss."""
+    """Total, from first packet to outcome. 1 s: below the interval, and above one SYN retransmission's worth."""
     rise: int = 2
     """Consecutive passes that bring a server back: one lucky answer is not health."""
     fall: int = 3
@@ -103,14 +103,19 @@ class HttpCheck(Check, frozen=True, kw_only=True, tag_field="type", tag="http"):
     method: str = "GET"
     path: str = "/"
     host: str = ""
-    """The Host header. Default: the virtual service's address, as a client would send; the probe's own for a mark."""
-    headers: dict[str, str] = {}
+    """The Host header, never empty once loaded.
+
+    Default: the virtual service's address as a client would send it, so with the port unless it is the scheme's own;
+    for a mark, where the probe goes.
+    """
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further request headers; written as a table in the file."""
     status: tuple[tuple[int, int], ...] = ((200, 299),)
     """Accepted ranges, both ends included; written as ["200-299", "301"]."""
     body: str = ""
     """Text the body must contain."""
     body_regex: str = ""
-    """Python regular expression the body must match somewhere (`re.search`, dot matches newline)."""
+    """Python regular expression the body must match somewhere (`re.search`, dot matches newline); instead of `body`."""
     max_body: int = 65536
     """Bytes of body looked at, at most, when `body` or `body_regex` is set. 64 KiB: a health page is smaller."""
 
@@ -119,7 +124,11 @@ class HttpsCheck(HttpCheck, frozen=True, kw_only=True, tag="https"):
     """The same over TLS, with the server's certificate verified."""
 
     sni: str = ""
-    """Server name to ask for and to verify. Default: `host` where that is a name, else the probed address."""
+    """Server name to ask for and to verify. Default: the name in `host`.
+
+    Empty where `host` is an IP address and no `sni` is written: no name is asked for (RFC 6066 knows none for
+    addresses), and the certificate must hold the probed `address`.
+    """
     verify: bool = True
     """Verify chain, name and dates. keepalived never does; an expired certificate is an outage for clients."""
     ca: str = ""
@@ -134,7 +143,7 @@ class StreamCheck(Check, frozen=True, kw_only=True):
     expect: bytes = b""
     """The answer must contain these bytes; written as text in `expect`, or as hexadecimal in `expect_hex`."""
     expect_regex: str = ""
-    """Python regular expression on the answer's bytes (`re.search`, dot matches any byte)."""
+    """Python regular expression on the answer's bytes (`re.search`, dot matches any byte); instead of `expect`."""
     max_answer: int = 65536
     """Bytes of answer looked at, at most."""
 

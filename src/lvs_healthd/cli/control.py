@@ -1,0 +1,116 @@
+"""Asks the running daemon over its control socket, and explains when it does not answer."""
+
+import grp
+import http.client
+import os
+import re
+import socket
+import tomllib
+from pathlib import Path
+
+from lvs_healthd.config.model import Daemon
+
+TIMEOUT_S = 5.0
+"""A daemon that takes longer is stuck; its own watchdog thinks so too."""
+
+_SECTION = re.compile(r"\s*\[([^\[\]]*)\]\s*(?:#.*)?")
+_CONTROL = re.compile(r"""\s*control\s*=\s*(["'])([^"'\\]*)\1\s*(?:#.*)?""")
+
+
+class ControlError(Exception):
+    """The daemon could not be asked; the text says why and what to type next."""
+
+
+def find_socket(config: Path, *, explicit: bool) -> tuple[str, str]:
+    """Return the control socket's path as the configuration has it, and a remark if that had to be guessed.
+
+    Only the one key is read, so that a configuration which is broken right now is no obstacle. `explicit` says that the
+    operator named the file, and so wants to know if it cannot be read.
+    """
+    default = Daemon().control
+    try:
+        text = config.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return default, f"{config}: no such file; asking at the default {default}" if explicit else ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        return default, f"{config}: {reason}; asking at the default {default}"
+    try:
+        section = tomllib.loads(text).get("daemon", {})
+    except tomllib.TOMLDecodeError as error:
+        found = _search_broken(text) or default
+        return found, f"{config}: {error}; asking at {found}"
+    control = section.get("control", default) if isinstance(section, dict) else default
+    if isinstance(control, str) and control:
+        return control, ""
+    return default, f"{config}: daemon.control is not a path; asking at the default {default}"
+
+
+def get(control: str, path: str, *, timeout_s: float = TIMEOUT_S) -> bytes:
+    """Fetch `path` from the daemon. Raises `ControlError`."""
+    connection = _UnixConnection(control, timeout_s)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+    except OSError as error:
+        raise ControlError(f"{control}: {_why(control, error)}") from error
+    except http.client.HTTPException as error:
+        raise ControlError(f"{control}: something answers, but not lvs-healthd ({type(error).__name__})") from error
+    finally:
+        connection.close()
+    if response.status != http.HTTPStatus.OK:
+        raise ControlError(f"{control}: the daemon answered {response.status} {response.reason} to {path}")
+    return body
+
+
+def _search_broken(text: str) -> str:
+    """Find the key in a file that is not TOML at the moment, as long as its own line is in order."""
+    section = ""
+    for line in text.splitlines():
+        if heading := _SECTION.fullmatch(line):
+            section = heading[1].strip()
+        elif section == "daemon" and (control := _CONTROL.fullmatch(line)):
+            return control[2]
+    return ""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, control: str, timeout_s: float) -> None:
+        super().__init__("control", timeout=timeout_s)
+        self._control = control
+        self._timeout_s = timeout_s
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self._timeout_s)
+        self.sock.connect(self._control)
+
+
+def _why(control: str, error: OSError) -> str:
+    match error:
+        case FileNotFoundError() | NotADirectoryError():
+            return (
+                "no such socket: the daemon is not running, or listens elsewhere (--control PATH or --config FILE). "
+                "See `systemctl status lvs-healthd`"
+            )
+        case ConnectionRefusedError():
+            return "nobody listens on this socket: the daemon is not running. See `systemctl status lvs-healthd`"
+        case PermissionError():
+            return f"permission denied: become root or a member of the group {_group(control)}"
+        case TimeoutError():
+            return f"no answer in {TIMEOUT_S:g}s: the daemon is stuck. See `journalctl -u lvs-healthd`"
+        case ConnectionResetError() | BrokenPipeError():
+            return "the daemon hung up: it is just stopping, or out of descriptors. Try again"
+        case _:
+            return error.strerror or str(error)
+
+
+def _group(control: str) -> str:
+    """Name the group that may ask. The directory may hide the socket itself."""
+    for path in (control, os.path.dirname(control)):  # noqa: PTH120  # plain text is all that is needed
+        try:
+            return grp.getgrgid(os.stat(path).st_gid).gr_name  # noqa: PTH116  # same
+        except (OSError, KeyError):
+            continue
+    return "lvs-healthd"

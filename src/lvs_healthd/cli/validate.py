@@ -1,0 +1,37 @@
+"""`lvs-healthd validate`: say everything that is wrong with a configuration, or show the whole of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvs_healthd.config.effective import to_toml
+from lvs_healthd.config.load import DEFAULT_FILE, ConfigError, load
+from lvs_healthd.config.model import Config
+
+
+def validate(
+    file: Annotated[Path, typer.Argument(help="The configuration file.")] = DEFAULT_FILE,
+    *,
+    effective: Annotated[
+        bool, typer.Option("--effective", help="Print the whole configuration with every default filled in.")
+    ] = False,
+) -> None:
+    """Check a configuration file; exit status 1 and every error on standard error if there are any."""
+    try:
+        config = load(file)
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    if effective:
+        typer.echo(to_toml(config), nl=False)
+    else:
+        typer.echo(f"{file}: ok: {summary(config)}")
+
+
+def summary(config: Config) -> str:
+    """Count what a configuration holds: "2 services, 5 real servers, 5 checks"."""
+    servers = [server for service in config.services for server in service.real_servers]
+    checks = sum(len(server.checks) for server in servers)
+    counts = ((len(config.services), "service"), (len(servers), "real server"), (checks, "check"))
+    return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)

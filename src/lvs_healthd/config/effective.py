@@ -1,0 +1,109 @@
+"""Records back to TOML with every default filled in: what `validate --effective` prints.
+
+It loads back to the same records. Checks are written where they end up, at each real server.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+import tomli_w
+
+from lvs_healthd.config.model import AnyCheck, Config, Endpoint, RealServer, Seconds, Service
+from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS
+
+_DURATIONS = {"interval", "timeout", "resync"}
+
+
+def to_toml(config: Config) -> str:
+    """Write a whole configuration as TOML."""
+    daemon = {key: _value(key, getattr(config.daemon, key)) for key in DAEMON_KEYS}
+    return tomli_w.dumps({"daemon": daemon, "service": [_service(service) for service in config.services]})
+
+
+def _service(service: Service) -> dict[str, Any]:
+    identity: dict[str, Any] = (
+        {"address": str(service.endpoint), "protocol": str(service.protocol)}
+        if service.endpoint
+        else {"fwmark": service.fwmark, "family": str(service.family)}
+    )
+    return {
+        "name": service.name,
+        **identity,
+        "scheduler": service.scheduler,
+        "forward": str(service.forward),
+        "persistence": duration_text(service.persistence),
+        "on_failure": str(service.on_failure),
+        "fallback": [_server(server) for server in service.fallback],
+        "real_server": [_server(server) for server in service.real_servers],
+    }
+
+
+def _server(server: RealServer) -> dict[str, Any]:
+    written = {
+        "address": _server_address(server.endpoint),
+        "weight": server.weight,
+        "forward": str(server.forward),
+    }
+    return written | ({"check": [_check(check) for check in server.checks]} if server.checks else {})
+
+
+def _server_address(endpoint: Endpoint) -> str:
+    """Spell a server; behind a firewall mark it has no port."""
+    return str(endpoint).removesuffix(":0")
+
+
+def _check(check: AnyCheck) -> dict[str, Any]:
+    kind = next(kind for kind, record in CHECK_TYPES.items() if type(check) is record)
+    return {"type": kind} | {
+        key: _value(key, getattr(check, field)) for key, field in _keys_of(check).items() if key != "type"
+    }
+
+
+def _keys_of(check: AnyCheck) -> dict[str, str]:
+    """Choose the keys that say what a check is: of keys that exclude each other the one that holds something."""
+    chosen: dict[str, tuple[str, str]] = {}
+    for key, schema in CHECK_KEYS.items():
+        field = schema.field or key
+        value = getattr(check, field, None)
+        if value is None or (isinstance(value, bytes) and key.endswith("_hex") is _is_text(value)):
+            continue
+        group = schema.group or key
+        if group not in chosen or value:
+            chosen[group] = key, field
+    return dict(chosen.values())
+
+
+def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's field holds
+    if key in _DURATIONS:
+        return duration_text(value)
+    match value:
+        case bytes():
+            return value.hex(" ") if key.endswith("_hex") else value.decode()
+        case tuple() if key == "headers":
+            return dict(value)
+        case tuple():  # status
+            return [str(first) if first == last else f"{first}-{last}" for first, last in value]
+        case str():
+            return str(value)  # an enum's member too
+        case _:
+            return value
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return False
+    return all(letter.isprintable() or letter in "\r\n\t" for letter in text)
+
+
+def duration_text(seconds: Seconds) -> str:
+    """Write a duration as the file has it, exactly: in the largest unit that needs no fraction, else in seconds."""
+    exact = Decimal(repr(float(seconds)))
+    if exact and exact % 3600 == 0:
+        return f"{int(exact) // 3600}h"
+    if exact and exact % 60 == 0:
+        return f"{int(exact) // 60}m"
+    if exact < 1 and exact:
+        return f"{(exact * 1000).normalize():f}ms"
+    return f"{exact.normalize():f}s"

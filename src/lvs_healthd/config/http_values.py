@@ -1,0 +1,139 @@
+"""Parsers of what goes into an HTTP request and what is asked of the answer (RFC 9110 and RFC 9112).
+
+What an operator writes goes onto the wire as it is, so nothing that could end a line or a header passes here.
+"""
+
+import ipaddress
+import re
+import ssl
+
+from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
+from lvs_healthd.config.values import absolute_path, listed, string
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
+_STATUS_RANGE = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?")
+_OURS = {
+    "host": "it has a key of its own: host",
+    "connection": "the probe sets it itself",
+    "content-length": "the probe sends no body",
+    "transfer-encoding": "the probe sends no body",
+}
+
+
+def method(value: object) -> str:
+    """Take a request method."""
+    text = string(value)
+    if not _TOKEN.fullmatch(text):
+        raise expected("an HTTP method such as GET or HEAD", value)
+    if text != text.upper():
+        raise expected("an HTTP method such as GET or HEAD", value, f"methods are in capitals: {show(text.upper())}")
+    return text
+
+
+def request_target(value: object) -> str:
+    """Take a path, with or without a query."""
+    text = string(value)
+    what = 'a path that starts with "/"'
+    if not text.startswith("/"):
+        raise expected(what, value)
+    if not _VISIBLE.fullmatch(text):
+        raise expected(f"{what}, without blanks, control or non-ASCII characters", value, "percent-encode them")
+    if "#" in text:
+        raise expected(f"{what}, without a fragment (#…): servers never see it", value)
+    return text
+
+
+def host(value: object) -> str:
+    """Take a Host header: a name or an address, with or without a port; empty for the default."""
+    text = string(value)
+    what = "a host name or address, with or without a port"
+    match = _HOST.fullmatch(text)
+    if text and match is None:
+        raise expected(what, value, "" if text.isascii() else "write an international name in its xn-- form")
+    if match and match[1] is not None and not _is_ip(match[1]):
+        raise expected(what, value)
+    if match and match[2] is not None and not 1 <= int(match[2]) <= 65535:
+        raise expected("a port of 1..65535 after the host", value)
+    return text
+
+
+def host_name(host_header: str) -> str:
+    """Read the name off a Host header; empty where it holds an IP address, which is no name for TLS (RFC 6066, 3)."""
+    if host_header.startswith("["):
+        return ""
+    name = host_header.partition(":")[0].rstrip(".")
+    return "" if _is_ip(name) else name
+
+
+def server_name(value: object) -> str:
+    """Take the name to ask for and verify by TLS; empty for the default."""
+    text = string(value)
+    match = _HOST.fullmatch(text)
+    if text and not _is_ip(text) and (match is None or ":" in text or text.endswith(".")):
+        raise expected("a host name without a port", value)
+    return text
+
+
+def headers(value: object) -> tuple[tuple[str, str], ...]:
+    """Take a table of request headers."""
+    if not isinstance(value, dict):
+        raise expected('a table such as { Accept = "text/plain" }', value)
+    problems, names = [], set()
+    for name, content in value.items():
+        lower = name.lower()
+        if not _TOKEN.fullmatch(name):
+            problems.append(Problem((name,), "not a header's name: letters, digits and hyphens only"))
+        elif lower in _OURS:
+            problems.append(Problem((name,), f"this header cannot be set here: {_OURS[lower]}"))
+        elif lower in names:
+            problems.append(Problem((name,), "this header is there already; capitals make no difference"))
+        if not isinstance(content, str):
+            problems += expected("a string", content, at=(name,)).problems
+        elif not _FIELD_VALUE.fullmatch(content):
+            problems += expected("printable ASCII characters on one line", content, at=(name,)).problems
+        names.add(lower)
+    if problems:
+        raise WrongValueError(*problems)
+    return tuple(value.items())
+
+
+def _status_range(value: object) -> tuple[int, int]:
+    what = 'a status such as 204 or "301", or a range such as "200-299", within 100..599'
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1000 else value
+    match = _STATUS_RANGE.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise expected(what, value)
+    first = int(match[1])
+    last = int(match[2] or match[1])
+    if not 100 <= first <= last <= 599:
+        raise expected(what, value, "the lower end comes first" if first > last else "")
+    return first, last
+
+
+status = listed(_status_range, 'a list such as ["200-299", "301"]')
+"""Take the accepted statuses."""
+
+
+def ca_file(value: object) -> str:
+    """Take a PEM file of trusted certificates that can be read now; empty for the system's."""
+    if value == "":
+        return ""
+    path = absolute_path(value)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        raise WrongValueError(Problem((), f"no PEM certificate in {path}")) from None
+    except OSError as error:
+        raise WrongValueError(Problem((), f"cannot read {path}: {error.strerror}")) from error
+    return path
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,189 @@
+"""Where in a TOML file each key stands: a scanner from text to line numbers, because tomli tells none.
+
+It reads only documents that tomli has accepted, so it never has to judge: it skips what it need not understand.
+"""
+
+import bisect
+import re
+
+import tomli
+
+KeyPath = tuple[str | int, ...]
+"""Keys and array indices from the document's root: ("service", 0, "real_server", 1, "weight")."""
+
+# Possessive repeats only on single characters: on groups Debian 12's Python 3.11.2 gets them wrong (gh-106052).
+_BLANK = re.compile(r"(?:[ \t\n]++|#[^\n]*)*")
+_SPACE = re.compile(r"[ \t]*")
+_KEY_PART = re.compile(r"""[A-Za-z0-9_-]+|'[^'\n]*'|"(?:[^"\\\n]++|\\.)*\"""")
+# The closing quotes of a multi-line string may follow one or two quotes that belong to it.
+_SCALAR = re.compile(
+    r'''"""(?:[^"\\]++|\\.|"{1,2}(?!"))*"{3,5}'''
+    r"""|'''(?:[^']++|'{1,2}(?!'))*'{3,5}"""
+    r'''|"(?:[^"\\\n]++|\\.)*"'''
+    r"""|'[^'\n]*'"""
+    r"""|[^,\]}\n#]+""",
+    re.DOTALL,
+)
+
+
+def line_numbers(text: str) -> dict[KeyPath, int]:
+    """Map every key path of a valid TOML document to its line, counted from 1.
+
+    A key's line is where the key stands, a table's its header, an array element's where it begins. Tables that are
+    only implied stand where they are first mentioned.
+    """
+    return _Scanner(text).scan()
+
+
+class _Scanner:
+    def __init__(self, text: str) -> None:
+        self._text = text.replace("\r\n", "\n")
+        self._newlines = [match.start() for match in re.finditer("\n", self._text)]
+        self._pos = 0
+        self._lines: dict[KeyPath, int] = {}
+        self._tables_in_array: dict[KeyPath, int] = {}
+
+    def scan(self) -> dict[KeyPath, int]:
+        try:
+            self._document()
+        except _LostError:
+            # A newer TOML than this scanner knows: the lines found so far still tell the neighbourhood of an error.
+            return self._lines
+        return self._lines
+
+    def _document(self) -> None:
+        header: KeyPath = ()
+        self._skip(_BLANK)
+        while self._pos < len(self._text):
+            if self._next() == "[":
+                header = self._header()
+            else:
+                self._value(self._key(header))
+            self._skip(_BLANK)
+
+    def _header(self) -> KeyPath:
+        line = self._line()
+        is_array = self._text.startswith("[[", self._pos)
+        self._pos += 2 if is_array else 1
+        *parents, last = self._key_parts()
+        self._pos += 2 if is_array else 1
+        path: KeyPath = ()
+        for part in parents:
+            path = self._latest((*path, part))
+            self._lines.setdefault(path, line)
+        path = (*path, last)
+        if is_array:
+            self._lines.setdefault(path, line)
+            index = self._tables_in_array.get(path, 0)
+            self._tables_in_array[path] = index + 1
+            path = (*path, index)
+        self._lines[path] = line
+        return path
+
+    def _latest(self, path: KeyPath) -> KeyPath:
+        """In a header, the name of an array of tables means its latest table."""
+        count = self._tables_in_array.get(path, 0)
+        if not count:
+            return path
+        self._lines.setdefault(path, self._line())
+        return (*path, count - 1)
+
+    def _key(self, table: KeyPath) -> KeyPath:
+        """Read `key =`, note its line and those of the tables that a dotted key implies."""
+        line = self._line()
+        path = table
+        for part in self._key_parts():
+            path = (*path, part)
+            self._lines.setdefault(path, line)
+        self._pos += 1  # the equals sign
+        self._skip(_SPACE)
+        return path
+
+    def _key_parts(self) -> list[str]:
+        parts = []
+        while True:
+            self._skip(_SPACE)
+            raw = self._take(_KEY_PART)
+            parts.append(raw if raw[0] not in "\"'" else _unquoted(raw))
+            self._skip(_SPACE)
+            if not self._text.startswith(".", self._pos):
+                return parts
+            self._pos += 1
+
+    def _value(self, path: KeyPath) -> None:
+        """Read a value; note the lines of everything inside it. A stack, so that no nesting can exhaust ours."""
+        inside: list[_Container] = []
+        while True:
+            match self._next():
+                case "[":
+                    inside.append(_Container(path, "]"))
+                    self._pos += 1
+                case "{":
+                    inside.append(_Container(path, "}"))
+                    self._pos += 1
+                case _:
+                    self._take(_SCALAR)
+            following = self._next_inside(inside)
+            if following is None:
+                return
+            path = following
+
+    def _next_inside(self, inside: "list[_Container]") -> KeyPath | None:
+        """Go to the next value within the innermost open array or inline table; None when all are closed."""
+        while inside:
+            container = inside[-1]
+            self._skip(_BLANK)
+            if self._next() == ",":
+                self._pos += 1
+            elif self._next() == container.end:
+                self._pos += 1
+                inside.pop()
+            elif container.end == "}":
+                return self._key(container.path)
+            else:
+                path = (*container.path, container.next_index)
+                container.next_index += 1
+                self._lines[path] = self._line()
+                return path
+        return None
+
+    def _next(self) -> str:
+        """Look at the next character; empty at the end."""
+        return self._text[self._pos : self._pos + 1]
+
+    def _line(self) -> int:
+        return bisect.bisect_left(self._newlines, self._pos) + 1
+
+    def _skip(self, pattern: re.Pattern[str]) -> None:
+        match = pattern.match(self._text, self._pos)
+        if match:
+            self._pos = match.end()
+
+    def _take(self, pattern: re.Pattern[str]) -> str:
+        match = pattern.match(self._text, self._pos)
+        if match is None:
+            raise _LostError
+        self._pos = match.end()
+        return match.group()
+
+
+class _LostError(Exception):
+    """The text goes on in a way this scanner does not know."""
+
+
+class _Container:
+    """An array or inline table that is still open."""
+
+    __slots__ = ("end", "next_index", "path")
+
+    def __init__(self, path: KeyPath, end: str) -> None:
+        self.path = path
+        self.end = end
+        self.next_index = 0
+
+
+def _unquoted(raw: str) -> str:
+    if raw[0] == '"' and "\\" in raw:
+        unescaped: str = tomli.loads(f"key = {raw}")["key"]
+        return unescaped
+    return raw[1:-1]

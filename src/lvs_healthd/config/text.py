@@ -1,0 +1,39 @@
+"""From a file to a TOML document, with an error that says where it stops being one."""
+
+from pathlib import Path
+from typing import Any
+
+import tomli
+
+from lvs_healthd.config.errors import ConfigError
+
+_LARGEST_FILE = 64 * 1024 * 1024
+"""Bytes; some half a million real servers. A device file would fill the memory."""
+
+
+def read_text(path: Path) -> str:
+    """Read a file as UTF-8, with or without a byte order mark. Raises `ConfigError`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise ConfigError((f"{path}: cannot be read: {error.strerror}",)) from error
+    except ValueError as error:  # a NUL byte in the name
+        raise ConfigError((f"{str(path)!r}: cannot be read: {error}",)) from error
+    if len(data) > _LARGEST_FILE:
+        raise ConfigError((f"{path}: larger than {_LARGEST_FILE // 1024 // 1024} MiB",))
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError((f"{path}:{line}: not UTF-8 text: byte 0x{data[error.start]:02x}",)) from error
+
+
+def toml_document(text: str, file: str) -> dict[str, Any]:
+    """Parse TOML. Raises `ConfigError`."""
+    try:
+        return tomli.loads(text.removeprefix("\ufeff"))
+    except tomli.TOMLDecodeError as error:
+        raise ConfigError((f"{file}:{error.lineno}:{error.colno}: {error.msg}",)) from error
+    except (ValueError, RecursionError) as error:  # integers and nesting beyond what Python takes
+        raise ConfigError((f"{file}: {error}",)) from error

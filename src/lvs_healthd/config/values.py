@@ -1,0 +1,197 @@
+"""Parsers of single values: from what TOML holds to what a record holds, or `WrongValueError`.
+
+Each takes the TOML value and returns the record's; the ones that need bounds are made by a function of their bounds.
+"""
+
+import difflib
+import enum
+import functools
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import TypeVar
+
+from lvs_healthd.config.errors import Problem, WrongValueError, expected
+from lvs_healthd.config.model import Seconds
+
+T = TypeVar("T")
+E = TypeVar("E", bound=enum.StrEnum)
+
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,24})?) ?(ms|s|m|h)")
+_UNIT_SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
+_LONGEST_UNIX_PATH = 107  # sun_path of sockaddr_un holds 108 bytes, one of them the NUL
+
+
+def anything(value: object) -> object:
+    """Take a value as it is: whoever asked for it looks at it closer."""
+    return value
+
+
+def string(value: object) -> str:
+    """Take any string."""
+    if not isinstance(value, str):
+        raise expected("a string", value)
+    return value
+
+
+def boolean(value: object) -> bool:
+    """Take true or false."""
+    if not isinstance(value, bool):
+        raise expected("true or false", value)
+    return value
+
+
+def label(value: object) -> str:
+    """Take a name for logs, metrics and people."""
+    text = string(value)
+    if not (0 < len(text) <= 128 and text.isprintable() and text.strip() == text):
+        raise expected("1 to 128 printable characters without blanks at either end", value)
+    return text
+
+
+def sentence(value: object) -> str:
+    """Take a description of what something is for."""
+    text = string(value)
+    if not text.strip():
+        raise expected("a sentence", value)
+    return text
+
+
+def integer(least: int, most: int) -> Callable[[object], int]:
+    """Make a parser for integers within bounds, both included."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise expected(f"{least}..{most}", value, "without quotes" if isinstance(value, str) else "")
+        return value
+
+    return parse
+
+
+def one_of(choices: Iterable[str]) -> Callable[[object], str]:
+    """Make a parser for a string out of a closed set."""
+    known = tuple(choices)
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise expected(listing(known), value, did_you_mean(value, known))
+        return value
+
+    return parse
+
+
+def member(kind: type[E]) -> Callable[[object], E]:
+    """Make a parser for a member of an enum."""
+    parse_name = one_of(kind)
+    return lambda value: kind(parse_name(value))
+
+
+def listing(words: Iterable[str]) -> str:
+    """Join words for a sentence: "nat, dr or tun"."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def did_you_mean(got: object, known: Iterable[str]) -> str:
+    """Guess what was meant: `did you mean "interval"?`, or nothing."""
+    close = difflib.get_close_matches(got.lower(), known, n=1) if isinstance(got, str) else []
+    return f'did you mean "{close[0]}"?' if close else ""
+
+
+def duration(least: str, most: str, *, whole: bool = False) -> Callable[[object], Seconds]:
+    """Make a parser for durations within bounds, both included; `whole` allows whole seconds only."""
+    least_s, most_s = _seconds(least), _seconds(most)
+    what = f"{'whole seconds' if whole else 'a duration'} from {least} to {most}"
+
+    def parse(value: object) -> Seconds:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            fix = f'give it a unit: "{value}s"' if 0 <= value < 10**9 else "give it a unit"
+            raise expected(what, value, fix)
+        match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise expected(what, value, 'write one number and a unit: "250ms", "2s", "1.5m" or "1h"')
+        seconds = _seconds(match.group())
+        if not least_s <= seconds <= most_s or (whole and seconds != int(seconds)):
+            raise expected(what, value)
+        return Seconds(float(seconds))
+
+    return parse
+
+
+def _seconds(text: str) -> Decimal:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a duration: {text!r}")
+    return Decimal(match.group(1)) * _UNIT_SECONDS[match.group(2)]
+
+
+def absolute_path(value: object) -> str:
+    """Take an absolute path: the daemon's working directory is nobody's business."""
+    if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
+        raise expected("an absolute path", value)
+    return value
+
+
+def socket_path(value: object) -> str:
+    """Take an absolute path short enough for a Unix socket."""
+    path = absolute_path(value)
+    if len(path.encode()) > _LONGEST_UNIX_PATH:
+        raise expected(
+            f"an absolute path of at most {_LONGEST_UNIX_PATH} bytes (the kernel's limit for sockets)", value
+        )
+    return path
+
+
+def text_bytes(value: object) -> bytes:
+    """Take text to be sent or expected, as UTF-8."""
+    return string(value).encode()
+
+
+def hex_bytes(value: object) -> bytes:
+    """Take bytes written as hexadecimal, blanks between them allowed."""
+    try:
+        return bytes.fromhex(string(value))
+    except ValueError:
+        raise expected('pairs of hexadecimal digits such as "1c 00 ff"', value) from None
+
+
+@functools.lru_cache(maxsize=1024)
+def answer_pattern(text: str) -> re.Pattern[bytes]:
+    r"""Compile a regular expression on the bytes of an answer: the text as UTF-8, and the dot matches newline too.
+
+    `\xff` in it is that byte. Raises `WrongValueError`, which says where the expression is wrong.
+    """
+    with warnings.catch_warnings():
+        # Python warns of what later versions will read differently; an expression that does so is no safe check.
+        warnings.simplefilter("error")
+        try:
+            return re.compile(text.encode(), re.DOTALL)
+        except (ValueError, OverflowError, RecursionError, Warning, re.error) as error:
+            raise WrongValueError(Problem((), f"not a regular expression: {error}")) from error
+
+
+def regex(value: object) -> str:
+    """Take a regular expression that compiles."""
+    text = string(value)
+    answer_pattern(text)
+    return text
+
+
+def listed(parse: Callable[[object], T], what: str) -> Callable[[object], tuple[T, ...]]:
+    """Make a parser for a list of at least one, every element of which is told about when wrong."""
+
+    def parse_list(value: object) -> tuple[T, ...]:
+        if not isinstance(value, list) or not value:
+            raise expected(what, value)
+        elements, problems = [], []
+        for index, element in enumerate(value):
+            try:
+                elements.append(parse(element))
+            except WrongValueError as error:
+                problems += [Problem((index, *problem.at), problem.message) for problem in error.problems]
+        if problems:
+            raise WrongValueError(*problems)
+        return tuple(elements)
+
+    return parse_list

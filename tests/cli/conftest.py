@@ -1,0 +1,69 @@
+"""A daemon's window for the command line to look through: the real server on a real socket, in a thread of its own."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lvs_healthd.api import ApiServer, create_app
+from lvs_healthd.status import Status
+from tests import statuses
+
+
+class Daemon(msgspec.Struct):
+    """Where it listens and what it shows; tests change the latter."""
+
+    control: Path
+    status: Status
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    shown = Daemon(control=tmp_path / "control.sock", status=statuses.status())
+    ready, stop = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        server = ApiServer(create_app(status=lambda: shown.status, metrics=lambda: b"", health=lambda: ""))
+        await server.start("", str(shown.control))
+        ready.set()
+        await stop.wait()
+        await server.stop()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert ready.wait(10)
+    yield shown
+    loop.call_soon_threadsafe(stop.set)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[Path, bytes], None]]:
+    """Listen on a socket and give one answer, whatever is asked."""
+    started: list[tuple[threading.Thread, socket.socket]] = []
+
+    def listen(path: Path, answer: bytes) -> None:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        started.append((thread, listener))
+
+    yield listen
+    for thread, listener in started:
+        thread.join(5)
+        listener.close()

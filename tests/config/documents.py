@@ -1,0 +1,160 @@
+"""Strategies: right configurations of every shape, and documents that only look like some."""
+
+import string
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from lvs_healthd.config import schema
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no failure."""
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+WORDS = st.text(string.ascii_lowercase, min_size=1, max_size=8)
+PORTS = st.integers(1, 65535)
+REGEXES = st.sampled_from(["", "ok", r"\A\d+", "[\u00e9x]", r"\xff."])
+
+
+def durations(least_ms: int, most_ms: int) -> st.SearchStrategy[str]:
+    def spell(milliseconds: int) -> st.SearchStrategy[str]:
+        seconds = f"{milliseconds // 1000}.{milliseconds % 1000:03}s"
+        return st.sampled_from([f"{milliseconds}ms", seconds])
+
+    return st.integers(least_ms, most_ms).flatmap(spell)
+
+
+COMMON: dict[str, st.SearchStrategy[Any]] = {
+    "interval": durations(50, 86_400_000),
+    "timeout": durations(10, 3_600_000),
+    "rise": st.integers(1, 1000),
+    "fall": st.integers(1, 1000),
+    "address": st.sampled_from(["203.0.113.7", "2001:db8::7"]),
+    "port": PORTS,
+}
+HTTP: dict[str, st.SearchStrategy[Any]] = COMMON | {
+    "method": st.sampled_from(["GET", "POST"]),
+    "path": st.sampled_from(["/", "/a?b=%20"]),
+    "host": st.sampled_from(["", "www.example.org", "www.example.org:8080", "192.0.2.9", "[2001:db8::9]:81"]),
+    "headers": st.dictionaries(st.sampled_from(["Accept", "X-Y"]), st.sampled_from(["", "text/plain; q=1"])),
+    "status": st.lists(st.sampled_from(["200-299", "301", 404, "100-599"]), min_size=1),
+    "body": TEXT,
+    "body_regex": REGEXES,
+    "max_body": st.integers(1, 16 * 1024 * 1024),
+}
+HTTPS = HTTP | {"sni": st.sampled_from(["", "a.example", "192.0.2.1"]), "verify": st.booleans(), "ca": st.just("")}
+STREAM: dict[str, st.SearchStrategy[Any]] = COMMON | {
+    "send": TEXT.filter(bool),
+    "send_hex": st.binary(min_size=1, max_size=6).map(bytes.hex),
+    "expect": TEXT,
+    "expect_hex": st.binary(max_size=6).map(bytes.hex),
+    "expect_regex": REGEXES,
+    "max_answer": st.integers(1, 16 * 1024 * 1024),
+}
+KEYS = {"http": HTTP, "https": HTTPS, "tcp": STREAM, "udp": STREAM}
+
+
+@st.composite
+def checks(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    kind = draw(st.sampled_from([*KEYS, "redis", "ntp"]))
+    keys = KEYS.get(kind, COMMON)
+    chosen = draw(st.lists(st.sampled_from(sorted(keys)), unique_by=lambda key: schema.CHECK_KEYS[key].group or key))
+    check = {"type": kind, "name": name} | {key: draw(keys[key]) for key in chosen}
+    if kind == "udp" and not {"send", "send_hex"} & check.keys():
+        check["send"] = "?"
+    return check
+
+
+@st.composite
+def services(draw: st.DrawFn, index: int) -> dict[str, Any]:
+    is_mark = draw(st.booleans())
+    identity: dict[str, Any] = {"fwmark": index + 1} if is_mark else {"address": f"192.0.2.{index + 1}:80"}
+    if not is_mark and draw(st.booleans()):
+        identity["protocol"] = draw(st.sampled_from(["tcp", "udp"]))
+    servers: list[Any] = []
+    for host in range(draw(st.integers(1, 3))):
+        address = f"198.51.100.{host + 1}" + ("" if is_mark or draw(st.booleans()) else ":80")
+        table = {"address": address, "weight": draw(st.integers(0, 65535)), "check": {"rise": draw(st.integers(1, 9))}}
+        servers.append(draw(st.sampled_from([address, table])))
+    written = [draw(checks(f"check{number}")) for number in range(draw(st.integers(1, 3)))]
+    if is_mark:
+        written = [{"port": 80} | check for check in written]
+    options: dict[str, st.SearchStrategy[Any]] = {
+        "name": st.just(f"service {index}"),
+        "scheduler": st.sampled_from(schema.SCHEDULERS),
+        "forward": st.sampled_from(["nat", "dr", "tun"]),
+        "persistence": st.sampled_from(["0s", "300s", "1h", "744h"]),
+        "on_failure": st.sampled_from(["remove", "quiesce"]),
+        "fallback": st.just(["203.0.113.99"]),
+    }
+    chosen = draw(st.lists(st.sampled_from(sorted(options)), unique=True))
+    return identity | {"check": written, "real_server": servers} | {key: draw(options[key]) for key in chosen}
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> dict[str, Any]:
+    """Documents that load."""
+    document: dict[str, Any] = {"service": [draw(services(index)) for index in range(draw(st.integers(1, 3)))]}
+    if draw(st.booleans()):
+        document["daemon"] = {
+            "listen": draw(st.sampled_from(["", "127.0.0.1:1", "[::]:9880"])),
+            "mode": draw(st.sampled_from(["enforce", "shadow"])),
+            "resync": draw(durations(1000, 3_600_000)),
+            "max_probes": draw(st.integers(1, 100_000)),
+        }
+    if draw(st.booleans()):
+        document["defaults"] = {"check": {key: draw(COMMON[key]) for key in ("interval", "timeout", "rise", "fall")}}
+    return document
+
+
+LEAVES = (
+    st.none().map(lambda _: "")
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | TEXT
+    | st.datetimes()
+    | st.dates()
+    | st.sampled_from(["tcp", "http", "udp", "redis", "2s", "192.0.2.1:80", "[::1]:80", "::1", "nat", "dr", "((", "61"])
+    | st.sampled_from([0, 1, 80, 200])
+)
+ALL_KEYS = sorted(
+    {"service", "daemon", "defaults", "check", *schema.SERVICE_KEYS, *schema.CHECK_KEYS, *schema.DAEMON_KEYS}
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(ALL_KEYS) | TEXT, inner, max_size=5),
+    max_leaves=20,
+)
+
+
+def tables(keys: Any) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(st.sampled_from(sorted(keys)), VALUES, max_size=6)
+
+
+LOOKALIKES = st.fixed_dictionaries(
+    {},
+    optional={
+        "daemon": tables(schema.DAEMON_KEYS) | VALUES,
+        "defaults": st.fixed_dictionaries({}, optional={"check": tables(schema.CHECK_KEYS)}) | VALUES,
+        "service": st.lists(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "address": st.just("192.0.2.1:80") | VALUES,
+                    "fwmark": st.just(7) | VALUES,
+                    "check": tables(schema.CHECK_KEYS) | st.lists(tables(schema.CHECK_KEYS), max_size=3) | VALUES,
+                    "real_server": st.lists(tables(schema.REAL_SERVER_KEYS) | VALUES, max_size=3) | VALUES,
+                    "fallback": VALUES,
+                    "forward": VALUES,
+                    "name": VALUES,
+                },
+            )
+            | VALUES,
+            max_size=3,
+        )
+        | VALUES,
+    },
+)
+"""Documents with the right keys in the right places and anything for values."""

@@ -1,0 +1,95 @@
+"""docs/configuration.md and docs/checks.md against the code: keys, defaults and examples."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lvs_healthd.config.effective import duration_text
+from lvs_healthd.config.load import load
+from lvs_healthd.config.model import Daemon, HttpsCheck, RealServer, Service, TcpCheck
+from lvs_healthd.config.schema import CHECK_KEYS, DAEMON_KEYS, REAL_SERVER_KEYS, SERVICE_KEYS
+from tests.config.reading import errors_of, read
+
+DOCS = Path(__file__).parents[2] / "docs"
+REFERENCE = (DOCS / "configuration.md").read_text()
+ROWS = re.findall(r"^\| (`[^|]*`) \|([^|]*)\|", REFERENCE, re.MULTILINE)
+DOCUMENTED = [(key, default.strip()) for keys, default in ROWS for key in re.findall(r"`([a-z_]+)`", keys)]
+
+
+def test_every_key_is_documented_and_no_other() -> None:
+    tables = (DAEMON_KEYS, SERVICE_KEYS, REAL_SERVER_KEYS, CHECK_KEYS)
+    assert sorted(key for key, _ in DOCUMENTED) == sorted(key for table in tables for key in table)
+
+
+def test_documented_defaults_are_the_defaults() -> None:
+    defaults: dict[str, set[str]] = {}
+    for record in (Daemon, Service, RealServer, HttpsCheck, TcpCheck):
+        for field in msgspec.structs.fields(record):
+            value = field.default
+            durations = {"interval", "timeout", "resync", "persistence"}
+            text = f'"{duration_text(value)}"' if field.name in durations else spell(value)
+            text = "{}" if field.name == "headers" else text  # a table in the file
+            defaults.setdefault(field.name, set()).add(f"`{text}`")
+    plain = [(key, default) for key, default in DOCUMENTED if default.startswith("`")]
+    assert len(plain) > 20
+    for key, default in plain:
+        field_name = CHECK_KEYS[key].field or key if key in CHECK_KEYS else key
+        assert default in defaults[field_name], key
+
+
+def spell(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{value}"'
+        case b"":
+            return '""'
+        case ((200, 299),):
+            return '["200-299"]'
+        case ():
+            return "[]"
+        case _:
+            return str(value)
+
+
+EXAMPLES = [
+    block for block in re.findall(r"```toml\n(.*?)```", REFERENCE, re.DOTALL) if block.startswith("[[service]]")
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_examples_load(example: str) -> None:
+    assert read(example).services[0].real_servers
+
+
+def test_inheritance_example_does_what_its_comments_say() -> None:
+    servers = read(EXAMPLES[1]).services[0].real_servers
+    assert [[(check.name, check.timeout) for check in server.checks] for server in servers] == [
+        [("tcp", 1.0), ("http", 1.0)],
+        [("tcp", 3.0), ("http", 3.0)],
+        [("tcp", 1.0), ("http", 1.0)],
+        [("tcp", 1.0), ("http", 1.0), ("ssh", 1.0)],
+    ]
+    assert getattr(servers[2].checks[1], "path", "") == "/slow"
+
+
+def test_example_of_a_ready_made_check_is_one(tmp_path: Path) -> None:
+    blocks = re.findall(r"```toml\n(description.*?)```", (DOCS / "checks.md").read_text(), re.DOTALL)
+    assert len(blocks) == 1
+    directory = tmp_path / "checks"
+    directory.mkdir()
+    (directory / "smtp.toml").write_text(blocks[0])
+    file = tmp_path / "config.toml"
+    file.write_text('[[service]]\naddress = "192.0.2.1:25"\ncheck = "smtp"\nreal_server = ["198.51.100.1"]\n')
+    assert load(file).services[0].real_servers[0].checks[0].name == "smtp"
+
+
+def test_error_messages_shown_are_real() -> None:
+    text = "\n\n\n[defaults.check]\ninterval = 2\n\n\n\n[[service]]\nname = 'web'\n"
+    text += "address = '192.0.2.1:80'\ncheck = 'tcp'\n"
+    text += "real_server = ['198.51.100.1',\n{ address = '198.51.100.2', weight = -2 }]\n"
+    shown = re.findall(r"^config\.toml:.*$", REFERENCE, re.MULTILINE)
+    assert [error.replace("c.toml", "config.toml", 1) for error in errors_of(text)] == shown

@@ -1,0 +1,54 @@
+from typing import Any
+
+import pytest
+import tomli
+import tomli_w
+from hypothesis import given
+
+from lvs_healthd.config.effective import duration_text, to_toml
+from lvs_healthd.config.load import parse
+from lvs_healthd.config.model import Config, Seconds
+from lvs_healthd.config.schema import CHECK_FIELDS, CHECK_KEYS
+from tests.config.documents import PATIENT, configurations
+from tests.config.reading import read, service
+
+
+@PATIENT
+@given(configurations())
+def test_effective_configuration_loads_to_the_same(document: dict[str, Any]) -> None:
+    config = read(tomli_w.dumps(document))
+    assert parse(to_toml(config), "effective.toml", checks_dirs=[]) == config
+
+
+def effective(config: Config) -> dict[str, Any]:
+    return tomli.loads(to_toml(config))
+
+
+@pytest.mark.parametrize("kind", ["http", "https", "tcp", "udp"])
+def test_every_key_of_a_check_is_there_but_the_excluded_alternatives(kind: str) -> None:
+    written = effective(read(service(check=f'"{kind}"')))["service"][0]["real_server"][0]["check"][0]
+    keys = {key for key, schema in CHECK_KEYS.items() if (schema.field or key) in CHECK_FIELDS[kind]} | {"type"}
+    assert written.keys() == keys - {"body_regex", "send_hex", "expect_hex", "expect_regex"}
+
+
+def test_bytes_that_are_no_text_are_written_as_hexadecimal() -> None:
+    text = service(check='{ type = "tcp", send_hex = "ff 00", expect_hex = "61 0d 0a" }')
+    written = effective(read(text))["service"][0]["real_server"][0]["check"][0]
+    assert (written["send_hex"], written["expect"]) == ("ff 00", "a\r\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0s"),
+        (0.05, "50ms"),
+        (0.1, "100ms"),
+        (1.5, "1.5s"),
+        (60.0, "1m"),
+        (90.0, "90s"),
+        (3600.0, "1h"),
+        (10.0, "10s"),
+    ],
+)
+def test_duration_is_written_as_people_would(seconds: float, text: str) -> None:
+    assert duration_text(Seconds(seconds)) == text

@@ -1,0 +1,133 @@
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvs_healthd.config.load import ConfigError, load, parse
+from lvs_healthd.config.model import Config
+from tests.config.documents import LOOKALIKES, PATIENT, VALUES, configurations
+from tests.config.reading import errors_of, service
+
+SPEC = """\
+[daemon]
+listn = ":80"
+
+[defaults.check]
+interval = 2
+
+[[service]]
+name = "web"
+address = "192.0.2.100:80"
+check = { type = "http", path = "healthz" }
+real_server = [
+  "198.51.100.11:80",
+  { address = "198.51.100.12:80", weight = -2 },
+  "198.51.100.11",
+]
+
+[[service]]
+name = "dns"
+address = "192.0.2.100:53"
+protocol = "udp"
+forward = "dr"
+check = "redsi"
+real_server = ["198.51.100.13:5353"]
+"""
+
+
+def test_all_errors_in_one_run_in_the_order_of_the_file() -> None:
+    assert errors_of(SPEC) == [
+        'c.toml:2: daemon.listn: unknown key; did you mean "listen"?',
+        'c.toml:5: defaults.check.interval: expected a duration from 50ms to 24h, got 2; give it a unit: "2s"',
+        'c.toml:10: service "web": check.path: expected a path that starts with "/", got "healthz"',
+        'c.toml:13: service "web": real_server[1].weight: expected 0..65535, got -2',
+        'c.toml:14: service "web": real_server[2]: 198.51.100.11:80 is there already, on line 12',
+        ('c.toml:22: service "dns": check: expected http, https, tcp, udp or a ready-made check (ntp, redis), '
+        'got "redsi"; did you mean "redis"?'),
+        ('c.toml:23: service "dns": real_server[0]: port 5353 is not the service\'s 53, and dr leaves ports as they '
+        'are; only forward = "nat" can map them'),
+    ]  # fmt: skip
+
+
+def test_str_of_the_error_is_one_line_each() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(SPEC, "c.toml")
+    assert str(caught.value).splitlines() == list(caught.value.errors)
+    assert len(caught.value.errors) == 7
+
+
+def test_file_is_called_what_the_caller_calls_it() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse("x = 1\n" + service(), "/etc/lvs-healthd/config.toml")
+    assert str(caught.value) == (
+        "/etc/lvs-healthd/config.toml:1: x: unknown key; known here: daemon, defaults, service"
+    )
+
+
+def errors(read: Callable[[], Config]) -> tuple[str, ...]:
+    """The errors of a configuration; none where it loads. Nothing but a `ConfigError` passes for an error."""
+    try:
+        read()
+    except ConfigError as error:
+        return error.errors
+    return ()
+
+
+def assert_loads_or_is_refused(text: str) -> None:
+    for line in errors(lambda: parse(text, "c.toml")):
+        assert re.match(r"(c\.toml|/.*\.toml)(:[1-9]\d*){0,2}: .", line)
+        assert len(line.splitlines()) == 1
+
+
+@PATIENT
+@given(configurations())
+def test_right_documents_load(document: dict[str, Any]) -> None:
+    config = parse(tomli_w.dumps(document), "c.toml")
+    assert len(config.services) == len(document["service"])
+
+
+@PATIENT
+@given(LOOKALIKES)
+def test_documents_with_any_values_load_or_are_refused(document: dict[str, Any]) -> None:
+    assert_loads_or_is_refused(tomli_w.dumps(document))
+
+
+@PATIENT
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), VALUES))
+def test_any_document_loads_or_is_refused(document: dict[str, Any]) -> None:
+    assert_loads_or_is_refused(tomli_w.dumps(document))
+
+
+@PATIENT
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.text("[]{}\"=.,#\n\\ 'a1t"))
+def test_any_text_is_refused(text: str) -> None:
+    assert_loads_or_is_refused(text)
+    assert errors(lambda: parse(text, "c.toml"))
+
+
+@PATIENT
+@given(st.binary())
+def test_any_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    file = tmp_path_factory.getbasetemp() / "bytes.toml"
+    file.write_bytes(data)
+    found = errors(lambda: load(file))
+    assert found
+    assert all(line.startswith(str(file)) for line in found)
+
+
+@PATIENT
+@given(configurations(), st.data())
+def test_right_document_with_one_wrong_value_loads_or_is_refused(document: dict[str, Any], data: st.DataObject) -> None:
+    place: Any = document
+    while isinstance(place, dict | list) and place:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(place[key], dict | list) or data.draw(st.booleans()):
+            place[key] = data.draw(VALUES)
+            break
+        place = place[key]
+    assert_loads_or_is_refused(tomli_w.dumps(document))

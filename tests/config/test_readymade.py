@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import pytest
+
+import lvs_healthd
+from lvs_healthd.config import readymade
+from lvs_healthd.config.load import ConfigError, load, parse
+from lvs_healthd.config.model import TcpCheck
+from tests.config.reading import service
+
+GOOD = 'description = "It greets."\ntype = "tcp"\nexpect = "220 "\nport = 25\n'
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    directory = tmp_path / "checks"
+    directory.mkdir()
+    return directory
+
+
+def errors_with(directory: Path, check: str = '"greeting"') -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(service(check=check), "c.toml", checks_dirs=[directory])
+    return list(caught.value.errors)
+
+
+def test_checks_beside_the_configuration_come_first(shelf: Path) -> None:
+    (shelf / "greeting.toml").write_text(GOOD)
+    (shelf / "redis.toml").write_text(GOOD.replace("220", "mine"))
+    file = shelf.parent / "config.toml"
+    file.write_text(service(check='["greeting", "redis", "ntp"]'))
+    greeting, redis, ntp = load(file).services[0].real_servers[0].checks
+    assert isinstance(greeting, TcpCheck)
+    assert isinstance(redis, TcpCheck)
+    assert (greeting.name, greeting.expect, greeting.port) == ("greeting", b"220 ", 25)
+    assert redis.expect == b"mine "
+    assert ntp.name == "ntp"
+
+
+def test_first_directory_wins_and_missing_ones_are_passed_over(shelf: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (shelf / "greeting.toml").write_text(GOOD)
+    (other / "greeting.toml").write_text(GOOD.replace("25", "26"))
+    for directories, port in (([shelf, other], 25), ([tmp_path / "none", other, shelf], 26)):
+        config = parse(service(check='"greeting"'), "c.toml", checks_dirs=directories)
+        assert config.services[0].real_servers[0].checks[0].port == port
+
+
+def test_search_path_ends_with_the_packaged_checks() -> None:
+    beside, system, packaged = readymade.search_path("/srv/lvs/config.toml")
+    assert (beside, system) == (Path("/srv/lvs/checks"), Path("/etc/lvs-healthd/checks"))
+    assert (packaged / "redis.toml").is_file()
+
+
+def test_search_path_in_an_installed_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "lvs_healthd"
+    (package / "_checks").mkdir(parents=True)
+    monkeypatch.setattr(readymade, "__file__", str(package / "config" / "readymade.py"))
+    assert readymade.search_path("c.toml")[2] == package / "_checks"
+    assert lvs_healthd.__file__
+
+
+@pytest.mark.parametrize(
+    ("text", "errors"),
+    [
+        ("a = ", [":1:5: Invalid value"]),
+        ("", [": description is missing", ": type is missing"]),
+        (
+            GOOD + "colour = 1\n",
+            [":5: colour: unknown key; known here: description, type, interval, timeout, rise, fall,"],
+        ),
+        (GOOD + 'name = "x"\n', [":5: name: unknown key;"]),
+        (GOOD + 'expect_regex = "("\n', [":5: expect_regex: expect and expect_regex exclude each other"]),
+        (GOOD.replace('"220 "', "220"), [":3: expect: expected a string, got 220"]),
+        (GOOD + 'path = "/"\n', [":5: path: tcp checks have no such key; it belongs to http and https checks"]),
+        (GOOD.replace('"tcp"', '"redis"'), [':2: type: expected http, https, tcp or udp, got "redis"']),
+        (GOOD.replace('"It greets."', '" "'), [':1: description: expected a sentence, got " "']),
+    ],
+)
+def test_errors_in_a_ready_made_check_name_its_file_and_come_once(shelf: Path, text: str, errors: list[str]) -> None:
+    file = shelf / "greeting.toml"
+    file.write_text(text)
+    found = errors_with(shelf, '["greeting", { type = "greeting", name = "again" }]')
+    assert [line[: len(f"{file}{error}")] for line, error in zip(found, errors, strict=True)] == [
+        f"{file}{error}" for error in errors
+    ]
+
+
+def test_unreadable_ready_made_check(shelf: Path) -> None:
+    (shelf / "greeting.toml").mkdir()
+    assert errors_with(shelf) == [f"{shelf}/greeting.toml: cannot be read: Is a directory"]
+
+
+def test_unknown_ready_made_check_lists_the_ones_there_are(shelf: Path) -> None:
+    (shelf / "greeting.toml").write_text(GOOD)
+    (shelf / "Not A Name.toml").write_text(GOOD)
+    assert errors_with(shelf, '"greetings"') == [
+        (
+            'c.toml:4: service "web": check: expected http, https, tcp, udp or a ready-made check (greeting), '
+            'got "greetings"; did you mean "greeting"?'
+        )
+    ]
+    assert errors_with(shelf / "none", '"x"') == [
+        'c.toml:4: service "web": check: expected http, https, tcp, udp or a ready-made check, got "x"'
+    ]
+
+
+@pytest.mark.parametrize("name", ["../checks/greeting", "/etc/passwd", "Greeting", "", "x" * 300, "a\\u0000b"])
+def test_name_cannot_lead_out_of_the_directories(shelf: Path, name: str) -> None:
+    (shelf / "greeting.toml").write_text(GOOD)
+    assert "expected http, https, tcp, udp or a ready-made check (greeting), got" in errors_with(shelf, f'"{name}"')[0]

@@ -1,0 +1,93 @@
+"""config.example.toml against the model: what it calls a default is one, and no key is missing."""
+
+import re
+from pathlib import Path
+
+import pytest
+import tomli
+
+from lvs_healthd.config.errors import WrongValueError
+from lvs_healthd.config.load import load, parse
+from lvs_healthd.config.schema import (
+    CHECK_KEYS,
+    DAEMON_KEYS,
+    DEFAULTS_KEYS,
+    FALLBACK_KEYS,
+    REAL_SERVER_KEYS,
+    SERVICE_KEYS,
+    TOP_KEYS,
+    Key,
+)
+
+EXAMPLE = Path(__file__).parents[1] / "config.example.toml"
+TEXT = EXAMPLE.read_text()
+DEFAULT = re.compile(r"^#([a-z_]+ = .*)$", re.MULTILINE)
+ALTERNATIVE = re.compile(r"^#or: (([a-z_]+) = .*)$", re.MULTILINE)
+SECTIONS: dict[str, dict[str, Key]] = {
+    "daemon": DAEMON_KEYS,
+    "defaults.check": CHECK_KEYS,
+    "service": SERVICE_KEYS,
+    "service.check": CHECK_KEYS,
+    "service.real_server": REAL_SERVER_KEYS,
+}
+
+
+def keys_by_section() -> dict[str, set[str]]:
+    """The keys of each section, whether set, shown with their default or as an alternative."""
+    found: dict[str, set[str]] = {}
+    section = ""
+    for line in TEXT.splitlines():
+        if header := re.match(r"\[+([a-z_.]+)\]+$", line):
+            section = header[1]
+        elif key := re.match(r"(?:#(?:or: )?)?([a-z_]+) = ", line):
+            found.setdefault(section, set()).add(key[1])
+    return found
+
+
+def test_example_loads() -> None:
+    assert [service.name for service in load(EXAMPLE).services] == ["web", "cache", "dns", "marked"]
+
+
+def test_every_default_it_names_is_the_default() -> None:
+    assert len(DEFAULT.findall(TEXT)) >= 30
+    assert parse(DEFAULT.sub(r"\1", TEXT), str(EXAMPLE)) == load(EXAMPLE)
+
+
+@pytest.mark.parametrize("line", DEFAULT.findall(TEXT))
+def test_each_default_alone_changes_nothing(line: str) -> None:
+    assert parse(TEXT.replace(f"\n#{line}\n", f"\n{line}\n"), str(EXAMPLE)) == load(EXAMPLE)
+
+
+def test_every_default_stands_where_changing_it_would_show() -> None:
+    """The proof above proves something: other values in the same places give another configuration."""
+    loaded = load(EXAMPLE)
+    for line, other in (("#rise = 2", "rise = 9"), ('#resync = "10s"', 'resync = "9s"'), ("#weight = 1", "weight = 9")):
+        assert parse(TEXT.replace(line, other, 1), str(EXAMPLE)) != loaded
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_there_is_is_shown_in_its_place(section: str) -> None:
+    shown = keys_by_section()[section]
+    wanted = set(SECTIONS[section])
+    if section == "defaults.check":
+        assert shown == {"interval", "timeout", "rise", "fall"}
+        return
+    if section == "service":  # these three have sections of their own
+        shown |= {"check", "real_server"}
+    if section == "service.check":
+        wanted -= {"rise", "fall"}  # shown as defaults
+    assert shown == wanted
+
+
+def test_no_other_table_has_keys_of_its_own() -> None:
+    assert set(TOP_KEYS) == {"daemon", "defaults", "service"}
+    assert set(DEFAULTS_KEYS) == {"check"}
+    assert set(FALLBACK_KEYS) < set(REAL_SERVER_KEYS)
+
+
+@pytest.mark.parametrize(("line", "key"), ALTERNATIVE.findall(TEXT))
+def test_every_alternative_is_a_right_value(line: str, key: str) -> None:
+    try:
+        (SERVICE_KEYS | CHECK_KEYS)[key].parse(tomli.loads(line)[key])
+    except WrongValueError as error:
+        pytest.fail(str(error))
