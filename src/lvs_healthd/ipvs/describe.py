@@ -1,0 +1,97 @@
+"""IPVS records in an operator's words: "weight 1 -> 0", "weight 7, expected 1". Pure; for logs, not for parsing."""
+
+import ipaddress
+
+from lvs_healthd.ipvs.records import (
+    AF_INET,
+    SVC_F_ONEPACKET,
+    SVC_F_PERSISTENT,
+    DestinationRecord,
+    ForwardingMethod,
+    Operation,
+    ServiceRecord,
+)
+
+_FORWARD_WORDS = {
+    ForwardingMethod.MASQ: "nat",
+    ForwardingMethod.LOCAL: "local",
+    ForwardingMethod.TUNNEL: "tun",
+    ForwardingMethod.DROUTE: "dr",
+    ForwardingMethod.BYPASS: "bypass",
+}
+_TUNNEL_WORDS = {0: "ipip", 1: "gue", 2: "gre"}
+
+
+def describe(operation: Operation) -> str:
+    """Say which fields an operation sets: from what to what on an edit, the telling ones on add and delete."""
+    record = operation.destination or operation.service
+    if operation.was is None or operation.was == record:
+        return _summary(record)
+    return ", ".join(f"{name} {old} -> {new}" for name, old, new in differences(operation.was, record))
+
+
+def surprise(expected: ServiceRecord | DestinationRecord, found: ServiceRecord | DestinationRecord) -> str:
+    """Say how a record differs from what we left: "weight 7, expected 1"."""
+    return "; ".join(f"{name} {new}, expected {old}" for name, old, new in differences(expected, found))
+
+
+def differences(
+    old: ServiceRecord | DestinationRecord, new: ServiceRecord | DestinationRecord
+) -> list[tuple[str, str, str]]:
+    """List the fields that differ: name, old value, new value."""
+    before = _fields(old)
+    return [(name, before[name], value) for name, value in _fields(new).items() if before[name] != value]
+
+
+def _summary(record: ServiceRecord | DestinationRecord) -> str:
+    """Show the fields an operator thinks of first, and of the others only those that are set."""
+    fields = _fields(record)
+    shown = ("weight", "forward") if isinstance(record, DestinationRecord) else ("scheduler",)
+    quiet = {"off", "none", "0", "/32", "/128"}
+    return ", ".join(f"{name} {value}" for name, value in fields.items() if name in shown or value not in quiet)
+
+
+def _fields(record: ServiceRecord | DestinationRecord) -> dict[str, str]:
+    if isinstance(record, ServiceRecord):
+        return {
+            "scheduler": record.scheduler,
+            "persistence": _persistence(record),
+            "netmask": _netmask(record),
+            "flags": _flags(record.flags & ~SVC_F_PERSISTENT),
+            "engine": record.persistence_engine or "none",
+        }
+    return {
+        "weight": str(record.weight),
+        "forward": _FORWARD_WORDS[record.forward],
+        "upper threshold": str(record.upper_threshold),
+        "lower threshold": str(record.lower_threshold),
+        "tunnel": _tunnel(record),
+    }
+
+
+def _persistence(record: ServiceRecord) -> str:
+    if record.flags & SVC_F_PERSISTENT:
+        return f"{record.timeout}s"
+    return f"off ({record.timeout}s)" if record.timeout else "off"
+
+
+def _netmask(record: ServiceRecord) -> str:
+    if record.netmask < 0 and record.key.family == AF_INET:
+        return str(ipaddress.IPv4Address(-record.netmask))
+    return f"/{record.netmask}"
+
+
+def _flags(flags: int) -> str:
+    """Name the flags as ipvsadm does; "none" without any."""
+    names = {SVC_F_ONEPACKET: "ops", 0x08: "flag-1", 0x10: "flag-2", 0x20: "flag-3"}
+    known = [name for bit, name in names.items() if flags & bit]
+    rest = flags & ~sum(names)
+    return ",".join([*known, hex(rest)] if rest else known) or "none"
+
+
+def _tunnel(record: DestinationRecord) -> str:
+    kind = _TUNNEL_WORDS.get(record.tunnel_type, str(record.tunnel_type))
+    extra = [f"port {record.tunnel_port}"] if record.tunnel_port else []
+    extra += [f"flags {record.tunnel_flags:#x}"] if record.tunnel_flags else []
+    text = " ".join([kind, *extra])
+    return "none" if text == "ipip" and record.forward is not ForwardingMethod.TUNNEL else text

@@ -1,0 +1,65 @@
+"""How a table differs from the way we left it: what somebody else has done to it. Pure."""
+
+import enum
+from collections.abc import Iterable
+
+import msgspec
+
+from lvs_healthd.ipvs.describe import surprise
+from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, ServiceKey, Table
+
+
+class Kind(enum.StrEnum):
+    """What somebody else has done, named by what we find; the label of a metric."""
+
+    MISSING_SERVICE = "missing_service"
+    MISSING_SERVER = "missing_server"
+    EXTRA_SERVER = "extra_server"
+    CHANGED_SERVICE = "changed_service"
+    CHANGED_SERVER = "changed_server"
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """One difference. `server` is None where it is about the service itself; `found` is for people."""
+
+    kind: Kind
+    service: ServiceKey
+    server: DestinationKey | None
+    found: str
+
+
+def compare(left: Table, found: Table, keys: Iterable[ServiceKey]) -> list[Drift]:
+    """List how `found` differs from `left`, the table as we left it, looking at the services `keys` only.
+
+    A missing service is one difference, whatever servers went with it. A service that we had not put there is none:
+    it was not ours to miss.
+    """
+    drifts: list[Drift] = []
+    for key in keys:
+        before = left.get(key)
+        now = found.get(key)
+        if before is None or before == now:
+            continue
+        if now is None:
+            drifts.append(Drift(Kind.MISSING_SERVICE, key, None, "missing"))
+        else:
+            drifts += _entry_drift(key, before, now)
+    return drifts
+
+
+def _entry_drift(key: ServiceKey, before: ServiceEntry, now: ServiceEntry) -> list[Drift]:
+    drifts: list[Drift] = []
+    if before.service != now.service:
+        drifts.append(Drift(Kind.CHANGED_SERVICE, key, None, surprise(before.service, now.service)))
+    for server, record in before.destinations.items():
+        found = now.destinations.get(server)
+        if found is None:
+            drifts.append(Drift(Kind.MISSING_SERVER, key, server, "missing"))
+        elif found != record:
+            drifts.append(Drift(Kind.CHANGED_SERVER, key, server, surprise(record, found)))
+    drifts += [
+        Drift(Kind.EXTRA_SERVER, key, server, "not configured")
+        for server in now.destinations
+        if server not in before.destinations
+    ]
+    return drifts

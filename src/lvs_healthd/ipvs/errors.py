@@ -1,0 +1,65 @@
+"""What the kernel's errno means for each write, in words that say what to do.
+
+Source: net/netfilter/ipvs/ip_vs_ctl.c.
+"""
+
+import errno
+import os
+
+from lvs_healthd.ipvs.records import Operation, Verb
+
+NO_PERMISSION = "not permitted: needs CAP_NET_ADMIN: run as root or give the unit AmbientCapabilities=CAP_NET_ADMIN"
+NO_MODULE = (
+    'this kernel has no IPVS loaded: run "modprobe ip_vs" as root. On Debian the module is in linux-image-amd64, '
+    "not in the cloud flavour of the kernel; in a container it must be loaded on the host"
+)
+UNKNOWN_OUTCOME = "outcome unknown: the kernel's acknowledgement was lost"
+
+_SERVICE_WRITES = frozenset({Verb.ADD_SERVICE, Verb.SET_SERVICE})
+
+_BY_VERB = {
+    (Verb.ADD_SERVICE, errno.EEXIST): "the service already exists",
+    (Verb.ADD_SERVICE, errno.EINVAL): "the kernel takes no such service: check the persistence netmask",
+    (Verb.SET_SERVICE, errno.EINVAL): "the kernel takes no such service: check the persistence netmask",
+    (Verb.ADD_SERVER, errno.EEXIST): "the server already exists",
+    (Verb.ADD_SERVER, errno.EINVAL): "the kernel takes no such server: its address must be unicast, and of the "
+    "service's family unless the forwarding method is tun",
+    (Verb.SET_SERVER, errno.ENOENT): "no such server",
+    (Verb.SET_SERVER, errno.EINVAL): "the kernel takes no such server: its address must be of the service's family "
+    "unless the forwarding method is tun",
+    (Verb.DELETE_SERVER, errno.ENOENT): "no such server",
+}
+
+_BY_ERRNO = {
+    errno.EPERM: NO_PERMISSION,
+    errno.EACCES: NO_PERMISSION,
+    errno.ESRCH: "no such service",
+    errno.ERANGE: "weight or connection threshold out of range",
+    errno.EAFNOSUPPORT: "this kernel's IPVS does not do this address family (is IPv6 disabled?)",
+    errno.ENOPROTOOPT: "the ip_vs module is being unloaded",
+    errno.ENOMEM: "the kernel has no memory for it",
+}
+
+
+def explain(operation: Operation, code: int, kernel_text: str = "") -> str:
+    """Say what errno `code` means for `operation`; the kernel's own words, where it has any, come along."""
+    if operation.verb in _SERVICE_WRITES and code == errno.ENOENT:
+        words = _no_scheduler(operation)
+    else:
+        words = _BY_VERB.get((operation.verb, code)) or _BY_ERRNO.get(code) or os.strerror(code).lower()
+    return f"{words} ({kernel_text})" if kernel_text else words
+
+
+def code_name(code: int | None) -> str:
+    """Name an errno for a metric's label: "EPERM"; "unknown" where the outcome is."""
+    return "unknown" if code is None else errno.errorcode.get(code, str(code))
+
+
+def _no_scheduler(operation: Operation) -> str:
+    """ENOENT is the scheduler's or the persistence engine's; the kernel does not say which."""
+    service = operation.service
+    words = f'scheduler "{service.scheduler}" is not known to this kernel: modprobe ip_vs_{service.scheduler}'
+    if service.persistence_engine:
+        engine = service.persistence_engine
+        words += f', or persistence engine "{engine}" is not: modprobe ip_vs_pe_{engine}'
+    return words

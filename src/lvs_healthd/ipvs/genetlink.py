@@ -1,0 +1,146 @@
+"""Generic netlink framing: messages in, bytes out, and back. No socket and nothing of IPVS in sight.
+
+Wire format: include/uapi/linux/netlink.h and genetlink.h. All numbers are in the host's byte order.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+
+NLM_F_REQUEST = 0x001
+NLM_F_ACK = 0x004
+NLM_F_DUMP_INTR = 0x010
+NLM_F_DUMP = 0x300
+NLM_F_CAPPED = 0x100
+"""On an acknowledgement: the request's own payload is not echoed."""
+NLM_F_ACK_TLVS = 0x200
+"""On an acknowledgement: attributes follow, among them a text."""
+
+GENL_ID_CTRL = 0x10
+CTRL_VERSION = 2
+CTRL_CMD_GETFAMILY = 3
+
+_CTRL_ATTR_FAMILY_ID = 1
+_CTRL_ATTR_FAMILY_NAME = 2
+_NLMSGERR_ATTR_MSG = 1
+_NLA_TYPE_MASK = 0x3FFF
+"""Without NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
+
+_MESSAGE_HEADER = struct.Struct("=IHHII")
+_REQUEST_HEADER = struct.Struct("=IHHIIBBH")
+_ATTRIBUTE_HEADER = struct.Struct("=HH")
+_ERROR = struct.Struct("=i")
+_LENGTH = struct.Struct("=I")
+_FAMILY_ID = struct.Struct("=H")
+
+HEADER_BYTES = _MESSAGE_HEADER.size
+GENL_HEADER_BYTES = 4
+
+
+class GarbledError(Exception):
+    """Bytes that are no netlink message: cut short, or lengths that contradict each other."""
+
+
+class Message(NamedTuple):
+    """One netlink message."""
+
+    type: int
+    flags: int
+    sequence: int
+    payload: bytes
+
+
+class Answer(NamedTuple):
+    """An acknowledgement: errno (0 is done) and the kernel's own words, mostly empty."""
+
+    errno: int
+    text: str
+
+
+def request(family: int, command: int, attributes: bytes, *, flags: int, sequence: int, version: int) -> bytes:
+    """Frame one generic netlink request."""
+    length = _REQUEST_HEADER.size + len(attributes)
+    header = _REQUEST_HEADER.pack(length, family, flags | NLM_F_REQUEST, sequence, 0, command, version, 0)
+    return header + attributes
+
+
+def messages(data: bytes) -> Iterator[Message]:
+    """Take apart what one receive returned. Raises `GarbledError`."""
+    position = 0
+    end = len(data)
+    while position < end:
+        if position + HEADER_BYTES > end:
+            raise GarbledError(f"netlink message header cut short at byte {position} of {end}")
+        length, kind, flags, sequence, _port = _MESSAGE_HEADER.unpack_from(data, position)
+        if length < HEADER_BYTES or position + length > end:
+            raise GarbledError(f"netlink message of {length} bytes at byte {position} of {end}")
+        yield Message(kind, flags, sequence, data[position + HEADER_BYTES : position + length])
+        position += _aligned(length)
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """Encode one attribute, padded to four bytes."""
+    length = _ATTRIBUTE_HEADER.size + len(value)
+    return _ATTRIBUTE_HEADER.pack(length, kind) + value + bytes(_aligned(length) - length)
+
+
+def attributes(data: bytes, position: int, end: int) -> dict[int, tuple[int, int]]:
+    """Find the attributes between two offsets: type to (first byte, past the last byte) of the value.
+
+    Offsets instead of slices, because a destination has a dozen attributes and we look at ten. Raises `GarbledError`.
+    """
+    found: dict[int, tuple[int, int]] = {}
+    unpack = _ATTRIBUTE_HEADER.unpack_from
+    while position + 4 <= end:
+        length, kind = unpack(data, position)
+        if length < 4 or position + length > end:
+            raise GarbledError(f"netlink attribute of {length} bytes, {end - position} left")
+        found[kind & _NLA_TYPE_MASK] = (position + 4, position + length)
+        position += (length + 3) & ~3
+    return found
+
+
+def answer(message: Message) -> Answer:
+    """Read an NLMSG_ERROR or NLMSG_DONE message. Raises `GarbledError`."""
+    payload = message.payload
+    if len(payload) < _ERROR.size:
+        if message.type == NLMSG_DONE:
+            return Answer(0, "")  # kernels before 2.6.36 end some dumps without a status
+        raise GarbledError("netlink acknowledgement cut short")
+    (code,) = _ERROR.unpack_from(payload)
+    text = _words(message) if message.flags & NLM_F_ACK_TLVS and message.type == NLMSG_ERROR else ""
+    return Answer(-code if code < 0 else 0, text)
+
+
+def family_name(name: str) -> bytes:
+    """Attributes of a CTRL_CMD_GETFAMILY request."""
+    return attribute(_CTRL_ATTR_FAMILY_NAME, name.encode() + b"\0")
+
+
+def family_id(payload: bytes) -> int:
+    """Read the family's number from the reply to CTRL_CMD_GETFAMILY. Raises `GarbledError`."""
+    found = attributes(payload, GENL_HEADER_BYTES, len(payload))
+    start, end = found.get(_CTRL_ATTR_FAMILY_ID, (0, 0))
+    if end - start < _FAMILY_ID.size:
+        raise GarbledError("netlink family without a number")
+    return int(_FAMILY_ID.unpack_from(payload, start)[0])
+
+
+def _words(message: Message) -> str:
+    """Read the text among the attributes that follow an acknowledgement (NETLINK_EXT_ACK)."""
+    payload = message.payload
+    if len(payload) < _ERROR.size + HEADER_BYTES:
+        raise GarbledError("netlink acknowledgement cut short")
+    start = _ERROR.size + HEADER_BYTES
+    if not message.flags & NLM_F_CAPPED:
+        (echoed,) = _LENGTH.unpack_from(payload, _ERROR.size)
+        start = _ERROR.size + _aligned(echoed)
+    first, last = attributes(payload, start, len(payload)).get(_NLMSGERR_ATTR_MSG, (0, 0))
+    return payload[first:last].rstrip(b"\0").decode("utf-8", "replace")
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3

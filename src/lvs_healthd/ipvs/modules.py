@@ -1,0 +1,42 @@
+"""Loading a kernel module, where this process may. Most often the kernel has done so itself before we get here."""
+
+import asyncio
+import re
+from pathlib import Path
+
+_MODPROBE = "/sbin/modprobe"
+_CAP_SYS_MODULE = 16
+_TIMEOUT_S = 10.0
+"""A module loads in milliseconds; ten seconds is a disk in trouble."""
+_NAME = re.compile(r"ip_vs[a-z0-9_]*")
+
+
+async def load_module(name: str) -> bool:
+    """Load an IPVS module by name; False where that failed or this process may not. Bounded, never raises `OSError`."""
+    if not _NAME.fullmatch(name) or not _may_load():
+        return False
+    try:
+        process = await asyncio.create_subprocess_exec(
+            _MODPROBE, "--quiet", name, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+    except OSError:
+        return False
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            return await process.wait() == 0
+    except TimeoutError:
+        return False
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _may_load() -> bool:
+    """Tell whether this process has CAP_SYS_MODULE, rather than start a program that will fail."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return False
+    effective = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    return effective is not None and bool(int(effective[1], 16) >> _CAP_SYS_MODULE & 1)
