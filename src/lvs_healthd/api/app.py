@@ -1,0 +1,76 @@
+"""The endpoints as an aiohttp application. All are read only; what they show is injected."""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from lvs_healthd.status import Status
+
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_INDEX = """lvs-healthd
+
+/api/v1/status  every service and real server: verdict, reason, weights (JSON)
+/metrics        for Prometheus
+/healthz        200 "ok" while the daemon itself makes progress, else 503 and why
+"""
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def create_app(
+    *,
+    status: Callable[[], Status],
+    metrics: Callable[[], bytes],
+    health: Callable[[], str],
+) -> web.Application:
+    """Make the application.
+
+    `metrics` renders Prometheus's text format; `health` returns "" while the daemon makes progress, else what is wrong.
+    """
+
+    async def show_index(_: web.Request) -> web.Response:
+        return web.Response(text=_INDEX)
+
+    async def show_metrics(_: web.Request) -> web.Response:
+        return web.Response(body=metrics(), headers={"Content-Type": _METRICS_TYPE})
+
+    async def show_health(_: web.Request) -> web.Response:
+        trouble = health()
+        return web.Response(text=f"{trouble or 'ok'}\n", status=503 if trouble else 200)
+
+    async def show_status(_: web.Request) -> web.Response:
+        return _json(msgspec.json.encode(status()))
+
+    # Nothing here takes a body; a client that sends one is refused without reading it.
+    app = web.Application(middlewares=[_errors_as_json], client_max_size=1024)
+    app.router.add_get("/", show_index)
+    app.router.add_get("/metrics", show_metrics)
+    app.router.add_get("/healthz", show_health)
+    app.router.add_get("/api/v1/status", show_status)
+    app.on_response_prepare.append(_add_headers)
+    return app
+
+
+def _json(body: bytes, *, status: int = 200) -> web.Response:
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        response = _json(msgspec.json.encode({"error": error.reason, "path": request.path}), status=error.status)
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    # A status is true for a moment only.
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    # aiohttp's and Python's versions are nobody's business.
+    response.headers["Server"] = "lvs-healthd"

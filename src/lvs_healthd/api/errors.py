@@ -1,0 +1,34 @@
+"""Why the API cannot listen, in words that say what to do."""
+
+import errno
+
+
+class ApiError(Exception):
+    """An address or a socket path that cannot be used; the text is for the operator."""
+
+
+def refused(what: str, error: OSError, *, hint: str = "") -> ApiError:
+    """Turn a failed bind of `what` (`listen 127.0.0.1:9880`, `control /run/…`) into an `ApiError`."""
+    meaning = _MEANINGS.get(error.errno or 0, error.strerror or str(error))
+    return ApiError(f"{what}: {meaning}" + (f"; {hint}" if hint else ""))
+
+
+def address_in_use(listen: str, port: int) -> ApiError:
+    """Say whom to look for."""
+    return ApiError(
+        f"listen {listen}: address already in use: another program (maybe another lvs-healthd) has it; "
+        f"see `ss -ltnp 'sport = :{port}'`"
+    )
+
+
+_MEANINGS = {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EADDRNOTAVAIL: "no interface of this host has that address",
+    errno.EAFNOSUPPORT: "this host does not speak that address family (is IPv6 disabled?)",
+    errno.ENOENT: "the directory does not exist",
+    errno.ENOTDIR: "a part of the path is not a directory",
+    errno.EROFS: "the file system is read-only",
+    errno.EMFILE: "too many open files",
+    errno.ENFILE: "too many open files on this host",
+}

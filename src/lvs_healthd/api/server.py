@@ -1,0 +1,140 @@
+"""Serves one application on a TCP address and on the control socket, and moves it to others on a reload."""
+
+import asyncio
+import socket
+
+from aiohttp import web
+
+from lvs_healthd.api import sockets
+from lvs_healthd.api.connections import Connections
+from lvs_healthd.api.errors import ApiError
+from lvs_healthd.config.model import Endpoint
+
+KEEPALIVE_S = 75.0
+"""A connection without a whole request for so long is closed. Above Prometheus's default interval of a minute."""
+
+_MAX_LINE_BYTES = 2048
+_MAX_HEADER_BYTES = 8190
+_LINGER_S = 0.5
+"""How long a body nobody asked for is read away, so that the client sees our answer instead of a reset."""
+
+_SHUTDOWN_S = 0.5
+"""For answers under way at stop; the daemon has two seconds for everything."""
+
+
+class ApiServer:
+    """One application on `listen` ("127.0.0.1:9880"; "" for none) and on the Unix socket `control` ("" for none)."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_S,
+            shutdown_timeout=_SHUTDOWN_S,
+            lingering_time=_LINGER_S,
+            max_line_size=_MAX_LINE_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
+        )
+        self._connections: Connections | None = None
+        self._tcp: _Listener | None = None
+        self._unix: _Listener | None = None
+
+    @property
+    def address(self) -> Endpoint | None:
+        """Where it listens now, with the port the kernel chose if 0 was asked for; None when it does not."""
+        return None if self._tcp is None else Endpoint(*self._tcp.socket.getsockname()[:2])
+
+    async def start(self, listen: str, control: str) -> None:
+        """Open both. Raises `ApiError`, and then neither is open."""
+        await self._runner.setup()
+        assert self._runner.server is not None  # noqa: S101  # setup() made it
+        self._connections = Connections(self._runner.server)
+        try:
+            await self._move_control(control)
+            await self._move_listen(listen)
+        except ApiError:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Close everything; answers under way get a moment."""
+        for listener in (self._tcp, self._unix):
+            if listener is not None:
+                listener.close()
+        self._tcp = self._unix = None
+        await self._runner.cleanup()
+
+    async def rebind(self, listen: str, control: str) -> None:
+        """Move to other addresses, the new one opened before the old one is closed; open connections stay.
+
+        Raises `ApiError`, and then everything is as before.
+        """
+        before = self._unix.name if self._unix is not None else ""
+        await self._move_control(control)
+        try:
+            await self._move_listen(listen)
+        except ApiError:
+            await self._move_control(before)
+            raise
+
+    async def _move_listen(self, listen: str) -> None:
+        old = self._tcp
+        if old is not None and old.name == listen:
+            return
+        new = await self._new_listener(listen, old) if listen else None
+        if old is not None:
+            old.close()
+        self._tcp = new
+
+    async def _new_listener(self, listen: str, old: "_Listener | None") -> "_Listener":
+        try:
+            return await self._serve(listen, sockets.open_listen(listen))
+        except ApiError:
+            if old is None or not _same_port(old.name, listen):
+                raise
+        # 127.0.0.1:9880 to 0.0.0.0:9880: the old one is itself in the way, so it goes first and comes back on failure.
+        old.close()
+        try:
+            return await self._serve(listen, sockets.open_listen(listen))
+        except ApiError:
+            self._tcp = await self._serve(old.name, sockets.open_listen(old.name))
+            raise
+
+    async def _move_control(self, control: str) -> None:
+        old = self._unix
+        if old is not None and old.name == control:
+            return
+        new = await self._serve(control, sockets.open_control(control)) if control else None
+        if old is not None:
+            old.close()
+        self._unix = new
+
+    async def _serve(self, name: str, opened: socket.socket) -> "_Listener":
+        assert self._connections is not None  # noqa: S101  # start() made it
+        loop = asyncio.get_running_loop()
+        if opened.family == socket.AF_UNIX:
+            identity = sockets.file_identity(name)
+            server = await loop.create_unix_server(self._connections, sock=opened)
+            return _Listener(name, opened, server, identity)
+        return _Listener(name, opened, await loop.create_server(self._connections, sock=opened), None)
+
+
+class _Listener:
+    """One listening socket. Closing it leaves its connections alone; a control socket's file goes with it."""
+
+    def __init__(
+        self, name: str, opened: socket.socket, server: asyncio.Server, identity: tuple[int, int] | None
+    ) -> None:
+        self.name = name
+        self.socket = opened
+        self._server = server
+        self._identity = identity
+
+    def close(self) -> None:
+        if self._identity is not None:
+            sockets.remove_control(self.name, self._identity)
+        self._server.close()
+
+
+def _same_port(old: str, new: str) -> bool:
+    return sockets.parse_listen(old).port == sockets.parse_listen(new).port

@@ -1,0 +1,75 @@
+"""Turns one log entry (timestamp, level, event, fields in order) into one line: JSON, or readable on a terminal."""
+
+import json
+from collections.abc import Callable, Mapping
+
+from lvs_healthd.printable import printable
+
+Entry = Mapping[str, object]
+Format = Callable[[Entry], str]
+
+# sd-daemon(3): journald strips the prefix and files the line under that priority, so `journalctl -p warning` works.
+_PRIORITIES = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
+
+_RESET, _DIM, _BOLD = "\x1b[0m", "\x1b[2m", "\x1b[1m"
+_COLOURS = {"debug": _DIM, "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[1;31m", "critical": "\x1b[1;31m"}
+
+_COUNTED = {"failures": "fall", "passes": "rise"}
+"""On a terminal a count and its limit read as one: failures=2/3."""
+
+
+def as_json(entry: Entry) -> str:
+    """Write the entry as one JSON object."""
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+
+
+def as_journal(entry: Entry) -> str:
+    """Write the entry as JSON behind the priority prefix journald understands."""
+    return _PRIORITIES[str(entry["level"])] + as_json(entry)
+
+
+def readable(*, colour: bool) -> Format:
+    """Make the format for a terminal: `timestamp level event  key=value …`."""
+
+    def paint(code: str, text: str) -> str:
+        return f"{code}{text}{_RESET}" if colour else text
+
+    def write(entry: Entry) -> str:
+        fields = dict(entry)
+        timestamp, level, event = (str(fields.pop(key)) for key in ("timestamp", "level", "event"))
+        exception = fields.pop("exception", None)
+        words, below = [], []
+        for key, value in _joined(fields).items():
+            if value is None:
+                continue
+            if isinstance(value, (list, tuple)) and any(" " in str(item) for item in value):
+                below += [f"    {printable(str(item))}" for item in value]
+            else:
+                words.append(paint(_DIM, key + "=") + _value(value))
+        if exception is not None:
+            below += [f"    {printable(line)}" for line in str(exception).splitlines()]
+        head = f"{paint(_DIM, timestamp)} {paint(_COLOURS[level], level.ljust(7))} {paint(_BOLD, event)}"
+        return "\n".join(["  ".join([head, *([" ".join(words)] if words else [])]), *below])
+
+    return write
+
+
+def _joined(fields: dict[str, object]) -> dict[str, object]:
+    """Merge each count with its limit."""
+    for count, limit in _COUNTED.items():
+        if count in fields and limit in fields:
+            fields[count] = f"{fields[count]}/{fields.pop(limit)}"
+    return fields
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return _value(", ".join(f"{key} {number}" for key, number in value.items()))
+    if isinstance(value, (list, tuple)):
+        return _value(",".join(str(item) for item in value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value)
+    if text and text.isprintable() and not any(character in ' "=' for character in text):
+        return text
+    return '"' + printable(text).replace('"', '\\"') + '"'

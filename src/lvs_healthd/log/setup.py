@@ -1,0 +1,173 @@
+"""Sets structlog up, routes the libraries' logging into it, and writes each event of the bus."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import structlog
+
+from lvs_healthd.events import Event
+from lvs_healthd.log.format import Format, as_journal, as_json, readable
+from lvs_healthd.log.limit import RateLimit
+from lvs_healthd.log.writer import LineWriter
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+_Fields = MutableMapping[str, Any]
+
+
+def configure(
+    stream: TextIO | None = None,
+    *,
+    level: str = "info",
+    json: bool | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.time,
+) -> "EventLog":
+    """Set up all logging of the process and return the listener that writes events.
+
+    `stream` defaults to standard error; `level` is debug, info, warning or error; `json` None means JSON unless the
+    stream is a terminal. `clock` (monotonic) and `wall` (Unix time) are in seconds. May be called again.
+    """
+    target: TextIO | None = stream or sys.stderr
+    if target is not None and target.closed:
+        target = None
+    writer = LineWriter(target)
+    write = _format(target, json=json)
+
+    def stamp(_: object, method: str, fields: _Fields) -> _Fields:
+        # In front, so that every line begins alike.
+        now = datetime.fromtimestamp(wall(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {"timestamp": now, "level": method, "event": fields.pop("event"), **fields}
+
+    def render(_: object, __: str, fields: _Fields) -> str:
+        return write(fields)
+
+    limited = _Limited(RateLimit(), clock)
+    structlog.configure(
+        processors=[limited, structlog.processors.format_exc_info, stamp, render],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=lambda *_: _Lines(writer),
+        cache_logger_on_first_use=False,
+    )
+    _route_libraries(_LEVELS[level])
+    return EventLog(writer, limited, clock)
+
+
+class EventLog:
+    """The log as a listener on the event bus. Call `flush` about once a second and `close` at the end."""
+
+    def __init__(self, writer: LineWriter, limited: "_Limited", clock: Callable[[], float]) -> None:
+        self._writer = writer
+        self._limited = limited
+        self._clock = clock
+        self._logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        self._dropped_told = 0
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost so far because nobody read them or the stream was closed."""
+        return self._writer.dropped
+
+    @property
+    def suppressed(self) -> int:
+        """Lines held back so far by the rate limit."""
+        return self._limited.total
+
+    def __call__(self, event: Event) -> None:
+        """Write one event, after the summary of earlier ones if that is due."""
+        self.flush()
+        fields = {name: _plain(getattr(event, name)) for name in event.__struct_fields__}
+        self._logger.log(_LEVELS[event.level], event.name, **fields)
+
+    def flush(self) -> None:
+        """Write what is due: the summary of lines held back, and how many lines were lost."""
+        if self._limited.limit.due(self._clock()):
+            self._summarise()
+        if self._writer.working and self._writer.dropped > self._dropped_told:
+            lost = self._writer.dropped - self._dropped_told
+            self._dropped_told = self._writer.dropped
+            self._logger.warning("log.dropped", lines=lost)
+
+    def close(self) -> None:
+        """Write the last summary, due or not."""
+        self._summarise()
+        self.flush()
+
+    def _summarise(self) -> None:
+        counts = self._limited.limit.take()
+        if counts:
+            self._logger.warning("log.suppressed", total=sum(counts.values()), counts=counts)
+
+
+class _Limited:
+    """The rate limit as a structlog processor. Errors, and the log's own lines, always pass."""
+
+    def __init__(self, limit: RateLimit, clock: Callable[[], float]) -> None:
+        self.limit = limit
+        self.total = 0
+        self._clock = clock
+
+    def __call__(self, _: object, method: str, fields: _Fields) -> _Fields:
+        name = fields["event"]
+        always = method in ("error", "critical") or name.startswith("log.")
+        if always or self.limit.admit(name, self._clock()):
+            return fields
+        self.total += 1
+        raise structlog.DropEvent
+
+
+class _Lines:
+    """What structlog hands finished lines to."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = writer.write
+
+
+class _LibraryHandler(logging.Handler):
+    """Turns a record of the standard library's logging (aiohttp, asyncio) into a line of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError, KeyError):
+            message = str(record.msg)
+        # Libraries may use levels of their own; ours are the closed set.
+        level = max((known for known in _LEVELS.values() if known <= record.levelno), default=logging.DEBUG)
+        exception = {"exc_info": record.exc_info} if record.exc_info else {}
+        structlog.get_logger().log(level, "library.message", logger=record.name, message=message, **exception)
+
+
+def _route_libraries(level: int) -> None:
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _LibraryHandler)]:
+        root.removeHandler(handler)
+    root.addHandler(_LibraryHandler())
+    # Below a warning, libraries speak to their own developers.
+    root.setLevel(max(level, logging.WARNING))
+
+
+def _format(stream: TextIO | None, *, json: bool | None) -> Format:
+    terminal = stream is not None and stream.isatty()
+    if json is False or (json is None and terminal):
+        # https://no-color.org
+        return readable(colour=terminal and not os.environ.get("NO_COLOR"))
+    return as_journal if stream is not None and _is_journal(stream) else as_json
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether the stream is the one systemd connected to the journal: JOURNAL_STREAM is its device:inode."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _plain(value: object) -> object:
+    """Round durations to the millisecond: more digits are noise to a reader."""
+    return round(value, 3) if isinstance(value, float) else value

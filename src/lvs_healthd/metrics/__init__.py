@@ -1,0 +1,8 @@
+"""Metrics for Prometheus: what is counted as it happens (`recorder`) and what is read at each scrape (`sampled`).
+
+Every metric is described in docs/metrics.md.
+"""
+
+from lvs_healthd.metrics.recorder import CONTENT_TYPE, Metrics
+
+__all__ = ["CONTENT_TYPE", "Metrics"]

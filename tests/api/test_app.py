@@ -1,0 +1,77 @@
+"""The endpoints, asked by a real HTTP client."""
+
+import aiohttp
+import msgspec
+import pytest
+
+from lvs_healthd.status import Status
+from tests.api.conftest import Shown
+
+
+async def test_status_is_the_record_as_json(client: aiohttp.ClientSession, shown: Shown) -> None:
+    async with client.get("/api/v1/status") as response:
+        assert response.status == 200
+        assert response.content_type == "application/json"
+        assert msgspec.json.decode(await response.read(), type=Status) == shown.status
+
+
+async def test_metrics_are_passed_on_with_their_type(client: aiohttp.ClientSession, shown: Shown) -> None:
+    async with client.get("/metrics") as response:
+        assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert await response.read() == shown.metrics
+
+
+async def test_healthz_is_ok_only_while_there_is_nothing_to_say(client: aiohttp.ClientSession, shown: Shown) -> None:
+    async with client.get("/healthz") as response:
+        assert (response.status, await response.text()) == (200, "ok\n")
+    shown.health = "scheduler: no tick for 12 s"
+    async with client.get("/healthz") as response:
+        assert (response.status, await response.text()) == (503, "scheduler: no tick for 12 s\n")
+
+
+async def test_index_names_every_endpoint(client: aiohttp.ClientSession) -> None:
+    async with client.get("/") as response:
+        text = await response.text()
+    paths = [line.split()[0] for line in text.splitlines() if line.startswith("/")]
+    assert paths == ["/api/v1/status", "/metrics", "/healthz"]
+    for path in paths:
+        async with client.get(path) as response:
+            assert response.status == 200
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/api/v1/", "/metrics/", "/..%2f..%2fetc/passwd", "/%00"])
+async def test_unknown_path_is_404_in_json(client: aiohttp.ClientSession, path: str) -> None:
+    async with client.get(path) as response:
+        assert response.status == 404
+        assert (await response.json())["error"] == "Not Found"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/api/v1/status"])
+async def test_everything_is_read_only(client: aiohttp.ClientSession, method: str, path: str) -> None:
+    async with client.request(method, path) as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "GET,HEAD"
+        assert (await response.json())["error"] == "Method Not Allowed"
+
+
+async def test_head_has_no_body(client: aiohttp.ClientSession) -> None:
+    async with client.head("/api/v1/status") as response:
+        assert response.status == 200
+        assert await response.read() == b""
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/api/v1/status", "/nothing"])
+async def test_no_answer_may_be_cached_or_tells_what_we_run_on(client: aiohttp.ClientSession, path: str) -> None:
+    async with client.get(path) as response:
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Server"] == "lvs-healthd"
+
+
+async def test_fault_of_ours_is_500_and_does_not_end_the_server(client: aiohttp.ClientSession, shown: Shown) -> None:
+    shown.metrics = 5  # type: ignore[assignment]  # what a bug might return
+    async with client.get("/metrics") as response:
+        assert response.status == 500
+    async with client.get("/healthz") as response:
+        assert response.status == 200

@@ -1,0 +1,44 @@
+"""docs/api.md names every field of the status, every endpoint and every exit status, and nothing else."""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from lvs_healthd.api import app, connections, server
+from lvs_healthd.cli import status as verb
+from lvs_healthd.status import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+def fields(record: type[msgspec.Struct], prefix: str) -> set[str]:
+    return {prefix + name for name in record.__struct_fields__ if name not in ("real_servers", "checks")}
+
+
+def test_every_field_of_the_status_is_documented_and_no_other() -> None:
+    in_code = (
+        fields(DaemonStatus, "daemon.")
+        | fields(ServiceStatus, "services[].")
+        | fields(RealServerStatus, "services[].real_servers[].")
+        | fields(CheckStatus, "services[].real_servers[].checks[].")
+    )
+    assert set(re.findall(r"^\| `((?:daemon|services)[\w.\[\]]+)` \|", PAGE, re.MULTILINE)) == in_code
+
+
+def test_every_endpoint_is_documented_and_no_other() -> None:
+
+    in_code = {"/", *re.findall(r"^(/\S+)", app._INDEX, re.MULTILINE)}
+    assert set(re.findall(r"^\| `(/[\w/]*)` \|", PAGE, re.MULTILINE)) == in_code
+
+
+def test_limits_are_the_code_s() -> None:
+    text = " ".join(PAGE.split())
+    assert f"{connections.MAX_CONNECTIONS} connections at once" in text
+    assert f"{connections.STALLED_WRITE_S:g} s to begin reading" in text
+    assert f"{server.KEEPALIVE_S:g} s for a connection to send" in text
+
+
+def test_exit_statuses_are_the_code_s() -> None:
+    documented = {int(number) for number in re.findall(r"^\| (\d) \|", PAGE, re.MULTILINE)}
+    assert documented == {0, verb.EXIT_UNREACHABLE, verb.EXIT_USAGE, verb.EXIT_TROUBLE}

@@ -1,0 +1,90 @@
+"""Lines reach their reader whole, and a reader that is gone or stuck costs lines, never time."""
+
+import io
+import os
+import socket
+import time
+
+from lvs_healthd.log.writer import LineWriter
+
+
+def test_lines_reach_a_pipe_whole_even_when_longer_than_its_atomic_size() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w") as stream:
+        writer = LineWriter(stream)
+        writer.write("a" * 20_000)
+        writer.write("second")
+        stream.close()
+        assert reader.read() == b"a" * 20_000 + b"\nsecond\n"
+    assert writer.dropped == 0
+
+
+def test_closed_reader_drops_and_counts() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        writer = LineWriter(stream)
+        writer.write("one")
+        writer.write("two")
+    assert (writer.dropped, writer.working) == (2, False)
+
+
+def test_stuck_reader_delays_once_and_then_drops_at_once() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb"), os.fdopen(writing, "w") as stream:
+        writer = LineWriter(stream)
+        start = time.monotonic()
+        for _ in range(1000):  # ten times what the pipe holds
+            writer.write("x" * 700)
+        assert time.monotonic() - start < 1.0
+    assert writer.dropped > 800
+
+
+def test_line_cut_short_is_finished_before_the_next_one() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("w") as stream:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        writer = LineWriter(stream)
+        while writer.working:
+            writer.write("x" * 3000)
+        written = dropped = b""
+        theirs.setblocking(False)
+        for _ in range(3):  # read what there is, write on: the lines that got through must be whole
+            dropped = b""
+            while True:
+                try:
+                    dropped += theirs.recv(65536)
+                except BlockingIOError:
+                    break
+            written += dropped
+            writer.write("y" * 3000)
+        written += theirs.recv(65536)
+    assert {line for line in written.splitlines() if line} == {b"x" * 3000, b"y" * 3000}
+
+
+def test_stream_in_memory_is_written_to() -> None:
+    stream = io.StringIO()
+    LineWriter(stream).write("é")
+    assert stream.getvalue() == "é\n"
+
+
+def test_undecodable_name_is_written_as_an_escape() -> None:
+    stream = io.StringIO()
+    LineWriter(stream).write('"\udc80"')
+    assert stream.getvalue() == '"\\udc80"\n'
+
+
+def test_no_stream_and_closed_stream_drop_and_count() -> None:
+    closed = io.StringIO()
+    writers = [LineWriter(None), LineWriter(closed)]
+    closed.close()
+    for writer in writers:
+        writer.write("lost")
+        assert writer.dropped == 1
+
+
+def test_full_disk_drops_and_counts() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as stream:  # noqa: PTH123  # a device, not a path to manage
+        writer = LineWriter(stream)
+        writer.write("lost")
+    assert writer.dropped == 1

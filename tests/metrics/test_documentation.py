@@ -1,0 +1,93 @@
+"""docs/metrics.md and the alert rules say what the code does: every metric, type, label and bucket, and no other."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from lvs_healthd import events
+from lvs_healthd.metrics import Metrics
+from lvs_healthd.metrics.sampled import INTERNALS
+from lvs_healthd.probes.outcome import up
+from tests.statuses import status
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "metrics.md").read_text(encoding="utf-8")
+ALERTS = DOCS / "prometheus-alerts.yml"
+
+
+class Described(msgspec.Struct, frozen=True):
+    kind: str
+    labels: frozenset[str]
+
+
+def everything() -> bytes:
+    """Scrape a daemon in which everything has happened once."""
+    metrics = Metrics(status=status, internals=lambda: dict.fromkeys(INTERNALS, 1.0))
+    metrics.observe_probe("web", "http", up("ok"))
+    metrics.operation("add_server", False, "EPERM")
+    metrics.drift("missing")
+    metrics.listen(events.DaemonStopping(signal="SIGTERM"))
+    return metrics.render()
+
+
+def in_code() -> dict[str, Described]:
+    described = {}
+    for family in text_string_to_metric_families(everything().decode()):
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = {label for sample in family.samples for label in sample.labels if label != "le"}
+        assert family.samples, f"{name} was never given a value"
+        described[name] = Described(kind=family.type, labels=frozenset(labels))
+    return described
+
+
+def in_page() -> dict[str, Described]:
+    rows = re.findall(r"^\| `(\w+)` \| (gauge|counter|histogram) \| ([\w, ]*)\| \S.*\|$", PAGE, re.MULTILINE)
+    assert len({name for name, *_ in rows}) == len(rows)
+    return {
+        name: Described(kind=kind, labels=frozenset(filter(None, labels.strip().split(", "))))
+        for name, kind, labels in rows
+    }
+
+
+def test_page_and_code_agree_on_names_types_and_labels() -> None:
+    assert in_page() == in_code()
+
+
+def test_page_gives_the_buckets_in_use() -> None:
+    buckets: dict[str, set[float]] = {}
+    for family in text_string_to_metric_families(everything().decode()):
+        bounds = {float(sample.labels["le"]) for sample in family.samples if "le" in sample.labels}
+        if bounds:
+            buckets[family.name] = bounds - {float("inf")}
+    rows = re.findall(r"^\| `(\w+)` \| ([\d., ]+) \| \S.*\|$", PAGE, re.MULTILINE)
+    assert {name: set(map(float, bounds.split(","))) for name, bounds in rows} == buckets
+
+
+@pytest.mark.parametrize("text", [PAGE, ALERTS.read_text(encoding="utf-8")], ids=["page", "alerts"])
+def test_queries_name_metrics_that_exist(text: str) -> None:
+    used = set(re.findall(r"\blvs_healthd_\w+", text))
+    series = set(in_code())
+    series |= {
+        name + suffix for name, metric in in_code().items() if metric.kind == "histogram" for suffix in ("_bucket",)
+    }
+    assert used
+    assert used <= series
+
+
+def test_promtool_finds_nothing_to_say_about_the_metrics() -> None:
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"], input=everything(), capture_output=True, check=False, timeout=30
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+def test_promtool_accepts_the_alert_rules() -> None:
+    checked = subprocess.run(
+        ["promtool", "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "12 rules found" in checked.stdout

@@ -1,0 +1,103 @@
+"""A status made by hand, with everything in it that a reader must cope with."""
+
+from lvs_healthd.status import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus, Status
+
+NOW = 1_700_000_000.0
+
+
+def daemon(
+    *, mode: str = "enforce", config_error: str = "", table_error: str = "", resync_age_s: float | None = 3.25
+) -> DaemonStatus:
+    return DaemonStatus(
+        version="0.1.0",
+        pid=812,
+        mode=mode,
+        table="IPVS 1.2.1 (size=4096)",
+        started=NOW - 7200,
+        config_file="/etc/lvs-healthd/config.toml",
+        config_loaded=NOW - 3600,
+        config_error=config_error,
+        last_resync_age_s=resync_age_s,
+        table_error=table_error,
+    )
+
+
+def check(verdict: str, reason: str, *, name: str = "http", latency_s: float | None = 0.0021) -> CheckStatus:
+    return CheckStatus(
+        name=name,
+        type="http",
+        target="198.51.100.11:80",
+        verdict=verdict,
+        reason=reason,
+        passes=2 if verdict == "up" else 0,
+        failures=3 if verdict == "down" else 0,
+        latency_s=latency_s,
+        last_probe=None if latency_s is None else NOW - 1,
+    )
+
+
+def real_server(
+    server: str,
+    verdict: str = "up",
+    reason: str = "status 200",
+    *,
+    since: float | None = NOW - 600,
+    weights: tuple[int, int | None, int | None] = (1, 1, 1),
+    fallback: bool = False,
+    latency_s: float | None = 0.0021,
+) -> RealServerStatus:
+    configured, wanted, actual = weights
+    return RealServerStatus(
+        server=server,
+        verdict=verdict,
+        reason=reason,
+        since=since,
+        weight_configured=configured,
+        weight_wanted=wanted,
+        weight_actual=actual,
+        fallback=fallback,
+        checks=() if fallback else (check(verdict, reason, latency_s=latency_s),),
+    )
+
+
+def service(
+    name: str, *real_servers: RealServerStatus, in_fallback: bool = False, in_sync: bool = True
+) -> ServiceStatus:
+    return ServiceStatus(
+        name=name,
+        service="192.0.2.100:80/tcp",
+        scheduler="wrr",
+        forward="nat",
+        in_fallback=in_fallback,
+        in_sync=in_sync,
+        real_servers=real_servers,
+    )
+
+
+def status() -> Status:
+    """One service in order but for a dead server, one in fallback and not in sync."""
+    return Status(
+        daemon=daemon(),
+        services=(
+            service(
+                "web",
+                real_server("198.51.100.11:80", weights=(2, 2, 2)),
+                real_server("198.51.100.12:80", "down", "connection refused", since=NOW - 65, weights=(2, None, None)),
+                real_server("198.51.100.13:80", "unknown", "", weights=(1, 1, 1), latency_s=None),
+            ),
+            service(
+                'odd "name"\\',
+                real_server("[2001:db8::11]:8080", "down", "no answer in 1s", weights=(1, None, 1)),
+                real_server(
+                    "[2001:db8::99]:8080",
+                    "unchecked",
+                    "no real server may serve",
+                    since=None,
+                    weights=(1, 1, None),
+                    fallback=True,
+                ),
+                in_fallback=True,
+                in_sync=False,
+            ),
+        ),
+    )
