@@ -160,7 +160,7 @@ def test_saved_verdicts_come_back_the_same(bench: Bench) -> None:
     after.now = bench.now + 50.0
     after.configure(PAIR, bench.decisions.wanted().table, saved)
     assert [each.verdict for each in after.decisions.saved_verdicts()] == ["down", "up"]
-    assert list(after.decisions.saved_verdicts())[0].since == pytest.approx(saved[0].since)
+    assert next(after.decisions.saved_verdicts()).since == pytest.approx(saved[0].since)
 
 
 def test_all_checks_of_a_server_must_pass(bench: Bench) -> None:
@@ -195,9 +195,7 @@ def test_different_intervals_are_different_probes(bench: Bench) -> None:
     bench.configure(
         config(
             service(server(A), name="one"),
-            service(
-                server(A, checks=(tcp_check(A, 80, interval=Seconds(9.0)),)), name="two", address="192.0.2.101"
-            ),
+            service(server(A, checks=(tcp_check(A, 80, interval=Seconds(9.0)),)), name="two", address="192.0.2.101"),
         )
     )
     assert len(bench.decisions.probes) == 2

@@ -20,7 +20,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     saved = read_state(path)
     assert saved == Saved(owned=(KEY,), verdicts=(VERDICT,))
     assert saved.by_check()["192.0.2.100:80/tcp", "198.51.100.11:80", "http"] is saved.verdicts[0]
-    assert os.listdir(path.parent) == ["state.json"]
+    assert [each.name for each in path.parent.iterdir()] == ["state.json"]
 
 
 def test_absent_file_is_empty(tmp_path: Path) -> None:
@@ -66,4 +66,4 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(StateFileError, match="No space left on device"):
         write_state(path, [], [])
     assert read_state(path).owned == (KEY,)
-    assert os.listdir(tmp_path) == ["state.json"]
+    assert [each.name for each in tmp_path.iterdir()] == ["state.json"]

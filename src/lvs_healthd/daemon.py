@@ -397,7 +397,12 @@ class Daemon:
         return line
 
     def _internals(self) -> Mapping[str, float]:
-        return {"probes_in_flight": self._engine.in_flight, "probes_waiting": self._engine.waiting}
+        return {
+            "probes_in_flight": self._engine.in_flight,
+            "probes_waiting": self._engine.waiting,
+            "log_lines_dropped_total": self._log.dropped,
+            "log_lines_suppressed_total": self._log.suppressed,
+        }
 
     def _shadow(self, config: Config) -> bool:
         return self._settings.shadow or config.daemon.mode is Mode.SHADOW

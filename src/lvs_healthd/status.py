@@ -1,4 +1,4 @@
-"""The daemon's state as one value, for /api/v1/status, `lvs-healthd status` and metrics. Built fresh on each request."""
+"""The daemon's state as one value, for /api/v1/status, `lvs-healthd status` and metrics. Built fresh each time."""
 
 import msgspec
 

@@ -12,7 +12,7 @@ Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 @contextlib.asynccontextmanager
 async def stream_server(
-    behave: Behaviour, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    behave: Behaviour, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
     """Serve every connection by `behave`, which may be cut off; yields the port."""
     tasks: set[asyncio.Task[None]] = set()
@@ -28,7 +28,7 @@ async def stream_server(
             tasks.discard(task)
             writer.transport.abort()
 
-    server = await asyncio.start_server(serve, host, 0, ssl=tls)
+    server = await asyncio.start_server(serve, host, port, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -96,7 +96,7 @@ async def datagram_server(answer: bytes | None) -> AsyncIterator[int]:
 
     class Serve(asyncio.DatagramProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = cast(asyncio.DatagramTransport, transport)
+            self.transport = cast("asyncio.DatagramTransport", transport)
 
         def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
             if answer is not None:

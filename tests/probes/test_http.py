@@ -40,7 +40,8 @@ def test_request_names_host_and_closes() -> None:
 def test_configured_headers_replace_ours() -> None:
     request = request_bytes(check(headers=(("user-agent", "probe"), ("X-Key", "1")), method="HEAD"))
     assert request == (
-        b"HEAD / HTTP/1.1\r\nHost: web.example\r\nAccept: */*\r\nConnection: close\r\nuser-agent: probe\r\nX-Key: 1\r\n\r\n"
+        b"HEAD / HTTP/1.1\r\nHost: web.example\r\nAccept: */*\r\nConnection: close\r\n"
+        b"user-agent: probe\r\nX-Key: 1\r\n\r\n"
     )
 
 
@@ -56,7 +57,9 @@ def test_configured_headers_replace_ours() -> None:
         (101, ((200, 299),), False),
     ],
 )
-def test_status_is_judged_by_the_accepted_ranges(status: int, accepted: tuple[tuple[int, int], ...], is_up: bool) -> None:
+def test_status_is_judged_by_the_accepted_ranges(
+    status: int, accepted: tuple[tuple[int, int], ...], is_up: bool
+) -> None:
     step = converse(check(status=accepted), f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
     assert isinstance(step, Outcome)
     assert (step.status is Status.UP) is is_up

@@ -1,6 +1,6 @@
 """https checks against a real TLS server on loopback: what is verified, and in what words it fails."""
 
-import datetime
+import datetime as dt
 import ssl
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
     return str(path)
 
 
-def context(authority: trustme.CA, *names: str, not_after: datetime.datetime | None = None) -> ssl.SSLContext:
+def context(authority: trustme.CA, *names: str, not_after: dt.datetime | None = None) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*names, not_after=not_after).configure_cert(made)
     return made
@@ -66,7 +66,7 @@ async def test_wrong_name_is_down(authority: trustme.CA, ca_file: str) -> None:
 
 
 async def test_expired_certificate_is_down(authority: trustme.CA, ca_file: str) -> None:
-    past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    past = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
     async with stream_server(answering(OK), tls=context(authority, "web.example", not_after=past)) as port:
         found = await outcome(port, sni="web.example", ca=ca_file)
     assert (found.reason, found.detail) == (Reason.TLS, "certificate refused: certificate has expired")

@@ -1,0 +1,115 @@
+"""Runs the real daemon as a child process and reads its log as an operator's tools would."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+LvsHealthd = (str(Path(sys.executable).with_name("lvs-healthd")),)
+Line = dict[str, Any]
+
+TIMEOUT_S = 90.0
+"""Far above what anything here takes, even emulated: a test waits for what happens, not for time to pass."""
+
+
+class DaemonProcess:
+    """One `lvs-healthd run`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[Line] = []
+        self.garbage: list[str] = []
+        self._grown = asyncio.Event()
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        async for raw in self.process.stderr:
+            text = raw.decode()
+            try:
+                self.lines.append(json.loads(text))
+            except ValueError:
+                self.garbage.append(text)
+            self._grown.set()
+        self._grown.set()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def of(self, event: str, **fields: object) -> list[Line]:
+        """Return the log lines of this event with these fields."""
+        return [line for line in self.lines if line["event"] == event and _has(line, fields)]
+
+    async def until(self, event: str, *, after: int = 0, **fields: object) -> Line:
+        """Wait for a line of this event with these fields, at or after position `after` in the log."""
+        return await self.until_line(lambda line: line["event"] == event and _has(line, fields), event, after=after)
+
+    async def until_line(self, wanted: Callable[[Line], bool], what: str, *, after: int = 0) -> Line:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                while True:
+                    self._grown.clear()
+                    for line in self.lines[after:]:
+                        if wanted(line):
+                            return line
+                    assert not self._reader.done(), f"daemon ended before {what}: {self.lines} {self.garbage}"
+                    await self._grown.wait()
+        except TimeoutError:
+            raise AssertionError(f"no {what} in {TIMEOUT_S:g}s: {self.lines} {self.garbage}") from None
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; returns the exit status."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(TIMEOUT_S):
+            await self._reader
+            return await self.process.wait()
+
+
+def _has(line: Line, fields: Mapping[str, object]) -> bool:
+    return all(line.get(name) == value for name, value in fields.items())
+
+
+@contextlib.asynccontextmanager
+async def daemon(
+    config: Path, *options: str, command: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+) -> AsyncIterator[DaemonProcess]:
+    """Run `lvs-healthd run --config FILE OPTIONS`, behind `command` if given; ended at the latest with the block."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *LvsHealthd,
+        "run",
+        "--config",
+        str(config),
+        *options,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **(env or {})},
+    )
+    running = DaemonProcess(process)
+    try:
+        yield running
+    finally:
+        await running.stop(signal.SIGKILL)
+
+
+async def run_cli(*words: str, timeout_s: float = TIMEOUT_S) -> tuple[int, str, str]:
+    """Run one `lvs-healthd` verb to its end; returns exit status, standard output and standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *LvsHealthd, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(timeout_s):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()

@@ -1,0 +1,57 @@
+"""Every command the README shows is run here, or is the very thing that runs this."""
+
+import asyncio
+import os
+import re
+import shlex
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.daemon_process import DaemonProcess, daemon
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+
+RUN_BY_OTHERS = {"make demo", "make test", "make setup"}
+"""`make test` runs this file after `make setup`; the demo is a run of its own."""
+
+DAEMON = ".venv/bin/lvs-healthd run --config examples/laptop.toml --table memory"
+
+EXPECTED_STATUS = {".venv/bin/lvs-healthd probe examples/laptop.toml": 1}
+"""Nothing listens on the example's ports, and the README says so."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def laptop() -> AsyncIterator[DaemonProcess]:
+    assert DAEMON in COMMANDS
+    async with daemon(REPOSITORY / "examples/laptop.toml", "--table", "memory") as running:
+        await running.until("daemon.started")
+        yield running
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each not in {DAEMON, *RUN_BY_OTHERS}])
+@pytest.mark.asyncio(loop_scope="module")
+async def test_command_of_the_readme_works(command: str, laptop: DaemonProcess) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *shlex.split(command), cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert process.returncode == EXPECTED_STATUS.get(command, 0), err.decode()
+    assert out
+    assert err == b""
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_file_the_readme_points_to_is_there(link: str) -> None:
+    assert (REPOSITORY / link).is_file()
+
+
+def test_commands_are_all_accounted_for() -> None:
+    assert COMMANDS.count(DAEMON) == 1
+    assert set(COMMANDS) >= RUN_BY_OTHERS
+    assert os.access(REPOSITORY / ".venv/bin/lvs-healthd", os.X_OK)
