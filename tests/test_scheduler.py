@@ -135,6 +135,34 @@ def test_probe_still_under_way_is_not_started_again(bench: Bench) -> None:
     assert len(bench.engine.under_way) == 1
 
 
+def test_missed_turn_is_made_up_for_as_soon_as_the_slow_probe_has_ended(bench: Bench) -> None:
+    """Otherwise a timeout a little above the interval would halve the rate, and double the time to detection."""
+    bench.engine.answers_at_once = False
+    bench.probes("slow")
+    begun = bench.now
+    ends: list[float] = []
+    while len(ends) < 10:
+        bench.run(TICK_S)
+        for target, done in list(bench.engine.under_way):
+            if not ends or bench.now - ends[-1] >= 1.2:
+                bench.engine.under_way.remove((target, done))
+                ends.append(bench.now)
+                done(up("slowly"))
+    assert bench.now - begun <= 1.0 + 10 * (1.2 + 2 * TICK_S)
+    assert len(bench.engine.under_way) <= 1
+
+
+def test_fast_probe_after_slow_ones_runs_at_its_interval_again(bench: Bench) -> None:
+    bench.engine.answers_at_once = False
+    bench.probes("a")
+    bench.run(5.0)
+    bench.engine.answers_at_once = True
+    bench.engine.under_way.pop()[1](up("at last"))
+    count = len(bench.times("a"))
+    bench.run(20.0)
+    assert 20 <= len(bench.times("a")) - count <= 22
+
+
 def test_late_loop_runs_each_probe_once_not_once_per_missed_turn(bench: Bench) -> None:
     bench.probes("a")
     bench.run(3.0)

@@ -1,7 +1,8 @@
 """When each probe runs: spread evenly by hash, due at absolute times, started in ticks, never two of one at once.
 
 Phases come from the monotonic clock and a stable hash, so that a restart keeps the spread. A probe that is still under
-way when its next turn comes is not started again: the turn is skipped and counted.
+way when its next turn comes is not started a second time: the turn is counted as skipped and made up for as soon as the
+probe has ended, so that failures follow each other at the interval or the timeout, whichever is longer.
 """
 
 import asyncio
@@ -52,13 +53,17 @@ class Observer(Protocol):
 
 
 class _Job(Generic[Key]):
-    __slots__ = ("due", "phase", "probe", "running")
+    __slots__ = ("due", "extra", "missed", "phase", "probe", "running")
 
     def __init__(self, probe: Probe[Key], phase: float) -> None:
         self.probe: Probe[Key] | None = probe
         self.phase = phase
         self.due = 0.0
         self.running = False
+        self.missed = False
+        """A turn came while it was running."""
+        self.extra = False
+        """Is to make up for a missed turn, beside its regular ones."""
 
 
 class Scheduler(Generic[Key]):
@@ -126,7 +131,7 @@ class Scheduler(Generic[Key]):
             job = _Job(probe, phase=share * probe.interval_s)
             self._jobs[probe.key] = job
             job.due = now + share * min(probe.interval_s, spread_s)
-            self._enqueue(job)
+            self._enqueue(job, job.due)
         self._arm()
 
     def take_worst_lag(self) -> float:
@@ -150,9 +155,15 @@ class Scheduler(Generic[Key]):
         if probe is None:
             return
         due = job.due
-        job.due = next_due(now, probe.interval_s, job.phase) + self._random() * JITTER_SHARE * probe.interval_s
-        self._enqueue(job)
+        if job.extra:
+            # The one for the missed turn. It may be met in its regular place; the other of the two then stands in.
+            job.extra = False
+            due = now
+        else:
+            job.due = next_due(now, probe.interval_s, job.phase) + self._random() * JITTER_SHARE * probe.interval_s
+            self._enqueue(job, job.due)
         if job.running:
+            job.missed = True
             self._observer.skipped()
             return
         job.running = True
@@ -164,13 +175,18 @@ class Scheduler(Generic[Key]):
 
         def done(outcome: Outcome) -> None:
             job.running = False
-            if job.probe is not None:
-                self._on_outcome(job.probe.key, outcome)
+            if job.probe is None:
+                return
+            if job.missed:
+                job.missed, job.extra = False, True
+                self._enqueue(job, self._clock())
+                self._arm_earlier()
+            self._on_outcome(job.probe.key, outcome)
 
         self._engine.start(probe.target, done, started)
 
-    def _enqueue(self, job: _Job[Key]) -> None:
-        tick = math.ceil(job.due / TICK_S)
+    def _enqueue(self, job: _Job[Key], due: float) -> None:
+        tick = math.ceil(due / TICK_S)
         turns = self._turns.get(tick)
         if turns is None:
             self._turns[tick] = [job]
@@ -179,17 +195,17 @@ class Scheduler(Generic[Key]):
             turns.append(job)
 
     def _arm_earlier(self) -> None:
-        deadline = self._engine.next_deadline
-        if deadline is not None and deadline < self._armed_for and self._loop is not None:
+        if self._next_wake() < self._armed_for:
             self._arm()
+
+    def _next_wake(self) -> float:
+        due = self._turn_ticks[0] * TICK_S if self._turn_ticks else math.inf
+        deadline = self._engine.next_deadline
+        return due if deadline is None else min(due, deadline)
 
     def _arm(self) -> None:
         """Ask the loop to call `tick` at the next turn or deadline, whichever comes first."""
-        due = self._turn_ticks[0] * TICK_S if self._turn_ticks else math.inf
-        deadline = self._engine.next_deadline
-        if deadline is not None:
-            due = min(due, deadline)
-        self._armed_for = due
+        due = self._armed_for = self._next_wake()
         if self._loop is None:
             return
         if self._timer is not None:
