@@ -1,0 +1,57 @@
+# Sets up, tests and shows lvs-healthd from a bare Debian 12 checkout. `make help` lists what there is.
+#
+# Everything is set up on first use and only once: packages from Debian (lab/packages.txt), the virtual environment
+# in .venv from the locked requirements, and, where this machine has no IPVS, a kernel for the lab (docs/lab.md).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup packages kernel test lint demo demo-shell lock
+
+# Byte code is kept even where the environment forbids it: an emulated guest takes ten times as long to compile.
+unexport PYTHONDONTWRITEBYTECODE
+# Debian keeps system tools out of a user's path; ntpd is only unpacked.
+export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/.cache/ntpsec/usr/sbin
+
+bin := .venv/bin
+# By content, because a checkout changes the times of files that it leaves alone.
+locked := .venv/.installed-$(shell cat requirements/dev.txt pyproject.toml | sha256sum | cut -c 1-16)
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: packages $(locked) kernel ## Install everything that tests and demo need, once
+
+packages:
+	@lab/install-packages
+
+$(locked): | packages
+	@echo "making .venv from requirements/dev.txt" >&2
+	@/usr/bin/python3 -m venv .venv
+	@$(bin)/pip --quiet --disable-pip-version-check install --require-hashes -r requirements/dev.txt
+	@$(bin)/pip --quiet --disable-pip-version-check install --no-build-isolation --no-deps -e .
+	@rm -f .venv/.installed-*
+	@touch $@
+
+kernel: $(locked)
+	@$(bin)/python -m lab setup
+
+lint: packages $(locked) ## Check style and types
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@$(bin)/mypy
+
+test: setup lint ## Check style and types, then run all tests, those on the real kernel too
+	@$(bin)/pytest
+
+demo: setup ## Watch it work: servers die, hang and return, the daemon is killed, the table is vandalised
+	@$(bin)/python -m lab demo
+
+demo-shell: setup ## A prompt in the lab, with clients, servers and the daemon running
+	@$(bin)/python -m lab shell
+
+# The first two keep this machine's settings out of the files.
+compile := --no-emit-index-url --no-header --generate-hashes --universal --python-version 3.11 --upgrade --quiet
+lock: $(locked) ## Lock the newest dependencies (needs uv)
+	@uv pip compile $(compile) pyproject.toml --output-file requirements/runtime.txt
+	@uv pip compile $(compile) pyproject.toml requirements/dev.in --output-file requirements/dev.txt

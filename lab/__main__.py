@@ -1,0 +1,86 @@
+"""The lab's commands, for the Makefile: `python -m lab setup | demo | shell`."""
+
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lab.boot import Guest, GuestError, guest_command, kernel_image, vng_command, vng_environment
+from lab.host import REPOSITORY, needs_guest
+
+DEMO_DEADLINE_S = 900.0
+"""It takes two to three minutes in an emulated guest."""
+
+
+def main() -> int:
+    """Do what the command line says; return the exit status."""
+    match sys.argv[1:]:
+        case ["setup"]:
+            if needs_guest():
+                kernel_image()
+            return 0
+        case ["demo"]:
+            return demo()
+        case ["shell"]:
+            return shell()
+        case _:
+            sys.stderr.write(f"{__doc__}\n")
+            return 2
+
+
+def demo() -> int:
+    """Play the demo, here or in a guest, its narration live."""
+    command = [sys.executable, "-m", "lab.demo", *(["--colour"] if sys.stdout.isatty() else [])]
+    if not needs_guest():
+        return subprocess.run(command, check=False, cwd=REPOSITORY).returncode
+    print(
+        "This machine has no IPVS of its own (or we are not root): booting Debian's kernel in a small VM.", flush=True
+    )
+    with tempfile.TemporaryDirectory(prefix="lab-") as name:
+        folder = Path(name)
+        with Guest(command, folder=folder, cwd=REPOSITORY, deadline_s=DEMO_DEADLINE_S) as guest:
+            shown = 0
+            while guest.running:
+                shown = show(guest.output_file, shown)
+                time.sleep(0.2)
+            show(guest.output_file, shown)
+        if guest.status is None:
+            print(f"The guest died before the demo ended.\n{guest.last_words()}", file=sys.stderr)
+            return 1
+        return guest.status
+
+
+def show(file: Path, position: int) -> int:
+    """Print what `file` has from `position` on; return the new position."""
+    if not file.exists():
+        return position
+    with file.open("rb") as output:
+        output.seek(position)
+        text = output.read()
+    sys.stdout.buffer.write(text)
+    sys.stdout.flush()
+    return position + len(text)
+
+
+def shell() -> int:
+    """Open a prompt in the lab, here or in a guest."""
+    command = [sys.executable, "-m", "lab.shell"]
+    if not needs_guest():
+        return subprocess.run(command, check=False, cwd=REPOSITORY).returncode
+    with tempfile.TemporaryDirectory(prefix="lab-") as name:
+        # virtme-ng takes the name of a shell, not a command with arguments.
+        script = Path(name) / "shell"
+        inside = shlex.join(guest_command(command, deadline_s=0))
+        script.write_text(f"#!/bin/bash\nexec {inside}\n", encoding="utf-8")
+        script.chmod(0o755)
+        vng = vng_command(Path(name), REPOSITORY, f"--shell={script}")
+        return subprocess.run(vng, check=False, env=vng_environment()).returncode
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except GuestError as error:
+        sys.exit(f"lab: {error}")

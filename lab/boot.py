@@ -1,0 +1,147 @@
+"""The guest: Debian's kernel in a small VM, on the machine's own files, for hosts without IPVS.
+
+virtme-ng boots it. The guest's root is the host's, read-only, with throw-away overlays where programs write. One
+folder is shared for writing; the command's output and its exit status come back through files in it, because the
+console is slow and loses both where the guest has no virtio-serial.
+"""
+
+import os
+import platform
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from lab.host import REPOSITORY
+from lab.kvm import kvm_works
+
+LAB = REPOSITORY / "lab"
+FOLDER_VARIABLE = "LVS_HEALTHD_LAB_FOLDER"
+"""Environment variable that tells the command in the guest where the shared folder is."""
+
+SHARED_IN_GUEST = "/run/lab/shared"
+
+MEMORY = "2G"
+CPUS = 2
+
+
+class GuestError(Exception):
+    """The guest could not be started; the message says what is missing."""
+
+
+class Guest:
+    """A VM that runs one command and powers off. Use it as a context manager: it never outlives the block.
+
+    `command` runs as root in the working directory `cwd`; `FOLDER_VARIABLE` in its environment names the shared folder,
+    which on the host is `folder`. After `deadline_s` the guest ends the command, whatever happens on the host.
+    """
+
+    def __init__(self, command: Sequence[str], *, folder: Path, cwd: Path, deadline_s: float) -> None:
+        self._command = command
+        self._folder = folder
+        self._cwd = cwd
+        self._deadline_s = deadline_s
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        command = shlex.join(guest_command(self._command, deadline_s=self._deadline_s))
+        vng = vng_command(self._folder, self._cwd, "--verbose", "--", command)
+        # A pipe, because QEMU opens /proc/self/fd/2 anew and would truncate a file; and cat, because the pipe must be
+        # emptied even while this process is busy.
+        with (self._folder / "console").open("wb") as console:
+            self._process = subprocess.Popen(
+                ["bash", "-o", "pipefail", "-c", '"$@" 2>&1 | cat', "guest", *vng],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                env=vng_environment(),
+                start_new_session=True,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            # The session: virtme-ng has QEMU as a grandchild.
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    @property
+    def running(self) -> bool:
+        """Whether the VM is still there."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def status(self) -> int | None:
+        """The command's exit status; None when it has not ended, or the guest died before it could."""
+        try:
+            return int((self._folder / "status").read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    @property
+    def output_file(self) -> Path:
+        """Where the command's output arrives while it runs."""
+        return self._folder / "output"
+
+    def last_words(self, lines: int = 60) -> str:
+        """Return the end of the command's output and of the guest's console, for a message about its death."""
+        parts = []
+        for name in ("output", "console"):
+            try:
+                text = (self._folder / name).read_text(encoding="utf-8", errors="replace")
+            except FileNotFoundError:
+                text = ""
+            # The serial console speaks in carriage returns.
+            end = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+            parts.append(f"--- the guest's {name}, last {len(end)} lines ---\n" + "\n".join(end))
+        return "\n".join(parts)
+
+
+def guest_command(command: Sequence[str], *, deadline_s: float) -> list[str]:
+    """Wrap `command` in the script that prepares the guest; `deadline_s` 0 keeps it on the terminal, for ever."""
+    return [str(LAB / "guest"), str(REPOSITORY), sys.executable, str(round(deadline_s)), *command]
+
+
+def vng_command(folder: Path, cwd: Path, *arguments: str) -> list[str]:
+    """Return the virtme-ng command line, to be followed by nothing. Raises `GuestError` when something is missing."""
+    vng = Path(sys.executable).with_name("vng")
+    if not vng.exists():
+        raise GuestError(f"{vng} is missing: run `make setup`")
+    return [
+        str(vng),
+        "--run",
+        kernel_image(),
+        *(() if kvm_works(kernel_image()) else ("--disable-kvm",)),
+        "--force-9p",
+        f"--cpus={CPUS}",
+        f"--memory={MEMORY}",
+        "--user=root",
+        f"--rwdir={SHARED_IN_GUEST}={folder}",
+        "--rodir=/run/lab/host=/",
+        f"--cwd={cwd}",
+        *arguments,
+    ]
+
+
+def vng_environment() -> dict[str, str]:
+    """Return the environment virtme-ng needs: it calls its other half by name."""
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    return {**os.environ, "PATH": path}
+
+
+def kernel_image() -> str:
+    """Return the path of the lab's kernel; fetch it when it is not there yet.
+
+    Raises `GuestError` when that fails, or on a machine for which there is none.
+    """
+    if platform.machine() != "x86_64":
+        raise GuestError(f"the lab's guest needs an x86-64 machine, not {platform.machine()}")
+    fetched = subprocess.run([str(LAB / "fetch-kernel")], check=False, capture_output=True, text=True)
+    if fetched.returncode != 0:
+        raise GuestError(f"cannot fetch the lab's kernel: {fetched.stderr.strip()}")
+    return fetched.stdout.strip()

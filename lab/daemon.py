@@ -1,0 +1,131 @@
+"""lvs-healthd as its own process on the lab's director: its configuration, its log lines, its life and death."""
+
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lab.netns import Namespace
+from lab.topology import Topology
+from lab.wait import wait_until
+
+START_DEADLINE_S = 180.0
+"""For its imports and its first look at the table, in an emulated guest."""
+
+INTERVAL_S, TIMEOUT_S, RISE, FALL, RESYNC_S, WEIGHT = 1.0, 1.0, 2, 3, 5.0, 3
+
+
+def write_configuration(folder: Path, topology: Topology) -> Path:
+    """Write a configuration for `topology`, a web service on every real server, into `folder`; return its path."""
+    servers = ",\n".join(f'  {{ address = "{server.address}:80", weight = {WEIGHT} }}' for server in topology.servers)
+    file = folder / "config.toml"
+    file.write_text(
+        f"""[daemon]
+control = "{folder}/control.sock"
+state = "{folder}/state.json"
+resync = "{RESYNC_S:g}s"
+
+[defaults.check]
+interval = "{INTERVAL_S:g}s"
+timeout = "{TIMEOUT_S:g}s"
+rise = {RISE}
+fall = {FALL}
+
+[[service]]
+name = "web"
+address = "{topology.vip}:80"
+scheduler = "rr"
+check = {{ type = "http", path = "/healthz" }}
+real_server = [
+{servers},
+]
+""",
+        encoding="utf-8",
+    )
+    return file
+
+
+class Daemon:
+    """One run of lvs-healthd after another, with the same configuration and one log."""
+
+    def __init__(self, director: Namespace, configuration: Path) -> None:
+        self._director = director
+        self._configuration = configuration
+        self._log = configuration.with_name("log")
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start it; return when it says that it has. Raises `TimeoutError`, or `ChildProcessError` with its log."""
+        position = len(self.lines())
+        with self._log.open("a", encoding="utf-8") as log:
+            command = [*program(), "run", "--config", str(self._configuration)]
+            self._process = self._director.popen(command, stdout=subprocess.DEVNULL, stderr=log)
+        self.wait_for("daemon.started", after=position, timeout_s=START_DEADLINE_S)
+
+    def kill(self) -> None:
+        """End it as a crash would: kill -9."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """End it as systemd would; return its exit status."""
+        return self._end(signal.SIGTERM)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return every log line so far."""
+        if not self._log.exists():
+            return []
+        whole, _, _ = self._log.read_bytes().rpartition(b"\n")
+        lines = []
+        for line in whole.splitlines():
+            try:
+                lines.append(msgspec.json.decode(line))
+            except msgspec.DecodeError:
+                continue  # what Python itself says when it dies
+        return lines
+
+    def select(self, event: str, *, after: int = 0, **fields: object) -> list[dict[str, Any]]:
+        """Return the log lines of one kind with these `fields`, leaving out the first `after` lines of the log."""
+        return [
+            line
+            for line in self.lines()[after:]
+            if line["event"] == event and all(line.get(key) == value for key, value in fields.items())
+        ]
+
+    def wait_for(self, event: str, *, after: int, timeout_s: float = 30.0, **fields: object) -> dict[str, Any]:
+        """Return the first such log line; wait until it is there."""
+        wanted = f"{event} {fields or ''}"
+
+        def there() -> bool:
+            if self._process is not None and self._process.poll() is not None:
+                raise ChildProcessError(f"lvs-healthd ended before {wanted}: {self._log.read_text(encoding='utf-8')}")
+            return bool(self.select(event, after=after, **fields))
+
+        wait_until(there, timeout_s=timeout_s, what=lambda: f"{wanted}: {self._log.read_text(encoding='utf-8')}")
+        return self.select(event, after=after, **fields)[0]
+
+    def status(self) -> str:
+        """Return what `lvs-healthd status` prints."""
+        command = [*program(), "status", "--config", str(self._configuration)]
+        return self._director.run(command, timeout_s=START_DEADLINE_S).stdout
+
+    def _end(self, number: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        return self._process.wait(START_DEADLINE_S)
+
+
+def program() -> list[str]:
+    """Return the command line of lvs-healthd, without a verb."""
+    return [str(Path(sys.executable).with_name("lvs-healthd"))]
+
+
+def moment(line: dict[str, Any]) -> float:
+    """Return when a log line was written, on the clock of `lab.load` (`time.monotonic()`); late by 1 ms at most."""
+    wall = datetime.fromisoformat(line["timestamp"]).timestamp() + 0.001  # the log cuts milliseconds off
+    return wall - (time.time() - time.monotonic())

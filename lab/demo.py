@@ -1,0 +1,230 @@
+"""The demo: the story of a director whose web servers die, told by real traffic, and each claim measured.
+
+Run it by `make demo`. It needs the lab (`python -m lab demo` sees to that) and exits with 1 when one claim fails.
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lab.daemon import FALL, INTERVAL_S, RESYNC_S, RISE, TIMEOUT_S, WEIGHT, Daemon, moment, write_configuration
+from lab.host import MODE
+from lab.load import Load, by_server
+from lab.narrator import Narrator
+from lab.nginx import Nginx
+from lab.topology import Topology
+from lab.wait import wait_until
+
+FOREIGN = """\
+-A -t 192.0.2.200:8080 -s sh -p 360
+-a -t 192.0.2.200:8080 -r 203.0.113.7:8080 -m -w 7
+"""
+"""Somebody else's service in the same table, which is none of the daemon's business."""
+
+REQUESTS_AFTER = 40
+"""How many requests have to go well before "none was lost" is a claim."""
+
+MARGIN_S = 2.0 if MODE == "inside" else 0.5
+"""On top of the daemon's own times, for the machine: an emulated one may take a second to wake a process up."""
+
+
+def main() -> int:
+    """Play it; return the exit status."""
+    tell = Narrator(colour="--colour" in sys.argv)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-")))
+        tell.step("Building the lab: a client, a director and two real servers, each with its own network stack")
+        topology = stack.enter_context(Topology.nat(servers=2))
+        web = [stack.enter_context(Nginx.serving(server)) for server in topology.servers]
+        topology.ipvsadm.restore(FOREIGN)
+        story = Story(tell, topology, web, Daemon(topology.director, write_configuration(folder, topology)))
+        tell.say(f"kernel {os.uname().release}; nginx on {' and '.join(server.address for server in topology.servers)}")
+        tell.say(f"(+{MARGIN_S:g} s) below is what this machine may add to the daemon's own times")
+        story.begin()
+        with Load.running(topology.client, topology.vip, pause_s=0.1) as load:
+            story.server_killed(load)
+            story.server_hung(load)
+            story.daemon_killed(load)
+            story.service_deleted(load)
+            story.table_cleared(load)
+            story.daemon_stopped(load)
+    return tell.verdict()
+
+
+class Story:
+    """The acts. Each leaves the lab as the next expects it: both servers serving, the daemon running."""
+
+    def __init__(self, tell: Narrator, topology: Topology, web: list[Nginx], daemon: Daemon) -> None:
+        self._tell = tell
+        self._topology = topology
+        self._web = web
+        self._daemon = daemon
+        self._dead = f"{topology.servers[0].address}:80"
+        self._bound_s = FALL * INTERVAL_S + TIMEOUT_S
+
+    def begin(self) -> None:
+        """Start the daemon on a table that has only somebody else's service."""
+        self._tell.step("Starting lvs-healthd; the table holds nothing but a service that is not ours")
+        self._daemon.start()
+        for server in self._topology.servers:
+            self._added(f"{server.address}:80", after=0)
+        self._tell.say(f"each server was added once it had passed its check {RISE} times; ipvsadm -Ln:")
+        self._tell.quote(self._topology.ipvsadm.listing())
+
+    def server_killed(self, load: Load) -> None:
+        """Let nginx 1 die, and come back."""
+        self._tell.step("Killing nginx 1: from now on its kernel refuses connections")
+        self._failure_and_return("killed", load, fail=self._web[0].kill, mend=self._web[0].start, show=True)
+
+    def server_hung(self, load: Load) -> None:
+        """Let nginx 1 hang, and come back."""
+        self._tell.step("Hanging nginx 1 (SIGSTOP): it still accepts connections and never answers")
+        self._failure_and_return("hung", load, fail=self._web[0].hang, mend=self._web[0].resume, show=False)
+
+    def _failure_and_return(
+        self, how: str, load: Load, *, fail: Callable[[], None], mend: Callable[[], None], show: bool
+    ) -> None:
+        tell, daemon = self._tell, self._daemon
+        position, failed_at = len(daemon.lines()), time.monotonic()
+        fail()
+        removed = daemon.wait_for("table.changed", after=position, operation="delete_server", server=self._dead)
+        out = moment(removed)
+        tell.log(daemon.select("real_server.down", after=position)[0])
+        tell.log(removed)
+        if show:
+            tell.say("ipvsadm -Ln now:")
+            tell.quote(self._topology.ipvsadm.listing())
+        after = load.wait_for(REQUESTS_AFTER, since=out)
+        tell.say(f"removed {out - failed_at:.1f} s after it was {how}")
+        tell.say(f"requests lost until then: {len(load.failed_since(failed_at)) - len(load.failed_since(out))}")
+        detection_s = removed["detection_s"]
+        tell.claim(
+            f"{how} server: out within fall x interval + timeout = {self._bound_s:g} s (+{MARGIN_S:g} s)",
+            f"{detection_s:.1f} s",
+            holds=detection_s <= self._bound_s + MARGIN_S,
+        )
+        if show:
+            tell.say("lvs-healthd status says:")
+            tell.quote(daemon.status())
+        self._none_lost(f"{how} server: no request fails once it is out", load, since=out, servers={"rs2"})
+
+        position, mended_at = len(daemon.lines()), time.monotonic()
+        mend()
+        back = moment(self._added(self._dead, after=position))
+        up = daemon.select("real_server.up", after=position)[0]
+        tell.log(up)
+        after = load.wait_for(REQUESTS_AFTER, since=back)
+        entry = f"-a -t {self._topology.vip}:80 -r {self._dead} -m -w {WEIGHT}"
+        tell.say(f"nginx 1 is well again; back {back - mended_at:.1f} s later, answers so far: {by_server(after)}")
+        tell.claim(
+            f"{how} server: back after rise = {RISE} passes, with its own weight {WEIGHT}",
+            f"{up['passes']} passes",
+            holds=up["passes"] == RISE and entry in self._topology.ipvsadm.saved() and "rs1" in by_server(after),
+        )
+        self._foreign_untouched(f"{how} server")
+
+    def daemon_killed(self, load: Load) -> None:
+        """Crash the daemon and start it again."""
+        tell, daemon = self._tell, self._daemon
+        tell.step("Killing lvs-healthd with -9, and starting it again")
+        before, position, killed_at = self._table(), len(daemon.lines()), time.monotonic()
+        daemon.kill()
+        orphaned = self._table()
+        daemon.start()
+        tell.say(f"it was gone for {time.monotonic() - killed_at:.1f} s")
+        # A whole resync, and every check's say, with time to spare.
+        settled_at = time.monotonic() + RESYNC_S + self._bound_s
+        wait_until(lambda: time.monotonic() > settled_at, timeout_s=60, what="the restarted daemon to settle")
+        writes = len(daemon.select("table.changed", after=position))
+        tell.claim(
+            "daemon killed -9 and restarted: not one write to the table",
+            f"{writes} writes",
+            holds=writes == 0 and before == orphaned == self._table(),
+        )
+        self._none_lost("daemon killed -9 and restarted: no request fails", load, since=killed_at)
+        self._foreign_untouched("daemon killed -9")
+
+    def service_deleted(self, load: Load) -> None:
+        """Delete our service by hand."""
+        service = f"{self._topology.vip}:80"
+        self._tell.step(f"Somebody runs: ipvsadm -D -t {service}")
+        self._vandalised("ipvsadm -D", load, "-D", "-t", service)
+        self._foreign_untouched("ipvsadm -D")
+
+    def table_cleared(self, load: Load) -> None:
+        """Empty the table by hand."""
+        self._tell.step("Somebody runs: ipvsadm -C")
+        self._vandalised("ipvsadm -C", load, "-C")
+        self._tell.say("the other service is gone too, and stays gone: it is not ours to judge")
+
+    def _vandalised(self, name: str, load: Load, *command: str) -> None:
+        tell, daemon = self._tell, self._daemon
+        ours, position = _own(self._table()), len(daemon.lines())
+        self._topology.ipvsadm(*command)
+        done_at = time.monotonic()
+        wait_until(lambda: _own(self._table()) == ours, timeout_s=60, what="the table to be repaired")
+        tell.log(daemon.select("table.drift", after=position)[0])
+        last = moment(daemon.select("table.changed", after=position)[-1])
+        tell.say(f"requests lost meanwhile: {len(load.failed_since(done_at)) - len(load.failed_since(last))}")
+        tell.claim(
+            f"{name}: repaired within resync = {RESYNC_S:g} s (+{MARGIN_S:g} s)",
+            f"{last - done_at:.1f} s",
+            holds=last - done_at <= RESYNC_S + MARGIN_S,
+        )
+        self._none_lost(f"{name}: no request fails after the repair", load, since=last)
+
+    def daemon_stopped(self, load: Load) -> None:
+        """Stop the daemon in order."""
+        tell = self._tell
+        tell.step("Stopping lvs-healthd (SIGTERM)")
+        before, stopped_at = self._table(), time.monotonic()
+        status = self._daemon.stop()
+        tell.claim(
+            "daemon stopped: ends in order and leaves the table as it is",
+            f"exit status {status}",
+            holds=status == 0 and self._table() == before,
+        )
+        self._none_lost("daemon stopped: no request fails", load, since=stopped_at)
+
+    def _added(self, server: str, *, after: int) -> dict[str, Any]:
+        return self._daemon.wait_for("table.changed", after=after, operation="add_server", server=server)
+
+    def _none_lost(self, claim: str, load: Load, *, since: float, servers: set[str] | None = None) -> None:
+        requests = load.wait_for(REQUESTS_AFTER, since=since)
+        failed = [request for request in requests if not request.ok]
+        for request in failed[:5]:
+            self._tell.say(f"failed: {request}")
+        self._tell.claim(
+            claim,
+            f"{len(failed)} of {len(requests)}",
+            holds=not failed and by_server(requests).keys() == (servers or {"rs1", "rs2"}),
+        )
+
+    def _foreign_untouched(self, act: str) -> None:
+        found = _foreign(self._topology.ipvsadm.saved())
+        self._tell.claim(
+            f"{act}: the service that is not ours is untouched, byte for byte",
+            "identical" if found == FOREIGN else found,
+            holds=found == FOREIGN,
+        )
+
+    def _table(self) -> list[str]:
+        # The kernel lists services in the order of a hash.
+        return sorted(self._topology.ipvsadm.saved().splitlines())
+
+
+def _foreign(saved: str) -> str:
+    return "".join(line for line in saved.splitlines(keepends=True) if "192.0.2.200:8080" in line)
+
+
+def _own(table: list[str]) -> list[str]:
+    return [line for line in table if "192.0.2.200:8080" not in line]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""pytest plugin for the guest: runs the tests the host asks for, and writes down every report as it comes.
+
+One JSON line for each thing that happens, in reports.jsonl of the folder shared with the host; `lab.remote` reads it:
+
+    {"kind": "start", "nodeid": …}                       a test begins
+    {"kind": "report", "nodeid": …, "report": {…}}       pytest's own serialised report
+    {"kind": "finish", "nodeid": …}                      all of its reports have been written
+    {"kind": "collect_error", "text": …}                 a file could not be imported
+    {"kind": "finished"}                                 pytest came to its regular end
+    {"kind": "exited", "status": …}                      the interpreter is gone (written by guest-pytest)
+"""
+
+import faulthandler
+import json
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start reporting."""
+    config.pluginmanager.register(GuestReporter(config, Path(os.environ["LVS_HEALTHD_LAB_FOLDER"])))
+
+
+class GuestReporter:
+    """Selects what the host asked for and was not yet begun; reports on it."""
+
+    def __init__(self, config: pytest.Config, folder: Path) -> None:
+        self._config = config
+        request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+        self._timeout_s: float = request["timeout_s"]
+        reports = folder / "reports.jsonl"
+        begun = {record.get("nodeid") for record in read_records(reports.read_bytes())}
+        self._wanted: list[str] = [nodeid for nodeid in request["nodeids"] if nodeid not in begun]
+        self._stream = reports.open("a", encoding="ascii", buffering=1)
+        # pytest has file descriptor 2 captured while a test runs.
+        self._stderr = os.dup(2)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Keep what is wanted, in the host's order."""
+        place = {nodeid: index for index, nodeid in enumerate(self._wanted)}
+        items[:] = sorted((item for item in items if item.nodeid in place), key=lambda item: place[item.nodeid])
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Frame a test's reports, and end the interpreter, with all stacks shown, when the test takes too long."""
+        self._write("start", nodeid=item.nodeid)
+        faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._stderr)
+        try:
+            return (yield)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            self._write("finish", nodeid=item.nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Pass a report on."""
+        serialised = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        self._write("report", nodeid=report.nodeid, report=serialised)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Pass on why a file could not be collected."""
+        if report.failed:
+            self._write("collect_error", text=f"{report.nodeid}\n{report.longreprtext}")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Say that nothing died."""
+        self._write("finished")
+
+    def pytest_unconfigure(self) -> None:
+        """Close what was opened."""
+        self._stream.close()
+        os.close(self._stderr)
+
+    def _write(self, kind: str, **fields: object) -> None:
+        self._stream.write(json.dumps({"kind": kind, **fields}, default=str) + "\n")
+
+
+def read_records(text: bytes) -> list[dict[str, object]]:
+    """Return the records in `text`, whole lines; one torn by a dying interpreter is left out."""
+    records = []
+    for line in text.splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records

@@ -1,0 +1,114 @@
+"""A web server on a real server: one nginx that says who it is, and that can be killed, hung and started again."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab.topology import RealServer
+from lab.wait import wait_until
+
+CONFIGURATION = """
+daemon off;
+worker_processes 1;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen {port};
+        listen [::]:{port};
+        location / {{ return 200 "{name}\\n"; }}
+        location = /healthz {{ return 200 "ok\\n"; }}
+    }}
+}}
+"""
+
+
+class Nginx:
+    """nginx on one real server: `/` answers with the server's name, `/healthz` with ok. Build one with `serving`."""
+
+    def __init__(self, server: RealServer, port: int, folder: Path) -> None:
+        self.server = server
+        self.folder = folder
+        self._process: subprocess.Popen[str] | None = None
+        configuration = CONFIGURATION.format(folder=folder, port=port, name=server.name)
+        (folder / "nginx.conf").write_text(configuration, encoding="ascii")
+
+    @classmethod
+    @contextlib.contextmanager
+    def serving(cls, server: RealServer, *, port: int = 80) -> Iterator["Nginx"]:
+        """Serve on all of the server's addresses; kill nginx at the end if it still runs."""
+        with tempfile.TemporaryDirectory(prefix=f"nginx-{server.name}-") as folder:
+            nginx = cls(server, port, Path(folder))
+            nginx.start()
+            try:
+                yield nginx
+            finally:
+                nginx.kill()
+
+    def start(self) -> None:
+        """Start nginx and wait until it listens. Raises `TimeoutError` with its error log when it does not."""
+        # Written once the sockets listen, so it says when requests may come.
+        pid_file = self.folder / "pid"
+        pid_file.unlink(missing_ok=True)
+        self._process = self.server.popen(
+            [
+                "nginx",
+                "-p",
+                str(self.folder),
+                "-e",
+                str(self.folder / "error.log"),
+                "-c",
+                str(self.folder / "nginx.conf"),
+            ],
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(
+            lambda: pid_file.exists() and bool(pid_file.read_text().strip()),
+            timeout_s=30,
+            what=lambda: f"nginx on {self.server.name} to listen: {self._errors()}",
+        )
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The master and its workers; empty when nginx does not run."""
+        if self._process is None or self._process.poll() is not None:
+            return ()
+        master = self._process.pid
+        children = Path(f"/proc/{master}/task/{master}/children").read_text(encoding="ascii")
+        return (master, *(int(pid) for pid in children.split()))
+
+    def kill(self) -> None:
+        """End it at once, workers too: from now on the kernel refuses connections."""
+        self._signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
+    def hang(self) -> None:
+        """Stop it in its tracks: the kernel still completes connections, and nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `hang`."""
+        self._signal(signal.SIGCONT)
+
+    def _errors(self) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            return (self.folder / "error.log").read_text(encoding="utf-8")
+        return "it wrote no error log"
+
+    def _signal(self, number: signal.Signals) -> None:
+        # All at once: a worker outlives its master and would go on serving.
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)

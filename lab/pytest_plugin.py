@@ -1,0 +1,80 @@
+"""pytest plugin: tests marked `kernel` run where IPVS is, here or in a guest, and report here as if they ran here.
+
+Where this machine has no IPVS, one guest is booted when the tests start and runs every selected kernel test beside the
+host's own, which come first; then each kernel test's reports, from the guest, take its place in the order.
+"""
+
+import contextlib
+from collections.abc import Generator
+
+import pytest
+
+from lab.boot import GuestError
+from lab.host import needs_guest
+from lab.remote import RemoteRun, failing_report
+
+TEST_TIMEOUT_S = 240.0
+"""For one kernel test in the guest: several starts of the daemon, emulated, on a machine that is busy besides."""
+
+_RUN = pytest.StashKey[RemoteRun | GuestError]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the time limit."""
+    parser.addoption(
+        "--kernel-timeout",
+        type=float,
+        default=TEST_TIMEOUT_S,
+        metavar="SECONDS",
+        help=f"time limit of one kernel test in the guest (default {TEST_TIMEOUT_S:g})",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker of tests about the lab itself."""
+    config.addinivalue_line("markers", "boots: boots a guest of its own; runs last, when no other guest is there")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Host tests first: they run while the guest boots."""
+    items.sort(key=_turn)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Keep a guest while the tests run, if they need one."""
+    items = [item for item in session.items if _is_kernel(item)]
+    if not items or session.config.option.collectonly or session.testsfailed or not needs_guest():
+        return (yield)
+    with contextlib.ExitStack() as stack:
+        try:
+            run: RemoteRun | GuestError = stack.enter_context(
+                RemoteRun.of(session.config, items, timeout_s=session.config.option.kernel_timeout)
+            )
+        except GuestError as error:
+            run = error
+        session.config.stash[_RUN] = run
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """Instead of running a kernel test, report what it did in the guest."""
+    run = item.config.stash.get(_RUN, None)
+    if run is None or not _is_kernel(item):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    reports = [failing_report(item, str(run), when="setup")] if isinstance(run, GuestError) else run.reports(item)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _is_kernel(item: pytest.Item) -> bool:
+    return item.get_closest_marker("kernel") is not None
+
+
+def _turn(item: pytest.Item) -> int:
+    return 2 if item.get_closest_marker("boots") else 1 if _is_kernel(item) else 0

@@ -1,0 +1,71 @@
+"""A prompt in the lab: the network, the web servers and the daemon run; leaving it takes everything down."""
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from lab.daemon import Daemon, program, write_configuration
+from lab.host import REPOSITORY
+from lab.nginx import Nginx
+from lab.topology import Topology
+
+BANNER = """
+  {client} ---- {vip} on {director} ---- {servers}
+
+    client curl http://{vip}/     ask the virtual service: the servers answer in turn
+    director ipvsadm -Ln                 the kernel's table; any command runs on any machine this way
+    status                               what lvs-healthd thinks of it (also: status --watch)
+    follow                               its log, live; Ctrl-C ends it
+    die rs1, serve rs1                   kill nginx on rs1; start it again
+    hang rs1, resume rs1                 stop it in its tracks: it accepts and never answers; let it go on
+    director ipvsadm -C                  be the vandal
+    exit                                 leave, and take everything down
+"""
+
+
+def main() -> None:
+    """Build the lab, and hold it open until the user leaves."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shell-")))
+        print("Building the lab and starting lvs-healthd ...", flush=True)
+        topology = stack.enter_context(Topology.nat(servers=2))
+        web = [stack.enter_context(Nginx.serving(server)) for server in topology.servers]
+        configuration = write_configuration(folder, topology)
+        daemon = Daemon(topology.director, configuration)
+        daemon.start()
+        stack.callback(daemon.stop)
+        (folder / "rc").write_text(_rc(topology, web, configuration), encoding="utf-8")
+        print(
+            BANNER.format(
+                client=topology.client.name,
+                vip=topology.vip,
+                director=topology.director.name,
+                servers=", ".join(f"{server.name} {server.address}" for server in topology.servers),
+            ),
+            flush=True,
+        )
+        subprocess.run(["bash", "--rcfile", str(folder / "rc"), "-i"], check=False, cwd=REPOSITORY, env=os.environ)
+
+
+def _rc(topology: Topology, web: list[Nginx], configuration: Path) -> str:
+    """Return the shell's start-up file: each machine's name runs a command on that machine, and what BANNER lists."""
+    machines = "\n".join(f'{machine.name}() {{ ip netns exec {machine.name} "$@"; }}' for machine in topology.machines)
+    folders = " ".join(f"[{nginx.server.name}]={nginx.folder}" for nginx in web)
+    healthd = f"ip netns exec {topology.director.name} {program()[0]}"
+    return f"""PS1='lab# '
+{machines}
+declare -A nginx=({folders})
+signal_nginx() {{ local master; master=$(< "${{nginx[$2]}}/pid") && kill "-$1" "$master" $(pgrep -P "$master"); }}
+die() {{ signal_nginx KILL "$1"; }}
+hang() {{ signal_nginx STOP "$1"; }}
+resume() {{ signal_nginx CONT "$1"; }}
+serve() {{ (ip netns exec "$1" nginx -p "${{nginx[$1]}}" -e error.log -c nginx.conf &); }}
+status() {{ {healthd} status --config {configuration} "$@"; }}
+follow() {{ tail -n 20 -f {configuration.with_name("log")}; }}
+"""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What kernel tests share: the marker, so that no test in this folder can forget it, and a network to test in."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.nginx import Nginx
+from lab.topology import Topology
+
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.kernel)
+
+
+@pytest.fixture(scope="module")
+def nat() -> Iterator[Topology]:
+    """The NAT topology with two real servers, one for all tests of a file: they leave the table as they found it."""
+    with Topology.nat(servers=2) as topology:
+        yield topology
+
+
+@pytest.fixture(scope="module")
+def web(nat: Topology) -> Iterator[tuple[Nginx, ...]]:
+    """nginx on each real server of `nat`, on port 80."""
+    with Nginx.serving(nat.servers[0]) as first, Nginx.serving(nat.servers[1]) as second:
+        yield (first, second)

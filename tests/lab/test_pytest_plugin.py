@@ -1,0 +1,233 @@
+"""Kernel tests in a guest report here as if they ran here, and none can be lost without a failure.
+
+A pytest of its own runs a small project of kernel tests. Its guest is only a process, but everything else is as in the
+lab: the runner, the reporter, the stream of reports. One test at the end does the same with a real guest.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+CONFTEST = """
+import pytest
+pytest_plugins = ["lab.pytest_plugin"]
+"""
+
+# What stands for the guest: the same command, run here as a process.
+PROCESS_GUEST = """
+import os
+import subprocess
+
+class ProcessGuest:
+    def __init__(self, command, *, folder, cwd, deadline_s):
+        self.command, self.folder, self.cwd = command, folder, cwd
+
+    def __enter__(self):
+        env = {**os.environ, "LVS_HEALTHD_LAB": "inside", "LVS_HEALTHD_LAB_FOLDER": str(self.folder)}
+        with (self.folder / "output").open("wb") as output:
+            self.process = subprocess.Popen(self.command, cwd=self.cwd, env=env, stdout=output, stderr=output)
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def running(self):
+        return self.process.poll() is None
+
+    def last_words(self):
+        return (self.folder / "output").read_text()
+
+def pytest_configure():
+    import lab.remote
+    if os.environ["LVS_HEALTHD_LAB"] == "vm":
+        lab.remote.Guest = ProcessGuest
+"""
+
+
+class Project:
+    """A folder with kernel tests, and a pytest for it."""
+
+    def __init__(self, folder: Path, tests: str, *, conftest: str) -> None:
+        self.folder = folder
+        settings = [
+            "[pytest]",
+            "markers = kernel: real",
+            "asyncio_mode = auto",
+            "asyncio_default_fixture_loop_scope = function",
+            "filterwarnings = error",
+            "addopts = -ra",
+        ]
+        (folder / "pytest.ini").write_text("\n".join(settings))
+        (folder / "conftest.py").write_text(CONFTEST + conftest)
+        (folder / "test_kernel.py").write_text("import pytest\npytestmark = pytest.mark.kernel\n" + tests)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "LVS_HEALTHD_LAB": "vm"},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def in_process(folder: Path, tests: str) -> Project:
+    return Project(folder, tests, conftest=PROCESS_GUEST)
+
+
+def test_every_outcome_is_counted_as_it_happened(folder: Path) -> None:
+    project = in_process(
+        folder,
+        """
+import asyncio, os
+
+@pytest.fixture
+def broken_setup():
+    raise RuntimeError("no setup")
+
+@pytest.fixture
+def broken_teardown():
+    yield
+    raise RuntimeError("no teardown")
+
+def test_passes_where_the_guest_is(): assert os.environ["LVS_HEALTHD_LAB"] == "inside"
+async def test_passes_with_a_loop(): await asyncio.sleep(0)
+@pytest.mark.parametrize("value", ["a b", "[x]::1", "ü", "/"])
+def test_parametrized(value): assert value
+def test_skipped(): pytest.skip("not today")
+@pytest.mark.xfail(reason="known", strict=True)
+def test_expected_failure(): assert False
+def test_error_in_setup(broken_setup): pass
+def test_error_in_teardown(broken_teardown): pass
+def test_warning_is_an_error():
+    import warnings
+    warnings.warn("careful")
+def test_fails():
+    wanted = 42
+    print("printed before")
+    assert wanted == 43
+""",
+    )
+    result = project.run()
+    assert result.returncode == 1
+    assert re.search(r"2 failed, 7 passed, 1 skipped, 1 xfailed, 2 errors in", result.stdout), result.stdout
+    assert "assert 42 == 43" in result.stdout
+    assert "printed before" in result.stdout
+    assert "test_kernel.py:30: AssertionError" in result.stdout
+    assert "not today" in result.stdout
+    assert "UserWarning: careful" in result.stdout
+
+
+def test_all_passing_is_a_success(folder: Path) -> None:
+    result = in_process(folder, "def test_one(): pass\ndef test_two(): pass\n").run()
+    assert (result.returncode, "2 passed" in result.stdout) == (0, True), result.stdout
+
+
+@pytest.mark.parametrize(
+    ("death", "said"),
+    [
+        ("os._exit(0)", "exit status 0"),
+        ("os.kill(os.getpid(), 11)", "SIGSEGV"),
+        ("time.sleep(1000)", "test_kernel.py"),  # the stack at which it hung
+    ],
+)
+def test_death_of_the_interpreter_fails_that_test_and_the_others_still_run(folder: Path, death: str, said: str) -> None:
+    project = in_process(
+        folder,
+        f"import os, time\ndef test_before(): pass\ndef test_deadly(): {death}\ndef test_after(): pass\n",
+    )
+    result = project.run("--kernel-timeout=2")
+    assert result.returncode == 1
+    assert "1 failed, 2 passed" in result.stdout, result.stdout
+    assert "FAILED test_kernel.py::test_deadly" in result.stdout
+    assert "interpreter died in this test" in result.stdout
+    assert said in result.stdout
+
+
+def test_death_after_the_last_test_is_a_failure(folder: Path) -> None:
+    project = in_process(folder, "import atexit, os\ndef test_one(): atexit.register(os._exit, 7)\n")
+    result = project.run()
+    assert result.returncode == 1
+    assert "pytest ended with status 7" in result.stdout
+
+
+def test_file_that_cannot_be_imported_in_the_guest_is_a_failure(folder: Path) -> None:
+    project = in_process(
+        folder,
+        "import os\nif os.environ['LVS_HEALTHD_LAB'] == 'inside': import no_such_module\ndef test_one(): pass\n",
+    )
+    result = project.run()
+    assert result.returncode == 1
+    assert "1 failed" in result.stdout or "1 error" in result.stdout, result.stdout
+    assert "No module named 'no_such_module'" in result.stdout
+
+
+def test_guest_that_cannot_be_booted_is_a_failure(folder: Path) -> None:
+    conftest = """
+def pytest_configure():
+    import lab.boot
+
+    def no_kernel():
+        raise lab.boot.GuestError("there is no kernel today")
+
+    lab.boot.kernel_image = no_kernel
+"""
+    result = Project(folder, "def test_one(): pass\n", conftest=conftest).run()
+    assert result.returncode == 1
+    assert "1 error" in result.stdout, result.stdout
+    assert "there is no kernel today" in result.stdout
+
+
+def test_nothing_boots_when_no_kernel_test_is_selected(folder: Path) -> None:
+    conftest = "def pytest_configure():\n    import lab.remote\n    lab.remote.Guest = None\n"
+    project = Project(folder, "def test_one(): pass\n", conftest=conftest)
+    (folder / "test_host.py").write_text("def test_here(): pass\n")
+    assert "1 passed, 1 deselected" in project.run("-k", "test_here").stdout
+    assert "1 passed" in project.run("test_host.py").stdout
+    assert "2 tests collected" in project.run("--collect-only").stdout
+
+
+def test_host_tests_come_first(folder: Path) -> None:
+    project = in_process(folder, "def test_remote(): pass\n")
+    (folder / "test_z_host.py").write_text("def test_here(): pass\n")
+    lines = [line for line in project.run("-v").stdout.splitlines() if "PASSED" in line]
+    assert [line.split(" ")[0] for line in lines] == ["test_z_host.py::test_here", "test_kernel.py::test_remote"]
+
+
+@pytest.mark.boots
+def test_real_guest_brings_failure_crash_and_its_own_death_back(folder: Path) -> None:
+    project = Project(
+        folder,
+        """
+import os
+from pathlib import Path
+
+def test_passes(): assert Path("/proc/net/ip_vs").exists()
+def test_fails(): assert Path("/proc/net/ip_vs").read_text() == "nothing"
+def test_crashes(): os._exit(0)
+def test_panics(): Path("/proc/sysrq-trigger").write_text("c")
+def test_never_reached(): pass
+""",
+        conftest="",
+    )
+    result = project.run()
+    assert result.returncode == 1
+    assert re.search(r"3 failed, 1 passed, 1 error in|4 failed, 1 passed in", result.stdout), result.stdout
+    assert "IP Virtual Server version" in result.stdout
+    assert "exit status 0" in result.stdout
+    assert "Kernel panic - not syncing: sysrq triggered crash" in result.stdout
