@@ -394,3 +394,40 @@ async def test_probe_verb_runs_every_check_once(site: Site) -> None:
         found = json.loads(out)[0]
         assert (found["server"], found["status"], found["detail"]) == (site.server, "up", "connected")
         assert found["latency_s"] > 0
+
+
+async def test_fault_in_our_own_probe_code_ends_the_daemon_loudly_and_removes_nothing(site: Site) -> None:
+    """The event loop would only log it, and the probe would time out and count against a healthy server."""
+    (site.folder / "sitecustomize.py").write_text(
+        "import lvs_healthd.probes.tcp as tcp\n"
+        "begun = 0\n"
+        "def connected(self):\n"
+        "    global begun\n"
+        "    begun += 1\n"
+        "    if begun > 5:\n"
+        "        raise ZeroDivisionError('a fault of ours')\n"
+        "    return tcp._CONNECTED\n"
+        "tcp._ConnectOnly.connected = connected\n"
+    )
+    async with (
+        site.web_server(),
+        daemon(site.file, "--table", "memory", env={"PYTHONPATH": str(site.folder)}) as running,
+    ):
+        assert await running.ended() == 1
+    assert any("ZeroDivisionError: a fault of ours" in line for line in running.garbage)
+    assert running.of("table.changed", operation="add_server")
+    assert running.of("table.changed", operation="delete_server") == []
+
+
+async def test_mode_can_be_changed_by_a_reload(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        site.write(daemon='mode = "shadow"')
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded")
+        assert (await site.status())["daemon"]["mode"] == "shadow"
+        site.write(daemon='mode = "enforce"')
+        position = len(running.lines)
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded", after=position)
+        assert (await site.status())["daemon"]["mode"] == "enforce"

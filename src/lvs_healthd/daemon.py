@@ -91,7 +91,7 @@ class Daemon:
         self._table_line = ""
         self._wanted = Wanted({}, {}, {})
         self._lock: socket.socket | None = None
-        self._replanning = False
+        self._replan_due = asyncio.Event()
         self._state_due = False
         self._state_failed = False
         self._lag_reported = -LAG_REPORT_S
@@ -114,9 +114,7 @@ class Daemon:
                 await self._finish()
         finally:
             self._table.close()
-            if self._lock is not None:
-                loop.remove_reader(self._lock)
-                self._lock.close()
+            self._release_lock(loop)
             self._log.close()
 
     # Start
@@ -166,7 +164,6 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         self._replan()
         self._scheduler.set_probes(probes)
-        self._scheduler.open(loop)
         self._bus.emit(
             DaemonStarted(
                 version=__version__,
@@ -180,11 +177,22 @@ class Daemon:
         )
         self._notifier.ready(self._summary())
 
-    def _take_lock(self, loop: asyncio.AbstractEventLoop, config: Config) -> None:
-        """Become the one writer of this network namespace's table, unless nothing will be written."""
-        if self._lock is None and self._exclusive and not self._shadow(config):
-            self._lock = lock_table()
-            loop.add_reader(self._lock, answer_lock, self._lock)
+    def _take_lock(self, loop: asyncio.AbstractEventLoop, config: Config) -> bool:
+        """Become the one writer of this network namespace's table, unless nothing will be written.
+
+        Returns whether the lock was taken by this call. Raises `AlreadyRunningError`.
+        """
+        if self._lock is not None or not self._exclusive or self._shadow(config):
+            return False
+        self._lock = lock_table()
+        loop.add_reader(self._lock, answer_lock, self._lock)
+        return True
+
+    def _release_lock(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._lock is not None:
+            loop.remove_reader(self._lock)
+            self._lock.close()
+            self._lock = None
 
     def _read_state(self) -> Saved:
         try:
@@ -199,6 +207,8 @@ class Daemon:
         """Run all parts until a signal; a part that fails ends the daemon, loudly."""
         async with asyncio.TaskGroup() as group:
             tasks = [
+                group.create_task(self._scheduler.run(), name="scheduler"),
+                group.create_task(self._replans(), name="plan"),
                 group.create_task(self._reconciler.run(), name="reconciler"),
                 group.create_task(self._reloads(loop), name="reloads"),
                 group.create_task(self._keep_house(loop), name="housekeeping"),
@@ -208,14 +218,17 @@ class Daemon:
                 task.cancel()
 
     def _verdicts_changed(self) -> None:
-        """Decide anew once this turn of the loop is over: a mass failure is one decision."""
         self._state_due = True
-        if not self._replanning:
-            self._replanning = True
-            asyncio.get_running_loop().call_soon(self._replan)
+        self._replan_due.set()
+
+    async def _replans(self) -> None:
+        """Decide anew once a turn of the loop has brought changes: a mass failure is one decision."""
+        while True:
+            await self._replan_due.wait()
+            self._replan()
 
     def _replan(self) -> None:
-        self._replanning = False
+        self._replan_due.clear()
         self._wanted = self._decisions.wanted()
         self._reconciler.want(self._wanted)
 
@@ -277,9 +290,13 @@ class Daemon:
         config = await self._load()
         client_context.cache_clear()  # the ca files may have changed though the configuration did not
         probes = self._probes(config)
-        self._take_lock(loop, config)
-        if (config.daemon.listen, config.daemon.control) != (self._config.daemon.listen, self._config.daemon.control):
-            await self._api.rebind(config.daemon.listen, config.daemon.control)
+        newly_locked = self._take_lock(loop, config)
+        try:
+            await self._move_api(config)
+        except ApiError:
+            if newly_locked:
+                self._release_lock(loop)
+            raise
         # From here on nothing can fail and nothing waits: the old configuration ends and the new one holds.
         event = changes(str(self._settings.config_file), self._config, config)
         for name in {each.name for each in self._config.services} - {each.name for each in config.services}:
@@ -288,11 +305,18 @@ class Daemon:
         self._engine.max_in_flight = config.daemon.max_probes
         self._reconciler.set_resync(config.daemon.resync)
         self._reconciler.shadow = self._shadow(config)
+        if self._reconciler.shadow:
+            self._release_lock(loop)
         self._decisions.configure(config, self._reconciler.actual, {})
         self._scheduler.set_probes(probes)
         self._bus.emit(event)
         self._replan()
         self._state_due = True
+
+    async def _move_api(self, config: Config) -> None:
+        new, old = config.daemon, self._config.daemon
+        if (new.listen, new.control) != (old.listen, old.control):
+            await self._api.rebind(new.listen, new.control)
 
     def _reject(self, error: Exception) -> None:
         errors = error.errors if isinstance(error, ConfigError) else (str(error),)

@@ -124,7 +124,8 @@ class Decisions:
             self.services.append(state)
             for server in service.real_servers:
                 self._add_server(state, server, before)
-            state.serving = old_serving.get(state.key) or (True if _may_serve(state) else None)
+            known = old_serving.get(state.key)
+            state.serving = known if known is not None else True if _may_serve(state) else None
         self._prepared = prepare(config)
 
     def outcome(self, key: AnyCheck, outcome: Outcome) -> None:

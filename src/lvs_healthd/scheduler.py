@@ -91,6 +91,7 @@ class Scheduler(Generic[Key]):
         self._turn_ticks: list[int] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._failure: asyncio.Future[None] | None = None
         self._armed_for = math.inf
         engine.wake = self._arm_earlier
         self._worst_lag_s = 0.0
@@ -100,16 +101,32 @@ class Scheduler(Generic[Key]):
         """When the next tick is due, on the clock; in the past when the loop stands still. Infinity: nothing to do."""
         return self._armed_for
 
-    def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to run on `loop`."""
-        self._loop = loop
-        self._engine.open(loop)
+    async def run(self) -> None:
+        """Run until cancelled. Raises what escapes a probe or a tick: a fault of this program, never a server's."""
+        self._loop = asyncio.get_running_loop()
+        self._failure = self._loop.create_future()
+        self._engine.open(self._loop, self._fail)
         self._arm()
+        try:
+            await self._failure
+        finally:
+            self.close()
+
+    def _fail(self, error: Exception) -> None:
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    def _tick_of_loop(self) -> None:
+        try:
+            self.tick()
+        except Exception as error:  # noqa: BLE001  # handed on to `run`
+            self._fail(error)
 
     def close(self) -> None:
-        """Start no more probes and drop those under way."""
+        """Start no more probes and drop those under way. May be called twice."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         self._loop = None
         self._jobs.clear()
         self._engine.close()
@@ -212,7 +229,7 @@ class Scheduler(Generic[Key]):
             self._timer.cancel()
             self._timer = None
         if due != math.inf:
-            self._timer = self._loop.call_at(due, self.tick)
+            self._timer = self._loop.call_at(due, self._tick_of_loop)
 
 
 def stable_share(key: Hashable) -> float:

@@ -83,10 +83,21 @@ class Engine:
         self.wake: Callable[[], None] = _nobody
         """Called when `next_deadline` has become earlier than it was."""
 
-    def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let `loop` watch the sockets. Before this, `poll` must be called by hand."""
+    def open(self, loop: asyncio.AbstractEventLoop, fail: Callable[[Exception], None]) -> None:
+        """Let `loop` watch the sockets. Before this, `poll` must be called by hand.
+
+        An exception that escapes a probe is a fault of this program: it goes to `fail`, which must end the daemon. The
+        loop would only log it, and the probe would run into its timeout and count against a healthy server.
+        """
         self._loop = loop
-        loop.add_reader(self._epoll.fileno(), self.poll)
+
+        def serve() -> None:
+            try:
+                self.poll()
+            except Exception as error:  # noqa: BLE001  # handed on, see above
+                fail(error)
+
+        loop.add_reader(self._epoll.fileno(), serve)
 
     def close(self) -> None:
         """Drop every probe under way without an outcome and give back all descriptors."""
@@ -95,9 +106,9 @@ class Engine:
             self._loop = None
         self._waiting.clear()
         for flight in self._flights.values():
-            flight.done = None
-            if flight.socket is not None:
-                flight.socket.close()
+            opened, flight.socket, flight.done = flight.socket, None, None
+            if opened is not None:
+                opened.close()
         self._flights.clear()
         self._deadlines.clear()
         self._deadline_ticks.clear()

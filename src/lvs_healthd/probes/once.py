@@ -19,13 +19,18 @@ async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> 
     targets = {key: target(key) for key in map(probe_key, checks)}
     outcomes: dict[AnyCheck, Outcome] = {}
     changed = asyncio.Event()
+    failures: list[Exception] = []
     engine.wake = changed.set
 
     def note(key: AnyCheck, outcome: Outcome) -> None:
         outcomes[key] = outcome
         changed.set()
 
-    engine.open(loop)
+    def fail(error: Exception) -> None:
+        failures.append(error)
+        changed.set()
+
+    engine.open(loop, fail)
     try:
         for key, ready in targets.items():
             engine.start(ready, lambda outcome, key=key: note(key, outcome))  # type: ignore[misc]  # binds the loop's key
@@ -37,6 +42,8 @@ async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> 
                     await changed.wait()
             except TimeoutError:
                 engine.tick(max(0.0, loop.time() - (due or loop.time())))
+            if failures:
+                raise failures[0]
     finally:
         engine.close()
     return outcomes
