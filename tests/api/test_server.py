@@ -174,9 +174,12 @@ async def test_file_that_is_no_socket_is_never_removed(app: web.Application, con
     assert control.read_text() == "precious"
 
 
-async def test_control_directory_that_is_missing_is_named(app: web.Application, tmp_path: Path) -> None:
+async def test_control_directory_that_is_missing_is_made(app: web.Application, tmp_path: Path) -> None:
     path = tmp_path / "missing" / "control.sock"
-    assert await refusal(app, control=path) == f"control {path}: the directory does not exist"
+    server = ApiServer(app)
+    await server.start("", str(path))
+    assert await over_control(path) == "ok\n"
+    await server.stop()
 
 
 async def test_control_directory_that_is_a_file_is_named(app: web.Application, tmp_path: Path) -> None:
@@ -243,8 +246,9 @@ async def test_reload_to_a_taken_port_keeps_everything_as_it_was(
 async def test_reload_to_a_bad_control_path_keeps_everything_as_it_was(
     server: ApiServer, control: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ApiError, match="does not exist"):
-        await server.rebind(f"127.0.0.1:{free_port()}", str(tmp_path / "missing" / "control.sock"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ApiError, match="not a directory"):
+        await server.rebind(f"127.0.0.1:{free_port()}", str(tmp_path / "file" / "control.sock"))
     assert await over_tcp(server) == await over_control(control) == "ok\n"
 
 

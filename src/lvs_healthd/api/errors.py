@@ -26,7 +26,7 @@ _MEANINGS = {
     errno.EPERM: "permission denied",
     errno.EADDRNOTAVAIL: "no interface of this host has that address",
     errno.EAFNOSUPPORT: "this host does not speak that address family (is IPv6 disabled?)",
-    errno.ENOENT: "the directory does not exist",
+    errno.EEXIST: "a part of the path is not a directory",
     errno.ENOTDIR: "a part of the path is not a directory",
     errno.EROFS: "the file system is read-only",
     errno.EMFILE: "too many open files",

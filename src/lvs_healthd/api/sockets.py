@@ -45,9 +45,14 @@ def open_listen(listen: str) -> socket.socket:
 
 
 def open_control(path: str) -> socket.socket:
-    """Open the control socket at `path`, replacing one that a killed daemon left. Raises `ApiError`."""
+    """Open the control socket at `path`, replacing one that a killed daemon left; make its folder where it is missing.
+
+    Raises `ApiError`.
+    """
     what = f"control {path}"
     try:
+        # Under systemd RuntimeDirectory= has made it; by hand nobody has.
+        Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _make_room(path)
         return _listening_unix(path)
     except OSError as error:
