@@ -285,6 +285,26 @@ async def test_reasons_survive_kill_9_and_a_stale_control_socket_is_replaced(sit
         assert found["since"] == pytest.approx(since, abs=0.5)
 
 
+async def test_ownership_is_saved_before_anything_fails(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        while not site.state.exists() or "192.0.2.100" not in json.dumps(json.loads(site.state.read_text())["owned"]):
+            await asyncio.sleep(0.05)
+
+
+async def test_replacing_every_server_by_a_reload_never_empties_the_service(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        old = site.server
+        async with stream_server(silent) as port:
+            site.port, position = port, len(running.lines)
+            site.write()
+            running.process.send_signal(signal.SIGHUP)
+            await running.until("table.changed", operation="delete_server", server=old)
+            order = [line["operation"] for line in running.of("table.changed") if line in running.lines[position:]]
+            assert order == ["add_server", "delete_server"]
+
+
 async def test_broken_state_file_is_put_aside_and_told(site: Site) -> None:
     site.state.write_text("{ half a file")
     async with daemon(site.file, "--table", "memory") as running:
@@ -414,6 +434,7 @@ async def test_fault_in_our_own_probe_code_ends_the_daemon_loudly_and_removes_no
         daemon(site.file, "--table", "memory", env={"PYTHONPATH": str(site.folder)}) as running,
     ):
         assert await running.ended() == 1
+    assert running.of("daemon.failed")
     assert any("ZeroDivisionError: a fault of ours" in line for line in running.garbage)
     assert running.of("table.changed", operation="add_server")
     assert running.of("table.changed", operation="delete_server") == []

@@ -58,7 +58,7 @@ class Bench:
         key = self.decisions.services[index].key
         return {
             destination.address: record.weight
-            for destination, record in self.decisions.wanted().table[key].destinations.items()
+            for destination, record in self.decisions.wanted({}).table[key].destinations.items()
         }
 
     def verdict(self, address: str) -> Verdict:
@@ -85,7 +85,7 @@ def table_of(given: Config) -> Table:
     full.configure(given)
     for probe in list(full.decisions.probes):
         full.feed(probe, PASS, PASS)
-    return full.decisions.wanted().table
+    return full.decisions.wanted({}).table
 
 
 def test_server_present_at_start_keeps_serving_until_fall(bench: Bench) -> None:
@@ -158,7 +158,7 @@ def test_saved_verdicts_come_back_the_same(bench: Bench) -> None:
     saved = list(bench.decisions.saved_verdicts())
     after = Bench()
     after.now = bench.now + 50.0
-    after.configure(PAIR, bench.decisions.wanted().table, saved)
+    after.configure(PAIR, bench.decisions.wanted({}).table, saved)
     assert [each.verdict for each in after.decisions.saved_verdicts()] == ["down", "up"]
     assert next(after.decisions.saved_verdicts()).since == pytest.approx(saved[0].since)
 
@@ -234,7 +234,7 @@ def test_first_failure_and_each_new_reason_are_told_once(bench: Bench) -> None:
 
 def test_good_probes_are_silent(bench: Bench) -> None:
     bench.configure(PAIR, table_of(PAIR))
-    bench.decisions.wanted()
+    bench.decisions.wanted({})
     bench.feed(CHECK_A, *[PASS] * 100)
     assert bench.events == []
     assert bench.changes == 0
@@ -252,35 +252,35 @@ def test_service_tells_when_it_loses_its_last_server_and_gets_one_back(bench: Be
     given = config(service(server(A), server(B), fallback=("198.51.100.99",)))
     bench.configure(given, table_of(given))
     bench.feed(CHECK_A, FAIL, FAIL, FAIL)
-    bench.decisions.wanted()
+    bench.decisions.wanted({})
     assert bench.of(ServiceFallback) == []
     bench.feed(CHECK_B, FAIL, FAIL, FAIL)
     assert bench.weights() == {"198.51.100.99": 1}
     assert bench.of(ServiceFallback) == [ServiceFallback(service="web", fallback=("198.51.100.99:80",))]
     bench.feed(CHECK_B, PASS, PASS)
-    bench.decisions.wanted()
-    bench.decisions.wanted()
+    bench.decisions.wanted({})
+    bench.decisions.wanted({})
     assert bench.of(ServiceServing) == [ServiceServing(service="web", servers=1)]
 
 
 def test_cold_start_is_no_fallback_alarm_until_all_are_proven_down(bench: Bench) -> None:
     bench.configure(PAIR)
-    bench.decisions.wanted()
+    bench.decisions.wanted({})
     bench.feed(CHECK_A, FAIL, FAIL, FAIL)
-    bench.decisions.wanted()
+    bench.decisions.wanted({})
     assert bench.of(ServiceFallback) == []
     bench.feed(CHECK_B, FAIL, FAIL, FAIL)
-    bench.decisions.wanted()
-    bench.decisions.wanted()
+    bench.decisions.wanted({})
+    bench.decisions.wanted({})
     assert len(bench.of(ServiceFallback)) == 1
 
 
 def test_reload_with_the_same_configuration_changes_nothing(bench: Bench) -> None:
     bench.configure(PAIR, table_of(PAIR))
     bench.feed(CHECK_A, FAIL, FAIL)
-    before = bench.decisions.wanted()
+    before = bench.decisions.wanted({})
     bench.configure(PAIR)
-    assert bench.decisions.wanted() == before
+    assert bench.decisions.wanted({}) == before
     bench.feed(CHECK_A, FAIL)
     assert bench.weights() == {B: 1}
 
@@ -316,6 +316,39 @@ def test_added_check_does_not_interrupt_a_serving_server(bench: Bench) -> None:
     assert bench.weights() == {A: 1, B: 1}
     bench.feed(extra, FAIL, FAIL, FAIL)
     assert bench.weights() == {B: 1}
+
+
+def test_verdict_that_changes_because_a_check_was_removed_is_told(bench: Bench) -> None:
+    admin = tcp_check(A, 8080, name="admin")
+    both = config(service(server(A, checks=(CHECK_A, admin)), server(B)))
+    bench.configure(both, table_of(both))
+    bench.feed(admin, FAIL, FAIL, FAIL)
+    bench.configure(config(service(server(A), server(B))))
+    told = bench.of(RealServerUp)[0]
+    assert (told.server, told.was, told.reason) == (  # type: ignore[attr-defined]
+        f"{A}:80",
+        "down",
+        "the check that decided was removed from the configuration",
+    )
+
+
+def test_reload_does_not_repeat_the_fallback_alarm(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    bench.feed(CHECK_B, FAIL, FAIL, FAIL)
+    bench.decisions.wanted({})
+    bench.configure(PAIR)
+    bench.decisions.wanted({})
+    assert len(bench.of(ServiceFallback)) == 1
+
+
+def test_drained_server_does_not_hide_that_the_fallback_serves(bench: Bench) -> None:
+    given = config(service(server(A), server(B, weight=0), fallback=("198.51.100.99",)))
+    bench.configure(given)
+    bench.feed(CHECK_B, PASS, PASS)
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    bench.decisions.wanted({})
+    assert len(bench.of(ServiceFallback)) == 1
 
 
 def test_order_in_the_file_does_not_matter_to_a_reload(bench: Bench) -> None:

@@ -14,16 +14,17 @@ from lvs_healthd.ipvs.records import (
     DestinationKey,
     ForwardingMethod,
     ServiceKey,
+    Table,
     Wanted,
 )
-from lvs_healthd.plan import FALLBACK_REASON, plan, prepare
+from lvs_healthd.plan import FALLBACK_REASON, LEAVING_REASON, plan, prepare
 from tests.configs import config, server, service
 
 WEB = ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.100", 80)
 A, B, SPARE = (DestinationKey(AF_INET, f"198.51.100.{n}", 80) for n in (11, 12, 99))
 
 
-def planned(given_config: Config, **verdicts: Verdict) -> Wanted:
+def planned(given_config: Config, actual: Table | None = None, **verdicts: Verdict) -> Wanted:
     """Plan with verdicts by the last number of a server's address (`s11=Verdict.UP`); the others are up."""
     services = prepare(given_config)
     healths = {
@@ -33,7 +34,7 @@ def planned(given_config: Config, **verdicts: Verdict) -> Wanted:
         for each in services
         for one in each.servers
     }
-    return plan(services, healths)
+    return plan(services, healths, actual or {})
 
 
 def weights(wanted: Wanted, key: ServiceKey = WEB) -> dict[DestinationKey, int]:
@@ -106,11 +107,37 @@ def test_records_say_what_is_configured() -> None:
     assert ServiceKey(AF_INET, fwmark=7) in wanted.table
 
 
+def test_servers_dropped_by_a_reload_serve_until_a_new_one_is_proven() -> None:
+    before = planned(config(service(*PAIR))).table
+    swapped = config(service(server("198.51.100.21"), server("198.51.100.22"), fallback=("198.51.100.99",)))
+    new = DestinationKey(AF_INET, "198.51.100.21", 80)
+    unknown, down = Verdict.UNKNOWN, Verdict.DOWN
+    held = planned(swapped, before, s21=unknown, s22=unknown)
+    assert weights(held) == {A: 3, B: 2}
+    assert held.why[WEB, A].reason == LEAVING_REASON
+    assert weights(planned(swapped, before, s21=unknown, s22=down)) == {A: 3, B: 2}
+    assert weights(planned(swapped, before, s21=Verdict.UP, s22=unknown)) == {new: 1}
+    # Proven bad is proven: what is configured for that case takes over.
+    assert weights(planned(swapped, before, s21=down, s22=down)) == {SPARE: 1}
+
+
+def test_dropped_server_does_not_stay_beside_one_that_serves() -> None:
+    before = planned(config(service(*PAIR))).table
+    assert weights(planned(config(service(PAIR[0], server("198.51.100.21"))), before, s21=Verdict.UNKNOWN)) == {A: 3}
+
+
+def test_drained_server_found_in_the_table_is_not_cut_off_before_it_is_judged() -> None:
+    before = planned(config(service(*PAIR, on_failure=OnFailure.QUIESCE)), s11=Verdict.DOWN).table
+    assert weights(planned(config(service(*PAIR)), before, s11=Verdict.UNKNOWN)) == {A: 0, B: 2}
+    assert weights(planned(config(service(*PAIR)), before, s11=Verdict.DOWN)) == {B: 2}
+
+
 @given(st.lists(st.sampled_from(Verdict), min_size=1, max_size=6), st.sampled_from(OnFailure), st.booleans())
 def test_service_serves_whenever_anything_may(verdicts: list[Verdict], on_failure: OnFailure, spare: bool) -> None:
     servers = [server(f"198.51.100.{n + 1}", weight=n + 1) for n in range(len(verdicts))]
     wanted = planned(
         config(service(*servers, on_failure=on_failure, fallback=("198.51.100.99",) if spare else ())),
+        None,
         **{f"s{n + 1}": verdict for n, verdict in enumerate(verdicts)},
     )
     serving = {key for key, weight in weights(wanted).items() if weight}

@@ -37,6 +37,14 @@ def test_unusable_content_is_put_aside(tmp_path: Path, content: bytes) -> None:
     assert (tmp_path / "state.json.bad").read_bytes() == content
 
 
+def test_shadow_leaves_a_file_alone_that_it_does_not_understand(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text('{"format": 99}')
+    with pytest.raises(StateFileError, match="left as it is"):
+        read_state(path, put_aside=False)
+    assert path.read_text() == '{"format": 99}'
+
+
 def test_newer_format_is_put_aside(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     path.write_text('{"format": 99}')

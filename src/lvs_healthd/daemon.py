@@ -6,7 +6,7 @@ anything is changed, so that a bad file changes nothing.
 """
 
 import asyncio
-import functools
+import contextlib
 import os
 import random
 import resource
@@ -22,37 +22,42 @@ from lvs_healthd import __version__
 from lvs_healthd.api import ApiError, ApiServer, create_app
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
-from lvs_healthd.config.model import AnyCheck, Config, HttpsCheck, Mode
+from lvs_healthd.config.model import AnyCheck, Config, Mode
 from lvs_healthd.decisions import Decisions
 from lvs_healthd.events import (
     Bus,
     ConfigRejected,
+    DaemonFailed,
     DaemonStarted,
     DaemonStopping,
     SchedulerLag,
     StateError,
 )
 from lvs_healthd.ipvs.interface import IpvsTable
-from lvs_healthd.ipvs.records import Table, Wanted
+from lvs_healthd.ipvs.records import ServiceKey, Table, Wanted
 from lvs_healthd.lock import AlreadyRunningError, answer_lock, lock_table
 from lvs_healthd.log import EventLog
 from lvs_healthd.metrics import Metrics
 from lvs_healthd.notify import Notifier
 from lvs_healthd.probes.engine import Engine
-from lvs_healthd.probes.targets import probe_key, target
+from lvs_healthd.probes.targets import targets
 from lvs_healthd.probes.tls import client_context
 from lvs_healthd.reconciler import Reconciler
 from lvs_healthd.reload import changes
 from lvs_healthd.scheduler import Probe, Scheduler
 from lvs_healthd.snapshot import service_status
-from lvs_healthd.state import Saved, StateFileError, read_state, write_state
+from lvs_healthd.state import Saved, StateFileError, read_state
+from lvs_healthd.state_writer import StateWriter
 from lvs_healthd.status import DaemonStatus, Status
 
 HOUSEKEEPING_S = 1.0
 """How often log summaries, the state file, the watchdog and the status line get their turn."""
 
 STUCK_S = 5.0
-"""A scheduler tick later than this, or a reconciler turn this long overdue, withholds the watchdog's sign of life."""
+"""A scheduler tick later than this withholds the watchdog's sign of life."""
+
+RECONCILER_STUCK_S = 30.0
+"""The same for the reconciler, which lives at least once a second but may wait for the kernel, 5 s a request."""
 
 LAG_S = 0.5
 """A start later than this is worth a log line, at most one in `LAG_REPORT_S`."""
@@ -92,8 +97,8 @@ class Daemon:
         self._wanted = Wanted({}, {}, {})
         self._lock: socket.socket | None = None
         self._replan_due = asyncio.Event()
-        self._state_due = False
-        self._state_failed = False
+        self._state_due = True
+        self._state_owned: frozenset[ServiceKey] = frozenset()
         self._lag_reported = -LAG_REPORT_S
         self._status_line = ""
         self._stop = asyncio.Event()
@@ -103,13 +108,19 @@ class Daemon:
     async def run(self) -> None:
         """Start, run until a signal, stop."""
         loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         self._config = await self._load()
         self._build(loop)
         self._take_lock(loop, self._config)
         try:
-            await self._start(loop)
+            await self._start()
             try:
                 await self._serve(loop)
+            except Exception as error:
+                self._bus.emit(DaemonFailed(error=repr(error)))
+                raise
             finally:
                 await self._finish()
         finally:
@@ -147,9 +158,10 @@ class Daemon:
             shadow=self._shadow(self._config),
             observer=self.metrics,
         )
+        self._state_writer = StateWriter(loop, self._state_failed)
         self._api = ApiServer(create_app(status=self.status, metrics=self.metrics.render, health=self.health))
 
-    async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _start(self) -> None:
         raise_descriptor_limit()
         probes = self._probes(self._config)
         self._table_line = await self._reconciler.open()
@@ -159,9 +171,6 @@ class Daemon:
         self._decisions.configure(self._config, actual, saved.by_check())
         self._config_loaded = time.time()
         await self._api.start(self._config.daemon.listen, self._config.daemon.control)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._asked_to_stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         self._replan()
         self._scheduler.set_probes(probes)
         self._bus.emit(
@@ -196,7 +205,7 @@ class Daemon:
 
     def _read_state(self) -> Saved:
         try:
-            return read_state(Path(self._config.daemon.state))
+            return read_state(Path(self._config.daemon.state), put_aside=not self._shadow(self._config))
         except StateFileError as error:
             self._bus.emit(StateError(file=self._config.daemon.state, error=str(error)))
             return Saved()
@@ -229,7 +238,7 @@ class Daemon:
 
     def _replan(self) -> None:
         self._replan_due.clear()
-        self._wanted = self._decisions.wanted()
+        self._wanted = self._decisions.wanted(self._reconciler.actual)
         self._reconciler.want(self._wanted)
 
     async def _keep_house(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -244,9 +253,7 @@ class Daemon:
                 self._notifier.status(line)
             if not self._stuck(loop.time()):
                 self._notifier.watchdog()
-            if self._state_due:
-                self._state_due = False
-                await self._write_state()
+            self._write_state()
             await asyncio.sleep(pause_s)
 
     def _report_lag(self, now: float) -> None:
@@ -257,20 +264,17 @@ class Daemon:
                 SchedulerLag(lag_s=round(worst_s, 3), waiting=self._engine.waiting, in_flight=self._engine.in_flight)
             )
 
-    async def _write_state(self) -> None:
-        """Save what a restart needs. In shadow mode nothing is ours, so nothing is written."""
-        if self._shadow(self._config):
+    def _write_state(self) -> None:
+        """Save what a restart needs, when it has changed. In shadow mode nothing is ours, so nothing is written."""
+        owned = frozenset(self._reconciler.owned)
+        if self._shadow(self._config) or not (self._state_due or owned != self._state_owned):
             return
-        path = Path(self._config.daemon.state)
-        owned, verdicts = tuple(self._reconciler.owned), tuple(self._decisions.saved_verdicts())
-        try:
-            await asyncio.to_thread(write_state, path, owned, verdicts)
-        except StateFileError as error:
-            if not self._state_failed:
-                self._state_failed = True
-                self._bus.emit(StateError(file=str(path), error=str(error)))
-        else:
-            self._state_failed = False
+        self._state_due, self._state_owned = False, owned
+        verdicts = tuple(self._decisions.saved_verdicts())
+        self._state_writer.write(Path(self._config.daemon.state), tuple(owned), verdicts)
+
+    def _state_failed(self, path: Path, error: StateFileError) -> None:
+        self._bus.emit(StateError(file=str(path), error=str(error)))
 
     # Reload
 
@@ -281,7 +285,7 @@ class Daemon:
             self._notifier.reloading()
             try:
                 await self._reload_once(loop)
-            except (ConfigError, ApiError, AlreadyRunningError) as error:
+            except (ConfigError, ApiError, AlreadyRunningError, OSError) as error:
                 self._reject(error)
             self._status_line = self._summary()
             self._notifier.ready(self._status_line)
@@ -304,7 +308,10 @@ class Daemon:
         self._config, self._config_error, self._config_loaded = config, "", time.time()
         self._engine.max_in_flight = config.daemon.max_probes
         self._reconciler.set_resync(config.daemon.resync)
-        self._reconciler.shadow = self._shadow(config)
+        if self._reconciler.shadow != self._shadow(config):
+            # While we only watched, others wrote: look before the first write.
+            self._reconciler.shadow = self._shadow(config)
+            self._reconciler.read_soon()
         if self._reconciler.shadow:
             self._release_lock(loop)
         self._decisions.configure(config, self._reconciler.actual, {})
@@ -329,19 +336,7 @@ class Daemon:
     @staticmethod
     def _probes(config: Config) -> Mapping[AnyCheck, Probe[AnyCheck]]:
         """Make every distinct probe of the configuration ready to run. Raises `ConfigError`."""
-        probes: dict[AnyCheck, Probe[AnyCheck]] = {}
-        for service in config.services:
-            for server in service.real_servers:
-                for check in server.checks:
-                    key = probe_key(check)
-                    if key in probes:
-                        continue
-                    try:
-                        probes[key] = Probe(key, target(key), check.interval)
-                    except OSError as error:
-                        ca = check.ca if isinstance(check, HttpsCheck) else ""
-                        raise ConfigError((f'service "{service.name}": check.ca: cannot use {ca}: {error}',)) from error
-        return probes
+        return {key: Probe(key, ready, key.interval) for key, ready in targets(config).items()}
 
     # Stop
 
@@ -359,12 +354,12 @@ class Daemon:
         if self._stopped_by:
             self._bus.emit(DaemonStopping(signal=self._stopped_by))
         self._scheduler.close()
-        for step in (self._write_state, functools.partial(self._api.stop)):
-            try:
+        self._state_due = True
+        self._write_state()
+        for step in (self._state_writer.flush, self._api.stop):
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await step()
-            except TimeoutError:
-                continue
 
     # What others ask
 
@@ -388,7 +383,10 @@ class Daemon:
                 table_error=self._reconciler.last_error,
             ),
             services=tuple(
-                service_status(service, self._wanted, actual, shift_s=shift_s) for service in self._decisions.services
+                service_status(
+                    service, self._wanted, actual, in_sync=self._reconciler.in_sync(service.key), shift_s=shift_s
+                )
+                for service in self._decisions.services
             ),
         )
 
@@ -406,8 +404,7 @@ class Daemon:
 
     def _stuck(self, now: float) -> bool:
         """Whether the scheduler or the reconciler made no progress though it should have."""
-        turn_s = self._config.daemon.resync + 6 * STUCK_S
-        return now - self._scheduler.next_wake > STUCK_S or now - self._reconciler.progress > turn_s
+        return now - self._scheduler.next_wake > STUCK_S or now - self._reconciler.progress > RECONCILER_STUCK_S
 
     def _summary(self) -> str:
         """Write the line that `systemctl status` shows."""

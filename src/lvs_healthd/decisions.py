@@ -127,6 +127,10 @@ class Decisions:
             known = old_serving.get(state.key)
             state.serving = known if known is not None else True if _may_serve(state) else None
         self._prepared = prepare(config)
+        for server_key, old in before.servers.items():
+            new = self._servers.get(server_key)
+            if new is not None and new.health.verdict is not old.health.verdict:
+                self._verdict_changed_by_reload(new, old.health)
 
     def outcome(self, key: AnyCheck, outcome: Outcome) -> None:
         """Take one probe's outcome into account, for everybody who uses that probe."""
@@ -145,11 +149,11 @@ class Decisions:
                 watch.health = after
                 self._health_changed(watch, before, after, now)
 
-    def wanted(self) -> Wanted:
-        """Decide the table, and tell of services that lost their last server or got one back."""
+    def wanted(self, actual: Table) -> Wanted:
+        """Decide the table, knowing the kernel's, and tell of services that lost their last server or got one back."""
         for service in self.services:
             self._judge_service(service)
-        return plan(self._prepared, {key: server.health for key, server in self._servers.items()})
+        return plan(self._prepared, {key: server.health for key, server in self._servers.items()}, actual)
 
     def saved_verdicts(self) -> Iterator[SavedVerdict]:
         """Return what the state file keeps."""
@@ -238,6 +242,16 @@ class Decisions:
             )
         self._changed()
 
+    def _verdict_changed_by_reload(self, server: ServerState, was: Health) -> None:
+        """Tell of a verdict that changed because the check behind it went."""
+        about = {"service": server.service.config.name, "server": str(server.key), "check": ""}
+        reason = "the check that decided was removed from the configuration"
+        after_s = round(max(0.0, self._clock() - was.since), 3)
+        if server.health.verdict is Verdict.UP:
+            self._emit(RealServerUp(**about, reason=reason, passes=0, rise=0, was=was.verdict, after_s=after_s))
+        elif server.health.verdict is Verdict.DOWN:
+            self._emit(RealServerDown(**about, reason=reason, failures=0, fall=0, was=was.verdict, after_s=after_s))
+
     def _judge_service(self, service: ServiceState) -> None:
         serving = _may_serve(service)
         if serving == service.serving:
@@ -246,7 +260,9 @@ class Decisions:
             service.serving = True
             up = sum(server.health.verdict is Verdict.UP for server in service.servers)
             self._emit(ServiceServing(service=service.config.name, servers=up))
-        elif service.serving or all(server.health.verdict is Verdict.DOWN for server in service.servers):
+        elif service.serving or not any(
+            server.config.weight and server.health.verdict is Verdict.UNKNOWN for server in service.servers
+        ):
             service.serving = False
             fallback = tuple(str(server.endpoint) for server in service.config.fallback)
             self._emit(ServiceFallback(service=service.config.name, fallback=fallback))

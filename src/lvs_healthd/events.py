@@ -31,6 +31,14 @@ class DaemonStarted(Event, frozen=True, kw_only=True):
     checks: int
 
 
+class DaemonFailed(Event, frozen=True, kw_only=True):
+    """A fault of this program: the daemon ends, and leaves the table as it is. The traceback follows."""
+
+    name = "daemon.failed"
+    level = "error"
+    error: str
+
+
 class DaemonStopping(Event, frozen=True, kw_only=True):
     """The daemon goes; the table stays as it is."""
 

@@ -50,5 +50,6 @@ def _holder() -> str:
         with contextlib.suppress(OSError):
             asking.connect(_NAME)
             credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            return f"pid {struct.unpack('3i', credentials)[0]}"
+            pid, user, _ = struct.unpack("3i", credentials)
+            return f"pid {pid}, user {user}"
     return "pid unknown"

@@ -18,11 +18,13 @@ from lvs_healthd.ipvs.records import (
     ServiceEntry,
     ServiceKey,
     ServiceRecord,
+    Table,
     Wanted,
     Why,
 )
 
 FALLBACK_REASON = "fallback: no real server may serve"
+LEAVING_REASON = "not configured any more; serves until a new server is proven"
 
 Verdicts = Mapping[tuple[ServiceKey, DestinationKey], Health]
 """What is held of every configured real server."""
@@ -69,25 +71,38 @@ def prepare(config: Config) -> tuple[PlannedService, ...]:
     )
 
 
-def plan(services: tuple[PlannedService, ...], verdicts: Verdicts) -> Wanted:
-    """Decide the whole table.
+def plan(services: tuple[PlannedService, ...], verdicts: Verdicts, actual: Table) -> Wanted:
+    """Decide the whole table, knowing what is in the kernel's (`actual`).
 
-    A server that is up is in with its configured weight. One that is down or not yet proven is out, or at weight 0
-    where the service quiesces. When no server of a service may serve, its fallback is in.
+    A server that is up is in with its configured weight. One that is down is out, or at weight 0 where the service
+    quiesces; one that is not proven yet likewise, but where it is in the table at weight 0 it stays so, with its
+    connections. When no server of a service may serve, its fallback is in. But while none may serve only because the
+    new ones are not proven yet, the servers that a reload has dropped go on serving: replacing all servers at once
+    must not empty the service.
     """
     table: dict[ServiceKey, ServiceEntry] = {}
     why: dict[tuple[ServiceKey, DestinationKey], Why] = {}
     for service in services:
         destinations: dict[DestinationKey, DestinationRecord] = {}
+        present = actual[service.key].destinations if service.key in actual else {}
         serving = 0
+        unproven = False
         for server in service.servers:
             health = verdicts[service.key, server.key]
             why[service.key, server.key] = Why(_reason(health), health.first_failure)
             if health.verdict is Verdict.UP:
                 destinations[server.key] = server.record
                 serving += server.record.weight
-            elif service.quiesce:
+            elif service.quiesce or (health.verdict is Verdict.UNKNOWN and server.key in present):
                 destinations[server.key] = server.quiesced
+            unproven = unproven or health.verdict is Verdict.UNKNOWN
+        if serving == 0 and unproven:
+            configured = {server.key for server in (*service.servers, *service.fallback)}
+            for key, record in present.items():
+                if key not in configured and record.weight > 0:
+                    destinations[key] = record
+                    why[service.key, key] = Why(LEAVING_REASON)
+                    serving += record.weight
         for server in service.fallback:
             if serving == 0:
                 destinations[server.key] = server.record

@@ -155,6 +155,11 @@ class Reconciler:
             self._resync_at = self.last_resync + resync_s
         self._wake.set()
 
+    def read_soon(self) -> None:
+        """Read the whole table back before anything else is done."""
+        self._resync_at = -math.inf
+        self._wake.set()
+
     def in_sync(self, key: ServiceKey) -> bool:
         """Tell whether a service is in the table exactly as wanted."""
         return self._wanted is not None and self._wanted.table.get(key) == self.actual.get(key)

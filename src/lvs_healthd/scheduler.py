@@ -53,12 +53,14 @@ class Observer(Protocol):
 
 
 class _Job(Generic[Key]):
-    __slots__ = ("due", "extra", "missed", "phase", "probe", "running")
+    __slots__ = ("due", "extra", "is_first", "missed", "phase", "probe", "running")
 
     def __init__(self, probe: Probe[Key], phase: float) -> None:
         self.probe: Probe[Key] | None = probe
         self.phase = phase
         self.due = 0.0
+        self.is_first = True
+        """Its next turn is its first, which comes early and has nothing to do with its phase."""
         self.running = False
         self.missed = False
         """A turn came while it was running."""
@@ -177,7 +179,10 @@ class Scheduler(Generic[Key]):
             job.extra = False
             due = now
         else:
-            job.due = next_due(now, probe.interval_s, job.phase) + self._random() * JITTER_SHARE * probe.interval_s
+            # Not less than half an interval after an early first turn: two answers in one hiccup are one.
+            begin = now + probe.interval_s / 2 if job.is_first else now
+            job.is_first = False
+            job.due = next_due(begin, probe.interval_s, job.phase) + self._random() * JITTER_SHARE * probe.interval_s
             self._enqueue(job, job.due)
         if job.running:
             job.missed = True
@@ -217,8 +222,8 @@ class Scheduler(Generic[Key]):
 
     def _next_wake(self) -> float:
         due = self._turn_ticks[0] * TICK_S if self._turn_ticks else math.inf
-        deadline = self._engine.next_deadline
-        return due if deadline is None else min(due, deadline)
+        tick = self._engine.next_tick
+        return due if tick is None else min(due, tick)
 
     def _arm(self) -> None:
         """Ask the loop to call `tick` at the next turn or deadline, whichever comes first."""

@@ -1,21 +1,26 @@
 """Builds the `status` values from the daemon's live state."""
 
+from lvs_healthd.config.model import Endpoint
 from lvs_healthd.decisions import ServerState, ServiceState, Watch
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
 from lvs_healthd.plan import destination_key
 from lvs_healthd.status import CheckStatus, RealServerStatus, ServiceStatus
 
 
-def service_status(service: ServiceState, wanted: Wanted, actual: Table, *, shift_s: float) -> ServiceStatus:
+def service_status(
+    service: ServiceState, wanted: Wanted, actual: Table, *, in_sync: bool, shift_s: float
+) -> ServiceStatus:
     """Describe one service; `shift_s` turns the monotonic clock into Unix time."""
     want = wanted.table.get(service.key)
     have = actual.get(service.key)
     config = service.config
     servers = [_server_status(server, want, have, shift_s) for server in service.servers]
+    fallback_in_use = False
     for spare in config.fallback:
         key = destination_key(spare)
         why = wanted.why.get((service.key, key))
         in_use = _weight(want, key) is not None
+        fallback_in_use = fallback_in_use or in_use
         servers.append(
             RealServerStatus(
                 server=str(key),
@@ -34,8 +39,8 @@ def service_status(service: ServiceState, wanted: Wanted, actual: Table, *, shif
         service=str(service.key),
         scheduler=config.scheduler,
         forward=config.forward,
-        in_fallback=service.serving is False,
-        in_sync=want == have,
+        in_fallback=fallback_in_use or service.serving is False,
+        in_sync=in_sync,
         real_servers=tuple(servers),
     )
 
@@ -62,9 +67,7 @@ def _check_status(watch: Watch) -> CheckStatus:
     return CheckStatus(
         name=watch.check.name,
         type=watch.type,
-        target=f"[{watch.check.address}]:{watch.check.port}"
-        if ":" in watch.check.address
-        else f"{watch.check.address}:{watch.check.port}",
+        target=str(Endpoint(watch.check.address, watch.check.port)),
         verdict=health.verdict,
         reason=probe.last.detail if probe.last is not None else "not probed yet",
         passes=health.passes,

@@ -45,11 +45,13 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
         return {(verdict.service, verdict.server, verdict.check): verdict for verdict in self.verdicts}
 
 
-def read_state(path: Path) -> Saved:
+def read_state(path: Path, *, put_aside: bool = True) -> Saved:
     """Read the file; an absent one is empty.
 
-    Raises `StateFileError` when it cannot be read; one with unusable content is first renamed to NAME.bad.
+    Raises `StateFileError` when it cannot be read; one with unusable content is first renamed to NAME.bad, unless
+    `put_aside` is false because the file is somebody else's.
     """
+    rescue = _put_aside if put_aside else _left_alone
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -59,9 +61,9 @@ def read_state(path: Path) -> Saved:
     try:
         saved = msgspec.json.decode(content, type=Saved)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StateFileError(f"{path}: not a state file ({error}); {_put_aside(path)}") from error
+        raise StateFileError(f"{path}: not a state file ({error}); {rescue(path)}") from error
     if saved.format != FORMAT:
-        raise StateFileError(f"{path}: format {saved.format}, this version knows {FORMAT}; {_put_aside(path)}")
+        raise StateFileError(f"{path}: format {saved.format}, this version knows {FORMAT}; {rescue(path)}")
     return saved
 
 
@@ -83,6 +85,10 @@ def write_state(path: Path, owned: Iterable[ServiceKey], verdicts: Iterable[Save
             f"{path}: cannot write: {error.strerror}; reasons and ownership will not survive a restart: "
             f"make the folder writable for this user, or set [daemon] state"
         ) from error
+
+
+def _left_alone(_path: Path) -> str:
+    return "left as it is"
 
 
 def _put_aside(path: Path) -> str:

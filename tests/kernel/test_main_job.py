@@ -267,7 +267,7 @@ async def test_second_daemon_on_the_same_director_is_refused_with_the_pid_of_the
         await running.until("daemon.started")
         async with on_director(nat, configuration(second_folder)) as second:
             assert await second.ended() == 1
-            assert f"another lvs-healthd (pid {running.pid})" in "".join(second.garbage)
+            assert f"another lvs-healthd (pid {running.pid}, user 0)" in "".join(second.garbage)
         async with on_director(nat, configuration(second_folder), "--shadow") as shadow:
             started = await shadow.until("daemon.started")
             assert started["mode"] == "shadow"

@@ -14,10 +14,12 @@ import pytest
 from lvs_healthd.config.model import AnyCheck, HttpCheck, Seconds, TcpCheck, UdpCheck
 from lvs_healthd.probes import engine as engine_module
 from lvs_healthd.probes.engine import Engine
+from lvs_healthd.probes.errors import from_network
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.once import run_once
 from lvs_healthd.probes.outcome import Outcome, Reason, Status
 from lvs_healthd.probes.targets import probe_key, target
+from lvs_healthd.scheduler import Probe, Scheduler
 from tests.probes.peers import (
     Behaviour,
     answering,
@@ -263,6 +265,7 @@ async def test_used_up_descriptors_are_unsure_not_down() -> None:
         (errno.ENETDOWN, Status.UNSURE),
         (errno.ENETUNREACH, Status.UNSURE),
         (errno.EPERM, Status.UNSURE),
+        (errno.EACCES, Status.UNSURE),
         (errno.ECONNREFUSED, Status.DOWN),
     ],
 )
@@ -279,6 +282,14 @@ async def test_errno_of_connect_is_judged_by_whose_fault_it_is(
     engine.start(target(tcp(1)), outcomes.append)
     engine.close()
     assert [outcome.status for outcome in outcomes] == [status]
+
+
+def test_prohibition_by_a_firewall_on_the_way_is_down_over_ipv6_too() -> None:
+    """ICMPv6 "administratively prohibited" arrives as EACCES, its IPv4 twin as EHOSTUNREACH."""
+    assert from_network(errno.EACCES).status is Status.DOWN
+    assert from_network(errno.EHOSTUNREACH).status is Status.DOWN
+    assert from_network(errno.ENETDOWN).status is Status.UNSURE
+    assert from_network(errno.EILSEQ).status is Status.UNSURE
 
 
 class Hand:
@@ -354,21 +365,77 @@ async def test_probes_above_the_bound_wait_and_then_run() -> None:
         hand.engine.close()
 
 
-async def test_next_deadline_is_never_before_the_timeout() -> None:
+async def test_probe_never_ends_before_its_timeout_and_at_most_a_tick_after_it() -> None:
     async with stream_server(silent) as port:
         hand = Hand()
-        idle = hand.engine.next_deadline
+        idle = hand.engine.next_tick
         assert idle is None
         hand.start(target(http(port, timeout=0.3)))
-        due = hand.engine.next_deadline or 0.0
-        assert 0.3 <= due - hand.now <= 0.3 + engine_module.TICK_S
-        hand.now = due - 0.001
-        hand.engine.tick(0.0)
-        assert hand.outcomes == []
-        hand.now = due
-        hand.engine.tick(0.0)
+        begun = hand.now
+        while not hand.outcomes:
+            due = hand.engine.next_tick or 0.0
+            assert 0.0 < due - hand.now <= engine_module.STALL_WATCH_S + 1e-6
+            hand.now = due
+            hand.engine.tick(0.0)
+        assert 0.3 <= hand.now - begun <= 0.3 + engine_module.TICK_S
         assert [outcome.reason for outcome in hand.outcomes] == [Reason.TIMEOUT]
         hand.engine.close()
+
+
+async def test_many_small_pauses_excuse_as_much_as_a_big_one() -> None:
+    async with stream_server(silent) as port:
+        hand = Hand()
+        hand.start(target(http(port, timeout=1.0)))
+        for late_s in (0.2, 0.06, 0.2, 0.06):
+            hand.now += late_s
+            hand.engine.tick(late_s)
+        hand.now += 0.6
+        hand.engine.tick(late_s=0.0)
+        hand.engine.close()
+    assert [outcome.reason for outcome in hand.outcomes] == [Reason.STALLED]
+
+
+async def test_answers_in_time_count_however_many_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_EVENTS_PER_TURN", 16)
+    async with datagram_server(b"!") as port:
+        hand = Hand()
+        for _ in range(200):
+            hand.start(target(udp(port, send=b"?", expect=b"!", timeout=1.0)))
+        await asyncio.sleep(0.5)
+        hand.now += 1.1
+        hand.engine.tick(late_s=0.0)
+        hand.engine.close()
+    assert [outcome.status for outcome in hand.outcomes] == [Status.UP] * 200
+
+
+async def test_loop_held_up_by_others_makes_a_healthy_server_unsure_at_worst() -> None:
+    """With one probe the next tick would be its deadline, and a pause over all of it would not show."""
+    loop = asyncio.get_running_loop()
+    outcomes: list[Outcome] = []
+
+    class Unobserved:
+        def lag(self, seconds: float) -> None: ...
+        def loop_lag(self, seconds: float) -> None: ...
+        def skipped(self) -> None: ...
+
+    async with stream_server(answering(OK)) as port:
+        check = http(port, timeout=0.4)
+        scheduler: Scheduler[str] = Scheduler(
+            Engine(clock=loop.time),
+            lambda _key, outcome: outcomes.append(outcome),
+            clock=loop.time,
+            random=lambda: 0.0,
+            observer=Unobserved(),
+        )
+        scheduler.set_probes({"web": Probe("web", target(check), 0.5)})
+        running = asyncio.create_task(scheduler.run())
+        async with asyncio.timeout(20):
+            while len(outcomes) < 4:
+                time.sleep(0.45)
+                await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert {outcome.status for outcome in outcomes} <= {Status.UP, Status.UNSURE}
 
 
 async def test_closing_the_engine_drops_probes_without_an_outcome() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import TypeVar
 
-from lvs_healthd.config.errors import Problem, WrongValueError, expected
+from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
 from lvs_healthd.config.model import Seconds
 
 T = TypeVar("T")
@@ -175,6 +175,11 @@ def regex(value: object) -> str:
     """Take a regular expression that compiles."""
     text = string(value)
     answer_pattern(text)
+    if text.startswith((".*", ".+")):
+        # Tried anew at every byte of the answer, each time to its end: seconds on 64 KiB, and all probes wait.
+        raise WrongValueError(
+            Problem((), f"{show(text)} begins with {text[:2]}, which finds nothing more: leave it out")
+        )
     return text
 
 

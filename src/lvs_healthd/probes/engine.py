@@ -21,6 +21,9 @@ from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure
 TICK_S = 0.05
 """Granularity of starts and deadlines: probes start in groups, so that one wake-up serves many."""
 
+STALL_WATCH_S = 0.1
+"""How often a tick comes at least while probes are under way; a pause shorter than this goes unnoticed."""
+
 STALL_SHARE = 0.25
 """A pause of ours longer than this share of a probe's timeout makes a timeout our fault as likely as the server's."""
 
@@ -50,13 +53,15 @@ Done = Callable[[Outcome], None]
 class _Flight:
     """One probe under way."""
 
-    __slots__ = ("connected", "done", "exchange", "pending", "received", "socket", "started", "target")
+    __slots__ = ("connected", "done", "exchange", "pending", "received", "socket", "stalls_s", "started", "target")
 
-    def __init__(self, target: Target, done: Done, started: float) -> None:
+    def __init__(self, target: Target, done: Done, started: float, stalls_s: float) -> None:
         self.target = target
         self.done: Done | None = done
         self.started = started
-        self.exchange: Exchange = target.begin()
+        self.stalls_s = stalls_s
+        """The engine's pauses so far, when this probe began."""
+        self.exchange: Exchange | None = target.begin()
         self.socket: socket.socket | None = None
         self.connected = False
         self.pending = b""
@@ -76,12 +81,13 @@ class Engine:
         self._waiting: deque[tuple[Target, Done, Callable[[float], None] | None]] = deque()
         self._deadlines: dict[int, list[_Flight]] = {}
         self._deadline_ticks: list[int] = []
-        self._stall_ended = 0.0
-        self._stall_s = 0.0
+        self._stalls_s = 0.0
+        """All our pauses together, seconds."""
+        self._fail: Callable[[Exception], None] | None = None
         self._epoll = select.epoll()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.wake: Callable[[], None] = _nobody
-        """Called when `next_deadline` has become earlier than it was."""
+        """Called when `next_tick` may have become earlier than it was."""
 
     def open(self, loop: asyncio.AbstractEventLoop, fail: Callable[[Exception], None]) -> None:
         """Let `loop` watch the sockets. Before this, `poll` must be called by hand.
@@ -90,14 +96,16 @@ class Engine:
         loop would only log it, and the probe would run into its timeout and count against a healthy server.
         """
         self._loop = loop
+        self._fail = fail
+        loop.add_reader(self._epoll.fileno(), self._guarded, self.poll)
 
-        def serve() -> None:
-            try:
-                self.poll()
-            except Exception as error:  # noqa: BLE001  # handed on, see above
-                fail(error)
-
-        loop.add_reader(self._epoll.fileno(), serve)
+    def _guarded(self, work: Callable[..., object], *arguments: object) -> None:
+        try:
+            work(*arguments)
+        except Exception as error:
+            if self._fail is None:
+                raise
+            self._fail(error)
 
     def close(self) -> None:
         """Drop every probe under way without an outcome and give back all descriptors."""
@@ -125,9 +133,16 @@ class Engine:
         return len(self._waiting)
 
     @property
-    def next_deadline(self) -> float | None:
-        """When `tick` must be called next for a deadline's sake, on the clock; None when nothing is in flight."""
-        return self._deadline_ticks[0] * TICK_S if self._deadline_ticks else None
+    def next_tick(self) -> float | None:
+        """When `tick` must be called next, on the clock; None when nothing is in flight.
+
+        Sooner than the first deadline, because a pause of ours shows only in a tick that comes late.
+        """
+        if not self._deadline_ticks:
+            return None
+        if not self._flights:
+            return self._deadline_ticks[0] * TICK_S
+        return min(self._deadline_ticks[0] * TICK_S, self._clock() + STALL_WATCH_S)
 
     def start(self, target: Target, done: Done, started: Callable[[float], None] | None = None) -> None:
         """Run one probe and call `done` with its outcome exactly once, perhaps before this returns.
@@ -141,14 +156,15 @@ class Engine:
 
     def tick(self, late_s: float) -> None:
         """End what is overdue. `late_s` is how late this call itself is, seconds: pauses of ours excuse the servers."""
-        now = self._clock()
         if late_s > TICK_S:
-            self._stall_ended, self._stall_s = now, late_s
+            self._stalls_s += late_s
+        now = self._clock()
         if not self._deadline_ticks or self._deadline_ticks[0] * TICK_S > now:
             return
-        # What has arrived in time must be read first, however late we are ourselves.
-        self.poll()
-        now = self._clock()
+        # What has arrived in time must be read first, however late we are and however much it is.
+        for _ in range(len(self._flights) // _EVENTS_PER_TURN + 1):
+            if self.poll() < _EVENTS_PER_TURN:
+                break
         while self._deadline_ticks and self._deadline_ticks[0] * TICK_S <= now:
             due = heapq.heappop(self._deadline_ticks)
             for flight in self._deadlines.pop(due):
@@ -156,15 +172,17 @@ class Engine:
                     self._expire(flight)
         self._start_waiting()
 
-    def poll(self) -> None:
-        """Serve the sockets that are ready, up to a bound; asyncio calls again while more are."""
+    def poll(self) -> int:
+        """Serve the sockets that are ready, up to a bound, and return how many; asyncio calls again while more are."""
         flights = self._flights
-        for descriptor, mask in self._epoll.poll(0, _EVENTS_PER_TURN):
+        events = self._epoll.poll(0, _EVENTS_PER_TURN)
+        for descriptor, mask in events:
             flight = flights.get(descriptor)
             if flight is not None:
                 self._advance(flight, mask)
         # Only now: a new socket may get the number of one closed above, whose events are still in the list.
         self._start_waiting()
+        return len(events)
 
     def _start_waiting(self) -> None:
         while self._waiting and len(self._flights) < self.max_in_flight:
@@ -174,22 +192,26 @@ class Engine:
         now = self._clock()
         if started is not None:
             started(now)
-        flight = _Flight(target, done, now)
+        flight = _Flight(target, done, now, self._stalls_s)
         flight.socket, number = _connect(target)
         opened = flight.socket
         if opened is None or number not in (0, errno.EINPROGRESS):
             self._finish(flight, at_connect(number))
             return
         descriptor = opened.fileno()
+        try:
+            self._epoll.register(descriptor, _EDGES)
+        except OSError as error:  # ENOSPC: fs.epoll.max_user_watches; ENOMEM
+            self._finish(flight, unsure(Reason.LOCAL_LIMIT, f"no place in epoll: {error.strerror}"))
+            return
         self._flights[descriptor] = flight
-        self._epoll.register(descriptor, _EDGES)
         # The tick at or after the deadline: a probe may run up to one tick long, never short.
         due = int((now + target.timeout_s) / TICK_S) + 1
         bucket = self._deadlines.get(due)
         if bucket is None:
             self._deadlines[due] = [flight]
             heapq.heappush(self._deadline_ticks, due)
-            if self._deadline_ticks[0] == due:
+            if len(self._flights) == 1 or self._deadline_ticks[0] == due:
                 self.wake()
         else:
             bucket.append(flight)
@@ -199,8 +221,8 @@ class Engine:
 
     def _advance(self, flight: _Flight, mask: int) -> None:
         """Go on with a socket that epoll reported."""
-        opened = flight.socket
-        if opened is None:
+        opened, exchange = flight.socket, flight.exchange
+        if opened is None or exchange is None:
             return
         if not flight.connected:
             if mask & _FAILED:
@@ -211,7 +233,7 @@ class Engine:
             if not mask & select.EPOLLOUT:
                 return
             flight.connected = True
-            if self._obey(flight, flight.exchange.connected()):
+            if self._obey(flight, exchange.connected()):
                 return
         elif mask & select.EPOLLOUT and flight.pending and self._send(flight, flight.pending):
             return
@@ -219,8 +241,8 @@ class Engine:
             self._read(flight, mask)
 
     def _read(self, flight: _Flight, mask: int) -> None:
-        opened = flight.socket
-        if opened is None:
+        opened, exchange = flight.socket, flight.exchange
+        if opened is None or exchange is None:
             return
         stream = flight.target.kind is socket.SOCK_STREAM
         for _ in range(_READS_PER_TURN):
@@ -232,10 +254,10 @@ class Engine:
                 self._finish(flight, self._judge(flight, error.errno or errno.EINVAL))
                 return
             if stream and not data:
-                self._finish(flight, flight.exchange.closed())
+                self._finish(flight, exchange.closed())
                 return
             flight.received += len(data)
-            if self._obey(flight, flight.exchange.received(data)):
+            if self._obey(flight, exchange.received(data)):
                 return
             if flight.received > MAX_RECEIVED:
                 self._finish(flight, down(Reason.TOO_LARGE, f"more than {MAX_RECEIVED} bytes, and no end"))
@@ -246,7 +268,7 @@ class Engine:
                 return
         # More is there, and the edge is spent: come back after the others had their turn.
         if self._loop is not None:
-            self._loop.call_soon(self._advance, flight, mask | select.EPOLLIN)
+            self._loop.call_soon(self._guarded, self._advance, flight, mask | select.EPOLLIN)
 
     def _obey(self, flight: _Flight, step: Step) -> bool:
         """Do what the conversation asks for; True when that ended it."""
@@ -281,13 +303,14 @@ class Engine:
         return False
 
     def _expire(self, flight: _Flight) -> None:
-        if flight.started <= self._stall_ended and self._stall_s > STALL_SHARE * flight.target.timeout_s:
+        stalled_s = self._stalls_s - flight.stalls_s
+        if stalled_s > STALL_SHARE * flight.target.timeout_s:
             self._finish(
-                flight, unsure(Reason.STALLED, f"this daemon stood still for {self._stall_s:.2f}s and could not judge")
+                flight, unsure(Reason.STALLED, f"this daemon stood still for {stalled_s:.2f}s and could not judge")
             )
             return
         timeout = seconds_in_words(flight.target.timeout_s)
-        if flight.connected:
+        if flight.connected and flight.exchange is not None:
             self._finish(flight, flight.exchange.expired(timeout))
         else:
             self._finish(flight, down(Reason.TIMEOUT, f"no answer in {timeout}"))
@@ -299,6 +322,8 @@ class Engine:
     def _finish(self, flight: _Flight, outcome: Outcome) -> None:
         done, flight.done = flight.done, None
         opened, flight.socket = flight.socket, None
+        # The deadline's tick still holds the flight: what the conversation gathered must not wait for it.
+        flight.exchange, flight.pending = None, b""
         if opened is not None:
             self._flights.pop(opened.fileno(), None)
             opened.close()

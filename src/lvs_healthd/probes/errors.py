@@ -40,20 +40,25 @@ FAULTS: dict[int, tuple[Fault, Reason, str]] = {
     errno.EADDRINUSE: (Fault.LOCAL, Reason.LOCAL_LIMIT, "local address in use"),
     errno.ENETDOWN: (Fault.LOCAL, Reason.LOCAL_NETWORK, "our network interface is down"),
     errno.ENODEV: (Fault.LOCAL, Reason.LOCAL_NETWORK, "our network interface is gone"),
-    errno.EACCES: (Fault.LOCAL, Reason.LOCAL_NETWORK, "a local route or firewall prohibits it"),
+    errno.EACCES: (Fault.AMBIGUOUS, Reason.UNREACHABLE, "prohibited by a firewall (ICMP)"),
     errno.EPERM: (Fault.LOCAL, Reason.LOCAL_NETWORK, "our own firewall dropped the packet"),
     errno.EINVAL: (Fault.LOCAL, Reason.LOCAL_NETWORK, "a local route discards it"),
     errno.EAFNOSUPPORT: (Fault.LOCAL, Reason.LOCAL_NETWORK, "this kernel has no such address family"),
     errno.EMSGSIZE: (Fault.LOCAL, Reason.LOCAL_LIMIT, "datagram larger than the path allows"),
 }
 
-_NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
+_SAID_BEFORE_SENDING = {
+    errno.EHOSTUNREACH: "no route to the target on the director",
+    errno.ENETUNREACH: "no route to the target on the director",
+    errno.EACCES: "a route or firewall of the director prohibits it",
+}
+"""What the same numbers mean when no packet has left yet."""
 
 
 def at_connect(number: int) -> Outcome:
     """Judge an errno that `socket`, `connect` or `send` gave at once, before any answer could have come."""
-    if number in _NO_ROUTE:
-        return unsure(Reason.LOCAL_NETWORK, "no route to the target on the director")
+    if number in _SAID_BEFORE_SENDING:
+        return unsure(Reason.LOCAL_NETWORK, _SAID_BEFORE_SENDING[number])
     return from_network(number)
 
 

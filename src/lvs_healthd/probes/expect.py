@@ -1,11 +1,11 @@
 """What an answer must look like, for tcp and udp checks: it contains these bytes and matches this expression."""
 
-import functools
 import re
 
 import msgspec
 
 from lvs_healthd.config.model import StreamCheck
+from lvs_healthd.config.values import answer_pattern
 
 
 class Expectation(msgspec.Struct, frozen=True):
@@ -23,15 +23,9 @@ class Expectation(msgspec.Struct, frozen=True):
         return self.pattern is None or self.pattern.search(answer) is not None
 
 
-@functools.lru_cache(maxsize=4096)
-def bytes_pattern(text: str) -> re.Pattern[bytes]:
-    """Compile a check's expression for bytes; the dot matches any byte. Raises `re.error`."""
-    return re.compile(text.encode(), re.DOTALL)
-
-
 def expectation(check: StreamCheck) -> Expectation | None:
     """Return what the check's answer must look like; None when any answer, or none, will do."""
     if not check.expect and not check.expect_regex:
         return None
-    pattern = bytes_pattern(check.expect_regex) if check.expect_regex else None
+    pattern = answer_pattern(check.expect_regex) if check.expect_regex else None
     return Expectation(check.expect, pattern, check.max_answer)

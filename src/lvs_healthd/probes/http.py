@@ -4,12 +4,10 @@ The verdict falls as early as the answer allows: at the end of the headers when 
 when the body must contain it. A body that ends early, drips or never ends cannot pass (RFC 9112, section 8).
 """
 
-import functools
-import re
-
 import httptools
 
 from lvs_healthd.config.model import HttpCheck, HttpsCheck
+from lvs_healthd.config.values import answer_pattern
 from lvs_healthd.probes.exchange import Exchange, Step, quote
 from lvs_healthd.probes.outcome import Outcome, Reason, down, up
 
@@ -31,7 +29,7 @@ class HttpExchanges:
         self.request = request_bytes(check)
         self.status = check.status
         self.body = check.body.encode()
-        self.pattern = body_pattern(check.body_regex) if check.body_regex else None
+        self.pattern = answer_pattern(check.body_regex) if check.body_regex else None
         # The answer to HEAD has no body, whatever its headers announce (RFC 9110, section 9.3.2).
         self.checks_body = bool(self.body or self.pattern) and check.method != "HEAD"
         self.max_body = check.max_body
@@ -56,12 +54,6 @@ class HttpExchanges:
                 outcome = down(Reason.BAD_STATUS, f"status {status}, expected {wanted}")
             self.passed[status] = outcome
         return outcome
-
-
-@functools.lru_cache(maxsize=4096)
-def body_pattern(text: str) -> re.Pattern[bytes]:
-    """Compile a check's body expression. Raises `re.error`."""
-    return re.compile(text.encode(), re.DOTALL)
 
 
 def request_bytes(check: HttpCheck | HttpsCheck) -> bytes:

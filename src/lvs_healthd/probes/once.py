@@ -35,7 +35,7 @@ async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> 
         for key, ready in targets.items():
             engine.start(ready, lambda outcome, key=key: note(key, outcome))  # type: ignore[misc]  # binds the loop's key
         while len(outcomes) < len(targets):
-            due = engine.next_deadline
+            due = engine.next_tick
             changed.clear()
             try:
                 async with asyncio.timeout_at(due):

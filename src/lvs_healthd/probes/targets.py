@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from lvs_healthd.config.model import AnyCheck, HttpCheck, HttpsCheck, TcpCheck
+from lvs_healthd.config.errors import ConfigError
+from lvs_healthd.config.model import AnyCheck, Config, HttpCheck, HttpsCheck, TcpCheck
 from lvs_healthd.probes.exchange import Exchange, Target
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.tcp import tcp_exchanges
@@ -16,6 +17,30 @@ from lvs_healthd.probes.udp import udp_exchanges
 def probe_key(check: AnyCheck) -> AnyCheck:
     """Return what makes two checks the same probe: all but the name and the thresholds, which judge its outcome."""
     return msgspec.structs.replace(check, name="", rise=0, fall=0)
+
+
+def targets(config: Config) -> dict[AnyCheck, Target]:
+    """Make every distinct probe of a configuration ready to run, by `probe_key`.
+
+    Raises `ConfigError` for what only shows when it is tried: a `ca` or a server name that TLS does not take.
+    """
+    ready: dict[AnyCheck, Target] = {}
+    errors: list[str] = []
+    for service in config.services:
+        for server in service.real_servers:
+            for check in server.checks:
+                key = probe_key(check)
+                if key in ready:
+                    continue
+                try:
+                    ready[key] = target(key)
+                    if isinstance(key, HttpsCheck):
+                        ready[key].begin()
+                except (OSError, ValueError) as error:
+                    errors.append(f'service "{service.name}": check "{check.name}" of {server.endpoint}: {error}')
+    if errors:
+        raise ConfigError(tuple(errors))
+    return ready
 
 
 def target(check: AnyCheck) -> Target:
