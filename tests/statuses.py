@@ -6,7 +6,12 @@ NOW = 1_700_000_000.0
 
 
 def daemon(
-    *, mode: str = "enforce", config_error: str = "", table_error: str = "", resync_age_s: float | None = 3.25
+    *,
+    mode: str = "enforce",
+    config_error: str = "",
+    table_error: str = "",
+    resync_age_s: float | None = 3.25,
+    probes_unsure: int = 0,
 ) -> DaemonStatus:
     return DaemonStatus(
         version="0.1.0",
@@ -18,6 +23,9 @@ def daemon(
         config_loaded=NOW - 3600,
         config_error=config_error,
         last_resync_age_s=resync_age_s,
+        probes=7,
+        probes_unsure=probes_unsure,
+        unsure_reason="our file descriptors are used up: raise LimitNOFILE" if probes_unsure else "",
         table_error=table_error,
     )
 

@@ -257,15 +257,25 @@ async def test_pause_of_the_daemon_removes_no_server(site: Site) -> None:
         assert (await site.real_server())["verdict"] == "up"
 
 
-async def test_used_up_descriptors_remove_no_server(site: Site) -> None:
+async def test_used_up_descriptors_remove_no_server_and_show_as_blindness(site: Site) -> None:
     async with daemon(site.file, "--table", "memory") as running, site.web_server():
         await up(running, site)
-        old = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (3, old[1]))
-        unsure = await running.until("check.unsure")
-        assert "LimitNOFILE" in unsure["reason"]
-        await asyncio.sleep(1.0)
-        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, old)
+        # A connection from before: no new one can be accepted.
+        async with aiohttp.ClientSession(f"http://{site.listen}") as session:
+            async with session.get("/healthz") as answer:
+                assert (answer.status, await answer.text()) == (200, "ok\n")
+            old = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (3, old[1]))
+            unsure = await running.until("check.unsure")
+            assert "LimitNOFILE" in unsure["reason"]
+            await asyncio.sleep(1.0)
+            async with session.get("/healthz") as answer:
+                assert answer.status == 503
+                assert "1 of 1 cannot tell: our file descriptors are used up" in await answer.text()
+            async with session.get("/api/v1/status") as answer:
+                blind = (await answer.json())["daemon"]
+                assert (blind["probes"], blind["probes_unsure"]) == (1, 1)
+            resource.prlimit(running.pid, resource.RLIMIT_NOFILE, old)
         assert running.of("real_server.down") == []
         assert (await site.real_server())["weight_actual"] == 5
 
@@ -343,7 +353,9 @@ async def cannot_start(site: Site, *options: str) -> str:
     """Run the daemon, which must end by itself with exit status 1; returns what it said."""
     async with daemon(site.file, *options) as running:
         assert await running.ended() == 1
-        return "".join(running.garbage)
+        assert running.garbage == []
+        (last,) = [line for line in running.lines if line["event"] in ("daemon.failed", "config.rejected")]
+        return "\n".join(last["errors"]) if "errors" in last else str(last["error"])
 
 
 async def test_taken_port_refuses_to_start(site: Site) -> None:

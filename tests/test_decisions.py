@@ -232,6 +232,26 @@ def test_first_failure_and_each_new_reason_are_told_once(bench: Bench) -> None:
     assert [event.reason for event in bench.of(CheckFailing)][1:] == ["no answer in 1s"]  # type: ignore[attr-defined]
 
 
+def test_server_known_to_be_down_before_a_restart_is_not_announced_again(bench: Bench) -> None:
+    memory = SavedVerdict(
+        service="192.0.2.100:80/tcp", server=f"{A}:80", check="tcp", verdict="down", detail="old", since=0.0
+    )
+    bench.configure(PAIR, {}, [memory])
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL, FAIL)
+    assert bench.of(CheckFailing) == []
+    bench.feed(CHECK_A, down(Reason.TIMEOUT, "no answer in 1s"))
+    (told,) = bench.of(CheckFailing)
+    assert (told.verdict, told.reason) == ("down", "no answer in 1s")  # type: ignore[attr-defined]
+
+
+def test_blindness_is_counted(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, UNSURE)
+    assert bench.decisions.unsure_probes() == (1, "our file descriptors are used up")
+    bench.feed(CHECK_A, PASS)
+    assert bench.decisions.unsure_probes() == (0, "")
+
+
 def test_good_probes_are_silent(bench: Bench) -> None:
     bench.configure(PAIR, table_of(PAIR))
     bench.decisions.wanted({})

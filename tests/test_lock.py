@@ -12,7 +12,9 @@ from lvs_healthd.lock import AlreadyRunningError, answer_lock, lock_table
 def test_second_holder_is_refused_with_the_pid_of_the_first() -> None:
     with lock_table() as lock:
         for _ in range(3):
-            with pytest.raises(AlreadyRunningError, match=rf"another lvs-healthd \(pid {os.getpid()}, user {os.getuid()}\) already"):
+            with pytest.raises(
+                AlreadyRunningError, match=rf"another lvs-healthd \(pid {os.getpid()}, user {os.getuid()}\) already"
+            ):
                 lock_table()
             answer_lock(lock)
 

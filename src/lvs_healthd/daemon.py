@@ -119,7 +119,7 @@ class Daemon:
             try:
                 await self._serve(loop)
             except Exception as error:
-                self._bus.emit(DaemonFailed(error=repr(error)))
+                self._log(DaemonFailed(error=repr(error)))
                 raise
             finally:
                 await self._finish()
@@ -369,6 +369,7 @@ class Daemon:
         shift_s = time.time() - now
         last_resync = self._reconciler.last_resync
         actual: Table = self._reconciler.actual
+        unsure, unsure_reason = self._decisions.unsure_probes()
         return Status(
             daemon=DaemonStatus(
                 version=__version__,
@@ -380,6 +381,9 @@ class Daemon:
                 config_loaded=self._config_loaded,
                 config_error=self._config_error,
                 last_resync_age_s=None if last_resync is None else now - last_resync,
+                probes=len(self._decisions.probes),
+                probes_unsure=unsure,
+                unsure_reason=unsure_reason,
                 table_error=self._reconciler.last_error,
             ),
             services=tuple(
@@ -400,6 +404,9 @@ class Daemon:
             return "table: not read back for more than three resyncs"
         if now - self._scheduler.next_wake > STUCK_S:
             return f"scheduler: {now - self._scheduler.next_wake:.1f}s late"
+        unsure, reason = self._decisions.unsure_probes()
+        if 2 * unsure > len(self._decisions.probes):
+            return f"probes: {unsure} of {len(self._decisions.probes)} cannot tell: {reason}"
         return ""
 
     def _stuck(self, now: float) -> bool:
@@ -421,6 +428,7 @@ class Daemon:
         return {
             "probes_in_flight": self._engine.in_flight,
             "probes_waiting": self._engine.waiting,
+            "probes_unsure": self._decisions.unsure_probes()[0],
             "log_lines_dropped_total": self._log.dropped,
             "log_lines_suppressed_total": self._log.suppressed,
         }

@@ -105,6 +105,15 @@ class Decisions:
         self.probes: dict[AnyCheck, ProbeState] = {}
         self._servers: dict[ServerKey, ServerState] = {}
 
+    def unsure_probes(self) -> tuple[int, str]:
+        """Count the probes whose last outcome was unsure, and return the reason of one of them."""
+        unsure = [
+            probe.last.detail
+            for probe in self.probes.values()
+            if probe.last is not None and probe.last.status is Status.UNSURE
+        ]
+        return len(unsure), unsure[0] if unsure else ""
+
     @property
     def servers(self) -> Mapping[ServerKey, ServerState]:
         """Every configured real server, fallbacks not among them."""
@@ -208,9 +217,15 @@ class Decisions:
         return Health(Verdict.UNKNOWN, now)
 
     def _health_changed(self, watch: Watch, before: Health, after: Health, now: float) -> None:
-        if after.failures and (before.failures == 0 or before.reason is not after.reason):
+        if _is_news(before, after):
             self._emit(
-                CheckFailing(**_names(watch), reason=after.detail, failures=after.failures, fall=watch.check.fall)
+                CheckFailing(
+                    **_names(watch),
+                    reason=after.detail,
+                    failures=after.failures,
+                    fall=watch.check.fall,
+                    verdict=after.verdict,
+                )
             )
         server = watch.server
         was, server.health = server.health, machine.combined(each.health for each in server.watches)
@@ -280,6 +295,17 @@ class _Before(NamedTuple):
 def _names(watch: Watch) -> dict[str, str]:
     server = watch.server
     return {"service": server.service.config.name, "server": str(server.key), "check": watch.check.name}
+
+
+def _is_news(before: Health, after: Health) -> bool:
+    """Whether a failure is worth telling: the first of a row, or another kind than the one before.
+
+    Of a check that was down already (perhaps since before a restart), only another kind is.
+    """
+    if not after.failures:
+        return False
+    first = before.failures == 0 and before.verdict is not Verdict.DOWN
+    return first or (before.reason is not None and before.reason is not after.reason)
 
 
 def _may_serve(service: ServiceState) -> bool:

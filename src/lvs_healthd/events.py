@@ -32,7 +32,7 @@ class DaemonStarted(Event, frozen=True, kw_only=True):
 
 
 class DaemonFailed(Event, frozen=True, kw_only=True):
-    """A fault of this program: the daemon ends, and leaves the table as it is. The traceback follows."""
+    """The daemon could not start, or ends by a fault of its own; the table stays as it is."""
 
     name = "daemon.failed"
     level = "error"
@@ -59,7 +59,7 @@ class ConfigReloaded(Event, frozen=True, kw_only=True):
 
 
 class ConfigRejected(Event, frozen=True, kw_only=True):
-    """A reload found errors; the old configuration stays in force."""
+    """A reload found errors, and the old configuration stays in force; or the first load did, and there is none."""
 
     name = "config.rejected"
     level = "error"
@@ -101,7 +101,7 @@ class RealServerDown(Event, frozen=True, kw_only=True):
 
 
 class CheckFailing(Event, frozen=True, kw_only=True):
-    """The first failure after success, or a failure for a new reason: what is about to happen, and why."""
+    """The first failure after success, or a failure for a new reason: what is about to happen, or what it is now."""
 
     name = "check.failing"
     level = "warning"
@@ -110,7 +110,10 @@ class CheckFailing(Event, frozen=True, kw_only=True):
     check: str
     reason: str
     failures: int
+    """Counted up to `fall`."""
     fall: int
+    verdict: str
+    """The check's, at this moment: "up", "unknown" or "down"."""
 
 
 class CheckUnsure(Event, frozen=True, kw_only=True):

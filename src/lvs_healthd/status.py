@@ -73,6 +73,12 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Why the last reload was rejected; empty when it was not."""
     last_resync_age_s: float | None
     """Since the kernel's table was last read whole; None before the first time."""
+    probes: int
+    """Distinct probes that are run."""
+    probes_unsure: int
+    """How many of them could not tell the last time, through a fault on our own side: we are blind there."""
+    unsure_reason: str
+    """Why one of these could not tell; empty when none."""
     table_error: str
     """The last error of the table; empty when in order."""
 

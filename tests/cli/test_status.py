@@ -118,15 +118,20 @@ def test_terminal_shows_verdicts_in_colour(daemon: Daemon) -> None:
 
 def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> None:
     trouble = statuses.daemon(
-        mode="shadow", config_error="config.toml:3: bad\nconfig.toml:9: worse", table_error="EPERM", resync_age_s=None
+        mode="shadow",
+        config_error="config.toml:3: bad\nconfig.toml:9: worse",
+        table_error="EPERM",
+        resync_age_s=None,
+        probes_unsure=2,
     )
     daemon.status = msgspec.structs.replace(daemon.status, daemon=trouble, services=())
-    assert run("--control", str(daemon.control)).out.splitlines()[:9] == [
+    assert run("--control", str(daemon.control)).out.splitlines()[:10] == [
         "lvs-healthd 0.1.0  mode shadow  up 2h  pid 812",
         "table IPVS 1.2.1 (size=4096), never read",
         "configuration /etc/lvs-healthd/config.toml, loaded 1h ago",
         "SHADOW MODE: nothing is written to the kernel's table",
         "TABLE ERROR: EPERM",
+        "BLIND: 2 of 7 probes cannot tell: our file descriptors are used up: raise LimitNOFILE",
         "CONFIGURATION REJECTED, the old one is in force:",
         "  config.toml:3: bad",
         "  config.toml:9: worse",
@@ -188,12 +193,12 @@ def test_wrong_usage_is_2(run: Run, arguments: list[str]) -> None:
 
 def test_check_is_3_and_names_every_trouble(run: Run, daemon: Daemon) -> None:
     daemon.status = msgspec.structs.replace(
-        daemon.status, daemon=statuses.daemon(config_error="line 3", table_error="EPERM")
+        daemon.status, daemon=statuses.daemon(config_error="line 3", table_error="EPERM", probes_unsure=2)
     )
     ran = run("--control", str(daemon.control), "--check")
     assert ran.code == 3
     assert ran.err == (
-        "lvs-healthd status: 5 wrong: table error; configuration rejected; "
+        "lvs-healthd status: 6 wrong: table error; configuration rejected; 2 of 7 probes cannot tell; "
         'odd "name"\\: no real server may serve; web: 198.51.100.12:80 is down; '
         'odd "name"\\: [2001:db8::11]:8080 is down\n'
     )

@@ -11,7 +11,7 @@ from lvs_healthd.events import EVENTS, Event
 
 PAGE = (Path(__file__).parents[2] / "docs" / "logs.md").read_text(encoding="utf-8")
 OWN_LINES = {
-    "log.suppressed": ("warning", ["total", "counts"]),
+    "log.suppressed": ("warning", ["total", "counts", "most"]),
     "log.dropped": ("warning", ["lines"]),
     "library.message": ("error", ["logger", "message", "exception"]),
 }

@@ -88,7 +88,9 @@ def test_level_is_a_threshold(level: str, written: list[str]) -> None:
 def test_hostile_text_stays_inside_its_json_string() -> None:
     logged = Log()
     reason = 'x"}\n{"event":"daemon.started"\x1b[2J\udc80'
-    logged.listener(CheckFailing(service="web", server="s", check="http", reason=reason, failures=1, fall=3))
+    logged.listener(
+        CheckFailing(service="web", server="s", check="http", reason=reason, failures=1, fall=3, verdict="up")
+    )
     (line,) = logged.lines()
     assert line["reason"] == reason
 
@@ -110,6 +112,7 @@ def test_mass_failure_writes_the_first_lines_and_one_summary() -> None:
             "event": "log.suppressed",
             "total": 10_000 - LINES_PER_SECOND,
             "counts": {"real_server.down": 10_000 - LINES_PER_SECOND},
+            "most": {"real_server.down web: connection refused": 10_000 - LINES_PER_SECOND},
         }
     ]
     assert logged.listener.suppressed == 10_000 - LINES_PER_SECOND
@@ -232,10 +235,16 @@ def test_terminal_gets_colour_unless_told_otherwise(monkeypatch: pytest.MonkeyPa
 
 def test_terminal_is_safe_from_a_server_that_answers_with_escape_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     event = CheckFailing(
-        service="web", server="s", check="http", reason='\x1b]0;owned\x07\n"x" \x9b2J', failures=1, fall=3
+        service="web",
+        server="s",
+        check="http",
+        reason='\x1b]0;owned\x07\n"x" \x9b2J',
+        failures=1,
+        fall=3,
+        verdict="up",
     )
     line = on_terminal(event, monkeypatch, no_color=True)
-    assert line.endswith('reason="\\x1b]0;owned\\x07\\n\\"x\\" \\x9b2J" failures=1/3\n')
+    assert line.endswith('reason="\\x1b]0;owned\\x07\\n\\"x\\" \\x9b2J" failures=1/3 verdict=up\n')
 
 
 def test_terminal_lists_configuration_errors_one_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

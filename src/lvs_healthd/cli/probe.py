@@ -37,7 +37,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def probe(
-    file: Annotated[Path, typer.Argument(help="The configuration file.")] = DEFAULT_FILE,
+    file: Annotated[Path, typer.Argument(help="The configuration file.", readable=False)] = DEFAULT_FILE,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -103,4 +103,8 @@ def _show(found: list[Found]) -> None:
             f"{each.latency_s * 1000:.1f} ms",
             Text(each.detail),
         )
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        # Whole lines for grep, however long.
+        console = Console(width=10_000)
+    console.print(table)

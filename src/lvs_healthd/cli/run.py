@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from lvs_healthd.api import ApiError
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.daemon import Daemon, Settings
+from lvs_healthd.events import ConfigRejected, DaemonFailed
 from lvs_healthd.ipvs.client import IpvsClient
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
 from lvs_healthd.ipvs.memory import MemoryTable
@@ -35,7 +37,7 @@ class LogLevel(enum.StrEnum):
 
 
 def run(
-    config: Annotated[Path, typer.Option(help="The configuration file.")] = DEFAULT_FILE,
+    config: Annotated[Path, typer.Option(help="The configuration file.", readable=False)] = DEFAULT_FILE,
     *,
     shadow: Annotated[bool, typer.Option("--shadow", help="Decide, log and count, but write nothing.")] = False,
     table: Annotated[
@@ -57,5 +59,10 @@ def run(
     try:
         asyncio.run(serve())
     except (ConfigError, TableUnavailableError, ApiError, AlreadyRunningError) as error:
-        typer.echo(f"lvs-healthd: cannot start: {error}", err=True)
+        if sys.stderr.isatty():
+            typer.echo(f"lvs-healthd: cannot start: {error}", err=True)
+        elif isinstance(error, ConfigError):
+            log(ConfigRejected(file=str(config), errors=error.errors))
+        else:
+            log(DaemonFailed(error=str(error)))
         raise typer.Exit(1) from None

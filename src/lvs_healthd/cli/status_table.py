@@ -49,6 +49,8 @@ def troubles(status: Status) -> list[str]:
         found.append("table error")
     if status.daemon.config_error:
         found.append("configuration rejected")
+    if status.daemon.probes_unsure:
+        found.append(f"{status.daemon.probes_unsure} of {status.daemon.probes} probes cannot tell")
     found += [f"{service.name}: no real server may serve" for service in status.services if service.in_fallback]
     found += [
         f"{service.name}: {server.server} is down" for service, server in _rows(status) if server.verdict == "down"
@@ -74,6 +76,11 @@ def _header(status: Status, now: float) -> Iterator[Text]:
         yield Text("SHADOW MODE: nothing is written to the kernel's table", style="bold yellow")
     if daemon.table_error:
         yield Text(f"TABLE ERROR: {printable(daemon.table_error)}", style=_ALARM)
+    if daemon.probes_unsure:
+        yield Text(
+            f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}",
+            style=_ALARM,
+        )
     if daemon.config_error:
         yield Text("CONFIGURATION REJECTED, the old one is in force:", style=_ALARM)
         for line in daemon.config_error.splitlines():

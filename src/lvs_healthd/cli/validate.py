@@ -11,7 +11,7 @@ from lvs_healthd.config.model import Config
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(help="The configuration file.")] = DEFAULT_FILE,
+    file: Annotated[Path, typer.Argument(help="The configuration file.", readable=False)] = DEFAULT_FILE,
     *,
     effective: Annotated[
         bool, typer.Option("--effective", help="Print the whole configuration with every default filled in.")

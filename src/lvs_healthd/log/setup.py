@@ -99,13 +99,13 @@ class EventLog:
         self.flush()
 
     def _summarise(self) -> None:
-        counts = self._limited.limit.take()
+        counts, most = self._limited.limit.take()
         if counts:
-            self._logger.warning("log.suppressed", total=sum(counts.values()), counts=counts)
+            self._logger.warning("log.suppressed", total=sum(counts.values()), counts=counts, most=most)
 
 
 class _Limited:
-    """The rate limit as a structlog processor. Errors, and the log's own lines, always pass."""
+    """The rate limit as a structlog processor. Our own errors, and the log's own lines, always pass."""
 
     def __init__(self, limit: RateLimit, clock: Callable[[], float]) -> None:
         self.limit = limit
@@ -114,8 +114,17 @@ class _Limited:
 
     def __call__(self, _: object, method: str, fields: _Fields) -> _Fields:
         name = fields["event"]
-        always = method in ("error", "critical") or name.startswith("log.")
-        if always or self.limit.admit(name, self._clock()):
+        if name == "library.message":
+            first_line = str(fields["message"]).partition("\n")[0]
+            admitted = self.limit.admit_message(name, self._clock(), f"{fields['logger']}: {first_line}")
+        elif method in ("error", "critical") or name.startswith("log."):
+            return fields
+        else:
+            # A fallback that is added must not drown in the removals that made it necessary.
+            kind = str(fields.get("operation", ""))
+            about = f"{fields['service']}: {fields.get('reason', '')}" if "service" in fields else ""
+            admitted = self.limit.admit(name, self._clock(), kind=kind, about=about)
+        if admitted:
             return fields
         self.total += 1
         raise structlog.DropEvent

@@ -16,6 +16,7 @@ MODES = ("enforce", "shadow")
 
 INTERNALS = {
     "probes_in_flight": ("gauge", "Probes under way."),
+    "probes_unsure": ("gauge", "Probes whose last outcome was unsure, through a fault on our own side."),
     "probes_waiting": ("gauge", "Probes that are due and wait for a free place among max_probes."),
     "log_lines_dropped_total": ("counter", "Log lines lost because they could not be written."),
     "log_lines_suppressed_total": ("counter", "Log lines held back by the rate limit."),

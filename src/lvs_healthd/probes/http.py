@@ -161,5 +161,6 @@ class _HttpExchange:
         if ended or full:
             where = f"the first {rules.max_body} bytes" if full and not ended else "the body"
             what = "expected text" if rules.pattern is None else "match of body_regex"
-            return down(Reason.BAD_ANSWER, f"{what} not in {where}: {quote(bytes(self._body))}")
+            found = quote(bytes(self._body)) if self._body else "it is empty"
+            return down(Reason.BAD_ANSWER, f"{what} not in {where}: {found}")
         return None
