@@ -14,9 +14,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from lvs_healthd.daemon import STUCK_S, Daemon, Settings
+from lvs_healthd.daemon import Daemon, Settings
 from lvs_healthd.ipvs.memory import MemoryTable
 from lvs_healthd.log import configure
+from lvs_healthd.snapshot import RECONCILER_STUCK_S, STUCK_S
 from tests.daemon_process import DaemonProcess, daemon, run_cli
 from tests.probes.peers import free_port, silent, stream_server
 
@@ -233,15 +234,13 @@ async def test_watchdog_hangs_on_progress_of_scheduler_and_reconciler(site: Site
     loop = asyncio.get_running_loop()
     watched = Daemon(Settings(config_file=site.file), MemoryTable(), configure(), exclusive=False)
     watched._build(loop)
-    now = loop.time()
-    assert not watched._stuck(now)
-    watched._scheduler._armed_for = now - STUCK_S - 1
-    assert watched._stuck(now)
-    watched._scheduler._armed_for = now
-    assert not watched._stuck(now)
-    assert watched._stuck(now + 60)
-    watched._reconciler.progress = now + 60
-    assert not watched._stuck(now + 4)
+    assert not watched._view.stuck()
+    watched._scheduler._armed_for = loop.time() - STUCK_S - 1
+    assert watched._view.stuck()
+    watched._scheduler._armed_for = loop.time()
+    assert not watched._view.stuck()
+    watched._reconciler.progress = loop.time() - RECONCILER_STUCK_S - 1
+    assert watched._view.stuck()
     watched._scheduler.close()
 
 

@@ -34,7 +34,7 @@ from lvs_healthd.events import (
     StateError,
 )
 from lvs_healthd.ipvs.interface import IpvsTable
-from lvs_healthd.ipvs.records import ServiceKey, Table, Wanted
+from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.lock import AlreadyRunningError, answer_lock, lock_table
 from lvs_healthd.log import EventLog
 from lvs_healthd.metrics import Metrics
@@ -45,19 +45,12 @@ from lvs_healthd.probes.tls import client_context
 from lvs_healthd.reconciler import Reconciler
 from lvs_healthd.reload import changes
 from lvs_healthd.scheduler import Probe, Scheduler
-from lvs_healthd.snapshot import service_status
+from lvs_healthd.snapshot import Facts, View
 from lvs_healthd.state import Saved, StateFileError, read_state
 from lvs_healthd.state_writer import StateWriter
-from lvs_healthd.status import DaemonStatus, Status
 
 HOUSEKEEPING_S = 1.0
 """How often log summaries, the state file, the watchdog and the status line get their turn."""
-
-STUCK_S = 5.0
-"""A scheduler tick later than this withholds the watchdog's sign of life."""
-
-RECONCILER_STUCK_S = 30.0
-"""The same for the reconciler, which lives at least once a second but may wait for the kernel, 5 s a request."""
 
 LAG_S = 0.5
 """A start later than this is worth a log line, at most one in `LAG_REPORT_S`."""
@@ -90,11 +83,7 @@ class Daemon:
         self._notifier = Notifier.from_environment()
         self._bus = Bus()
         self._config = Config()
-        self._config_loaded = 0.0
-        self._config_error = ""
-        self._started = time.time()
-        self._table_line = ""
-        self._wanted = Wanted({}, {}, {})
+        self._facts = Facts(config_file=str(settings.config_file), started=time.time())
         self._lock: socket.socket | None = None
         self._replan_due = asyncio.Event()
         self._state_due = True
@@ -132,7 +121,11 @@ class Daemon:
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> None:
         daemon = self._config.daemon
-        self.metrics = Metrics(status=self.status, internals=self._internals)
+        # Lambdas, because the view looks at parts that are yet to be made, and these count into the metrics.
+        self.metrics = Metrics(
+            status=lambda: self._view.status(),  # noqa: PLW0108
+            internals=lambda: self._view.internals(),  # noqa: PLW0108
+        )
         self._bus.subscribe(self._log)
         self._bus.subscribe(self.metrics.listen)
         self._engine = Engine(clock=loop.time, max_in_flight=daemon.max_probes)
@@ -159,17 +152,28 @@ class Daemon:
             observer=self.metrics,
         )
         self._state_writer = StateWriter(loop, self._state_failed)
-        self._api = ApiServer(create_app(status=self.status, metrics=self.metrics.render, health=self.health))
+        self._view = View(
+            facts=self._facts,
+            decisions=self._decisions,
+            scheduler=self._scheduler,
+            engine=self._engine,
+            reconciler=self._reconciler,
+            log=self._log,
+            clock=loop.time,
+        )
+        self._api = ApiServer(
+            create_app(status=self._view.status, metrics=self.metrics.render, health=self._view.health)
+        )
 
     async def _start(self) -> None:
         raise_descriptor_limit()
         probes = self._probes(self._config)
-        self._table_line = await self._reconciler.open()
+        self._facts.table = await self._reconciler.open()
         actual = await self._reconciler.adopt()
         saved = self._read_state()
         self._reconciler.owned.update(saved.owned)
         self._decisions.configure(self._config, actual, saved.by_check())
-        self._config_loaded = time.time()
+        self._note_config(self._config)
         await self._api.start(self._config.daemon.listen, self._config.daemon.control)
         self._replan()
         self._scheduler.set_probes(probes)
@@ -177,14 +181,14 @@ class Daemon:
             DaemonStarted(
                 version=__version__,
                 pid=os.getpid(),
-                mode=self._mode(),
-                table=self._table_line,
+                mode=self._facts.mode,
+                table=self._facts.table,
                 services=len(self._config.services),
                 real_servers=len(self._decisions.servers),
                 checks=len(probes),
             )
         )
-        self._notifier.ready(self._summary())
+        self._notifier.ready(self._view.summary())
 
     def _take_lock(self, loop: asyncio.AbstractEventLoop, config: Config) -> bool:
         """Become the one writer of this network namespace's table, unless nothing will be written.
@@ -238,8 +242,7 @@ class Daemon:
 
     def _replan(self) -> None:
         self._replan_due.clear()
-        self._wanted = self._decisions.wanted(self._reconciler.actual)
-        self._reconciler.want(self._wanted)
+        self._reconciler.want(self._decisions.wanted(self._reconciler.actual))
 
     async def _keep_house(self, loop: asyncio.AbstractEventLoop) -> None:
         watchdog_s = self._notifier.watchdog_s
@@ -247,11 +250,11 @@ class Daemon:
         while True:
             self._log.flush()
             self._report_lag(loop.time())
-            line = self._summary()
+            line = self._view.summary()
             if line != self._status_line:
                 self._status_line = line
                 self._notifier.status(line)
-            if not self._stuck(loop.time()):
+            if not self._view.stuck():
                 self._notifier.watchdog()
             self._write_state()
             await asyncio.sleep(pause_s)
@@ -287,7 +290,7 @@ class Daemon:
                 await self._reload_once(loop)
             except (ConfigError, ApiError, AlreadyRunningError, OSError) as error:
                 self._reject(error)
-            self._status_line = self._summary()
+            self._status_line = self._view.summary()
             self._notifier.ready(self._status_line)
 
     async def _reload_once(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -305,7 +308,8 @@ class Daemon:
         event = changes(str(self._settings.config_file), self._config, config)
         for name in {each.name for each in self._config.services} - {each.name for each in config.services}:
             self.metrics.forget_service(name)
-        self._config, self._config_error, self._config_loaded = config, "", time.time()
+        self._config = config
+        self._note_config(config)
         self._engine.max_in_flight = config.daemon.max_probes
         self._reconciler.set_resync(config.daemon.resync)
         if self._reconciler.shadow != self._shadow(config):
@@ -320,6 +324,12 @@ class Daemon:
         self._replan()
         self._state_due = True
 
+    def _note_config(self, config: Config) -> None:
+        facts = self._facts
+        facts.config_loaded, facts.config_error = time.time(), ""
+        facts.mode = Mode.SHADOW if self._shadow(config) else Mode.ENFORCE
+        facts.resync_s = config.daemon.resync
+
     async def _move_api(self, config: Config) -> None:
         new, old = config.daemon, self._config.daemon
         if (new.listen, new.control) != (old.listen, old.control):
@@ -327,7 +337,7 @@ class Daemon:
 
     def _reject(self, error: Exception) -> None:
         errors = error.errors if isinstance(error, ConfigError) else (str(error),)
-        self._config_error = "; ".join(errors)
+        self._facts.config_error = "; ".join(errors)
         self._bus.emit(ConfigRejected(file=str(self._settings.config_file), errors=tuple(errors)))
 
     async def _load(self) -> Config:
@@ -361,83 +371,8 @@ class Daemon:
                 async with asyncio.timeout(STOP_S):
                     await step()
 
-    # What others ask
-
-    def status(self) -> Status:
-        """Describe everything, now."""
-        now = asyncio.get_running_loop().time()
-        shift_s = time.time() - now
-        last_resync = self._reconciler.last_resync
-        actual: Table = self._reconciler.actual
-        unsure, unsure_reason = self._decisions.unsure_probes()
-        return Status(
-            daemon=DaemonStatus(
-                version=__version__,
-                pid=os.getpid(),
-                mode=self._mode(),
-                table=self._table_line,
-                started=self._started,
-                config_file=str(self._settings.config_file),
-                config_loaded=self._config_loaded,
-                config_error=self._config_error,
-                last_resync_age_s=None if last_resync is None else now - last_resync,
-                probes=len(self._decisions.probes),
-                probes_unsure=unsure,
-                unsure_reason=unsure_reason,
-                table_error=self._reconciler.last_error,
-            ),
-            services=tuple(
-                service_status(
-                    service, self._wanted, actual, in_sync=self._reconciler.in_sync(service.key), shift_s=shift_s
-                )
-                for service in self._decisions.services
-            ),
-        )
-
-    def health(self) -> str:
-        """Say what is wrong with the daemon itself; "" when it does its work."""
-        now = asyncio.get_running_loop().time()
-        if self._reconciler.last_error:
-            return f"table: {self._reconciler.last_error}"
-        last_resync = self._reconciler.last_resync
-        if last_resync is None or now - last_resync > 3 * self._config.daemon.resync + STUCK_S:
-            return "table: not read back for more than three resyncs"
-        if now - self._scheduler.next_wake > STUCK_S:
-            return f"scheduler: {now - self._scheduler.next_wake:.1f}s late"
-        unsure, reason = self._decisions.unsure_probes()
-        if 2 * unsure > len(self._decisions.probes):
-            return f"probes: {unsure} of {len(self._decisions.probes)} cannot tell: {reason}"
-        return ""
-
-    def _stuck(self, now: float) -> bool:
-        """Whether the scheduler or the reconciler made no progress though it should have."""
-        return now - self._scheduler.next_wake > STUCK_S or now - self._reconciler.progress > RECONCILER_STUCK_S
-
-    def _summary(self) -> str:
-        """Write the line that `systemctl status` shows."""
-        servers = self._decisions.servers.values()
-        up = sum(server.health.verdict == "up" for server in servers)
-        line = f"{self._mode()}: {up} of {len(servers)} real servers up in {len(self._config.services)} services"
-        if self._reconciler.last_error:
-            line += f"; TABLE ERROR: {self._reconciler.last_error}"
-        if self._config_error:
-            line += f"; RELOAD REJECTED, old configuration in force: {self._config_error}"
-        return line
-
-    def _internals(self) -> Mapping[str, float]:
-        return {
-            "probes_in_flight": self._engine.in_flight,
-            "probes_waiting": self._engine.waiting,
-            "probes_unsure": self._decisions.unsure_probes()[0],
-            "log_lines_dropped_total": self._log.dropped,
-            "log_lines_suppressed_total": self._log.suppressed,
-        }
-
     def _shadow(self, config: Config) -> bool:
         return self._settings.shadow or config.daemon.mode is Mode.SHADOW
-
-    def _mode(self) -> str:
-        return "shadow" if self._shadow(self._config) else "enforce"
 
 
 def raise_descriptor_limit() -> None:

@@ -155,6 +155,11 @@ class Reconciler:
             self._resync_at = self.last_resync + resync_s
         self._wake.set()
 
+    @property
+    def wanted(self) -> Wanted | None:
+        """What `want` was last given."""
+        return self._wanted
+
     def read_soon(self) -> None:
         """Read the whole table back before anything else is done."""
         self._resync_at = -math.inf

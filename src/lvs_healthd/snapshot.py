@@ -1,16 +1,147 @@
-"""Builds the `status` values from the daemon's live state."""
+"""What the daemon tells of itself when asked: status, health, the line for systemd. Built fresh from its live parts."""
 
-from lvs_healthd.config.model import Endpoint
-from lvs_healthd.decisions import ServerState, ServiceState, Watch
+import os
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from lvs_healthd import __version__
+from lvs_healthd.config.model import AnyCheck, Endpoint, Mode
+from lvs_healthd.decisions import Decisions, ServerState, ServiceState, Watch
+from lvs_healthd.health import Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
+from lvs_healthd.log import EventLog
 from lvs_healthd.plan import destination_key
-from lvs_healthd.status import CheckStatus, RealServerStatus, ServiceStatus
+from lvs_healthd.probes.engine import Engine
+from lvs_healthd.reconciler import Reconciler
+from lvs_healthd.scheduler import Scheduler
+from lvs_healthd.status import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus, Status
+
+STUCK_S = 5.0
+"""A scheduler tick later than this withholds the watchdog's sign of life."""
+
+RECONCILER_STUCK_S = 30.0
+"""The same for the reconciler, which lives at least once a second but may wait for the kernel, 5 s a request."""
 
 
-def service_status(
-    service: ServiceState, wanted: Wanted, actual: Table, *, in_sync: bool, shift_s: float
+class Facts(msgspec.Struct):
+    """What only the daemon's own code knows of its run. Times are Unix time."""
+
+    config_file: str
+    started: float
+    mode: Mode = Mode.ENFORCE
+    table: str = ""
+    config_loaded: float = 0.0
+    config_error: str = ""
+    """Why the last reload was rejected."""
+    resync_s: float = 0.0
+
+
+class View:
+    """Looks at the running parts, and changes nothing. `clock` is the monotonic one they all use."""
+
+    def __init__(
+        self,
+        *,
+        facts: Facts,
+        decisions: Decisions,
+        scheduler: Scheduler[AnyCheck],
+        engine: Engine,
+        reconciler: Reconciler,
+        log: EventLog,
+        clock: Callable[[], float],
+    ) -> None:
+        self._facts = facts
+        self._decisions = decisions
+        self._scheduler = scheduler
+        self._engine = engine
+        self._reconciler = reconciler
+        self._log = log
+        self._clock = clock
+
+    def status(self) -> Status:
+        """Describe everything, now."""
+        facts, reconciler = self._facts, self._reconciler
+        now = self._clock()
+        last_resync = reconciler.last_resync
+        unsure, unsure_reason = self._decisions.unsure_probes()
+        return Status(
+            daemon=DaemonStatus(
+                version=__version__,
+                pid=os.getpid(),
+                mode=facts.mode,
+                table=facts.table,
+                started=facts.started,
+                config_file=facts.config_file,
+                config_loaded=facts.config_loaded,
+                config_error=facts.config_error,
+                last_resync_age_s=None if last_resync is None else now - last_resync,
+                probes=len(self._decisions.probes),
+                probes_unsure=unsure,
+                unsure_reason=unsure_reason,
+                table_error=reconciler.last_error,
+            ),
+            services=tuple(
+                _service_status(
+                    service,
+                    reconciler.wanted,
+                    reconciler.actual,
+                    in_sync=reconciler.in_sync(service.key),
+                    shift_s=time.time() - now,
+                )
+                for service in self._decisions.services
+            ),
+        )
+
+    def health(self) -> str:
+        """Say what is wrong with the daemon itself; "" when it does its work."""
+        now = self._clock()
+        if self._reconciler.last_error:
+            return f"table: {self._reconciler.last_error}"
+        last_resync = self._reconciler.last_resync
+        if last_resync is None or now - last_resync > 3 * self._facts.resync_s + STUCK_S:
+            return "table: not read back for more than three resyncs"
+        if now - self._scheduler.next_wake > STUCK_S:
+            return f"scheduler: {now - self._scheduler.next_wake:.1f}s late"
+        unsure, reason = self._decisions.unsure_probes()
+        if 2 * unsure > len(self._decisions.probes):
+            return f"probes: {unsure} of {len(self._decisions.probes)} cannot tell: {reason}"
+        return ""
+
+    def stuck(self) -> bool:
+        """Whether the scheduler or the reconciler made no progress though it should have."""
+        now = self._clock()
+        return now - self._scheduler.next_wake > STUCK_S or now - self._reconciler.progress > RECONCILER_STUCK_S
+
+    def summary(self) -> str:
+        """Write the line that `systemctl status` shows."""
+        servers = self._decisions.servers.values()
+        up = sum(server.health.verdict is Verdict.UP for server in servers)
+        services = len(self._decisions.services)
+        line = f"{self._facts.mode}: {up} of {len(servers)} real servers up in {services} services"
+        if self._reconciler.last_error:
+            line += f"; TABLE ERROR: {self._reconciler.last_error}"
+        if self._facts.config_error:
+            line += f"; RELOAD REJECTED, old configuration in force: {self._facts.config_error}"
+        return line
+
+    def internals(self) -> Mapping[str, float]:
+        """Return the plain numbers that metrics sample."""
+        return {
+            "probes_in_flight": self._engine.in_flight,
+            "probes_waiting": self._engine.waiting,
+            "probes_unsure": self._decisions.unsure_probes()[0],
+            "log_lines_dropped_total": self._log.dropped,
+            "log_lines_suppressed_total": self._log.suppressed,
+        }
+
+
+def _service_status(
+    service: ServiceState, wanted: Wanted | None, actual: Table, *, in_sync: bool, shift_s: float
 ) -> ServiceStatus:
     """Describe one service; `shift_s` turns the monotonic clock into Unix time."""
+    wanted = wanted or Wanted({}, {}, {})
     want = wanted.table.get(service.key)
     have = actual.get(service.key)
     config = service.config
