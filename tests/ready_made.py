@@ -1,9 +1,10 @@
-"""Tries ready-made checks on real servers, by plain sockets; run as a script it does so in a network of its own.
+"""Tries ready-made checks on real servers; run as a script it does so in a network of its own.
 
 `unshare --map-root-user --net python tests/ready_made.py NAME DIRECTORY` prints what the check makes of the server in
 every state it goes through, as JSON. In there a server may have any port and any address, and no right to set a clock.
 """
 
+import asyncio
 import contextlib
 import json
 import re
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from lvs_healthd.config.load import parse
 from lvs_healthd.config.model import StreamCheck, TcpCheck
+from lvs_healthd.probes.once import run_once
+from lvs_healthd.probes.outcome import Status
 
 PATIENCE_S = 20.0
 
@@ -50,11 +53,9 @@ def ask(check: StreamCheck) -> bytes:
 
 
 def probe(check: StreamCheck) -> bool:
-    """Tell whether the server is up for the check."""
-    try:
-        return accepts(check, ask(check))
-    except OSError:
-        return False
+    """Tell whether the server is up for the check, by the daemon's own engine."""
+    (outcome,) = asyncio.run(run_once([check])).values()  # type: ignore[list-item]
+    return outcome.status is Status.UP
 
 
 @contextlib.contextmanager
