@@ -21,8 +21,10 @@ from tests.ready_made import accepts, ask, probe, redis_server, running, wait_fo
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "checks").glob("*.toml"))
 
-needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed")
-needs_ntpd = pytest.mark.skipif(not shutil.which("ntpd"), reason="ntpd is not installed")
+
+@pytest.mark.parametrize("program", ["redis-server", "ntpd"])
+def test_real_server_is_here_to_be_tried(program: str) -> None:
+    assert shutil.which(program), f"{program} is not in PATH: `make test` installs it and sets PATH"
 
 
 def test_ready_made_checks_are_these() -> None:
@@ -90,7 +92,6 @@ def assert_answers(check: StreamCheck, start: bytes) -> None:
     assert not accepts(check, answer)
 
 
-@needs_redis
 def test_redis_that_serves_is_up(start_redis: Start) -> None:
     check = start_redis()
     assert isinstance(check, TcpCheck)
@@ -98,7 +99,6 @@ def test_redis_that_serves_is_up(start_redis: Start) -> None:
     assert probe(check)
 
 
-@needs_redis
 @pytest.mark.parametrize(
     ("options", "answer"),
     [
@@ -112,7 +112,6 @@ def test_redis_that_wants_more_than_we_know_is_up(start_redis: Start, options: l
     assert probe(check)
 
 
-@needs_redis
 def test_redis_that_reads_its_data_is_down(start_redis: Start) -> None:
     check = start_redis("--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024")
     command(check, "DEBUG POPULATE 1000")
@@ -121,14 +120,12 @@ def test_redis_that_reads_its_data_is_down(start_redis: Start) -> None:
         assert_answers(check, b"-LOADING ")
 
 
-@needs_redis
 def test_redis_replica_without_data_is_down(start_redis: Start) -> None:
     check = start_redis("--replica-serve-stale-data", "no", "--replicaof", "127.0.0.1", "1")
     assert ask(check).startswith(b"-MASTERDOWN ")
     assert not probe(check)
 
 
-@needs_redis
 def test_redis_that_is_full_is_down(start_redis: Start) -> None:
     check = start_redis("--maxclients", "1")
     with socket.create_connection((check.address, check.port), 5) as occupant:
@@ -150,7 +147,6 @@ def in_own_network(name: str, directory: Path) -> dict[str, bool]:
     return found
 
 
-@needs_redis
 def test_redis_in_protected_mode_is_down(tmp_path: Path) -> None:
     assert in_own_network("redis", tmp_path) == {"protected yes": False, "protected no": True}
 
@@ -158,7 +154,6 @@ def test_redis_in_protected_mode_is_down(tmp_path: Path) -> None:
 # ---- ntp -------------------------------------------------------------------------------------------------------------
 
 
-@needs_ntpd
 def test_ntp_server_is_up_once_it_is_synchronised(tmp_path: Path) -> None:
     assert in_own_network("ntp", tmp_path) == {"unsynchronised": False, "synchronised": True}
 

@@ -11,24 +11,21 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
-from lvs_healthd.events import Event, TableChanged, TableDrift, TableError, TableRecovered
-from lvs_healthd.ipvs.describe import describe
+from lvs_healthd.events import Event, TableError, TableRecovered
 from lvs_healthd.ipvs.diff import Phase, diff, is_in_effect, phase, takes_capacity, update
-from lvs_healthd.ipvs.drift import Kind, compare
+from lvs_healthd.ipvs.drift import compare
 from lvs_healthd.ipvs.errors import code_name
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
 from lvs_healthd.ipvs.records import (
-    DestinationKey,
     Operation,
     Result,
     ServiceKey,
     Table,
     Verb,
     Wanted,
-    Why,
 )
+from lvs_healthd.telling import NoObserver, Observer, Teller
 from lvs_healthd.trouble import Trouble
 
 HEARTBEAT_S = 1.0
@@ -52,22 +49,6 @@ _MISMATCH = frozenset(
     }
 )
 """The table is not as we thought: somebody else writes to it. Read it back, then decide again."""
-
-
-class Observer(Protocol):
-    """What wants to count and measure: metrics."""
-
-    def operation(self, verb: str, ok: bool, error: str) -> None:  # noqa: FBT001  # a yes-or-no answer
-        """Take note that one write was answered; `error` is the errno's name, "unknown", or empty."""
-
-    def resync(self, seconds: float) -> None:
-        """Take note that the whole table was read, in so many seconds."""
-
-    def drift(self, kind: str) -> None:
-        """Take note that somebody else's edit was found; `kind` is a `drift.Kind`."""
-
-    def detection(self, seconds: float) -> None:
-        """Take note that a failed server was taken out, so many seconds after its first failed probe."""
 
 
 class Reconciler:
@@ -104,13 +85,13 @@ class Reconciler:
         self._emit = emit
         self._clock = clock
         self._resync_s = resync_s
-        self._observer = observer or _NoObserver()
+        self._observer = observer or NoObserver()
+        self._teller = Teller(emit, self._observer, clock)
         self._wake = asyncio.Event()
 
         self._wanted: Wanted | None = None
         self._is_new = False
         """`want` was called since the last attempt."""
-        self._names: dict[ServiceKey, str] = {}
         self._resync_at = -math.inf
         self._trouble = Trouble()
 
@@ -119,12 +100,6 @@ class Reconciler:
         self._is_all_stale = False
         self._unconfirmed: list[Operation] = []
         """Writes whose outcome is unknown until the next read."""
-        self._repairs: set[tuple[ServiceKey, DestinationKey | None]] = set()
-        """What was found drifted and is not yet written back; for the reason of the write."""
-        self._detected: dict[tuple[ServiceKey, DestinationKey], float] = {}
-        """The first failure that each server's last removal answered to, so that it is measured once."""
-        self._told: set[Operation] = set()
-        """In shadow mode: the differences already told."""
 
     async def open(self) -> str:
         """Make the table ready and return a line describing it. Raises `TableUnavailableError`."""
@@ -141,10 +116,9 @@ class Reconciler:
     def want(self, wanted: Wanted) -> None:
         """Take a new wanted table; the latest wins. Returns at once, the loop does the work."""
         self._wanted = wanted
-        self._names.update(wanted.names)
+        self._teller.want(wanted)
         if not self.shadow:
             self.owned.update(wanted.table)
-        self._detected = {key: at for key, at in self._detected.items() if key in wanted.why}
         self._is_new = True
         self._wake.set()
 
@@ -254,13 +228,7 @@ class Reconciler:
             return
         wanted = self._wanted.table if self._wanted is not None else {}
         for drift in compare(self.actual, found, [key for key in keys if key in wanted]):
-            self._repairs.add((drift.service, drift.server))
-            self._observer.drift(drift.kind.value)
-            found_text = drift.found
-            if drift.kind is Kind.EXTRA_SERVER and drift.server in wanted[drift.service].destinations:
-                found_text = "added by somebody else"
-            server = str(drift.server) if drift.server else ""
-            self._emit(TableDrift(service=self._name(drift.service), server=server, found=found_text))
+            self._teller.drifted(drift)
 
     # Writing
 
@@ -275,10 +243,10 @@ class Reconciler:
         for _ in range(_ROUNDS):
             operations = diff(wanted.table, self.actual, self.owned)
             if self.shadow:
-                self._tell_once(operations)
+                self._teller.would_write(operations)
                 self._recover()
                 return
-            self._told.clear()
+            self._teller.writes_again()
             operations = [operation for operation in operations if operation not in refused]
             if not operations:
                 break
@@ -289,10 +257,12 @@ class Reconciler:
         remaining = diff(wanted.table, self.actual, self.owned)
         self.owned.intersection_update(self.actual.keys() | wanted.table.keys())
         if remaining:
-            errors = [self._error(operation, failed[operation]) for operation in remaining if operation in failed]
-            self._fail(errors or [self._error(remaining[0], "the table keeps changing under our writes")])
+            errors = [
+                self._teller.error(operation, failed[operation]) for operation in remaining if operation in failed
+            ]
+            self._fail(errors or [self._teller.error(remaining[0], "the table keeps changing under our writes")])
         else:
-            self._repairs.clear()
+            self._teller.repaired()
             self._recover()
 
     async def _write(
@@ -358,72 +328,9 @@ class Reconciler:
         """Take an acknowledged write into the cache and tell of it."""
         if operation.verb in (Verb.ADD_SERVICE, Verb.DELETE_SERVICE) or operation.service.key in self.actual:
             update(self.actual, operation)
-        detection_s = self._detection(operation)
-        if detection_s is not None:
-            self._observer.detection(detection_s)
-        self._tell(operation, detection_s)
+        self._teller.written(operation)
 
-    def _detection(self, operation: Operation) -> float | None:
-        """Measure from the first failed probe to now, once for each failure that takes a server out of service."""
-        destination = operation.destination
-        why = self._why(operation)
-        if destination is None or why is None or why.first_failure is None or not takes_capacity(operation):
-            return None
-        key = (operation.service.key, destination.key)
-        if self._detected.get(key) == why.first_failure:
-            return None
-        self._detected[key] = why.first_failure
-        return self._clock() - why.first_failure
-
-    # Telling
-
-    def _tell(self, operation: Operation, detection_s: float | None = None) -> None:
-        self._emit(
-            TableChanged(
-                operation=operation.verb.value,
-                service=self._name(operation.service.key),
-                server=str(operation.destination.key) if operation.destination else "",
-                reason=self._reason(operation),
-                fields=describe(operation),
-                shadow=self.shadow,
-                detection_s=detection_s,
-            )
-        )
-
-    def _tell_once(self, operations: Sequence[Operation]) -> None:
-        """Tell what would have been written, each difference once for as long as it lasts."""
-        for operation in operations:
-            if operation not in self._told:
-                self._tell(operation)
-        self._told = set(operations)
-
-    def _reason(self, operation: Operation) -> str:
-        server = operation.destination.key if operation.destination else None
-        why = self._why(operation)
-        if server is None:
-            reason = "not configured any more" if operation.verb is Verb.DELETE_SERVICE else "configured"
-        else:
-            reason = why.reason if why else "not configured"
-        key = operation.service.key
-        is_repair = (key, server) in self._repairs or (key, None) in self._repairs
-        return f"repair: {reason}" if is_repair else reason
-
-    def _why(self, operation: Operation) -> Why | None:
-        if self._wanted is None or operation.destination is None:
-            return None
-        return self._wanted.why.get((operation.service.key, operation.destination.key))
-
-    def _name(self, key: ServiceKey) -> str:
-        return self._names.get(key) or str(key)
-
-    def _error(self, operation: Operation, text: str) -> TableError:
-        return TableError(
-            operation=operation.verb.value,
-            service=self._name(operation.service.key),
-            server=str(operation.destination.key) if operation.destination else "",
-            error=text,
-            retry_s=0.0,
-        )
+    # Trouble
 
     def _fail(self, errors: Sequence[TableError]) -> None:
         now = self._clock()
@@ -438,19 +345,6 @@ class Reconciler:
             after_s = self._clock() - self._trouble.since
             self._emit(TableRecovered(errors=self._trouble.errors, after_s=after_s))
             self._trouble = Trouble()
-
-
-class _NoObserver:
-    """Nobody counts."""
-
-    def operation(self, verb: str, ok: bool, error: str) -> None:  # noqa: FBT001  # as above
-        ...
-
-    def resync(self, seconds: float) -> None: ...
-
-    def drift(self, kind: str) -> None: ...
-
-    def detection(self, seconds: float) -> None: ...
 
 
 def _step(operation: Operation) -> int:
