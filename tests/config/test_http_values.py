@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from lvs_healthd.config import http_values, values
+from lvs_healthd.config.errors import WrongValueError
 from lvs_healthd.config.model import HttpCheck, HttpsCheck
 from tests.config.reading import checks_of, errors_of, service
 
@@ -170,3 +172,25 @@ def test_ca_file_is_looked_into(tmp_path: Path) -> None:
         ("ca.pem", 'expected an absolute path, got "ca.pem"'),
     ):
         assert errors_of(http(f'ca = "{path}"', "https")) == [f'c.toml:4: service "web": check.ca: {message}']
+
+
+@pytest.mark.parametrize(
+    "name", ["www..example.com", ".example.com", "a" * 64 + ".example", ".".join(["a" * 60] * 5), "example..", "a b"]
+)
+def test_names_that_tls_cannot_take_are_refused_before_the_daemon_tries_them(name: str) -> None:
+    """Python's TLS raises for these at the first probe, long after the file was found good."""
+    with pytest.raises(WrongValueError):
+        http_values.server_name(name)
+    with pytest.raises(WrongValueError):
+        http_values.host(name)
+    for good in ("www.example.com", "a" * 63 + ".example", "xn--bcher-kva.example", "under_score.example"):
+        assert http_values.server_name(good) == good
+        assert http_values.host(f"{good}:8443") == f"{good}:8443"
+
+
+@pytest.mark.parametrize("pattern", [".*OK", ".+OK", ".*"])
+def test_pattern_that_would_stall_all_probes_is_refused(pattern: str) -> None:
+    """Seconds for 64 KiB that do not match, and `.*` in front finds nothing that would not be found without it."""
+    with pytest.raises(WrongValueError, match="leave it out"):
+        values.regex(pattern)
+    assert values.regex("^.*OK") == "^.*OK"
