@@ -299,7 +299,7 @@ class Daemon:
         probes = self._probes(config)
         newly_locked = self._take_lock(loop, config)
         try:
-            await self._move_api(config)
+            await self._api.rebind(config.daemon.listen, config.daemon.control)
         except ApiError:
             if newly_locked:
                 self._release_lock(loop)
@@ -329,11 +329,6 @@ class Daemon:
         facts.config_loaded, facts.config_error = time.time(), ""
         facts.mode = Mode.SHADOW if self._shadow(config) else Mode.ENFORCE
         facts.resync_s = config.daemon.resync
-
-    async def _move_api(self, config: Config) -> None:
-        new, old = config.daemon, self._config.daemon
-        if (new.listen, new.control) != (old.listen, old.control):
-            await self._api.rebind(new.listen, new.control)
 
     def _reject(self, error: Exception) -> None:
         errors = error.errors if isinstance(error, ConfigError) else (str(error),)

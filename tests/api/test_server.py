@@ -272,6 +272,26 @@ async def test_failed_move_on_the_same_port_brings_the_old_listener_back(app: we
     await server.stop()
 
 
+async def test_listener_lost_in_a_failed_move_comes_back_with_the_next_reload(
+    app: web.Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    server = ApiServer(app)
+    await server.start(listen, "")
+    with monkeypatch.context() as patched:
+
+        def taken(name: str) -> socket.socket:
+            raise ApiError(f"listen {name}: somebody was quicker")
+
+        patched.setattr("lvs_healthd.api.sockets.open_listen", taken)
+        with pytest.raises(ApiError, match="somebody was quicker"):
+            await server.rebind(listen.replace("127.0.0.1", "0.0.0.0"), "")
+    assert server.address is None
+    await server.rebind(listen, "")
+    assert await over_tcp(server) == "ok\n"
+    await server.stop()
+
+
 async def test_reload_may_turn_a_listener_off_and_on(server: ApiServer, control: Path) -> None:
     await server.rebind("", "")
     assert server.address is None

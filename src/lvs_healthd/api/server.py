@@ -94,6 +94,7 @@ class ApiServer:
                 raise
         # 127.0.0.1:9880 to 0.0.0.0:9880: the old one is itself in the way, so it goes first and comes back on failure.
         old.close()
+        self._tcp = None
         try:
             return await self._serve(listen, sockets.open_listen(listen))
         except ApiError:
