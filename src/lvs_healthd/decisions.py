@@ -139,7 +139,7 @@ class Decisions:
         for server_key, old in before.servers.items():
             new = self._servers.get(server_key)
             if new is not None and new.health.verdict is not old.health.verdict:
-                self._verdict_changed_by_reload(new, old.health)
+                self._tell_verdict(new, old.health, new.health, None)
 
     def outcome(self, key: AnyCheck, outcome: Outcome) -> None:
         """Take one probe's outcome into account, for everybody who uses that probe."""
@@ -156,7 +156,7 @@ class Decisions:
             after = machine.step(before, outcome, rise=watch.check.rise, fall=watch.check.fall, now=now)
             if after is not before:
                 watch.health = after
-                self._health_changed(watch, before, after, now)
+                self._health_changed(watch, before, after)
 
     def wanted(self, actual: Table) -> Wanted:
         """Decide the table, knowing the kernel's, and tell of services that lost their last server or got one back."""
@@ -216,7 +216,7 @@ class Decisions:
             return Health(Verdict.DOWN, since, detail=memory.detail)
         return Health(Verdict.UNKNOWN, now)
 
-    def _health_changed(self, watch: Watch, before: Health, after: Health, now: float) -> None:
+    def _health_changed(self, watch: Watch, before: Health, after: Health) -> None:
         if _is_news(before, after):
             self._emit(
                 CheckFailing(
@@ -229,43 +229,25 @@ class Decisions:
             )
         server = watch.server
         was, server.health = server.health, machine.combined(each.health for each in server.watches)
-        is_now = server.health
-        if was.verdict is is_now.verdict:
-            return
-        after_s = round(max(0.0, now - was.since), 3)
-        if is_now.verdict is Verdict.UP:
-            self._emit(
-                RealServerUp(
-                    **_names(watch),
-                    reason=after.detail,
-                    passes=after.passes,
-                    rise=watch.check.rise,
-                    was=was.verdict,
-                    after_s=after_s,
-                )
-            )
-        elif is_now.verdict is Verdict.DOWN:
-            self._emit(
-                RealServerDown(
-                    **_names(watch),
-                    reason=after.detail,
-                    failures=after.failures,
-                    fall=watch.check.fall,
-                    was=was.verdict,
-                    after_s=after_s,
-                )
-            )
-        self._changed()
+        if was.verdict is not server.health.verdict:
+            self._tell_verdict(server, was, after, watch.check)
+            self._changed()
 
-    def _verdict_changed_by_reload(self, server: ServerState, was: Health) -> None:
-        """Tell of a verdict that changed because the check behind it went."""
-        about = {"service": server.service.config.name, "server": str(server.key), "check": ""}
-        reason = "the check that decided was removed from the configuration"
+    def _tell_verdict(self, server: ServerState, was: Health, by: Health, check: AnyCheck | None) -> None:
+        """Tell that a server's verdict is another now: by what a check found, or (None) because one was removed."""
+        about = {
+            "service": server.service.config.name,
+            "server": str(server.key),
+            "check": check.name if check else "",
+            "reason": by.detail if check else "the check that decided was removed from the configuration",
+        }
         after_s = round(max(0.0, self._clock() - was.since), 3)
         if server.health.verdict is Verdict.UP:
-            self._emit(RealServerUp(**about, reason=reason, passes=0, rise=0, was=was.verdict, after_s=after_s))
+            rise, passes = (check.rise, by.passes) if check else (0, 0)
+            self._emit(RealServerUp(**about, passes=passes, rise=rise, was=was.verdict, after_s=after_s))
         elif server.health.verdict is Verdict.DOWN:
-            self._emit(RealServerDown(**about, reason=reason, failures=0, fall=0, was=was.verdict, after_s=after_s))
+            fall, failures = (check.fall, by.failures) if check else (0, 0)
+            self._emit(RealServerDown(**about, failures=failures, fall=fall, was=was.verdict, after_s=after_s))
 
     def _judge_service(self, service: ServiceState) -> None:
         serving = _may_serve(service)

@@ -3,6 +3,6 @@
 Every metric is described in docs/metrics.md.
 """
 
-from lvs_healthd.metrics.recorder import CONTENT_TYPE, Metrics
+from lvs_healthd.metrics.recorder import Metrics
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
+__all__ = ["Metrics"]

@@ -38,10 +38,6 @@ _VERDICTS = ("up", "down")
 _ERRORS = frozenset({*errno.errorcode.values(), "unknown"})
 
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Prometheus's text format, which both halves of the exposition are written in."""
-
-
 class Metrics:
     """All of the daemon's metrics.
 
