@@ -230,4 +230,8 @@ def test_never_reached(): pass
     assert re.search(r"3 failed, 1 passed, 1 error in|4 failed, 1 passed in", result.stdout), result.stdout
     assert "IP Virtual Server version" in result.stdout
     assert "exit status 0" in result.stdout
-    assert "Kernel panic - not syncing: sysrq triggered crash" in result.stdout
+    # The console's end has come back, and says what killed the guest. Any of the three lines will do: a panic stops the
+    # other processor in the middle of the line that it may be printing.
+    assert re.search(r"sysrq: Trigger a crash|Kernel panic - not syncing|sysrq_handle_crash", result.stdout), (
+        result.stdout
+    )
