@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -32,6 +33,10 @@ http {{
     }}
 }}
 """
+
+
+_ENDS_WITHIN_S = 30.0
+"""For a process to die or stop once it has the signal: microseconds, but an emulated machine may be busy."""
 
 
 class Nginx:
@@ -80,23 +85,39 @@ class Nginx:
         )
 
     @property
+    def running(self) -> bool:
+        """Whether it was started and not killed since; a hung one runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The master and its workers; empty when nginx does not run."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or not self.running:
             return ()
         master = self._process.pid
         children = Path(f"/proc/{master}/task/{master}/children").read_text(encoding="ascii")
         return (master, *(int(pid) for pid in children.split()))
 
     def kill(self) -> None:
-        """End it at once, workers too: from now on the kernel refuses connections."""
-        self._signal(signal.SIGKILL)
+        """End it at once, workers too: when this returns, the kernel refuses connections."""
+        with contextlib.ExitStack() as handles:
+            ends = [end for pid in self.pids if (end := _handle(pid, handles)) is not None]
+            self._signal(signal.SIGKILL)
+            # The sockets live until the last process has gone, and a signal is only a request.
+            for end in ends:
+                if not select.select([end], [], [], _ENDS_WITHIN_S)[0]:
+                    raise TimeoutError(f"nginx on {self.server.name} did not die within {_ENDS_WITHIN_S:g} s")
         if self._process is not None:
             self._process.wait()
 
     def hang(self) -> None:
-        """Stop it in its tracks: the kernel still completes connections, and nobody answers."""
+        """Stop it in its tracks: when this returns, the kernel still completes connections, and nobody answers."""
         self._signal(signal.SIGSTOP)
+        wait_until(
+            lambda: all(_state(pid) == "T" for pid in self.pids),
+            timeout_s=_ENDS_WITHIN_S,
+            what=f"nginx on {self.server.name} to stand still",
+        )
 
     def resume(self) -> None:
         """Let it go on after `hang`."""
@@ -112,3 +133,18 @@ class Nginx:
         for pid in self.pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+
+def _handle(pid: int, handles: contextlib.ExitStack) -> int | None:
+    """Return a descriptor that becomes readable when the process has ended; None when it has gone already."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    handles.callback(os.close, handle)
+    return handle
+
+
+def _state(pid: int) -> str:
+    """Return the process's state as in ps: R running, S sleeping, T stopped, Z ended."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]

@@ -23,6 +23,11 @@ RULES = """
 
 @pytest.fixture
 def balanced(nat: Topology, web: tuple[Nginx, ...]) -> Iterator[Topology]:
+    for server in web:
+        # A test that failed half-way must not take the next one down with it.
+        server.resume()
+        if not server.running:
+            server.start()
     nat.ipvsadm.restore(RULES)
     yield nat
     nat.ipvsadm.clear()
