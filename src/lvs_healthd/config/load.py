@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import ConfigError, Errors
+from lvs_healthd.config.memory import Memory
 from lvs_healthd.config.model import Config, Daemon
 from lvs_healthd.config.readymade import Shelf, search_path
 from lvs_healthd.config.schema import DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS, read_table
@@ -16,16 +17,20 @@ __all__ = ["ConfigError", "load", "parse"]
 DEFAULT_FILE = Path("/etc/lvs-healthd/config.toml")
 
 
-def load(path: Path) -> Config:
-    """Read a configuration file. Raises `ConfigError`, which holds every error, and nothing else."""
-    return parse(read_text(path), str(path))
+def load(path: Path, memory: Memory | None = None) -> Config:
+    """Read a configuration file. Raises `ConfigError`, which holds every error, and nothing else.
+
+    With a `memory` of the last time, services that have not changed are the same objects as then.
+    """
+    return parse(read_text(path), str(path), memory=memory)
 
 
-def parse(text: str, file: str, *, checks_dirs: Sequence[Path] | None = None) -> Config:
+def parse(text: str, file: str, *, checks_dirs: Sequence[Path] | None = None, memory: Memory | None = None) -> Config:
     """Read a configuration from text. Raises `ConfigError`, which holds every error, and nothing else.
 
     `file` is what errors call it, and ready-made checks are looked for beside it; `checks_dirs` is where else to look.
     """
+    memory = memory or Memory()
     document = toml_document(text, file)
     errors = Errors(file, text)
     shelf = Shelf(search_path(file) if checks_dirs is None else checks_dirs)
@@ -34,10 +39,12 @@ def parse(text: str, file: str, *, checks_dirs: Sequence[Path] | None = None) ->
     daemon = read_table(top.get("daemon", {}), ("daemon",), DAEMON_KEYS, errors).values
     defaults = read_table(top.get("defaults", {}), ("defaults",), DEFAULTS_KEYS, errors).values
     reader.read_defaults(defaults.get("check", {}), ("defaults", "check"))
-    services = read_services(top.get("service", []), reader, errors)
+    memory.begin((file, defaults), shelf)
+    services = read_services(top.get("service", []), reader, errors, memory)
     if top.get("service", []) == []:
         errors.add((), "no [[service]]: a director without one needs no health checks")
     found = (*errors.texts(), *shelf.errors)
     if found:
         raise ConfigError(found)
+    memory.keep(shelf)
     return Config(daemon=Daemon(**daemon), services=services)

@@ -46,14 +46,22 @@ class Shelf:
     def __init__(self, directories: Sequence[Path]) -> None:
         self._directories = tuple(directories)
         self._found: dict[str, ReadyMade | None] = {}
+        self.texts: dict[str, str] = {}
+        """The text of each file that was asked for; empty for one that is not there or cannot be read."""
         self.errors: list[str] = []
         """What is wrong with the files that were asked for."""
 
     def find(self, name: str) -> ReadyMade | None:
         """Get a check by its name; None when there is no such file."""
         if name not in self._found:
+            self.texts[name] = ""
             self._found[name] = self._read(name) if _NAME.fullmatch(name) else None
         return self._found[name]
+
+    def text(self, name: str) -> str:
+        """Return the text of a check's file; empty when there is none that can be read."""
+        self.find(name)
+        return self.texts[name]
 
     def names(self) -> tuple[str, ...]:
         """List every name there is, for a message."""
@@ -70,7 +78,7 @@ class Shelf:
         if path is None:
             return None
         try:
-            text = read_text(path)
+            text = self.texts[name] = read_text(path)
             document = toml_document(text, str(path))
         except ConfigError as error:
             self.errors += error.errors

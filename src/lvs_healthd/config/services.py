@@ -4,12 +4,13 @@ from lvs_healthd.config import rules
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, expected
 from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.memory import Memory
 from lvs_healthd.config.model import Endpoint, Family, Forward, Protocol, Service
 from lvs_healthd.config.schema import SERVICE_KEYS, Table, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
 
 
-def read_services(written: object, reader: CheckReader, errors: Errors) -> tuple[Service, ...]:
+def read_services(written: object, reader: CheckReader, errors: Errors, memory: Memory) -> tuple[Service, ...]:
     """Read every service. Errors are noted; a service that cannot be identified is left out."""
     if not isinstance(written, list):
         fix = "in double brackets, once for each service" if isinstance(written, dict) else ""
@@ -21,12 +22,18 @@ def read_services(written: object, reader: CheckReader, errors: Errors) -> tuple
         if not isinstance(entry, dict):
             errors.add_all(path, expected("a table", entry))
             continue
+        known = memory.recall(entry)
+        if known is not None:
+            errors.name_service(index, known.name)
+            services.append((path, known))
+            continue
         table = read_table(entry, path, SERVICE_KEYS, errors)
         name = _name(table)
         if name:
             errors.name_service(index, name)
         service = _read(table, reader, errors)
         if service:
+            memory.note(entry, service)
             services.append((path, service))
     rules.judge_together(services, errors)
     return tuple(service for _, service in services)

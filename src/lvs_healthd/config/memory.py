@@ -1,0 +1,54 @@
+"""What was read the last time, so that a reload reads only the services whose text has changed.
+
+A service stays the same object when nothing it is made of has changed: its table, [defaults] and the ready-made checks.
+Whoever compares two configurations sees by `is` what needs no second look, and a reload of a big one stays short.
+"""
+
+import hashlib
+
+import msgspec
+
+from lvs_healthd.config.model import Service
+from lvs_healthd.config.readymade import Shelf
+
+
+class Memory:
+    """Services by what they were read from. Holds what the last good configuration held; a bad one changes nothing."""
+
+    def __init__(self) -> None:
+        self._surroundings = b""
+        self._ready_made: dict[str, str] = {}
+        self._services: dict[bytes, Service] = {}
+        self._found: dict[bytes, Service] = {}
+        """The same for the configuration that is being read."""
+
+    def begin(self, surroundings: object, shelf: Shelf) -> None:
+        """Begin to read a configuration; `surroundings` is everything outside a service that its checks depend on."""
+        fingerprint = _fingerprint(surroundings)
+        if fingerprint != self._surroundings or any(
+            shelf.text(name) != text for name, text in self._ready_made.items()
+        ):
+            self._services = {}
+        self._surroundings = fingerprint
+        self._found = {}
+
+    def recall(self, entry: object) -> Service | None:
+        """Return the service that was read from this very table, if one was."""
+        service = self._services.get(key := _fingerprint(entry))
+        if service is not None:
+            self._found[key] = service
+        return service
+
+    def note(self, entry: object, service: Service) -> None:
+        """Take note of a service that was read anew."""
+        self._found[_fingerprint(entry)] = service
+
+    def keep(self, shelf: Shelf) -> None:
+        """Keep what was found: the configuration is good."""
+        self._services, self._found = self._found, {}
+        self._ready_made = shelf.texts
+
+
+def _fingerprint(value: object) -> bytes:
+    # MessagePack tells 1 from 1.0 and from true, which equality does not.
+    return hashlib.blake2b(msgspec.msgpack.encode(value), digest_size=16).digest()
