@@ -47,22 +47,23 @@ def configure(
     def render(_: object, __: str, fields: _Fields) -> str:
         return write(fields)
 
-    limited = _Limited(RateLimit(), clock)
+    limited = _Limited(clock)
     structlog.configure(
-        processors=[limited, structlog.processors.format_exc_info, stamp, render],
+        processors=[limited.library, structlog.processors.format_exc_info, stamp, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=lambda *_: _Lines(writer),
         cache_logger_on_first_use=False,
     )
     _route_libraries(_LEVELS[level])
-    return EventLog(writer, limited, clock)
+    return EventLog(writer, limited, clock, _LEVELS[level])
 
 
 class EventLog:
     """The log as a listener on the event bus. Call `flush` about once a second and `close` at the end."""
 
-    def __init__(self, writer: LineWriter, limited: "_Limited", clock: Callable[[], float]) -> None:
+    def __init__(self, writer: LineWriter, limited: "_Limited", clock: Callable[[], float], level: int) -> None:
         self._writer = writer
+        self._level = level
         self._limited = limited
         self._clock = clock
         self._logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -81,8 +82,11 @@ class EventLog:
     def __call__(self, event: Event) -> None:
         """Write one event, after the summary of earlier ones if that is due."""
         self.flush()
-        fields = {name: _plain(getattr(event, name)) for name in event.__struct_fields__}
-        self._logger.log(_LEVELS[event.level], event.name, **fields)
+        level = _LEVELS[event.level]
+        # Judged here and not by structlog: of ten thousand failures at once nearly all are counted and not written.
+        if level >= self._level and self._limited.admits(event):
+            fields = {name: _plain(getattr(event, name)) for name in event.__struct_fields__}
+            self._logger.log(level, event.name, **fields)
 
     def flush(self) -> None:
         """Write what is due: the summary of lines held back, and how many lines were lost."""
@@ -105,26 +109,32 @@ class EventLog:
 
 
 class _Limited:
-    """The rate limit as a structlog processor. Our own errors, and the log's own lines, always pass."""
+    """The rate limit on events, and as a structlog processor on what libraries say. Our own errors always pass."""
 
-    def __init__(self, limit: RateLimit, clock: Callable[[], float]) -> None:
-        self.limit = limit
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.limit = RateLimit()
         self.total = 0
         self._clock = clock
 
-    def __call__(self, _: object, method: str, fields: _Fields) -> _Fields:
-        name = fields["event"]
-        if name == "library.message":
-            first_line = str(fields["message"]).partition("\n")[0]
-            admitted = self.limit.admit_message(name, self._clock(), f"{fields['logger']}: {first_line}")
-        elif method in ("error", "critical") or name.startswith("log."):
+    def admits(self, event: Event) -> bool:
+        """Whether this event may be written now; if not, it is counted for the summary."""
+        if event.level == "error":
+            return True
+        # A fallback that is added must not drown in the removals that made it necessary.
+        kind = getattr(event, "operation", "")
+        service = getattr(event, "service", None)
+        about = "" if service is None else f"{service}: {getattr(event, 'reason', '')}"
+        if self.limit.admit(event.name, self._clock(), kind=kind, about=about):
+            return True
+        self.total += 1
+        return False
+
+    def library(self, _: object, __: str, fields: _Fields) -> _Fields:
+        """Let a library's message pass, or drop it."""
+        if fields["event"] != "library.message":
             return fields
-        else:
-            # A fallback that is added must not drown in the removals that made it necessary.
-            kind = str(fields.get("operation", ""))
-            about = f"{fields['service']}: {fields.get('reason', '')}" if "service" in fields else ""
-            admitted = self.limit.admit(name, self._clock(), kind=kind, about=about)
-        if admitted:
+        first_line = str(fields["message"]).partition("\n")[0]
+        if self.limit.admit_message(fields["event"], self._clock(), f"{fields['logger']}: {first_line}"):
             return fields
         self.total += 1
         raise structlog.DropEvent
