@@ -54,8 +54,8 @@ def ask(check: StreamCheck) -> bytes:
 
 def probe(check: StreamCheck) -> bool:
     """Tell whether the server is up for the check, by the daemon's own engine."""
-    (outcome,) = asyncio.run(run_once([check])).values()  # type: ignore[list-item]
-    return outcome.status is Status.UP
+    (found,) = asyncio.run(run_once([check])).values()  # type: ignore[list-item]
+    return found.outcome.status is Status.UP
 
 
 @contextlib.contextmanager

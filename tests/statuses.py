@@ -23,6 +23,7 @@ def daemon(
         config_loaded=NOW - 3600,
         config_error=config_error,
         last_resync_age_s=resync_age_s,
+        probe_workers=1,
         probes=7,
         probes_unsure=probes_unsure,
         unsure_reason="our file descriptors are used up: raise LimitNOFILE" if probes_unsure else "",
@@ -80,6 +81,10 @@ def service(
         in_sync=in_sync,
         real_servers=real_servers,
     )
+
+
+async def told() -> Status:
+    return status()
 
 
 def status() -> Status:

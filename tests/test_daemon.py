@@ -17,6 +17,7 @@ import pytest
 from lvs_healthd.daemon import Daemon, Settings
 from lvs_healthd.ipvs.memory import MemoryTable
 from lvs_healthd.log import configure
+from lvs_healthd.prober import InProcess
 from lvs_healthd.snapshot import RECONCILER_STUCK_S, STUCK_S
 from tests.daemon_process import DaemonProcess, daemon, run_cli
 from tests.probes.peers import free_port, silent, stream_server
@@ -235,13 +236,14 @@ async def test_watchdog_hangs_on_progress_of_scheduler_and_reconciler(site: Site
     watched = Daemon(Settings(config_file=site.file), MemoryTable(), configure(), exclusive=False)
     watched._build(loop)
     assert not watched._view.stuck()
-    watched._scheduler._armed_for = loop.time() - STUCK_S - 1
+    assert isinstance(watched._prober, InProcess)
+    watched._prober._scheduler._armed_for = loop.time() - STUCK_S - 1
     assert watched._view.stuck()
-    watched._scheduler._armed_for = loop.time()
+    watched._prober._scheduler._armed_for = loop.time()
     assert not watched._view.stuck()
     watched._reconciler.progress = loop.time() - RECONCILER_STUCK_S - 1
     assert watched._view.stuck()
-    watched._scheduler.close()
+    watched._prober.close()
 
 
 async def test_pause_of_the_daemon_removes_no_server(site: Site) -> None:
@@ -342,10 +344,10 @@ async def test_shadow_decides_and_tells_but_writes_nothing(site: Site) -> None:
         changed = await running.until("table.changed", operation="add_service")
         assert changed["shadow"] is True
         found = await site.real_server()
-        while found["verdict"] != "up":
+        while found["weight_wanted"] is None:
             await asyncio.sleep(0.05)
             found = await site.real_server()
-        assert (found["weight_wanted"], found["weight_actual"]) == (5, None)
+        assert (found["verdict"], found["weight_wanted"], found["weight_actual"]) == ("up", 5, None)
         assert (await site.status())["daemon"]["mode"] == "shadow"
         assert not site.state.exists()
 

@@ -28,6 +28,16 @@ UNSURE = unsure(Reason.LOCAL_LIMIT, "our file descriptors are used up")
 A, B = "198.51.100.11", "198.51.100.12"
 
 
+class Counting:
+    def __init__(self, observed: list[tuple[str, str, str]], *labels: str) -> None:
+        self._observed = observed
+        self._labels = labels
+
+    def add(self, outcome: Outcome, latency_s: float) -> None:
+        name, kind = self._labels
+        self._observed.append((name, kind, outcome.status))
+
+
 class Bench:
     def __init__(self) -> None:
         self.now = 1000.0
@@ -37,7 +47,7 @@ class Bench:
         self.decisions = Decisions(
             emit=self.events.append,
             changed=self._changed,
-            observe=lambda name, kind, outcome: self.observed.append((name, kind, outcome.status)),
+            tally=lambda name, kind: Counting(self.observed, name, kind),
             clock=lambda: self.now,
             wall=lambda: self.now + 1_000_000.0,
         )
@@ -52,7 +62,7 @@ class Bench:
     def feed(self, check: AnyCheck, *outcomes: Outcome) -> None:
         for outcome in outcomes:
             self.now += 1.0
-            self.decisions.outcome(probe_key(check), outcome)
+            self.decisions.probes[probe_key(check)].outcome(outcome, 0.0)
 
     def weights(self, index: int = 0) -> dict[str, int]:
         key = self.decisions.services[index].key
@@ -62,9 +72,7 @@ class Bench:
         }
 
     def verdict(self, address: str) -> Verdict:
-        return next(
-            state.health.verdict for (_, key), state in self.decisions.servers.items() if key.address == address
-        )
+        return next(state.health.verdict for state in self.decisions.servers if state.key.address == address)
 
     def of(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -132,7 +140,7 @@ def test_saved_state_tells_why_an_absent_server_is_out(bench: Bench) -> None:
         since=1_000_900.0,
     )
     bench.configure(PAIR, {}, [memory])
-    state = next(state for (_, key), state in bench.decisions.servers.items() if key.address == A)
+    state = next(state for state in bench.decisions.servers if state.key.address == A)
     assert (state.health.verdict, state.health.detail, state.health.since) == (
         Verdict.DOWN,
         "connection refused",
@@ -390,7 +398,10 @@ def test_server_added_by_reload_must_earn_its_place_unless_the_kernel_has_it(ben
 
 def test_outcome_of_a_probe_that_a_reload_dropped_is_ignored(bench: Bench) -> None:
     bench.configure(PAIR, table_of(PAIR))
+    under_way = bench.decisions.probes[probe_key(CHECK_A)]
     bench.configure(config(service(server(B))))
-    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    for _ in range(3):
+        under_way.outcome(FAIL, 0.0)
     assert bench.weights() == {B: 1}
+    assert bench.observed == []
     assert bench.events == []

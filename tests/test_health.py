@@ -12,9 +12,11 @@ FAIL = down(Reason.REFUSED, "connection refused")
 UNSURE = unsure(Reason.LOCAL_LIMIT, "our file descriptors are used up")
 
 
-def row(health: Health, *outcomes: Outcome, rise: int = 2, fall: int = 3, begin: float = 100.0) -> Health:
+def row(
+    health: Health, *outcomes: Outcome, rise: int = 2, fall: int = 3, begin: float = 100.0, latency_s: float = 0.0
+) -> Health:
     for turn, outcome in enumerate(outcomes):
-        health = step(health, outcome, rise=rise, fall=fall, now=begin + turn)
+        health = step(health, outcome, rise=rise, fall=fall, now=begin + turn, latency_s=latency_s)
     return health
 
 
@@ -69,10 +71,10 @@ def test_rise_and_fall_of_one_act_at_once() -> None:
 
 
 def test_detection_begins_with_the_first_packet_of_the_first_failed_probe() -> None:
-    slow = Outcome(Status.DOWN, Reason.TIMEOUT, "no answer in 1s", latency_s=1.0)
-    assert row(SERVING, FAIL, PASS, slow, slow, slow).first_failure == 102.0 - 1.0
-    assert row(SERVING, slow, slow, slow, PASS).first_failure == 99.0
-    assert row(SERVING, slow, slow, slow, PASS, PASS).first_failure is None
+    slow = down(Reason.TIMEOUT, "no answer in 1s")
+    assert row(SERVING, FAIL, PASS, slow, slow, slow, latency_s=1.0).first_failure == 102.0 - 1.0
+    assert row(SERVING, slow, slow, slow, PASS, latency_s=1.0).first_failure == 99.0
+    assert row(SERVING, slow, slow, slow, PASS, PASS, latency_s=1.0).first_failure is None
 
 
 def test_steady_state_makes_no_new_value() -> None:
@@ -116,7 +118,10 @@ def test_machine_follows_the_rules_restated(start: Verdict, outcomes: list[Outco
     health, verdict = Health(start, 0.0), start
     counted: list[Status] = []
     for turn, outcome in enumerate(outcomes):
+        before = health
         health = step(health, outcome, rise=rise, fall=fall, now=float(turn))
+        if health is before:
+            assert step(health, outcome, rise=rise, fall=fall, now=turn + 0.5) is before
         if outcome.status is not Status.UNSURE:
             counted.append(outcome.status)
         # Restated: the last `rise` counted outcomes since the last change all passed, or the last `fall` all failed.

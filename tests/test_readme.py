@@ -16,8 +16,8 @@ REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 
-RUN_BY_OTHERS = {"make demo", "make test", "make setup"}
-"""`make test` runs this file after `make setup`; the demo is a run of its own."""
+RUN_BY_OTHERS = {"make demo", "make test", "make setup", "make bench"}
+"""`make test` runs this file after `make setup`; the demo and the benchmark are runs of their own."""
 
 DAEMON = ".venv/bin/lvs-healthd run --config examples/laptop.toml --table memory"
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvs_healthd.probes.engine import TICK_S, Done, Engine
+from lvs_healthd.probes.engine import TICK_S, Engine, Run
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, up
-from lvs_healthd.scheduler import JITTER_SHARE, Probe, Scheduler, next_due, stable_share
+from lvs_healthd.scheduler import JITTER_SHARE, STARTS_PER_TURN, Probe, Scheduler, next_due, stable_share
 
 
 class FakeEngine(Engine):
@@ -20,16 +20,26 @@ class FakeEngine(Engine):
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock=clock)
-        self.under_way: list[tuple[Target, Done]] = []
+        self.under_way: list[Run] = []
         self.answers_at_once = True
 
-    def start(self, target: Target, done: Done, started: Callable[[float], None] | None = None) -> None:
-        if started is not None:
-            started(self._clock())
+    def start(self, run: Run) -> None:
+        run.started(self._clock())
         if self.answers_at_once:
-            done(up("ok"))
+            run.ended(up("ok"), 0.0)
         else:
-            self.under_way.append((target, done))
+            self.under_way.append(run)
+
+
+class Listening:
+    """Notes when a probe's outcomes come."""
+
+    def __init__(self, key: Hashable, note: Callable[[Hashable], None]) -> None:
+        self._key = key
+        self._note = note
+
+    def outcome(self, outcome: Outcome, latency_s: float) -> None:
+        self._note(self._key)
 
 
 class Bench:
@@ -39,6 +49,7 @@ class Bench:
         self.starts: list[tuple[float, Hashable]] = []
         self.lags: list[float] = []
         self.skips = 0
+        self.keys: tuple[str, ...] = ()
         bench = self
 
         class Watching:
@@ -51,16 +62,18 @@ class Bench:
             def skipped(self) -> None:
                 bench.skips += 1
 
-        self.scheduler = Scheduler(
-            self.engine, self._note, clock=lambda: self.now, random=lambda: jitter, observer=Watching()
+        self.scheduler: Scheduler[str] = Scheduler(
+            self.engine, clock=lambda: self.now, random=lambda: jitter, observer=Watching()
         )
 
-    def _note(self, key: Hashable, outcome: Outcome) -> None:
+    def _note(self, key: Hashable) -> None:
         self.starts.append((self.now, key))
 
     def probes(self, *keys: str, interval_s: float = 1.0) -> None:
         target = Target(socket.SOCK_STREAM, socket.AF_INET, ("127.0.0.1", 1), 1.0, begin=lambda: None)  # type: ignore[arg-type,return-value]
-        self.scheduler.set_probes({key: Probe(key, target, interval_s) for key in keys})
+        dropped = [key for key in self.keys if key not in keys]
+        self.keys = keys
+        self.scheduler.update([Probe(key, target, interval_s, Listening(key, self._note)) for key in keys], dropped)
 
     def run(self, seconds: float) -> None:
         """Let the loop call as it would, exactly on time."""
@@ -138,7 +151,7 @@ def test_probe_still_under_way_is_not_started_again(bench: Bench) -> None:
     bench.run(5.0)
     assert len(bench.engine.under_way) == 1
     assert bench.skips >= 4
-    bench.engine.under_way.pop()[1](up("at last"))
+    bench.engine.under_way.pop().ended(up("at last"), 0.0)
     bench.run(1.1)
     assert len(bench.engine.under_way) == 1
 
@@ -151,11 +164,11 @@ def test_missed_turn_is_made_up_for_as_soon_as_the_slow_probe_has_ended(bench: B
     ends: list[float] = []
     while len(ends) < 10:
         bench.run(TICK_S)
-        for target, done in list(bench.engine.under_way):
+        for run in list(bench.engine.under_way):
             if not ends or bench.now - ends[-1] >= 1.2:
-                bench.engine.under_way.remove((target, done))
+                bench.engine.under_way.remove(run)
                 ends.append(bench.now)
-                done(up("slowly"))
+                run.ended(up("slowly"), 1.2)
     assert bench.now - begun <= 1.0 + 10 * (1.2 + 2 * TICK_S)
     assert len(bench.engine.under_way) <= 1
 
@@ -165,7 +178,7 @@ def test_fast_probe_after_slow_ones_runs_at_its_interval_again(bench: Bench) -> 
     bench.probes("a")
     bench.run(5.0)
     bench.engine.answers_at_once = True
-    bench.engine.under_way.pop()[1](up("at last"))
+    bench.engine.under_way.pop().ended(up("at last"), 0.0)
     count = len(bench.times("a"))
     bench.run(20.0)
     assert 20 <= len(bench.times("a")) - count <= 22
@@ -216,7 +229,7 @@ def test_outcome_of_a_dropped_probe_is_not_reported(bench: Bench) -> None:
     bench.probes("a")
     bench.run(1.0)
     bench.probes()
-    bench.engine.under_way.pop()[1](up("too late"))
+    bench.engine.under_way.pop().ended(up("too late"), 0.0)
     assert bench.starts == []
 
 
@@ -242,3 +255,18 @@ def test_share_does_not_depend_on_the_process() -> None:
 def test_next_due_is_after_now_and_within_one_interval(now: float, interval_s: float, share: float) -> None:
     due = next_due(now, interval_s, share * interval_s)
     assert now - 1e-6 <= due <= now + interval_s + 1e-6
+
+
+def test_many_starts_at_once_leave_the_loop_its_turns(bench: Bench) -> None:
+    bench.probes(*[f"check {n}" for n in range(1000)])
+    bench.run(5.0)
+    bench.starts.clear()
+    bench.now += 3.0
+    ticks = 0
+    while bench.scheduler.next_wake <= bench.now:
+        before = len(bench.starts)
+        bench.scheduler.tick()
+        assert len(bench.starts) - before <= STARTS_PER_TURN
+        ticks += 1
+    assert len(bench.starts) == 1000
+    assert ticks >= 1000 / STARTS_PER_TURN

@@ -75,3 +75,10 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
         write_state(path, [], [])
     assert read_state(path).owned == (KEY,)
     assert [each.name for each in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_file_has_a_line_for_each_verdict(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_state(path, [KEY], [VERDICT] * 3)
+    assert sum(line.startswith('{"service":') for line in path.read_text().splitlines()) == 3
+    assert read_state(path) == Saved(owned=(KEY,), verdicts=(VERDICT,) * 3)

@@ -7,13 +7,12 @@ anything is changed, so that a bad file changes nothing.
 
 import asyncio
 import contextlib
+import math
 import os
-import random
-import resource
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -22,6 +21,7 @@ from lvs_healthd import __version__
 from lvs_healthd.api import ApiError, ApiServer, create_app
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
+from lvs_healthd.config.memory import Memory
 from lvs_healthd.config.model import AnyCheck, Config, Mode
 from lvs_healthd.decisions import Decisions
 from lvs_healthd.events import (
@@ -39,15 +39,18 @@ from lvs_healthd.lock import AlreadyRunningError, answer_lock, lock_table
 from lvs_healthd.log import EventLog
 from lvs_healthd.metrics import Metrics
 from lvs_healthd.notify import Notifier
-from lvs_healthd.probes.engine import Engine
-from lvs_healthd.probes.targets import targets
-from lvs_healthd.probes.tls import client_context
+from lvs_healthd.prober import prober
+from lvs_healthd.probes.exchange import Target
+from lvs_healthd.probes.targets import read_certificates, targets
+from lvs_healthd.process import probes_within_limit, raise_descriptor_limit, spare_long_lived
 from lvs_healthd.reconciler import Reconciler
-from lvs_healthd.reload import changes
-from lvs_healthd.scheduler import Probe, Scheduler
+from lvs_healthd.reload import changes, restart_needed
+from lvs_healthd.scheduler import Probe
+from lvs_healthd.slices import sliced
 from lvs_healthd.snapshot import Facts, View
 from lvs_healthd.state import Saved, StateFileError, read_state
 from lvs_healthd.state_writer import StateWriter
+from lvs_healthd.states import ProbeState
 
 HOUSEKEEPING_S = 1.0
 """How often log summaries, the state file, the watchdog and the status line get their turn."""
@@ -55,6 +58,12 @@ HOUSEKEEPING_S = 1.0
 LAG_S = 0.5
 """A start later than this is worth a log line, at most one in `LAG_REPORT_S`."""
 LAG_REPORT_S = 60.0
+
+STATE_S = 5.0
+"""A changed verdict is saved at most this often: the file holds every check, 2 MB with 10 000 servers. A crash may lose
+the reasons of the last seconds; who serves is in the table. Which services are ours, and a stop, are saved at once."""
+STATE_SLICE = 500
+"""Verdicts collected for it between two turns of the event loop, 2 to 3 µs each."""
 
 STOP_S = 1.0
 """How long each step of a stop may take."""
@@ -83,11 +92,13 @@ class Daemon:
         self._notifier = Notifier.from_environment()
         self._bus = Bus()
         self._config = Config()
+        self._memory = Memory()
         self._facts = Facts(config_file=str(settings.config_file), started=time.time())
         self._lock: socket.socket | None = None
         self._replan_due = asyncio.Event()
         self._state_due = True
         self._state_owned: frozenset[ServiceKey] = frozenset()
+        self._state_not_before = -math.inf
         self._lag_reported = -LAG_REPORT_S
         self._status_line = ""
         self._stop = asyncio.Event()
@@ -101,6 +112,7 @@ class Daemon:
             loop.add_signal_handler(number, self._asked_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         self._config = await self._load()
+        raise_descriptor_limit()
         self._build(loop)
         self._take_lock(loop, self._config)
         try:
@@ -120,7 +132,7 @@ class Daemon:
     # Start
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> None:
-        daemon = self._config.daemon
+        daemon = self._started = self._config.daemon
         # Lambdas, because the view looks at parts that are yet to be made, and these count into the metrics.
         self.metrics = Metrics(
             status=lambda: self._view.status(),  # noqa: PLW0108
@@ -128,20 +140,19 @@ class Daemon:
         )
         self._bus.subscribe(self._log)
         self._bus.subscribe(self.metrics.listen)
-        self._engine = Engine(clock=loop.time, max_in_flight=daemon.max_probes)
         self._decisions = Decisions(
             emit=self._bus.emit,
             changed=self._verdicts_changed,
-            observe=self.metrics.observe_probe,
+            tally=self.metrics.tally,
             clock=loop.time,
             wall=time.time,
         )
-        self._scheduler = Scheduler(
-            self._engine,
-            self._decisions.outcome,
+        self._prober = prober(
+            daemon.probe_workers,
             clock=loop.time,
-            random=random.random,
             observer=self.metrics,
+            emit=self._bus.emit,
+            max_in_flight=probes_within_limit(daemon.max_probes),
         )
         self._reconciler = Reconciler(
             self._table,
@@ -155,8 +166,7 @@ class Daemon:
         self._view = View(
             facts=self._facts,
             decisions=self._decisions,
-            scheduler=self._scheduler,
-            engine=self._engine,
+            prober=self._prober,
             reconciler=self._reconciler,
             log=self._log,
             clock=loop.time,
@@ -166,17 +176,16 @@ class Daemon:
         )
 
     async def _start(self) -> None:
-        raise_descriptor_limit()
-        probes = self._probes(self._config)
+        ready = targets(self._config.services)
         self._facts.table = await self._reconciler.open()
         actual = await self._reconciler.adopt()
         saved = self._read_state()
         self._reconciler.owned.update(saved.owned)
-        self._decisions.configure(self._config, actual, saved.by_check())
+        probes = self._decisions.configure(self._config, actual, saved.by_check())
         self._note_config(self._config)
         await self._api.start(self._config.daemon.listen, self._config.daemon.control)
         self._replan()
-        self._scheduler.set_probes(probes)
+        self._prober.update(_joined(probes.added, ready))
         self._bus.emit(
             DaemonStarted(
                 version=__version__,
@@ -184,10 +193,11 @@ class Daemon:
                 mode=self._facts.mode,
                 table=self._facts.table,
                 services=len(self._config.services),
-                real_servers=len(self._decisions.servers),
-                checks=len(probes),
+                real_servers=self._decisions.server_count,
+                checks=len(ready),
             )
         )
+        spare_long_lived()
         self._notifier.ready(self._view.summary())
 
     def _take_lock(self, loop: asyncio.AbstractEventLoop, config: Config) -> bool:
@@ -220,7 +230,7 @@ class Daemon:
         """Run all parts until a signal; a part that fails ends the daemon, loudly."""
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._scheduler.run(), name="scheduler"),
+                group.create_task(self._prober.run(), name="prober"),
                 group.create_task(self._replans(), name="plan"),
                 group.create_task(self._reconciler.run(), name="reconciler"),
                 group.create_task(self._reloads(loop), name="reloads"),
@@ -242,7 +252,8 @@ class Daemon:
 
     def _replan(self) -> None:
         self._replan_due.clear()
-        self._reconciler.want(self._decisions.wanted(self._reconciler.actual))
+        wanted = self._decisions.wanted(self._reconciler.actual, self._reconciler.take_moved())
+        self._reconciler.want(wanted, self._decisions.take_touched())
 
     async def _keep_house(self, loop: asyncio.AbstractEventLoop) -> None:
         watchdog_s = self._notifier.watchdog_s
@@ -256,24 +267,27 @@ class Daemon:
                 self._notifier.status(line)
             if not self._view.stuck():
                 self._notifier.watchdog()
-            self._write_state()
+            await self._write_state(loop.time())
             await asyncio.sleep(pause_s)
 
     def _report_lag(self, now: float) -> None:
-        worst_s = self._scheduler.take_worst_lag()
+        worst_s = self._prober.take_worst_lag()
         if worst_s > LAG_S and now - self._lag_reported >= LAG_REPORT_S:
             self._lag_reported = now
             self._bus.emit(
-                SchedulerLag(lag_s=round(worst_s, 3), waiting=self._engine.waiting, in_flight=self._engine.in_flight)
+                SchedulerLag(lag_s=round(worst_s, 3), waiting=self._prober.waiting, in_flight=self._prober.in_flight)
             )
 
-    def _write_state(self) -> None:
+    async def _write_state(self, now: float) -> None:
         """Save what a restart needs, when it has changed. In shadow mode nothing is ours, so nothing is written."""
         owned = frozenset(self._reconciler.owned)
-        if self._shadow(self._config) or not (self._state_due or owned != self._state_owned):
+        is_due = self._state_due and now >= self._state_not_before
+        if self._shadow(self._config) or not (is_due or owned != self._state_owned):
             return
         self._state_due, self._state_owned = False, owned
-        verdicts = tuple(self._decisions.saved_verdicts())
+        self._state_not_before = now + STATE_S
+        # A verdict that changes between two slices makes the next write due.
+        verdicts = tuple([verdict async for verdict in sliced(self._decisions.saved_verdicts(), STATE_SLICE)])
         self._state_writer.write(Path(self._config.daemon.state), tuple(owned), verdicts)
 
     def _state_failed(self, path: Path, error: StateFileError) -> None:
@@ -295,8 +309,7 @@ class Daemon:
 
     async def _reload_once(self, loop: asyncio.AbstractEventLoop) -> None:
         config = await self._load()
-        client_context.cache_clear()  # the ca files may have changed though the configuration did not
-        probes = self._probes(config)
+        ready = await asyncio.to_thread(self._make_ready, config)
         newly_locked = self._take_lock(loop, config)
         try:
             await self._api.rebind(config.daemon.listen, config.daemon.control)
@@ -310,7 +323,7 @@ class Daemon:
             self.metrics.forget_service(name)
         self._config = config
         self._note_config(config)
-        self._engine.max_in_flight = config.daemon.max_probes
+        self._prober.max_in_flight = probes_within_limit(config.daemon.max_probes)
         self._reconciler.set_resync(config.daemon.resync)
         if self._reconciler.shadow != self._shadow(config):
             # While we only watched, others wrote: look before the first write.
@@ -318,11 +331,14 @@ class Daemon:
             self._reconciler.read_soon()
         if self._reconciler.shadow:
             self._release_lock(loop)
-        self._decisions.configure(config, self._reconciler.actual, {})
-        self._scheduler.set_probes(probes)
+        probes = self._decisions.configure(config, self._reconciler.actual, {})
+        self._prober.update(_joined(probes.added, ready), probes.dropped)
         self._bus.emit(event)
+        for each in restart_needed(event.file, self._started, config.daemon):
+            self._bus.emit(each)
         self._replan()
         self._state_due = True
+        spare_long_lived()
 
     def _note_config(self, config: Config) -> None:
         facts = self._facts
@@ -336,12 +352,15 @@ class Daemon:
         self._bus.emit(ConfigRejected(file=str(self._settings.config_file), errors=tuple(errors)))
 
     async def _load(self) -> Config:
-        return await asyncio.to_thread(load, self._settings.config_file)
+        return await asyncio.to_thread(load, self._settings.config_file, self._memory)
 
-    @staticmethod
-    def _probes(config: Config) -> Mapping[AnyCheck, Probe[AnyCheck]]:
-        """Make every distinct probe of the configuration ready to run. Raises `ConfigError`."""
-        return {key: Probe(key, ready, key.interval) for key, ready in targets(config).items()}
+    def _make_ready(self, config: Config) -> dict[AnyCheck, Target]:
+        """Make the new probes of a configuration ready to run, on a thread. Raises `ConfigError`."""
+        known = {id(service) for service in self._config.services}
+        new = [service for service in config.services if id(service) not in known]
+        ready = targets(new, self._decisions.probes)
+        read_certificates(config.services)
+        return ready
 
     # Stop
 
@@ -358,9 +377,9 @@ class Daemon:
         self._notifier.stopping()
         if self._stopped_by:
             self._bus.emit(DaemonStopping(signal=self._stopped_by))
-        self._scheduler.close()
+        self._prober.close()
         self._state_due = True
-        self._write_state()
+        await self._write_state(math.inf)
         for step in (self._state_writer.flush, self._api.stop):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
@@ -370,8 +389,6 @@ class Daemon:
         return self._settings.shadow or config.daemon.mode is Mode.SHADOW
 
 
-def raise_descriptor_limit() -> None:
-    """Use all the descriptors we may have: a probe needs one each, and running out makes outcomes unsure."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _joined(probes: Iterable[ProbeState], ready: Mapping[AnyCheck, Target]) -> list[Probe[AnyCheck]]:
+    """Join who judges a probe with what is to be run."""
+    return [Probe(each.check, ready[each.check], each.check.interval, each) for each in probes]

@@ -4,11 +4,11 @@ The thinking is elsewhere and pure (`health`, `plan`); this file keeps the value
 outcome out to every service that uses the same target, and carries state over a reload by what a thing is.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from lvs_healthd import health as machine
-from lvs_healthd.config.model import AnyCheck, Config, RealServer, Service
+from lvs_healthd.config.model import AnyCheck, Config, RealServer
 from lvs_healthd.events import (
     CheckFailing,
     CheckUnsure,
@@ -19,71 +19,36 @@ from lvs_healthd.events import (
     ServiceServing,
 )
 from lvs_healthd.health import Health, Verdict
-from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table, Wanted
-from lvs_healthd.plan import destination_key, plan, prepare, service_key
+from lvs_healthd.ipvs.records import DestinationKey, Line, ServiceKey, Table, Wanted
+from lvs_healthd.plan import service_key
+from lvs_healthd.planner import Planner
 from lvs_healthd.probes.outcome import Outcome, Status
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.state import SavedVerdict
-
-ServerKey = tuple[ServiceKey, DestinationKey]
-
-
-class ProbeState:
-    """One probe and everybody who uses its outcome."""
-
-    __slots__ = ("check", "last", "last_at", "watches")
-
-    def __init__(self, check: AnyCheck) -> None:
-        self.check = check
-        self.watches: list[Watch] = []
-        self.last: Outcome | None = None
-        self.last_at: float | None = None
-        """Unix time."""
+from lvs_healthd.states import ProbeState, ServerState, ServiceState, Tally, Watch
 
 
-class Watch:
-    """One check of one real server: a probe's outcomes, judged by this check's rise and fall."""
+class ProbeChanges(NamedTuple):
+    """Which probes a new configuration brings, and which it has no more use for."""
 
-    __slots__ = ("check", "health", "probe", "server", "type")
-
-    def __init__(self, check: AnyCheck, server: "ServerState", probe: ProbeState, health: Health) -> None:
-        self.check = check
-        self.server = server
-        self.probe = probe
-        self.health = health
-        self.type = str(check.__struct_config__.tag)
+    added: list[ProbeState]
+    dropped: list[AnyCheck]
 
 
-class ServerState:
-    """One real server of one service."""
+class _Origins(NamedTuple):
+    """Where the health of a server comes from that no configuration knew before."""
 
-    __slots__ = ("config", "health", "key", "service", "watches")
-
-    def __init__(self, service: "ServiceState", config: RealServer, key: DestinationKey) -> None:
-        self.service = service
-        self.config = config
-        self.key = key
-        self.watches: list[Watch] = []
-        self.health: Health
-
-
-class ServiceState:
-    """One virtual service. `serving` is None until it is known whether any server may serve."""
-
-    __slots__ = ("config", "key", "servers", "serving")
-
-    def __init__(self, config: Service, key: ServiceKey) -> None:
-        self.config = config
-        self.key = key
-        self.servers: list[ServerState] = []
-        self.serving: bool | None = None
+    actual: Table
+    saved: Mapping[tuple[str, str, str], SavedVerdict]
+    added: list[ProbeState]
+    """Takes the probes that are made for it."""
 
 
 class Decisions:
     """What is held of every configured thing.
 
     `clock` is monotonic and `wall` is Unix time, both in seconds. `changed` is called when the wanted table may have
-    changed; `observe` for every outcome of every watch, with service name and check type.
+    changed; `tally` returns what counts the probes of a service (by name) and check type.
     """
 
     def __init__(
@@ -91,82 +56,143 @@ class Decisions:
         *,
         emit: Callable[[Event], None],
         changed: Callable[[], None],
-        observe: Callable[[str, str, Outcome], None],
+        tally: Callable[[str, str], Tally],
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
         self._emit = emit
         self._changed = changed
-        self._observe = observe
-        self._clock = clock
+        self._tally = tally
+        self.clock = clock
         self._wall = wall
-        self._prepared = prepare(Config())
+        self._planner = Planner()
+        self._unjudged: dict[ServiceState, None] = {}
+        """Services in which a verdict has changed since the last plan."""
+        self._unsure: dict[ProbeState, str] = {}
+        """The probes whose last outcome was unsure, with its reason."""
         self.services: list[ServiceState] = []
         self.probes: dict[AnyCheck, ProbeState] = {}
-        self._servers: dict[ServerKey, ServerState] = {}
+        self.server_count = 0
+        """How many real servers are configured, fallbacks not among them."""
 
     def unsure_probes(self) -> tuple[int, str]:
         """Count the probes whose last outcome was unsure, and return the reason of one of them."""
-        unsure = [
-            probe.last.detail
-            for probe in self.probes.values()
-            if probe.last is not None and probe.last.status is Status.UNSURE
-        ]
-        return len(unsure), unsure[0] if unsure else ""
+        return len(self._unsure), next(iter(self._unsure.values()), "")
 
     @property
-    def servers(self) -> Mapping[ServerKey, ServerState]:
-        """Every configured real server, fallbacks not among them."""
-        return self._servers
+    def up(self) -> int:
+        """How many real servers were up when the table was last decided."""
+        return self._planner.up
 
-    def configure(self, config: Config, actual: Table, saved: Mapping[tuple[str, str, str], SavedVerdict]) -> None:
-        """Take over a configuration, at start and on reload.
+    @property
+    def servers(self) -> Iterator[ServerState]:
+        """Every configured real server, fallbacks not among them."""
+        for service in self.services:
+            yield from service.servers
+
+    def configure(
+        self, config: Config, actual: Table, saved: Mapping[tuple[str, str, str], SavedVerdict]
+    ) -> ProbeChanges:
+        """Take over a configuration, at start and on reload; return the probes that come by it and those that go.
 
         What was known stays known. A server that is new to us but present in `actual` with weight > 0 is taken as up;
-        an absent one must earn `rise` passes, and `saved` tells why it was taken out.
+        an absent one must earn `rise` passes, and `saved` tells why it was taken out. A service that is the same object
+        as before goes on untouched.
         """
-        before = _Before(self._servers, self.probes, actual, saved)
-        old_serving = {service.key: service.serving for service in self.services}
-        self.services, self._servers, self.probes = [], {}, {}
+        before = {state.key: state for state in self.services}
+        after: list[ServiceState] = []
+        changed: list[ServiceState] = []
+        probes = ProbeChanges([], [])
         for service in config.services:
-            state = ServiceState(service, service_key(service))
-            self.services.append(state)
-            for server in service.real_servers:
-                self._add_server(state, server, before)
-            known = old_serving.get(state.key)
-            state.serving = known if known is not None else True if _may_serve(state) else None
-        self._prepared = prepare(config)
-        for server_key, old in before.servers.items():
-            new = self._servers.get(server_key)
-            if new is not None and new.health.verdict is not old.health.verdict:
-                self._tell_verdict(new, old.health, new.health, None)
+            key = service_key(service)
+            state = before.get(key)
+            if state is None or state.config is not service:
+                state = ServiceState(service)
+                changed.append(state)
+                self._fill(state, before.get(key), _Origins(actual, saved, probes.added))
+                self._unjudged[state] = None
+            after.append(state)
+        self.services = after
+        for state in {*before.values()} - {*after}:
+            self._unjudged.pop(state, None)
+            for server in state.servers:
+                if server.service is state:
+                    probes.dropped.extend(self._forget(server))
+            # They know each other: let go, for the garbage collector does not look here.
+            state.servers.clear()
+        self.server_count = sum(len(state.servers) for state in self.services)
+        self._planner.configure(
+            [state.planned for state in self.services],
+            {(state.key, server.key): server.health for state in changed for server in state.servers},
+        )
+        return probes
 
-    def outcome(self, key: AnyCheck, outcome: Outcome) -> None:
-        """Take one probe's outcome into account, for everybody who uses that probe."""
-        probe = self.probes.get(key)
-        if probe is None:
-            return  # came in after a reload had dropped it
-        now = self._clock()
-        previous, probe.last, probe.last_at = probe.last, outcome, self._wall()
+    def _fill(self, service: ServiceState, old: ServiceState | None, origins: _Origins) -> None:
+        """Give a new or changed service its servers; those that have not changed move over as they are."""
+        known = {server.key: server for server in old.servers} if old is not None else {}
+        for config, line in zip(service.config.real_servers, service.planned.servers, strict=True):
+            key = line.key
+            server = known.get(key)
+            if server is not None and server.config == config and server.service.config.name == service.config.name:
+                server.service = service
+                service.servers.append(server)
+            else:
+                self._add_server(ServerState(service, config, key), server, origins)
+        if old is not None and old.serving is not None:
+            service.serving = old.serving
+        elif service.may_serve():
+            service.serving = True
+
+    def _forget(self, server: ServerState) -> Iterator[AnyCheck]:
+        """Drop a server, and yield the probes that nobody else needs."""
+        for watch in server.watches:
+            probe = watch.probe
+            probe.unwatch(watch)
+            if not probe.watches:
+                del self.probes[probe.check]
+                self._unsure.pop(probe, None)
+                yield probe.check
+        server.watches = ()
+
+    def judge(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> bool:
+        """Step the health of everybody who uses this probe; True when it stays as it is for this outcome."""
+        now = self.clock()
+        previous, probe.last = probe.last, outcome
+        if outcome.status is Status.UNSURE:
+            self._unsure[probe] = outcome.detail
+        else:
+            self._unsure.pop(probe, None)
+        settled = True
         for watch in probe.watches:
-            self._observe(watch.server.service.config.name, watch.type, outcome)
             if outcome.status is Status.UNSURE and (previous is None or previous.reason is not outcome.reason):
                 self._emit(CheckUnsure(**_names(watch), reason=outcome.detail))
             before = watch.health
-            after = machine.step(before, outcome, rise=watch.check.rise, fall=watch.check.fall, now=now)
+            check = watch.check
+            after = machine.step(before, outcome, rise=check.rise, fall=check.fall, now=now, latency_s=latency_s)
             if after is not before:
+                settled = False
                 watch.health = after
                 self._health_changed(watch, before, after)
+        return settled
 
-    def wanted(self, actual: Table) -> Wanted:
-        """Decide the table, knowing the kernel's, and tell of services that lost their last server or got one back."""
-        for service in self.services:
+    def wanted(self, actual: Table, moved: Iterable[Line] | None = None) -> Wanted:
+        """Decide the table, knowing the kernel's, and tell of services that lost their last server or got one back.
+
+        `moved` names the lines of `actual` that changed since the last time; None means that any may have.
+        """
+        self._planner.plan(actual, moved)
+        for service in self._unjudged:
             self._judge_service(service)
-        return plan(self._prepared, {key: server.health for key, server in self._servers.items()}, actual)
+        self._unjudged.clear()
+        return self._planner.wanted
+
+    def take_touched(self) -> set[Line] | None:
+        """Return the lines of the wanted table that changed since the last call; None when all may have."""
+        return self._planner.take_touched()
 
     def saved_verdicts(self) -> Iterator[SavedVerdict]:
-        """Return what the state file keeps."""
-        shift = self._wall() - self._clock()
+        """Return what the state file keeps; a reload may come between two of them."""
+        shift = self._wall() - self.clock()
         for watch in self._watches():
             health = watch.health
             yield SavedVerdict(
@@ -179,35 +205,34 @@ class Decisions:
             )
 
     def _watches(self) -> Iterator[Watch]:
-        for server in self._servers.values():
+        for server in list(self.servers):  # a reload may come meanwhile
             yield from server.watches
 
-    def _add_server(self, service: ServiceState, config: RealServer, before: "_Before") -> None:
-        server = ServerState(service, config, destination_key(config))
-        old = before.servers.get((service.key, server.key))
-        present = old is None and _is_serving(config, service.key, server.key, before.actual)
+    def _add_server(self, server: ServerState, old: ServerState | None, origins: _Origins) -> None:
+        service, config = server.service, server.config
+        present = old is None and _is_serving(config, service.key, server.key, origins.actual)
         for check in config.checks:
             key = probe_key(check)
             probe = self.probes.get(key)
             if probe is None:
-                self.probes[key] = probe = ProbeState(key)
-                if key in before.probes:
-                    probe.last, probe.last_at = before.probes[key].last, before.probes[key].last_at
+                self.probes[key] = probe = ProbeState(key, self)
+                origins.added.append(probe)
             if old is not None:
-                health = _carried_over(check, old, self._clock())
+                health = _carried_over(check, old, self.clock())
             else:
-                memory = before.saved.get((str(service.key), str(server.key), check.name))
+                memory = origins.saved.get((str(service.key), str(server.key), check.name)) if origins.saved else None
                 health = self._first_health(memory, present=present)
             watch = Watch(check, server, probe, health)
-            probe.watches.append(watch)
-            server.watches.append(watch)
+            probe.watch(watch, self._tally(service.config.name, watch.type))
+            server.watches += (watch,)
         server.health = machine.combined(watch.health for watch in server.watches)
         service.servers.append(server)
-        self._servers[service.key, server.key] = server
+        if old is not None and old.health.verdict is not server.health.verdict:
+            self._tell_verdict(server, old.health, server.health, None)
 
     def _first_health(self, memory: SavedVerdict | None, *, present: bool) -> Health:
         """Return the health to begin with: the kernel says who serves, the state file only since when and why not."""
-        now = self._clock()
+        now = self.clock()
         since = now if memory is None else min(now, now - (self._wall() - memory.since))
         if present:
             same = memory is not None and memory.verdict == Verdict.UP
@@ -229,7 +254,10 @@ class Decisions:
             )
         server = watch.server
         was, server.health = server.health, machine.combined(each.health for each in server.watches)
+        if was is not server.health:
+            self._planner.changed(server.service.key, server.key, server.health)
         if was.verdict is not server.health.verdict:
+            self._unjudged[server.service] = None
             self._tell_verdict(server, was, after, watch.check)
             self._changed()
 
@@ -241,7 +269,7 @@ class Decisions:
             "check": check.name if check else "",
             "reason": by.detail if check else "the check that decided was removed from the configuration",
         }
-        after_s = round(max(0.0, self._clock() - was.since), 3)
+        after_s = round(max(0.0, self.clock() - was.since), 3)
         if server.health.verdict is Verdict.UP:
             rise, passes = (check.rise, by.passes) if check else (0, 0)
             self._emit(RealServerUp(**about, passes=passes, rise=rise, was=was.verdict, after_s=after_s))
@@ -250,28 +278,16 @@ class Decisions:
             self._emit(RealServerDown(**about, failures=failures, fall=fall, was=was.verdict, after_s=after_s))
 
     def _judge_service(self, service: ServiceState) -> None:
-        serving = _may_serve(service)
-        if serving == service.serving:
+        standing = self._planner.standing(service.key)
+        if standing.may_serve == service.serving:
             return
-        if serving:
+        if standing.may_serve:
             service.serving = True
-            up = sum(server.health.verdict is Verdict.UP for server in service.servers)
-            self._emit(ServiceServing(service=service.config.name, servers=up))
-        elif service.serving or not any(
-            server.config.weight and server.health.verdict is Verdict.UNKNOWN for server in service.servers
-        ):
+            self._emit(ServiceServing(service=service.config.name, servers=standing.up))
+        elif service.serving or not standing.may_come:
             service.serving = False
             fallback = tuple(str(server.endpoint) for server in service.config.fallback)
             self._emit(ServiceFallback(service=service.config.name, fallback=fallback))
-
-
-class _Before(NamedTuple):
-    """What `configure` carries over from."""
-
-    servers: Mapping[ServerKey, ServerState]
-    probes: Mapping[AnyCheck, ProbeState]
-    actual: Table
-    saved: Mapping[tuple[str, str, str], SavedVerdict]
 
 
 def _names(watch: Watch) -> dict[str, str]:
@@ -288,10 +304,6 @@ def _is_news(before: Health, after: Health) -> bool:
         return False
     first = before.failures == 0 and before.verdict is not Verdict.DOWN
     return first or (before.reason is not None and before.reason is not after.reason)
-
-
-def _may_serve(service: ServiceState) -> bool:
-    return any(server.config.weight and server.health.verdict is Verdict.UP for server in service.servers)
 
 
 def _is_serving(config: RealServer, service: ServiceKey, server: DestinationKey, actual: Table) -> bool:

@@ -67,6 +67,17 @@ class ConfigRejected(Event, frozen=True, kw_only=True):
     errors: tuple[str, ...]
 
 
+class ConfigRestartNeeded(Event, frozen=True, kw_only=True):
+    """A reload brought another value of a key that holds from the next start on; everything else took effect."""
+
+    name = "config.restart_needed"
+    level = "warning"
+    file: str
+    key: str
+    configured: str
+    in_force: str
+
+
 class RealServerUp(Event, frozen=True, kw_only=True):
     """A real server may serve: all its checks passed `rise` times."""
 
@@ -201,6 +212,21 @@ class SchedulerLag(Event, frozen=True, kw_only=True):
     lag_s: float
     waiting: int
     in_flight: int
+
+
+class WorkerFailed(Event, frozen=True, kw_only=True):
+    """A probe worker process ended, hung or spoke nonsense; its probes are unsure until another takes its place."""
+
+    name = "worker.failed"
+    level = "error"
+    worker: int
+    """Which of them, from 1."""
+    pid: int
+    """Its process id; 0 when it could not be started."""
+    reason: str
+    probes: int
+    """How many it ran."""
+    retry_s: float
 
 
 class StateError(Event, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ class Verdict(enum.StrEnum):
     DOWN = "down"
 
 
-class Health(msgspec.Struct, frozen=True):
+class Health(msgspec.Struct, frozen=True, gc=False):
     """One check's verdict and the row of outcomes behind it. Times are on the monotonic clock, seconds."""
 
     verdict: Verdict
@@ -41,13 +41,16 @@ class Health(msgspec.Struct, frozen=True):
     """When the first failed probe of the row began; the clock of detection starts there."""
 
 
-def step(health: Health, outcome: Outcome, *, rise: int, fall: int, now: float) -> Health:
-    """Take one outcome into account; returns the same object when nothing changes, which is the usual case."""
+def step(health: Health, outcome: Outcome, *, rise: int, fall: int, now: float, latency_s: float = 0.0) -> Health:
+    """Take one outcome into account; returns the same object when nothing changes, which is the usual case.
+
+    The probe ended `now` and took `latency_s`. An outcome that changes nothing changes nothing the next time either.
+    """
     if outcome.status is Status.UNSURE:
         return health
     if outcome.status is Status.UP:
         return _passed(health, outcome, rise, now)
-    return _failed(health, outcome, fall, now)
+    return _failed(health, outcome, fall, now, now - latency_s)
 
 
 def _passed(health: Health, outcome: Outcome, rise: int, now: float) -> Health:
@@ -63,7 +66,7 @@ def _passed(health: Health, outcome: Outcome, rise: int, now: float) -> Health:
     )
 
 
-def _failed(health: Health, outcome: Outcome, fall: int, now: float) -> Health:
+def _failed(health: Health, outcome: Outcome, fall: int, now: float, began: float) -> Health:
     if health.verdict is Verdict.DOWN:
         if health.passes == 0 and health.failures >= fall and health.detail == outcome.detail:
             return health
@@ -77,7 +80,7 @@ def _failed(health: Health, outcome: Outcome, fall: int, now: float) -> Health:
             first_failure=health.first_failure,
         )
     failures = health.failures + 1
-    first_failure = now - outcome.latency_s if health.failures == 0 else health.first_failure
+    first_failure = began if health.failures == 0 else health.first_failure
     fallen = failures >= fall
     return Health(
         Verdict.DOWN if fallen else health.verdict,

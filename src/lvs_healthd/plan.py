@@ -24,6 +24,7 @@ from lvs_healthd.ipvs.records import (
 )
 
 FALLBACK_REASON = "fallback: no real server may serve"
+SERVING_REASON = "real servers serve again"
 LEAVING_REASON = "not configured any more; serves until a new server is proven"
 
 Verdicts = Mapping[tuple[ServiceKey, DestinationKey], Health]
@@ -58,21 +59,23 @@ class PlannedService(msgspec.Struct, frozen=True):
 
 def prepare(config: Config) -> tuple[PlannedService, ...]:
     """Turn the configuration into IPVS records, once for all the plans made of it."""
-    return tuple(
-        PlannedService(
-            service_key(service),
-            _service_record(service),
-            service.name,
-            service.on_failure is OnFailure.QUIESCE,
-            tuple(_planned(server) for server in service.real_servers),
-            tuple(_planned(server) for server in service.fallback),
-        )
-        for service in config.services
+    return tuple(planned(service) for service in config.services)
+
+
+def planned(service: Service) -> PlannedService:
+    """Turn one service into IPVS records."""
+    return PlannedService(
+        service_key(service),
+        _service_record(service),
+        service.name,
+        service.on_failure is OnFailure.QUIESCE,
+        tuple(_planned(server) for server in service.real_servers),
+        tuple(_planned(server) for server in service.fallback),
     )
 
 
 def plan(services: tuple[PlannedService, ...], verdicts: Verdicts, actual: Table) -> Wanted:
-    """Decide the whole table, knowing what is in the kernel's (`actual`).
+    """Decide the whole table, knowing what is in the kernel's (`actual`). `Planner` does the same change by change.
 
     A server that is up is in with its configured weight. One that is down is out, or at weight 0 where the service
     quiesces; one that is not proven yet likewise, but where it is in the table at weight 0 it stays so, with its
@@ -89,7 +92,7 @@ def plan(services: tuple[PlannedService, ...], verdicts: Verdicts, actual: Table
         unproven = False
         for server in service.servers:
             health = verdicts[service.key, server.key]
-            why[service.key, server.key] = Why(_reason(health), health.first_failure)
+            why[service.key, server.key] = why_of(health)
             if health.verdict is Verdict.UP:
                 destinations[server.key] = server.record
                 serving += server.record.weight
@@ -106,9 +109,16 @@ def plan(services: tuple[PlannedService, ...], verdicts: Verdicts, actual: Table
         for server in service.fallback:
             if serving == 0:
                 destinations[server.key] = server.record
-            why[service.key, server.key] = Why(FALLBACK_REASON if serving == 0 else "real servers serve again")
+            why[service.key, server.key] = Why(FALLBACK_REASON if serving == 0 else SERVING_REASON)
         table[service.key] = ServiceEntry(service.record, destinations)
     return Wanted(table, {service.key: service.name for service in services}, why)
+
+
+def why_of(health: Health) -> Why:
+    """Say why a configured server's line is what it is."""
+    if health.verdict is Verdict.UNKNOWN:
+        return Why("not proven healthy yet", health.first_failure)
+    return Why(health.detail or "as found in the kernel's table", health.first_failure)
 
 
 def service_key(service: Service) -> ServiceKey:
@@ -143,9 +153,3 @@ def _planned(server: RealServer) -> PlannedServer:
 
 def _family(endpoint: Endpoint) -> int:
     return AF_INET6 if endpoint.family is Family.IPV6 else AF_INET
-
-
-def _reason(health: Health) -> str:
-    if health.verdict is Verdict.UNKNOWN:
-        return "not proven healthy yet"
-    return health.detail or "as found in the kernel's table"

@@ -1,31 +1,29 @@
 """Makes the kernel's table equal to the wanted one, and keeps it so.
 
-One task owns the table. Each turn of its loop reads the table back when that is due, compares it with the newest wanted
-table, and writes the difference. A lost event, a foreign edit and a refused write all heal in the same way: by the next
-turn. In sync, a turn writes nothing.
+One task owns the table. Each turn of its loop reads the table back when that is due, compares what may differ from the
+newest wanted table, and writes the difference. A lost event, a foreign edit and a refused write all heal in the same
+way: by the next turn. In sync, a turn writes nothing.
+
+The wanted table changes in place while a turn goes on, between any two of its awaits. So a write is derived from the
+table as it is then, and looked at once more before it is sent.
 """
 
 import asyncio
-import errno
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
 from lvs_healthd.events import Event, TableError, TableRecovered
-from lvs_healthd.ipvs.diff import Phase, diff, is_in_effect, phase, takes_capacity, update
-from lvs_healthd.ipvs.drift import compare
-from lvs_healthd.ipvs.errors import code_name
+from lvs_healthd.guard import Guard
+from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_effect, line_of, operation_on, size, update
+from lvs_healthd.ipvs.drift import Drift, compare
+from lvs_healthd.ipvs.errors import GONE_ANYWAY, MISMATCH, code_name
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
-from lvs_healthd.ipvs.records import (
-    Operation,
-    Result,
-    ServiceKey,
-    Table,
-    Verb,
-    Wanted,
-)
+from lvs_healthd.ipvs.records import Line, Operation, Result, ServiceKey, Table, Verb, Wanted
+from lvs_healthd.slices import sliced
 from lvs_healthd.telling import NoObserver, Observer, Teller
+from lvs_healthd.todo import EQUAL_SLICE, ToDo
 from lvs_healthd.trouble import Trouble
 
 HEARTBEAT_S = 1.0
@@ -34,21 +32,8 @@ _ROUNDS = 3
 """Attempts within one turn when the table proves to be other than we thought; each but the first after reading back."""
 _BATCH = 128
 """Writes between two looks at the clock and two turns of the event loop."""
-
-_GONE_ANYWAY = frozenset({(Verb.DELETE_SERVER, errno.ENOENT), (Verb.DELETE_SERVICE, errno.ESRCH)})
-"""What was to be deleted is not there: done."""
-_MISMATCH = frozenset(
-    {
-        (Verb.ADD_SERVICE, errno.EEXIST),
-        (Verb.SET_SERVICE, errno.ESRCH),
-        (Verb.ADD_SERVER, errno.EEXIST),
-        (Verb.ADD_SERVER, errno.ESRCH),
-        (Verb.SET_SERVER, errno.ENOENT),
-        (Verb.SET_SERVER, errno.ESRCH),
-        (Verb.DELETE_SERVER, errno.ESRCH),
-    }
-)
-"""The table is not as we thought: somebody else writes to it. Read it back, then decide again."""
+_TOLD_IN_SLICE = 100
+"""Events told between two turns of the event loop: 100 at 20 µs hold it up for 2 ms."""
 
 
 class Reconciler:
@@ -90,6 +75,11 @@ class Reconciler:
         self._wake = asyncio.Event()
 
         self._wanted: Wanted | None = None
+        self._todo = ToDo()
+        self._moved: set[Line] = set()
+        """Lines of `actual` that changed since they were last asked for."""
+        self._was_shadow = shadow
+        self._guard = Guard()
         self._is_new = False
         """`want` was called since the last attempt."""
         self._resync_at = -math.inf
@@ -113,14 +103,29 @@ class Reconciler:
         self.actual = await self._read_whole()
         return self.actual
 
-    def want(self, wanted: Wanted) -> None:
-        """Take a new wanted table; the latest wins. Returns at once, the loop does the work."""
-        self._wanted = wanted
-        self._teller.want(wanted)
-        if not self.shadow:
-            self.owned.update(wanted.table)
+    def want(self, wanted: Wanted, touched: Collection[Line] | None = None) -> None:
+        """Take a new wanted table; the latest wins. Returns at once, the loop does the work.
+
+        `touched` names the lines that changed in a table that was given before; None means that all may have.
+        """
+        if touched is None or wanted is not self._wanted:
+            self._wanted = wanted
+            self._teller.want(wanted)
+            if not self.shadow:
+                self.owned.update(wanted.table)
+            self._todo.is_whole = True
+        elif touched:
+            self._todo.add(touched)
+        else:
+            return
+        self._guard.look_anew()
         self._is_new = True
         self._wake.set()
+
+    def take_moved(self) -> set[Line]:
+        """Return the lines of `actual` that changed since the last call; a service that came or went is one line."""
+        moved, self._moved = self._moved, set()
+        return moved
 
     def set_resync(self, resync_s: float) -> None:
         """Change how often the table is read back, in seconds."""
@@ -167,7 +172,8 @@ class Reconciler:
                 await self._converge()
             except TableUnavailableError as error:
                 self._is_all_stale = True
-                self._fail([TableError(operation=operation, service="", server="", error=str(error), retry_s=0.0)])
+                unavailable = TableError(operation=operation, service="", server="", error=str(error), retry_s=0.0)
+                await self._fail([unavailable])
                 self._resync_at = max(self._resync_at, self._trouble.retry_at)
         self.progress = self._clock()
 
@@ -181,17 +187,22 @@ class Reconciler:
         """Read back what is due or in doubt, before anything is written."""
         if now >= self._resync_at or self._is_all_stale:
             found = await self._read_whole()
-            wanted = self._wanted.table if self._wanted is not None else {}
-            self._confirm(found)
-            if surprises := {drift.service for drift in compare(self.actual, found, wanted)}:
+            await self._confirm(found)
+            ours = dict.fromkeys(self._wanted.table) if self._wanted is not None else {}
+            surprises = {drift.service: None async for drift in self._drifts(found, ours)}
+            if surprises:
                 # A dump is not atomic: one that races a write may skip an entry. Look again before believing it.
                 second = await self._table.read_services(list(surprises))
                 for key in surprises:
                     _replace(found, key, second)
-            self._absorb(found, wanted)
+            await self._absorb(found, surprises)
+            # Of a service that came with a reload meanwhile, nobody has looked at single lines.
+            known = ours.keys() & self.actual.keys()
+            self._moved.update((key, None) for key in {*self.actual, *found} - known)
             self.actual = found
             self._is_all_stale = False
             self._stale.clear()
+            self._todo.is_whole = True
         elif self._stale:
             await self._reread()
 
@@ -199,11 +210,15 @@ class Reconciler:
         """Read back the services in doubt."""
         keys = sorted(self._stale)
         found = await self._table.read_services(keys)
-        self._confirm(found)
-        self._absorb(found, keys)
+        await self._confirm(found)
+        await self._absorb(found, keys)
         for key in keys:
+            if key not in self.actual:
+                self._moved.add((key, None))
             _replace(self.actual, key, found)
         self._stale.clear()
+        if self._wanted is not None:
+            await self._todo.compare(keys, self._wanted.table, self.actual)
         self.progress = self._clock()
 
     async def _read_whole(self) -> Table:
@@ -215,66 +230,84 @@ class Reconciler:
         self._observer.resync(now - started)
         return found
 
-    def _confirm(self, found: Table) -> None:
+    async def _confirm(self, found: Table) -> None:
         """Settle the writes of unknown outcome: what is in effect was done."""
         unconfirmed, self._unconfirmed = self._unconfirmed, []
-        for operation in unconfirmed:
+        async for operation in sliced(unconfirmed, _TOLD_IN_SLICE):
             if is_in_effect(operation, found):
                 self._done(operation)
 
-    def _absorb(self, found: Table, keys: Iterable[ServiceKey]) -> None:
+    async def _absorb(self, found: Table, keys: Iterable[ServiceKey]) -> None:
         """Tell what somebody else has done to our services. In shadow mode the table is theirs to change."""
-        if self.shadow:
-            return
         wanted = self._wanted.table if self._wanted is not None else {}
-        for drift in compare(self.actual, found, [key for key in keys if key in wanted]):
-            self._teller.drifted(drift)
+        ours = [key for key in keys if key in wanted]
+        async for drift in self._drifts(found, ours):
+            self._moved.add((drift.service, drift.server))
+            if not self.shadow:
+                self._teller.drifted(drift)
+
+    async def _drifts(self, found: Table, keys: Iterable[ServiceKey]) -> AsyncIterator[Drift]:
+        """Find how services differ from the way we left them."""
+        async for key in sliced(keys, EQUAL_SLICE, lambda key: size(key, self.actual)):
+            async for drift in sliced(compare(self.actual, found, [key]), _TOLD_IN_SLICE):
+                yield drift
 
     # Writing
 
     async def _converge(self) -> None:
         """Write the difference between the wanted and the actual table."""
-        wanted = self._wanted
-        if wanted is None:
+        if self._wanted is None:
             self._recover()
             return
-        failed: dict[Operation, str] = {}
-        refused: set[Operation] = set()
+        if self.shadow is not self._was_shadow:
+            self._was_shadow = self.shadow
+            self._todo.is_whole = True
+        if self.shadow:
+            await self._watch(self._wanted)
+            self._recover()
+            return
+        self._teller.writes_again()
+        is_whole = self._todo.is_whole
+        failed: dict[Line, str] = {}
+        refused: dict[Line, Operation] = {}
         for _ in range(_ROUNDS):
-            operations = diff(wanted.table, self.actual, self.owned)
-            if self.shadow:
-                self._teller.would_write(operations)
-                self._recover()
-                return
-            self._teller.writes_again()
-            operations = [operation for operation in operations if operation not in refused]
-            if not operations:
-                break
-            await self._write(operations, wanted.table, failed, refused)
+            await self._todo.take_news(self._wanted.table, self.actual)
+            phases = await self._todo.operations(self._wanted.table, self.actual, self.owned)
+            await self._write(phases, failed, refused)
             if not self._stale:
                 break
             await self._reread()
-        remaining = diff(wanted.table, self.actual, self.owned)
-        self.owned.intersection_update(self.actual.keys() | wanted.table.keys())
-        if remaining:
-            errors = [
-                self._teller.error(operation, failed[operation]) for operation in remaining if operation in failed
-            ]
-            self._fail(errors or [self._teller.error(remaining[0], "the table keeps changing under our writes")])
-        else:
-            self._teller.repaired()
-            self._recover()
+        if is_whole:
+            self.owned.intersection_update(self.actual.keys() | self._wanted.table.keys())
+        await self._conclude(self._wanted, failed)
+
+    async def _watch(self, wanted: Wanted) -> None:
+        """Tell what would be written."""
+        if self._todo.is_whole:
+            self._todo.add(self._teller.would_be_written)
+        await self._todo.take_news(wanted.table, self.actual)
+        async for line in sliced(self._todo.take_lines(), _TOLD_IN_SLICE):
+            self._teller.would_write(line, operation_on(line, wanted.table, self.actual, self.owned))
 
     async def _write(
-        self, operations: Sequence[Operation], wanted: Table, failed: dict[Operation, str], refused: set[Operation]
+        self, due: dict[Phase, list[Operation]], failed: dict[Line, str], refused: dict[Line, Operation]
     ) -> None:
-        """Write in three steps, each acknowledged before the next: services, what gives capacity, what takes it."""
-        for _, group in itertools.groupby(operations, key=_step):
-            step = self._permitted(list(group), wanted)
+        """Write in three steps, each acknowledged before the next; what was refused in this turn is not tried again."""
+        for phases in STEPS:
+            step = list(itertools.chain.from_iterable(due[each] for each in phases))
+            self._guard.look_anew()
             for start in range(0, len(step), _BATCH):
-                batch = step[start : start + _BATCH]
+                # Looked up anew for each batch: a reload may want another table meanwhile.
+                wanted = self._wanted.table if self._wanted is not None else {}
+                batch = self._guard.permitted(
+                    step[start : start + _BATCH],
+                    wanted,
+                    self.actual,
+                    refused=refused,
+                    has_news=self._todo.has_news,
+                )
                 try:
-                    results = await self._table.apply(batch)
+                    results = await self._table.apply(batch) if batch else []
                 except TableUnavailableError:
                     self._unconfirmed += batch
                     raise
@@ -283,60 +316,72 @@ class Reconciler:
                 self.progress = self._clock()
                 await asyncio.sleep(0)
 
-    def _permitted(self, step: list[Operation], wanted: Table) -> list[Operation]:
-        """Leave out what cannot work, and what would leave a service empty because its new servers did not get in."""
-        held_back = {
-            key
-            for key in {operation.service.key for operation in step if phase(operation) >= Phase.QUIESCE}
-            if key in wanted and key in self.actual and self._is_uncovered(key, wanted)
-        }
-        return [
-            operation
-            for operation in step
-            if (operation.destination is None or operation.service.key in self.actual)
-            and not (operation.service.key in held_back and takes_capacity(operation))
-        ]
-
-    def _is_uncovered(self, key: ServiceKey, wanted: Table) -> bool:
-        """Tell whether a service has servers that should serve and none of them is in the table yet."""
-        serving = [server.key for server in wanted[key].destinations.values() if server.weight > 0]
-        present = self.actual[key].destinations
-        return bool(serving) and not any(server in present and present[server].weight > 0 for server in serving)
+    async def _conclude(self, wanted: Wanted, failed: dict[Line, str]) -> None:
+        """Judge how far the attempt came; what is new since it began is the next one's affair."""
+        errors: list[TableError] = []
+        left: Operation | None = None
+        is_pending = False
+        phases = await self._todo.operations(wanted.table, self.actual, self.owned)
+        async for operation in sliced(itertools.chain.from_iterable(phases.values()), _BATCH):
+            line = line_of(operation)
+            if line in failed:
+                errors.append(self._teller.error(operation, failed[line]))
+            elif self._todo.is_whole or self._todo.is_news(line):
+                is_pending = True
+            else:
+                left = operation
+        if errors:
+            await self._fail(errors)
+        elif left is not None and not is_pending:
+            await self._fail([self._teller.error(left, "the table keeps changing under our writes")])
+        elif not any(phases.values()):
+            self._teller.repaired()
+            self._recover()
 
     def _settle(
-        self, operation: Operation, result: Result, failed: dict[Operation, str], refused: set[Operation]
+        self, operation: Operation, result: Result, failed: dict[Line, str], refused: dict[Line, Operation]
     ) -> None:
         """Act on the kernel's answer to one write."""
         self._observer.operation(operation.verb.value, result.ok, "" if result.ok else code_name(result.errno))
-        failed.pop(operation, None)
+        line = line_of(operation)
+        failed.pop(line, None)
         if result.errno == 0:
             self._done(operation)
             return
         if result.errno is None:
             self._unconfirmed.append(operation)
             self._stale.add(operation.service.key)
-        elif (operation.verb, result.errno) in _GONE_ANYWAY:
-            update(self.actual, operation)
+        elif (operation.verb, result.errno) in GONE_ANYWAY:
+            self._take_in(operation)
             return
-        elif (operation.verb, result.errno) in _MISMATCH:
+        elif (operation.verb, result.errno) in MISMATCH:
             self._stale.add(operation.service.key)
         else:
-            refused.add(operation)
-        failed[operation] = result.message
+            refused[line] = operation
+        failed[line] = result.message
 
     def _done(self, operation: Operation) -> None:
         """Take an acknowledged write into the cache and tell of it."""
         if operation.verb in (Verb.ADD_SERVICE, Verb.DELETE_SERVICE) or operation.service.key in self.actual:
-            update(self.actual, operation)
+            self._take_in(operation)
         self._teller.written(operation)
+
+    def _take_in(self, operation: Operation) -> None:
+        update(self.actual, operation)
+        self._moved.add(line_of(operation))
+        key = operation.service.key
+        if operation.verb is Verb.DELETE_SERVICE and self._wanted is not None and key not in self._wanted.table:
+            self.owned.discard(key)
 
     # Trouble
 
-    def _fail(self, errors: Sequence[TableError]) -> None:
+    async def _fail(self, errors: Sequence[TableError]) -> None:
         now = self._clock()
         self._trouble.attempt_failed(now, len(errors))
         self.last_error = errors[0].error
-        for error in self._trouble.worth_telling(errors, now):
+        async for error in sliced(errors, _BATCH):
+            self._trouble.note(error, now)
+        for error in self._trouble.worth_telling(now):
             self._emit(error)
 
     def _recover(self) -> None:
@@ -345,17 +390,6 @@ class Reconciler:
             after_s = self._clock() - self._trouble.since
             self._emit(TableRecovered(errors=self._trouble.errors, after_s=after_s))
             self._trouble = Trouble()
-
-
-def _step(operation: Operation) -> int:
-    """Return the number of the step an operation belongs to; a step starts when the one before is acknowledged."""
-    match phase(operation):
-        case Phase.ADD_SERVICES:
-            return 0
-        case Phase.ADD_SERVERS | Phase.RAISE | Phase.EDIT:
-            return 1
-        case _:
-            return 2
 
 
 def _replace(table: Table, key: ServiceKey, source: Table) -> None:

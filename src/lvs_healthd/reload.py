@@ -1,15 +1,23 @@
-"""What a reload changed, for the one event that tells of it. Pure."""
+"""What a reload changed, for the events that tell of it. Pure."""
 
-from lvs_healthd.config.model import Config
-from lvs_healthd.events import ConfigReloaded
+from collections.abc import Iterable, Iterator
+
+from lvs_healthd.config.model import Config, Daemon, Service
+from lvs_healthd.events import ConfigReloaded, ConfigRestartNeeded
 from lvs_healthd.plan import destination_key, service_key
 
 
 def changes(file: str, old: Config, new: Config) -> ConfigReloaded:
-    """Count what differs between two configurations, by what things are and not by their place in the file."""
-    old_services = {service_key(service) for service in old.services}
-    new_services = {service_key(service) for service in new.services}
-    old_checks, new_checks = _checks(old), _checks(new)
+    """Count what differs between two configurations, by what things are and not by their place in the file.
+
+    A service that is the same object in both does not differ, and is not looked at.
+    """
+    same = {id(service) for service in old.services} & {id(service) for service in new.services}
+    before = [service for service in old.services if id(service) not in same]
+    after = [service for service in new.services if id(service) not in same]
+    old_services = {service_key(service) for service in before}
+    new_services = {service_key(service) for service in after}
+    old_checks, new_checks = _checks(before), _checks(after)
     old_servers = {key[:2] for key in old_checks}
     new_servers = {key[:2] for key in new_checks}
     return ConfigReloaded(
@@ -23,10 +31,18 @@ def changes(file: str, old: Config, new: Config) -> ConfigReloaded:
     )
 
 
-def _checks(config: Config) -> dict[tuple[object, object, str], object]:
+def restart_needed(file: str, started: Daemon, new: Daemon) -> Iterator[ConfigRestartNeeded]:
+    """Tell of every key that keeps the value it had when the daemon started."""
+    if new.probe_workers != started.probe_workers:
+        yield ConfigRestartNeeded(
+            file=file, key="probe_workers", configured=str(new.probe_workers), in_force=str(started.probe_workers)
+        )
+
+
+def _checks(services: Iterable[Service]) -> dict[tuple[object, object, str], object]:
     return {
         (service_key(service), destination_key(server), check.name): check
-        for service in config.services
+        for service in services
         for server in service.real_servers
         for check in server.checks
     }

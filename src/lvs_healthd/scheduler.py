@@ -9,8 +9,8 @@ import asyncio
 import hashlib
 import heapq
 import math
-from collections.abc import Callable, Hashable, Mapping
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -20,6 +20,9 @@ from lvs_healthd.probes.outcome import Outcome
 
 JITTER_SHARE = 0.02
 """Each start is moved by up to this share of the interval, so that several directors do not probe in lockstep."""
+
+STARTS_PER_TURN = 128
+"""Probes started before the event loop gets its turn: 5 ms of work."""
 
 FIRST_PROBES_PER_S = 2000
 """At start and after a reload new probes do not wait a whole interval for their first turn, up to this rate."""
@@ -31,12 +34,23 @@ FIRST_SPREAD_S = 0.5
 Key = TypeVar("Key", bound=Hashable)
 
 
+class Sink(Protocol):
+    """Who is told what a probe found."""
+
+    def outcome(self, outcome: Outcome, latency_s: float) -> None:
+        """Take one outcome, and the time from the probe's first packet to it."""
+
+
 class Probe(msgspec.Struct, Generic[Key], frozen=True):
-    """What to run and how often. `key` tells identical probes apart from others and keeps their turn over a reload."""
+    """What to run, how often, and for whom.
+
+    `key` tells identical probes apart from others and keeps their turn over a reload.
+    """
 
     key: Key
     target: Target
     interval_s: float
+    sink: Sink
 
 
 class Observer(Protocol):
@@ -52,13 +66,25 @@ class Observer(Protocol):
         """Note a turn that was skipped because the probe's last one was still under way."""
 
 
-class _Job(Generic[Key]):
-    __slots__ = ("due", "extra", "is_first", "missed", "phase", "probe", "running")
+class _Job:
+    """One probe's place in the schedule."""
 
-    def __init__(self, probe: Probe[Key], phase: float) -> None:
-        self.probe: Probe[Key] | None = probe
+    __slots__ = (
+        *("due", "extra", "interval_s", "is_first", "missed", "phase"),
+        *("running", "scheduler", "sink", "target", "turn"),
+    )
+
+    def __init__(self, scheduler: "_Schedule", probe: Probe[Any], phase: float, due: float) -> None:
+        self.scheduler = scheduler
+        self.target = probe.target
+        self.interval_s = probe.interval_s
+        self.sink: Sink | None = probe.sink
+        """None once it has been dropped."""
         self.phase = phase
-        self.due = 0.0
+        self.due = due
+        """When its next regular turn is."""
+        self.turn = due
+        """When the turn under way was due."""
         self.is_first = True
         """Its next turn is its first, which comes early and has nothing to do with its phase."""
         self.running = False
@@ -67,9 +93,33 @@ class _Job(Generic[Key]):
         self.extra = False
         """Is to make up for a missed turn, beside its regular ones."""
 
+    def started(self, now: float) -> None:
+        """Measure how late it is."""
+        self.scheduler.note_lag(now - self.turn)
+
+    def ended(self, outcome: Outcome, latency_s: float) -> None:
+        """Hand on what the probe found, unless a reload has dropped it meanwhile."""
+        self.running = False
+        if self.sink is None:
+            return
+        if self.missed:
+            self.missed, self.extra = False, True
+            self.scheduler.make_up(self)
+        self.sink.outcome(outcome, latency_s)
+
+
+class _Schedule(Protocol):
+    """What a job asks of its scheduler."""
+
+    def note_lag(self, lag_s: float) -> None:
+        """Measure a start that came so late."""
+
+    def make_up(self, job: _Job) -> None:
+        """Give a job a turn now."""
+
 
 class Scheduler(Generic[Key]):
-    """Starts probes on an engine and hands `(key, outcome)` to `on_outcome`.
+    """Starts probes on an engine and hands each outcome to the probe's sink.
 
     `clock` must be the loop's own (`loop.time`); `random` gives floats in [0, 1).
     """
@@ -77,19 +127,17 @@ class Scheduler(Generic[Key]):
     def __init__(
         self,
         engine: Engine,
-        on_outcome: Callable[[Key, Outcome], None],
         *,
         clock: Callable[[], float],
         random: Callable[[], float],
         observer: Observer,
     ) -> None:
         self._engine = engine
-        self._on_outcome = on_outcome
         self._clock = clock
         self._random = random
         self._observer = observer
-        self._jobs: dict[Key, _Job[Key]] = {}
-        self._turns: dict[int, list[_Job[Key]]] = {}
+        self._jobs: dict[Key, _Job] = {}
+        self._turns: dict[int, list[_Job]] = {}
         self._turn_ticks: list[int] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -133,24 +181,27 @@ class Scheduler(Generic[Key]):
         self._jobs.clear()
         self._engine.close()
 
-    def set_probes(self, probes: Mapping[Key, Probe[Key]]) -> None:
-        """Run exactly these from now on. A probe known by its key keeps its turn; a new one gets an early first one."""
-        for key in [key for key in self._jobs if key not in probes]:
-            self._jobs.pop(key).probe = None
+    def update(self, probes: Iterable[Probe[Key]], dropped: Iterable[Key] = ()) -> None:
+        """Take these up and drop those; all others go on. A probe known by its key keeps its turn.
+
+        A new one gets an early first turn.
+        """
+        for key in dropped:
+            self._jobs.pop(key).sink = None
         new = []
-        for key, probe in probes.items():
-            if key in self._jobs:
-                self._jobs[key].probe = probe
+        for probe in probes:
+            job = self._jobs.get(probe.key)
+            if job is not None:
+                job.sink, job.target = probe.sink, probe.target
             else:
                 new.append(probe)
         spread_s = max(FIRST_SPREAD_S, len(new) / FIRST_PROBES_PER_S)
         now = self._clock()
         for probe in new:
             share = stable_share(probe.key)
-            job = _Job(probe, phase=share * probe.interval_s)
-            self._jobs[probe.key] = job
-            job.due = now + share * min(probe.interval_s, spread_s)
-            self._enqueue(job, job.due)
+            due = now + share * min(probe.interval_s, spread_s)
+            self._jobs[probe.key] = job = _Job(self, probe, share * probe.interval_s, due)
+            self._enqueue(job, due)
         self._arm()
 
     def take_worst_lag(self) -> float:
@@ -158,20 +209,38 @@ class Scheduler(Generic[Key]):
         worst_s, self._worst_lag_s = self._worst_lag_s, 0.0
         return worst_s
 
+    def note_lag(self, lag_s: float) -> None:
+        """Measure a start that came so late; one before its time (its tick begins earlier) is on time."""
+        lag_s = max(lag_s, 0.0)
+        self._worst_lag_s = max(self._worst_lag_s, lag_s)
+        self._observer.lag(lag_s)
+
+    def make_up(self, job: _Job) -> None:
+        """Give a job a turn now, for one that it missed."""
+        self._enqueue(job, self._clock())
+        self._arm_earlier()
+
     def tick(self) -> None:
-        """End overdue probes and start due ones. Called by the loop; tests call it by hand."""
+        """End overdue probes and start due ones, as many as hold the loop up for some milliseconds; then again soon.
+
+        Called by the loop; tests call it by hand.
+        """
         now = self._clock()
         late_s = max(0.0, now - self._armed_for) if self._armed_for != math.inf else 0.0
         self._observer.loop_lag(late_s)
         self._engine.tick(late_s)
-        while self._turn_ticks and self._turn_ticks[0] * TICK_S <= now:
-            for job in self._turns.pop(heapq.heappop(self._turn_ticks)):
-                self._take_turn(job, now)
+        room = STARTS_PER_TURN
+        while room and self._turn_ticks and self._turn_ticks[0] * TICK_S <= now:
+            turns = self._turns[self._turn_ticks[0]]
+            while turns and room:
+                self._take_turn(turns.pop(), now)
+                room -= 1
+            if not turns:
+                del self._turns[heapq.heappop(self._turn_ticks)]
         self._arm()
 
-    def _take_turn(self, job: _Job[Key], now: float) -> None:
-        probe = job.probe
-        if probe is None:
+    def _take_turn(self, job: _Job, now: float) -> None:
+        if job.sink is None:
             return
         due = job.due
         if job.extra:
@@ -180,34 +249,19 @@ class Scheduler(Generic[Key]):
             due = now
         else:
             # Not less than half an interval after an early first turn: two answers in one hiccup are one.
-            begin = now + probe.interval_s / 2 if job.is_first else now
+            begin = now + job.interval_s / 2 if job.is_first else now
             job.is_first = False
-            job.due = next_due(begin, probe.interval_s, job.phase) + self._random() * JITTER_SHARE * probe.interval_s
+            job.due = next_due(begin, job.interval_s, job.phase) + self._random() * JITTER_SHARE * job.interval_s
             self._enqueue(job, job.due)
         if job.running:
             job.missed = True
             self._observer.skipped()
             return
         job.running = True
+        job.turn = due
+        self._engine.start(job)
 
-        def started(at: float) -> None:
-            lag_s = max(0.0, at - due)
-            self._worst_lag_s = max(self._worst_lag_s, lag_s)
-            self._observer.lag(lag_s)
-
-        def done(outcome: Outcome) -> None:
-            job.running = False
-            if job.probe is None:
-                return
-            if job.missed:
-                job.missed, job.extra = False, True
-                self._enqueue(job, self._clock())
-                self._arm_earlier()
-            self._on_outcome(job.probe.key, outcome)
-
-        self._engine.start(probe.target, done, started)
-
-    def _enqueue(self, job: _Job[Key], due: float) -> None:
+    def _enqueue(self, job: _Job, due: float) -> None:
         tick = math.ceil(due / TICK_S)
         turns = self._turns.get(tick)
         if turns is None:
@@ -227,7 +281,8 @@ class Scheduler(Generic[Key]):
 
     def _arm(self) -> None:
         """Ask the loop to call `tick` at the next turn or deadline, whichever comes first."""
-        due = self._armed_for = self._next_wake()
+        # What is due already has its place right after the sockets' turn; it is not late before then.
+        due = self._armed_for = max(self._next_wake(), self._clock())
         if self._loop is None:
             return
         if self._timer is not None:

@@ -1,5 +1,6 @@
 """What the daemon tells of itself when asked: status, health, the line for systemd. Built fresh from its live parts."""
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -7,15 +8,15 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from lvs_healthd import __version__
-from lvs_healthd.config.model import AnyCheck, Endpoint, Mode
-from lvs_healthd.decisions import Decisions, ServerState, ServiceState, Watch
-from lvs_healthd.health import Verdict
+from lvs_healthd.config.model import Endpoint, Mode
+from lvs_healthd.decisions import Decisions
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
 from lvs_healthd.log import EventLog
 from lvs_healthd.plan import destination_key
-from lvs_healthd.probes.engine import Engine
+from lvs_healthd.prober import Prober
 from lvs_healthd.reconciler import Reconciler
-from lvs_healthd.scheduler import Scheduler
+from lvs_healthd.slices import sliced
+from lvs_healthd.states import ServerState, ServiceState, Watch
 from lvs_healthd.status import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus, Status
 
 STUCK_S = 5.0
@@ -23,6 +24,10 @@ STUCK_S = 5.0
 
 RECONCILER_STUCK_S = 30.0
 """The same for the reconciler, which lives at least once a second but may wait for the kernel, 5 s a request."""
+
+
+_SLICE = 500
+"""Servers described between two turns of the event loop: a millisecond."""
 
 
 class Facts(msgspec.Struct):
@@ -46,22 +51,20 @@ class View:
         *,
         facts: Facts,
         decisions: Decisions,
-        scheduler: Scheduler[AnyCheck],
-        engine: Engine,
+        prober: Prober,
         reconciler: Reconciler,
         log: EventLog,
         clock: Callable[[], float],
     ) -> None:
         self._facts = facts
         self._decisions = decisions
-        self._scheduler = scheduler
-        self._engine = engine
+        self._prober = prober
         self._reconciler = reconciler
         self._log = log
         self._clock = clock
 
-    def status(self) -> Status:
-        """Describe everything, now."""
+    async def status(self) -> Status:
+        """Describe everything, now; of tens of thousands of servers the last a moment later than the first."""
         facts, reconciler = self._facts, self._reconciler
         now = self._clock()
         last_resync = reconciler.last_resync
@@ -77,20 +80,23 @@ class View:
                 config_loaded=facts.config_loaded,
                 config_error=facts.config_error,
                 last_resync_age_s=None if last_resync is None else now - last_resync,
+                probe_workers=self._prober.workers,
                 probes=len(self._decisions.probes),
                 probes_unsure=unsure,
                 unsure_reason=unsure_reason,
                 table_error=reconciler.last_error,
             ),
             services=tuple(
-                _service_status(
-                    service,
-                    reconciler.wanted,
-                    reconciler.actual,
-                    in_sync=reconciler.in_sync(service.key),
-                    shift_s=time.time() - now,
-                )
-                for service in self._decisions.services
+                [
+                    await _service_status(
+                        service,
+                        reconciler.wanted,
+                        reconciler.actual,
+                        in_sync=reconciler.in_sync(service.key),
+                        shift_s=time.time() - now,
+                    )
+                    for service in self._decisions.services
+                ]
             ),
         )
 
@@ -102,8 +108,8 @@ class View:
         last_resync = self._reconciler.last_resync
         if last_resync is None or now - last_resync > 3 * self._facts.resync_s + STUCK_S:
             return "table: not read back for more than three resyncs"
-        if now - self._scheduler.next_wake > STUCK_S:
-            return f"scheduler: {now - self._scheduler.next_wake:.1f}s late"
+        if now - self._prober.next_wake > STUCK_S:
+            return f"scheduler: {now - self._prober.next_wake:.1f}s late"
         unsure, reason = self._decisions.unsure_probes()
         if 2 * unsure > len(self._decisions.probes):
             return f"probes: {unsure} of {len(self._decisions.probes)} cannot tell: {reason}"
@@ -112,14 +118,13 @@ class View:
     def stuck(self) -> bool:
         """Whether the scheduler or the reconciler made no progress though it should have."""
         now = self._clock()
-        return now - self._scheduler.next_wake > STUCK_S or now - self._reconciler.progress > RECONCILER_STUCK_S
+        return now - self._prober.next_wake > STUCK_S or now - self._reconciler.progress > RECONCILER_STUCK_S
 
     def summary(self) -> str:
         """Write the line that `systemctl status` shows."""
-        servers = self._decisions.servers.values()
-        up = sum(server.health.verdict is Verdict.UP for server in servers)
-        services = len(self._decisions.services)
-        line = f"{self._facts.mode}: {up} of {len(servers)} real servers up in {services} services"
+        decisions = self._decisions
+        servers, services = decisions.server_count, len(decisions.services)
+        line = f"{self._facts.mode}: {decisions.up} of {servers} real servers up in {services} services"
         if self._reconciler.last_error:
             line += f"; TABLE ERROR: {self._reconciler.last_error}"
         if self._facts.config_error:
@@ -129,15 +134,16 @@ class View:
     def internals(self) -> Mapping[str, float]:
         """Return the plain numbers that metrics sample."""
         return {
-            "probes_in_flight": self._engine.in_flight,
-            "probes_waiting": self._engine.waiting,
+            "probe_workers": self._prober.workers,
+            "probes_in_flight": self._prober.in_flight,
+            "probes_waiting": self._prober.waiting,
             "probes_unsure": self._decisions.unsure_probes()[0],
             "log_lines_dropped_total": self._log.dropped,
             "log_lines_suppressed_total": self._log.suppressed,
         }
 
 
-def _service_status(
+async def _service_status(
     service: ServiceState, wanted: Wanted | None, actual: Table, *, in_sync: bool, shift_s: float
 ) -> ServiceStatus:
     """Describe one service; `shift_s` turns the monotonic clock into Unix time."""
@@ -145,7 +151,9 @@ def _service_status(
     want = wanted.table.get(service.key)
     have = actual.get(service.key)
     config = service.config
-    servers = [_server_status(server, want, have, shift_s) for server in service.servers]
+    described = (_server_status(server, want, have, shift_s) for server in service.servers)
+    servers = [server async for server in sliced(described, _SLICE)]
+    await asyncio.sleep(0)
     fallback_in_use = False
     for spare in config.fallback:
         key = destination_key(spare)
@@ -189,11 +197,11 @@ def _server_status(
         weight_wanted=_weight(want, server.key),
         weight_actual=_weight(have, server.key),
         fallback=False,
-        checks=tuple(_check_status(watch) for watch in server.watches),
+        checks=tuple(_check_status(watch, shift_s) for watch in server.watches),
     )
 
 
-def _check_status(watch: Watch) -> CheckStatus:
+def _check_status(watch: Watch, shift_s: float) -> CheckStatus:
     probe, health = watch.probe, watch.health
     return CheckStatus(
         name=watch.check.name,
@@ -203,8 +211,8 @@ def _check_status(watch: Watch) -> CheckStatus:
         reason=probe.last.detail if probe.last is not None else "not probed yet",
         passes=health.passes,
         failures=health.failures,
-        latency_s=probe.last.latency_s if probe.last is not None else None,
-        last_probe=probe.last_at,
+        latency_s=probe.latency_s,
+        last_probe=None if probe.last_at is None else probe.last_at + shift_s,
     )
 
 

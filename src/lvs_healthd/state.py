@@ -6,7 +6,7 @@ rename, so that a crash leaves either the old one or the new one; a file that ca
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ class StateFileError(Exception):
     """The state file could not be read or written; the message names the file and what to do."""
 
 
-class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True):
+class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One check's verdict as last known."""
 
     service: str
@@ -69,12 +69,11 @@ def read_state(path: Path, *, put_aside: bool = True) -> Saved:
 
 def write_state(path: Path, owned: Iterable[ServiceKey], verdicts: Iterable[SavedVerdict]) -> None:
     """Replace the file. Raises `StateFileError`."""
-    saved = Saved(owned=tuple(sorted(owned)), verdicts=tuple(verdicts))
     temporary = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(saved), indent=1))
+            file.writelines(_content(owned, verdicts))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -85,6 +84,20 @@ def write_state(path: Path, owned: Iterable[ServiceKey], verdicts: Iterable[Save
             f"{path}: cannot write: {error.strerror}; reasons and ownership will not survive a restart: "
             f"make the folder writable for this user, or set [daemon] state"
         ) from error
+
+
+def _content(owned: Iterable[ServiceKey], verdicts: Iterable[SavedVerdict]) -> Iterator[bytes]:
+    """Spell the file out, a line for each verdict.
+
+    In pieces, because one encoding of fifty thousand verdicts would hold the interpreter, and with it the event loop,
+    for as long as it takes.
+    """
+    encode = msgspec.json.Encoder().encode
+    yield b'{"format":%d,\n"owned":%b,\n"verdicts":[' % (FORMAT, encode(sorted(owned)))
+    for number, verdict in enumerate(verdicts):
+        yield b",\n" if number else b"\n"
+        yield encode(verdict)
+    yield b"\n]}\n"
 
 
 def _left_alone(_path: Path) -> str:

@@ -1,5 +1,7 @@
 """The daemon's state as one value, for /api/v1/status, `lvs-healthd status` and metrics. Built fresh each time."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 
@@ -73,6 +75,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Why the last reload was rejected; empty when it was not."""
     last_resync_age_s: float | None
     """Since the kernel's table was last read whole; None before the first time."""
+    probe_workers: int
+    """How many processes run probes at present."""
     probes: int
     """Distinct probes that are run."""
     probes_unsure: int
@@ -88,3 +92,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     daemon: DaemonStatus
     services: tuple[ServiceStatus, ...]
+
+
+def json_pieces(status: Status) -> Iterator[bytes]:
+    """Encode it as JSON a service at a time: tens of thousands of servers at once would hold the event loop up."""
+    yield b'{"daemon":' + msgspec.json.encode(status.daemon) + b',"services":['
+    for number, service in enumerate(status.services):
+        yield (b"," if number else b"") + msgspec.json.encode(service)
+    yield b"]}"

@@ -1,13 +1,13 @@
 """What the reconciler tells of its work: every write with its reason, every foreign edit, every error, by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from lvs_healthd.events import Event, TableChanged, TableDrift, TableError
 from lvs_healthd.ipvs.describe import describe
-from lvs_healthd.ipvs.diff import takes_capacity
+from lvs_healthd.ipvs.diff import line_of, takes_capacity
 from lvs_healthd.ipvs.drift import Drift, Kind
-from lvs_healthd.ipvs.records import DestinationKey, Operation, ServiceKey, Verb, Wanted, Why
+from lvs_healthd.ipvs.records import Line, Operation, ServiceKey, Verb, Wanted, Why
 
 
 class Observer(Protocol):
@@ -51,11 +51,11 @@ class Teller:
         self._clock = clock
         self._wanted = Wanted({}, {}, {})
         self._names: dict[ServiceKey, str] = {}
-        self._repairs: set[tuple[ServiceKey, DestinationKey | None]] = set()
+        self._repairs: set[Line] = set()
         """What was found drifted and is not yet written back; for the reason of the write."""
-        self._detected: dict[tuple[ServiceKey, DestinationKey], float] = {}
+        self._detected: dict[Line, float] = {}
         """The first failure that each server's last removal answered to, so that it is measured once."""
-        self._told: set[Operation] = set()
+        self._told: dict[Line, Operation] = {}
         """In shadow mode: the differences already told."""
 
     def want(self, wanted: Wanted) -> None:
@@ -80,17 +80,24 @@ class Teller:
 
     def written(self, operation: Operation) -> None:
         """Tell of a write that the kernel has acknowledged."""
-        detection_s = self._detection(operation)
+        why = self._why(operation)
+        detection_s = self._detection(operation, why)
         if detection_s is not None:
             self._observer.detection(detection_s)
-        self._tell(operation, shadow=False, detection_s=detection_s)
+        self._tell(operation, why, shadow=False, detection_s=detection_s)
 
-    def would_write(self, operations: Sequence[Operation]) -> None:
-        """Tell what would have been written, each difference once for as long as it lasts."""
-        for operation in operations:
-            if operation not in self._told:
-                self._tell(operation, shadow=True, detection_s=None)
-        self._told = set(operations)
+    def would_write(self, line: Line, operation: Operation | None) -> None:
+        """Tell what would have been written to a line, each difference once for as long as it lasts."""
+        if operation is None:
+            self._told.pop(line, None)
+        elif self._told.get(line) != operation:
+            self._told[line] = operation
+            self._tell(operation, self._why(operation), shadow=True, detection_s=None)
+
+    @property
+    def would_be_written(self) -> list[Line]:
+        """The lines with a difference that was told and lasts as far as is known."""
+        return list(self._told)
 
     def writes_again(self) -> None:
         """Forget what was only told: from now on it is written."""
@@ -106,40 +113,36 @@ class Teller:
             retry_s=0.0,
         )
 
-    def _tell(self, operation: Operation, *, shadow: bool, detection_s: float | None) -> None:
+    def _tell(self, operation: Operation, why: Why | None, *, shadow: bool, detection_s: float | None) -> None:
         self._emit(
             TableChanged(
                 operation=operation.verb.value,
                 service=self._name(operation.service.key),
                 server=str(operation.destination.key) if operation.destination else "",
-                reason=self._reason(operation),
+                reason=self._reason(operation, why),
                 fields=describe(operation),
                 shadow=shadow,
                 detection_s=detection_s,
             )
         )
 
-    def _detection(self, operation: Operation) -> float | None:
+    def _detection(self, operation: Operation, why: Why | None) -> float | None:
         """Measure from the first failed probe to now, once for each failure that takes a server out of service."""
-        destination = operation.destination
-        why = self._why(operation)
-        if destination is None or why is None or why.first_failure is None or not takes_capacity(operation):
+        if why is None or why.first_failure is None or not takes_capacity(operation):
             return None
-        key = (operation.service.key, destination.key)
-        if self._detected.get(key) == why.first_failure:
+        line = line_of(operation)
+        if self._detected.get(line) == why.first_failure:
             return None
-        self._detected[key] = why.first_failure
+        self._detected[line] = why.first_failure
         return self._clock() - why.first_failure
 
-    def _reason(self, operation: Operation) -> str:
-        server = operation.destination.key if operation.destination else None
-        why = self._why(operation)
+    def _reason(self, operation: Operation, why: Why | None) -> str:
+        key, server = line_of(operation)
         if server is None:
             reason = "not configured any more" if operation.verb is Verb.DELETE_SERVICE else "configured"
         else:
             reason = why.reason if why else "not configured"
-        key = operation.service.key
-        is_repair = (key, server) in self._repairs or (key, None) in self._repairs
+        is_repair = self._repairs and ((key, server) in self._repairs or (key, None) in self._repairs)
         return f"repair: {reason}" if is_repair else reason
 
     def _why(self, operation: Operation) -> Why | None:

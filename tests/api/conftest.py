@@ -31,9 +31,15 @@ def shown() -> Shown:
 
 @pytest.fixture
 def app(shown: Shown) -> web.Application:
+    async def status() -> Status:
+        return shown.status
+
+    async def metrics() -> bytes:
+        return shown.metrics
+
     return create_app(
-        status=lambda: shown.status,
-        metrics=lambda: shown.metrics,
+        status=status,
+        metrics=metrics,
         health=lambda: shown.health,
     )
 

@@ -28,7 +28,13 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        server = ApiServer(create_app(status=lambda: shown.status, metrics=lambda: b"", health=lambda: ""))
+        async def status() -> Status:
+            return shown.status
+
+        async def metrics() -> bytes:
+            return b""
+
+        server = ApiServer(create_app(status=status, metrics=metrics, health=lambda: ""))
         await server.start("", str(shown.control))
         ready.set()
         await stop.wait()

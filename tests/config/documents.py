@@ -102,6 +102,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
             "mode": draw(st.sampled_from(["enforce", "shadow"])),
             "resync": draw(durations(1000, 3_600_000)),
             "max_probes": draw(st.integers(1, 100_000)),
+            "probe_workers": draw(st.integers(1, 64)),
         }
     if draw(st.booleans()):
         document["defaults"] = {"check": {key: draw(COMMON[key]) for key in ("interval", "timeout", "rise", "fall")}}

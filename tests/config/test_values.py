@@ -69,6 +69,8 @@ def test_bounds_themselves_are_allowed(value: str) -> None:
         ('max_probes = "5"', 'max_probes: expected 1..100000, got "5"; without quotes'),
         ("max_probes = 100001", "max_probes: expected 1..100000, got 100001"),
         (f"max_probes = 0x{'f' * 5000}", "max_probes: expected 1..100000, got an integer of more than 64 bits"),
+        ("probe_workers = 0", "probe_workers: expected 1..64, got 0"),
+        ("probe_workers = 65", "probe_workers: expected 1..64, got 65"),
         ('mode = "shadwo"', 'mode: expected enforce or shadow, got "shadwo"; did you mean "shadow"?'),
         ('mode = "SHADOW"', 'mode: expected enforce or shadow, got "SHADOW"; did you mean "shadow"?'),
         ('mode = "off"', 'mode: expected enforce or shadow, got "off"'),
@@ -84,8 +86,14 @@ def test_bounds_themselves_are_allowed(value: str) -> None:
             ),
         ),
         ("lsiten = 1", 'lsiten: unknown key; did you mean "listen"?'),
-        ("colour = 1", "colour: unknown key; known here: listen, control, state, mode, resync, max_probes"),
-        ('"a b\\n" = 1', '"a b\\n": unknown key; known here: listen, control, state, mode, resync, max_probes'),
+        (
+            "colour = 1",
+            "colour: unknown key; known here: listen, control, state, mode, resync, max_probes, probe_workers",
+        ),
+        (
+            '"a b\\n" = 1',
+            '"a b\\n": unknown key; known here: listen, control, state, mode, resync, max_probes, probe_workers',
+        ),
     ],
 )
 def test_wrong_daemon_setting(line: str, message: str) -> None:

@@ -11,17 +11,17 @@ import pytest
 from lvs_healthd.api import ApiServer, create_app
 from lvs_healthd.metrics import Metrics
 from lvs_healthd.probes.outcome import up
-from tests.statuses import NOW, status
+from tests.statuses import NOW, told
 
 ALERTS = Path(__file__).parents[2] / "docs" / "prometheus-alerts.yml"
 
 
 @pytest.fixture
 async def daemon() -> AsyncIterator[ApiServer]:
-    metrics = Metrics(status=status, internals=lambda: {"probes_in_flight": 3})
+    metrics = Metrics(status=told, internals=lambda: {"probes_in_flight": 3})
     for _ in range(5):
-        metrics.observe_probe("web", "http", up("ok"))
-    app = create_app(status=status, metrics=metrics.render, health=lambda: "")
+        metrics.tally("web", "http").add(up("ok"), 0.001)
+    app = create_app(status=told, metrics=metrics.render, health=lambda: "")
     server = ApiServer(app)
     await server.start("127.0.0.1:0", "")
     yield server

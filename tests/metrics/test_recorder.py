@@ -1,18 +1,20 @@
 """What is counted, by reading back the exposition."""
 
+import asyncio
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lvs_healthd import events
 from lvs_healthd.metrics import Metrics
-from lvs_healthd.probes.outcome import Outcome, Reason, Status, down, unsure, up
-from tests.statuses import status
+from lvs_healthd.probes.outcome import Reason, down, unsure, up
+from tests.statuses import told
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(metrics.render().decode())
+        for family in text_string_to_metric_families(asyncio.run(metrics.render()).decode())
         for sample in family.samples
     }
 
@@ -23,13 +25,13 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics(status=status)
+    return Metrics(status=told)
 
 
 def test_outcomes_are_counted_by_service_type_status_and_reason(metrics: Metrics) -> None:
     for outcome in (up("ok"), up("ok"), down(Reason.REFUSED, "connection refused")):
-        metrics.observe_probe("web", "http", outcome)
-    metrics.observe_probe("mail", "tcp", up("ok"))
+        metrics.tally("web", "http").add(outcome, 0.001)
+    metrics.tally("mail", "tcp").add(up("ok"), 0.001)
     counted = {
         labels: value(metrics, "probes_total", service=labels[0], type=labels[1], status=labels[2], reason=labels[3])
         for labels in [
@@ -42,9 +44,9 @@ def test_outcomes_are_counted_by_service_type_status_and_reason(metrics: Metrics
 
 
 def test_duration_counts_good_and_bad_outcomes_but_not_unsure_ones(metrics: Metrics) -> None:
-    metrics.observe_probe("web", "http", Outcome(Status.UP, Reason.PASSED, "ok", 0.003))
-    metrics.observe_probe("web", "http", Outcome(Status.DOWN, Reason.TIMEOUT, "no answer in 1s", 1.0002))
-    metrics.observe_probe("web", "http", unsure(Reason.LOCAL_LIMIT, "too many open files"))
+    metrics.tally("web", "http").add(up("ok"), 0.003)
+    metrics.tally("web", "http").add(down(Reason.TIMEOUT, "no answer in 1s"), 1.0002)
+    metrics.tally("web", "http").add(unsure(Reason.LOCAL_LIMIT, "too many open files"), 0.001)
     labels = {"service": "web", "type": "http"}
     assert value(metrics, "probe_duration_seconds_count", **labels) == 2
     assert value(metrics, "probe_duration_seconds_sum", **labels) == pytest.approx(1.0032)
@@ -52,7 +54,7 @@ def test_duration_counts_good_and_bad_outcomes_but_not_unsure_ones(metrics: Metr
 
 
 def test_transitions_start_at_zero_with_the_first_probe_and_count_each_direction(metrics: Metrics) -> None:
-    metrics.observe_probe("web", "http", up("ok"))
+    metrics.tally("web", "http").add(up("ok"), 0.001)
     assert value(metrics, "real_server_transitions_total", service="web", to="down") == 0
     metrics.listen(
         events.RealServerDown(
@@ -106,8 +108,8 @@ def test_drift_and_skipped_turns_are_counted(metrics: Metrics) -> None:
 
 def test_forgotten_service_leaves_no_series_and_may_come_back_at_zero(metrics: Metrics) -> None:
     for service in ("web", "mail"):
-        metrics.observe_probe(service, "http", up("ok"))
-        metrics.observe_probe(service, "http", down(Reason.RESET, "reset"))
+        metrics.tally(service, "http").add(up("ok"), 0.001)
+        metrics.tally(service, "http").add(down(Reason.RESET, "reset"), 0.001)
     metrics.forget_service("web")
     left = {
         dict(labels).get("service") for name, labels in samples(metrics) if "probe" in name or "transitions" in name
@@ -119,12 +121,12 @@ def test_forgotten_service_leaves_no_series_and_may_come_back_at_zero(metrics: M
         if dict(labels).get("service") == "web" and ("real_server_" not in name or "transitions" in name)
     ]
     assert [labels for labels in counted if "type" in labels or "to" in labels] == []
-    metrics.observe_probe("web", "http", up("ok"))
+    metrics.tally("web", "http").add(up("ok"), 0.001)
     assert value(metrics, "probes_total", service="web", type="http", status="up", reason="passed") == 1
 
 
 def test_instances_share_nothing() -> None:
-    first, second = Metrics(status=status), Metrics(status=status)
+    first, second = Metrics(status=told), Metrics(status=told)
     first.skipped()
     assert value(second, "probes_skipped_total") == 0
 
@@ -136,11 +138,11 @@ def test_own_process_is_measured(metrics: Metrics) -> None:
 
 def test_internals_are_asked_at_each_scrape_and_a_misspelt_one_is_an_error() -> None:
     numbers: dict[str, float] = {"probes_in_flight": 7}
-    metrics = Metrics(status=status, internals=lambda: numbers)
+    metrics = Metrics(status=told, internals=lambda: numbers)
     assert value(metrics, "probes_in_flight") == 7
     assert value(metrics, "probes_waiting") is None
     numbers["probes_in_flight"] = 8
     assert value(metrics, "probes_in_flight") == 8
     numbers["probes_in_fligth"] = 8
     with pytest.raises(KeyError, match="probes_in_fligth"):
-        metrics.render()
+        asyncio.run(metrics.render())

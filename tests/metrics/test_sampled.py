@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lvs_healthd.metrics.sampled import render
+from lvs_healthd.metrics.sampled import pieces
 from lvs_healthd.status import Status
 from tests import statuses
 from tests.statuses import NOW, real_server, service
@@ -15,7 +15,7 @@ from tests.statuses import NOW, real_server, service
 def read(status: Status) -> dict[str, dict[tuple[str, ...], float]]:
     """Return name → label values → value."""
     found: dict[str, dict[tuple[str, ...], float]] = {}
-    for family in text_string_to_metric_families(render(status, {})):
+    for family in text_string_to_metric_families("".join(pieces(status, {}))):
         for sample in family.samples:
             series = found.setdefault(sample.name.removeprefix("lvs_healthd_"), {})
             labels = tuple(sample.labels.values())
@@ -117,6 +117,6 @@ def test_ten_thousand_servers_are_written_in_a_moment() -> None:
     servers = tuple(real_server(f"10.0.{n // 256}.{n % 256}:80") for n in range(10_000))
     status = Status(daemon=statuses.daemon(), services=(service("web", *servers),))
     start = time.process_time()
-    render(status, {})
+    "".join(pieces(status, {}))
     # 0.07 s where this was written; the loop, and with it every check, stands still meanwhile.
     assert time.process_time() - start < 0.7

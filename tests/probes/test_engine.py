@@ -49,7 +49,21 @@ def _no_descriptor_left() -> Iterator[None]:
 
 
 async def outcome_of(check: AnyCheck) -> Outcome:
-    return (await run_once([check]))[probe_key(check)]
+    return (await run_once([check]))[probe_key(check)].outcome
+
+
+class Noting:
+    """A run that notes its outcome."""
+
+    def __init__(self, target: Target, outcomes: list[Outcome]) -> None:
+        self.target = target
+        self._outcomes = outcomes
+
+    def started(self, now: float) -> None:
+        pass
+
+    def ended(self, outcome: Outcome, latency_s: float) -> None:
+        self._outcomes.append(outcome)
 
 
 def http(port: int, *, timeout: float = 0.3, address: str = "127.0.0.1", **keys: object) -> HttpCheck:
@@ -66,9 +80,10 @@ def udp(port: int, *, timeout: float = 0.3, **keys: object) -> UdpCheck:
 
 async def test_http_server_that_answers_is_up_with_its_latency() -> None:
     async with stream_server(answering(OK)) as port:
-        outcome = await outcome_of(http(port))
+        check = http(port)
+        outcome, latency_s = (await run_once([check]))[probe_key(check)]
     assert (outcome.status, outcome.reason, outcome.detail) == (Status.UP, Reason.PASSED, "status 200")
-    assert 0 < outcome.latency_s < 0.3
+    assert 0 < latency_s < 0.3
 
 
 async def test_ipv6_server_is_probed_over_ipv6() -> None:
@@ -158,8 +173,9 @@ async def test_endless_headers_one_line_at_a_time_end_at_the_deadline() -> None:
 
 async def test_four_gigabytes_of_body_are_read_only_up_to_the_limit() -> None:
     async with stream_server(flooding(b"HTTP/1.1 200 OK\r\nContent-Length: 4294967296\r\n\r\n", 4 * 1024**3)) as port:
-        outcome = await outcome_of(http(port, body="never there", timeout=5.0))
-        assert (outcome.reason, outcome.latency_s < 2) == (Reason.BAD_ANSWER, True)
+        check = http(port, body="never there", timeout=5.0)
+        outcome, latency_s = (await run_once([check]))[probe_key(check)]
+        assert (outcome.reason, latency_s < 2) == (Reason.BAD_ANSWER, True)
         assert outcome.detail.startswith("expected text not in the first 65536 bytes")
         # Without a body check the status is enough, whatever follows.
         assert (await outcome_of(http(port))).status is Status.UP
@@ -247,7 +263,7 @@ async def test_used_up_descriptors_are_unsure_not_down() -> None:
                     fillers.append(socket.socket())
                 except OSError:
                     break
-            engine.start(target(tcp(port)), outcomes.append)
+            engine.start(Noting(target(tcp(port)), outcomes))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for filler in fillers:
@@ -276,10 +292,10 @@ async def test_errno_of_connect_is_judged_by_whose_fault_it_is(
         def connect_ex(self, address: object) -> int:
             return number
 
-    monkeypatch.setattr(socket, "socket", Failing)
+    monkeypatch.setattr(engine_module, "_Socket", Failing)
     engine = Engine(clock=time.monotonic)
     outcomes: list[Outcome] = []
-    engine.start(target(tcp(1)), outcomes.append)
+    engine.start(Noting(target(tcp(1)), outcomes))
     engine.close()
     assert [outcome.status for outcome in outcomes] == [status]
 
@@ -301,7 +317,13 @@ class Hand:
         self.outcomes: list[Outcome] = []
 
     def start(self, aim: Target) -> None:
-        self.engine.start(aim, self.outcomes.append)
+        self.engine.start(Noting(aim, self.outcomes))
+
+    def tick_all(self) -> None:
+        """Tick as the scheduler does: again at once while something is overdue."""
+        self.engine.tick(late_s=0.0)
+        while (due := self.engine.next_tick) is not None and due <= self.now:
+            self.engine.tick(late_s=0.0)
 
     def until_polled(self, count: int) -> None:
         deadline = time.monotonic() + 5
@@ -403,15 +425,39 @@ async def test_answers_in_time_count_however_many_come_at_once(monkeypatch: pyte
             hand.start(target(udp(port, send=b"?", expect=b"!", timeout=1.0)))
         await asyncio.sleep(0.5)
         hand.now += 1.1
-        hand.engine.tick(late_s=0.0)
+        hand.tick_all()
         hand.engine.close()
     assert [outcome.status for outcome in hand.outcomes] == [Status.UP] * 200
+
+
+async def test_many_timeouts_at_once_leave_the_loop_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_EVENTS_PER_TURN", 16)
+    async with stream_server(silent) as port:
+        hand = Hand()
+        for _ in range(100):
+            hand.start(target(http(port, timeout=1.0)))
+        hand.now += 1.1
+        ended = []
+        while hand.engine.in_flight:
+            before = len(hand.outcomes)
+            hand.engine.tick(late_s=0.0)
+            ended.append(len(hand.outcomes) - before)
+        hand.engine.close()
+    assert [outcome.reason for outcome in hand.outcomes] == [Reason.TIMEOUT] * 100
+    assert max(ended) <= 16
 
 
 async def test_loop_held_up_by_others_makes_a_healthy_server_unsure_at_worst() -> None:
     """With one probe the next tick would be its deadline, and a pause over all of it would not show."""
     loop = asyncio.get_running_loop()
     outcomes: list[Outcome] = []
+
+    class Listening:
+        def __init__(self, outcomes: list[Outcome]) -> None:
+            self._outcomes = outcomes
+
+        def outcome(self, outcome: Outcome, latency_s: float) -> None:
+            self._outcomes.append(outcome)
 
     class Unobserved:
         def lag(self, seconds: float) -> None: ...
@@ -422,12 +468,11 @@ async def test_loop_held_up_by_others_makes_a_healthy_server_unsure_at_worst() -
         check = http(port, timeout=0.4)
         scheduler: Scheduler[str] = Scheduler(
             Engine(clock=loop.time),
-            lambda _key, outcome: outcomes.append(outcome),
             clock=loop.time,
             random=lambda: 0.0,
             observer=Unobserved(),
         )
-        scheduler.set_probes({"web": Probe("web", target(check), 0.5)})
+        scheduler.update([Probe("web", target(check), 0.5, Listening(outcomes))])
         running = asyncio.create_task(scheduler.run())
         async with asyncio.timeout(20):
             while len(outcomes) < 4:
@@ -450,14 +495,25 @@ async def test_closing_the_engine_drops_probes_without_an_outcome() -> None:
 async def test_identical_checks_are_one_probe() -> None:
     connections = 0
 
-    async def count(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    async def count(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
+        writer.write(b"!")
 
     async with stream_server(count) as port:
-        first = TcpCheck(name="a", address="127.0.0.1", port=port, rise=1, fall=1)
-        second = TcpCheck(name="b", address="127.0.0.1", port=port, rise=5, fall=5)
-        outcomes = await run_once([first, second])
+        first = TcpCheck(name="a", address="127.0.0.1", port=port, expect=b"!", rise=1, fall=1)
+        second = TcpCheck(name="b", address="127.0.0.1", port=port, expect=b"!", rise=5, fall=5)
+        found = await run_once([first, second])
         await asyncio.sleep(0.01)
-    assert len(outcomes) == 1
+    assert len(found) == 1
     assert connections == 1
+
+
+async def test_check_that_only_connects_is_over_before_the_application_hears_of_it() -> None:
+    """No worker of the real server is woken ten thousand times a second for a connection that asks nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        found = await run_once([tcp(listener.getsockname()[1])])
+        assert [each.outcome.status for each in found.values()] == [Status.UP]
+        listener.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            listener.accept()

@@ -35,7 +35,7 @@ def context(authority: trustme.CA, *names: str, not_after: dt.datetime | None = 
 
 async def outcome(port: int, **keys: object) -> Outcome:
     check = HttpsCheck(name="https", address="127.0.0.1", port=port, host="test", timeout=Seconds(2.0), **keys)  # type: ignore[arg-type]
-    return next(iter((await run_once([check])).values()))
+    return next(iter((await run_once([check])).values())).outcome
 
 
 async def test_trusted_certificate_with_the_right_name_is_up(authority: trustme.CA, ca_file: str) -> None:
@@ -90,7 +90,7 @@ async def test_plain_http_server_is_named_as_such(ca_file: str) -> None:
 async def test_silent_server_is_down_at_the_total_deadline(ca_file: str) -> None:
     async with stream_server(silent) as port:
         check = HttpsCheck(name="https", address="127.0.0.1", port=port, timeout=Seconds(0.2), ca=ca_file)
-        found = next(iter((await run_once([check])).values()))
+        found = next(iter((await run_once([check])).values())).outcome
     assert (found.reason, found.detail) == (Reason.TIMEOUT, "connected, but no TLS answer in 200ms")
 
 

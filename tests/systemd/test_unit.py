@@ -66,7 +66,7 @@ def test_paths_of_the_unit_are_the_configuration_s_defaults() -> None:
 
 
 def test_descriptors_suffice_for_all_probes() -> None:
-    assert int(settings()["LimitNOFILE"][0]) > 10 * Daemon().max_probes
+    assert int(settings()["LimitNOFILE"][0]) > 2 * Daemon().max_probes
 
 
 def test_sysusers_makes_the_unit_s_user_and_group(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from lvs_healthd.status import Status
+from lvs_healthd.slices import sliced
+from lvs_healthd.status import Status, json_pieces
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -21,8 +22,8 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def create_app(
     *,
-    status: Callable[[], Status],
-    metrics: Callable[[], bytes],
+    status: Callable[[], Awaitable[Status]],
+    metrics: Callable[[], Awaitable[bytes]],
     health: Callable[[], str],
 ) -> web.Application:
     """Make the application.
@@ -34,14 +35,14 @@ def create_app(
         return web.Response(text=_INDEX)
 
     async def show_metrics(_: web.Request) -> web.Response:
-        return web.Response(body=metrics(), headers={"Content-Type": _METRICS_TYPE})
+        return web.Response(body=await metrics(), headers={"Content-Type": _METRICS_TYPE})
 
     async def show_health(_: web.Request) -> web.Response:
         trouble = health()
         return web.Response(text=f"{trouble or 'ok'}\n", status=503 if trouble else 200)
 
     async def show_status(_: web.Request) -> web.Response:
-        return _json(msgspec.json.encode(status()))
+        return _json(b"".join([piece async for piece in sliced(json_pieces(await status()), 10)]))
 
     # Nothing here takes a body; a client that sends one is refused without reading it.
     app = web.Application(middlewares=[_errors_as_json], client_max_size=1024)

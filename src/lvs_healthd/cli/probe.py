@@ -14,9 +14,11 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, load
 from lvs_healthd.config.model import AnyCheck, Config
 from lvs_healthd.printable import printable
+from lvs_healthd.probes.once import Found as Probed
 from lvs_healthd.probes.once import run_once
-from lvs_healthd.probes.outcome import Outcome, Status
+from lvs_healthd.probes.outcome import Status
 from lvs_healthd.probes.targets import probe_key
+from lvs_healthd.process import probes_within_limit, raise_descriptor_limit
 
 EXIT_DOWN = 1
 EXIT_UNSURE = 3
@@ -48,14 +50,16 @@ def probe(
     """
     try:
         config = load(file)
-        outcomes = asyncio.run(run_once(_checks(config), max_in_flight=config.daemon.max_probes))
+        raise_descriptor_limit()
+        room = probes_within_limit(config.daemon.max_probes)
+        probed = asyncio.run(run_once(_checks(config), max_in_flight=room))
     except ConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_DOWN) from None
     except OSError as error:
         typer.echo(f"{file}: a check's ca cannot be used: {error}", err=True)
         raise typer.Exit(EXIT_DOWN) from None
-    found = list(_found(config, outcomes))
+    found = list(_found(config, probed))
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
@@ -71,16 +75,16 @@ def _checks(config: Config) -> list[AnyCheck]:
     return [check for service in config.services for server in service.real_servers for check in server.checks]
 
 
-def _found(config: Config, outcomes: dict[AnyCheck, Outcome]) -> list[Found]:
+def _found(config: Config, probed: dict[AnyCheck, Probed]) -> list[Found]:
     return [
         Found(
             service.name,
             str(server.endpoint),
             check.name,
-            (outcome := outcomes[probe_key(check)]).status,
+            (outcome := (each := probed[probe_key(check)]).outcome).status,
             outcome.reason,
             printable(outcome.detail),
-            round(outcome.latency_s, 6),
+            round(each.latency_s, 6),
         )
         for service in config.services
         for server in service.real_servers

@@ -65,10 +65,11 @@ def _rows(status: Status) -> Iterator[tuple[ServiceStatus, RealServerStatus]]:
 def _header(status: Status, now: float) -> Iterator[Text]:
     daemon = status.daemon
     age = daemon.last_resync_age_s
+    workers = "" if daemon.probe_workers == 1 else f"  probe workers {daemon.probe_workers}"
     read = "never read" if age is None else f"read {_ago(age)} ago"
     yield Text.assemble(
         (f"lvs-healthd {daemon.version}", "bold"),
-        f"  mode {daemon.mode}  up {_ago(now - daemon.started)}  pid {daemon.pid}",
+        f"  mode {daemon.mode}  up {_ago(now - daemon.started)}  pid {daemon.pid}{workers}",
     )
     yield Text(f"table {printable(daemon.table)}, {read}")
     yield Text(f"configuration {printable(daemon.config_file)}, loaded {_ago(now - daemon.config_loaded)} ago")

@@ -209,8 +209,10 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = Mode.ENFORCE
     resync: Seconds = Seconds(10.0)
     """How often the kernel's table is read back, and so the longest a foreign edit lives."""
-    max_probes: int = 1000
+    max_probes: int = 10_000
     """Probes in flight at once; bounds sockets. A probe that has to wait is counted as lag, never dropped."""
+    probe_workers: int = 1
+    """Processes that run the probes. 1: the daemon itself, whose one core is enough for some 10 000 probes a second."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

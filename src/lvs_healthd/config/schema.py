@@ -59,6 +59,7 @@ DAEMON_KEYS = {
     "mode": Key(values.member(Mode)),
     "resync": Key(values.duration("1s", "1h")),
     "max_probes": Key(values.integer(1, 100_000)),
+    "probe_workers": Key(values.integer(1, 64)),
 }
 
 SERVICE_KEYS = {

@@ -1,6 +1,8 @@
 """IPVS records in an operator's words: "weight 1 -> 0", "weight 7, expected 1". Pure; for logs, not for parsing."""
 
+import functools
 import ipaddress
+from collections.abc import Mapping
 
 from lvs_healthd.ipvs.records import (
     AF_INET,
@@ -25,7 +27,7 @@ _TUNNEL_WORDS = {0: "ipip", 1: "gue", 2: "gre"}
 def describe(operation: Operation) -> str:
     """Say which fields an operation sets: from what to what on an edit, the telling ones on add and delete."""
     record = operation.destination or operation.service
-    if operation.was is None or operation.was == record:
+    if operation.was is None or operation.was is record or operation.was == record:
         return _summary(record)
     return ", ".join(f"{name} {old} -> {new}" for name, old, new in differences(operation.was, record))
 
@@ -51,7 +53,7 @@ def _summary(record: ServiceRecord | DestinationRecord) -> str:
     return ", ".join(f"{name} {value}" for name, value in fields.items() if name in shown or value not in quiet)
 
 
-def _fields(record: ServiceRecord | DestinationRecord) -> dict[str, str]:
+def _fields(record: ServiceRecord | DestinationRecord) -> Mapping[str, str]:
     if isinstance(record, ServiceRecord):
         return {
             "scheduler": record.scheduler,
@@ -60,12 +62,26 @@ def _fields(record: ServiceRecord | DestinationRecord) -> dict[str, str]:
             "flags": _flags(record.flags & ~SVC_F_PERSISTENT),
             "engine": record.persistence_engine or "none",
         }
+    return _server_fields(
+        record.forward,
+        record.weight,
+        (record.upper_threshold, record.lower_threshold),
+        (record.tunnel_type, record.tunnel_port, record.tunnel_flags),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _server_fields(
+    forward: ForwardingMethod, weight: int, thresholds: tuple[int, int], tunnel: tuple[int, int, int]
+) -> Mapping[str, str]:
+    """Put a server's fields in words; kept, because the servers of a service are alike and may all fail at once."""
+    upper, lower = thresholds
     return {
-        "weight": str(record.weight),
-        "forward": _FORWARD_WORDS[record.forward],
-        "upper threshold": str(record.upper_threshold),
-        "lower threshold": str(record.lower_threshold),
-        "tunnel": _tunnel(record),
+        "weight": str(weight),
+        "forward": _FORWARD_WORDS[forward],
+        "upper threshold": str(upper),
+        "lower threshold": str(lower),
+        "tunnel": _tunnel(forward, *tunnel),
     }
 
 
@@ -89,9 +105,8 @@ def _flags(flags: int) -> str:
     return ",".join([*known, hex(rest)] if rest else known) or "none"
 
 
-def _tunnel(record: DestinationRecord) -> str:
-    kind = _TUNNEL_WORDS.get(record.tunnel_type, str(record.tunnel_type))
-    extra = [f"port {record.tunnel_port}"] if record.tunnel_port else []
-    extra += [f"flags {record.tunnel_flags:#x}"] if record.tunnel_flags else []
-    text = " ".join([kind, *extra])
-    return "none" if text == "ipip" and record.forward is not ForwardingMethod.TUNNEL else text
+def _tunnel(forward: ForwardingMethod, kind: int, port: int, flags: int) -> str:
+    extra = [f"port {port}"] if port else []
+    extra += [f"flags {flags:#x}"] if flags else []
+    text = " ".join([_TUNNEL_WORDS.get(kind, str(kind)), *extra])
+    return "none" if text == "ipip" and forward is not ForwardingMethod.TUNNEL else text

@@ -1,10 +1,11 @@
 """What to write so that one table becomes another, in an order that never leaves a service empty. Pure."""
 
 import enum
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from lvs_healthd.ipvs.records import (
     DestinationRecord,
+    Line,
     Operation,
     ServiceEntry,
     ServiceKey,
@@ -28,22 +29,70 @@ class Phase(enum.IntEnum):
     DELETE_SERVICES = 6
 
 
+STEPS = (
+    (Phase.ADD_SERVICES,),
+    (Phase.ADD_SERVERS, Phase.RAISE, Phase.EDIT),
+    (Phase.QUIESCE, Phase.DELETE_SERVERS, Phase.DELETE_SERVICES),
+)
+"""Services, what gives capacity, what takes it: a step starts when the one before is acknowledged."""
+
+
 def diff(wanted: Table, actual: Table, owned: Collection[ServiceKey]) -> list[Operation]:
     """Return the writes that make `actual` equal `wanted` for our services, in safe order.
 
     Services of `owned` that are no longer wanted are deleted. Every other service that is not wanted is somebody
     else's and is left alone.
     """
-    operations: list[Operation] = []
-    for key, entry in wanted.items():
-        operations += _entry_diff(entry, actual.get(key))
-    operations += [
-        Operation(Verb.DELETE_SERVICE, entry.service, was=entry.service)
-        for key, entry in actual.items()
-        if key in owned and key not in wanted
+    keys = [*wanted, *(key for key in actual if key in owned and key not in wanted)]
+    operations = [
+        operation
+        for key in keys
+        for line in lines(key, wanted, actual)
+        if (operation := operation_on(line, wanted, actual, owned)) is not None
     ]
     operations.sort(key=phase)  # stable: within a phase the configuration's order stays
     return operations
+
+
+def lines(key: ServiceKey, wanted: Table, actual: Table) -> Iterator[Line]:
+    """Go through the lines in which a service may differ between two tables: none where it is equal, else all of them.
+
+    The tables may change meanwhile; whether a line that came or went is met is then open.
+    """
+    entry, found = wanted.get(key), actual.get(key)
+    if entry == found:
+        return
+    yield key, None
+    if entry is None:
+        return
+    for server in list(entry.destinations):
+        yield key, server
+    for server in list(found.destinations) if found is not None else ():
+        if server not in entry.destinations:
+            yield key, server
+
+
+def size(key: ServiceKey, table: Table) -> int:
+    """Return how much there is to compare in a service: its servers, and the service itself."""
+    entry = table.get(key)
+    return 1 if entry is None else 1 + len(entry.destinations)
+
+
+def operation_on(line: Line, wanted: Table, actual: Table, owned: Collection[ServiceKey]) -> Operation | None:
+    """Return the write that makes one line of `actual` as in `wanted`; None where it is so, or is somebody else's."""
+    key, server = line
+    entry, found = wanted.get(key), actual.get(key)
+    if server is None:
+        return _service_operation(key, entry, found, owned)
+    if entry is None:
+        return None  # it goes with its service
+    record = entry.destinations.get(server)
+    was = found.destinations.get(server) if found is not None else None
+    if record is None:
+        return None if was is None else Operation(Verb.DELETE_SERVER, entry.service, was, was)
+    if was is None:
+        return Operation(Verb.ADD_SERVER, entry.service, record)
+    return None if record == was else Operation(Verb.SET_SERVER, entry.service, record, was)
 
 
 def phase(operation: Operation) -> Phase:
@@ -61,6 +110,21 @@ def phase(operation: Operation) -> Phase:
             return Phase.DELETE_SERVERS
         case Verb.DELETE_SERVICE:
             return Phase.DELETE_SERVICES
+
+
+def is_uncovered(key: ServiceKey, wanted: Table, actual: Table) -> bool:
+    """Tell whether a service has servers that should serve and none of them is in the table yet."""
+    entry, found = wanted.get(key), actual.get(key)
+    if entry is None or found is None:
+        return False
+    present = found.destinations
+    should_serve = False
+    for server in entry.destinations.values():
+        if server.weight > 0:
+            should_serve = True
+            if server.key in present and present[server.key].weight > 0:
+                return False
+    return should_serve
 
 
 def update(table: Table, operation: Operation) -> None:
@@ -92,6 +156,12 @@ def takes_capacity(operation: Operation) -> bool:
     return is_out and isinstance(operation.was, DestinationRecord) and operation.was.weight > 0
 
 
+def line_of(operation: Operation) -> Line:
+    """Return the line of the table that an operation writes."""
+    destination = operation.destination
+    return operation.service.key, None if destination is None else destination.key
+
+
 def is_in_effect(operation: Operation, table: Table) -> bool:
     """Tell whether a table is as the operation would have left it."""
     entry = table.get(operation.service.key)
@@ -105,26 +175,16 @@ def is_in_effect(operation: Operation, table: Table) -> bool:
     return found == (None if operation.verb is Verb.DELETE_SERVER else operation.destination)
 
 
-def _entry_diff(entry: ServiceEntry, found: ServiceEntry | None) -> list[Operation]:
-    service = entry.service
+def _service_operation(
+    key: ServiceKey, entry: ServiceEntry | None, found: ServiceEntry | None, owned: Collection[ServiceKey]
+) -> Operation | None:
+    if entry is None:
+        if found is None or key not in owned:
+            return None
+        return Operation(Verb.DELETE_SERVICE, found.service, was=found.service)
     if found is None:
-        added = [Operation(Verb.ADD_SERVER, service, destination) for destination in entry.destinations.values()]
-        return [Operation(Verb.ADD_SERVICE, service), *added]
-    operations: list[Operation] = []
-    if found.service != service:
-        operations.append(Operation(Verb.SET_SERVICE, service, was=found.service))
-    for key, destination in entry.destinations.items():
-        was = found.destinations.get(key)
-        if was is None:
-            operations.append(Operation(Verb.ADD_SERVER, service, destination))
-        elif was != destination:
-            operations.append(Operation(Verb.SET_SERVER, service, destination, was))
-    operations += [
-        Operation(Verb.DELETE_SERVER, service, was, was)
-        for key, was in found.destinations.items()
-        if key not in entry.destinations
-    ]
-    return operations
+        return Operation(Verb.ADD_SERVICE, entry.service)
+    return None if found.service == entry.service else Operation(Verb.SET_SERVICE, entry.service, was=found.service)
 
 
 def _edit_phase(operation: Operation) -> Phase:

@@ -1,7 +1,7 @@
 """How a table differs from the way we left it: what somebody else has done to it. Pure."""
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -28,38 +28,32 @@ class Drift(msgspec.Struct, frozen=True):
     found: str
 
 
-def compare(left: Table, found: Table, keys: Iterable[ServiceKey]) -> list[Drift]:
-    """List how `found` differs from `left`, the table as we left it, looking at the services `keys` only.
+def compare(left: Table, found: Table, keys: Iterable[ServiceKey]) -> Iterator[Drift]:
+    """Find how `found` differs from `left`, the table as we left it, looking at the services `keys` only.
 
     A missing service is one difference, whatever servers went with it. A service that we had not put there is none:
     it was not ours to miss.
     """
-    drifts: list[Drift] = []
     for key in keys:
         before = left.get(key)
         now = found.get(key)
         if before is None or before == now:
             continue
         if now is None:
-            drifts.append(Drift(Kind.MISSING_SERVICE, key, None, "missing"))
+            yield Drift(Kind.MISSING_SERVICE, key, None, "missing")
         else:
-            drifts += _entry_drift(key, before, now)
-    return drifts
+            yield from _entry_drift(key, before, now)
 
 
-def _entry_drift(key: ServiceKey, before: ServiceEntry, now: ServiceEntry) -> list[Drift]:
-    drifts: list[Drift] = []
+def _entry_drift(key: ServiceKey, before: ServiceEntry, now: ServiceEntry) -> Iterator[Drift]:
     if before.service != now.service:
-        drifts.append(Drift(Kind.CHANGED_SERVICE, key, None, surprise(before.service, now.service)))
+        yield Drift(Kind.CHANGED_SERVICE, key, None, surprise(before.service, now.service))
     for server, record in before.destinations.items():
         found = now.destinations.get(server)
         if found is None:
-            drifts.append(Drift(Kind.MISSING_SERVER, key, server, "missing"))
+            yield Drift(Kind.MISSING_SERVER, key, server, "missing")
         elif found != record:
-            drifts.append(Drift(Kind.CHANGED_SERVER, key, server, surprise(record, found)))
-    drifts += [
-        Drift(Kind.EXTRA_SERVER, key, server, "not configured")
-        for server in now.destinations
-        if server not in before.destinations
-    ]
-    return drifts
+            yield Drift(Kind.CHANGED_SERVER, key, server, surprise(record, found))
+    for server in now.destinations:
+        if server not in before.destinations:
+            yield Drift(Kind.EXTRA_SERVER, key, server, "not configured")

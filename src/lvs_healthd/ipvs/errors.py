@@ -15,6 +15,21 @@ NO_MODULE = (
 )
 UNKNOWN_OUTCOME = "outcome unknown: the kernel's acknowledgement was lost"
 
+GONE_ANYWAY = frozenset({(Verb.DELETE_SERVER, errno.ENOENT), (Verb.DELETE_SERVICE, errno.ESRCH)})
+"""What was to be deleted is not there: done."""
+MISMATCH = frozenset(
+    {
+        (Verb.ADD_SERVICE, errno.EEXIST),
+        (Verb.SET_SERVICE, errno.ESRCH),
+        (Verb.ADD_SERVER, errno.EEXIST),
+        (Verb.ADD_SERVER, errno.ESRCH),
+        (Verb.SET_SERVER, errno.ENOENT),
+        (Verb.SET_SERVER, errno.ESRCH),
+        (Verb.DELETE_SERVER, errno.ESRCH),
+    }
+)
+"""The table is not as we thought: somebody else writes to it. Read it back, then decide again."""
+
 _SERVICE_WRITES = frozenset({Verb.ADD_SERVICE, Verb.SET_SERVICE})
 
 _BY_VERB = {

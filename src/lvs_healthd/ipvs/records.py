@@ -31,8 +31,11 @@ class ForwardingMethod(enum.IntEnum):
     BYPASS = 4
 
 
-class ServiceKey(msgspec.Struct, frozen=True, order=True):
-    """What the kernel tells services apart by: either protocol, address and port, or a firewall mark."""
+class ServiceKey(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
+    """What the kernel tells services apart by: either protocol, address and port, or a firewall mark.
+
+    Records hold no cycles and there are tens of thousands, so the garbage collector need not walk them (`gc=False`).
+    """
 
     family: int
     protocol: int = 0
@@ -47,7 +50,7 @@ class ServiceKey(msgspec.Struct, frozen=True, order=True):
         return f"{address}:{self.port}/{PROTOCOL_NAMES.get(self.protocol, self.protocol)}"
 
 
-class ServiceRecord(msgspec.Struct, frozen=True):
+class ServiceRecord(msgspec.Struct, frozen=True, gc=False):
     """A virtual service as the kernel keeps it."""
 
     key: ServiceKey
@@ -65,7 +68,7 @@ class ServiceRecord(msgspec.Struct, frozen=True):
     persistence_engine: str = ""
 
 
-class DestinationKey(msgspec.Struct, frozen=True, order=True):
+class DestinationKey(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """What the kernel tells the destinations of one service apart by."""
 
     family: int
@@ -76,7 +79,7 @@ class DestinationKey(msgspec.Struct, frozen=True, order=True):
         return f"[{self.address}]:{self.port}" if self.family == AF_INET6 else f"{self.address}:{self.port}"
 
 
-class DestinationRecord(msgspec.Struct, frozen=True):
+class DestinationRecord(msgspec.Struct, frozen=True, gc=False):
     """A real server of one service as the kernel keeps it."""
 
     key: DestinationKey
@@ -100,8 +103,11 @@ class ServiceEntry(msgspec.Struct):
 Table = dict[ServiceKey, ServiceEntry]
 """A whole IPVS table: the kernel's (actual) or ours (wanted)."""
 
+Line = tuple[ServiceKey, DestinationKey | None]
+"""One line of a table: a server of a service, or (None) the service itself."""
 
-class Why(msgspec.Struct, frozen=True):
+
+class Why(msgspec.Struct, frozen=True, gc=False):
     """Why a server's line in the wanted table is what it is."""
 
     reason: str
@@ -110,7 +116,10 @@ class Why(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """The plan as the reconciler takes it: the table we want, and what to say about it."""
+    """The plan as the reconciler takes it: the table we want, and what to say about it.
+
+    Its maker goes on changing it in place, line by line, and tells the reconciler which lines (`Reconciler.want`).
+    """
 
     table: Table
     names: dict[ServiceKey, str]
@@ -130,7 +139,7 @@ class Verb(enum.StrEnum):
     DELETE_SERVER = "delete_server"
 
 
-class Operation(msgspec.Struct, frozen=True):
+class Operation(msgspec.Struct, frozen=True, gc=False):
     """One write. Records are whole: the kernel replaces every field."""
 
     verb: Verb
@@ -140,7 +149,7 @@ class Operation(msgspec.Struct, frozen=True):
     """The record it replaces or deletes, for the log line; None on add."""
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(msgspec.Struct, frozen=True, gc=False):
     """What the kernel said to one operation. `errno` 0 is done; None is unknown (ENOBUFS or deadline): read back."""
 
     errno: int | None

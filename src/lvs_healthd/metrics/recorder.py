@@ -1,7 +1,8 @@
 """Metrics counted as things happen. Each instance has its own registry; label children are cached for the hot path."""
 
 import errno
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -10,9 +11,9 @@ from lvs_healthd import events
 from lvs_healthd.ipvs.drift import Kind
 from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.metrics import sampled
-from lvs_healthd.metrics.sampled import PREFIX
-from lvs_healthd.probes.outcome import Outcome
-from lvs_healthd.probes.outcome import Status as OutcomeStatus
+from lvs_healthd.metrics.exposition import PREFIX
+from lvs_healthd.metrics.tally import Distribution, Single, Tallies, Tally
+from lvs_healthd.slices import joined
 from lvs_healthd.status import Status
 
 # Half again as many series, and Prometheus does not use them from the text format.
@@ -45,20 +46,14 @@ class Metrics:
     `sampled.INTERNALS`.
     """
 
-    def __init__(self, *, status: Callable[[], Status], internals: Callable[[], Mapping[str, float]] = dict) -> None:
+    def __init__(
+        self, *, status: Callable[[], Awaitable[Status]], internals: Callable[[], Mapping[str, float]] = dict
+    ) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self._status = status
         self._internals = internals
         ProcessCollector(registry=self.registry)
-        self._probe_duration = self._histogram(
-            "probe_duration_seconds",
-            "Duration of probes that came to a result, good or bad, by service and check type.",
-            PROBE_BUCKETS,
-            ("service", "type"),
-        )
-        self._probes = self._counter(
-            "probes_total", "Probes by outcome and its reason.", ("service", "type", "status", "reason")
-        )
+        self._tallies = Tallies(PROBE_BUCKETS)
         self._transitions = self._counter(
             "real_server_transitions_total", "Changes of real servers' verdicts, by the new one.", ("service", "to")
         )
@@ -85,35 +80,30 @@ class Metrics:
             "From the first failed probe to the kernel's acknowledgement that the server is out.",
             DETECTION_BUCKETS,
         )
-        self._lag = self._histogram("schedule_lag_seconds", "How long after its due time a probe started.", LAG_BUCKETS)
-        self._loop_lag = self._histogram("loop_lag_seconds", "How late the event loop ran a tick.", LOOP_LAG_BUCKETS)
-        self._duration_of: dict[tuple[str, str], Histogram] = {}
-        self._count_of: dict[tuple[str, str, str, str], Counter] = {}
-        self._prepare()
+        self._lag = self._single("schedule_lag_seconds", "How long after its due time a probe started.", LAG_BUCKETS)
+        self._loop_lag = self._single("loop_lag_seconds", "How late the event loop ran a tick.", LOOP_LAG_BUCKETS)
+        self.lag = self._lag.add
+        """Note how long after its due time a probe started, seconds."""
+        self.loop_lag = self._loop_lag.add
+        """Note how late a tick came, seconds."""
+        # A mass failure counts three times for each server: `labels` alone would take a quarter of its time.
+        self._event_of = self._begin(self._events, (event.name for event in events.EVENTS))
+        self._operation_of = self._begin(self._operations, (verb.value for verb in Verb))
+        self._begin(self._drift, (kind.value for kind in Kind))
+        self._transition_of: dict[tuple[str, str], Counter] = {}
 
-    def render(self) -> bytes:
-        """Write everything in Prometheus's text format, version 0.0.4."""
+    async def render(self) -> bytes:
+        """Write everything in Prometheus's text format, version 0.0.4, while the event loop turns."""
+        status = await self._status()
         counted: bytes = generate_latest(self.registry)
-        return counted + sampled.render(self._status(), self._internals()).encode("utf-8")
+        pieces = itertools.chain(self._tallies.pieces(), sampled.pieces(status, self._internals()))
+        return counted + (await joined(pieces)).encode("utf-8")
 
-    def observe_probe(self, service: str, check_type: str, outcome: Outcome) -> None:
-        """Count one outcome for a service."""
-        key = (service, check_type, outcome.status, outcome.reason)
-        count = self._count_of.get(key)
-        if count is None:
-            count = self._first_probe(key)
-        count.inc()
-        # An unsure probe's duration says something about us and nothing about the server.
-        if outcome.status is not OutcomeStatus.UNSURE:
-            self._duration_of[service, check_type].observe(outcome.latency_s)
-
-    def lag(self, seconds: float) -> None:
-        """Note how long after its due time a probe started."""
-        self._lag.observe(seconds)
-
-    def loop_lag(self, seconds: float) -> None:
-        """Note how late a tick came."""
-        self._loop_lag.observe(seconds)
+    def tally(self, service: str, check_type: str) -> Tally:
+        """Return what counts the probes of a service's checks of this type."""
+        for verdict in _VERDICTS:
+            self._transitions.labels(service, verdict)
+        return self._tallies.of(service, check_type)
 
     def skipped(self) -> None:
         """Note a turn that was skipped because the probe's last one was still under way."""
@@ -121,7 +111,7 @@ class Metrics:
 
     def operation(self, verb: str, ok: bool, error: str) -> None:  # noqa: FBT001  # the reconciler's observer
         """Count one write to the table; `error` is the errno's name, or "unknown"."""
-        self._operations.labels(verb).inc()
+        self._operation_of[verb].inc()
         if not ok:
             # A closed set: whatever is not an errno must not become a label of its own.
             self._operation_errors.labels(verb, error if error in _ERRORS else "other").inc()
@@ -140,45 +130,40 @@ class Metrics:
 
     def listen(self, event: events.Event) -> None:
         """Count an event of the bus."""
-        self._events.labels(event.name).inc()
+        self._event_of[event.name].inc()
         match event:
             case events.RealServerUp(service=service):
-                self._transitions.labels(service, "up").inc()
+                self._transition(service, "up").inc()
             case events.RealServerDown(service=service):
-                self._transitions.labels(service, "down").inc()
+                self._transition(service, "down").inc()
             case _:
                 pass
 
     def forget_service(self, name: str) -> None:
         """Drop the series of a service that is no longer configured."""
-        for duration in [key for key in self._duration_of if key[0] == name]:
-            del self._duration_of[duration]
-            self._probe_duration.remove(*duration)
-        for count in [key for key in self._count_of if key[0] == name]:
-            del self._count_of[count]
-            self._probes.remove(*count)
+        self._tallies.forget(name)
         for verdict in _VERDICTS:
+            self._transition_of.pop((name, verdict), None)
             self._transitions.remove(name, verdict)
 
-    def _prepare(self) -> None:
-        """Let counters with a closed set of labels begin at 0: `increase()` cannot see a new series' first step."""
-        for event in events.EVENTS:
-            self._events.labels(event.name)
-        for verb in Verb:
-            self._operations.labels(verb.value)
-        for kind in Kind:
-            self._drift.labels(kind.value)
+    def _transition(self, service: str, to: str) -> Counter:
+        counter = self._transition_of.get((service, to))
+        if counter is None:
+            counter = self._transition_of[service, to] = self._transitions.labels(service, to)
+        return counter
 
-    def _first_probe(self, key: tuple[str, str, str, str]) -> Counter:
-        service, check_type = key[:2]
-        self._duration_of[service, check_type] = self._probe_duration.labels(service, check_type)
-        for verdict in _VERDICTS:
-            self._transitions.labels(service, verdict)
-        self._count_of[key] = self._probes.labels(*key)
-        return self._count_of[key]
+    @staticmethod
+    def _begin(counter: Counter, labels: Iterable[str]) -> dict[str, Counter]:
+        """Let a counter with a closed set of labels begin at 0: `increase()` cannot see a new series' first step."""
+        return {label: counter.labels(label) for label in labels}
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         return Counter(PREFIX + name, text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()) -> Histogram:
-        return Histogram(PREFIX + name, text, labels, registry=self.registry, buckets=buckets)
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(PREFIX + name, text, registry=self.registry, buckets=buckets)
+
+    def _single(self, name: str, text: str, bounds: tuple[float, ...]) -> Distribution:
+        single = Single(PREFIX + name, text, bounds)
+        self.registry.register(single)
+        return single.distribution

@@ -5,6 +5,7 @@ no task, no timer and no re-registration per probe, which is where an asyncio cl
 are kept in ticks; the scheduler calls `tick` when one is due.
 """
 
+import _socket
 import asyncio
 import errno
 import heapq
@@ -13,9 +14,10 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from lvs_healthd.probes.errors import at_connect, from_network
-from lvs_healthd.probes.exchange import Exchange, Farewell, Step, Target, seconds_in_words
+from lvs_healthd.probes.exchange import Step, Target, seconds_in_words
 from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure
 
 TICK_S = 0.05
@@ -34,35 +36,53 @@ _RECV_SIZE = 65536
 _READS_PER_TURN = 16
 """Reads from one socket before the others get their turn: 1 MiB."""
 
-_EVENTS_PER_TURN = 256
-"""Sockets served before asyncio gets its turn: about 10 ms of work."""
+_EVENTS_PER_TURN = 128
+"""Sockets served, and probes ended at their deadline, before asyncio gets its turn: 5 ms of work."""
 
 # Closing with a reset leaves no TIME_WAIT on the director, which would run out of local ports at a few hundred
 # probes a second to one address (HAProxy's checks do the same).
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _FIN_ON_CLOSE = struct.pack("ii", 0, 0)
 
+_CONNECTING = frozenset((0, errno.EINPROGRESS))
 _EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _ENDING = select.EPOLLRDHUP | select.EPOLLHUP
 
-Done = Callable[[Outcome], None]
+# socket.socket is a Python class around this one; its constructor and close cost 3 µs a probe.
+_Socket = _socket.socket
+_TYPES = {
+    kind: int(kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+}
+
+
+class Run(Protocol):
+    """Who wants a probe: what to run, and whom to tell."""
+
+    target: Target
+
+    def started(self, now: float) -> None:
+        """Take note that the probe's turn has come, on the engine's clock."""
+
+    def ended(self, outcome: Outcome, latency_s: float) -> None:
+        """Take the outcome, and the time from the first packet to it; called exactly once, perhaps within `start`."""
 
 
 class _Flight:
     """One probe under way."""
 
-    __slots__ = ("connected", "done", "exchange", "pending", "received", "socket", "stalls_s", "started", "target")
+    __slots__ = ("connected", "descriptor", "exchange", "pending", "received", "run", "socket", "stalls_s", "started")
 
-    def __init__(self, target: Target, done: Done, started: float, stalls_s: float) -> None:
-        self.target = target
-        self.done: Done | None = done
+    def __init__(self, run: Run, started: float, stalls_s: float, opened: _Socket) -> None:
+        self.run: Run | None = run
+        """None once it has ended."""
         self.started = started
         self.stalls_s = stalls_s
         """The engine's pauses so far, when this probe began."""
-        self.exchange: Exchange | None = target.begin()
-        self.socket: socket.socket | None = None
+        self.exchange = run.target.begin()
+        self.socket = opened
+        self.descriptor = opened.fileno()
         self.connected = False
         self.pending = b""
         self.received = 0
@@ -78,9 +98,11 @@ class Engine:
         self.max_in_flight = max_in_flight
         self._clock = clock
         self._flights: dict[int, _Flight] = {}
-        self._waiting: deque[tuple[Target, Done, Callable[[float], None] | None]] = deque()
+        self._waiting: deque[Run] = deque()
         self._deadlines: dict[int, list[_Flight]] = {}
         self._deadline_ticks: list[int] = []
+        self._reads_left: int | None = None
+        """While something is overdue: how often to read before ending it. None: nothing is."""
         self._stalls_s = 0.0
         """All our pauses together, seconds."""
         self._fail: Callable[[Exception], None] | None = None
@@ -114,9 +136,8 @@ class Engine:
             self._loop = None
         self._waiting.clear()
         for flight in self._flights.values():
-            opened, flight.socket, flight.done = flight.socket, None, None
-            if opened is not None:
-                opened.close()
+            flight.run = None
+            flight.socket.close()
         self._flights.clear()
         self._deadlines.clear()
         self._deadline_ticks.clear()
@@ -144,33 +165,44 @@ class Engine:
             return self._deadline_ticks[0] * TICK_S
         return min(self._deadline_ticks[0] * TICK_S, self._clock() + STALL_WATCH_S)
 
-    def start(self, target: Target, done: Done, started: Callable[[float], None] | None = None) -> None:
-        """Run one probe and call `done` with its outcome exactly once, perhaps before this returns.
-
-        `started`, if given, is called with the clock's time when the probe's turn comes.
-        """
+    def start(self, run: Run) -> None:
+        """Run one probe, now or when one of `max_in_flight` places is free."""
         if len(self._flights) >= self.max_in_flight:
-            self._waiting.append((target, done, started))
-            return
-        self._launch(target, done, started)
+            self._waiting.append(run)
+        else:
+            self._launch(run)
 
     def tick(self, late_s: float) -> None:
-        """End what is overdue. `late_s` is how late this call itself is, seconds: pauses of ours excuse the servers."""
+        """End what is overdue, or some of it: then `next_tick` has passed already, and the caller calls again.
+
+        `late_s` is how late this call itself is, seconds: pauses of ours excuse the servers.
+        """
         if late_s > TICK_S:
             self._stalls_s += late_s
         now = self._clock()
-        if not self._deadline_ticks or self._deadline_ticks[0] * TICK_S > now:
+        if not self._is_overdue(now):
             return
         # What has arrived in time must be read first, however late we are and however much it is.
-        for _ in range(len(self._flights) // _EVENTS_PER_TURN + 1):
-            if self.poll() < _EVENTS_PER_TURN:
-                break
-        while self._deadline_ticks and self._deadline_ticks[0] * TICK_S <= now:
-            due = heapq.heappop(self._deadline_ticks)
-            for flight in self._deadlines.pop(due):
-                if flight.done is not None:
-                    self._expire(flight)
+        if self._reads_left is None:
+            self._reads_left = len(self._flights) // _EVENTS_PER_TURN + 1
+        if self._reads_left:
+            self._reads_left = self._reads_left - 1 if self.poll() == _EVENTS_PER_TURN else 0
+        room = 0 if self._reads_left else _EVENTS_PER_TURN
+        while room and self._is_overdue(now):
+            flights = self._deadlines[self._deadline_ticks[0]]
+            while flights and room:
+                flight = flights.pop()
+                if flight.run is not None:
+                    self._expire(flight, flight.run.target)
+                    room -= 1
+            if not flights:
+                del self._deadlines[heapq.heappop(self._deadline_ticks)]
+        if not self._is_overdue(now):
+            self._reads_left = None
         self._start_waiting()
+
+    def _is_overdue(self, now: float) -> bool:
+        return bool(self._deadline_ticks) and self._deadline_ticks[0] * TICK_S <= now
 
     def poll(self) -> int:
         """Serve the sockets that are ready, up to a bound, and return how many; asyncio calls again while more are."""
@@ -186,25 +218,35 @@ class Engine:
 
     def _start_waiting(self) -> None:
         while self._waiting and len(self._flights) < self.max_in_flight:
-            self._launch(*self._waiting.popleft())
+            self._launch(self._waiting.popleft())
 
-    def _launch(self, target: Target, done: Done, started: Callable[[float], None] | None) -> None:
+    def _launch(self, run: Run) -> None:
         now = self._clock()
-        if started is not None:
-            started(now)
-        flight = _Flight(target, done, now, self._stalls_s)
-        flight.socket, number = _connect(target)
-        opened = flight.socket
-        if opened is None or number not in (0, errno.EINPROGRESS):
-            self._finish(flight, at_connect(number))
-            return
-        descriptor = opened.fileno()
+        run.started(now)
+        target = run.target
+        is_stream = target.kind is socket.SOCK_STREAM
         try:
-            self._epoll.register(descriptor, _EDGES)
-        except OSError as error:  # ENOSPC: fs.epoll.max_user_watches; ENOMEM
-            self._finish(flight, unsure(Reason.LOCAL_LIMIT, f"no place in epoll: {error.strerror}"))
+            opened = _Socket(target.family, _TYPES[target.kind])
+        except OSError as error:
+            run.ended(at_connect(error.errno or errno.EINVAL), 0.0)
             return
-        self._flights[descriptor] = flight
+        try:
+            if is_stream:
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                # The handshake's last packet waits for the first bytes of ours: one packet less, and a check that only
+                # connects is over before the server's application is woken (HAProxy does the same).
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+            number = opened.connect_ex(target.address)
+            if number not in _CONNECTING:
+                opened.close()
+                run.ended(at_connect(number), self._clock() - now)
+                return
+            self._epoll.register(opened.fileno(), _EDGES)
+        except OSError as error:  # of epoll: ENOSPC (fs.epoll.max_user_watches) or ENOMEM
+            opened.close()
+            run.ended(unsure(Reason.LOCAL_LIMIT, f"no place in epoll: {error.strerror}"), self._clock() - now)
+            return
+        flight = self._flights[opened.fileno()] = _Flight(run, now, self._stalls_s, opened)
         # The tick at or after the deadline: a probe may run up to one tick long, never short.
         due = int((now + target.timeout_s) / TICK_S) + 1
         bucket = self._deadlines.get(due)
@@ -215,56 +257,52 @@ class Engine:
                 self.wake()
         else:
             bucket.append(flight)
-        if target.kind is socket.SOCK_DGRAM:
+        if not is_stream:
             # Nothing to wait for: a datagram can go at once.
             self._advance(flight, select.EPOLLOUT)
 
     def _advance(self, flight: _Flight, mask: int) -> None:
         """Go on with a socket that epoll reported."""
-        opened, exchange = flight.socket, flight.exchange
-        if opened is None or exchange is None:
+        if flight.run is None:
             return
         if not flight.connected:
             if mask & _FAILED:
-                number = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                number = flight.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if number:
-                    self._finish(flight, self._judge(flight, number))
+                    self._finish(flight, _judge(flight.run.target, number))
                     return
             if not mask & select.EPOLLOUT:
                 return
             flight.connected = True
-            if self._obey(flight, exchange.connected()):
+            if self._obey(flight, flight.exchange.connected()):
                 return
-        elif mask & select.EPOLLOUT and flight.pending and self._send(flight, flight.pending):
+        elif flight.pending and mask & select.EPOLLOUT and self._send(flight, flight.pending):
             return
         if mask & _READABLE:
-            self._read(flight, mask)
+            self._read(flight, flight.run.target, mask)
 
-    def _read(self, flight: _Flight, mask: int) -> None:
-        opened, exchange = flight.socket, flight.exchange
-        if opened is None or exchange is None:
-            return
-        stream = flight.target.kind is socket.SOCK_STREAM
+    def _read(self, flight: _Flight, target: Target, mask: int) -> None:
+        is_stream = target.kind is socket.SOCK_STREAM
         for _ in range(_READS_PER_TURN):
             try:
-                data = opened.recv(_RECV_SIZE)
+                data = flight.socket.recv(_RECV_SIZE)
             except BlockingIOError:
                 return
             except OSError as error:
-                self._finish(flight, self._judge(flight, error.errno or errno.EINVAL))
+                self._finish(flight, _judge(target, error.errno or errno.EINVAL))
                 return
-            if stream and not data:
-                self._finish(flight, exchange.closed())
+            if is_stream and not data:
+                self._finish(flight, flight.exchange.closed())
+                return
+            if self._obey(flight, flight.exchange.received(data)):
                 return
             flight.received += len(data)
-            if self._obey(flight, exchange.received(data)):
-                return
             if flight.received > MAX_RECEIVED:
                 self._finish(flight, down(Reason.TOO_LARGE, f"more than {MAX_RECEIVED} bytes, and no end"))
                 return
             # A short read has emptied a stream, and epoll will report what comes later; but an end that is already
             # reported is not reported again.
-            if stream and len(data) < _RECV_SIZE and not mask & _ENDING:
+            if is_stream and len(data) < _RECV_SIZE and not mask & _ENDING:
                 return
         # More is there, and the edge is spent: come back after the others had their turn.
         if self._loop is not None:
@@ -277,72 +315,55 @@ class Engine:
         if isinstance(step, Outcome):
             self._finish(flight, step)
             return True
-        if isinstance(step, Farewell):
-            # What does not fit into the socket's buffer at once is lost; last words are short.
-            if not self._send(flight, step.data) and flight.socket is not None:
-                flight.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FIN_ON_CLOSE)
-                self._finish(flight, step.outcome)
-            return True
-        return self._send(flight, flight.pending + step)
+        if isinstance(step, bytes):
+            return self._send(flight, flight.pending + step)
+        # A farewell. What does not fit into the socket's buffer at once is lost; last words are short.
+        if not self._send(flight, step.data):
+            flight.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FIN_ON_CLOSE)
+            self._finish(flight, step.outcome)
+        return True
 
     def _send(self, flight: _Flight, data: bytes) -> bool:
         """Send now what fits and keep the rest for the next EPOLLOUT; True when an error ended the probe."""
-        if flight.socket is None:
-            return True
         try:
             sent = flight.socket.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             number = error.errno or errno.EINVAL
-            self._finish(
-                flight, at_connect(number) if flight.target.kind is socket.SOCK_DGRAM else from_network(number)
-            )
+            is_stream = flight.run is not None and flight.run.target.kind is socket.SOCK_STREAM
+            self._finish(flight, from_network(number) if is_stream else at_connect(number))
             return True
         flight.pending = data[sent:]
         return False
 
-    def _expire(self, flight: _Flight) -> None:
+    def _expire(self, flight: _Flight, target: Target) -> None:
         stalled_s = self._stalls_s - flight.stalls_s
-        if stalled_s > STALL_SHARE * flight.target.timeout_s:
+        if stalled_s > STALL_SHARE * target.timeout_s:
             self._finish(
                 flight, unsure(Reason.STALLED, f"this daemon stood still for {stalled_s:.2f}s and could not judge")
             )
             return
-        timeout = seconds_in_words(flight.target.timeout_s)
-        if flight.connected and flight.exchange is not None:
+        timeout = seconds_in_words(target.timeout_s)
+        if flight.connected:
             self._finish(flight, flight.exchange.expired(timeout))
         else:
             self._finish(flight, down(Reason.TIMEOUT, f"no answer in {timeout}"))
 
-    @staticmethod
-    def _judge(flight: _Flight, number: int) -> Outcome:
-        return from_network(number, datagram=flight.target.kind is socket.SOCK_DGRAM)
-
     def _finish(self, flight: _Flight, outcome: Outcome) -> None:
-        done, flight.done = flight.done, None
-        opened, flight.socket = flight.socket, None
+        run, flight.run = flight.run, None
+        del self._flights[flight.descriptor]
+        flight.socket.close()
         # The deadline's tick still holds the flight: what the conversation gathered must not wait for it.
-        flight.exchange, flight.pending = None, b""
-        if opened is not None:
-            self._flights.pop(opened.fileno(), None)
-            opened.close()
-        if done is not None:
-            latency_s = self._clock() - flight.started
-            done(Outcome(outcome.status, outcome.reason, outcome.detail, latency_s))
+        del flight.exchange
+        flight.pending = b""
+        if run is not None:
+            run.ended(outcome, self._clock() - flight.started)
 
 
 def _nobody() -> None:
     """Listen to `wake` for an engine that is polled by hand."""
 
 
-def _connect(target: Target) -> tuple[socket.socket | None, int]:
-    """Begin to connect; return the socket, if one could be had, and the errno of the attempt."""
-    opened: socket.socket | None = None
-    try:
-        opened = socket.socket(target.family, target.kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        if target.kind is socket.SOCK_STREAM:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        return opened, opened.connect_ex(target.address)
-    except OSError as error:
-        return opened, error.errno or errno.EINVAL
+def _judge(target: Target, number: int) -> Outcome:
+    return from_network(number, datagram=target.kind is socket.SOCK_DGRAM)

@@ -37,7 +37,7 @@ class HttpExchanges:
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
-        return _HttpExchange(self)
+        return _BodyExchange(self) if self.checks_body else _StatusExchange(self)
 
     def accepts(self, status: int) -> bool:
         """Whether the configuration accepts this status."""
@@ -67,10 +67,13 @@ def request_bytes(check: HttpCheck | HttpsCheck) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-class _HttpExchange:
-    """One request and its answer; llhttp calls the `on_…` methods."""
+class _StatusExchange:
+    """One request and its answer up to the end of the headers, for checks that ask for nothing more.
 
-    __slots__ = ("_body", "_complete", "_final_status", "_headers_seen", "_parser", "_rules", "_start", "_unframed")
+    llhttp calls the `on_…` methods, and only those that are there: each costs, and there is one for every header.
+    """
+
+    __slots__ = ("_final_status", "_headers_seen", "_parser", "_rules", "_start")
 
     def __init__(self, rules: HttpExchanges) -> None:
         self._rules = rules
@@ -78,9 +81,6 @@ class _HttpExchange:
         self._headers_seen = 0
         self._start = b""
         self._final_status = 0
-        self._body = bytearray()
-        self._complete = False
-        self._unframed = True
 
     # What the engine calls
 
@@ -88,32 +88,64 @@ class _HttpExchange:
         return self._rules.request
 
     def received(self, data: bytes) -> Step:
-        if not self._headers_seen:
-            self._start = data[:40]
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # 101 or CONNECT: the headers are complete, what follows is no HTTP
         except httptools.HttpParserError as error:
             if not self._final_status:
-                return down(Reason.PROTOCOL_ERROR, f"not an HTTP answer: {quote(self._start)}")
-            if self._rules.checks_body and not self._complete:
-                return down(Reason.PROTOCOL_ERROR, f"broken HTTP body: {error}")
-        if not self._final_status:
-            self._headers_seen += len(data)
-            if self._headers_seen > MAX_HEADERS:
-                return down(Reason.TOO_LARGE, f"headers longer than {MAX_HEADERS} bytes")
-            return None
-        outcome = self._rules.status_outcome(self._final_status)
-        if not self._rules.checks_body or outcome.reason is not Reason.PASSED:
-            return outcome
-        return self._judge_body(ended=self._complete)
+                return down(Reason.PROTOCOL_ERROR, f"not an HTTP answer: {quote(self._start or data)}")
+            return self._broken(str(error))
+        if self._final_status:
+            return self._judge()
+        if not self._headers_seen:
+            self._start = data[:41]
+        self._headers_seen += len(data)
+        if self._headers_seen > MAX_HEADERS:
+            return down(Reason.TOO_LARGE, f"headers longer than {MAX_HEADERS} bytes")
+        return None
+
+    def closed(self) -> Outcome:
+        if not self._headers_seen:
+            return down(Reason.CLOSED_EARLY, "connection closed without an answer")
+        return down(Reason.CLOSED_EARLY, f"connection closed within the headers: {quote(self._start)}")
+
+    def expired(self, timeout: str) -> Outcome:
+        if self._headers_seen:
+            return down(Reason.TIMEOUT, f"headers incomplete after {timeout} ({self._headers_seen} bytes)")
+        return down(Reason.TIMEOUT, f"connected, but no answer in {timeout}")
+
+    # What llhttp calls
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        # 1xx answers are interim: the final one follows (RFC 9110, section 15.2). 101 is final.
+        if not self._final_status and (status >= 200 or status == 101):
+            self._final_status = status
+
+    def _judge(self) -> Outcome | None:
+        """Judge by the headers, which are complete."""
+        return self._rules.status_outcome(self._final_status)
+
+    def _broken(self, _error: str) -> Outcome | None:
+        """Judge an answer whose body is no HTTP: nobody asked for the body."""
+        return self._judge()
+
+
+class _BodyExchange(_StatusExchange):
+    """One request and its whole answer."""
+
+    __slots__ = ("_body", "_complete", "_unframed")
+
+    def __init__(self, rules: HttpExchanges) -> None:
+        super().__init__(rules)
+        self._body = bytearray()
+        self._complete = False
+        self._unframed = True
 
     def closed(self) -> Outcome:
         if not self._final_status:
-            if not self._headers_seen:
-                return down(Reason.CLOSED_EARLY, "connection closed without an answer")
-            return down(Reason.CLOSED_EARLY, f"connection closed within the headers: {quote(self._start)}")
+            return super().closed()
         # Without a length or chunks the end of the connection is the end of the body (RFC 9112, section 6.3).
         if self._unframed:
             outcome = self._judge_body(ended=True)
@@ -124,9 +156,7 @@ class _HttpExchange:
     def expired(self, timeout: str) -> Outcome:
         if self._final_status:
             return down(Reason.TIMEOUT, f"body incomplete after {timeout} ({len(self._body)} bytes)")
-        if self._headers_seen:
-            return down(Reason.TIMEOUT, f"headers incomplete after {timeout} ({self._headers_seen} bytes)")
-        return down(Reason.TIMEOUT, f"connected, but no answer in {timeout}")
+        return super().expired(timeout)
 
     # What llhttp calls
 
@@ -134,12 +164,6 @@ class _HttpExchange:
         lowered = name.lower()
         if lowered == b"content-length" or (lowered == b"transfer-encoding" and b"chunked" in value.lower()):
             self._unframed = False
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        # 1xx answers are interim: the final one follows (RFC 9110, section 15.2). 101 is final.
-        if not self._final_status and (status >= 200 or status == 101):
-            self._final_status = status
 
     def on_body(self, body: bytes) -> None:
         room = self._rules.max_body - len(self._body)
@@ -149,6 +173,15 @@ class _HttpExchange:
     def on_message_complete(self) -> None:
         if self._final_status:
             self._complete = True
+
+    def _judge(self) -> Outcome | None:
+        outcome = super()._judge()
+        if outcome is None or outcome.reason is not Reason.PASSED:
+            return outcome
+        return self._judge_body(ended=self._complete)
+
+    def _broken(self, error: str) -> Outcome | None:
+        return self._judge() if self._complete else down(Reason.PROTOCOL_ERROR, f"broken HTTP body: {error}")
 
     def _judge_body(self, *, ended: bool) -> Outcome | None:
         """Judge the body so far; None while it may still come right."""

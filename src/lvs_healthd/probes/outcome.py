@@ -36,16 +36,14 @@ class Reason(enum.StrEnum):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """One probe's result.
+    """What one probe found. `detail` is the sentence an operator reads ("status 503, expected 200-299").
 
-    `detail` is the sentence an operator reads ("status 503, expected 200-299"); `latency_s` is the time from the first
-    packet to the outcome, in seconds.
+    How long the probe took is told beside it, so that the usual outcomes are made once and not once a probe.
     """
 
     status: Status
     reason: Reason
     detail: str
-    latency_s: float = 0.0
 
 
 def up(detail: str) -> Outcome:

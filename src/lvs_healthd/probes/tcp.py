@@ -17,29 +17,30 @@ def tcp_exchanges(check: TcpCheck) -> "TcpExchanges":
 class TcpExchanges:
     """Begins conversations of one check."""
 
-    __slots__ = ("_expect", "_send")
+    __slots__ = ("_connect_only", "_expect", "_send")
 
     def __init__(self, send: bytes, expect: Expectation | None) -> None:
         self._send = send
         self._expect = expect
+        self._connect_only = _ConnectOnly(Farewell(send, _CONNECTED) if send else _CONNECTED)
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
         if self._expect is None:
-            return _ConnectOnly(self._send)
+            return self._connect_only
         return _SendExpect(self._send, self._expect)
 
 
 class _ConnectOnly:
-    """Nothing is expected: up once the connection stands and our bytes, if any, are on their way."""
+    """Nothing is expected: up once the connection stands and our bytes, if any, are on their way. Has no memory."""
 
-    __slots__ = ("_send",)
+    __slots__ = ("_end",)
 
-    def __init__(self, send: bytes) -> None:
-        self._send = send
+    def __init__(self, end: Outcome | Farewell) -> None:
+        self._end = end
 
     def connected(self) -> Step:
-        return Farewell(self._send, _CONNECTED) if self._send else _CONNECTED
+        return self._end
 
     def received(self, data: bytes) -> Step:  # noqa: ARG002  # any answer proves the same
         return _CONNECTED

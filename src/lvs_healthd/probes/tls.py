@@ -3,9 +3,9 @@
 keepalived's SSL_GET never verifies a certificate; here chain, name and dates are verified unless `verify = false`.
 """
 
-import functools
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from weakref import WeakValueDictionary
 
 from lvs_healthd.config.model import HttpsCheck
 from lvs_healthd.probes.exchange import Exchange, Farewell, Step
@@ -14,33 +14,63 @@ from lvs_healthd.probes.outcome import Outcome, Reason, down
 _READ_SIZE = 65536
 
 
-@functools.lru_cache(maxsize=64)
-def client_context(ca: str, *, verify: bool) -> ssl.SSLContext:
-    """Return the context shared by all checks with the same trust; loading the system's certificates costs 20 ms.
+class Trust:
+    """What a check believes of certificates; one for all checks with the same `ca` and `verify`.
 
-    Raises `OSError` (also as `ssl.SSLError`) when `ca` cannot be read.
+    Loading the system's certificates costs 20 ms. Raises `OSError` (also as `ssl.SSLError`) when `ca` cannot be read.
     """
-    context = ssl.create_default_context(cafile=ca or None)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+
+    def __init__(self, ca: str, *, verify: bool) -> None:
+        self.ca = ca
+        self.verify = verify
+        self.context = self.load()
+
+    def load(self) -> ssl.SSLContext:
+        """Read the certificates. Raises `OSError`."""
+        context = ssl.create_default_context(cafile=self.ca or None)
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+
+_trusts: WeakValueDictionary[tuple[str, bool], Trust] = WeakValueDictionary()
+
+
+def trust(check: HttpsCheck) -> Trust:
+    """Return what this check believes. Raises `OSError` when it is the first with its `ca`, and that cannot be read."""
+    key = (check.ca, check.verify)
+    found = _trusts.get(key)
+    if found is None:
+        found = _trusts[key] = Trust(check.ca, verify=check.verify)
+    return found
+
+
+def read_again(checks: Iterable[HttpsCheck]) -> None:
+    """Read the certificates of these checks anew, for the files may have changed.
+
+    Raises `OSError` when one cannot be read, and then changes nothing.
+    """
+    trusts = {(check.ca, check.verify): trust(check) for check in checks}
+    contexts = [(each, each.load()) for each in trusts.values()]
+    for each, context in contexts:
+        each.context = context
 
 
 class TlsExchanges:
     """Begins TLS conversations that carry another protocol's."""
 
-    __slots__ = ("_context", "_inner", "_name")
+    __slots__ = ("_inner", "_name", "_trust")
 
     def __init__(self, check: HttpsCheck, inner: Callable[[], Exchange]) -> None:
-        self._context = client_context(check.ca, verify=check.verify)
+        self._trust = trust(check)
         self._name = check.sni or check.address
         self._inner = inner
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
-        return _TlsExchange(self._context, self._name, self._inner())
+        return _TlsExchange(self._trust.context, self._name, self._inner())
 
 
 class _TlsExchange:

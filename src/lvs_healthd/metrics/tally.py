@@ -1,0 +1,116 @@
+"""What every single probe adds to: plain numbers, read at a scrape.
+
+prometheus_client's own counters and histograms take a lock for each addition, 3 µs a probe; these take 0.4 µs.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client.core import HistogramMetricFamily, Metric
+
+from lvs_healthd.metrics.exposition import PREFIX, family, labelled
+from lvs_healthd.probes.outcome import Outcome, Reason, Status
+
+
+class Distribution:
+    """A histogram: how many values fell below each bound, and their sum. `bounds` ascend, without infinity."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def add(self, value: float) -> None:
+        """Count one value; one on a bound falls below it."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return the cumulative counts by upper bound, as the exposition wants them."""
+        bounds = [*(repr(float(bound)) for bound in self.bounds), "+Inf"]
+        return list(zip(bounds, accumulate(self.counts), strict=True))
+
+
+class Single:
+    """A histogram without labels, for a registry."""
+
+    def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
+        self._name = name
+        self._text = text
+        self.distribution = Distribution(bounds)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metric."""
+        yield HistogramMetricFamily(
+            self._name, self._text, buckets=self.distribution.buckets(), sum_value=self.distribution.sum
+        )
+
+
+class Tally:
+    """Outcomes and durations of one service's checks of one type."""
+
+    __slots__ = ("counts", "durations")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.counts: dict[tuple[Status, Reason], int] = {}
+        self.durations = Distribution(bounds)
+
+    def add(self, outcome: Outcome, latency_s: float) -> None:
+        """Count one probe. An unsure one's duration says something about us and nothing about the server."""
+        key = (outcome.status, outcome.reason)
+        self.counts[key] = self.counts.get(key, 0) + 1
+        if outcome.status is not Status.UNSURE:
+            self.durations.add(latency_s)
+
+
+class Tallies:
+    """All tallies, by service and check type."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._of: dict[tuple[str, str], Tally] = {}
+
+    def of(self, service: str, check_type: str) -> Tally:
+        """Return the tally of a service's checks of this type, the same each time."""
+        tally = self._of.get((service, check_type))
+        if tally is None:
+            tally = self._of[service, check_type] = Tally(self._bounds)
+        return tally
+
+    def forget(self, service: str) -> None:
+        """Drop what was counted for a service."""
+        for key in [key for key in self._of if key[0] == service]:
+            del self._of[key]
+
+    def pieces(self) -> Iterator[str]:
+        """Write both metrics, a line at a time; what has not been probed yet has no samples."""
+        probed = [
+            (labelled(service=service, type=check_type)[:-1], tally)
+            for (service, check_type), tally in self._of.items()
+            if tally.counts
+        ]
+        yield from family(
+            "probes_total",
+            "counter",
+            "Probes by outcome and its reason.",
+            (
+                (f'{labels},status="{status}",reason="{reason}"}}', count)
+                for labels, tally in probed
+                for (status, reason), count in tuple(tally.counts.items())
+            ),
+        )
+        name = PREFIX + "probe_duration_seconds"
+        yield from family(
+            "probe_duration_seconds",
+            "histogram",
+            "Duration of probes that came to a result, good or bad, by service and check type.",
+            (),
+        )
+        for labels, tally in probed:
+            buckets = tally.durations.buckets()
+            for bound, count in buckets:
+                yield f'{name}_bucket{labels},le="{bound}"}} {count}\n'
+            yield f"{name}_sum{labels}}} {tally.durations.sum!r}\n{name}_count{labels}}} {buckets[-1][1]}\n"

@@ -1,0 +1,155 @@
+"""What the daemon and its probe workers say to each other, over one stream socket each.
+
+A frame is its payload's length (32 bits, little endian) and the payload: one msgpack message. Outcomes, of which there
+are thousands a second, go as packed records inside one: which probe, which outcome, how long it took and when it ended.
+An outcome's text is told once, under a number. Both ends are one program on one host, so numbers are in its byte order
+and times are of its monotonic clock; nothing here is an interface to anybody else.
+"""
+
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.probes.outcome import Outcome
+
+RECORD = struct.Struct("<IIdd")
+"""Probe, outcome, latency and the time it ended on the monotonic clock; seconds."""
+
+MOST_RECORDS = 512
+"""Records in one report: half a millisecond of the daemon's work, or 10 ms when all these servers fail at once."""
+
+MOST_BYTES = 1024 * 1024
+"""The longest frame taken from a worker; a full report with a new text for every record has some 100 KiB."""
+
+_LENGTH = struct.Struct("<I")
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+class GarbledError(Exception):
+    """The other side said something that it cannot have meant."""
+
+
+class Assigned(msgspec.Struct, frozen=True, array_like=True):
+    """A probe and the number it is reported by; a number is never used for two probes."""
+
+    probe: int
+    check: AnyCheck
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """To a worker: what it has to probe from now on, told as the difference to what it was told before."""
+
+    max_in_flight: int
+    dropped: tuple[int, ...] = ()
+    added: tuple[Assigned, ...] = ()
+    more: bool = False
+    """The same change goes on in the next message, and takes effect with its last."""
+
+
+class Text(msgspec.Struct, frozen=True, array_like=True):
+    """An outcome and the number that stands for it from now on."""
+
+    number: int
+    outcome: Outcome
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """From a worker, first of all: what it is."""
+
+    version: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
+    """From a worker: what its probes found, and how it does itself. An empty one is its sign of life."""
+
+    texts: tuple[Text, ...] = ()
+    """Outcomes that `records` name for the first time."""
+    records: bytes = b""
+    """`RECORD` after `RECORD`."""
+    forget: int = 0
+    """After these records, outcomes with a number below this are not named any more."""
+    lags: bytes = b""
+    """How long after its due time each probe started, seconds as C floats."""
+    loop_lags: bytes = b""
+    """How late each tick came, seconds as C floats."""
+    skipped: int = 0
+    """Turns skipped since the last report."""
+    in_flight: int = 0
+    waiting: int = 0
+
+
+class Fault(msgspec.Struct, frozen=True, tag="fault"):
+    """From a worker, last of all: the fault of this program by which it ends."""
+
+    error: str
+
+
+Said = Hello | Report | Fault
+"""Whatever a worker says."""
+
+_CHANGES = msgspec.msgpack.Decoder(Change)
+_SAID = msgspec.msgpack.Decoder(Said)
+
+
+def frame(message: Change | Said) -> bytes:
+    """Write a message as it goes over the socket."""
+    payload = _ENCODER.encode(message)
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def packed(check: AnyCheck) -> bytes:
+    """Write a check in the same bytes each time: what it is, for a hash that all processes agree on."""
+    return _ENCODER.encode(check)
+
+
+def change(payload: bytes) -> Change:
+    """Read what the daemon said. Raises `GarbledError`."""
+    try:
+        return _CHANGES.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise GarbledError(f"not a change: {error}") from error
+
+
+def said(payload: bytes) -> Said:
+    """Read what a worker said. Raises `GarbledError`."""
+    try:
+        message: Said = _SAID.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise GarbledError(f"not a message: {error}") from error
+    if isinstance(message, Report) and (
+        len(message.records) % RECORD.size or len(message.lags) % 4 or len(message.loop_lags) % 4
+    ):
+        raise GarbledError("a report with a broken record")
+    return message
+
+
+class Frames:
+    """Cuts what comes out of a socket into frames."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take what was received and yield the payload of every frame that is whole.
+
+        Raises `GarbledError` when one is announced that is longer than `most_bytes`.
+        """
+        held = self._held
+        held += data
+        start = 0
+        try:
+            while len(held) - start >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(held, start)
+                if length > self._most_bytes:
+                    raise GarbledError(f"a message of {length} bytes")
+                end = start + _LENGTH.size + length
+                if end > len(held):
+                    break
+                payload = bytes(held[start + _LENGTH.size : end])
+                start = end
+                yield payload
+        finally:
+            del held[:start]

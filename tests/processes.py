@@ -1,0 +1,30 @@
+"""Looks for processes the way an administrator would."""
+
+import asyncio
+from pathlib import Path
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not merely waiting to be reaped."""
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that this one has started."""
+    numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [number for number in numbers if _stat(number)[1:2] == [str(pid)]]
+
+
+async def until_gone(*pids: int) -> None:
+    """Wait until none of these runs."""
+    async with asyncio.timeout(30):
+        while any(is_running(pid) for pid in pids):
+            await asyncio.sleep(0.01)
+
+
+def _stat(pid: int) -> list[str]:
+    """Return state, parent and so on; nothing when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
