@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup packages kernel test lint demo demo-shell lock
+.PHONY: help setup packages kernel test lint demo demo-shell bench bench-packages soak lock
 
 # Byte code is kept even where the environment forbids it: an emulated guest takes ten times as long to compile.
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,6 +16,8 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/.cache/ntpsec/usr/sbin
 bin := .venv/bin
 # By content, because a checkout changes the times of files that it leaves alone.
 locked := .venv/.installed-$(shell cat requirements/dev.txt pyproject.toml | sha256sum | cut -c 1-16)
+
+plotting := .venv/.bench-$(shell cat requirements/bench.txt | sha256sum | cut -c 1-16)
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -50,8 +52,24 @@ demo: setup ## Watch it work: servers die, hang and return, the daemon is killed
 demo-shell: setup ## A prompt in the lab, with clients, servers and the daemon running
 	@$(bin)/python -m lab shell
 
+bench: setup bench-packages $(plotting) ## Measure against HAProxy, keepalived and bare loops; QUICK=1 for an impression
+	@$(bin)/python -m bench $(if $(QUICK),--quick --into .cache/bench)
+
+soak: setup bench-packages ## Watch it for 30 minutes, or MINUTES=n, while servers fail and reloads come
+	@$(bin)/python -m bench.soak $(if $(MINUTES),--minutes $(MINUTES))
+
+bench-packages:
+	@lab/install-packages bench/packages.txt
+
+$(plotting): | $(locked)
+	@echo "adding requirements/bench.txt to .venv" >&2
+	@$(bin)/pip --quiet --disable-pip-version-check install --require-hashes -r requirements/bench.txt
+	@rm -f .venv/.bench-*
+	@touch $@
+
 # The first two keep this machine's settings out of the files.
 compile := --no-emit-index-url --no-header --generate-hashes --universal --python-version 3.11 --upgrade --quiet
 lock: $(locked) ## Lock the newest dependencies (needs uv)
 	@uv pip compile $(compile) pyproject.toml --output-file requirements/runtime.txt
 	@uv pip compile $(compile) pyproject.toml requirements/dev.in --output-file requirements/dev.txt
+	@uv pip compile $(compile) requirements/bench.in --constraints requirements/dev.txt --output-file requirements/bench.txt

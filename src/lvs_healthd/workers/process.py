@@ -18,7 +18,7 @@ from lvs_healthd import __version__
 from lvs_healthd.config.model import AnyCheck, HttpsCheck
 from lvs_healthd.probes.engine import TICK_S, Engine
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
-from lvs_healthd.probes.targets import target
+from lvs_healthd.probes.targets import Conversations, target
 from lvs_healthd.probes.tls import read_again
 from lvs_healthd.process import spare_long_lived
 from lvs_healthd.scheduler import Probe, Scheduler
@@ -184,12 +184,13 @@ class _Worker:
         for probe in told.dropped:
             if self._unready.pop(probe, None) is None:
                 self._dropped.append(self._checks.pop(probe))
+        shared = Conversations()
         for assigned in told.added:
-            self._add(assigned)
+            self._add(assigned, shared)
         if told.more:
             return
         for assigned in tuple(self._unready.values()):
-            self._add(assigned)
+            self._add(assigned, shared)
         # The certificates' files may have changed; one that cannot be read any more goes on with what was in it.
         with contextlib.suppress(OSError):
             read_again(check for check in self._checks.values() if isinstance(check, HttpsCheck))
@@ -197,11 +198,11 @@ class _Worker:
         self._added, self._dropped = [], []
         spare_long_lived()
 
-    def _add(self, assigned: Assigned) -> None:
+    def _add(self, assigned: Assigned, shared: Conversations) -> None:
         probe, check = assigned.probe, assigned.check
         outcome = functools.partial(self._reporter.found, probe)
         try:
-            ready = target(check)
+            ready = target(check, shared)
         except OSError as error:
             # The daemon could read it, so this is a fault on our side. It is tried again with the next change.
             self._unready[probe] = assigned
