@@ -1,0 +1,25 @@
+"""The floor of a mass removal: ready-made netlink messages in batches, each sent and its acknowledgements counted."""
+
+import socket
+import time
+from collections.abc import Sequence
+
+from bench.netlink import Conversation
+from bench.outcome import MeasurementError
+from lvs_healthd.ipvs.records import Operation
+
+
+def write_s(connection: socket.socket, operations: Sequence[Operation]) -> float:
+    """Make writes over a connected socket; return how long it took, encoding not counted, seconds.
+
+    Raises `MeasurementError` when one fails.
+    """
+    conversation = Conversation(connection)
+    conversation.open()
+    batches = conversation.encoded(operations)
+    began = time.monotonic()
+    codes = [code for batch in batches for code in conversation.write(batch)]
+    took = time.monotonic() - began
+    if any(codes):
+        raise MeasurementError(f"{sum(map(bool, codes))} of {len(codes)} writes failed")
+    return took

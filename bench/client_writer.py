@@ -1,0 +1,29 @@
+"""The daemon's netlink client by itself: how long it takes to make many writes."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from bench.outcome import MeasurementError
+from lvs_healthd.ipvs.client import IpvsClient
+from lvs_healthd.ipvs.records import Operation
+
+
+def apply_s(operations: Sequence[Operation]) -> float:
+    """Make writes; return how long it took, encoding included, seconds. Raises `MeasurementError` when one fails."""
+    return asyncio.run(_apply_s(operations))
+
+
+async def _apply_s(operations: Sequence[Operation]) -> float:
+    client = IpvsClient()
+    try:
+        await client.open()
+        began = time.monotonic()
+        results = await client.apply(operations)
+        took = time.monotonic() - began
+    finally:
+        client.close()
+    failed = [result for result in results if not result.ok]
+    if failed:
+        raise MeasurementError(f"{len(failed)} of {len(results)} writes failed, first: {failed[0]}")
+    return took

@@ -1,0 +1,57 @@
+"""What a scenario is and what it is given: the real servers, how thorough to be, what others have measured already."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from bench.healthd import Load
+from bench.outcome import MeasurementError, Outcome
+from bench.real_servers import RealServers
+
+_T = TypeVar("_T")
+
+
+class Context:
+    """One run of the benchmark. `is_quick` trades spread for time."""
+
+    def __init__(self, servers: RealServers, *, is_quick: bool) -> None:
+        self.servers = servers
+        self.is_quick = is_quick
+        self._shared: dict[str, object] = {}
+        self._failed: dict[str, str] = {}
+
+    def pick(self, full: _T, quick: _T) -> _T:
+        """Choose by thoroughness."""
+        return quick if self.is_quick else full
+
+    def load(self, kind: str, count: int, interval_s: float) -> Load:
+        """Return a load on the real servers."""
+        return Load(kind, count, interval_s, self.servers.ca)
+
+    def shared(self, name: str, measure: Callable[[], _T]) -> _T:
+        """Return what `measure` finds; a second scenario that needs the same measurement gets the first one's.
+
+        Raises `MeasurementError` when it failed, the first time or now.
+        """
+        if name in self._failed:
+            raise MeasurementError(f"failed before: {self._failed[name]}")
+        if name not in self._shared:
+            try:
+                self._shared[name] = measure()
+            except MeasurementError as error:
+                self._failed[name] = str(error)
+                raise
+        return self._shared[name]  # type: ignore[return-value]  # the name stands for the type
+
+    def say(self, text: str) -> None:
+        """Tell the user what is going on."""
+        print(f"    {text}", flush=True)
+
+
+class Scenario(NamedTuple):
+    """One thing to measure. `run` raises `MeasurementError` when it did not happen."""
+
+    name: str
+    title: str
+    run: Callable[[Context], Outcome]
+    is_slow: bool = False
+    """Left out of a quick run, unless asked for by name."""

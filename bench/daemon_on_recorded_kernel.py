@@ -1,0 +1,53 @@
+"""Runs lvs-healthd, the whole of it and its netlink client too, over a recorded kernel's socket instead of netlink.
+
+A program of its own: `python -m bench.daemon_on_recorded_kernel SOCKET CONFIG`.
+"""
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from lvs_healthd.daemon import Daemon, Settings
+from lvs_healthd.ipvs import channel
+from lvs_healthd.ipvs.client import IpvsClient
+from lvs_healthd.log import configure
+
+
+class KernelSocket(socket.socket):
+    """A Unix socket that says of everything that it comes from the kernel, as netlink does."""
+
+    def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, Any]:
+        """Receive, with the kernel's address: port 0, no groups."""
+        return self.recv(size, flags), (0, 0)
+
+
+def open_on(path: str) -> KernelSocket:
+    """Connect to a recorded kernel; what is returned stands in for a netlink socket."""
+    connection = KernelSocket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(path)
+    connection.setblocking(False)
+    return connection
+
+
+def use(path: str) -> None:
+    """Let every netlink client of this process talk to the recorded kernel at a path."""
+    channel._opened = lambda: open_on(path)  # noqa: SLF001  # the one place that opens a netlink socket
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    path, file = sys.argv[1:3]
+    use(path)
+    log = configure(level="info")
+
+    async def serve() -> None:
+        # The lock is on a network namespace's table, and this is not one.
+        await Daemon(Settings(config_file=Path(file)), IpvsClient(), log, exclusive=False).run()
+
+    asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main()

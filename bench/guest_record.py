@@ -1,0 +1,63 @@
+"""Records what the kernel answers, byte for byte, for `recorded_kernel`. Runs in the lab: `python -m bench.record`.
+
+One service with one destination is made, and every kind of request is asked once.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from bench.netlink import Conversation, kernel_socket
+from lvs_healthd.ipvs import codec
+from lvs_healthd.ipvs.genetlink import NLM_F_ACK
+from lvs_healthd.ipvs.records import (
+    AF_INET,
+    IPPROTO_TCP,
+    DestinationKey,
+    DestinationRecord,
+    ForwardingMethod,
+    Operation,
+    ServiceKey,
+    ServiceRecord,
+    Verb,
+)
+
+SERVICE = ServiceRecord(ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.100", 80), "rr")
+DESTINATION = DestinationRecord(DestinationKey(AF_INET, "198.51.100.11", 8080), ForwardingMethod.MASQ, 7)
+
+
+def main() -> None:
+    """Ask everything; leave the answers as JSON in the folder shared with the host."""
+    kernel = Conversation(kernel_socket())
+    recorded = {"family": kernel.open()}
+    add_service, add_server, again, absent = (
+        kernel.encoded([Operation(verb, SERVICE, destination)])[0]
+        for verb, destination in (
+            (Verb.ADD_SERVICE, None),
+            (Verb.ADD_SERVER, DESTINATION),
+            (Verb.ADD_SERVER, DESTINATION),
+            (
+                Verb.DELETE_SERVER,
+                DestinationRecord(DestinationKey(AF_INET, "198.51.100.99", 1), ForwardingMethod.MASQ, 0),
+            ),
+        )
+    )
+    if kernel.write(add_service) != [0]:
+        raise SystemExit("the kernel refused to be recorded")
+    recorded |= {
+        "added": kernel.raw(add_server),
+        "info": kernel.ask(kernel.family, codec.CMD_GET_INFO, b"", NLM_F_ACK),
+        "service": kernel.ask(kernel.family, codec.CMD_GET_SERVICE, codec.encode_service_key(SERVICE.key), NLM_F_ACK),
+        "services": kernel.dump(codec.CMD_GET_SERVICE),
+        "destinations": kernel.dump(codec.CMD_GET_DEST, codec.encode_service_key(SERVICE.key)),
+        "exists": kernel.raw(again),
+        "absent": kernel.raw(absent),
+    }
+    release = os.uname().release
+    answers = {name: answer.hex() for name, answer in recorded.items()}
+    folder = Path(os.environ["LVS_HEALTHD_LAB_FOLDER"])
+    (folder / "result.json").write_text(json.dumps({"kernel": release, **answers}, indent=1) + "\n", encoding="ascii")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""lvs-healthd under measurement: its configuration, its log, its metrics, its reload."""
+
+import contextlib
+import http.client
+import json
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bench.exposition import Scrape
+from bench.observer_run import Observer
+from bench.outcome import MeasurementError
+from bench.processes import PYTHON, Command, Program, running, wait_until
+from bench.real_servers import PORTS, address
+
+SERVERS_PER_SERVICE = 100
+"""As many as a big service has; the number of services grows with the number of servers."""
+
+_POLL_S = 0.002
+
+START_S = 120.0
+"""For 50 000 servers, and for an emulated machine."""
+
+
+_JOYS = frozenset({"real_server.up", "service.serving", "table.changed"})
+"""What there may be too much of in the log of a start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is to be probed: `count` servers by `kind` (http, tcp, udp, https), each every `interval_s` seconds."""
+
+    kind: str
+    count: int
+    interval_s: float
+    ca: Path
+    first: str = ""
+    """The first server's address; the others follow. Empty: the loopback servers of `real_servers`."""
+
+    @property
+    def rate(self) -> float:
+        """Probes due in a second."""
+        return self.count / self.interval_s
+
+    def server(self, index: int) -> str:
+        """Return the address and port of a server, as configurations have it."""
+        return f"{self.address(index)}:{PORTS[self.kind]}"
+
+    def address(self, index: int) -> str:
+        """Return the address of a server."""
+        return address(index, first=self.first) if self.first else address(index)
+
+    def vip(self, number: int) -> str:
+        """Return the address and port of a virtual service."""
+        return f"10.{number >> 8}.{number & 255}.1:{PORTS[self.kind]}"
+
+
+_CHECKS = {
+    "http": '{{ type = "http", path = "/healthz", host = "bench.test" }}',
+    "https": '{{ type = "https", path = "/healthz", host = "bench.test", ca = "{ca}" }}',
+    "tcp": '{{ type = "tcp" }}',
+    "udp": '{{ type = "udp", send = "ping", expect = "ping" }}',
+}
+
+
+def configuration(
+    load: Load,
+    folder: Path,
+    *,
+    check: str = "",
+    servers: Sequence[str] = (),
+) -> str:
+    """Write a configuration for a load, in TOML.
+
+    `check` goes into the [defaults.check] table; `servers` replaces the load's own. The API is on the control socket
+    only; the timeout is a second, or the interval where that is shorter.
+    """
+    timeout_s = min(1.0, load.interval_s)
+    servers = servers or [load.server(index) for index in range(load.count)]
+    head = (
+        f'[daemon]\nlisten = ""\ncontrol = "{folder}/control.sock"\nstate = "{folder}/state.json"\n'
+        f'[defaults.check]\ninterval = "{load.interval_s}s"\ntimeout = "{timeout_s}s"\n{check}\n'
+    )
+    parts = [head]
+    check_of_service = _CHECKS[load.kind].format(ca=load.ca)
+    protocol = "udp" if load.kind == "udp" else "tcp"
+    for start in range(0, len(servers), SERVERS_PER_SERVICE):
+        number = start // SERVERS_PER_SERVICE
+        members = "".join(f'  "{server}",\n' for server in servers[start : start + SERVERS_PER_SERVICE])
+        parts.append(
+            f'[[service]]\nname = "s{number}"\naddress = "{load.vip(number)}"\nprotocol = "{protocol}"\n'
+            f'scheduler = "rr"\ncheck = {check_of_service}\nreal_server = [\n{members}]\n'
+        )
+    return "\n".join(parts)
+
+
+class Healthd:
+    """One run of the daemon. Build one with `running_daemon`."""
+
+    def __init__(self, program: Program, folder: Path, began: float) -> None:
+        self.program = program
+        self.began = began
+        """When it was executed, Unix time."""
+        self.file = folder / "config.toml"
+        self.control = folder / "control.sock"
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return its log so far. Raises `MeasurementError` when there is anything but log lines: it has crashed."""
+        whole, _, _ = self.program.output().rpartition("\n")
+        try:
+            return [json.loads(line) for line in whole.splitlines()]
+        except json.JSONDecodeError as error:
+            with contextlib.suppress(TimeoutError):  # let it finish what it has to say
+                wait_until(lambda: not self.program.alive(), timeout_s=1, what="its end")
+            raise MeasurementError(f"lvs-healthd printed what is no log line:\n{self.program.last_words()}") from error
+
+    def select(self, event: str, *, after: int = 0) -> list[dict[str, Any]]:
+        """Return the log lines of one event, leaving out the first `after` lines of the log."""
+        return [line for line in self.lines()[after:] if line["event"] == event]
+
+    def wait_for(self, event: str, *, after: int = 0, timeout_s: float = START_S) -> dict[str, Any]:
+        """Wait for a log line. Raises `MeasurementError` when the daemon ends, or it does not come."""
+        self.wait_while_alive(lambda: bool(self.select(event, after=after)), timeout_s=timeout_s, what=event)
+        return self.select(event, after=after)[0]
+
+    def wait_while_alive(self, condition: Callable[[], bool], *, timeout_s: float, what: str) -> float:
+        """Wait for a condition; return how long it took, seconds. Raises `MeasurementError` when it does not come."""
+
+        def holds() -> bool:
+            self.check_alive()
+            return condition()
+
+        try:
+            return wait_until(holds, timeout_s=timeout_s, what=what, poll_s=_POLL_S)
+        except TimeoutError as error:
+            raise MeasurementError(f"{error}; lvs-healthd said:\n{self.program.last_words()}") from error
+
+    def check_alive(self) -> None:
+        """Raise `MeasurementError`, with what it said, when the daemon has ended."""
+        if not self.program.alive():
+            raise MeasurementError(f"lvs-healthd has ended:\n{self.program.last_words()}")
+
+    def check_quiet(self) -> None:
+        """Raise `MeasurementError` when it has logged a failure since its start: that was not to be measured."""
+        self.check_alive()
+        calm = [line for line in self.lines() if moment(line) > self.program.calm_from]
+        loud = [line for line in calm if line["level"] != "info" and not _is_expected(line)]
+        if loud:
+            raise MeasurementError(f"lvs-healthd had something to say, {len(loud)} lines, first: {loud[0]}")
+
+    def metrics(self) -> Scrape:
+        """Scrape it over the control socket."""
+        return Scrape.parse(self.get("/metrics").decode())
+
+    def status(self) -> Any:  # noqa: ANN401  # JSON
+        """Return the status API's answer."""
+        return json.loads(self.get("/api/v1/status"))
+
+    def get(self, path: str) -> bytes:
+        """Ask its API. Raises `MeasurementError` when it does not answer with 200."""
+        connection = _UnixConnection(str(self.control))
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = response.read()
+        if response.status != http.HTTPStatus.OK:
+            raise MeasurementError(f"lvs-healthd answered {response.status} to {path}")
+        return body
+
+    def wait_until_up(self, count: int, *, timeout_s: float = START_S) -> None:
+        """Wait until this many real servers are up. Raises `MeasurementError` when they do not come up."""
+        found = 0.0
+
+        def all_up() -> bool:
+            nonlocal found
+            self.check_alive()
+            found = self.metrics().sum("lvs_healthd_service_real_servers", state="up")
+            return found >= count
+
+        try:
+            wait_until(all_up, timeout_s=timeout_s, what="servers", poll_s=1.0)
+        except TimeoutError as error:
+            raise MeasurementError(
+                f"{found:.0f} of {count} servers up after {timeout_s:g} s:\n{self.program.last_words()}"
+            ) from error
+
+    def reload(self, configuration_text: str) -> float:
+        """Give it a new configuration and tell it so; return when, Unix time."""
+        self.file.write_text(configuration_text, encoding="ascii")
+        began = time.time()
+        self.program.signal(signal.SIGHUP)
+        return began
+
+    def observed(self, interval_s: float) -> contextlib.AbstractContextManager[Observer]:
+        """Watch its event loop from outside until the end of the block."""
+        return Observer.watching(self.control, interval_s)
+
+
+def moment(line: dict[str, Any]) -> float:
+    """Return when a log line was written, Unix time; late by a millisecond at most, for the log cuts the rest off."""
+    return datetime.fromisoformat(line["timestamp"]).timestamp() + 0.001
+
+
+def _is_expected(line: dict[str, Any]) -> bool:
+    """Tell whether a warning is only of lag, which is measured, or of good news, too many to write them all."""
+    if line["event"] == "scheduler.lag":
+        return True
+    return bool(line["event"] == "log.suppressed" and line["counts"].keys() <= _JOYS)
+
+
+@contextlib.contextmanager
+def running_daemon(configuration_text: str, folder: Path, *, command: Command = ()) -> Iterator[Healthd]:
+    """Run lvs-healthd, the whole of it, on a configuration until the end of the block.
+
+    The table is in memory, unless `command`, to which the file is added, says otherwise.
+    """
+    file = folder / "config.toml"
+    file.write_text(configuration_text, encoding="ascii")
+    healthd = Path(PYTHON).with_name("lvs-healthd")
+    command = command or [healthd, "run", "--table", "memory", "--config"]
+    began = time.time()
+    with running([*command, file]) as program:
+        yield Healthd(program, folder, began)
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """Make a folder for one run."""
+    with tempfile.TemporaryDirectory(prefix="bench-run-") as name:
+        yield Path(name)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("lvs-healthd", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

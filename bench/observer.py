@@ -1,0 +1,53 @@
+"""Watches from outside how long the daemon's event loop leaves a small question unanswered.
+
+Runs as a program of its own, on the other processor: `observer.py SOCKET INTERVAL_S`. It asks `GET /healthz` over one
+connection at fixed times. An answer is timed from the moment its question was due, so that a loop which stands still
+cannot keep the questions away that would have told of it. When it is told to end (SIGTERM) it prints one JSON line:
+`[[due, waited], ...]`, in seconds, `due` on CLOCK_MONOTONIC.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+
+_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: bench.test\r\n\r\n"
+_ANSWER = b"HTTP/1.1 200 "
+_PRIORITY = 10
+
+
+class _EndedError(Exception):
+    """SIGTERM came."""
+
+
+def main() -> None:
+    """Ask until told to end, then print."""
+    path, interval_s = sys.argv[1], float(sys.argv[2])
+    signal.signal(signal.SIGTERM, _end)
+    with contextlib.suppress(PermissionError):
+        # The real servers share this processor, and waiting for them would look like a stall of the daemon.
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+    seen: list[tuple[float, float]] = []
+    with contextlib.suppress(_EndedError), socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        due = time.monotonic()
+        while True:
+            due += interval_s
+            if (left := due - time.monotonic()) > 0:
+                time.sleep(left)
+            connection.sendall(_REQUEST)
+            if not connection.recv(65536).startswith(_ANSWER):
+                raise SystemExit("the daemon does not say that it is well")
+            seen.append((due, time.monotonic() - due))
+    print(json.dumps(seen), flush=True)
+
+
+def _end(_number: int, _frame: object) -> None:
+    raise _EndedError
+
+
+if __name__ == "__main__":
+    main()

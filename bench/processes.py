@@ -1,0 +1,168 @@
+"""Starts a program under measurement, reads what it has cost so far, and ends it and nothing else."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+PYTHON = sys.executable
+ROOT = Path(__file__).parent.parent
+PEER_CPU = 1
+"""Where the real servers run, so that they do not take the measured program's time."""
+MEASURED_CPU = 0
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_STOP_S = 10.0
+_PEER_NICE = -10
+_LAST_LINES = 8
+_LAST_COLUMNS = 300
+
+
+class Cpu(NamedTuple):
+    """Processor time used, seconds. `total` is the scheduler's exact count; user and system come from its ticks."""
+
+    total: float
+    user: float
+    system: float
+
+    def since(self, before: "Cpu") -> "Cpu":
+        """Return what was used since then."""
+        return Cpu(self.total - before.total, self.user - before.user, self.system - before.system)
+
+
+class Program:
+    """One running program, its children included. Build one with `running`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+        self.calm_from = 0.0
+        """When its start was over, Unix time; set by who waited for it. Complaints before that do no harm."""
+        self._process = process
+        self._output = output
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait for its end and return its exit status. Raises `subprocess.TimeoutExpired`."""
+        return self._process.wait(timeout_s)
+
+    def output(self) -> str:
+        """Return what it has printed so far, errors included."""
+        return self._output.read_text(encoding="utf-8", errors="replace")
+
+    def last_words(self) -> str:
+        """Return the end of what it has printed, for a message."""
+        lines = self.output().splitlines()[-_LAST_LINES:]
+        return "\n".join(line[:_LAST_COLUMNS] for line in lines) or "(it has printed nothing)"
+
+    def cpu(self) -> Cpu:
+        """Read the processor time it has used so far, its children included."""
+        total = user = system = 0.0
+        for pid in self._family():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+                user += int(fields[11]) / _TICKS_PER_S
+                system += int(fields[12]) / _TICKS_PER_S
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    total += int((task / "schedstat").read_text(encoding="ascii").split()[0]) / 1e9
+        return Cpu(total, user, system)
+
+    def resident_bytes(self) -> int:
+        """Read the memory it holds (RSS), its children included."""
+        return sum(
+            int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
+            for pid in self._family()
+        )
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill it and its children at once; return when they have gone."""
+        handles = [os.pidfd_open(pid) for pid in self._family()]
+        for handle in handles:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        for handle in handles:
+            select.select([handle], [], [], _STOP_S)
+            os.close(handle)
+        self._process.wait()
+
+    def threads(self) -> int:
+        """Count its threads."""
+        return sum(1 for _ in Path(f"/proc/{self.pid}/task").iterdir())
+
+    def stop(self) -> None:
+        """End it, in order if it lets us."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait()
+
+    def _family(self) -> list[int]:
+        family = [self.pid]
+        for pid in family:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                # A child belongs to the thread that made it.
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    children = (task / "children").read_text(encoding="ascii")
+                    family += [int(child) for child in children.split()]
+        return family
+
+
+Command = Sequence[object]
+"""A program and its arguments, each written with `str`."""
+
+
+@contextlib.contextmanager
+def running(
+    command: Command, *, cpu: int = MEASURED_CPU, environment: dict[str, str] | None = None
+) -> Iterator[Program]:
+    """Run a command on one processor until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        output = Path(folder) / "output"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                ["taskset", "-c", str(cpu), *map(str, command)],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env={**os.environ, **(environment or {})},
+            )
+        program = Program(process, output)
+        if cpu == PEER_CPU:
+            # Whatever else runs there must not make the real servers look slow.
+            with contextlib.suppress(PermissionError, ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, _PEER_NICE)
+        try:
+            yield program
+        finally:
+            program.stop()
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str, poll_s: float = 0.02) -> float:
+    """Wait for a condition and return how long it took, seconds. Raises `TimeoutError`."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > timeout_s:
+            raise TimeoutError(f"waited {timeout_s:g} s for {what}")
+        time.sleep(poll_s)
+    return time.monotonic() - began

@@ -1,0 +1,16 @@
+"""All scenarios, in the order of the report."""
+
+from bench.context import Scenario
+from bench.scenarios import cpu, growth, lab, mass_failure, reload, schedule, scrape, start, under_load
+
+SCENARIOS: tuple[Scenario, ...] = (
+    *cpu.SCENARIOS,
+    *schedule.SCENARIOS,
+    *growth.SCENARIOS,
+    *start.SCENARIOS,
+    *reload.SCENARIOS,
+    *scrape.SCENARIOS,
+    *mass_failure.SCENARIOS,
+    *under_load.SCENARIOS,
+    *lab.SCENARIOS,
+)

@@ -1,0 +1,88 @@
+"""Processor time for each probe: lvs-healthd, HAProxy's own checks and the bare loop, on the same servers, in turns."""
+
+import functools
+
+from bench import contenders
+from bench.context import Context, Scenario
+from bench.figures import Figure, number
+from bench.outcome import Claim, Outcome, Plot, Series, Table
+from bench.probing import Costs, compare
+
+SERVERS = {"http": 1000, "tcp": 1000, "udp": 1000, "https": 300}
+"""A thousand TLS handshakes a second are more than one core can do, on either side."""
+INTERVAL_S = 1.0
+
+_WORDS = {"http": "HTTP", "tcp": "TCP", "udp": "UDP", "https": "HTTPS"}
+_PEER = "HAProxy"
+_FLOOR = "bare loop"
+_OWN = "lvs-healthd"
+
+_TARGETS = {
+    "http": ((_PEER, 1.0), (_FLOOR, 1.25)),
+    "tcp": ((_PEER, 1.0), (_FLOOR, 1.25)),
+    "udp": ((_FLOOR, 1.5),),
+    "https": ((_PEER, 0.9),),
+}
+
+
+def run(kind: str, context: Context) -> Outcome:
+    """Measure one kind of probe."""
+    load = context.load(kind, SERVERS[kind], INTERVAL_S)
+    who: dict[str, contenders.Contender] = {_OWN: contenders.daemon, _FLOOR: contenders.floor}
+    if kind != "udp":
+        who[_PEER] = contenders.haproxy
+    costs = compare(context.say, who, load, rounds=context.pick(3, 1), seconds=context.pick(4.0, 2.5))
+    own = costs[_OWN].total
+    claims = [
+        Claim(
+            what=f"CPU per {_WORDS[kind]} probe, {load.count} servers at {INTERVAL_S:g} s",
+            measured=own.text("µs"),
+            beside=f"{other}: {costs[other].total.text('µs')}, ratio {(ratio := own.over(costs[other].total)).text()}",
+            target=f"<= {limit:g} x {other}",
+            holds=ratio.median <= limit,
+        )
+        for other, limit in _TARGETS[kind]
+    ]
+    return Outcome(claims, [_table(kind, costs, own)], [_plot(kind, costs)])
+
+
+def _table(kind: str, costs: dict[str, Costs], own: Figure) -> Table:
+    return Table(
+        f"{_WORDS[kind]} probes: µs of CPU each, median (spread)",
+        ("", "all", "user", "system", "lvs-healthd is x times this", "probes/s"),
+        [
+            (
+                name,
+                *(each.text() for each in (cost.total, cost.user, cost.system, own.over(cost.total))),
+                number(cost.rate.median),
+            )
+            for name, cost in costs.items()
+        ],
+    )
+
+
+def _plot(kind: str, costs: dict[str, Costs]) -> Plot:
+    order = [name for name in (_FLOOR, _OWN, _PEER) if name in costs]
+    return Plot(
+        # TLS costs so much more that the others would be slivers beside it.
+        "cpu-https" if kind == "https" else "cpu",
+        "CPU per probe (whisker: spread of the runs)",
+        "",
+        "µs per probe",
+        tuple(
+            Series(
+                name,
+                (_WORDS[kind],),
+                (costs[name].total.median,),
+                (costs[name].total.low,),
+                (costs[name].total.high,),
+            )
+            for name in order
+        ),
+        bars=True,
+    )
+
+
+SCENARIOS = tuple(
+    Scenario(f"cpu-{kind}", f"CPU per {word} probe", functools.partial(run, kind)) for kind, word in _WORDS.items()
+)

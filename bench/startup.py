@@ -1,0 +1,26 @@
+"""The floor of a start and of a reload: Python alone, on the same file."""
+
+import subprocess
+import time
+from pathlib import Path
+
+from bench.processes import MEASURED_CPU, PYTHON, ROOT
+
+_PARSE = "import sys, tomli; tomli.loads(open(sys.argv[1], encoding='utf-8').read())"
+_IMPORT = "import bench.daemon_on_recorded_kernel; "
+
+
+def floor_s(file: Path, *, imports: bool) -> float:
+    """Return how long Python takes to parse a configuration, seconds.
+
+    With `imports` from its execution on, the daemon's modules included; else the parsing alone.
+    """
+    if imports:
+        return _run_s(_IMPORT + _PARSE, file)
+    return _run_s(_PARSE, file) - _run_s("import sys, tomli", file)
+
+
+def _run_s(program: str, file: Path) -> float:
+    began = time.monotonic()
+    subprocess.run(["taskset", "-c", str(MEASURED_CPU), PYTHON, "-c", program, file], check=True, cwd=ROOT)
+    return time.monotonic() - began

@@ -1,0 +1,24 @@
+"""Brings lvs-healthd to a steady state: every server up, and the start's own schedule over."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+
+from bench.healthd import Healthd, Load, configuration, folder, running_daemon
+
+LAG = "lvs_healthd_schedule_lag_seconds"
+LOOP_LAG = "lvs_healthd_loop_lag_seconds"
+SKIPPED = "lvs_healthd_probes_skipped_total"
+
+
+@contextlib.contextmanager
+def steady_daemon(load: Load, *, servers: Sequence[str] = (), check: str = "") -> Iterator[Healthd]:
+    """Run the daemon, with the table in memory, and hand it over once all is calm."""
+    with folder() as place:
+        text = configuration(load, place, servers=servers, check=check)
+        with running_daemon(text, place) as healthd:
+            healthd.wait_for("daemon.started")
+            healthd.wait_until_up(load.count)
+            time.sleep(load.interval_s)
+            healthd.program.calm_from = time.time()
+            yield healthd

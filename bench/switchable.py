@@ -1,0 +1,82 @@
+"""Web servers that can be switched off and on one by one, each a port of its own; they answer from one thread here."""
+
+import contextlib
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n"
+_BACKLOG = 1024
+_POLL_S = 0.1
+
+
+class SwitchableServers:
+    """Each port answers on every address of this machine while it is on. Build one with `running`."""
+
+    def __init__(self) -> None:
+        self.first_asked: dict[int, float] = {}
+        """When each port was first asked since it was last switched on, Unix time."""
+        self._selector = selectors.DefaultSelector()
+        self._listening: dict[int, socket.socket] = {}
+        self._lock = threading.Lock()
+        self._is_ending = False
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls) -> Iterator["SwitchableServers"]:
+        """Answer until the end of the block; all ports are off at first."""
+        servers = cls()
+        thread = threading.Thread(target=servers._serve, name="switchable", daemon=True)
+        thread.start()
+        try:
+            yield servers
+        finally:
+            servers._is_ending = True
+            thread.join()
+            for port in list(servers._listening):
+                servers.off(port)
+            servers._selector.close()
+
+    def on(self, port: int) -> None:
+        """Listen on a port."""
+        listening = socket.create_server(("", port), backlog=_BACKLOG)
+        listening.setblocking(False)
+        with self._lock:
+            self.first_asked.pop(port, None)
+            self._listening[port] = listening
+            self._selector.register(listening, selectors.EVENT_READ, port)
+
+    def off(self, port: int) -> None:
+        """Close a port: connections are refused from now on."""
+        with self._lock:
+            listening = self._listening.pop(port)
+            self._selector.unregister(listening)
+            listening.close()
+
+    def _serve(self) -> None:
+        while not self._is_ending:
+            for key, _ in self._selector.select(_POLL_S):
+                with self._lock:
+                    if isinstance(key.data, int):
+                        self._accept(key.data)
+                    else:
+                        self._answer(key.data)
+
+    def _accept(self, port: int) -> None:
+        # It may have been switched off since the selector saw it.
+        listening = self._listening.get(port)
+        with contextlib.suppress(BlockingIOError):
+            while listening is not None:
+                connection, _ = listening.accept()
+                self.first_asked.setdefault(port, time.time())
+                connection.setblocking(False)
+                self._selector.register(connection, selectors.EVENT_READ, connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        self._selector.unregister(connection)
+        # A request is one segment; a probe that has gone away needs no answer.
+        with contextlib.closing(connection), contextlib.suppress(OSError):
+            if connection.recv(65536):
+                connection.send(_ANSWER)

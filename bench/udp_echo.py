@@ -1,0 +1,29 @@
+"""Answers every datagram with itself; `count?` with how many it has answered. Runs as a program of its own."""
+
+import socket
+import sys
+
+_IP_PKTINFO = 8  # linux/in.h; Python names it from 3.14 on
+_CONTROL_BYTES = 64
+_BUFFER_BYTES = 8 << 20
+
+
+def main() -> None:
+    """Answer on the port of the command line, on every address, for ever."""
+    served = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        # Answers must come from the address that was asked; a bound wildcard socket would choose 127.0.0.1.
+        server.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        server.bind(("", int(sys.argv[1])))
+        while True:
+            data, control, _, peer = server.recvmsg(2048, _CONTROL_BYTES)
+            if data == b"count?":
+                data = str(served).encode()
+            else:
+                served += 1
+            server.sendmsg([data], control, 0, peer)
+
+
+if __name__ == "__main__":
+    main()
