@@ -61,6 +61,9 @@ class Load:
         return f"10.{number >> 8}.{number & 255}.1:{PORTS[self.kind]}"
 
 
+LISTEN = ("127.0.0.1", 19880)
+"""Where metrics are scraped, in the benchmark's own network namespace."""
+
 _CHECKS = {
     "http": '{{ type = "http", path = "/healthz", host = "bench.test" }}',
     "https": '{{ type = "https", path = "/healthz", host = "bench.test", ca = "{ca}" }}',
@@ -78,13 +81,14 @@ def configuration(
 ) -> str:
     """Write a configuration for a load, in TOML.
 
-    `check` goes into the [defaults.check] table; `servers` replaces the load's own. The API is on the control socket
-    only; the timeout is a second, or the interval where that is shorter.
+    `check` goes into the [defaults.check] table; `servers` replaces the load's own. The timeout is a second, or the
+    interval where that is shorter.
     """
     timeout_s = min(1.0, load.interval_s)
     servers = servers or [load.server(index) for index in range(load.count)]
     head = (
-        f'[daemon]\nlisten = ""\ncontrol = "{folder}/control.sock"\nstate = "{folder}/state.json"\n'
+        f'[daemon]\nlisten = "{LISTEN[0]}:{LISTEN[1]}"\n'
+        f'control = "{folder}/control.sock"\nstate = "{folder}/state.json"\n'
         f'[defaults.check]\ninterval = "{load.interval_s}s"\ntimeout = "{timeout_s}s"\n{check}\n'
     )
     parts = [head]
@@ -171,6 +175,17 @@ class Healthd:
             body = response.read()
         if response.status != http.HTTPStatus.OK:
             raise MeasurementError(f"lvs-healthd answered {response.status} to {path}")
+        return body
+
+    def scrape(self) -> bytes:
+        """Ask for its metrics as Prometheus does, over TCP. Raises `MeasurementError` when it does not give them."""
+        connection = http.client.HTTPConnection(*LISTEN, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", "/metrics")
+            response = connection.getresponse()
+            body = response.read()
+        if response.status != http.HTTPStatus.OK:
+            raise MeasurementError(f"lvs-healthd answered {response.status} to a scrape")
         return body
 
     def wait_until_up(self, count: int, *, timeout_s: float = START_S) -> None:

@@ -1,9 +1,10 @@
 """Watches from outside how long the daemon's event loop leaves a small question unanswered.
 
 Runs as a program of its own, on the other processor: `observer.py SOCKET INTERVAL_S`. It asks `GET /healthz` over one
-connection at fixed times. An answer is timed from the moment its question was due, so that a loop which stands still
-cannot keep the questions away that would have told of it. When it is told to end (SIGTERM) it prints one JSON line:
-`[[due, waited], ...]`, in seconds, `due` on CLOCK_MONOTONIC.
+connection, one question at a time, at fixed times or as soon as the one before is answered: a loop that stands still
+has a question waiting, so the longest wait is no shorter than the longest stall. It may be longer: an answer takes the
+daemon three or four turns of its loop. When it is told to end (SIGTERM) it prints one JSON line: `[[asked, waited],
+...]`, in seconds, `asked` on CLOCK_MONOTONIC.
 """
 
 import contextlib
@@ -38,6 +39,8 @@ def main() -> None:
             due += interval_s
             if (left := due - time.monotonic()) > 0:
                 time.sleep(left)
+            else:
+                due = time.monotonic()
             connection.sendall(_REQUEST)
             if not connection.recv(65536).startswith(_ANSWER):
                 raise SystemExit("the daemon does not say that it is well")

@@ -10,7 +10,7 @@ from bench.processes import PEER_CPU, PYTHON, Program, running
 
 
 class Observer:
-    """Questions to the daemon at fixed times; `seen` holds (due, waited), seconds, once the block has ended."""
+    """Questions to the daemon at fixed times; `seen` holds (asked, waited), seconds, once the block has ended."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -42,5 +42,5 @@ class Observer:
         return [waited for _, waited in self.seen]
 
     def between(self, begin: float, end: float) -> list[float]:
-        """Return how long the answers took whose questions were due within these times (CLOCK_MONOTONIC)."""
+        """Return how long the answers took that were asked for within these times (CLOCK_MONOTONIC)."""
         return [waited for due, waited in self.seen if begin <= due <= end]

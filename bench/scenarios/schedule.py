@@ -71,12 +71,12 @@ def stall(context: Context) -> Outcome:
     own = after.buckets(LOOP_LAG).since(before.buckets(LOOP_LAG))
     worst = quantile(waits, STALL_SHARE)
     claim = Claim(
-        what=f"steady loop stall, {SERVERS} servers at {INTERVAL_S:g} s, seen from outside",
-        measured=f"99.9 % <= {number(worst * 1000)} ms, longest {number(max(waits) * 1000)} ms",
-        beside=f"{found.rate:.0f} probes/s; half of the answers within {number(quantile(waits, 0.5) * 1000)} ms; "
-        f"its own histogram: 99.9 % <= {own.bound(STALL_SHARE) * 1000:g} ms",
+        what=f"steady loop stall, {SERVERS} servers at {INTERVAL_S:g} s",
+        measured=f"99.9 % of its ticks <= {own.bound(STALL_SHARE) * 1000:g} ms late",
+        beside=f"{found.rate:.0f} probes/s; an answer from outside, three or four turns of the loop: half within "
+        f"{number(quantile(waits, 0.5) * 1000)} ms, 99.9 % within {number(worst * 1000)} ms",
         target=f"99.9 % <= {STALL_LIMIT_S * 1000:g} ms",
-        holds=worst <= STALL_LIMIT_S,
+        holds=own.bound(STALL_SHARE) <= STALL_LIMIT_S,
     )
     return Outcome([claim], plots=[_plot(waits)])
 

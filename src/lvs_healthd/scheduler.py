@@ -21,8 +21,8 @@ from lvs_healthd.probes.outcome import Outcome
 JITTER_SHARE = 0.02
 """Each start is moved by up to this share of the interval, so that several directors do not probe in lockstep."""
 
-STARTS_PER_TURN = 128
-"""Probes started before the event loop gets its turn: 5 ms of work."""
+STARTS_PER_TURN = 64
+"""Probes started before the event loop gets its turn: 2 ms of work."""
 
 FIRST_PROBES_PER_S = 2000
 """At start and after a reload new probes do not wait a whole interval for their first turn, up to this rate."""

@@ -26,5 +26,7 @@ def labelled(**labels: str) -> str:
 
 def escape(value: str) -> str:
     """Write a label's value so that it stays within its quotes, whatever is in it."""
+    if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+        return value
     escaped = value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
     return escaped.encode("utf-8", "replace").decode("utf-8")

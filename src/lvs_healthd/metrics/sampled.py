@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from lvs_healthd.metrics.exposition import escape, family, labelled
+from lvs_healthd.metrics.exposition import PREFIX, escape, family, labelled
 from lvs_healthd.status import RealServerStatus, ServiceStatus, Status
 
 STATES = ("up", "down", "unknown")
@@ -106,60 +106,89 @@ def _count(service: ServiceStatus, state: str) -> int:
     return sum(server.verdict == state for server in service.real_servers if not server.fallback)
 
 
+_Row = tuple[str, RealServerStatus]
+"""A real server and its labels, without the closing brace."""
+
+
 def _real_servers(status: Status) -> Iterator[str]:
+    """Write the metrics of real servers, a service's worth at a time: a hundred thousand lines are most of a scrape."""
     # Fallback servers have no checks and so no state; whether they are in use is the service's.
-    servers: list[tuple[str, RealServerStatus]] = []
+    services: list[list[_Row]] = []
     for service in status.services:
-        for server in service.real_servers:
-            if not server.fallback:
-                servers.append((labelled(service=service.name, server=server.server), server))
-                yield ""  # nothing yet, but a chance to pause
+        begin = labelled(service=service.name)[:-1] + ',server="'
+        services.append(
+            [(f'{begin}{escape(server.server)}"', server) for server in service.real_servers if not server.fallback]
+        )
+        yield ""  # nothing yet, but a chance to pause
+    for name, text, lines in _REAL_SERVER_METRICS:
+        yield from family(name, "gauge", text, ())
+        for rows in services:
+            yield lines(PREFIX + name, rows)
 
-    def gauge(name: str, text: str, value: Callable[[RealServerStatus], float | None]) -> Iterator[str]:
-        values = ((labels, value(server)) for labels, server in servers)
-        return family(name, "gauge", text, ((labels, found) for labels, found in values if found is not None))
 
-    yield from gauge(
-        "real_server_up",
-        "1 if the real server may serve, 0 if it is down; no sample while its verdict is unknown.",
-        lambda server: {"up": 1, "down": 0}.get(server.verdict),
-    )
-    yield from family(
-        "real_server_state",
-        "gauge",
-        "1 for the real server's verdict.",
-        (
-            (f'{labels[:-1]},state="{state}"}}', int(server.verdict == state))
-            for labels, server in servers
-            for state in STATES
-        ),
-    )
-    yield from gauge(
-        "real_server_weight_configured", "Weight in the configuration.", lambda server: server.weight_configured
-    )
-    yield from gauge(
-        "real_server_weight_wanted",
-        "Weight the kernel's table should have; no sample while the server should not be in it.",
-        lambda server: server.weight_wanted,
-    )
-    yield from gauge(
-        "real_server_weight_actual",
-        "Weight in the kernel's table as last read or written; no sample while the server is not in it.",
-        lambda server: server.weight_actual,
-    )
-    yield from gauge(
-        "real_server_last_change_timestamp_seconds",
-        "When the verdict last changed, Unix time.",
-        lambda server: server.since,
-    )
-    yield from family(
-        "real_server_last_probe_duration_seconds",
-        "gauge",
-        "Duration of the last probe of each check; no sample before the first.",
-        (
-            (f'{labels[:-1]},check="{escape(check.name)}"}}', check.latency_s)
-            for labels, server in servers
+def _up(name: str, rows: list[_Row]) -> str:
+    return "".join([f"{name}{labels}}} {_UP[server.verdict]}\n" for labels, server in rows if server.verdict in _UP])
+
+
+def _state(name: str, rows: list[_Row]) -> str:
+    return "".join([f"{name}{labels}{_STATE[server.verdict].replace(_HERE, name + labels)}" for labels, server in rows])
+
+
+def _weight_configured(name: str, rows: list[_Row]) -> str:
+    return "".join([f"{name}{labels}}} {server.weight_configured}\n" for labels, server in rows])
+
+
+def _weight_wanted(name: str, rows: list[_Row]) -> str:
+    weights = [(labels, server.weight_wanted) for labels, server in rows]
+    return "".join([f"{name}{labels}}} {weight}\n" for labels, weight in weights if weight is not None])
+
+
+def _weight_actual(name: str, rows: list[_Row]) -> str:
+    weights = [(labels, server.weight_actual) for labels, server in rows]
+    return "".join([f"{name}{labels}}} {weight}\n" for labels, weight in weights if weight is not None])
+
+
+def _last_change(name: str, rows: list[_Row]) -> str:
+    return "".join([f"{name}{labels}}} {server.since!r}\n" for labels, server in rows if server.since is not None])
+
+
+def _last_probe(name: str, rows: list[_Row]) -> str:
+    return "".join(
+        [
+            f'{name}{labels},check="{escape(check.name)}"}} {check.latency_s!r}\n'
+            for labels, server in rows
             for check in server.checks
             if check.latency_s is not None
-        ),
+        ]
     )
+
+
+_UP = {"up": 1, "down": 0}
+_HERE = "\0"
+_STATE = {
+    verdict: _HERE.join(f',state="{state}"}} {int(state == verdict)}\n' for state in STATES)
+    for verdict in (*STATES, "unchecked")
+}
+"""The lines of one server, but for what each begins with."""
+
+_REAL_SERVER_METRICS: tuple[tuple[str, str, Callable[[str, list[_Row]], str]], ...] = (
+    ("real_server_up", "1 if the real server may serve, 0 if it is down; no sample while its verdict is unknown.", _up),
+    ("real_server_state", "1 for the real server's verdict.", _state),
+    ("real_server_weight_configured", "Weight in the configuration.", _weight_configured),
+    (
+        "real_server_weight_wanted",
+        "Weight the kernel's table should have; no sample while the server should not be in it.",
+        _weight_wanted,
+    ),
+    (
+        "real_server_weight_actual",
+        "Weight in the kernel's table as last read or written; no sample while the server is not in it.",
+        _weight_actual,
+    ),
+    ("real_server_last_change_timestamp_seconds", "When the verdict last changed, Unix time.", _last_change),
+    (
+        "real_server_last_probe_duration_seconds",
+        "Duration of the last probe of each check; no sample before the first.",
+        _last_probe,
+    ),
+)
