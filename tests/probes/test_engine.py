@@ -517,3 +517,21 @@ async def test_check_that_only_connects_is_over_before_the_application_hears_of_
         listener.settimeout(0.2)
         with pytest.raises(TimeoutError):
             listener.accept()
+
+
+@pytest.mark.parametrize("body", ["", "ok"])
+async def test_conversation_that_is_over_leaves_no_garbage(body: str) -> None:
+    """Ten thousand probes a second would keep the collector busy; and what it was told to spare would never go."""
+    async with stream_server(answering(OK)) as port:
+        check = http(port, body=body)
+        await run_once([check])
+        gc.collect()
+        gc.disable()
+        try:
+            before = len([each for each in gc.get_objects() if type(each).__module__ == "lvs_healthd.probes.http"])
+            for _ in range(5):
+                await run_once([check])
+            left = [each for each in gc.get_objects() if type(each).__module__ == "lvs_healthd.probes.http"]
+        finally:
+            gc.enable()
+    assert len(left) <= before

@@ -355,6 +355,7 @@ class Engine:
         del self._flights[flight.descriptor]
         flight.socket.close()
         # The deadline's tick still holds the flight: what the conversation gathered must not wait for it.
+        flight.exchange.end()
         del flight.exchange
         flight.pending = b""
         if run is not None:

@@ -38,6 +38,9 @@ class Exchange(Protocol):
     def expired(self, timeout: str) -> Outcome:
         """Judge by what has come so far: the time is up; `timeout` is that time in words ("1s")."""
 
+    def end(self) -> None:
+        """Let go of whatever refers back to this conversation: it is over, and only the garbage collector would."""
+
 
 class Target(msgspec.Struct, frozen=True):
     """A probe made ready to run any number of times: where to connect, for how long, and what to say there."""

@@ -77,7 +77,7 @@ class _StatusExchange:
 
     def __init__(self, rules: HttpExchanges) -> None:
         self._rules = rules
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._headers_seen = 0
         self._start = b""
         self._final_status = 0
@@ -89,7 +89,8 @@ class _StatusExchange:
 
     def received(self, data: bytes) -> Step:
         try:
-            self._parser.feed_data(data)
+            if self._parser is not None:
+                self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # 101 or CONNECT: the headers are complete, what follows is no HTTP
         except httptools.HttpParserError as error:
@@ -115,10 +116,13 @@ class _StatusExchange:
             return down(Reason.TIMEOUT, f"headers incomplete after {timeout} ({self._headers_seen} bytes)")
         return down(Reason.TIMEOUT, f"connected, but no answer in {timeout}")
 
+    def end(self) -> None:
+        self._parser = None
+
     # What llhttp calls
 
     def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
+        status = self._parser.get_status_code() if self._parser is not None else 0
         # 1xx answers are interim: the final one follows (RFC 9110, section 15.2). 101 is final.
         if not self._final_status and (status >= 200 or status == 101):
             self._final_status = status

@@ -51,6 +51,9 @@ class _ConnectOnly:
     def expired(self, timeout: str) -> Outcome:
         return down(Reason.TIMEOUT, f"no answer in {timeout}")
 
+    def end(self) -> None:
+        """Nothing to let go: there is one for all probes."""
+
 
 class _SendExpect:
     """The answer must meet the expectation before the peer closes, the time is up or the limit is reached."""
@@ -82,3 +85,6 @@ class _SendExpect:
         if not self._answer:
             return down(Reason.TIMEOUT, f"connected, but no answer in {timeout}")
         return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))} in {timeout}")
+
+    def end(self) -> None:
+        """Nothing refers back."""

@@ -104,6 +104,9 @@ class _TlsExchange:
             return down(Reason.TIMEOUT, f"TLS handshake incomplete after {timeout}")
         return down(Reason.TIMEOUT, f"connected, but no TLS answer in {timeout}")
 
+    def end(self) -> None:
+        self._inner.end()
+
     def _advance(self) -> Step:
         """Go on as far as the bytes at hand allow."""
         try:

@@ -57,3 +57,6 @@ class _Datagram:
         if self._expect is None:
             return up(f"no ICMP error in {timeout}, and no answer is expected")
         return down(Reason.TIMEOUT, f"no answer in {timeout}")
+
+    def end(self) -> None:
+        """Nothing refers back."""
