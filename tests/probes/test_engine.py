@@ -535,3 +535,17 @@ async def test_conversation_that_is_over_leaves_no_garbage(body: str) -> None:
         finally:
             gc.enable()
     assert len(left) <= before
+
+
+async def test_datagram_that_finds_our_own_buffer_full_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(socket.socket):
+        def send(self, data: object, flags: int = 0) -> int:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(engine_module, "_Socket", Full)
+    engine = Engine(clock=time.monotonic)
+    outcomes: list[Outcome] = []
+    engine.start(Noting(target(udp(9, send=b"?", expect=b"!")), outcomes))
+    engine.close()
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [(Status.UNSURE, Reason.LOCAL_LIMIT)]
+    assert "buffer" in outcomes[0].detail

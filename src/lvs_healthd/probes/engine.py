@@ -46,6 +46,8 @@ _FIN_ON_CLOSE = struct.pack("ii", 0, 0)
 
 _CONNECTING = frozenset((0, errno.EINPROGRESS))
 _EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_DATAGRAM_EDGES = select.EPOLLIN | select.EPOLLET
+"""A datagram socket can be written to at once; to hear of it would be an event a probe for nothing."""
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _ENDING = select.EPOLLRDHUP | select.EPOLLHUP
@@ -241,7 +243,7 @@ class Engine:
                 opened.close()
                 run.ended(at_connect(number), self._clock() - now)
                 return
-            self._epoll.register(opened.fileno(), _EDGES)
+            self._epoll.register(opened.fileno(), _EDGES if is_stream else _DATAGRAM_EDGES)
         except OSError as error:  # of epoll: ENOSPC (fs.epoll.max_user_watches) or ENOMEM
             opened.close()
             run.ended(unsure(Reason.LOCAL_LIMIT, f"no place in epoll: {error.strerror}"), self._clock() - now)
@@ -327,13 +329,16 @@ class Engine:
         """Send now what fits and keep the rest for the next EPOLLOUT; True when an error ended the probe."""
         try:
             sent = flight.socket.send(data)
-        except BlockingIOError:
-            sent = 0
         except OSError as error:
             number = error.errno or errno.EINVAL
-            is_stream = flight.run is not None and flight.run.target.kind is socket.SOCK_STREAM
-            self._finish(flight, from_network(number) if is_stream else at_connect(number))
-            return True
+            if flight.run is not None and flight.run.target.kind is socket.SOCK_DGRAM:
+                # It cannot go later: what finds our own buffer full is lost.
+                self._finish(flight, at_connect(errno.ENOBUFS if number == errno.EAGAIN else number))
+                return True
+            if number != errno.EAGAIN:
+                self._finish(flight, from_network(number))
+                return True
+            sent = 0
         flight.pending = data[sent:]
         return False
 
