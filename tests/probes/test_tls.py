@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 import trustme
 
+from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import HttpsCheck, Seconds
 from lvs_healthd.probes.once import run_once
 from lvs_healthd.probes.outcome import Outcome, Reason, Status
+from lvs_healthd.probes.targets import read_certificates, targets
+from lvs_healthd.probes.tls import trust
+from tests.configs import server, service
 from tests.probes.peers import answering, silent, stream_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -97,3 +101,26 @@ async def test_silent_server_is_down_at_the_total_deadline(ca_file: str) -> None
 async def test_unreadable_ca_is_an_error_before_any_probe(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         await outcome(1, ca=str(tmp_path / "absent.pem"))
+
+
+@pytest.mark.parametrize(("content", "why"), [(None, "No such file"), ("not a certificate", "no PEM certificate")])
+async def test_ca_that_went_bad_is_named_and_the_one_read_before_goes_on(
+    authority: trustme.CA, tmp_path: Path, content: str | None, why: str
+) -> None:
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    check = HttpsCheck(name="https", address="127.0.0.1", port=1, host="test", ca=str(ca))
+    services = [service(server("198.51.100.11", checks=(check,)))]
+    ready = targets(services)
+    before = trust(check).context
+    read_certificates(services)
+    again = trust(check).context
+    assert again is not before
+    if content is None:
+        ca.unlink()
+    else:
+        ca.write_text(content)
+    with pytest.raises(ConfigError, match=f"ca.pem.*{why}"):
+        read_certificates(services)
+    assert trust(check).context is again
+    assert len(ready) == 1

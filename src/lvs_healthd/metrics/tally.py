@@ -1,6 +1,6 @@
 """What every single probe adds to: plain numbers, read at a scrape.
 
-prometheus_client's own counters and histograms take a lock for each addition, 3 µs a probe; these take 0.4 µs.
+prometheus_client's own counters and histograms take a lock for each addition, 3.5 µs a probe; these take 0.7 µs.
 """
 
 from bisect import bisect_left

@@ -50,7 +50,8 @@ def read_certificates(services: Iterable[Service]) -> None:
     try:
         read_again(check for check in checks if isinstance(check, HttpsCheck))
     except OSError as error:
-        raise ConfigError((f"a check's ca cannot be read: {error.strerror or error}",)) from error
+        what = f'ca = "{error.filename}"' if error.filename else "the system's certificates"
+        raise ConfigError((f"{what}, which https checks trust: cannot be used: {error.strerror}",)) from error
 
 
 class Conversations:

@@ -3,6 +3,7 @@
 keepalived's SSL_GET never verifies a certificate; here chain, name and dates are verified unless `verify = false`.
 """
 
+import errno
 import ssl
 from collections.abc import Callable, Iterable
 from weakref import WeakValueDictionary
@@ -50,10 +51,17 @@ def trust(check: HttpsCheck) -> Trust:
 def read_again(checks: Iterable[HttpsCheck]) -> None:
     """Read the certificates of these checks anew, for the files may have changed.
 
-    Raises `OSError` when one cannot be read, and then changes nothing.
+    Raises `OSError`, which names the file, when one cannot be read, and then changes nothing.
     """
     trusts = {(check.ca, check.verify): trust(check) for check in checks}
-    contexts = [(each, each.load()) for each in trusts.values()]
+    contexts: list[tuple[Trust, ssl.SSLContext]] = []
+    for each in trusts.values():
+        try:
+            contexts.append((each, each.load()))
+        except ssl.SSLError as error:
+            raise OSError(errno.EINVAL, "no PEM certificate in it", each.ca) from error
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, each.ca) from error
     for each, context in contexts:
         each.context = context
 
