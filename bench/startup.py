@@ -20,7 +20,13 @@ def floor_s(file: Path, *, imports: bool) -> float:
     return _run_s(_PARSE, file) - _run_s("import sys, tomli", file)
 
 
-def _run_s(program: str, file: Path) -> float:
+def version_s() -> tuple[float, float]:
+    """Return how long `lvs-healthd --version` takes, and a Python that does nothing, seconds."""
+    return _run_s("from lvs_healthd.cli import main; main()", "--version"), _run_s("")
+
+
+def _run_s(program: str, *arguments: str | Path) -> float:
+    command = ["taskset", "-c", str(MEASURED_CPU), PYTHON, "-c", program, *arguments]
     began = time.monotonic()
-    subprocess.run(["taskset", "-c", str(MEASURED_CPU), PYTHON, "-c", program, file], check=True, cwd=ROOT)
+    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     return time.monotonic() - began

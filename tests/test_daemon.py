@@ -102,6 +102,7 @@ async def test_server_earns_its_place_loses_it_and_comes_back_with_its_own_weigh
             found = await site.real_server()
             assert (found["verdict"], found["weight_wanted"], found["weight_actual"]) == ("up", 5, 5)
             assert found["checks"][0]["reason"] == "connected"
+            alive = time.monotonic()
         down = await running.until("real_server.down")
         assert (down["service"], down["server"], down["reason"], down["failures"], down["fall"]) == (
             "web",
@@ -112,7 +113,7 @@ async def test_server_earns_its_place_loses_it_and_comes_back_with_its_own_weigh
         )
         removed = await running.until("table.changed", operation="delete_server")
         assert removed["reason"] == "connection refused"
-        assert 0.15 < removed["detection_s"] < 5
+        assert 0 < removed["detection_s"] <= time.monotonic() - alive
         assert (await site.real_server())["weight_actual"] is None
         assert running.of("service.fallback", service="web", fallback=[])
         position = len(running.lines)

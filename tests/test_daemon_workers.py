@@ -90,10 +90,11 @@ async def test_dead_server_is_removed_comes_back_and_stop_leaves_no_process(site
         async with stream_server(silent, port=site.port):
             await up(running, site)
             pids = await workers_of(running, 2)
+            alive = time.monotonic()
         await down(running, site)
         removed = running.of("table.changed", operation="delete_server", server=site.server)[0]
         assert removed["reason"] == "connection refused"
-        assert 0.15 < removed["detection_s"] < 5
+        assert 0 < removed["detection_s"] <= time.monotonic() - alive
         async with stream_server(silent, port=site.port):
             await up(running, site, after=len(running.lines))
             code, out, _ = await run_cli("status", "--config", str(site.file))

