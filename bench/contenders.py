@@ -27,9 +27,10 @@ def daemon(load: Load, folder: Path, *, prefix: Prefix = (), table: str = "memor
 
 
 @contextlib.contextmanager
-def floor(load: Load, _folder: Path, *, prefix: Prefix = ()) -> Iterator[Program]:
-    """Run the bare loop."""
+def floor(load: Load, _folder: Path, *, prefix: Prefix = (), again: bool = False) -> Iterator[Program]:
+    """Run the bare loop; with `again` it uses its TCP sockets again, as the daemon does."""
     arguments = [load.kind, load.address(0), str(load.count), str(PORTS[load.kind]), str(load.interval_s), str(load.ca)]
+    arguments += ["again"] if again else []
     with running([*prefix, PYTHON, "-I", "-S", ROOT / "bench/floor.py", *arguments]) as program:
         yield program
 

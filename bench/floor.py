@@ -1,9 +1,12 @@
 """The floor: the least a Python program can spend on a probe. One epoll set, 50 ms ticks, no decisions, no reasons.
 
-Runs as a program of its own: `floor.py http|tcp|udp|https FIRST COUNT PORT INTERVAL_S [CA]`. When it is told to end
-(SIGTERM) it prints one JSON line: how late the last start of each tick was, seconds.
+Runs as a program of its own: `floor.py http|tcp|udp|https FIRST COUNT PORT INTERVAL_S CA [again]`. When it is told to
+end (SIGTERM) it prints one JSON line: how late the last start of each tick was, seconds. A probe over TCP gets a new
+socket; with `again`, one whose last connection was reset.
 """
 
+import ctypes
+import functools
 import ipaddress
 import json
 import select
@@ -17,6 +20,7 @@ from collections.abc import Callable
 
 TICK_S = 0.05
 _RESET = struct.pack("ii", 1, 0)
+_NOWHERE = struct.pack("H14x", socket.AF_UNSPEC)
 _REQUEST = b"GET /healthz HTTP/1.1\r\nHost: bench.test\r\nConnection: close\r\n\r\n"
 _EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
@@ -26,11 +30,14 @@ Start = Callable[[tuple[str, int]], None]
 
 def main() -> None:
     """Probe until told to end."""
-    kind, first, count, port, interval = sys.argv[1:6]
+    kind, first, count, port, interval, ca, *again = sys.argv[1:]
     begin = int(ipaddress.IPv4Address(first))
     targets = [(str(ipaddress.IPv4Address(begin + index)), int(port)) for index in range(int(count))]
     epoll = select.epoll()
-    start, serve = _PROTOCOLS[kind](epoll)
+    streams = _SpareStreams(epoll) if again else _Streams(epoll)
+    protocols: dict[str, Callable[[_Streams], tuple[Start, Serve]]]
+    protocols = {"tcp": _tcp, "http": _http, "udp": _udp, "https": functools.partial(_https, ca=ca)}
+    start, serve = protocols[kind](streams)
     ticks = max(1, round(float(interval) / TICK_S))
     slots = [targets[index::ticks] for index in range(ticks)]
     due = time.monotonic()
@@ -48,82 +55,127 @@ def main() -> None:
                 serve(descriptor, mask)
 
 
-def _connect(epoll: select.epoll, target: tuple[str, int], kind: int) -> socket.socket:
-    opened = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    if kind == socket.SOCK_STREAM:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+class _Streams:
+    """A new socket for each probe."""
+
+    def __init__(self, epoll: select.epoll) -> None:
+        self.epoll = epoll
+
+    def connect(self, target: tuple[str, int]) -> socket.socket:
+        """Begin to connect."""
+        opened = self._open()
         # The handshake's last packet waits for ours, a request or the reset: one less, and where it is the reset the
         # peer accepts nothing. Without it this would not be the least.
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
-    opened.connect_ex(target)
-    epoll.register(opened.fileno(), _EDGES)
-    return opened
+        opened.connect_ex(target)
+        self.epoll.register(opened.fileno(), _EDGES)
+        return opened
+
+    @staticmethod
+    def end(opened: socket.socket) -> None:
+        """Reset the connection."""
+        opened.close()
+
+    @staticmethod
+    def _open() -> socket.socket:
+        opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        return opened
 
 
-def _tcp(epoll: select.epoll) -> tuple[Start, Serve]:
+class _SpareStreams(_Streams):
+    """Sockets are used again: a connection ends by connecting to nowhere, and epoll goes on watching."""
+
+    def __init__(self, epoll: select.epoll) -> None:
+        super().__init__(epoll)
+        self._spare: list[socket.socket] = []
+        self._disconnect = ctypes.CDLL(None).connect
+        self._disconnect.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+
+    def connect(self, target: tuple[str, int]) -> socket.socket:
+        if not self._spare:
+            return super().connect(target)
+        opened = self._spare.pop()
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        opened.connect_ex(target)
+        return opened
+
+    def end(self, opened: socket.socket) -> None:  # type: ignore[override]
+        self._disconnect(opened.fileno(), _NOWHERE, len(_NOWHERE))
+        self._spare.append(opened)
+
+
+def _tcp(streams: _Streams) -> tuple[Start, Serve]:
     flights: dict[int, socket.socket] = {}
 
     def start(target: tuple[str, int]) -> None:
-        opened = _connect(epoll, target, socket.SOCK_STREAM)
+        opened = streams.connect(target)
         flights[opened.fileno()] = opened
 
     def serve(descriptor: int, _mask: int) -> None:
-        flights.pop(descriptor).close()
+        opened = flights.pop(descriptor, None)
+        if opened is not None:  # else: a spare one's last word
+            streams.end(opened)
 
     return start, serve
 
 
-def _http(epoll: select.epoll) -> tuple[Start, Serve]:
+def _http(streams: _Streams) -> tuple[Start, Serve]:
     flights: dict[int, socket.socket] = {}
 
     def start(target: tuple[str, int]) -> None:
-        opened = _connect(epoll, target, socket.SOCK_STREAM)
+        opened = streams.connect(target)
         flights[opened.fileno()] = opened
 
     def serve(descriptor: int, mask: int) -> None:
-        opened = flights[descriptor]
+        opened = flights.get(descriptor)
+        if opened is None:
+            return
         if mask & select.EPOLLIN:
             if not opened.recv(65536).startswith(b"HTTP/1.1 200"):
                 raise SystemExit("not the answer the floor was made for")
             del flights[descriptor]
-            opened.close()
+            streams.end(opened)
         else:
             opened.send(_REQUEST)
 
     return start, serve
 
 
-def _udp(epoll: select.epoll) -> tuple[Start, Serve]:
+def _udp(streams: _Streams) -> tuple[Start, Serve]:
     flights: dict[int, socket.socket] = {}
 
     def start(target: tuple[str, int]) -> None:
-        opened = _connect(epoll, target, socket.SOCK_DGRAM)
+        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        opened.connect_ex(target)
+        streams.epoll.register(opened.fileno(), select.EPOLLIN | select.EPOLLET)
         flights[opened.fileno()] = opened
         opened.send(b"ping")
 
-    def serve(descriptor: int, mask: int) -> None:
-        if mask & select.EPOLLIN:
-            opened = flights.pop(descriptor)
-            if opened.recv(65536) != b"ping":
-                raise SystemExit("not the answer the floor was made for")
-            opened.close()
+    def serve(descriptor: int, _mask: int) -> None:
+        opened = flights.pop(descriptor)
+        if opened.recv(65536) != b"ping":
+            raise SystemExit("not the answer the floor was made for")
+        opened.close()
 
     return start, serve
 
 
-def _https(epoll: select.epoll) -> tuple[Start, Serve]:
-    context = ssl.create_default_context(cafile=sys.argv[6])
+def _https(streams: _Streams, ca: str) -> tuple[Start, Serve]:
+    context = ssl.create_default_context(cafile=ca)
     flights: dict[int, tuple[socket.socket, ssl.MemoryBIO, ssl.MemoryBIO, ssl.SSLObject]] = {}
     # A set of our own: asking the TLS object for its session would copy all of it, the certificate too.
     handshaken: set[int] = set()
 
     def start(target: tuple[str, int]) -> None:
-        opened = _connect(epoll, target, socket.SOCK_STREAM)
+        opened = streams.connect(target)
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = context.wrap_bio(incoming, outgoing, server_hostname="bench.test")
         flights[opened.fileno()] = opened, incoming, outgoing, tls
 
     def serve(descriptor: int, mask: int) -> None:
+        if descriptor not in flights:
+            return
         opened, incoming, outgoing, tls = flights[descriptor]
         if mask & select.EPOLLIN:
             incoming.write(opened.recv(65536))
@@ -136,20 +188,13 @@ def _https(epoll: select.epoll) -> tuple[Start, Serve]:
                 raise SystemExit("not the answer the floor was made for")
             del flights[descriptor]
             handshaken.remove(descriptor)
-            opened.close()
+            streams.end(opened)
         except ssl.SSLWantReadError:
             if data := outgoing.read():
                 opened.send(data)
 
     return start, serve
 
-
-_PROTOCOLS: dict[str, Callable[[select.epoll], tuple[Start, Serve]]] = {
-    "tcp": _tcp,
-    "http": _http,
-    "udp": _udp,
-    "https": _https,
-}
 
 if __name__ == "__main__":
     main()

@@ -144,12 +144,12 @@ class Daemon:
             emit=self._bus.emit,
             changed=self._verdicts_changed,
             tally=self.metrics.tally,
-            clock=loop.time,
+            clock=time.monotonic,
             wall=time.time,
         )
         self._prober = prober(
             daemon.probe_workers,
-            clock=loop.time,
+            clock=time.monotonic,
             observer=self.metrics,
             emit=self._bus.emit,
             max_in_flight=probes_within_limit(daemon.max_probes),
@@ -157,7 +157,7 @@ class Daemon:
         self._reconciler = Reconciler(
             self._table,
             self._bus.emit,
-            clock=loop.time,
+            clock=time.monotonic,
             resync_s=daemon.resync,
             shadow=self._shadow(self._config),
             observer=self.metrics,
@@ -169,7 +169,7 @@ class Daemon:
             prober=self._prober,
             reconciler=self._reconciler,
             log=self._log,
-            clock=loop.time,
+            clock=time.monotonic,
         )
         self._api = ApiServer(
             create_app(status=self._view.status, metrics=self.metrics.render, health=self._view.health)
@@ -234,7 +234,7 @@ class Daemon:
                 group.create_task(self._replans(), name="plan"),
                 group.create_task(self._reconciler.run(), name="reconciler"),
                 group.create_task(self._reloads(loop), name="reloads"),
-                group.create_task(self._keep_house(loop), name="housekeeping"),
+                group.create_task(self._keep_house(), name="housekeeping"),
             ]
             await self._stop.wait()
             for task in tasks:
@@ -255,19 +255,19 @@ class Daemon:
         wanted = self._decisions.wanted(self._reconciler.actual, self._reconciler.take_moved())
         self._reconciler.want(wanted, self._decisions.take_touched())
 
-    async def _keep_house(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _keep_house(self) -> None:
         watchdog_s = self._notifier.watchdog_s
         pause_s = min(HOUSEKEEPING_S, watchdog_s / 3) if watchdog_s else HOUSEKEEPING_S
         while True:
             self._log.flush()
-            self._report_lag(loop.time())
+            self._report_lag(time.monotonic())
             line = self._view.summary()
             if line != self._status_line:
                 self._status_line = line
                 self._notifier.status(line)
             if not self._view.stuck():
                 self._notifier.watchdog()
-            await self._write_state(loop.time())
+            await self._write_state(time.monotonic())
             await asyncio.sleep(pause_s)
 
     def _report_lag(self, now: float) -> None:

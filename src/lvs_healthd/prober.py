@@ -97,7 +97,7 @@ def prober(
 ) -> Prober:
     """Return what runs the probes in so many processes; a single one is the caller's own.
 
-    `clock` must be the loop's own (`loop.time`).
+    `clock` is `time.monotonic`, which the loop's own is too.
     """
     if workers == 1:
         return InProcess(clock=clock, observer=observer, max_in_flight=max_in_flight)

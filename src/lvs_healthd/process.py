@@ -3,8 +3,11 @@
 import gc
 import resource
 
-OTHER_DESCRIPTORS = 200
-"""Descriptors that are not for probes: log, epoll, netlink, state file, and clients of the API."""
+from lvs_healthd.probes.sockets import MOST_SPARE
+
+OTHER_DESCRIPTORS = 200 + 4 * MOST_SPARE
+"""Descriptors that are not for probes under way: log, epoll, netlink, state file, clients of the API; and sockets that
+wait for the next probes (IPv4, IPv6, TCP, UDP)."""
 
 
 def spare_long_lived() -> None:

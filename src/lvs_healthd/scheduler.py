@@ -70,8 +70,8 @@ class _Job:
     """One probe's place in the schedule."""
 
     __slots__ = (
-        *("due", "extra", "interval_s", "is_first", "missed", "phase"),
-        *("running", "scheduler", "sink", "target", "turn"),
+        *("due", "extra", "interval_s", "is_first", "missed"),
+        *("regular", "running", "scheduler", "sink", "target", "turn"),
     )
 
     def __init__(self, scheduler: "_Schedule", probe: Probe[Any], phase: float, due: float) -> None:
@@ -80,7 +80,8 @@ class _Job:
         self.interval_s = probe.interval_s
         self.sink: Sink | None = probe.sink
         """None once it has been dropped."""
-        self.phase = phase
+        self.regular = phase
+        """Its phase plus a whole number of intervals: its last regular turn but for the jitter."""
         self.due = due
         """When its next regular turn is."""
         self.turn = due
@@ -121,7 +122,7 @@ class _Schedule(Protocol):
 class Scheduler(Generic[Key]):
     """Starts probes on an engine and hands each outcome to the probe's sink.
 
-    `clock` must be the loop's own (`loop.time`); `random` gives floats in [0, 1).
+    `clock` is `time.monotonic`, which the loop's own is too; `random` gives floats in [0, 1).
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class Scheduler(Generic[Key]):
         self._clock = clock
         self._random = random
         self._observer = observer
+        self._observe_lag = observer.lag
         self._jobs: dict[Key, _Job] = {}
         self._turns: dict[int, list[_Job]] = {}
         self._turn_ticks: list[int] = []
@@ -211,9 +213,11 @@ class Scheduler(Generic[Key]):
 
     def note_lag(self, lag_s: float) -> None:
         """Measure a start that came so late; one before its time (its tick begins earlier) is on time."""
-        lag_s = max(lag_s, 0.0)
-        self._worst_lag_s = max(self._worst_lag_s, lag_s)
-        self._observer.lag(lag_s)
+        if lag_s < 0.0:
+            lag_s = 0.0
+        elif lag_s > self._worst_lag_s:
+            self._worst_lag_s = lag_s
+        self._observe_lag(lag_s)
 
     def make_up(self, job: _Job) -> None:
         """Give a job a turn now, for one that it missed."""
@@ -248,10 +252,14 @@ class Scheduler(Generic[Key]):
             job.extra = False
             due = now
         else:
-            # Not less than half an interval after an early first turn: two answers in one hiccup are one.
-            begin = now + job.interval_s / 2 if job.is_first else now
-            job.is_first = False
-            job.due = next_due(begin, job.interval_s, job.phase) + self._random() * JITTER_SHARE * job.interval_s
+            interval_s = job.interval_s
+            regular = job.regular + interval_s
+            if job.is_first or regular <= now:
+                # Not less than half an interval after an early first turn: two answers in one hiccup are one.
+                regular = next_due(now + interval_s / 2 if job.is_first else now, interval_s, regular)
+                job.is_first = False
+            job.regular = regular
+            job.due = regular + self._random() * JITTER_SHARE * interval_s
             self._enqueue(job, job.due)
         if job.running:
             job.missed = True

@@ -13,6 +13,7 @@ import pytest
 
 from lvs_healthd.config.model import AnyCheck, HttpCheck, Seconds, TcpCheck, UdpCheck
 from lvs_healthd.probes import engine as engine_module
+from lvs_healthd.probes import sockets as sockets_module
 from lvs_healthd.probes.engine import Engine
 from lvs_healthd.probes.errors import from_network
 from lvs_healthd.probes.exchange import Target
@@ -292,7 +293,7 @@ async def test_errno_of_connect_is_judged_by_whose_fault_it_is(
         def connect_ex(self, address: object) -> int:
             return number
 
-    monkeypatch.setattr(engine_module, "_Socket", Failing)
+    monkeypatch.setattr(sockets_module, "Socket", Failing)
     engine = Engine(clock=time.monotonic)
     outcomes: list[Outcome] = []
     engine.start(Noting(target(tcp(1)), outcomes))
@@ -542,7 +543,7 @@ async def test_datagram_that_finds_our_own_buffer_full_is_unsure(monkeypatch: py
         def send(self, data: object, flags: int = 0) -> int:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(engine_module, "_Socket", Full)
+    monkeypatch.setattr(sockets_module, "Socket", Full)
     engine = Engine(clock=time.monotonic)
     outcomes: list[Outcome] = []
     engine.start(Noting(target(udp(9, send=b"?", expect=b"!")), outcomes))

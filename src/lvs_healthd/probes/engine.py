@@ -5,13 +5,11 @@ no task, no timer and no re-registration per probe, which is where an asyncio cl
 are kept in ticks; the scheduler calls `tick` when one is due.
 """
 
-import _socket
 import asyncio
 import errno
 import heapq
 import select
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -19,6 +17,7 @@ from typing import Protocol
 from lvs_healthd.probes.errors import at_connect, from_network
 from lvs_healthd.probes.exchange import Step, Target, seconds_in_words
 from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure
+from lvs_healthd.probes.sockets import Socket, Sockets
 
 TICK_S = 0.05
 """Granularity of starts and deadlines: probes start in groups, so that one wake-up serves many."""
@@ -39,24 +38,9 @@ _READS_PER_TURN = 16
 _EVENTS_PER_TURN = 64
 """Sockets served, and probes ended at their deadline, before asyncio gets its turn: 2 ms of work."""
 
-# Closing with a reset leaves no TIME_WAIT on the director, which would run out of local ports at a few hundred
-# probes a second to one address (HAProxy's checks do the same).
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_FIN_ON_CLOSE = struct.pack("ii", 0, 0)
-
-_CONNECTING = frozenset((0, errno.EINPROGRESS))
-_EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-_DATAGRAM_EDGES = select.EPOLLIN | select.EPOLLET
-"""A datagram socket can be written to at once; to hear of it would be an event a probe for nothing."""
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _ENDING = select.EPOLLRDHUP | select.EPOLLHUP
-
-# socket.socket is a Python class around this one; its constructor and close cost 3 µs a probe.
-_Socket = _socket.socket
-_TYPES = {
-    kind: int(kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
-}
 
 
 class Run(Protocol):
@@ -76,7 +60,7 @@ class _Flight:
 
     __slots__ = ("connected", "descriptor", "exchange", "pending", "received", "run", "socket", "stalls_s", "started")
 
-    def __init__(self, run: Run, started: float, stalls_s: float, opened: _Socket) -> None:
+    def __init__(self, run: Run, started: float, stalls_s: float, opened: Socket) -> None:
         self.run: Run | None = run
         """None once it has ended."""
         self.started = started
@@ -109,6 +93,7 @@ class Engine:
         """All our pauses together, seconds."""
         self._fail: Callable[[Exception], None] | None = None
         self._epoll = select.epoll()
+        self._sockets = Sockets(self._epoll)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.wake: Callable[[], None] = _nobody
         """Called when `next_tick` may have become earlier than it was."""
@@ -143,6 +128,7 @@ class Engine:
         self._flights.clear()
         self._deadlines.clear()
         self._deadline_ticks.clear()
+        self._sockets.close()
         self._epoll.close()
 
     @property
@@ -226,29 +212,12 @@ class Engine:
         now = self._clock()
         run.started(now)
         target = run.target
-        is_stream = target.kind is socket.SOCK_STREAM
-        try:
-            opened = _Socket(target.family, _TYPES[target.kind])
-        except OSError as error:
-            run.ended(at_connect(error.errno or errno.EINVAL), 0.0)
+        opened = self._sockets.connect(target)
+        if isinstance(opened, Outcome):
+            run.ended(opened, self._clock() - now)
             return
-        try:
-            if is_stream:
-                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-                # The handshake's last packet waits for the first bytes of ours: one packet less, and a check that only
-                # connects is over before the server's application is woken (HAProxy does the same).
-                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
-            number = opened.connect_ex(target.address)
-            if number not in _CONNECTING:
-                opened.close()
-                run.ended(at_connect(number), self._clock() - now)
-                return
-            self._epoll.register(opened.fileno(), _EDGES if is_stream else _DATAGRAM_EDGES)
-        except OSError as error:  # of epoll: ENOSPC (fs.epoll.max_user_watches) or ENOMEM
-            opened.close()
-            run.ended(unsure(Reason.LOCAL_LIMIT, f"no place in epoll: {error.strerror}"), self._clock() - now)
-            return
-        flight = self._flights[opened.fileno()] = _Flight(run, now, self._stalls_s, opened)
+        flight = _Flight(run, now, self._stalls_s, opened)
+        self._flights[flight.descriptor] = flight
         # The tick at or after the deadline: a probe may run up to one tick long, never short.
         due = int((now + target.timeout_s) / TICK_S) + 1
         bucket = self._deadlines.get(due)
@@ -259,9 +228,10 @@ class Engine:
                 self.wake()
         else:
             bucket.append(flight)
-        if not is_stream:
+        if target.kind is socket.SOCK_DGRAM:
             # Nothing to wait for: a datagram can go at once.
-            self._advance(flight, select.EPOLLOUT)
+            flight.connected = True
+            self._obey(flight, flight.exchange.connected())
 
     def _advance(self, flight: _Flight, mask: int) -> None:
         """Go on with a socket that epoll reported."""
@@ -321,8 +291,7 @@ class Engine:
             return self._send(flight, flight.pending + step)
         # A farewell. What does not fit into the socket's buffer at once is lost; last words are short.
         if not self._send(flight, step.data):
-            flight.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FIN_ON_CLOSE)
-            self._finish(flight, step.outcome)
+            self._finish(flight, step.outcome, in_good_order=True)
         return True
 
     def _send(self, flight: _Flight, data: bytes) -> bool:
@@ -355,16 +324,20 @@ class Engine:
         else:
             self._finish(flight, down(Reason.TIMEOUT, f"no answer in {timeout}"))
 
-    def _finish(self, flight: _Flight, outcome: Outcome) -> None:
+    def _finish(self, flight: _Flight, outcome: Outcome, *, in_good_order: bool = False) -> None:
         run, flight.run = flight.run, None
+        if run is None:
+            return
         del self._flights[flight.descriptor]
-        flight.socket.close()
+        if in_good_order:
+            self._sockets.finish(flight.socket)
+        else:
+            self._sockets.reset(flight.socket, run.target)
         # The deadline's tick still holds the flight: what the conversation gathered must not wait for it.
         flight.exchange.end()
         del flight.exchange
         flight.pending = b""
-        if run is not None:
-            run.ended(outcome, self._clock() - flight.started)
+        run.ended(outcome, self._clock() - flight.started)
 
 
 def _nobody() -> None:

@@ -23,7 +23,7 @@ def http_exchanges(check: HttpCheck | HttpsCheck) -> "HttpExchanges":
 class HttpExchanges:
     """The request in bytes, and what the answer must be: made once, used by every probe."""
 
-    __slots__ = ("body", "checks_body", "max_body", "passed", "pattern", "request", "status")
+    __slots__ = ("body", "checks_body", "judged", "max_body", "pattern", "request", "status")
 
     def __init__(self, check: HttpCheck | HttpsCheck) -> None:
         self.request = request_bytes(check)
@@ -33,7 +33,8 @@ class HttpExchanges:
         # The answer to HEAD has no body, whatever its headers announce (RFC 9110, section 9.3.2).
         self.checks_body = bool(self.body or self.pattern) and check.method != "HEAD"
         self.max_body = check.max_body
-        self.passed: dict[int, Outcome] = {}
+        self.judged: dict[int, Outcome] = {}
+        """The outcome of each status met; always the same object, since almost every probe ends in one."""
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
@@ -44,15 +45,13 @@ class HttpExchanges:
         return any(low <= status <= high for low, high in self.status)
 
     def status_outcome(self, status: int) -> Outcome:
-        """Return the outcome of a status alone; the same value each time, since almost every probe ends in it."""
-        outcome = self.passed.get(status)
-        if outcome is None:
-            if self.accepts(status):
-                outcome = up(f"status {status}")
-            else:
-                wanted = ", ".join(f"{low}-{high}" if low != high else str(low) for low, high in self.status)
-                outcome = down(Reason.BAD_STATUS, f"status {status}, expected {wanted}")
-            self.passed[status] = outcome
+        """Return the outcome of a status alone, and keep it in `judged`."""
+        if self.accepts(status):
+            outcome = up(f"status {status}")
+        else:
+            wanted = ", ".join(f"{low}-{high}" if low != high else str(low) for low, high in self.status)
+            outcome = down(Reason.BAD_STATUS, f"status {status}, expected {wanted}")
+        self.judged[status] = outcome
         return outcome
 
 
@@ -129,7 +128,8 @@ class _StatusExchange:
 
     def _judge(self) -> Outcome | None:
         """Judge by the headers, which are complete."""
-        return self._rules.status_outcome(self._final_status)
+        rules, status = self._rules, self._final_status
+        return rules.judged.get(status) or rules.status_outcome(status)
 
     def _broken(self, _error: str) -> Outcome | None:
         """Judge an answer whose body is no HTTP: nobody asked for the body."""

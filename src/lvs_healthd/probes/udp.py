@@ -21,18 +21,19 @@ def udp_exchanges(check: UdpCheck) -> "UdpExchanges":
 class UdpExchanges:
     """Begins conversations of one check."""
 
-    __slots__ = ("_expect", "_send")
+    __slots__ = ("_datagram",)
 
     def __init__(self, send: bytes, expect: Expectation | None) -> None:
-        self._send = send
-        self._expect = expect
+        self._datagram = _Datagram(send, expect)
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
-        return _Datagram(self._send, self._expect)
+        return self._datagram
 
 
 class _Datagram:
+    """A question and its answer. Has no memory: there is one for all probes."""
+
     __slots__ = ("_expect", "_send")
 
     def __init__(self, send: bytes, expect: Expectation | None) -> None:

@@ -26,7 +26,7 @@ WATCH_S = 0.5
 class Pool:
     """Runs probes in `count` worker processes. It has what the daemon asks of a scheduler.
 
-    `clock` must be the loop's own (`loop.time`).
+    `clock` is `time.monotonic`, which the loop's own is too.
     """
 
     def __init__(

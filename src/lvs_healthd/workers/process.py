@@ -12,6 +12,7 @@ import random
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 
 from lvs_healthd import __version__
@@ -87,10 +88,10 @@ class _Worker:
         self._socket = opened
         self._loop = loop
         self._ended = ended
-        self._reporter = Reporter(loop.time, self._report_soon)
-        self._engine = Engine(clock=loop.time, max_in_flight=1)
+        self._reporter = Reporter(time.monotonic, self._report_soon)
+        self._engine = Engine(clock=time.monotonic, max_in_flight=1)
         self.scheduler: Scheduler[AnyCheck] = Scheduler(
-            self._engine, clock=loop.time, random=random.random, observer=self._reporter
+            self._engine, clock=time.monotonic, random=random.random, observer=self._reporter
         )
         self._frames = Frames(_NO_LIMIT)
         self._outgoing = bytearray()
