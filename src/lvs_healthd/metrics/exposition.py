@@ -5,6 +5,7 @@ meanwhile; strings take 0.06 s, in slices.
 https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 """
 
+import functools
 from collections.abc import Iterable, Iterator
 
 PREFIX = "lvs_healthd_"
@@ -24,6 +25,7 @@ def labelled(**labels: str) -> str:
     return "{" + ",".join(f'{name}="{escape(value)}"' for name, value in labels.items()) + "}"
 
 
+@functools.lru_cache(maxsize=1024)
 def escape(value: str) -> str:
     """Write a label's value so that it stays within its quotes, whatever is in it."""
     if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:

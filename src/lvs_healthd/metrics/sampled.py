@@ -111,13 +111,14 @@ _Row = tuple[str, RealServerStatus]
 
 
 def _real_servers(status: Status) -> Iterator[str]:
-    """Write the metrics of real servers, a service's worth at a time: a hundred thousand lines are most of a scrape."""
+    """Write the metrics of real servers, a service's worth at a time: their lines are nearly all of a scrape."""
     # Fallback servers have no checks and so no state; whether they are in use is the service's.
     services: list[list[_Row]] = []
     for service in status.services:
         begin = labelled(service=service.name)[:-1] + ',server="'
         services.append(
-            [(f'{begin}{escape(server.server)}"', server) for server in service.real_servers if not server.fallback]
+            # Addresses are numeric: there is nothing to escape.
+            [(f'{begin}{server.server}"', server) for server in service.real_servers if not server.fallback]
         )
         yield ""  # nothing yet, but a chance to pause
     for name, text, lines in _REAL_SERVER_METRICS:
@@ -128,10 +129,6 @@ def _real_servers(status: Status) -> Iterator[str]:
 
 def _up(name: str, rows: list[_Row]) -> str:
     return "".join([f"{name}{labels}}} {_UP[server.verdict]}\n" for labels, server in rows if server.verdict in _UP])
-
-
-def _state(name: str, rows: list[_Row]) -> str:
-    return "".join([f"{name}{labels}{_STATE[server.verdict].replace(_HERE, name + labels)}" for labels, server in rows])
 
 
 def _weight_configured(name: str, rows: list[_Row]) -> str:
@@ -164,16 +161,9 @@ def _last_probe(name: str, rows: list[_Row]) -> str:
 
 
 _UP = {"up": 1, "down": 0}
-_HERE = "\0"
-_STATE = {
-    verdict: _HERE.join(f',state="{state}"}} {int(state == verdict)}\n' for state in STATES)
-    for verdict in (*STATES, "unchecked")
-}
-"""The lines of one server, but for what each begins with."""
 
 _REAL_SERVER_METRICS: tuple[tuple[str, str, Callable[[str, list[_Row]], str]], ...] = (
     ("real_server_up", "1 if the real server may serve, 0 if it is down; no sample while its verdict is unknown.", _up),
-    ("real_server_state", "1 for the real server's verdict.", _state),
     ("real_server_weight_configured", "Weight in the configuration.", _weight_configured),
     (
         "real_server_weight_wanted",
