@@ -1,6 +1,14 @@
 """A status made by hand, with everything in it that a reader must cope with."""
 
-from lvs_healthd.status import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus, Status
+from lvs_healthd.status import (
+    CheckStatus,
+    DaemonStatus,
+    RealServerStatus,
+    Samples,
+    ServiceSamples,
+    ServiceStatus,
+    Status,
+)
 
 NOW = 1_700_000_000.0
 
@@ -85,6 +93,36 @@ def service(
 
 async def told() -> Status:
     return status()
+
+
+async def sampled() -> Samples:
+    return samples(status())
+
+
+def samples(status: Status) -> Samples:
+    """What metrics are told where the status is this one."""
+    return Samples(daemon=status.daemon, services=tuple(_service_samples(service) for service in status.services))
+
+
+def _service_samples(service: ServiceStatus) -> ServiceSamples:
+    servers = [server for server in service.real_servers if not server.fallback]
+    return ServiceSamples(
+        name=service.name,
+        in_fallback=service.in_fallback,
+        in_sync=service.in_sync,
+        servers=[server.server for server in servers],
+        verdicts=[server.verdict for server in servers],
+        since=[server.since or 0.0 for server in servers],
+        weights_configured=[server.weight_configured for server in servers],
+        weights_wanted=[server.weight_wanted for server in servers],
+        weights_actual=[server.weight_actual for server in servers],
+        latencies=[
+            (server.server, check.name, check.latency_s)
+            for server in servers
+            for check in server.checks
+            if check.latency_s is not None
+        ],
+    )
 
 
 def status() -> Status:

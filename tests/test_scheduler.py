@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lvs_healthd.probes.engine import TICK_S, Engine, Run
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, up
-from lvs_healthd.scheduler import JITTER_SHARE, STARTS_PER_TURN, Probe, Scheduler, next_due, stable_share
+from lvs_healthd.scheduler import JITTER_SHARE, LONG_TURN, STARTS_PER_TURN, Probe, Scheduler, next_due, stable_share
 
 
 class FakeEngine(Engine):
@@ -257,16 +257,30 @@ def test_next_due_is_after_now_and_within_one_interval(now: float, interval_s: f
     assert now - 1e-6 <= due <= now + interval_s + 1e-6
 
 
+def starts_of_each_tick(bench: Bench) -> list[int]:
+    found = []
+    while bench.scheduler.next_wake <= bench.now:
+        before = len(bench.starts)
+        bench.scheduler.tick()
+        found.append(len(bench.starts) - before)
+    return found
+
+
 def test_many_starts_at_once_leave_the_loop_its_turns(bench: Bench) -> None:
+    bench.probes(*[f"check {n}" for n in range(10_000)])
+    bench.run(20.0)
+    bench.starts.clear()
+    bench.now += TICK_S
+    started = starts_of_each_tick(bench)
+    assert sum(started) > 200
+    assert max(started) == STARTS_PER_TURN
+
+
+def test_turns_are_longer_while_probes_wait(bench: Bench) -> None:
     bench.probes(*[f"check {n}" for n in range(1000)])
     bench.run(5.0)
     bench.starts.clear()
     bench.now += 3.0
-    ticks = 0
-    while bench.scheduler.next_wake <= bench.now:
-        before = len(bench.starts)
-        bench.scheduler.tick()
-        assert len(bench.starts) - before <= STARTS_PER_TURN
-        ticks += 1
-    assert len(bench.starts) == 1000
-    assert ticks >= 1000 / STARTS_PER_TURN
+    started = starts_of_each_tick(bench)
+    assert sum(started) == 1000
+    assert max(started) == LONG_TURN * STARTS_PER_TURN

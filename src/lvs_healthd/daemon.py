@@ -135,7 +135,7 @@ class Daemon:
         daemon = self._started = self._config.daemon
         # Lambdas, because the view looks at parts that are yet to be made, and these count into the metrics.
         self.metrics = Metrics(
-            status=lambda: self._view.status(),  # noqa: PLW0108
+            samples=lambda: self._view.samples(),  # noqa: PLW0108
             internals=lambda: self._view.internals(),  # noqa: PLW0108
         )
         self._bus.subscribe(self._log)

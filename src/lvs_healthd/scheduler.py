@@ -24,6 +24,11 @@ JITTER_SHARE = 0.02
 STARTS_PER_TURN = 64
 """Probes started before the event loop gets its turn: 2 ms of work."""
 
+BEHIND_S = 2 * TICK_S
+LONG_TURN = 4
+"""When due probes wait for longer than that, turns are so many times as long: other work in slices (a scrape, a reading
+of the table) takes a slice between any two turns, and would otherwise leave less than the probes need."""
+
 FIRST_PROBES_PER_S = 2000
 """At start and after a reload new probes do not wait a whole interval for their first turn, up to this rate."""
 
@@ -234,6 +239,8 @@ class Scheduler(Generic[Key]):
         self._observer.loop_lag(late_s)
         self._engine.tick(late_s)
         room = STARTS_PER_TURN
+        if self._turn_ticks and self._turn_ticks[0] * TICK_S < now - BEHIND_S:
+            room *= LONG_TURN
         while room and self._turn_ticks and self._turn_ticks[0] * TICK_S <= now:
             turns = self._turns[self._turn_ticks[0]]
             while turns and room:

@@ -18,15 +18,20 @@ async def sliced(items: Iterable[_T], size: int, cost: Callable[[_T], int] | Non
             await asyncio.sleep(0)
 
 
-async def joined(pieces: Iterable[str]) -> str:
-    """Join strings that are made while they are asked for, with a turn of the event loop after some 5 ms of work."""
-    return "".join([piece async for piece in sliced(pieces, _TEXT_SLICE, _cost)])
+async def chunks(pieces: Iterable[str]) -> AsyncIterator[str]:
+    """Join strings that are made while asked for: 5 ms of work to a chunk, and a turn of the loop after each."""
+    gathered: list[str] = []
+    cost = 0
+    for piece in pieces:
+        gathered.append(piece)
+        # An empty one stands for work that came to nothing yet.
+        cost += len(piece) or _EMPTY_COST
+        if cost >= _TEXT_SLICE:
+            yield "".join(gathered)
+            gathered, cost = [], 0
+            await asyncio.sleep(0)
+    yield "".join(gathered)
 
 
 _TEXT_SLICE = 600_000
 _EMPTY_COST = 20_000
-
-
-def _cost(piece: str) -> int:
-    """Return its length; an empty one stands for work that came to nothing yet."""
-    return len(piece) or _EMPTY_COST

@@ -90,6 +90,32 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The last error of the table; empty when in order."""
 
 
+class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
+    """What metrics tell of one service, its real servers by column: of tens of thousands, a record each takes long.
+
+    Fallback servers are left out: they have no checks, and so no state. The fields are those of `RealServerStatus`.
+    """
+
+    name: str
+    in_fallback: bool
+    in_sync: bool
+    servers: list[str]
+    verdicts: list[str]
+    since: list[float]
+    weights_configured: list[int]
+    weights_wanted: list[int | None]
+    weights_actual: list[int | None]
+    latencies: list[tuple[str, str, float]]
+    """Server, name of the check, and the last probe's latency; without those that have not been probed."""
+
+
+class Samples(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that metrics read from the daemon's state."""
+
+    daemon: DaemonStatus
+    services: tuple[ServiceSamples, ...]
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything /api/v1/status shows."""
 

@@ -34,8 +34,8 @@ def app(shown: Shown) -> web.Application:
     async def status() -> Status:
         return shown.status
 
-    async def metrics() -> bytes:
-        return shown.metrics
+    async def metrics() -> AsyncIterator[bytes]:
+        yield b"" + shown.metrics
 
     return create_app(
         status=status,

@@ -21,6 +21,13 @@ async def test_metrics_are_passed_on_with_their_type(client: aiohttp.ClientSessi
         assert await response.read() == shown.metrics
 
 
+async def test_head_of_metrics_has_no_body(client: aiohttp.ClientSession) -> None:
+    async with client.head("/metrics") as response:
+        assert (response.status, await response.read()) == (200, b"")
+    async with client.get("/healthz") as response:  # over the same connection
+        assert response.status == 200
+
+
 async def test_healthz_is_ok_only_while_there_is_nothing_to_say(client: aiohttp.ClientSession, shown: Shown) -> None:
     async with client.get("/healthz") as response:
         assert (response.status, await response.text()) == (200, "ok\n")

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -31,8 +31,8 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         async def status() -> Status:
             return shown.status
 
-        async def metrics() -> bytes:
-            return b""
+        async def metrics() -> AsyncIterator[bytes]:
+            yield b""
 
         server = ApiServer(create_app(status=status, metrics=metrics, health=lambda: ""))
         await server.start("", str(shown.control))

@@ -13,7 +13,7 @@ from lvs_healthd import events
 from lvs_healthd.metrics import Metrics
 from lvs_healthd.metrics.sampled import INTERNALS
 from lvs_healthd.probes.outcome import up
-from tests.statuses import told
+from tests.statuses import sampled
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "metrics.md").read_text(encoding="utf-8")
@@ -27,12 +27,16 @@ class Described(msgspec.Struct, frozen=True):
 
 def everything() -> bytes:
     """Scrape a daemon in which everything has happened once."""
-    metrics = Metrics(status=told, internals=lambda: dict.fromkeys(INTERNALS, 1.0))
+    metrics = Metrics(samples=sampled, internals=lambda: dict.fromkeys(INTERNALS, 1.0))
     metrics.tally("web", "http").add(up("ok"), 0.001)
     metrics.operation("add_server", False, "EPERM")
     metrics.drift("missing")
     metrics.listen(events.DaemonStopping(signal="SIGTERM"))
-    return asyncio.run(metrics.render())
+
+    async def gather() -> bytes:
+        return b"".join([chunk async for chunk in metrics.render()])
+
+    return asyncio.run(gather())
 
 
 def in_code() -> dict[str, Described]:

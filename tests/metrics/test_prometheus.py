@@ -11,14 +11,14 @@ import pytest
 from lvs_healthd.api import ApiServer, create_app
 from lvs_healthd.metrics import Metrics
 from lvs_healthd.probes.outcome import up
-from tests.statuses import NOW, told
+from tests.statuses import NOW, sampled, told
 
 ALERTS = Path(__file__).parents[2] / "docs" / "prometheus-alerts.yml"
 
 
 @pytest.fixture
 async def daemon() -> AsyncIterator[ApiServer]:
-    metrics = Metrics(status=told, internals=lambda: {"probes_in_flight": 3})
+    metrics = Metrics(samples=sampled, internals=lambda: {"probes_in_flight": 3})
     for _ in range(5):
         metrics.tally("web", "http").add(up("ok"), 0.001)
     app = create_app(status=told, metrics=metrics.render, health=lambda: "")

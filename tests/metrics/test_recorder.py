@@ -8,13 +8,20 @@ from prometheus_client.parser import text_string_to_metric_families
 from lvs_healthd import events
 from lvs_healthd.metrics import Metrics
 from lvs_healthd.probes.outcome import Reason, down, unsure, up
-from tests.statuses import told
+from tests.statuses import sampled
+
+
+def rendered(metrics: Metrics) -> str:
+    async def gather() -> bytes:
+        return b"".join([chunk async for chunk in metrics.render()])
+
+    return asyncio.run(gather()).decode()
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(asyncio.run(metrics.render()).decode())
+        for family in text_string_to_metric_families(rendered(metrics))
         for sample in family.samples
     }
 
@@ -25,7 +32,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics(status=told)
+    return Metrics(samples=sampled)
 
 
 def test_outcomes_are_counted_by_service_type_status_and_reason(metrics: Metrics) -> None:
@@ -126,7 +133,7 @@ def test_forgotten_service_leaves_no_series_and_may_come_back_at_zero(metrics: M
 
 
 def test_instances_share_nothing() -> None:
-    first, second = Metrics(status=told), Metrics(status=told)
+    first, second = Metrics(samples=sampled), Metrics(samples=sampled)
     first.skipped()
     assert value(second, "probes_skipped_total") == 0
 
@@ -138,11 +145,11 @@ def test_own_process_is_measured(metrics: Metrics) -> None:
 
 def test_internals_are_asked_at_each_scrape_and_a_misspelt_one_is_an_error() -> None:
     numbers: dict[str, float] = {"probes_in_flight": 7}
-    metrics = Metrics(status=told, internals=lambda: numbers)
+    metrics = Metrics(samples=sampled, internals=lambda: numbers)
     assert value(metrics, "probes_in_flight") == 7
     assert value(metrics, "probes_waiting") is None
     numbers["probes_in_flight"] = 8
     assert value(metrics, "probes_in_flight") == 8
     numbers["probes_in_fligth"] = 8
     with pytest.raises(KeyError, match="probes_in_fligth"):
-        asyncio.run(metrics.render())
+        rendered(metrics)

@@ -13,7 +13,7 @@ from tests.statuses import NOW, real_server, service
 def read(status: Status) -> dict[str, dict[tuple[str, ...], float]]:
     """Return name → label values → value."""
     found: dict[str, dict[tuple[str, ...], float]] = {}
-    for family in text_string_to_metric_families("".join(pieces(status, {}))):
+    for family in text_string_to_metric_families("".join(pieces(statuses.samples(status), {}))):
         for sample in family.samples:
             series = found.setdefault(sample.name.removeprefix("lvs_healthd_"), {})
             labels = tuple(sample.labels.values())

@@ -1,6 +1,6 @@
 """The endpoints as an aiohttp application. All are read only; what they show is injected."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 from aiohttp import web
@@ -23,19 +23,30 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def create_app(
     *,
     status: Callable[[], Awaitable[Status]],
-    metrics: Callable[[], Awaitable[bytes]],
+    metrics: Callable[[], AsyncIterator[bytes]],
     health: Callable[[], str],
 ) -> web.Application:
     """Make the application.
 
-    `metrics` renders Prometheus's text format; `health` returns "" while the daemon makes progress, else what is wrong.
+    `metrics` renders Prometheus's text format in chunks: of tens of thousands of servers it is tens of
+    megabytes, which are never held together. `health` returns "" while the daemon makes progress, else what is wrong.
     """
 
     async def show_index(_: web.Request) -> web.Response:
         return web.Response(text=_INDEX)
 
-    async def show_metrics(_: web.Request) -> web.Response:
-        return web.Response(body=await metrics(), headers={"Content-Type": _METRICS_TYPE})
+    async def show_metrics(request: web.Request) -> web.StreamResponse:
+        chunks = metrics()
+        # Before the headers: what fails here is a 500 and not an answer that breaks off.
+        first = await anext(chunks)
+        response = web.StreamResponse(headers={"Content-Type": _METRICS_TYPE})
+        await response.prepare(request)
+        if request.method != "HEAD":
+            await response.write(first)
+            async for chunk in chunks:
+                await response.write(chunk)
+        await response.write_eof()
+        return response
 
     async def show_health(_: web.Request) -> web.Response:
         trouble = health()

@@ -2,7 +2,7 @@
 
 import errno
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -13,8 +13,8 @@ from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.metrics import sampled
 from lvs_healthd.metrics.exposition import PREFIX
 from lvs_healthd.metrics.tally import Distribution, Single, Tallies, Tally
-from lvs_healthd.slices import joined
-from lvs_healthd.status import Status
+from lvs_healthd.slices import chunks
+from lvs_healthd.status import Samples
 
 # Half again as many series, and Prometheus does not use them from the text format.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -42,15 +42,15 @@ _ERRORS = frozenset({*errno.errorcode.values(), "unknown"})
 class Metrics:
     """All of the daemon's metrics.
 
-    `status` and `internals` are asked at each scrape: the daemon's state, and the numbers named in
+    `samples` and `internals` are asked at each scrape: the daemon's state, and the numbers named in
     `sampled.INTERNALS`.
     """
 
     def __init__(
-        self, *, status: Callable[[], Awaitable[Status]], internals: Callable[[], Mapping[str, float]] = dict
+        self, *, samples: Callable[[], Awaitable[Samples]], internals: Callable[[], Mapping[str, float]] = dict
     ) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
-        self._status = status
+        self._samples = samples
         self._internals = internals
         ProcessCollector(registry=self.registry)
         self._tallies = Tallies(PROBE_BUCKETS)
@@ -92,12 +92,13 @@ class Metrics:
         self._begin(self._drift, (kind.value for kind in Kind))
         self._transition_of: dict[tuple[str, str], Counter] = {}
 
-    async def render(self) -> bytes:
-        """Write everything in Prometheus's text format, version 0.0.4, while the event loop turns."""
-        status = await self._status()
-        counted: bytes = generate_latest(self.registry)
-        pieces = itertools.chain(self._tallies.pieces(), sampled.pieces(status, self._internals()))
-        return counted + (await joined(pieces)).encode("utf-8")
+    async def render(self) -> AsyncIterator[bytes]:
+        """Write everything in Prometheus's text format, version 0.0.4, a chunk at a time while the event loop turns."""
+        samples = await self._samples()
+        yield generate_latest(self.registry)
+        pieces = itertools.chain(self._tallies.pieces(), sampled.pieces(samples, self._internals()))
+        async for chunk in chunks(pieces):
+            yield chunk.encode("utf-8")
 
     def tally(self, service: str, check_type: str) -> Tally:
         """Return what counts the probes of a service's checks of this type."""

@@ -1,9 +1,9 @@
 """Metrics read from the daemon's state at each scrape."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from lvs_healthd.metrics.exposition import PREFIX, escape, family, labelled
-from lvs_healthd.status import RealServerStatus, ServiceStatus, Status
+from lvs_healthd.status import DaemonStatus, Samples, ServiceSamples
 
 STATES = ("up", "down", "unknown")
 MODES = ("enforce", "shadow")
@@ -19,20 +19,19 @@ INTERNALS = {
 """What the daemon's parts tell as plain numbers; the keys of `gauges()`. One that is not given has no sample."""
 
 
-def pieces(status: Status, internals: Mapping[str, float]) -> Iterator[str]:
+def pieces(samples: Samples, internals: Mapping[str, float]) -> Iterator[str]:
     """Write all sampled metrics, a line at a time. Raises `KeyError` for a name that is not in `INTERNALS`."""
-    yield from _daemon(status)
+    yield from _daemon(samples.daemon)
     yield from _internals(internals)
-    yield from _services(status.services)
-    yield from _real_servers(status)
+    yield from _services(samples.services)
+    yield from _real_servers(samples.services)
 
 
 def _known(value: float | None) -> list[tuple[str, float]]:
     return [] if value is None else [("", value)]
 
 
-def _daemon(status: Status) -> Iterator[str]:
-    daemon = status.daemon
+def _daemon(daemon: DaemonStatus) -> Iterator[str]:
     yield from family(
         "build_info", "gauge", "Always 1; the version is in the label.", [(labelled(version=daemon.version), 1)]
     )
@@ -77,13 +76,13 @@ def _internals(values: Mapping[str, float]) -> Iterator[str]:
         yield from family(name, kind, text, _known(values.get(name)))
 
 
-def _services(services: tuple[ServiceStatus, ...]) -> Iterator[str]:
+def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
     yield from family(
         "service_real_servers",
         "gauge",
         "Configured real servers by verdict.",
         [
-            (labelled(service=service.name, state=state), _count(service, state))
+            (labelled(service=service.name, state=state), service.verdicts.count(state))
             for service in services
             for state in STATES
         ],
@@ -102,83 +101,61 @@ def _services(services: tuple[ServiceStatus, ...]) -> Iterator[str]:
     )
 
 
-def _count(service: ServiceStatus, state: str) -> int:
-    return sum(server.verdict == state for server in service.real_servers if not server.fallback)
-
-
-_Row = tuple[str, RealServerStatus]
-"""A real server and its labels, without the closing brace."""
-
-
-def _real_servers(status: Status) -> Iterator[str]:
+def _real_servers(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
     """Write the metrics of real servers, a service's worth at a time: their lines are nearly all of a scrape."""
-    # Fallback servers have no checks and so no state; whether they are in use is the service's.
-    services: list[list[_Row]] = []
-    for service in status.services:
+    labels: list[list[str]] = []
+    """Of each service's servers, without the closing brace."""
+    for service in services:
         begin = labelled(service=service.name)[:-1] + ',server="'
-        services.append(
-            # Addresses are numeric: there is nothing to escape.
-            [(f'{begin}{server.server}"', server) for server in service.real_servers if not server.fallback]
-        )
+        # Addresses are numeric: there is nothing to escape.
+        labels.append([f'{begin}{server}"' for server in service.servers])
         yield ""  # nothing yet, but a chance to pause
-    for name, text, lines in _REAL_SERVER_METRICS:
+    for name, text, column in _COLUMNS:
         yield from family(name, "gauge", text, ())
-        for rows in services:
-            yield lines(PREFIX + name, rows)
+        full = PREFIX + name
+        for of_servers, service in zip(labels, services, strict=True):
+            values = zip(of_servers, column(service), strict=True)
+            # repr keeps every digit of a Unix time.
+            yield "".join([f"{full}{label}}} {value!r}\n" for label, value in values if value is not None])
+    yield from _latencies(services)
 
 
-def _up(name: str, rows: list[_Row]) -> str:
-    return "".join([f"{name}{labels}}} {_UP[server.verdict]}\n" for labels, server in rows if server.verdict in _UP])
-
-
-def _weight_configured(name: str, rows: list[_Row]) -> str:
-    return "".join([f"{name}{labels}}} {server.weight_configured}\n" for labels, server in rows])
-
-
-def _weight_wanted(name: str, rows: list[_Row]) -> str:
-    weights = [(labels, server.weight_wanted) for labels, server in rows]
-    return "".join([f"{name}{labels}}} {weight}\n" for labels, weight in weights if weight is not None])
-
-
-def _weight_actual(name: str, rows: list[_Row]) -> str:
-    weights = [(labels, server.weight_actual) for labels, server in rows]
-    return "".join([f"{name}{labels}}} {weight}\n" for labels, weight in weights if weight is not None])
-
-
-def _last_change(name: str, rows: list[_Row]) -> str:
-    return "".join([f"{name}{labels}}} {server.since!r}\n" for labels, server in rows if server.since is not None])
-
-
-def _last_probe(name: str, rows: list[_Row]) -> str:
-    return "".join(
-        [
-            f'{name}{labels},check="{escape(check.name)}"}} {check.latency_s!r}\n'
-            for labels, server in rows
-            for check in server.checks
-            if check.latency_s is not None
+def _latencies(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
+    name = "real_server_last_probe_duration_seconds"
+    text = "Duration of the last probe of each check; no sample before the first."
+    yield from family(name, "gauge", text, ())
+    for service in services:
+        begin = PREFIX + name + labelled(service=service.name)[:-1] + ',server="'
+        lines = [
+            f'{begin}{server}",check="{escape(check)}"}} {latency_s!r}\n'
+            for server, check, latency_s in service.latencies
         ]
-    )
+        yield "".join(lines)
 
 
 _UP = {"up": 1, "down": 0}
 
-_REAL_SERVER_METRICS: tuple[tuple[str, str, Callable[[str, list[_Row]], str]], ...] = (
-    ("real_server_up", "1 if the real server may serve, 0 if it is down; no sample while its verdict is unknown.", _up),
-    ("real_server_weight_configured", "Weight in the configuration.", _weight_configured),
+_COLUMNS: tuple[tuple[str, str, Callable[[ServiceSamples], Iterable[float | None]]], ...] = (
+    (
+        "real_server_up",
+        "1 if the real server may serve, 0 if it is down; no sample while its verdict is unknown.",
+        lambda service: map(_UP.get, service.verdicts),
+    ),
+    ("real_server_weight_configured", "Weight in the configuration.", lambda service: service.weights_configured),
     (
         "real_server_weight_wanted",
         "Weight the kernel's table should have; no sample while the server should not be in it.",
-        _weight_wanted,
+        lambda service: service.weights_wanted,
     ),
     (
         "real_server_weight_actual",
         "Weight in the kernel's table as last read or written; no sample while the server is not in it.",
-        _weight_actual,
+        lambda service: service.weights_actual,
     ),
-    ("real_server_last_change_timestamp_seconds", "When the verdict last changed, Unix time.", _last_change),
     (
-        "real_server_last_probe_duration_seconds",
-        "Duration of the last probe of each check; no sample before the first.",
-        _last_probe,
+        "real_server_last_change_timestamp_seconds",
+        "When the verdict last changed, Unix time.",
+        lambda service: service.since,
     ),
 )
+"""What there is one number of for each server; None is no sample."""

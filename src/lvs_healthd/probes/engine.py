@@ -38,6 +38,10 @@ _READS_PER_TURN = 16
 _EVENTS_PER_TURN = 64
 """Sockets served, and probes ended at their deadline, before asyncio gets its turn: 2 ms of work."""
 
+_CROWDED = 512
+_LONG_TURN = 4
+"""With so many probes under way, that many times as many: their answers may come faster than they are read."""
+
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _ENDING = select.EPOLLRDHUP | select.EPOLLHUP
@@ -174,7 +178,7 @@ class Engine:
         if self._reads_left is None:
             self._reads_left = len(self._flights) // _EVENTS_PER_TURN + 1
         if self._reads_left:
-            self._reads_left = self._reads_left - 1 if self.poll() == _EVENTS_PER_TURN else 0
+            self._reads_left = self._reads_left - 1 if self.poll() >= _EVENTS_PER_TURN else 0
         room = 0 if self._reads_left else _EVENTS_PER_TURN
         while room and self._is_overdue(now):
             flights = self._deadlines[self._deadline_ticks[0]]
@@ -195,7 +199,8 @@ class Engine:
     def poll(self) -> int:
         """Serve the sockets that are ready, up to a bound, and return how many; asyncio calls again while more are."""
         flights = self._flights
-        events = self._epoll.poll(0, _EVENTS_PER_TURN)
+        most = _EVENTS_PER_TURN if len(flights) < _CROWDED else _LONG_TURN * _EVENTS_PER_TURN
+        events = self._epoll.poll(0, most)
         for descriptor, mask in events:
             flight = flights.get(descriptor)
             if flight is not None:
