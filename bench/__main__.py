@@ -15,7 +15,7 @@ from bench.context import Context, Scenario
 from bench.isolation import isolate
 from bench.outcome import Claim, MeasurementError, Outcome, join_plots
 from bench.plots import draw
-from bench.processes import PEER_CPU
+from bench.processes import PEER_CPU, end_in_good_order
 from bench.real_servers import RealServers
 from bench.report import markdown
 from bench.scenarios import SCENARIOS
@@ -31,6 +31,7 @@ def main() -> int:
         print("\n".join(f"{scenario.name:20} {scenario.title}" for scenario in SCENARIOS))
         return 0
     isolate("bench")
+    end_in_good_order()
     chosen = choose(SCENARIOS, only=arguments.only or [], is_quick=arguments.quick)
     busy = os.getloadavg()[0]
     if busy > _BUSY:

@@ -61,7 +61,7 @@ def probes(*, is_quick: bool) -> dict[str, dict[str, list[list[float]]]]:
         for kind in ("http", "tcp"):
             load = Load(kind, SERVERS, INTERVAL_S, Path(os.devnull), first=FIRST)
             windows = 1 if is_quick else 3
-            costs = compare(_say, who, load, rounds=1, seconds=5.0, windows=windows, steady_rounds=5)
+            costs = compare(_say, who, load, rounds=1, seconds=4.0, windows=windows, steady_rounds=4)
             found[kind] = {name: _rows(cost) for name, cost in costs.items()}
     return found
 

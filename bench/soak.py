@@ -18,7 +18,7 @@ from bench.figures import number, straight_line
 from bench.healthd import SERVERS_PER_SERVICE, Healthd, Load, configuration, folder, running_daemon
 from bench.isolation import isolate
 from bench.outcome import MeasurementError
-from bench.processes import PEER_CPU
+from bench.processes import PEER_CPU, end_in_good_order
 from bench.real_servers import RealServers
 from bench.recorded_kernel_run import DAEMON, KernelProcess, running_kernel
 from bench.steady import LAG, SKIPPED
@@ -158,6 +158,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     minutes: float = parser.parse_args().minutes
     isolate("bench.soak")
+    end_in_good_order()
     os.sched_setaffinity(0, {PEER_CPU})
     with (
         RealServers.serving() as servers,

@@ -34,7 +34,7 @@ def run(kind: str, context: Context) -> Outcome:
         who[_LEAST] = functools.partial(contenders.floor, again=True)
     if kind != "udp":
         who[_PEER] = contenders.haproxy
-    costs = compare(context.say, who, load, rounds=context.pick(3, 1), seconds=context.pick(4.0, 2.5))
+    costs = compare(context.say, who, load, rounds=context.pick(3, 1), seconds=context.pick(3.0, 2.5))
     own = costs[_OWN].total
     claims = [
         Claim(
