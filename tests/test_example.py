@@ -45,7 +45,10 @@ def keys_by_section() -> dict[str, set[str]]:
 
 
 def test_example_loads() -> None:
-    assert [service.name for service in load(EXAMPLE).services] == ["web", "cache", "dns", "marked"]
+    assert [service.name for service in load(EXAMPLE).services] == [
+        *("web", "cache", "dns", "marked"),
+        *("tunnelled 192.0.2.101", "tunnelled 192.0.2.102"),
+    ]
 
 
 def test_every_default_it_names_is_the_default() -> None:

@@ -4,14 +4,35 @@ from collections.abc import Mapping
 
 import msgspec
 
-from lvs_healthd.config.model import Config, Endpoint, Family, Forward, OnFailure, Protocol, RealServer, Service
+from lvs_healthd.config.model import (
+    Config,
+    Endpoint,
+    Family,
+    Forward,
+    OnFailure,
+    Protocol,
+    RealServer,
+    Service,
+    TunChecksum,
+    TunType,
+)
 from lvs_healthd.health import Health, Verdict
 from lvs_healthd.ipvs.records import (
     AF_INET,
     AF_INET6,
+    IPPROTO_SCTP,
     IPPROTO_TCP,
     IPPROTO_UDP,
+    SVC_F_ONEPACKET,
     SVC_F_PERSISTENT,
+    SVC_F_SCHED1,
+    SVC_F_SCHED2,
+    SVC_F_SCHED3,
+    TUNNEL_F_CSUM,
+    TUNNEL_F_REMCSUM,
+    TUNNEL_GRE,
+    TUNNEL_GUE,
+    TUNNEL_IPIP,
     DestinationKey,
     DestinationRecord,
     ForwardingMethod,
@@ -35,7 +56,14 @@ _METHODS = {
     Forward.DR: ForwardingMethod.DROUTE,
     Forward.TUN: ForwardingMethod.TUNNEL,
 }
-_PROTOCOLS = {Protocol.TCP: IPPROTO_TCP, Protocol.UDP: IPPROTO_UDP}
+_PROTOCOLS = {Protocol.TCP: IPPROTO_TCP, Protocol.UDP: IPPROTO_UDP, Protocol.SCTP: IPPROTO_SCTP}
+_TUNNELS = {TunType.IPIP: TUNNEL_IPIP, TunType.GUE: TUNNEL_GUE, TunType.GRE: TUNNEL_GRE}
+_CHECKSUMS = {TunChecksum.OFF: 0, TunChecksum.ON: TUNNEL_F_CSUM, TunChecksum.REMOTE: TUNNEL_F_REMCSUM}
+_SCHEDULER_FLAGS = {
+    **dict.fromkeys(("sh-fallback", "mh-fallback", "flag-1"), SVC_F_SCHED1),
+    **dict.fromkeys(("sh-port", "mh-port", "flag-2"), SVC_F_SCHED2),
+    "flag-3": SVC_F_SCHED3,
+}
 
 
 class PlannedServer(msgspec.Struct, frozen=True):
@@ -137,17 +165,33 @@ def destination_key(server: RealServer) -> DestinationKey:
 def _service_record(service: Service) -> ServiceRecord:
     key = service_key(service)
     timeout = int(service.persistence)
+    flags = SVC_F_PERSISTENT if timeout else 0
+    flags |= SVC_F_ONEPACKET if service.one_packet else 0
+    for name in service.scheduler_flags:
+        flags |= _SCHEDULER_FLAGS[name]
+    one_client = 128 if key.family == AF_INET6 else 32
     return ServiceRecord(
         key,
         service.scheduler,
-        flags=SVC_F_PERSISTENT if timeout else 0,
+        flags=flags,
         timeout=timeout,
-        netmask=128 if key.family == AF_INET6 else 32,
+        netmask=one_client if service.persistence_mask is None else service.persistence_mask,
+        persistence_engine=service.persistence_engine,
     )
 
 
 def _planned(server: RealServer) -> PlannedServer:
-    record = DestinationRecord(destination_key(server), _METHODS[server.forward], server.weight)
+    is_tunnel = server.forward is Forward.TUN
+    record = DestinationRecord(
+        destination_key(server),
+        _METHODS[server.forward],
+        server.weight,
+        upper_threshold=server.upper_threshold,
+        lower_threshold=server.lower_threshold,
+        tunnel_type=_TUNNELS[server.tun_type] if is_tunnel else TUNNEL_IPIP,
+        tunnel_port=server.tun_port if is_tunnel else 0,
+        tunnel_flags=_CHECKSUMS[server.tun_checksum] if is_tunnel else 0,
+    )
     return PlannedServer(record.key, record, msgspec.structs.replace(record, weight=0))
 
 

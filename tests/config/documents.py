@@ -71,7 +71,9 @@ def services(draw: st.DrawFn, index: int) -> dict[str, Any]:
     is_mark = draw(st.booleans())
     identity: dict[str, Any] = {"fwmark": index + 1} if is_mark else {"address": f"192.0.2.{index + 1}:80"}
     if not is_mark and draw(st.booleans()):
-        identity["protocol"] = draw(st.sampled_from(["tcp", "udp"]))
+        identity["protocol"] = draw(st.sampled_from(["tcp", "udp", "sctp", ["tcp", "udp"], ["udp"]]))
+    if not is_mark and draw(st.booleans()):
+        identity["address"] = f"198.18.{index}.1-{draw(st.sampled_from([1, 3]))}:80"
     servers: list[Any] = []
     for host in range(draw(st.integers(1, 3))):
         address = f"198.51.100.{host + 1}" + ("" if is_mark or draw(st.booleans()) else ":80")
@@ -85,11 +87,30 @@ def services(draw: st.DrawFn, index: int) -> dict[str, Any]:
         "scheduler": st.sampled_from(schema.SCHEDULERS),
         "forward": st.sampled_from(["nat", "dr", "tun"]),
         "persistence": st.sampled_from(["0s", "300s", "1h", "744h"]),
+        "scheduler_flags": st.sampled_from([[], ["flag-1"], ["flag-2", "flag-3"]]),
+        "upper_threshold": st.sampled_from([0, 1000]),
         "on_failure": st.sampled_from(["remove", "quiesce"]),
         "fallback": st.just(["203.0.113.99"]),
     }
     chosen = draw(st.lists(st.sampled_from(sorted(options)), unique=True))
-    return identity | {"check": written, "real_server": servers} | {key: draw(options[key]) for key in chosen}
+    made = identity | {"check": written, "real_server": servers} | {key: draw(options[key]) for key in chosen}
+    if made.get("forward") == "tun":
+        made |= draw(st.sampled_from(TUNNELS))
+    elif draw(st.booleans()):
+        servers.append({"address": "198.51.100.9", "forward": "tun"} | draw(st.sampled_from(TUNNELS)))
+    if made.get("persistence", "0s") != "0s":
+        made |= draw(st.sampled_from([{}, {"persistence_mask": 24}, {"persistence_mask": "255.255.0.255"}]))
+    if is_mark or made.get("protocol") in ("udp", ["udp"]):
+        made["one_packet"] = draw(st.booleans())
+    return made
+
+
+TUNNELS: list[dict[str, Any]] = [
+    {},
+    {"tun_type": "ipip"},
+    {"tun_type": "gre", "tun_checksum": "on"},
+    {"tun_type": "gue", "tun_port": 6080, "tun_checksum": "remote"},
+]
 
 
 @st.composite

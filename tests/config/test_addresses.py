@@ -31,11 +31,10 @@ def test_service_address_is_spelled_canonically(text: str, endpoint: Endpoint) -
         ),
         ("192.0.2.256:80", f'{WHAT}, got "192.0.2.256:80"; "192.0.2.256" is no IP address'),
         ("192.0.2.01:80", f'{WHAT}, got "192.0.2.01:80"; "192.0.2.01" is no IP address'),
-        ("192.0.2.1:0", 'expected a port of 1..65535 after the address, got "192.0.2.1:0"'),
-        ("192.0.2.1:65536", 'expected a port of 1..65535 after the address, got "192.0.2.1:65536"'),
-        ("192.0.2.1:http", 'expected a port of 1..65535 after the address, got "192.0.2.1:http"'),
-        ("192.0.2.1:", 'expected a port of 1..65535 after the address, got "192.0.2.1:"'),
-        ("192.0.2.1:٨٠", 'expected a port of 1..65535 after the address, got "192.0.2.1:٨٠"'),
+        ("192.0.2.1:65536", 'expected a port of 0..65535 after the address, got "192.0.2.1:65536"'),
+        ("192.0.2.1:http", 'expected a port of 0..65535 after the address, got "192.0.2.1:http"'),
+        ("192.0.2.1:", 'expected a port of 0..65535 after the address, got "192.0.2.1:"'),
+        ("192.0.2.1:٨٠", 'expected a port of 0..65535 after the address, got "192.0.2.1:٨٠"'),
         ("", f'{WHAT}, got ""; "" is no IP address'),
         ("[fe80::1%eth0]:80", f'{WHAT}, got "[fe80::1%eth0]:80"; without an interface (%…): IPVS has no place for one'),
         (
@@ -116,3 +115,79 @@ def test_listen_takes_any_address_or_none(written: str) -> None:
 )
 def test_wrong_listen(written: str, message: str) -> None:
     assert errors_of(f'[daemon]\nlisten = "{written}"\n{service()}') == [f"c.toml:2: daemon.listen: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("written", "first", "last", "count"),
+    [
+        ("192.0.2.10-192.0.2.19:80", "192.0.2.10", "192.0.2.19", 10),
+        ("192.0.2.10-19:80", "192.0.2.10", "192.0.2.19", 10),
+        ("192.0.2.250-192.0.3.1:80", "192.0.2.250", "192.0.3.1", 8),
+        ("192.0.2.7-7:80", "192.0.2.7", "192.0.2.7", 1),
+        ("[2001:db8::a-1f]:80", "2001:db8::a", "2001:db8::1f", 22),
+    ],
+)
+def test_range_makes_a_service_of_each_address(written: str, first: str, last: str, count: int) -> None:
+    servers = '["[2001:db8:1::2]"]' if "[" in written else '["198.51.100.1"]'
+    services = read(service(f'address = "{written}"', servers=servers)).services
+    assert (len(services), services[0].endpoint, services[-1].endpoint) == (
+        count,
+        Endpoint(first, 80),
+        Endpoint(last, 80),
+    )
+    assert [each.name for each in services] == (
+        ["web"] if count == 1 else [f"web {each.endpoint.address}" for each in services if each.endpoint]
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("192.0.2.19-10:80", f'{WHAT}, got "192.0.2.19-10:80"; the range ends before it begins'),
+        ("192.0.2.1-300:80", f'{WHAT}, got "192.0.2.1-300:80"; "192.0.2.300" is no IP address'),
+        ("192.0.2.1-:80", f'{WHAT}, got "192.0.2.1-:80"; "192.0.2." is no IP address'),
+        (
+            "10.0.0.1-10.1.0.0:80",
+            f'{WHAT}, got "10.0.0.1-10.1.0.0:80"; the range holds 65536 addresses, and 1024 are the most',
+        ),
+        (
+            "[2001:db8::1-192.0.2.1]:80",
+            f'{WHAT}, got "[2001:db8::1-192.0.2.1]:80"; the range begins in one address family and ends in another',
+        ),
+        (
+            "a-1.example:80",
+            f'{WHAT}, got "a-1.example:80"; "a-1.example" is a name, and names would make health depend on DNS',
+        ),
+        (
+            "223.255.255.255-224.0.0.1:80",
+            f'{WHAT}, got "223.255.255.255-224.0.0.1:80"; it must be the address of one host',
+        ),
+    ],
+)
+def test_wrong_range(written: str, message: str) -> None:
+    assert errors_of(service(f'address = "{written}"')) == [f'c.toml:6: service "web": address: {message}']
+
+
+def test_range_of_real_servers_are_servers_that_are_alike() -> None:
+    servers = '["198.51.100.1-2", { address = "198.51.100.11-12:8080", weight = 3 }]'
+    made = read(service(servers=servers)).services[0].real_servers
+    assert [(str(server.endpoint), server.weight) for server in made] == [
+        ("198.51.100.1:80", 1),
+        ("198.51.100.2:80", 1),
+        ("198.51.100.11:8080", 3),
+        ("198.51.100.12:8080", 3),
+    ]
+    assert [check.address for server in made for check in server.checks][:2] == ["198.51.100.1", "198.51.100.2"]
+
+
+def test_ranges_that_overlap_are_told() -> None:
+    assert errors_of(service(servers='["198.51.100.1-3", "198.51.100.3"]')) == [
+        'c.toml:5: service "web": real_server[1]: 198.51.100.3:80 is there already, on line 5'
+    ]
+
+
+def test_listen_is_one_address() -> None:
+    text = f'[daemon]\nlisten = "127.0.0.1-127.0.0.2:80"\n{service()}'
+    assert errors_of(text) == [
+        f'c.toml:2: daemon.listen: {LISTEN}, got "127.0.0.1-127.0.0.2:80"; one address, not a range'
+    ]

@@ -1,6 +1,7 @@
 """docs/configuration.md and docs/checks.md against the code: keys, defaults and examples."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 from lvs_healthd.config.effective import duration_text
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Daemon, HttpsCheck, RealServer, Service, TcpCheck
-from lvs_healthd.config.schema import CHECK_KEYS, DAEMON_KEYS, REAL_SERVER_KEYS, SERVICE_KEYS
+from lvs_healthd.config.schema import CHECK_KEYS, DAEMON_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, SERVICE_KEYS
 from tests.config.reading import errors_of, read
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -19,7 +20,9 @@ DOCUMENTED = [(key, default.strip()) for keys, default in ROWS for key in re.fin
 
 
 def test_every_key_is_documented_and_no_other() -> None:
-    tables = (DAEMON_KEYS, SERVICE_KEYS, REAL_SERVER_KEYS, CHECK_KEYS)
+    # A service's table names `forward`, and says that its servers' table explains the rest of what it hands down.
+    service = SERVICE_KEYS.keys() - (SERVER_KEYS.keys() - {"forward"})
+    tables: tuple[Iterable[str], ...] = (DAEMON_KEYS, service, REAL_SERVER_KEYS, CHECK_KEYS)
     assert sorted(key for key, _ in DOCUMENTED) == sorted(key for table in tables for key in table)
 
 
@@ -66,7 +69,8 @@ def test_examples_load(example: str) -> None:
 
 
 def test_inheritance_example_does_what_its_comments_say() -> None:
-    servers = read(EXAMPLES[1]).services[0].real_servers
+    (example,) = (example for example in EXAMPLES if "# both checks" in example)
+    servers = read(example).services[0].real_servers
     assert [[(check.name, check.timeout) for check in server.checks] for server in servers] == [
         [("tcp", 1.0), ("http", 1.0)],
         [("tcp", 3.0), ("http", 3.0)],
@@ -74,6 +78,13 @@ def test_inheritance_example_does_what_its_comments_say() -> None:
         [("tcp", 1.0), ("http", 1.0), ("ssh", 1.0)],
     ]
     assert getattr(servers[2].checks[1], "path", "") == "/slow"
+
+
+def test_example_of_ranges_and_protocols_does_what_it_says() -> None:
+    (example,) = (example for example in EXAMPLES if "shorter" in example)
+    services = read(example).services
+    assert [service.name for service in services][:2] == ["dns 192.0.2.53/udp", "dns 192.0.2.53/tcp"]
+    assert [len(service.real_servers) for service in services] == [10] * 4
 
 
 def test_example_of_a_ready_made_check_is_one(tmp_path: Path) -> None:

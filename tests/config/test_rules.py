@@ -1,3 +1,5 @@
+import pytest
+
 from lvs_healthd.config.model import Family
 from tests.config.reading import errors_of, read, service
 
@@ -100,3 +102,133 @@ def test_unknown_forwarding_is_told_once() -> None:
     assert errors_of(service('forward = "x"', servers='["[2001:db8::1]:81"]')) == [
         'c.toml:6: service "web": forward: expected nat, dr or tun, got "x"'
     ]
+
+
+def test_list_of_protocols_makes_a_service_of_each() -> None:
+    services = read(service('protocol = ["udp", "tcp"]')).services
+    assert [(each.name, str(each.protocol)) for each in services] == [("web/udp", "udp"), ("web/tcp", "tcp")]
+    ranged = read(service('address = "192.0.2.1-2:53"\nprotocol = ["udp", "tcp"]')).services
+    assert [each.name for each in ranged] == [
+        *("web 192.0.2.1/udp", "web 192.0.2.1/tcp"),
+        *("web 192.0.2.2/udp", "web 192.0.2.2/tcp"),
+    ]
+    nameless = service('protocol = ["udp", "tcp"]').replace('name = "web"\n', "")
+    assert [each.name for each in read(nameless).services] == ["192.0.2.100:80/udp", "192.0.2.100:80/tcp"]
+    assert read(service('protocol = ["udp"]')).services[0].name == "web"
+
+
+ONLY_TUN = 'only for forward = "tun", and '
+WITHOUT = 'without persistence it does nothing; add persistence = "300s"'
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ('protocol = ["tcp", "tcp"]', 'protocol[1]: "tcp" is there already'),
+        ("protocol = []", "protocol: expected tcp, udp or sctp, got an empty array"),
+        (
+            'scheduler_flags = ["sh-port"]',
+            'scheduler_flags: sh-port is a flag of scheduler = "sh", and the scheduler is "wlc"',
+        ),
+        (
+            'scheduler = "mh"\nscheduler_flags = ["flag-3"]',
+            "scheduler_flags: mh has only two flags, and flag-3 is neither",
+        ),
+        (
+            'scheduler_flags = ["port"]',
+            (
+                "scheduler_flags[0]: expected sh-port, sh-fallback, mh-port, mh-fallback, flag-1, flag-2 or flag-3, "
+                'got "port"; did you mean "sh-port"?'
+            ),
+        ),
+        ("one_packet = true", "one_packet: only for udp and firewall marks: tcp has connections"),
+        ("persistence_mask = 24", f"persistence_mask: {WITHOUT}"),
+        ('protocol = "udp"\npersistence_engine = "sip"', f"persistence_engine: {WITHOUT}"),
+        (
+            'persistence = "1m"\npersistence_engine = "sip"',
+            "persistence_engine: the kernel's sip engine reads udp only, not tcp",
+        ),
+        (
+            'persistence = "1m"\npersistence_mask = 33',
+            "persistence_mask: of an ipv4 service it is a number of bits of 0..32, or a mask",
+        ),
+        (
+            'persistence = "1m"\npersistence_mask = "24"',
+            'persistence_mask: expected a number of bits of 0..128, or an IPv4 mask such as "255.255.255.0", got "24"',
+        ),
+        ('tun_type = "gre"', f"tun_type: {ONLY_TUN}no server here has that"),
+        (
+            'forward = "tun"\ntun_type = "gue"',
+            "real_server[0]: a gue tunnel goes to a UDP port; say which: tun_port = 6080",
+        ),
+        ('forward = "tun"\ntun_port = 6080', "real_server[0]: only for gue tunnels, and this one is ipip"),
+        (
+            'forward = "tun"\ntun_checksum = "on"',
+            "real_server[0]: only for gue and gre tunnels: ipip has no checksum",
+        ),
+        (
+            'forward = "tun"\ntun_type = "gre"\ntun_checksum = "remote"',
+            "real_server[0]: remote checksum offload is gue's; gre takes off or on",
+        ),
+        ("lower_threshold = 5", "real_server[0]: without an upper_threshold it does nothing"),
+        ("lower_threshold = 5\nupper_threshold = 4", "real_server[0]: 5 is above the upper one, 4"),
+    ],
+)
+def test_combination_that_the_kernel_refuses_or_does_not_do(keys: str, message: str) -> None:
+    (error,) = errors_of(service(keys))
+    assert error.partition('service "web": ')[2] == message
+
+
+def test_masks_of_ipv6_are_bits() -> None:
+    keys = 'address = "[2001:db8::1]:80"\npersistence = "1m"\npersistence_mask = '
+    for mask in ('"255.255.255.0"', "0"):
+        (error,) = errors_of(service(keys + mask, servers='["[2001:db8::2]"]'))
+        assert error.endswith("persistence_mask: of an ipv6 service it is a number of bits of 1..128")
+    assert read(service(keys + "64", servers='["[2001:db8::2]"]')).services[0].persistence_mask == 64
+
+
+def test_mask_with_holes_is_taken() -> None:
+    made = read(service('persistence = "1m"\npersistence_mask = "255.0.255.0"')).services[0]
+    assert made.persistence_mask == -0xFF00FF00
+
+
+def test_all_ports_need_persistence_and_servers_without_ports() -> None:
+    everything = service('address = "192.0.2.1:0"\npersistence = "1m"', check=PORT_80)
+    made = read(everything).services[0]
+    assert [(server.endpoint.port, server.checks[0].port) for server in made.real_servers] == [(0, 80)]
+    (error,) = errors_of(everything.replace('persistence = "1m"', ""))
+    assert "port 0 is all ports, which the kernel forwards only with persistence" in error
+    (error,) = errors_of(everything.replace("198.51.100.11", "198.51.100.11:81"))
+    assert error.endswith("behind port 0 has no port: packets keep the one they came with; write the address alone")
+    (error,) = errors_of(everything.replace(", port = 80", ""))
+    assert "port is missing; port 0 has none that a probe could go to, so name one: port = 80" in error
+
+
+def test_server_takes_from_its_service_what_belongs_together() -> None:
+    keys = 'forward = "tun"\ntun_type = "gue"\ntun_port = 6080\ntun_checksum = "on"\n'
+    keys += "upper_threshold = 9\nlower_threshold = 5"
+    servers = """[
+        "198.51.100.1",
+        { address = "198.51.100.2", forward = "nat" },
+        { address = "198.51.100.3", tun_type = "ipip", upper_threshold = 3 },
+        { address = "198.51.100.4", tun_port = 7 },
+    ]"""
+    made = read(service(keys, servers=servers)).services[0].real_servers
+    assert [
+        (each.tun_type, each.tun_port, each.tun_checksum, each.upper_threshold, each.lower_threshold) for each in made
+    ] == [
+        ("gue", 6080, "on", 9, 5),
+        ("ipip", 0, "off", 9, 5),
+        ("ipip", 0, "off", 3, 0),
+        ("gue", 7, "on", 9, 5),
+    ]
+
+
+def test_tunnel_keys_of_a_server_that_has_none() -> None:
+    (error,) = errors_of(service(servers='[{ address = "198.51.100.1", tun_port = 7 }]'))
+    assert error.endswith(f'real_server[0].tun_port: {ONLY_TUN}this server has "nat"')
+
+
+def test_wrong_values_are_told_once() -> None:
+    keys = 'forward = "tun"\ntun_type = "x"\ntun_port = 0\nupper_threshold = -1\nlower_threshold = 5'
+    assert len(errors_of(service(keys))) == 3

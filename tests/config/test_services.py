@@ -75,7 +75,7 @@ def test_firewall_mark_has_its_servers_family_and_no_ports() -> None:
     ("keys", "message"),
     [
         ('forward = "nta"', 'forward: expected nat, dr or tun, got "nta"; did you mean "nat"?'),
-        ('protocol = "sctp"', 'protocol: expected tcp or udp, got "sctp"'),
+        ('protocol = "dccp"', 'protocol: expected tcp, udp or sctp, got "dccp"'),
         ('on_failure = "drain"', 'on_failure: expected remove or quiesce, got "drain"'),
         ('scheduler = "wwrr"', f'scheduler: expected {SCHEDULERS}, got "wwrr"; did you mean "wrr"?'),
         ('scheduler = "WRR"', f'scheduler: expected {SCHEDULERS}, got "WRR"; did you mean "wrr"?'),
@@ -96,7 +96,10 @@ def test_firewall_mark_has_its_servers_family_and_no_ports() -> None:
         ),
         (
             'fallback = [{ address = "198.51.100.9", check = "tcp" }]',
-            "fallback[0].check: unknown key; known here: address, weight, forward",
+            (
+                "fallback[0].check: unknown key; known here: address, weight, forward, tun_type, tun_port, "
+                "tun_checksum, upper_threshold, lower_threshold"
+            ),
         ),
         ('real_servers = ["198.51.100.12"]', 'real_servers: unknown key; did you mean "real_server"?'),
     ],

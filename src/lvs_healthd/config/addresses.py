@@ -9,14 +9,28 @@ from lvs_healthd.config.model import Endpoint, canonical_address
 from lvs_healthd.config.values import string
 
 _PORT = re.compile(r"[0-9]{1,5}")
+_IPV4_BITS = 32
+_IPV4_ONES = 0xFFFFFFFF
+_IPV6_BITS = 128
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
 
 
-class ServerAddress(NamedTuple):
-    """A real server as written: the port may be left to its service."""
+MOST_IN_RANGE = 1024
+"""Addresses that one range may hold: a typing mistake must not make a million services."""
 
-    address: str
+
+class ServerAddresses(NamedTuple):
+    """One real server as written, or a range of them: the port may be left to their service."""
+
+    addresses: tuple[str, ...]
     port: int | None
+
+
+class Mask(NamedTuple):
+    """A netmask: its leading bits, or for an IPv4 mask with holes minus the mask as a number."""
+
+    bits: int
+    is_dotted: bool
 
 
 def address(value: object) -> str:
@@ -30,17 +44,31 @@ def address(value: object) -> str:
     return _host(host, value, "an IP address")
 
 
-def endpoint(value: object) -> Endpoint:
-    """Take the address and port of a virtual service."""
-    host, port = _host_and_port(value, "an address and port")
+def endpoints(value: object) -> tuple[Endpoint, ...]:
+    """Take the address and port of a virtual service, or a range of addresses; port 0 is all ports."""
+    hosts, port = _hosts_and_port(value, "an address and port", least_port=0)
     if port is None:
         raise expected("an address and port", value, f'add the port, such as "{value}:80"')
-    return Endpoint(host, port)
+    return tuple(Endpoint(host, port) for host in hosts)
 
 
-def server_address(value: object) -> ServerAddress:
-    """Take the address of a real server, with or without a port."""
-    return ServerAddress(*_host_and_port(value, "an address and port"))
+def server_addresses(value: object) -> ServerAddresses:
+    """Take the address of a real server, or a range of them, with or without a port."""
+    return ServerAddresses(*_hosts_and_port(value, "an address and port"))
+
+
+def mask(value: object) -> Mask:
+    """Take a netmask: a number of bits, or an IPv4 mask."""
+    what = 'a number of bits of 0..128, or an IPv4 mask such as "255.255.255.0"'
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _IPV6_BITS:
+        return Mask(value, is_dotted=False)
+    try:
+        number = int(ipaddress.IPv4Address(string(value)))
+    except ValueError:
+        raise expected(what, value) from None
+    bits = number.bit_count()
+    has_holes = number != _IPV4_ONES << (_IPV4_BITS - bits) & _IPV4_ONES
+    return Mask(-number if has_holes else bits, is_dotted=True)
 
 
 def listen(value: object) -> str:
@@ -52,24 +80,47 @@ def listen(value: object) -> str:
     if text.startswith((":", "*:")):
         port = text.rpartition(":")[2]
         raise expected(what, value, f'to listen on every address write "0.0.0.0:{port}" or "[::]:{port}"')
-    host, port_number = _host_and_port(value, what, unicast=False)
+    hosts, port_number = _hosts_and_port(value, what, unicast=False)
     if port_number is None:
         raise expected(what, value, "add the port")
-    return str(Endpoint(host, port_number))
+    if len(hosts) > 1:
+        raise expected(what, value, "one address, not a range")
+    return str(Endpoint(hosts[0], port_number))
 
 
-def _host_and_port(value: object, what: str, *, unicast: bool = True) -> tuple[str, int | None]:
+def _hosts_and_port(
+    value: object, what: str, *, unicast: bool = True, least_port: int = 1
+) -> tuple[tuple[str, ...], int | None]:
     text = string(value)
     if text.count(":") > 1 and not text.startswith("["):
         # "2001:db8::1:80" is an address whose last group is 80 as much as an address with a port.
         raise expected(what, value, f'an IPv6 address stands in brackets: "[{text.partition("%")[0]}]:80"')
     host, port = _split(text)
-    canonical = _host(host, value, what, unicast=unicast)
+    hosts = _range(host, value, what) if "-" in host else (_host(host, value, what, unicast=unicast),)
     if port is None:
-        return canonical, None
-    if not _is_port(port):
-        raise expected("a port of 1..65535 after the address", value)
-    return canonical, int(port)
+        return hosts, None
+    if not _is_port(port, least_port):
+        raise expected(f"a port of {least_port}..65535 after the address", value)
+    return hosts, int(port)
+
+
+def _range(text: str, value: object, what: str) -> tuple[str, ...]:
+    """Spell out "192.0.2.10-192.0.2.19", or shorter "192.0.2.10-19": the end has the beginning's leading part."""
+    first_text, _, last_text = text.partition("-")
+    if not any(mark in last_text for mark in ".:"):
+        mark = ":" if ":" in first_text else "."
+        last_text = f"{first_text.rpartition(mark)[0]}{mark}{last_text}"
+    if any(letter.isalpha() for letter in text) and ":" not in text:
+        raise _no_address(text, value, what)
+    first, last = (ipaddress.ip_address(_host(each, value, what)) for each in (first_text, last_text))
+    count = int(last) - int(first) + 1
+    if first.version != last.version:
+        raise expected(what, value, "the range begins in one address family and ends in another")
+    if count < 1:
+        raise expected(what, value, "the range ends before it begins")
+    if count > MOST_IN_RANGE:
+        raise expected(what, value, f"the range holds {count} addresses, and {MOST_IN_RANGE} are the most")
+    return tuple(canonical_address(str(first + index)) for index in range(count))
 
 
 def _split(text: str) -> tuple[str, str | None]:
@@ -81,8 +132,8 @@ def _split(text: str) -> tuple[str, str | None]:
     return host, port if colon else None
 
 
-def _is_port(text: str) -> bool:
-    return bool(_PORT.fullmatch(text)) and 1 <= int(text) <= 65535
+def _is_port(text: str, least: int = 1) -> bool:
+    return bool(_PORT.fullmatch(text)) and least <= int(text) <= 65535
 
 
 def _host(text: str, value: object, what: str, *, unicast: bool = True) -> str:

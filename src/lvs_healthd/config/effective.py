@@ -3,12 +3,13 @@
 It loads back to the same records. Checks are written where they end up, at each real server.
 """
 
+import ipaddress
 from decimal import Decimal
 from typing import Any
 
 import tomli_w
 
-from lvs_healthd.config.model import AnyCheck, Config, Endpoint, RealServer, Seconds, Service
+from lvs_healthd.config.model import AnyCheck, Config, Endpoint, Forward, RealServer, Seconds, Service
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS
 
 _DURATIONS = {"interval", "timeout", "resync"}
@@ -30,19 +31,36 @@ def _service(service: Service) -> dict[str, Any]:
         "name": service.name,
         **identity,
         "scheduler": service.scheduler,
+        "scheduler_flags": list(service.scheduler_flags),
         "forward": str(service.forward),
         "persistence": duration_text(service.persistence),
+        **_persistence(service),
+        "one_packet": service.one_packet,
         "on_failure": str(service.on_failure),
         "fallback": [_server(server) for server in service.fallback],
         "real_server": [_server(server) for server in service.real_servers],
     }
 
 
+def _persistence(service: Service) -> dict[str, Any]:
+    """Write what only persistence has; nothing says "each address is a client of its own" but to leave it out."""
+    mask = service.persistence_mask
+    if mask is None:
+        return {}
+    written = mask if mask >= 0 else str(ipaddress.IPv4Address(-mask))
+    return {"persistence_mask": written, "persistence_engine": service.persistence_engine}
+
+
 def _server(server: RealServer) -> dict[str, Any]:
+    is_tunnel = server.forward is Forward.TUN
     written = {
         "address": _server_address(server.endpoint),
         "weight": server.weight,
         "forward": str(server.forward),
+        **({"tun_type": str(server.tun_type), "tun_checksum": str(server.tun_checksum)} if is_tunnel else {}),
+        **({"tun_port": server.tun_port} if server.tun_port else {}),
+        "upper_threshold": server.upper_threshold,
+        "lower_threshold": server.lower_threshold,
     }
     return written | ({"check": [_check(check) for check in server.checks]} if server.checks else {})
 

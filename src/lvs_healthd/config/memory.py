@@ -18,8 +18,8 @@ class Memory:
     def __init__(self) -> None:
         self._surroundings = b""
         self._ready_made: dict[str, str] = {}
-        self._services: dict[bytes, Service] = {}
-        self._found: dict[bytes, Service] = {}
+        self._services: dict[bytes, tuple[Service, ...]] = {}
+        self._found: dict[bytes, tuple[Service, ...]] = {}
         """The same for the configuration that is being read."""
 
     def begin(self, surroundings: object, shelf: Shelf) -> None:
@@ -32,16 +32,16 @@ class Memory:
         self._surroundings = fingerprint
         self._found = {}
 
-    def recall(self, entry: object) -> Service | None:
-        """Return the service that was read from this very table, if one was."""
-        service = self._services.get(key := _fingerprint(entry))
-        if service is not None:
-            self._found[key] = service
-        return service
+    def recall(self, entry: object) -> tuple[Service, ...] | None:
+        """Return the services that were read from this very table, if some were."""
+        services = self._services.get(key := _fingerprint(entry))
+        if services is not None:
+            self._found[key] = services
+        return services
 
-    def note(self, entry: object, service: Service) -> None:
-        """Take note of a service that was read anew."""
-        self._found[_fingerprint(entry)] = service
+    def note(self, entry: object, services: tuple[Service, ...]) -> None:
+        """Take note of what was read anew from one table."""
+        self._found[_fingerprint(entry)] = services
 
     def keep(self, shelf: Shelf) -> None:
         """Keep what was found: the configuration is good."""

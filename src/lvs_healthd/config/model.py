@@ -2,7 +2,8 @@
 
 A field's name is its key in the TOML file. Durations are seconds here and strings with a unit ("500ms") in the file;
 `load` converts, inherits and validates, so that every record in this file is complete and consistent: a check knows
-the address and port it goes to, a real server knows its forwarding method.
+the address and port it goes to, a real server knows its forwarding method. Of what there are tens of thousands, nothing
+holds itself in a circle, and the garbage collector need not know of it (`gc=False`).
 """
 
 import enum
@@ -20,6 +21,7 @@ class Protocol(enum.StrEnum):
 
     TCP = "tcp"
     UDP = "udp"
+    SCTP = "sctp"
 
 
 class Family(enum.StrEnum):
@@ -37,6 +39,22 @@ class Forward(enum.StrEnum):
     TUN = "tun"
 
 
+class TunType(enum.StrEnum):
+    """What a tunnelled packet is wrapped in: IP alone, UDP (Generic UDP Encapsulation) or GRE."""
+
+    IPIP = "ipip"
+    GUE = "gue"
+    GRE = "gre"
+
+
+class TunChecksum(enum.StrEnum):
+    """Checksum of a gue or gre tunnel's outer header; `remote` is gue's remote checksum offload."""
+
+    OFF = "off"
+    ON = "on"
+    REMOTE = "remote"
+
+
 class OnFailure(enum.StrEnum):
     """What happens in the kernel's table to a real server that is down."""
 
@@ -51,7 +69,7 @@ class Mode(enum.StrEnum):
     SHADOW = "shadow"
 
 
-class Endpoint(msgspec.Struct, frozen=True, order=True):
+class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     """An IP address, in the kernel's canonical spelling (`socket.inet_ntop`), and a port."""
 
     address: str
@@ -78,7 +96,7 @@ def canonical_address(text: str) -> str:
         raise ValueError(f"not an IP address: {text!r}") from error
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True):
+class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What every check has. One target's health is decided by `rise` and `fall` on consecutive outcomes."""
 
     name: str
@@ -97,7 +115,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     """Where the probe goes. Default: the real server's own port."""
 
 
-class HttpCheck(Check, frozen=True, kw_only=True, tag_field="type", tag="http"):
+class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="http"):
     """An HTTP/1.1 request; up when the status is in `status` and the body (if asked for) matches."""
 
     method: str = "GET"
@@ -120,7 +138,7 @@ class HttpCheck(Check, frozen=True, kw_only=True, tag_field="type", tag="http"):
     """Bytes of body looked at, at most, when `body` or `body_regex` is set. 64 KiB: a health page is smaller."""
 
 
-class HttpsCheck(HttpCheck, frozen=True, kw_only=True, tag="https"):
+class HttpsCheck(HttpCheck, frozen=True, kw_only=True, gc=False, tag="https"):
     """The same over TLS, with the server's certificate verified."""
 
     sni: str = ""
@@ -135,7 +153,7 @@ class HttpsCheck(HttpCheck, frozen=True, kw_only=True, tag="https"):
     """PEM file of trusted certificates. Default: the system's."""
 
 
-class StreamCheck(Check, frozen=True, kw_only=True):
+class StreamCheck(Check, frozen=True, kw_only=True, gc=False):
     """What tcp and udp checks share: bytes to send and what must come back."""
 
     send: bytes = b""
@@ -148,18 +166,18 @@ class StreamCheck(Check, frozen=True, kw_only=True):
     """Bytes of answer looked at, at most."""
 
 
-class TcpCheck(StreamCheck, frozen=True, kw_only=True, tag_field="type", tag="tcp"):
+class TcpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="tcp"):
     """A TCP connection; with `send` or `expect…` also a short exchange."""
 
 
-class UdpCheck(StreamCheck, frozen=True, kw_only=True, tag_field="type", tag="udp"):
+class UdpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="udp"):
     """A datagram. Silence is up only when nothing is expected; ICMP unreachable is down."""
 
 
 AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck
 
 
-class RealServer(msgspec.Struct, frozen=True, kw_only=True):
+class RealServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A backend of one virtual service."""
 
     endpoint: Endpoint
@@ -167,7 +185,15 @@ class RealServer(msgspec.Struct, frozen=True, kw_only=True):
     weight: int = 1
     """0..65535 (ipvsadm's range); 0 keeps the server configured but sends it no new connections."""
     forward: Forward = Forward.NAT
-    """Default: the service's."""
+    """Default: the service's, as for all that follows but the checks."""
+    tun_type: TunType = TunType.IPIP
+    tun_port: int = 0
+    """UDP port at which the server takes gue packets; 0 for the other types."""
+    tun_checksum: TunChecksum = TunChecksum.OFF
+    upper_threshold: int = 0
+    """Connections above which IPVS gives it no new ones; 0 is no limit."""
+    lower_threshold: int = 0
+    """Connections below which it gets some again after that. 0: three quarters of the upper one."""
     checks: tuple[AnyCheck, ...] = ()
     """All must pass. Empty only for fallback servers."""
 
@@ -188,8 +214,19 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """IPVS scheduler; wlc is ipvsadm's and the kernel documentation's default."""
     forward: Forward = Forward.NAT
     """nat needs nothing on the real servers but a route back, so it is the one that works unprepared."""
+    scheduler_flags: tuple[str, ...] = ()
+    """By the scheduler's own names (sh-port, sh-fallback, mh-port, mh-fallback) or the kernel's (flag-1 to flag-3)."""
     persistence: Seconds = Seconds(0.0)
     """How long a client sticks to its real server; whole seconds; 0 is off."""
+    persistence_mask: int | None = None
+    """Clients that share so many leading bits of their address are one. None: each address is a client of its own.
+
+    An IPv4 mask with holes is minus the mask as a number.
+    """
+    persistence_engine: str = ""
+    """What tells clients apart instead of their address: "sip" takes the Call-ID."""
+    one_packet: bool = False
+    """Schedule each datagram by itself: a client on one port is spread over all servers. UDP only."""
     on_failure: OnFailure = OnFailure.REMOVE
     """Removal also ends a dead server's persistence; quiesce keeps established connections through short trouble."""
     fallback: tuple[RealServer, ...] = ()

@@ -4,8 +4,54 @@ from collections.abc import Hashable, Sequence
 
 from lvs_healthd.config.errors import Errors, show
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import Endpoint, Forward, Service
+from lvs_healthd.config.model import Endpoint, Family, Forward, Protocol, Service, TunChecksum, TunType
+from lvs_healthd.config.schema import Table
 from lvs_healthd.config.servers import Placed
+
+_IPV4_BITS = 32
+_TUNNEL_FIELDS = ("tun_type", "tun_port", "tun_checksum")
+
+
+_FLAG_OWNERS = ("sh", "mh")
+"""Schedulers whose flags have names of their own, which begin with the scheduler's."""
+
+
+def judge_service(service: Service, table: Table, errors: Errors) -> None:
+    """Note what is wrong with a service's own keys together."""
+    _judge_persistence(service, table, errors)
+    is_udp = service.endpoint is None or service.protocol is Protocol.UDP
+    if service.one_packet and not is_udp:
+        errors.add(table.at("one_packet"), f"only for udp and firewall marks: {service.protocol} has connections")
+    servers = (*service.real_servers, *service.fallback)
+    if not any(server.forward is Forward.TUN for server in servers) and not table.is_wrong("forward"):
+        for field in _TUNNEL_FIELDS:
+            if field in table:
+                errors.add(table.at(field), 'only for forward = "tun", and no server here has that')
+    for flag in service.scheduler_flags:
+        owner = flag.partition("-")[0]
+        if flag == "flag-3" and service.scheduler in _FLAG_OWNERS:
+            # ipvsadm -S has no name for it either, and writes what -R refuses.
+            errors.add(table.at("scheduler_flags"), f"{service.scheduler} has only two flags, and flag-3 is neither")
+        if owner in _FLAG_OWNERS and owner != service.scheduler and not table.is_wrong("scheduler"):
+            message = f'{flag} is a flag of scheduler = "{owner}", and the scheduler is "{service.scheduler}"'
+            errors.add(table.at("scheduler_flags"), message)
+
+
+def _judge_persistence(service: Service, table: Table, errors: Errors) -> None:
+    if not service.persistence and not table.is_wrong("persistence"):
+        for field in ("persistence_mask", "persistence_engine"):
+            if getattr(service, field) not in {None, ""}:
+                errors.add(table.at(field), 'without persistence it does nothing; add persistence = "300s"')
+        if service.endpoint is not None and service.endpoint.port == 0:
+            message = 'port 0 is all ports, which the kernel forwards only with persistence; add persistence = "300s"'
+            errors.add(table.at("endpoint"), f"{message}, or mark the packets and use fwmark")
+    mask = table.values.get("persistence_mask")
+    if mask is not None and service.family is Family.IPV6 and (mask.is_dotted or mask.bits == 0):
+        errors.add(table.at("persistence_mask"), "of an ipv6 service it is a number of bits of 1..128")
+    if mask is not None and service.family is Family.IPV4 and mask.bits > _IPV4_BITS:
+        errors.add(table.at("persistence_mask"), "of an ipv4 service it is a number of bits of 0..32, or a mask")
+    if service.persistence_engine == "sip" and service.endpoint and service.protocol is not Protocol.UDP:
+        errors.add(table.at("persistence_engine"), f"the kernel's sip engine reads udp only, not {service.protocol}")
 
 
 def judge_servers(service: Service, servers: Sequence[Placed], fallback: Sequence[Placed], errors: Errors) -> None:
@@ -16,8 +62,10 @@ def judge_servers(service: Service, servers: Sequence[Placed], fallback: Sequenc
         if endpoint in seen:
             errors.add(placed.path, f"{_spelled(endpoint)} is there already, on line {errors.line(seen[endpoint])}")
         seen.setdefault(endpoint, placed.path)
-        if placed.forward_is_known:
+        if "forward" not in placed.wrong:
             _judge_forwarding(service, placed, errors)
+            _judge_tunnel(placed, errors)
+        _judge_thresholds(placed, errors)
 
 
 def _judge_forwarding(service: Service, placed: Placed, errors: Errors) -> None:
@@ -34,6 +82,39 @@ def _judge_forwarding(service: Service, placed: Placed, errors: Errors) -> None:
             f"{endpoint.address} is not {service.family} like its service, and {forward} cannot cross families; "
             'only forward = "tun" can',
         )
+
+
+def _judge_tunnel(placed: Placed, errors: Errors) -> None:
+    """Judge what the server has of its own, and what it needs; the service's keys are for servers of several kinds."""
+    server, table = placed.server, placed.table
+    kind, checksum = server.tun_type, server.tun_checksum
+    if server.forward is not Forward.TUN:
+        for field in _TUNNEL_FIELDS:
+            if field in table:
+                errors.add(table.at(field), f'only for forward = "tun", and this server has "{server.forward}"')
+        return
+    if "tun_type" in placed.wrong:
+        return
+    if kind is TunType.GUE and not server.tun_port and "tun_port" not in placed.wrong:
+        errors.add(placed.path, "a gue tunnel goes to a UDP port; say which: tun_port = 6080")
+    if kind is not TunType.GUE and server.tun_port:
+        errors.add(_place(placed, "tun_port"), f"only for gue tunnels, and this one is {kind}")
+    if kind is TunType.IPIP and checksum is not TunChecksum.OFF:
+        errors.add(_place(placed, "tun_checksum"), "only for gue and gre tunnels: ipip has no checksum")
+    if kind is TunType.GRE and checksum is TunChecksum.REMOTE:
+        errors.add(_place(placed, "tun_checksum"), "remote checksum offload is gue's; gre takes off or on")
+
+
+def _judge_thresholds(placed: Placed, errors: Errors) -> None:
+    upper, lower = placed.server.upper_threshold, placed.server.lower_threshold
+    if lower > upper and not placed.wrong & {"upper_threshold", "lower_threshold"}:
+        fix = f"above the upper one, {upper}" if upper else "without an upper_threshold it does nothing"
+        errors.add(_place(placed, "lower_threshold"), f"{lower} is {fix}" if upper else fix)
+
+
+def _place(placed: Placed, field: str) -> KeyPath:
+    """Say where a value was written: in the server's table, or (for one handed down) nearest, the server."""
+    return placed.table.at(field) if field in placed.table else placed.path
 
 
 def judge_together(services: Sequence[tuple[KeyPath, Service]], errors: Errors) -> None:

@@ -19,11 +19,15 @@ from lvs_healthd.config.model import (
     OnFailure,
     Protocol,
     TcpCheck,
+    TunChecksum,
+    TunType,
     UdpCheck,
 )
 
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos")
 """Every scheduler in the kernel's net/netfilter/ipvs/."""
+
+SCHEDULER_FLAGS = ("sh-port", "sh-fallback", "mh-port", "mh-fallback", "flag-1", "flag-2", "flag-3")
 
 CHECK_TYPES: dict[str, type[AnyCheck]] = {"http": HttpCheck, "https": HttpsCheck, "tcp": TcpCheck, "udp": UdpCheck}
 CHECK_FIELDS = {
@@ -62,15 +66,29 @@ DAEMON_KEYS = {
     "probe_workers": Key(values.integer(1, 64)),
 }
 
+SERVER_KEYS = {
+    "forward": Key(values.member(Forward)),
+    "tun_type": Key(values.member(TunType)),
+    "tun_port": Key(values.integer(1, 65535)),
+    "tun_checksum": Key(values.member(TunChecksum)),
+    "upper_threshold": Key(values.integer(0, 2**31 - 1)),
+    "lower_threshold": Key(values.integer(0, 2**31 - 1)),
+}
+"""What a service hands down to its servers, each of which may have it otherwise."""
+
 SERVICE_KEYS = {
     "name": Key(values.label),
-    "address": Key(addresses.endpoint, "endpoint"),
-    "protocol": Key(values.member(Protocol)),
+    "address": Key(addresses.endpoints, "endpoint"),
+    "protocol": Key(values.one_or_more(values.member(Protocol))),
     "fwmark": Key(values.integer(1, 2**32 - 1)),
     "family": Key(values.member(Family)),
     "scheduler": Key(values.one_of(SCHEDULERS)),
-    "forward": Key(values.member(Forward)),
+    "scheduler_flags": Key(values.several(values.one_of(SCHEDULER_FLAGS))),
+    **SERVER_KEYS,
     "persistence": Key(values.duration("0s", "744h", whole=True)),  # 31 days, ipvsadm's limit
+    "persistence_mask": Key(addresses.mask),
+    "persistence_engine": Key(values.one_of(("", "sip"))),
+    "one_packet": Key(values.boolean),
     "on_failure": Key(values.member(OnFailure)),
     "check": Key(values.anything),
     "fallback": Key(values.anything),
@@ -78,16 +96,16 @@ SERVICE_KEYS = {
 }
 
 REAL_SERVER_KEYS = {
-    "address": Key(addresses.server_address, "endpoint"),
+    "address": Key(addresses.server_addresses, "endpoint"),
     "weight": Key(values.integer(0, 65535)),
-    "forward": Key(values.member(Forward)),
+    **SERVER_KEYS,
     "check": Key(values.anything),
 }
 
 FALLBACK_KEYS = {
-    "address": Key(addresses.server_address, "endpoint"),
+    "address": Key(addresses.server_addresses, "endpoint"),
     "weight": Key(values.integer(1, 65535)),
-    "forward": Key(values.member(Forward)),
+    **SERVER_KEYS,
 }
 
 CHECK_KEYS = {

@@ -1,15 +1,16 @@
 """The entries of `real_server` and `fallback`: to records, each with its checks aimed at it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from lvs_healthd.config import checks
-from lvs_healthd.config.addresses import ServerAddress, server_address
+from lvs_healthd.config.addresses import ServerAddresses, server_addresses
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import AnyCheck, Endpoint, Forward, RealServer
-from lvs_healthd.config.schema import FALLBACK_KEYS, REAL_SERVER_KEYS, Key, Table, read_table
+from lvs_healthd.config.schema import FALLBACK_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, Key, Table, read_table
 
 NO_CHECK = 'no check; the least is check = { type = "tcp" }'
 
@@ -18,8 +19,12 @@ class Surroundings(msgspec.Struct, frozen=True):
     """What a service hands down to its servers. None for what is wrong and has been told about."""
 
     endpoint: Endpoint | None
-    is_mark: bool
-    forward: Forward | None
+    portless: str
+    """What leaves packets the port they came with: a firewall mark, or port 0; empty where servers have ports."""
+    handed_down: Mapping[str, Any]
+    """The service's own values of `SERVER_KEYS`."""
+    wrong: frozenset[str]
+    """Which of them are wrong, and have been told about."""
     checks: tuple[checks.Template, ...]
     has_checks: bool
     """Whether the service says how to check at all; `checks` may lack what is wrong."""
@@ -31,7 +36,10 @@ class Placed(msgspec.Struct, frozen=True):
 
     server: RealServer
     path: KeyPath
-    forward_is_known: bool
+    table: Table
+    """The server's own table."""
+    wrong: frozenset[str]
+    """Its fields, of `SERVER_KEYS`, whose values are wrong and have been told about."""
 
 
 class ServerReader:
@@ -54,15 +62,15 @@ class ServerReader:
         if not isinstance(written, list):
             self._errors.add_all(path, expected('a list such as ["198.51.100.11:80"]', written))
             return []
-        placed = (self._one(entry, (*path, index), keys) for index, entry in enumerate(written))
-        return [server for server in placed if server]
+        return [server for index, entry in enumerate(written) for server in self._entry(entry, (*path, index), keys)]
 
-    def _one(self, entry: object, path: KeyPath, keys: Mapping[str, Key]) -> Placed | None:
+    def _entry(self, entry: object, path: KeyPath, keys: Mapping[str, Key]) -> Iterator[Placed]:
+        """Read one entry: a server, or a range of servers that are alike."""
         if isinstance(entry, str):
             table = Table(path, {}, {})
             address_path = path
             try:
-                table.values["endpoint"] = server_address(entry)
+                table.values["endpoint"] = server_addresses(entry)
             except WrongValueError as error:
                 self._errors.add_all(path, error)
         elif isinstance(entry, dict):
@@ -72,19 +80,28 @@ class ServerReader:
                 self._errors.add(path, "address is missing")
         else:
             self._errors.add_all(path, expected("an address, or a table with one", entry))
-            return None
+            return
         templates = self._templates(table) if "check" in keys else ()
-        endpoint = self._endpoint(table.values.get("endpoint"), address_path)
-        if endpoint is None:
-            return None
-        forward = None if table.is_wrong("forward") else table.values.get("forward", self._around.forward)
-        server = RealServer(
-            endpoint=endpoint,
-            weight=table.values.get("weight", 1),
-            forward=forward or Forward.NAT,
-            checks=tuple(self._aim(template, endpoint) for template in templates),
-        )
-        return Placed(server, address_path, forward is not None)
+        own = {field: value for field, value in table.values.items() if field in SERVER_KEYS or field == "weight"}
+        inherited = self._inherited(table)
+        wrong = {field for field in SERVER_KEYS if table.is_wrong(field)}
+        wrong |= {field for field in self._around.wrong if field not in table}
+        for endpoint in self._endpoints(table.values.get("endpoint"), address_path):
+            checks = tuple(self._aim(template, endpoint) for template in templates)
+            server = RealServer(endpoint=endpoint, checks=checks, **inherited | own)
+            yield Placed(server, address_path, table, frozenset(wrong))
+
+    def _inherited(self, table: Table) -> dict[str, Any]:
+        """Return what a server has from its service; where it has one thing otherwise, not what belonged to that."""
+        around = self._around
+        dropped = set(table.written)
+        if table.values.get("forward", around.handed_down.get("forward")) is not Forward.TUN:
+            dropped |= {"tun_type", "tun_port", "tun_checksum"}
+        if "tun_type" in table:
+            dropped |= {"tun_port", "tun_checksum"}
+        if "upper_threshold" in table:
+            dropped.add("lower_threshold")
+        return {field: value for field, value in around.handed_down.items() if field not in dropped}
 
     def _templates(self, table: Table) -> tuple[checks.Template, ...]:
         if "check" not in table:
@@ -97,20 +114,24 @@ class ServerReader:
         self._reader.read_values(written, path)
         return ()
 
-    def _endpoint(self, written: ServerAddress | None, path: KeyPath) -> Endpoint | None:
+    def _endpoints(self, written: ServerAddresses | None, path: KeyPath) -> tuple[Endpoint, ...]:
         if written is None:
-            return None
-        if self._around.is_mark:
-            if written.port is not None:
-                message = "a real server behind a firewall mark has no port: packets keep the one they came with"
+            return ()
+        around, port = self._around, written.port
+        if around.portless:
+            if port is not None:
+                message = f"a real server behind {around.portless} has no port: packets keep the one they came with"
                 self._errors.add(path, f"{message}; write the address alone")
-            return Endpoint(written.address, 0)
-        if written.port is not None:
-            return Endpoint(written.address, written.port)
-        return Endpoint(written.address, self._around.endpoint.port) if self._around.endpoint else None
+            port = 0
+        elif port is None:
+            if around.endpoint is None:
+                return ()
+            port = around.endpoint.port
+        return tuple(Endpoint(address, port) for address in written.addresses)
 
     def _aim(self, template: checks.Template, endpoint: Endpoint) -> AnyCheck:
+        around = self._around
         if not endpoint.port and not template.has("port"):
-            message = "port is missing; a firewall mark has none that a probe could go to, so name one: port = 80"
+            message = f"port is missing; {around.portless} has none that a probe could go to, so name one: port = 80"
             self._errors.add(template.path, message)
-        return checks.build(template, endpoint, self._around.endpoint)
+        return checks.build(template, endpoint, None if around.portless else around.endpoint)

@@ -1,12 +1,15 @@
 """The `[[service]]` tables: to records."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from lvs_healthd.config import rules
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.memory import Memory
-from lvs_healthd.config.model import Endpoint, Family, Forward, Protocol, Service
-from lvs_healthd.config.schema import SERVICE_KEYS, Table, read_table
+from lvs_healthd.config.model import Endpoint, Family, Protocol, Service
+from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, Table, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
 
 
@@ -22,39 +25,55 @@ def read_services(written: object, reader: CheckReader, errors: Errors, memory: 
         if not isinstance(entry, dict):
             errors.add_all(path, expected("a table", entry))
             continue
-        known = memory.recall(entry)
-        if known is not None:
-            errors.name_service(index, known.name)
-            services.append((path, known))
-            continue
-        table = read_table(entry, path, SERVICE_KEYS, errors)
-        name = _name(table)
-        if name:
-            errors.name_service(index, name)
-        service = _read(table, reader, errors)
-        if service:
-            memory.note(entry, service)
-            services.append((path, service))
+        found = memory.recall(entry)
+        if found is None:
+            table = read_table(entry, path, SERVICE_KEYS, errors)
+            found = tuple(_read(table, index, reader, errors))
+            if found:
+                memory.note(entry, found)
+        else:
+            errors.name_service(index, found[0].name)
+        services += [(path, service) for service in found]
     rules.judge_together(services, errors)
     return tuple(service for _, service in services)
 
 
-def _name(table: Table) -> str:
+def _read(table: Table, index: int, reader: CheckReader, errors: Errors) -> Iterator[Service]:
+    """Read one table: a service, or one for each address of a range and each of several protocols."""
+    values = table.values
+    endpoints: tuple[Endpoint | None, ...] = values.get("endpoint", (None,))
+    protocols: tuple[Protocol, ...] = values.get("protocol", (Protocol.TCP,))
+    name = _name(table, endpoints[0], protocols[0])
+    if name:
+        errors.name_service(index, name)
+    _judge_identity(table, errors)
+    for endpoint in endpoints:
+        for protocol in protocols:
+            own = _name(table, endpoint, protocol)
+            if "name" in table and own:
+                own += f" {endpoint.address}" if endpoint is not None and len(endpoints) > 1 else ""
+                own += f"/{protocol}" if len(protocols) > 1 else ""
+            identity = {"name": own, "endpoint": endpoint, "protocol": protocol}
+            service = _read_one(table, identity, reader, errors)
+            if service is not None:
+                yield service
+
+
+def _name(table: Table, endpoint: Endpoint | None, protocol: Protocol) -> str:
     """Settle the service's name; empty where that takes a value that is wrong."""
     values = table.values
     if "name" in table:
         return str(values.get("name", ""))
-    if "endpoint" in values and not table.is_wrong("protocol"):
-        return f"{values['endpoint']}/{values.get('protocol', Protocol.TCP)}"
+    if endpoint is not None and not table.is_wrong("protocol"):
+        return f"{endpoint}/{protocol}"
     if "fwmark" in values:
         return f"fwmark {values['fwmark']}"
     return ""
 
 
-def _read(table: Table, reader: CheckReader, errors: Errors) -> Service | None:
-    values = dict(table.values)
-    endpoint: Endpoint | None = values.get("endpoint")
-    _judge_identity(table, errors)
+def _read_one(table: Table, identity: dict[str, Any], reader: CheckReader, errors: Errors) -> Service | None:
+    values = table.values | identity
+    endpoint: Endpoint | None = values["endpoint"]
     if "real_server" not in table:
         errors.add(table.path, "real_server is missing: a service needs at least one")
     written_servers = values.pop("real_server", [])
@@ -65,10 +84,12 @@ def _read(table: Table, reader: CheckReader, errors: Errors) -> Service | None:
     nobody_has_checks = "check" not in table and not _any_has_check(written_servers)
     if nobody_has_checks:
         errors.add(table.path, NO_CHECK)
+    is_mark = "fwmark" in table and "endpoint" not in table
     around = Surroundings(
         endpoint=endpoint,
-        is_mark="fwmark" in table and "endpoint" not in table,
-        forward=None if table.is_wrong("forward") else values.get("forward", Forward.NAT),
+        portless="a firewall mark" if is_mark else "port 0" if endpoint is not None and not endpoint.port else "",
+        handed_down={field: values[field] for field in SERVER_KEYS if field in values},
+        wrong=frozenset(field for field in SERVER_KEYS if table.is_wrong(field)),
         checks=checks,
         has_checks="check" in table or nobody_has_checks,
         checks_are_right=len(checks) == (len(written_check) if isinstance(written_check, list) else 1),
@@ -76,21 +97,23 @@ def _read(table: Table, reader: CheckReader, errors: Errors) -> Service | None:
     server_reader = ServerReader(around, reader, errors)
     servers = server_reader.real_servers(written_servers, table.at("real_server"))
     fallback = server_reader.fallback(values.pop("fallback", []), table.at("fallback"))
-    name = _name(table)
-    if not name or (endpoint is None and "fwmark" not in values):
+    if not values["name"] or (endpoint is None and "fwmark" not in values):
         return None
-    family = _family(table, servers + fallback, errors)
-    if "name" not in table and endpoint is None and family is Family.IPV6:
-        name += " ipv6"
+    values["family"] = _family(endpoint, table, servers + fallback, errors)
+    if "name" not in table and endpoint is None and values["family"] is Family.IPV6:
+        values["name"] += " ipv6"
+    if "persistence_mask" in values:
+        values["persistence_mask"] = values["persistence_mask"].bits
+    # Its servers have these now.
+    own = {field: value for field, value in values.items() if field == "forward" or field not in SERVER_KEYS}
     service = Service(
-        **values
+        **own
         | {
-            "name": name,
-            "family": family,
             "real_servers": tuple(placed.server for placed in servers),
             "fallback": tuple(placed.server for placed in fallback),
         }
     )
+    rules.judge_service(service, table, errors)
     rules.judge_servers(service, servers, fallback, errors)
     return service
 
@@ -112,9 +135,8 @@ def _any_has_check(servers: object) -> bool:
     return isinstance(servers, list) and any(isinstance(server, dict) and "check" in server for server in servers)
 
 
-def _family(table: Table, servers: list[Placed], errors: Errors) -> Family:
+def _family(endpoint: Endpoint | None, table: Table, servers: list[Placed], errors: Errors) -> Family:
     """Settle the family: the address shows it; a firewall mark has its servers' unless the file says so."""
-    endpoint: Endpoint | None = table.values.get("endpoint")
     if endpoint is not None:
         return endpoint.family
     if "family" in table.values:

@@ -183,6 +183,27 @@ def regex(value: object) -> str:
     return text
 
 
+def one_or_more(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
+    """Make a parser for one value, or a list of some that differ."""
+    parse_list = several(parse)
+    return lambda value: parse_list(value) if isinstance(value, list) and value else (parse(value),)
+
+
+def several(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
+    """Make a parser for a list of values that differ, perhaps of none."""
+
+    def parse_several(value: object) -> tuple[T, ...]:
+        if value == []:
+            return ()
+        found = listed(parse, "a list")(value)
+        for index, element in enumerate(found):
+            if element in found[:index]:
+                raise WrongValueError(Problem((index,), f"{show(element)} is there already"))
+        return found
+
+    return parse_several
+
+
 def listed(parse: Callable[[object], T], what: str) -> Callable[[object], tuple[T, ...]]:
     """Make a parser for a list of at least one, every element of which is told about when wrong."""
 

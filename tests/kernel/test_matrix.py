@@ -1,0 +1,159 @@
+"""All that a configuration can say of a table, in every combination, against the kernel and ipvsadm.
+
+Each combination of a service's keys is a service, and has a server of each combination of a server's keys; so every
+service's combination meets every server's.
+"""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from lab.ipvsadm import Ipvsadm
+from lvs_healthd.config.model import (
+    Endpoint,
+    Family,
+    Forward,
+    Protocol,
+    RealServer,
+    Seconds,
+    Service,
+    TunChecksum,
+    TunType,
+)
+from lvs_healthd.ipvs.client import IpvsClient
+from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceEntry, Table, Verb
+from lvs_healthd.ipvs.saved import saved
+from lvs_healthd.plan import PlannedServer, planned
+from tests.kernel.fresh_network import director, network
+
+__all__ = ["director", "network"]
+
+DEADLINE_S = 60.0
+"""An emulated kernel takes its time to run modprobe."""
+
+PLAIN_SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sed", "nq", "fo", "ovf")
+FLAGS: dict[str, tuple[tuple[str, ...], ...]] = {
+    **dict.fromkeys(PLAIN_SCHEDULERS, ((), ("flag-1",), ("flag-2",), ("flag-3",), ("flag-1", "flag-2", "flag-3"))),
+    "sh": ((), ("sh-port",), ("sh-fallback",), ("sh-port", "sh-fallback")),
+    "mh": ((), ("mh-port",), ("mh-fallback",), ("mh-port", "mh-fallback")),
+}
+MASKS = {Family.IPV4: (24, -0xFF00FF00), Family.IPV6: (64, 1)}
+TUNNELS = (
+    (TunType.IPIP, 0, TunChecksum.OFF),
+    *((TunType.GRE, 0, checksum) for checksum in (TunChecksum.OFF, TunChecksum.ON)),
+    *((TunType.GUE, 6080, checksum) for checksum in TunChecksum),
+)
+THRESHOLDS = ((0, 0), (1000, 0), (1000, 500))
+WEIGHTS = (1, 0, 65535)
+
+KINDS = (*Protocol, "fwmark")
+COMBINATIONS = {"tcp": 9_986, "udp": 19_930, "sctp": 9_986, "fwmark": 19_888}
+"""How many there are, of each family: 119 580 altogether. A change of this file should change them on purpose."""
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_combination_is_written_read_back_and_shown_by_ipvsadm(
+    director: Ipvsadm, family: Family, kind: str
+) -> None:
+    wanted = table_of(family, kind)
+    assert sum(len(entry.destinations) for entry in wanted.values()) == COMBINATIONS[kind]
+    client = IpvsClient(deadline_s=DEADLINE_S)
+    await client.open()
+    try:
+        operations = [*_writes(wanted)]
+        assert [result for result in await client.apply(operations) if not result.ok] == []
+        found = await client.read()
+    finally:
+        client.close()
+    assert found.keys() == wanted.keys()
+    assert [key for key in wanted if found[key] != wanted[key]] == []
+    shown = director.saved().splitlines()
+    assert shown == "".join(saved(wanted, thresholds=False)).splitlines()
+
+
+def table_of(family: Family, kind: str) -> Table:
+    """Make a service of each combination, with a server of each."""
+    table: Table = {}
+    all_servers = planned(_service(family, kind, 1, tuple(_servers(family, kind)))).servers
+    for number, keys in enumerate(_service_keys(family, kind), 1):
+        record = planned(_service(family, kind, number, (), **keys)).record
+        servers = all_servers
+        if keys["scheduler"] == "mh":
+            # Each write makes the kernel fill a table of 65 521 places anew: two servers, others each time.
+            servers = tuple(all_servers[(2 * number + index) % len(all_servers)] for index in range(2))
+        records = (_at(server, record.key.port) for server in servers)
+        table[record.key] = ServiceEntry(record, {each.key: each for each in records})
+    return table
+
+
+def _at(server: PlannedServer, port: int) -> DestinationRecord:
+    """Put a server at its service's port, as dr and tun need it."""
+    return msgspec.structs.replace(server.record, key=msgspec.structs.replace(server.key, port=port))
+
+
+def _service(family: Family, kind: str, number: int, servers: tuple[RealServer, ...], **keys: Any) -> Service:
+    if kind == "fwmark":
+        return Service(name="x", fwmark=number, family=family, real_servers=servers, **keys)
+    address = "192.0.2.1" if family is Family.IPV4 else "2001:db8::1"
+    port = 0 if keys.pop("all_ports", False) else number
+    return Service(
+        name="x",
+        endpoint=Endpoint(address, port),
+        protocol=Protocol(kind),
+        family=family,
+        real_servers=servers,
+        **keys,
+    )
+
+
+def _service_keys(family: Family, kind: str) -> Iterator[dict[str, Any]]:
+    """Yield each combination of scheduler, flags, persistence and one-packet scheduling."""
+    is_udp = kind in {"udp", "fwmark"}
+    sticky: dict[str, Any] = {"persistence": Seconds(300.0)}
+    network, odd = ({**sticky, "persistence_mask": mask} for mask in MASKS[family])
+    persistences: tuple[dict[str, Any], ...] = (
+        {},
+        sticky,
+        network,
+        {**network, "persistence_engine": "sip"} if is_udp else odd,
+    )
+    for scheduler, all_flags in FLAGS.items():
+        one_packets = (False, True) if is_udp else (False,)
+        for flags, persistence, one_packet in itertools.product(all_flags, persistences, one_packets):
+            yield {"scheduler": scheduler, "scheduler_flags": flags, "one_packet": one_packet, **persistence}
+    if kind != "fwmark":
+        yield {"scheduler": "rr", "persistence": Seconds(300.0), "all_ports": True}
+
+
+def _servers(family: Family, kind: str) -> Iterator[RealServer]:
+    """Yield a server for each combination of method, tunnel, family and thresholds; weights take turns."""
+    methods: list[dict[str, Any]] = [{"forward": Forward.NAT}, {"forward": Forward.DR}]
+    methods += [
+        {"forward": Forward.TUN, "tun_type": kind, "tun_port": port, "tun_checksum": checksum}
+        for kind, port, checksum in TUNNELS
+    ]
+    port = 0 if kind == "fwmark" else 1
+    number = 0
+    for method, (upper, lower) in itertools.product(methods, THRESHOLDS):
+        crosses = (False, True) if method["forward"] is Forward.TUN else (False,)
+        for cross in crosses:
+            number += 1
+            is_ipv4 = (family is Family.IPV4) is not cross
+            yield RealServer(
+                endpoint=Endpoint(f"198.51.100.{number}" if is_ipv4 else f"2001:db8:1::{number:x}", port),
+                weight=WEIGHTS[number % len(WEIGHTS)],
+                upper_threshold=upper,
+                lower_threshold=lower,
+                **method,
+            )
+
+
+def _writes(table: Table) -> Iterator[Operation]:
+    for entry in table.values():
+        yield Operation(Verb.ADD_SERVICE, entry.service)
+        for server in entry.destinations.values():
+            yield Operation(Verb.ADD_SERVER, entry.service, server)
