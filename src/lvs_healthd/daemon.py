@@ -172,7 +172,12 @@ class Daemon:
             clock=time.monotonic,
         )
         self._api = ApiServer(
-            create_app(status=self._view.status, metrics=self.metrics.render, health=self._view.health)
+            create_app(
+                status=self._view.status,
+                metrics=self.metrics.render,
+                health=self._view.health,
+                tables={"wanted": self._view.wanted, "actual": self._view.actual},
+            )
         )
 
     async def _start(self) -> None:

@@ -122,6 +122,15 @@ class View:
             table_error=self._reconciler.last_error,
         )
 
+    def wanted(self) -> Table:
+        """Return the table we want; empty before the first decision."""
+        wanted = self._reconciler.wanted
+        return wanted.table if wanted is not None else {}
+
+    def actual(self) -> Table:
+        """Return the kernel's whole table, as last read or written."""
+        return self._reconciler.actual
+
     def health(self) -> str:
         """Say what is wrong with the daemon itself; "" when it does its work."""
         now = self._clock()

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from lvs_healthd.api import ApiServer, create_app
+from lvs_healthd.ipvs.records import Table
 from lvs_healthd.status import Status
 from tests import statuses
 
@@ -22,6 +23,7 @@ class Shown(msgspec.Struct):
     status: Status
     metrics: bytes = b"lvs_healthd_build_info 1\n"
     health: str = ""
+    wanted: Table = {}
 
 
 @pytest.fixture
@@ -41,6 +43,7 @@ def app(shown: Shown) -> web.Application:
         status=status,
         metrics=metrics,
         health=lambda: shown.health,
+        tables={"wanted": lambda: shown.wanted, "actual": dict},
     )
 
 

@@ -4,8 +4,10 @@ import aiohttp
 import msgspec
 import pytest
 
+from lvs_healthd.ipvs.saved import saved
 from lvs_healthd.status import Status
 from tests.api.conftest import Shown
+from tests.ipvs.tables import entry, server, service, table
 
 
 async def test_status_is_the_record_as_json(client: aiohttp.ClientSession, shown: Shown) -> None:
@@ -40,7 +42,10 @@ async def test_index_names_every_endpoint(client: aiohttp.ClientSession) -> None
     async with client.get("/") as response:
         text = await response.text()
     paths = [line.split()[0] for line in text.splitlines() if line.startswith("/")]
-    assert paths == ["/api/v1/status", "/metrics", "/healthz"]
+    assert paths == [
+        *("/api/v1/status", "/api/v1/ipvsadm/wanted", "/api/v1/ipvsadm/actual"),
+        *("/metrics", "/healthz"),
+    ]
     for path in paths:
         async with client.get(path) as response:
             assert response.status == 200
@@ -82,3 +87,14 @@ async def test_fault_of_ours_is_500_and_does_not_end_the_server(client: aiohttp.
         assert response.status == 500
     async with client.get("/healthz") as response:
         assert response.status == 200
+
+
+async def test_tables_are_text_for_ipvsadm(client: aiohttp.ClientSession, shown: Shown) -> None:
+    shown.wanted = table(entry(service(), server("10.0.0.1")))
+    async with client.get("/api/v1/ipvsadm/wanted") as response:
+        assert (response.status, response.content_type) == (200, "text/plain")
+        assert await response.text() == "".join(saved(shown.wanted))
+    async with client.get("/api/v1/ipvsadm/actual") as response:
+        assert await response.text() == ""
+    async with client.get("/api/v1/ipvsadm/other") as response:
+        assert response.status == 404

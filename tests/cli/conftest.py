@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from lvs_healthd.api import ApiServer, create_app
+from lvs_healthd.ipvs.records import Table
 from lvs_healthd.status import Status
 from tests import statuses
 
@@ -19,6 +20,7 @@ class Daemon(msgspec.Struct):
 
     control: Path
     status: Status
+    wanted: Table = {}
 
 
 @pytest.fixture
@@ -34,7 +36,8 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         async def metrics() -> AsyncIterator[bytes]:
             yield b""
 
-        server = ApiServer(create_app(status=status, metrics=metrics, health=lambda: ""))
+        tables = {"wanted": lambda: shown.wanted, "actual": dict}
+        server = ApiServer(create_app(status=status, metrics=metrics, health=lambda: "", tables=tables))
         await server.start("", str(shown.control))
         ready.set()
         await stop.wait()

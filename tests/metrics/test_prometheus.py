@@ -21,7 +21,7 @@ async def daemon() -> AsyncIterator[ApiServer]:
     metrics = Metrics(samples=sampled, internals=lambda: {"probes_in_flight": 3})
     for _ in range(5):
         metrics.tally("web", "http").add(up("ok"), 0.001)
-    app = create_app(status=told, metrics=metrics.render, health=lambda: "")
+    app = create_app(status=told, metrics=metrics.render, health=lambda: "", tables={})
     server = ApiServer(app)
     await server.start("127.0.0.1:0", "")
     yield server

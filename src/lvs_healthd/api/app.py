@@ -1,11 +1,13 @@
 """The endpoints as an aiohttp application. All are read only; what they show is injected."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import msgspec
 from aiohttp import web
 
-from lvs_healthd.slices import sliced
+from lvs_healthd.ipvs.records import Table
+from lvs_healthd.ipvs.saved import saved
+from lvs_healthd.slices import chunks, sliced
 from lvs_healthd.status import Status, json_pieces
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -13,6 +15,8 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _INDEX = """lvs-healthd
 
 /api/v1/status  every service and real server: verdict, reason, weights (JSON)
+/api/v1/ipvsadm/wanted  the IPVS table we want, for ipvsadm -R
+/api/v1/ipvsadm/actual  the kernel's whole table, as last read
 /metrics        for Prometheus
 /healthz        200 "ok" while the daemon itself makes progress, else 503 and why
 """
@@ -25,28 +29,20 @@ def create_app(
     status: Callable[[], Awaitable[Status]],
     metrics: Callable[[], AsyncIterator[bytes]],
     health: Callable[[], str],
+    tables: Mapping[str, Callable[[], Table]],
 ) -> web.Application:
     """Make the application.
 
     `metrics` renders Prometheus's text format in chunks: of tens of thousands of servers it is tens of
     megabytes, which are never held together. `health` returns "" while the daemon makes progress, else what is wrong.
+    `tables` are the IPVS tables there are, by name.
     """
 
     async def show_index(_: web.Request) -> web.Response:
         return web.Response(text=_INDEX)
 
     async def show_metrics(request: web.Request) -> web.StreamResponse:
-        chunks = metrics()
-        # Before the headers: what fails here is a 500 and not an answer that breaks off.
-        first = await anext(chunks)
-        response = web.StreamResponse(headers={"Content-Type": _METRICS_TYPE})
-        await response.prepare(request)
-        if request.method != "HEAD":
-            await response.write(first)
-            async for chunk in chunks:
-                await response.write(chunk)
-        await response.write_eof()
-        return response
+        return await _stream(request, metrics(), _METRICS_TYPE)
 
     async def show_health(_: web.Request) -> web.Response:
         trouble = health()
@@ -55,14 +51,35 @@ def create_app(
     async def show_status(_: web.Request) -> web.Response:
         return _json(b"".join([piece async for piece in sliced(json_pieces(await status()), 10)]))
 
+    async def show_table(request: web.Request) -> web.StreamResponse:
+        table = tables.get(request.match_info["table"])
+        if table is None:
+            raise web.HTTPNotFound
+        lines = (chunk.encode() async for chunk in chunks(saved(table())))
+        return await _stream(request, lines, "text/plain; charset=utf-8")
+
     # Nothing here takes a body; a client that sends one is refused without reading it.
     app = web.Application(middlewares=[_errors_as_json], client_max_size=1024)
     app.router.add_get("/", show_index)
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/healthz", show_health)
     app.router.add_get("/api/v1/status", show_status)
+    app.router.add_get("/api/v1/ipvsadm/{table}", show_table)
     app.on_response_prepare.append(_add_headers)
     return app
+
+
+async def _stream(request: web.Request, body: AsyncIterator[bytes], content_type: str) -> web.StreamResponse:
+    # Before the headers: what fails here is a 500 and not an answer that breaks off.
+    first = await anext(body)
+    response = web.StreamResponse(headers={"Content-Type": content_type})
+    await response.prepare(request)
+    if request.method != "HEAD":
+        await response.write(first)
+        async for chunk in body:
+            await response.write(chunk)
+    await response.write_eof()
+    return response
 
 
 def _json(body: bytes, *, status: int = 200) -> web.Response:

@@ -1,10 +1,11 @@
 """The command line: `lvs-healthd VERB`. Each verb lives in a file of its own and is imported only when it is called.
 
-A verb is the function of its file's name, annotated for typer. It says expected errors in words on standard error and
-exits with a status of its own; what reaches the operator as a traceback is a bug.
+A verb is the function of its file's name (`import_` for import), annotated for typer. It says expected errors in words
+on standard error and exits with a status of its own; what reaches the operator as a traceback is a bug.
 """
 
 import importlib
+import keyword
 import sys
 from typing import Annotated
 
@@ -15,6 +16,8 @@ VERBS = {
     "validate": "Say everything that is wrong with a configuration file.",
     "status": "Ask the running daemon how every real server stands.",
     "probe": "Run every check once and show what it found.",
+    "export": "Write the daemon's IPVS table as ipvsadm -R reads it.",
+    "import": "Make a configuration of a saved IPVS table.",
 }
 """What there is, for `--help`."""
 
@@ -53,7 +56,8 @@ def _run(arguments: list[str]) -> None:
     called = next((argument for argument in arguments if not argument.startswith("-")), "")
     for verb, summary in VERBS.items():
         if verb == called:
-            app.command(verb)(getattr(importlib.import_module(f"lvs_healthd.cli.{verb}"), verb))
+            name = f"{verb}_" if keyword.iskeyword(verb) else verb
+            app.command(verb)(getattr(importlib.import_module(f"lvs_healthd.cli.{name}"), name))
         else:
             app.command(verb, help=summary)(_not_called)
     app(arguments)

@@ -13,12 +13,24 @@ AF_INET6 = 10
 IPPROTO_TCP = 6
 IPPROTO_UDP = 17
 
-PROTOCOL_NAMES = {IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp", 132: "sctp"}
+IPPROTO_SCTP = 132
+
+PROTOCOL_NAMES = {IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp", IPPROTO_SCTP: "sctp"}
 
 SVC_F_PERSISTENT = 0x0001
 SVC_F_HASHED = 0x0002
 """Set by the kernel itself on every service it lists; no part of a record."""
 SVC_F_ONEPACKET = 0x0004
+SVC_F_SCHED1 = 0x0008
+SVC_F_SCHED2 = 0x0010
+SVC_F_SCHED3 = 0x0020
+"""What these three mean is the scheduler's affair."""
+
+TUNNEL_IPIP = 0
+TUNNEL_GUE = 1
+TUNNEL_GRE = 2
+TUNNEL_F_CSUM = 0x0001
+TUNNEL_F_REMCSUM = 0x0002
 
 
 class ForwardingMethod(enum.IntEnum):
@@ -88,7 +100,7 @@ class DestinationRecord(msgspec.Struct, frozen=True, gc=False):
     upper_threshold: int = 0
     lower_threshold: int = 0
     tunnel_type: int = 0
-    """0 ipip, 1 gue, 2 gre."""
+    """TUNNEL_IPIP, TUNNEL_GUE or TUNNEL_GRE."""
     tunnel_port: int = 0
     tunnel_flags: int = 0
 

@@ -1,0 +1,50 @@
+"""`lvs-healthd import`: makes a configuration of a saved IPVS table."""
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvs_healthd.config.imported import imported
+from lvs_healthd.config.load import ConfigError, parse
+from lvs_healthd.ipvs.commands import CommandError, table_of
+
+EXIT_UNREADABLE = 1
+EXIT_REFUSED = 3
+
+
+class Format(enum.StrEnum):
+    """What can be imported."""
+
+    IPVSADM = "ipvsadm"
+
+
+def import_(
+    form: Annotated[Format, typer.Argument(metavar="FORMAT", help="ipvsadm: what `ipvsadm -Sn` writes.")],
+    file: Annotated[str, typer.Argument(help="The saved table, - for standard input.")],
+) -> None:
+    """Print a configuration that holds a saved table, with the plainest checks; remarks go to standard error.
+
+    Exit status: 1 the file cannot be read or is no such table; 3 the kernel would have it, but a configuration cannot.
+    """
+    source = "standard input" if file == "-" else file
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        found = imported(table_of(text.splitlines(), source), f"{source} ({form})")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        typer.echo(f"lvs-healthd import: {source}: {reason}", err=True)
+        raise typer.Exit(EXIT_UNREADABLE) from None
+    except CommandError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_UNREADABLE) from None
+    typer.echo(found.text, nl=False)
+    for remark in found.remarks:
+        typer.echo(f"lvs-healthd import: {remark}", err=True)
+    try:
+        parse(found.text, "printed")
+    except ConfigError as error:
+        typer.echo(f"lvs-healthd import: what is printed cannot be used as it is:\n{error}", err=True)
+        raise typer.Exit(EXIT_REFUSED) from None

@@ -1,0 +1,150 @@
+"""An IPVS table to a configuration that holds it: what `lvs-healthd import` prints.
+
+A table says nothing of checks, so each service gets the least there is; where even that is a guess, a remark says so.
+"""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import tomli_w
+
+from lvs_healthd.ipvs.records import (
+    AF_INET6,
+    IPPROTO_UDP,
+    PROTOCOL_NAMES,
+    SVC_F_ONEPACKET,
+    SVC_F_PERSISTENT,
+    TUNNEL_F_CSUM,
+    TUNNEL_F_REMCSUM,
+    TUNNEL_GRE,
+    TUNNEL_GUE,
+    TUNNEL_IPIP,
+    DestinationRecord,
+    ForwardingMethod,
+    ServiceEntry,
+    ServiceKey,
+    ServiceRecord,
+    Table,
+)
+from lvs_healthd.ipvs.saved import PLAIN_FLAG_NAMES, SCHEDULER_FLAG_NAMES, SCHEDULER_FLAGS
+
+GUESSED_PORT = 80
+
+_FORWARD = {ForwardingMethod.MASQ: "nat", ForwardingMethod.TUNNEL: "tun"}
+_TUNNELS = {TUNNEL_IPIP: "ipip", TUNNEL_GUE: "gue", TUNNEL_GRE: "gre"}
+_CHECKSUMS = {0: "off", TUNNEL_F_CSUM: "on", TUNNEL_F_REMCSUM: "remote"}
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """A configuration as text, and what its reader should look at."""
+
+    text: str
+    remarks: tuple[str, ...]
+
+
+def imported(table: Table, source: str) -> Imported:
+    """Write a configuration that holds a table; `source` is where it came from, for the comment at its top."""
+    remarks: list[str] = []
+    services = []
+    for key, entry in table.items():
+        if not entry.destinations:
+            remarks.append(f"{key} has no real server and is left out")
+            continue
+        services.append(_service(key, entry))
+        remarks.extend(_remarks(key, entry))
+    head = f"# Made from {source} by `lvs-healthd import`. Look at the checks: a table says nothing of them.\n\n"
+    return Imported(head + tomli_w.dumps({"service": services}), tuple(remarks))
+
+
+def _remarks(key: ServiceKey, entry: ServiceEntry) -> Iterator[str]:
+    if not key.port:
+        yield f"{key}: its check goes to port {GUESSED_PORT}, a guess; put in the port that shows its servers' health"
+    if any(record.weight == 0 for record in entry.destinations.values()):
+        yield f"{key}: has servers of weight 0, which stay configured but get no connections"
+    methods = {record.forward for record in entry.destinations.values()}
+    if methods - {ForwardingMethod.MASQ, ForwardingMethod.TUNNEL, ForwardingMethod.DROUTE}:
+        yield f'{key}: has servers of a method that cannot be set; forward = "dr" stands for it'
+
+
+def _service(key: ServiceKey, entry: ServiceEntry) -> dict[str, Any]:
+    record = entry.service
+    servers = list(entry.destinations.values())
+    # What most servers have stands once, at the service.
+    common = Counter(_forwarding(server) for server in servers).most_common(1)[0][0]
+    return {
+        **_identity(key),
+        "scheduler": record.scheduler,
+        **_flags(record),
+        **dict(common),
+        **_persistence(record),
+        **({"one_packet": True} if record.flags & SVC_F_ONEPACKET else {}),
+        "check": _check(key),
+        "real_server": [_server(key, server, common) for server in servers],
+    }
+
+
+def _identity(key: ServiceKey) -> dict[str, Any]:
+    if key.fwmark:
+        return {"fwmark": key.fwmark, "family": "ipv6" if key.family == AF_INET6 else "ipv4"}
+    address = f"[{key.address}]" if key.family == AF_INET6 else key.address
+    return {"address": f"{address}:{key.port}", "protocol": PROTOCOL_NAMES[key.protocol]}
+
+
+def _flags(record: ServiceRecord) -> dict[str, Any]:
+    names = SCHEDULER_FLAG_NAMES.get(record.scheduler, PLAIN_FLAG_NAMES)
+    flags = [name for flag, name in zip(SCHEDULER_FLAGS, names, strict=True) if record.flags & flag]
+    return {"scheduler_flags": flags} if flags else {}
+
+
+def _persistence(record: ServiceRecord) -> dict[str, Any]:
+    if not record.flags & SVC_F_PERSISTENT:
+        return {}
+    written: dict[str, Any] = {"persistence": f"{record.timeout}s"}
+    if record.netmask < 0:
+        written["persistence_mask"] = str(ipaddress.IPv4Address(-record.netmask))
+    elif record.netmask != (128 if record.key.family == AF_INET6 else 32):
+        written["persistence_mask"] = record.netmask
+    if record.persistence_engine:
+        written["persistence_engine"] = record.persistence_engine
+    return written
+
+
+_Forwarding = tuple[tuple[str, str | int], ...]
+"""How a server is reached, as keys and values of the file."""
+
+
+def _forwarding(record: DestinationRecord) -> _Forwarding:
+    forward = _FORWARD.get(record.forward, "dr")
+    if forward != "tun":
+        return (("forward", forward),)
+    written: list[tuple[str, str | int]] = [("forward", forward), ("tun_type", _TUNNELS[record.tunnel_type])]
+    if record.tunnel_type == TUNNEL_GUE:
+        written.append(("tun_port", record.tunnel_port))
+    if record.tunnel_type != TUNNEL_IPIP:
+        written.append(("tun_checksum", _CHECKSUMS[record.tunnel_flags & (TUNNEL_F_CSUM | TUNNEL_F_REMCSUM)]))
+    return tuple(written)
+
+
+def _check(key: ServiceKey) -> dict[str, Any]:
+    check: dict[str, Any] = {"type": "udp" if key.protocol == IPPROTO_UDP else "tcp"}
+    return check if key.port else check | {"port": GUESSED_PORT}
+
+
+def _server(service: ServiceKey, record: DestinationRecord, common: _Forwarding) -> dict[str, Any] | str:
+    key = record.key
+    has_own_port = bool(service.port) and key.port != service.port
+    address = str(key) if has_own_port else f"[{key.address}]" if key.family == AF_INET6 else key.address
+    own: dict[str, Any] = {}
+    if record.weight != 1:
+        own["weight"] = record.weight
+    forwarding = _forwarding(record)
+    if forwarding != common:
+        own |= dict(forwarding)
+    if record.upper_threshold:
+        own["upper_threshold"] = record.upper_threshold
+    if record.lower_threshold:
+        own["lower_threshold"] = record.lower_threshold
+    return {"address": address, **own} if own else address

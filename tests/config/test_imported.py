@@ -1,0 +1,58 @@
+"""A saved table to a configuration that holds it."""
+
+import random
+
+import pytest
+
+from lvs_healthd.config.imported import imported
+from lvs_healthd.config.load import parse
+from lvs_healthd.ipvs.commands import table_of
+from lvs_healthd.ipvs.records import ServiceEntry, Table
+from lvs_healthd.plan import prepare
+from tests.ipvs.random_tables import random_table
+
+SAVED = """
+-A -t 192.0.2.1:80 -s wrr -p 300 -M 255.255.255.0
+-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 3
+-a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 1
+-a -t 192.0.2.1:80 -r 10.0.0.3:80 -g -w 0
+-A -f 7 -s rr
+-a -f 7 -r 10.0.0.1:0 -g -w 1
+"""
+
+
+def configured(text: str) -> Table:
+    """The table of a configuration, with every server up."""
+    planned = prepare(parse(text, "imported"))
+    return {
+        each.key: ServiceEntry(each.record, {server.key: server.record for server in each.servers}) for each in planned
+    }
+
+
+def test_text_and_remarks() -> None:
+    found = imported(table_of(SAVED.splitlines(), "saved"), "rules")
+    assert found.text.startswith("# Made from rules by `lvs-healthd import`.")
+    assert found.text.partition("\n\n")[2] == (
+        "[[service]]\n"
+        'address = "192.0.2.1:80"\nprotocol = "tcp"\nscheduler = "wrr"\nforward = "nat"\npersistence = "300s"\n'
+        'persistence_mask = 24\nreal_server = [\n    { address = "10.0.0.1:8080", weight = 3 },\n    "10.0.0.2",\n'
+        '    { address = "10.0.0.3", weight = 0, forward = "dr" },\n]\n\n[service.check]\ntype = "tcp"\n\n'
+        '[[service]]\nfwmark = 7\nfamily = "ipv4"\nscheduler = "rr"\nforward = "dr"\nreal_server = [\n'
+        '    "10.0.0.1",\n]\n\n[service.check]\ntype = "tcp"\nport = 80\n'
+    )
+    assert found.remarks == (
+        "192.0.2.1:80/tcp: has servers of weight 0, which stay configured but get no connections",
+        "fwmark 7: its check goes to port 80, a guess; put in the port that shows its servers' health",
+    )
+
+
+def test_service_without_servers_is_left_out_with_a_remark() -> None:
+    found = imported(table_of(["-A -f 7", "-A -f 8", "-a -f 8 -r 10.0.0.1"], "saved"), "rules")
+    assert "fwmark = 7" not in found.text
+    assert found.remarks[0] == "fwmark 7 has no real server and is left out"
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_configuration_holds_the_table_it_was_made_of(seed: int) -> None:
+    table = random_table(random.Random(seed))
+    assert configured(imported(table, "random").text) == table
