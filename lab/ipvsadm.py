@@ -23,9 +23,12 @@ class Ipvsadm:
         """Return the table as commands that would rebuild it: `ipvsadm -Sn`."""
         return self("-Sn")
 
-    def restore(self, rules: str) -> None:
-        """Carry out `rules`, lines as `saved` writes them, in one process."""
-        self.director.run(["ipvsadm", "-R"], stdin=rules)
+    def restore(self, rules: str, *, check: bool = True) -> None:
+        """Carry out `rules`, lines as `saved` writes them, in one process; what fails, fails alone.
+
+        With `check` it raises `CommandError` when the last line failed, which is all that ipvsadm tells.
+        """
+        self.director.run(["ipvsadm", "-R"], stdin=rules, check=check)
 
     def clear(self) -> None:
         """Empty the whole table: `ipvsadm -C`."""
