@@ -104,10 +104,15 @@ async def daemon(
         await running.stop(signal.SIGKILL)
 
 
-async def run_cli(*words: str, timeout_s: float = TIMEOUT_S) -> tuple[int, str, str]:
-    """Run one `lvs-healthd` verb to its end; returns exit status, standard output and standard error."""
+async def run_cli(*words: str, command: tuple[str, ...] = (), timeout_s: float = TIMEOUT_S) -> tuple[int, str, str]:
+    """Run one `lvs-healthd` verb to its end, by `command` elsewhere; returns exit status, standard output and error."""
     process = await asyncio.create_subprocess_exec(
-        *LvsHealthd, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *command,
+        *LvsHealthd,
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(timeout_s):
         out, err = await process.communicate()

@@ -333,3 +333,25 @@ async def test_reload_that_replaces_every_server_fails_no_request(
                 request for request in load.failed_since(reloaded) if not request.started < removed < request.ended
             ]
             assert unexcused == []
+
+
+async def test_flush_takes_what_is_ours_and_export_brings_it_back(
+    nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
+) -> None:
+    file = configuration(tmp_path)
+    flush = ("flush", "--config", str(file))
+    async with on_director(nat, file) as running:
+        await both_in(running)
+        code, exported, _ = await run_cli("export", "--config", str(file))
+        assert code == 0
+        code, _, err = await run_cli(*flush, "--yes", command=nat.director.prefix)
+        assert (code, f"(pid {running.pid}, user 0)" in err) == (1, True)
+    before = nat.ipvsadm.saved()
+    assert exported in before
+    assert (await run_cli(*flush, command=nat.director.prefix))[0] == 2
+    assert nat.ipvsadm.saved() == before
+    code, out, _ = await run_cli(*flush, "--yes", command=nat.director.prefix)
+    assert (code, out) == (0, "192.0.2.100:80/tcp: 2 servers\n1 service deleted\n")
+    assert nat.ipvsadm.saved() == FOREIGN
+    nat.ipvsadm.restore(exported)
+    assert nat.ipvsadm.saved() == before

@@ -18,6 +18,7 @@ VERBS = {
     "probe": "Run every check once and show what it found.",
     "export": "Write the daemon's IPVS table as ipvsadm -R reads it.",
     "import": "Make a configuration of a saved IPVS table.",
+    "flush": "Take what is ours out of the kernel's IPVS table.",
 }
 """What there is, for `--help`."""
 

@@ -1,0 +1,121 @@
+"""`lvs-healthd flush`, on a table in memory; tests/kernel has it on the kernel's."""
+
+import contextlib
+import errno
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lvs_healthd.cli import flush as module
+from lvs_healthd.ipvs.memory import MemoryTable
+from lvs_healthd.ipvs.records import Verb
+from lvs_healthd.lock import AlreadyRunningError
+from lvs_healthd.state import SavedVerdict, read_state, write_state
+from tests.ipvs.tables import DNS, MARK, WEB, copy, entry, server, service, table
+
+TABLE = table(
+    entry(service(WEB), server("198.51.100.1"), server("198.51.100.2")),
+    entry(service(DNS), server("2001:db8::1")),
+    entry(service(MARK), server("198.51.100.3")),
+)
+VERDICT = SavedVerdict(service="a", server="b", check="c", verdict="up", detail="", since=1.0)
+
+
+class Site:
+    """A state file that owns WEB and DNS, and a table with MARK besides."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.memory = MemoryTable()
+        self.memory.entries = copy(TABLE)
+        self.state = folder / "state.json"
+        self.config = folder / "config.toml"
+        self.config.write_text(f'[daemon]\nstate = "{self.state}"\n')
+        write_state(self.state, [WEB, DNS], [VERDICT])
+        monkeypatch.setattr(module, "IpvsClient", lambda: self.memory)
+        monkeypatch.setattr(module, "lock_table", contextlib.nullcontext)
+        self._app = typer.Typer()
+        self._app.command()(module.flush)
+
+    def flush(self, *arguments: str, answer: str | None = None) -> tuple[int, str, str]:
+        result = CliRunner().invoke(self._app, ["--config", str(self.config), *arguments], input=answer)
+        return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    return Site(tmp_path, monkeypatch)
+
+
+def test_ours_are_deleted_and_theirs_are_not(site: Site) -> None:
+    code, out, _ = site.flush("--yes")
+    assert code == 0
+    assert out == "192.0.2.100:80/tcp: 2 servers\n[2001:db8::53]:53/udp: 1 server\n2 services deleted\n"
+    assert site.memory.entries == table(entry(service(MARK), server("198.51.100.3")))
+    saved = read_state(site.state)
+    assert (saved.owned, saved.verdicts) == ((), (VERDICT,))
+
+
+def test_what_is_gone_already_is_no_error(site: Site) -> None:
+    del site.memory.entries[DNS]
+    assert site.flush("--yes")[1].endswith("\n1 service deleted\n")
+    assert site.flush("--yes")[:2] == (0, "nothing of ours is in the table\n")
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 2), ("\n", 2)])
+def test_it_asks(site: Site, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
+    monkeypatch.setattr(module, "_is_somebody_there", lambda: True)
+    assert site.flush(answer=answer)[0] == code
+    assert (WEB in site.memory.entries) is (code != 0)
+
+
+def test_without_anybody_to_ask_nothing_is_deleted(site: Site) -> None:
+    code, _, err = site.flush()
+    assert (code, err) == (2, "lvs-healthd flush: nobody to ask: say --yes to delete these\n")
+    assert site.memory.entries == TABLE
+
+
+def test_what_the_kernel_refuses_stays_ours(site: Site) -> None:
+    site.memory.fail_next(Verb.DELETE_SERVICE, errno.EPERM)
+    code, out, err = site.flush("--yes")
+    assert (code, out.splitlines()[-1]) == (1, "1 service deleted")
+    assert err.startswith("lvs-healthd flush: 192.0.2.100:80/tcp: ")
+    assert read_state(site.state).owned == (WEB,)
+
+
+def test_running_daemon_is_not_flushed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked() -> None:
+        raise AlreadyRunningError("another lvs-healthd (pid 7, user 0) already manages the IPVS table; stop it first")
+
+    monkeypatch.setattr(module, "lock_table", locked)
+    code, _, err = site.flush("--yes")
+    assert code == 1
+    assert err.endswith("(pid 7, user 0) already manages the IPVS table; stop it first: systemctl stop lvs-healthd\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (None, "No such file or directory"),
+        ("[daemon", "Expected"),
+        ("[daemon]\nstate = 7", "daemon.state is not a path"),
+    ],
+)
+def test_without_a_configuration_nothing_is_guessed(site: Site, text: str | None, error: str) -> None:
+    site.config.unlink()
+    if text is not None:
+        site.config.write_text(text)
+    code, _, err = site.flush("--yes")
+    assert code == 1
+    assert err.startswith(f"lvs-healthd flush: {site.config}: ")
+    assert error in err
+    assert site.memory.entries == TABLE
+
+
+def test_broken_state_file_is_left_where_it_is(site: Site) -> None:
+    site.state.write_text("{")
+    code, _, err = site.flush("--yes")
+    assert code == 1
+    assert "not a state file" in err
+    assert site.state.exists()
