@@ -49,6 +49,8 @@ class ServerReader:
         self._around = around
         self._reader = reader
         self._errors = errors
+        # Once for all servers that are written as just an address.
+        self._handed_down = self._own(Table((), {}, {}))
 
     def real_servers(self, written: object, path: KeyPath) -> list[Placed]:
         """Read `real_server`: a list of addresses and tables, or [[service.real_server]]."""
@@ -82,14 +84,18 @@ class ServerReader:
             self._errors.add_all(path, expected("an address, or a table with one", entry))
             return
         templates = self._templates(table) if "check" in keys else ()
+        fields, wrong = self._own(table) if table.written else self._handed_down
+        for endpoint in self._endpoints(table.values.get("endpoint"), address_path):
+            checks = tuple([self._aim(template, endpoint) for template in templates])
+            server = RealServer(endpoint=endpoint, checks=checks, **fields)
+            yield Placed(server, address_path, table, wrong)
+
+    def _own(self, table: Table) -> tuple[dict[str, Any], frozenset[str]]:
+        """Settle the fields of a server, its own and inherited ones, and which are wrong."""
         own = {field: value for field, value in table.values.items() if field in SERVER_KEYS or field == "weight"}
-        inherited = self._inherited(table)
         wrong = {field for field in SERVER_KEYS if table.is_wrong(field)}
         wrong |= {field for field in self._around.wrong if field not in table}
-        for endpoint in self._endpoints(table.values.get("endpoint"), address_path):
-            checks = tuple(self._aim(template, endpoint) for template in templates)
-            server = RealServer(endpoint=endpoint, checks=checks, **inherited | own)
-            yield Placed(server, address_path, table, frozenset(wrong))
+        return self._inherited(table) | own, frozenset(wrong)
 
     def _inherited(self, table: Table) -> dict[str, Any]:
         """Return what a server has from its service; where it has one thing otherwise, not what belonged to that."""

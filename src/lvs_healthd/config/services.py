@@ -12,6 +12,11 @@ from lvs_healthd.config.model import Endpoint, Family, Protocol, Service
 from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, Table, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
 
+_OWN_FIELDS = frozenset({"name", "endpoint", "forward", *SERVICE_KEYS}) - (
+    frozenset({"address", "check", "fallback", "real_server", *SERVER_KEYS}) - {"forward"}
+)
+"""The fields of a service's record that come from its table as they are."""
+
 
 def read_services(written: object, reader: CheckReader, errors: Errors, memory: Memory) -> tuple[Service, ...]:
     """Read every service. Errors are noted; a service that cannot be identified is left out."""
@@ -72,31 +77,16 @@ def _name(table: Table, endpoint: Endpoint | None, protocol: Protocol) -> str:
 
 
 def _read_one(table: Table, identity: dict[str, Any], reader: CheckReader, errors: Errors) -> Service | None:
+    """Read one service of a table; `identity` is its name, endpoint and protocol."""
     values = table.values | identity
     endpoint: Endpoint | None = values["endpoint"]
     if "real_server" not in table:
         errors.add(table.path, "real_server is missing: a service needs at least one")
-    written_servers = values.pop("real_server", [])
-    if written_servers == [] and "real_server" in table:
+    elif values.get("real_server") == []:
         errors.add(table.at("real_server"), "no real server in it: a service needs at least one")
-    written_check = values.pop("check", [])
-    checks = reader.read(written_check, table.at("check")) if "check" in table else ()
-    nobody_has_checks = "check" not in table and not _any_has_check(written_servers)
-    if nobody_has_checks:
-        errors.add(table.path, NO_CHECK)
-    is_mark = "fwmark" in table and "endpoint" not in table
-    around = Surroundings(
-        endpoint=endpoint,
-        portless="a firewall mark" if is_mark else "port 0" if endpoint is not None and not endpoint.port else "",
-        handed_down={field: values[field] for field in SERVER_KEYS if field in values},
-        wrong=frozenset(field for field in SERVER_KEYS if table.is_wrong(field)),
-        checks=checks,
-        has_checks="check" in table or nobody_has_checks,
-        checks_are_right=len(checks) == (len(written_check) if isinstance(written_check, list) else 1),
-    )
-    server_reader = ServerReader(around, reader, errors)
-    servers = server_reader.real_servers(written_servers, table.at("real_server"))
-    fallback = server_reader.fallback(values.pop("fallback", []), table.at("fallback"))
+    server_reader = ServerReader(_surroundings(table, endpoint, reader, errors), reader, errors)
+    servers = server_reader.real_servers(values.get("real_server", []), table.at("real_server"))
+    fallback = server_reader.fallback(values.get("fallback", []), table.at("fallback"))
     if not values["name"] or (endpoint is None and "fwmark" not in values):
         return None
     values["family"] = _family(endpoint, table, servers + fallback, errors)
@@ -104,18 +94,36 @@ def _read_one(table: Table, identity: dict[str, Any], reader: CheckReader, error
         values["name"] += " ipv6"
     if "persistence_mask" in values:
         values["persistence_mask"] = values["persistence_mask"].bits
-    # Its servers have these now.
-    own = {field: value for field, value in values.items() if field == "forward" or field not in SERVER_KEYS}
+    # Its servers have the rest now.
+    own = {field: value for field, value in values.items() if field in _OWN_FIELDS}
     service = Service(
-        **own
-        | {
-            "real_servers": tuple(placed.server for placed in servers),
-            "fallback": tuple(placed.server for placed in fallback),
-        }
+        **own,
+        real_servers=tuple(placed.server for placed in servers),
+        fallback=tuple(placed.server for placed in fallback),
     )
     rules.judge_service(service, table, errors)
     rules.judge_servers(service, servers, fallback, errors)
     return service
+
+
+def _surroundings(table: Table, endpoint: Endpoint | None, reader: CheckReader, errors: Errors) -> Surroundings:
+    """Gather what a service hands down to its servers."""
+    values = table.values
+    written = values.get("check", [])
+    checks = reader.read(written, table.at("check")) if "check" in table else ()
+    nobody_has_checks = "check" not in table and not _any_has_check(values.get("real_server", []))
+    if nobody_has_checks:
+        errors.add(table.path, NO_CHECK)
+    is_mark = "fwmark" in table and "endpoint" not in table
+    return Surroundings(
+        endpoint=endpoint,
+        portless="a firewall mark" if is_mark else "port 0" if endpoint is not None and not endpoint.port else "",
+        handed_down={field: values[field] for field in SERVER_KEYS if field in values},
+        wrong=frozenset(field for field in SERVER_KEYS if table.is_wrong(field)),
+        checks=checks,
+        has_checks="check" in table or nobody_has_checks,
+        checks_are_right=len(checks) == (len(written) if isinstance(written, list) else 1),
+    )
 
 
 def _judge_identity(table: Table, errors: Errors) -> None:
