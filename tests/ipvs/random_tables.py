@@ -35,9 +35,13 @@ TUNNELS = (
 )
 
 
-def random_table(source: random.Random) -> Table:
-    """Draw a table of one to five services with one to four servers each."""
-    entries = (_entry(source, index) for index in range(source.randint(1, 5)))
+MOST_SERVICES = 5
+
+
+def random_table(source: random.Random, number: int = 0) -> Table:
+    """Draw a table of one to five services with one to four servers each; tables of other numbers have others."""
+    first = number * MOST_SERVICES
+    entries = (_entry(source, first + index) for index in range(source.randint(1, MOST_SERVICES)))
     return {entry.service.key: entry for entry in entries}
 
 
