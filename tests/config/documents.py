@@ -87,7 +87,7 @@ def services(draw: st.DrawFn, index: int) -> dict[str, Any]:
         "scheduler": st.sampled_from(schema.SCHEDULERS),
         "forward": st.sampled_from(["nat", "dr", "tun"]),
         "persistence": st.sampled_from(["0s", "300s", "1h", "744h"]),
-        "scheduler_flags": st.sampled_from([[], ["flag-1"], ["flag-2", "flag-3"]]),
+        "scheduler_flags": st.sampled_from([[], ["flag-1"], ["flag-2", "flag-1"]]),
         "upper_threshold": st.sampled_from([0, 1000]),
         "on_failure": st.sampled_from(["remove", "quiesce"]),
         "fallback": st.just(["203.0.113.99"]),
