@@ -29,7 +29,7 @@ from lvs_healthd.ipvs.records import (
     ServiceRecord,
     Table,
 )
-from lvs_healthd.ipvs.saved import PLAIN_FLAG_NAMES, SCHEDULER_FLAG_NAMES, SCHEDULER_FLAGS
+from lvs_healthd.ipvs.saved import scheduler_flags
 
 GUESSED_PORT = 80
 
@@ -94,8 +94,7 @@ def _identity(key: ServiceKey) -> dict[str, Any]:
 
 
 def _flags(record: ServiceRecord) -> dict[str, Any]:
-    names = SCHEDULER_FLAG_NAMES.get(record.scheduler, PLAIN_FLAG_NAMES)
-    flags = [name for flag, name in zip(SCHEDULER_FLAGS, names, strict=True) if record.flags & flag]
+    flags = scheduler_flags(record)
     return {"scheduler_flags": flags} if flags else {}
 
 

@@ -61,6 +61,12 @@ def saved(table: Table, *, thresholds: bool = True) -> Iterator[str]:
         yield "".join(lines)
 
 
+def scheduler_flags(record: ServiceRecord) -> list[str]:
+    """Name the scheduler's flags that are set."""
+    names = SCHEDULER_FLAG_NAMES.get(record.scheduler, PLAIN_FLAG_NAMES)
+    return [name for flag, name in zip(SCHEDULER_FLAGS, names, strict=True) if record.flags & flag]
+
+
 def _service_order(key: ServiceKey) -> tuple[int, int, int, bytes, int]:
     address = socket.inet_pton(key.family, key.address) if key.address else b""
     return key.fwmark, key.family, key.protocol, address, key.port
@@ -89,8 +95,7 @@ def _service_options(record: ServiceRecord) -> str:
         text += f" --pe {record.persistence_engine}"
     if record.flags & SVC_F_ONEPACKET:
         text += " -o"
-    names = SCHEDULER_FLAG_NAMES.get(record.scheduler, PLAIN_FLAG_NAMES)
-    flags = [name for flag, name in zip(SCHEDULER_FLAGS, names, strict=True) if record.flags & flag]
+    flags = scheduler_flags(record)
     return f"{text} -b {','.join(flags)}" if flags else text
 
 
