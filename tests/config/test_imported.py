@@ -46,6 +46,16 @@ def test_text_and_remarks() -> None:
     )
 
 
+def test_udp_check_that_expects_nothing_is_told() -> None:
+    found = imported(table_of(["-A -u 192.0.2.1:53", "-a -u 192.0.2.1:53 -r 10.0.0.1"], "saved"), "rules")
+    assert found.remarks == (
+        (
+            "192.0.2.1:53/udp: its check is content with silence, and hears only of closed ports; "
+            "give it something to expect"
+        ),
+    )
+
+
 def test_service_without_servers_is_left_out_with_a_remark() -> None:
     found = imported(table_of(["-A -f 7", "-A -f 8", "-a -f 8 -r 10.0.0.1"], "saved"), "rules")
     assert "fwmark = 7" not in found.text

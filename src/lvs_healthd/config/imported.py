@@ -62,6 +62,8 @@ def imported(table: Table, source: str) -> Imported:
 def _remarks(key: ServiceKey, entry: ServiceEntry) -> Iterator[str]:
     if not key.port:
         yield f"{key}: its check goes to port {GUESSED_PORT}, a guess; put in the port that shows its servers' health"
+    if key.protocol == IPPROTO_UDP:
+        yield f"{key}: its check is content with silence, and hears only of closed ports; give it something to expect"
     if any(record.weight == 0 for record in entry.destinations.values()):
         yield f"{key}: has servers of weight 0, which stay configured but get no connections"
     methods = {record.forward for record in entry.destinations.values()}
