@@ -102,6 +102,8 @@ def services(draw: st.DrawFn, index: int) -> dict[str, Any]:
         made |= draw(st.sampled_from([{}, {"persistence_mask": 24}, {"persistence_mask": "255.255.0.255"}]))
     if is_mark or made.get("protocol") in ("udp", ["udp"]):
         made["one_packet"] = draw(st.booleans())
+        if made.get("persistence", "0s") != "0s":
+            made["persistence_engine"] = draw(st.sampled_from(["", "sip"]))
     return made
 
 

@@ -44,11 +44,10 @@ def _service(service: Service) -> dict[str, Any]:
 
 def _persistence(service: Service) -> dict[str, Any]:
     """Write what only persistence has; nothing says "each address is a client of its own" but to leave it out."""
-    mask = service.persistence_mask
+    engine, mask = {"persistence_engine": service.persistence_engine}, service.persistence_mask
     if mask is None:
-        return {}
-    written = mask if mask >= 0 else str(ipaddress.IPv4Address(-mask))
-    return {"persistence_mask": written, "persistence_engine": service.persistence_engine}
+        return engine
+    return {"persistence_mask": mask if mask >= 0 else str(ipaddress.IPv4Address(-mask)), **engine}
 
 
 def _server(server: RealServer) -> dict[str, Any]:

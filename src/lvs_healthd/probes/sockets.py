@@ -72,6 +72,8 @@ class Sockets:
                 # connects is over before the server's application is woken (HAProxy does the same).
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         except OSError as error:
+            if opened is not None:
+                opened.close()
             return at_connect(error.errno or errno.EINVAL)
         number = opened.connect_ex(target.address)
         if number not in _BEGUN:
