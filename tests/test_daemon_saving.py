@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from lvs_healthd.config.model import Config
-from lvs_healthd.daemon import STATE_S, Daemon, Settings
+from lvs_healthd.daemon import Daemon, Settings
 from lvs_healthd.ipvs.memory import MemoryTable
 from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.log import configure
+from lvs_healthd.saver import STATE_S
 from lvs_healthd.state import SavedVerdict
 from tests.configs import config, server, service
 from tests.ipvs.tables import WEB
@@ -31,7 +32,7 @@ def prepared(*, shadow: bool = False) -> tuple[Daemon, Writes]:
     daemon._config = Config()
     daemon._build(asyncio.get_running_loop())
     writes = Writes()
-    daemon._state_writer = writes  # type: ignore[assignment]  # all that is asked of it
+    daemon._saver._writer = writes  # type: ignore[assignment]  # all that is asked of it
     return daemon, writes
 
 

@@ -7,6 +7,7 @@ import pytest
 import tomli
 
 from lvs_healthd.config.errors import WrongValueError
+from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS, TIMEOUT_KEYS
 from lvs_healthd.config.load import load, parse
 from lvs_healthd.config.schema import (
     CHECK_KEYS,
@@ -25,6 +26,9 @@ DEFAULT = re.compile(r"^#([a-z_]+ = .*)$", re.MULTILINE)
 ALTERNATIVE = re.compile(r"^#or: (([a-z_]+) = .*)$", re.MULTILINE)
 SECTIONS: dict[str, dict[str, Key]] = {
     "daemon": DAEMON_KEYS,
+    "ipvs": {"netns": IPVS_KEYS["netns"]},  # the others are tables
+    "ipvs.timeouts": TIMEOUT_KEYS,
+    "ipvs.sync.master": SYNC_KEYS,
     "defaults.check": CHECK_KEYS,
     "service": SERVICE_KEYS,
     "service.check": CHECK_KEYS,
@@ -83,7 +87,8 @@ def test_every_key_there_is_is_shown_in_its_place(section: str) -> None:
 
 
 def test_no_other_table_has_keys_of_its_own() -> None:
-    assert set(TOP_KEYS) == {"daemon", "defaults", "service"}
+    assert set(TOP_KEYS) == {"daemon", "ipvs", "defaults", "service"}
+    assert set(IPVS_KEYS) == {"netns", "timeouts", "sync", "sysctl"}
     assert set(DEFAULTS_KEYS) == {"check"}
     assert set(FALLBACK_KEYS) < set(REAL_SERVER_KEYS)
 
@@ -91,6 +96,6 @@ def test_no_other_table_has_keys_of_its_own() -> None:
 @pytest.mark.parametrize(("line", "key"), ALTERNATIVE.findall(TEXT))
 def test_every_alternative_is_a_right_value(line: str, key: str) -> None:
     try:
-        (SERVICE_KEYS | CHECK_KEYS)[key].parse(tomli.loads(line)[key])
+        (SYSCTL_KEYS | SYNC_KEYS | TIMEOUT_KEYS | SERVICE_KEYS | CHECK_KEYS)[key].parse(tomli.loads(line)[key])
     except WrongValueError as error:
         pytest.fail(str(error))

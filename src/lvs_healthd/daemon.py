@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,20 +24,22 @@ from lvs_healthd.config.load import load
 from lvs_healthd.config.memory import Memory
 from lvs_healthd.config.model import AnyCheck, Config, Mode
 from lvs_healthd.decisions import Decisions
+from lvs_healthd.director.aspect import Aspect
+from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.events import (
     Bus,
     ConfigRejected,
     DaemonFailed,
     DaemonStarted,
     DaemonStopping,
-    SchedulerLag,
     StateError,
 )
 from lvs_healthd.ipvs.interface import IpvsTable
-from lvs_healthd.ipvs.records import ServiceKey
+from lvs_healthd.lag import LagReporter
 from lvs_healthd.lock import AlreadyRunningError, answer_lock, lock_table
 from lvs_healthd.log import EventLog
 from lvs_healthd.metrics import Metrics
+from lvs_healthd.netns import Netns, NetnsError
 from lvs_healthd.notify import Notifier
 from lvs_healthd.prober import prober
 from lvs_healthd.probes.exchange import Target
@@ -45,8 +47,8 @@ from lvs_healthd.probes.targets import read_certificates, targets
 from lvs_healthd.process import probes_within_limit, raise_descriptor_limit, spare_long_lived
 from lvs_healthd.reconciler import Reconciler
 from lvs_healthd.reload import changes, restart_needed
+from lvs_healthd.saver import Saver
 from lvs_healthd.scheduler import Probe
-from lvs_healthd.slices import sliced
 from lvs_healthd.snapshot import Facts, View
 from lvs_healthd.state import Saved, StateFileError, read_state
 from lvs_healthd.state_writer import StateWriter
@@ -54,16 +56,6 @@ from lvs_healthd.states import ProbeState
 
 HOUSEKEEPING_S = 1.0
 """How often log summaries, the state file, the watchdog and the status line get their turn."""
-
-LAG_S = 0.5
-"""A start later than this is worth a log line, at most one in `LAG_REPORT_S`."""
-LAG_REPORT_S = 60.0
-
-STATE_S = 5.0
-"""A changed verdict is saved at most this often: the file holds every check, 2 MB with 10 000 servers. A crash may lose
-the reasons of the last seconds; who serves is in the table. Which services are ours, and a stop, are saved at once."""
-STATE_SLICE = 500
-"""Verdicts collected for it between two turns of the event loop, 2 to 3 µs each."""
 
 STOP_S = 1.0
 """How long each step of a stop may take."""
@@ -80,15 +72,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class Daemon:
     """One run of the daemon over one table.
 
-    Raises `ConfigError`, `AlreadyRunningError`, `TableUnavailableError`, `ApiError` or `OSError` from `run` when it
-    cannot start; each message says what to do.
+    `netns`, which the configuration names, is where `table` looks; `aspects` of the director are kept beside it.
+    Raises `ConfigError`, `AlreadyRunningError`, `NetnsError`, `TableUnavailableError`, `ApiError` or `OSError` from
+    `run` when it cannot start; each message says what to do.
     """
 
-    def __init__(self, settings: Settings, table: IpvsTable, log: EventLog, *, exclusive: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        table: IpvsTable,
+        log: EventLog,
+        *,
+        exclusive: bool,
+        netns: Netns | None = None,
+        aspects: Sequence[Aspect] = (),
+    ) -> None:
         self._settings = settings
         self._table = table
         self._log = log
         self._exclusive = exclusive
+        self._netns = netns or Netns()
+        self._aspects = aspects
         self._notifier = Notifier.from_environment()
         self._bus = Bus()
         self._config = Config()
@@ -96,10 +100,6 @@ class Daemon:
         self._facts = Facts(config_file=str(settings.config_file), started=time.time())
         self._lock: socket.socket | None = None
         self._replan_due = asyncio.Event()
-        self._state_due = True
-        self._state_owned: frozenset[ServiceKey] = frozenset()
-        self._state_not_before = -math.inf
-        self._lag_reported = -LAG_REPORT_S
         self._status_line = ""
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
@@ -112,6 +112,7 @@ class Daemon:
             loop.add_signal_handler(number, self._asked_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         self._config = await self._load()
+        self._netns.name = self._config.ipvs.netns
         raise_descriptor_limit()
         self._build(loop)
         self._take_lock(loop, self._config)
@@ -132,7 +133,8 @@ class Daemon:
     # Start
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> None:
-        daemon = self._started = self._config.daemon
+        self._started = self._config
+        daemon = self._config.daemon
         # Lambdas, because the view looks at parts that are yet to be made, and these count into the metrics.
         self.metrics = Metrics(
             samples=lambda: self._view.samples(),  # noqa: PLW0108
@@ -154,6 +156,7 @@ class Daemon:
             emit=self._bus.emit,
             max_in_flight=probes_within_limit(daemon.max_probes),
         )
+        self._lag = LagReporter(self._prober, self._bus.emit)
         self._reconciler = Reconciler(
             self._table,
             self._bus.emit,
@@ -162,12 +165,15 @@ class Daemon:
             shadow=self._shadow(self._config),
             observer=self.metrics,
         )
+        self._keeper = Keeper(self._aspects, self._netns, self._bus.emit, clock=time.monotonic)
         self._state_writer = StateWriter(loop, self._state_failed)
+        self._saver = Saver(self._state_writer, self._decisions.saved_verdicts, lambda: self._reconciler.owned)
         self._view = View(
             facts=self._facts,
             decisions=self._decisions,
             prober=self._prober,
             reconciler=self._reconciler,
+            keeper=self._keeper,
             log=self._log,
             clock=time.monotonic,
         )
@@ -189,6 +195,9 @@ class Daemon:
         probes = self._decisions.configure(self._config, actual, saved.by_check())
         self._note_config(self._config)
         await self._api.start(self._config.daemon.listen, self._config.daemon.control)
+        # Before the first packet that needs them.
+        self._keeper.want(self._config, shadow=self._shadow(self._config))
+        await self._keeper.turn()
         self._replan()
         self._prober.update(_joined(probes.added, ready))
         self._bus.emit(
@@ -206,13 +215,13 @@ class Daemon:
         self._notifier.ready(self._view.summary())
 
     def _take_lock(self, loop: asyncio.AbstractEventLoop, config: Config) -> bool:
-        """Become the one writer of this network namespace's table, unless nothing will be written.
+        """Become the one writer of the network namespace's table, unless nothing will be written.
 
-        Returns whether the lock was taken by this call. Raises `AlreadyRunningError`.
+        Returns whether the lock was taken by this call. Raises `AlreadyRunningError` and `NetnsError`.
         """
         if self._lock is not None or not self._exclusive or self._shadow(config):
             return False
-        self._lock = lock_table()
+        self._lock = lock_table(self._netns)
         loop.add_reader(self._lock, answer_lock, self._lock)
         return True
 
@@ -238,6 +247,7 @@ class Daemon:
                 group.create_task(self._prober.run(), name="prober"),
                 group.create_task(self._replans(), name="plan"),
                 group.create_task(self._reconciler.run(), name="reconciler"),
+                group.create_task(self._keeper.run(), name="keeper"),
                 group.create_task(self._reloads(loop), name="reloads"),
                 group.create_task(self._keep_house(), name="housekeeping"),
             ]
@@ -246,7 +256,7 @@ class Daemon:
                 task.cancel()
 
     def _verdicts_changed(self) -> None:
-        self._state_due = True
+        self._saver.changed()
         self._replan_due.set()
 
     async def _replans(self) -> None:
@@ -265,7 +275,7 @@ class Daemon:
         pause_s = min(HOUSEKEEPING_S, watchdog_s / 3) if watchdog_s else HOUSEKEEPING_S
         while True:
             self._log.flush()
-            self._report_lag(time.monotonic())
+            self._lag.turn(time.monotonic())
             line = self._view.summary()
             if line != self._status_line:
                 self._status_line = line
@@ -275,25 +285,10 @@ class Daemon:
             await self._write_state(time.monotonic())
             await asyncio.sleep(pause_s)
 
-    def _report_lag(self, now: float) -> None:
-        worst_s = self._prober.take_worst_lag()
-        if worst_s > LAG_S and now - self._lag_reported >= LAG_REPORT_S:
-            self._lag_reported = now
-            self._bus.emit(
-                SchedulerLag(lag_s=round(worst_s, 3), waiting=self._prober.waiting, in_flight=self._prober.in_flight)
-            )
-
     async def _write_state(self, now: float) -> None:
-        """Save what a restart needs, when it has changed. In shadow mode nothing is ours, so nothing is written."""
-        owned = frozenset(self._reconciler.owned)
-        is_due = self._state_due and now >= self._state_not_before
-        if self._shadow(self._config) or not (is_due or owned != self._state_owned):
-            return
-        self._state_due, self._state_owned = False, owned
-        self._state_not_before = now + STATE_S
-        # A verdict that changes between two slices makes the next write due.
-        verdicts = tuple([verdict async for verdict in sliced(self._decisions.saved_verdicts(), STATE_SLICE)])
-        self._state_writer.write(Path(self._config.daemon.state), tuple(owned), verdicts)
+        """Save what a restart needs, if that is due. In shadow mode nothing is ours, so nothing is written."""
+        if not self._shadow(self._config):
+            await self._saver.turn(Path(self._config.daemon.state), now)
 
     def _state_failed(self, path: Path, error: StateFileError) -> None:
         self._bus.emit(StateError(file=str(path), error=str(error)))
@@ -307,7 +302,7 @@ class Daemon:
             self._notifier.reloading()
             try:
                 await self._reload_once(loop)
-            except (ConfigError, ApiError, AlreadyRunningError, OSError) as error:
+            except (ConfigError, ApiError, AlreadyRunningError, NetnsError, OSError) as error:
                 self._reject(error)
             self._status_line = self._view.summary()
             self._notifier.ready(self._status_line)
@@ -339,10 +334,11 @@ class Daemon:
         probes = self._decisions.configure(config, self._reconciler.actual, {})
         self._prober.update(_joined(probes.added, ready), probes.dropped)
         self._bus.emit(event)
-        for each in restart_needed(event.file, self._started, config.daemon):
+        for each in restart_needed(event.file, self._started, config):
             self._bus.emit(each)
+        self._keeper.want(config, shadow=self._shadow(config))
         self._replan()
-        self._state_due = True
+        self._saver.changed()
         spare_long_lived()
 
     def _note_config(self, config: Config) -> None:
@@ -383,7 +379,7 @@ class Daemon:
         if self._stopped_by:
             self._bus.emit(DaemonStopping(signal=self._stopped_by))
         self._prober.close()
-        self._state_due = True
+        self._saver.changed()
         await self._write_state(math.inf)
         for step in (self._state_writer.flush, self._api.stop):
             with contextlib.suppress(TimeoutError):

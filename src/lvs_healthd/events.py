@@ -204,6 +204,50 @@ class TableRecovered(Event, frozen=True, kw_only=True):
     after_s: float
 
 
+class SettingChanged(Event, frozen=True, kw_only=True):
+    """A setting of the director beside the table was set (in shadow mode: would have been)."""
+
+    name = "setting.changed"
+    setting: str
+    """A sysctl by its dotted name, "ipvs.timeouts.tcp", "ipvs.sync.master", "nftables inet lvs_healthd"."""
+    found: str
+    value: str
+    reason: str
+    """"configured", or that it repairs what somebody else did."""
+    shadow: bool
+
+
+class SettingDrift(Event, frozen=True, kw_only=True):
+    """A setting was not as we left it: somebody else changed it. The correction follows as setting.changed."""
+
+    name = "setting.drift"
+    level = "warning"
+    setting: str
+    found: str
+    expected: str
+
+
+class SettingFailed(Event, frozen=True, kw_only=True):
+    """A setting could not be read or written; it is tried again after `retry_s`."""
+
+    name = "setting.error"
+    level = "error"
+    error: str
+    retry_s: float
+
+
+class SettingAdvice(Event, frozen=True, kw_only=True):
+    """A sysctl that is not configured makes a service work otherwise than one might think. Told once while it holds."""
+
+    name = "setting.advice"
+    level = "warning"
+    setting: str
+    value: str
+    service: str
+    """The first service that it concerns."""
+    advice: str
+
+
 class SchedulerLag(Event, frozen=True, kw_only=True):
     """Probes start late: the machine is overloaded or `max_probes` is too low. At most one a minute."""
 

@@ -9,6 +9,8 @@ import errno
 import socket
 import struct
 
+from lvs_healthd.netns import Netns
+
 _NAME = "\0lvs-healthd/ipvs-writer"
 
 
@@ -16,12 +18,13 @@ class AlreadyRunningError(Exception):
     """Another daemon writes this network namespace's IPVS table."""
 
 
-def lock_table() -> socket.socket:
-    """Take the lock; it is held until the returned socket is closed or the process ends.
+def lock_table(netns: Netns | None = None) -> socket.socket:
+    """Take the lock of a network namespace; it is held until the returned socket is closed or the process ends.
 
-    Raises `AlreadyRunningError` with the holder's pid.
+    Raises `AlreadyRunningError` with the holder's pid, and `NetnsError`.
     """
-    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    namespace = netns or Netns()
+    lock = _socket(namespace)
     try:
         lock.bind(_NAME)
     except OSError as error:
@@ -29,7 +32,7 @@ def lock_table() -> socket.socket:
         if error.errno != errno.EADDRINUSE:
             raise
         raise AlreadyRunningError(
-            f"another lvs-healthd ({_holder()}) already manages the IPVS table of this network namespace; "
+            f"another lvs-healthd ({_holder(namespace)}) already manages the IPVS table of this network namespace; "
             f"stop it first, or run this one with --shadow to watch beside it"
         ) from error
     lock.listen()
@@ -44,8 +47,13 @@ def answer_lock(lock: socket.socket) -> None:
         asking.close()
 
 
-def _holder() -> str:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as asking:
+def _socket(netns: Netns) -> socket.socket:
+    with netns.entered():
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+
+
+def _holder(netns: Netns) -> str:
+    with _socket(netns) as asking:
         asking.settimeout(1)
         with contextlib.suppress(OSError):
             asking.connect(_NAME)

@@ -53,6 +53,7 @@ Verdicts = Mapping[tuple[ServiceKey, DestinationKey], Health]
 
 _METHODS = {
     Forward.NAT: ForwardingMethod.MASQ,
+    Forward.FULLNAT: ForwardingMethod.MASQ,
     Forward.DR: ForwardingMethod.DROUTE,
     Forward.TUN: ForwardingMethod.TUNNEL,
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from lvs_healthd.config.model import Config, Daemon, Service
+from lvs_healthd.config.model import Config, Service
 from lvs_healthd.events import ConfigReloaded, ConfigRestartNeeded
 from lvs_healthd.plan import destination_key, service_key
 
@@ -31,12 +31,15 @@ def changes(file: str, old: Config, new: Config) -> ConfigReloaded:
     )
 
 
-def restart_needed(file: str, started: Daemon, new: Daemon) -> Iterator[ConfigRestartNeeded]:
+def restart_needed(file: str, started: Config, new: Config) -> Iterator[ConfigRestartNeeded]:
     """Tell of every key that keeps the value it had when the daemon started."""
-    if new.probe_workers != started.probe_workers:
-        yield ConfigRestartNeeded(
-            file=file, key="probe_workers", configured=str(new.probe_workers), in_force=str(started.probe_workers)
-        )
+    keys = {
+        "probe_workers": (started.daemon.probe_workers, new.daemon.probe_workers),
+        "ipvs.netns": (started.ipvs.netns, new.ipvs.netns),
+    }
+    for key, (in_force, configured) in keys.items():
+        if configured != in_force:
+            yield ConfigRestartNeeded(file=file, key=key, configured=str(configured), in_force=str(in_force))
 
 
 def _checks(services: Iterable[Service]) -> dict[tuple[object, object, str], object]:

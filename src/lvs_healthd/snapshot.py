@@ -9,6 +9,7 @@ import msgspec
 from lvs_healthd import __version__
 from lvs_healthd.config.model import Endpoint, Mode
 from lvs_healthd.decisions import Decisions
+from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
 from lvs_healthd.log import EventLog
 from lvs_healthd.plan import destination_key
@@ -62,6 +63,7 @@ class View:
         decisions: Decisions,
         prober: Prober,
         reconciler: Reconciler,
+        keeper: Keeper,
         log: EventLog,
         clock: Callable[[], float],
     ) -> None:
@@ -69,6 +71,7 @@ class View:
         self._decisions = decisions
         self._prober = prober
         self._reconciler = reconciler
+        self._keeper = keeper
         self._log = log
         self._clock = clock
 
@@ -119,7 +122,7 @@ class View:
             probes=len(self._decisions.probes),
             probes_unsure=unsure,
             unsure_reason=unsure_reason,
-            table_error=self._reconciler.last_error,
+            table_error=self._trouble(),
         )
 
     def wanted(self) -> Table:
@@ -134,8 +137,8 @@ class View:
     def health(self) -> str:
         """Say what is wrong with the daemon itself; "" when it does its work."""
         now = self._clock()
-        if self._reconciler.last_error:
-            return f"table: {self._reconciler.last_error}"
+        if trouble := self._trouble():
+            return f"table: {trouble}"
         last_resync = self._reconciler.last_resync
         if last_resync is None or now - last_resync > 3 * self._facts.resync_s + STUCK_S:
             return "table: not read back for more than three resyncs"
@@ -156,11 +159,15 @@ class View:
         decisions = self._decisions
         servers, services = decisions.server_count, len(decisions.services)
         line = f"{self._facts.mode}: {decisions.up} of {servers} real servers up in {services} services"
-        if self._reconciler.last_error:
-            line += f"; TABLE ERROR: {self._reconciler.last_error}"
+        if trouble := self._trouble():
+            line += f"; TABLE ERROR: {trouble}"
         if self._facts.config_error:
             line += f"; RELOAD REJECTED, old configuration in force: {self._facts.config_error}"
         return line
+
+    def _trouble(self) -> str:
+        """Say what is not as wanted in the table, or else beside it."""
+        return self._reconciler.last_error or self._keeper.last_error
 
     def internals(self) -> Mapping[str, float]:
         """Return the plain numbers that metrics sample."""

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from lvs_healthd.config.effective import duration_text
+from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS
 from lvs_healthd.config.load import load
-from lvs_healthd.config.model import Daemon, HttpsCheck, RealServer, Service, TcpCheck
+from lvs_healthd.config.model import Daemon, HttpsCheck, Ipvs, RealServer, Service, SyncDaemon, TcpCheck
 from lvs_healthd.config.schema import CHECK_KEYS, DAEMON_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, SERVICE_KEYS
 from tests.config.reading import errors_of, read
 
@@ -19,16 +20,24 @@ ROWS = re.findall(r"^\| (`[^|]*`) \|([^|]*)\|", REFERENCE, re.MULTILINE)
 DOCUMENTED = [(key, default.strip()) for keys, default in ROWS for key in re.findall(r"`([a-z_]+)`", keys)]
 
 
+SHOWN_SYSCTLS = {"expire_nodest_conn", "expire_quiescent_template", "conntrack", "conn_reuse_mode"}
+
+
+def test_sysctls_shown_are_among_those_there_are() -> None:
+    assert set(SYSCTL_KEYS) > SHOWN_SYSCTLS
+
+
 def test_every_key_is_documented_and_no_other() -> None:
     # A service's table names `forward`, and says that its servers' table explains the rest of what it hands down.
     service = SERVICE_KEYS.keys() - (SERVER_KEYS.keys() - {"forward"})
-    tables: tuple[Iterable[str], ...] = (DAEMON_KEYS, service, REAL_SERVER_KEYS, CHECK_KEYS)
+    ipvs = ({*IPVS_KEYS}, {*SYNC_KEYS}, SHOWN_SYSCTLS)
+    tables: tuple[Iterable[str], ...] = (DAEMON_KEYS, *ipvs, service, REAL_SERVER_KEYS, CHECK_KEYS)
     assert sorted(key for key, _ in DOCUMENTED) == sorted(key for table in tables for key in table)
 
 
 def test_documented_defaults_are_the_defaults() -> None:
     defaults: dict[str, set[str]] = {}
-    for record in (Daemon, Service, RealServer, HttpsCheck, TcpCheck):
+    for record in (Daemon, Ipvs, SyncDaemon, Service, RealServer, HttpsCheck, TcpCheck):
         for field in msgspec.structs.fields(record):
             value = field.default
             durations = {"interval", "timeout", "resync", "persistence"}

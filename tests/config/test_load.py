@@ -49,7 +49,7 @@ def test_all_errors_in_one_run_in_the_order_of_the_file() -> None:
         ('c.toml:22: service "dns": check: expected http, https, tcp, udp or a ready-made check (ntp, redis), '
         'got "redsi"; did you mean "redis"?'),
         ('c.toml:23: service "dns": real_server[0]: port 5353 is not the service\'s 53, and dr leaves ports as they '
-        'are; only forward = "nat" can map them'),
+        'are; only forward = "nat" or "fullnat" can map them'),
     ]  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def test_file_is_called_what_the_caller_calls_it() -> None:
     with pytest.raises(ConfigError) as caught:
         parse("x = 1\n" + service(), "/etc/lvs-healthd/config.toml")
     assert str(caught.value) == (
-        "/etc/lvs-healthd/config.toml:1: x: unknown key; known here: daemon, defaults, service"
+        "/etc/lvs-healthd/config.toml:1: x: unknown key; known here: daemon, ipvs, defaults, service"
     )
 
 

@@ -69,7 +69,10 @@ def test_fallback_that_is_a_real_server() -> None:
 def test_only_nat_maps_ports() -> None:
     for method in ("dr", "tun"):
         text = service(f'forward = "{method}"\nfallback = ["198.51.100.9:81"]', servers='["198.51.100.11:8080"]')
-        tail = f'is not the service\'s 80, and {method} leaves ports as they are; only forward = "nat" can map them'
+        tail = (
+            f"is not the service's 80, and {method} leaves ports as they are; "
+            'only forward = "nat" or "fullnat" can map them'
+        )
         assert errors_of(text) == [
             f'c.toml:5: service "web": real_server[0]: port 8080 {tail}',
             f'c.toml:7: service "web": fallback[0]: port 81 {tail}',
@@ -97,10 +100,10 @@ def test_only_tun_crosses_families() -> None:
 def test_unknown_forwarding_is_told_once() -> None:
     servers = '[{ address = "[2001:db8::1]:81", forward = "x" }]'
     assert errors_of(service(servers=servers)) == [
-        'c.toml:5: service "web": real_server[0].forward: expected nat, dr or tun, got "x"'
+        'c.toml:5: service "web": real_server[0].forward: expected nat, fullnat, dr or tun, got "x"'
     ]
     assert errors_of(service('forward = "x"', servers='["[2001:db8::1]:81"]')) == [
-        'c.toml:6: service "web": forward: expected nat, dr or tun, got "x"'
+        'c.toml:6: service "web": forward: expected nat, fullnat, dr or tun, got "x"'
     ]
 
 

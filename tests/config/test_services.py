@@ -74,7 +74,7 @@ def test_firewall_mark_has_its_servers_family_and_no_ports() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ('forward = "nta"', 'forward: expected nat, dr or tun, got "nta"; did you mean "nat"?'),
+        ('forward = "nta"', 'forward: expected nat, fullnat, dr or tun, got "nta"; did you mean "nat"?'),
         ('protocol = "dccp"', 'protocol: expected tcp, udp or sctp, got "dccp"'),
         ('on_failure = "drain"', 'on_failure: expected remove or quiesce, got "drain"'),
         ('scheduler = "wwrr"', f'scheduler: expected {SCHEDULERS}, got "wwrr"; did you mean "wrr"?'),
@@ -134,7 +134,7 @@ def test_wrong_service_setting(keys: str, message: str) -> None:
         (
             '[{ address = "198.51.100.11", forward = "rd", wieght = 1 }]',
             [
-                '[0].forward: expected nat, dr or tun, got "rd"',
+                '[0].forward: expected nat, fullnat, dr or tun, got "rd"',
                 '[0].wieght: unknown key; did you mean "weight"?',
             ],
         ),

@@ -12,12 +12,14 @@ from lvs_healthd.api import ApiError
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.daemon import Daemon, Settings
+from lvs_healthd.director import aspects
 from lvs_healthd.events import ConfigRejected, DaemonFailed
 from lvs_healthd.ipvs.client import IpvsClient
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
 from lvs_healthd.ipvs.memory import MemoryTable
 from lvs_healthd.lock import AlreadyRunningError
 from lvs_healthd.log import configure
+from lvs_healthd.netns import Netns, NetnsError
 
 
 class TableKind(enum.StrEnum):
@@ -41,7 +43,7 @@ def run(
     *,
     shadow: Annotated[bool, typer.Option("--shadow", help="Decide, log and count, but write nothing.")] = False,
     table: Annotated[
-        TableKind, typer.Option(help="kernel: this network namespace's IPVS; memory: none at all, to try things out.")
+        TableKind, typer.Option(help="kernel: the director's IPVS; memory: none at all, to try things out.")
     ] = TableKind.KERNEL,
     log_level: Annotated[LogLevel, typer.Option(help="The least important log lines to write.")] = LogLevel.INFO,
 ) -> None:
@@ -50,15 +52,18 @@ def run(
     SIGHUP reloads the configuration. Stopping leaves the table as it is.
     """
     log = configure(level=log_level)
-    chosen: IpvsTable = IpvsClient() if table is TableKind.KERNEL else MemoryTable()
+    is_real = table is TableKind.KERNEL
+    netns = Netns()
+    chosen: IpvsTable = IpvsClient(netns=netns) if is_real else MemoryTable()
 
     async def serve() -> None:
         settings = Settings(config_file=config, shadow=shadow)
-        await Daemon(settings, chosen, log, exclusive=table is TableKind.KERNEL).run()
+        kept = aspects(netns) if is_real else ()
+        await Daemon(settings, chosen, log, exclusive=is_real, netns=netns, aspects=kept).run()
 
     try:
         asyncio.run(serve())
-    except (ConfigError, TableUnavailableError, ApiError, AlreadyRunningError) as error:
+    except (ConfigError, TableUnavailableError, ApiError, AlreadyRunningError, NetnsError) as error:
         if sys.stderr.isatty():
             typer.echo(f"lvs-healthd: cannot start: {error}", err=True)
         elif isinstance(error, ConfigError):

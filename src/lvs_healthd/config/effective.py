@@ -7,9 +7,11 @@ import ipaddress
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import tomli_w
 
-from lvs_healthd.config.model import AnyCheck, Config, Endpoint, Forward, RealServer, Seconds, Service
+from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
+from lvs_healthd.config.model import AnyCheck, Config, Endpoint, Forward, Ipvs, RealServer, Seconds, Service
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS
 
 _DURATIONS = {"interval", "timeout", "resync"}
@@ -18,7 +20,23 @@ _DURATIONS = {"interval", "timeout", "resync"}
 def to_toml(config: Config) -> str:
     """Write a whole configuration as TOML."""
     daemon = {key: _value(key, getattr(config.daemon, key)) for key in DAEMON_KEYS}
-    return tomli_w.dumps({"daemon": daemon, "service": [_service(service) for service in config.services]})
+    services = [_service(service) for service in config.services]
+    return tomli_w.dumps({"daemon": daemon, "ipvs": _ipvs(config.ipvs), "service": services})
+
+
+def _ipvs(ipvs: Ipvs) -> dict[str, Any]:
+    """Write only what is configured: for all else there is no default but what the kernel has."""
+    written = {key: getattr(ipvs.timeouts, key) for key in TIMEOUT_KEYS}
+    timeouts = {key: duration_text(value) for key, value in written.items() if value is not None}
+    daemons = {"master": ipvs.sync.master, "backup": ipvs.sync.backup}
+    sync = {role: _present(msgspec.structs.asdict(daemon)) for role, daemon in daemons.items() if daemon is not None}
+    sysctl = {name: sysctl_value(name, text) for name, text in ipvs.sysctl}
+    tables = {"timeouts": timeouts, "sync": sync, "sysctl": sysctl}
+    return {"netns": ipvs.netns, **{name: table for name, table in tables.items() if table}}
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _service(service: Service) -> dict[str, Any]:
@@ -37,6 +55,8 @@ def _service(service: Service) -> dict[str, Any]:
         **_persistence(service),
         "one_packet": service.one_packet,
         "on_failure": str(service.on_failure),
+        "foreign_servers": str(service.foreign_servers),
+        "synproxy": service.synproxy,
         "fallback": [_server(server) for server in service.fallback],
         "real_server": [_server(server) for server in service.real_servers],
     }

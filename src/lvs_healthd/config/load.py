@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import ConfigError, Errors
+from lvs_healthd.config.ipvs import judge_ipvs, read_ipvs
 from lvs_healthd.config.memory import Memory
 from lvs_healthd.config.model import Config, Daemon
 from lvs_healthd.config.readymade import Shelf, search_path
@@ -37,14 +38,16 @@ def parse(text: str, file: str, *, checks_dirs: Sequence[Path] | None = None, me
     reader = CheckReader(shelf, errors)
     top = read_table(document, (), TOP_KEYS, errors).values
     daemon = read_table(top.get("daemon", {}), ("daemon",), DAEMON_KEYS, errors).values
+    ipvs = read_ipvs(top.get("ipvs", {}), errors)
     defaults = read_table(top.get("defaults", {}), ("defaults",), DEFAULTS_KEYS, errors).values
     reader.read_defaults(defaults.get("check", {}), ("defaults", "check"))
     memory.begin((file, defaults), shelf)
     services = read_services(top.get("service", []), reader, errors, memory)
+    judge_ipvs(ipvs, services, errors)
     if top.get("service", []) == []:
         errors.add((), "no [[service]]: a director without one needs no health checks")
     found = (*errors.texts(), *shelf.errors)
     if found:
         raise ConfigError(found)
     memory.keep(shelf)
-    return Config(daemon=Daemon(**daemon), services=services)
+    return Config(daemon=Daemon(**daemon), ipvs=ipvs, services=services)

@@ -32,9 +32,13 @@ class Family(enum.StrEnum):
 
 
 class Forward(enum.StrEnum):
-    """Forwarding method: how IPVS hands a packet to a real server."""
+    """Forwarding method: how IPVS hands a packet to a real server.
+
+    `fullnat` is IPVS's nat with the client's address replaced too, by nftables: answers find back from any network.
+    """
 
     NAT = "nat"
+    FULLNAT = "fullnat"
     DR = "dr"
     TUN = "tun"
 
@@ -60,6 +64,13 @@ class OnFailure(enum.StrEnum):
 
     REMOVE = "remove"
     QUIESCE = "quiesce"
+
+
+class ForeignServers(enum.StrEnum):
+    """What happens to a server that somebody else has put into a service of ours."""
+
+    REMOVE = "remove"
+    KEEP = "keep"
 
 
 class Mode(enum.StrEnum):
@@ -229,9 +240,23 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """Schedule each datagram by itself: a client on one port is spread over all servers. UDP only."""
     on_failure: OnFailure = OnFailure.REMOVE
     """Removal also ends a dead server's persistence; quiesce keeps established connections through short trouble."""
+    foreign_servers: ForeignServers = ForeignServers.REMOVE
+    """What happens to servers in it that are not configured; `keep` where another program adds some of its own."""
+    synproxy: bool = False
+    """Finish TCP handshakes on the director, by nftables, so that only real clients make IPVS connections."""
     fallback: tuple[RealServer, ...] = ()
     """Used while no real server may serve."""
     real_servers: tuple[RealServer, ...] = msgspec.field(default=(), name="real_server")
+
+    @property
+    def servers(self) -> tuple[RealServer, ...]:
+        """All of them, fallbacks too."""
+        return (*self.real_servers, *self.fallback)
+
+    @property
+    def needs_conntrack(self) -> bool:
+        """Whether it works only with connection tracking of IPVS connections."""
+        return self.synproxy or any(server.forward is Forward.FULLNAT for server in self.servers)
 
 
 class Daemon(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,8 +277,50 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that run the probes. 1: the daemon itself, whose one core is enough for some 10 000 probes a second."""
 
 
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """How long IPVS remembers an idle connection (`ipvsadm --set`), whole seconds; None leaves the kernel's."""
+
+    tcp: Seconds | None = None
+    tcp_fin: Seconds | None = None
+    """After a FIN."""
+    udp: Seconds | None = None
+
+
+class SyncDaemon(msgspec.Struct, frozen=True, kw_only=True):
+    """The kernel's thread that sends connections to the other director, or takes its. Defaults: the kernel's."""
+
+    interface: str
+    syncid: int = 0
+    """Both directors of a pair need the same; in `backup` 0 takes any."""
+    group: str = "224.0.0.81"
+    """Multicast address."""
+    port: int = 8848
+    ttl: int = 1
+    maxlen: int | None = None
+    """Longest message, bytes. None: what fits into the interface's MTU."""
+
+
+class Sync(msgspec.Struct, frozen=True, kw_only=True):
+    """The sync daemons that run here; a director may be both. None: whether one runs is not our affair."""
+
+    master: SyncDaemon | None = None
+    backup: SyncDaemon | None = None
+
+
+class Ipvs(msgspec.Struct, frozen=True, kw_only=True):
+    """The director's IPVS as a whole. Only what is configured is set."""
+
+    netns: str = ""
+    """Network namespace whose IPVS it is: a name of `ip netns`, or a path. Empty: the daemon's own, as probes are."""
+    timeouts: Timeouts = Timeouts()
+    sync: Sync = Sync()
+    sysctl: tuple[tuple[str, str], ...] = ()
+    """Names in /proc/sys/net/ipv4/vs and what the file is to hold."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """One whole configuration, complete and consistent."""
 
     daemon: Daemon = Daemon()
+    ipvs: Ipvs = Ipvs()
     services: tuple[Service, ...] = msgspec.field(default=(), name="service")

@@ -10,6 +10,8 @@ from lvs_healthd.config.servers import Placed
 
 _IPV4_BITS = 32
 _TUNNEL_FIELDS = ("tun_type", "tun_port", "tun_checksum")
+_TRANSLATED = (Forward.NAT, Forward.FULLNAT)
+"""Methods that change addresses and ports, and see the answers."""
 
 
 _FLAG_OWNERS = ("sh", "mh")
@@ -22,11 +24,11 @@ def judge_service(service: Service, table: Table, errors: Errors) -> None:
     is_udp = service.endpoint is None or service.protocol is Protocol.UDP
     if service.one_packet and not is_udp:
         errors.add(table.at("one_packet"), f"only for udp and firewall marks: {service.protocol} has connections")
-    servers = (*service.real_servers, *service.fallback)
-    if not any(server.forward is Forward.TUN for server in servers) and not table.is_wrong("forward"):
+    if not any(server.forward is Forward.TUN for server in service.servers) and not table.is_wrong("forward"):
         for field in _TUNNEL_FIELDS:
             if field in table:
                 errors.add(table.at(field), 'only for forward = "tun", and no server here has that')
+    _judge_synproxy(service, table, errors)
     for flag in service.scheduler_flags:
         owner = flag.partition("-")[0]
         if flag == "flag-3" and service.scheduler in _FLAG_OWNERS:
@@ -35,6 +37,21 @@ def judge_service(service: Service, table: Table, errors: Errors) -> None:
         if owner in _FLAG_OWNERS and owner != service.scheduler and not table.is_wrong("scheduler"):
             message = f'{flag} is a flag of scheduler = "{owner}", and the scheduler is "{service.scheduler}"'
             errors.add(table.at("scheduler_flags"), message)
+
+
+def _judge_synproxy(service: Service, table: Table, errors: Errors) -> None:
+    if not service.synproxy:
+        return
+    if service.endpoint is None:
+        errors.add(table.at("synproxy"), "not for a firewall mark: the handshake is finished at an address and port")
+    elif service.protocol is not Protocol.TCP:
+        errors.add(table.at("synproxy"), f"only for tcp: {service.protocol} has no such handshake")
+    elif not service.endpoint.port:
+        errors.add(table.at("synproxy"), "not for port 0: say which port's handshakes are finished here")
+    passing = next((server for server in service.servers if server.forward not in _TRANSLATED), None)
+    if passing is not None and not table.is_wrong("forward"):
+        message = f'{passing.endpoint} has forward = "{passing.forward}", and its answers do not pass the director, '
+        errors.add(table.at("synproxy"), message + "which has to correct their sequence numbers; only nat and fullnat")
 
 
 def _judge_persistence(service: Service, table: Table, errors: Errors) -> None:
@@ -70,11 +87,11 @@ def judge_servers(service: Service, servers: Sequence[Placed], fallback: Sequenc
 
 def _judge_forwarding(service: Service, placed: Placed, errors: Errors) -> None:
     forward, endpoint = placed.server.forward, placed.server.endpoint
-    if service.endpoint and forward is not Forward.NAT and endpoint.port != service.endpoint.port:
+    if service.endpoint and forward not in _TRANSLATED and endpoint.port != service.endpoint.port:
         errors.add(
             placed.path,
             f"port {endpoint.port} is not the service's {service.endpoint.port}, and {forward} leaves ports as they "
-            'are; only forward = "nat" can map them',
+            'are; only forward = "nat" or "fullnat" can map them',
         )
     if forward is not Forward.TUN and endpoint.family != service.family:
         errors.add(
@@ -82,6 +99,9 @@ def _judge_forwarding(service: Service, placed: Placed, errors: Errors) -> None:
             f"{endpoint.address} is not {service.family} like its service, and {forward} cannot cross families; "
             'only forward = "tun" can',
         )
+    if service.one_packet and forward is Forward.FULLNAT:
+        # Nor does nat's, but there one-way traffic is a use: the server sees who sent it.
+        errors.add(placed.path, "with one_packet the kernel translates no answers, so fullnat has nothing to offer")
 
 
 def _judge_tunnel(placed: Placed, errors: Errors) -> None:

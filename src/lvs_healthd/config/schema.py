@@ -12,6 +12,7 @@ from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import (
     AnyCheck,
     Family,
+    ForeignServers,
     Forward,
     HttpCheck,
     HttpsCheck,
@@ -50,6 +51,7 @@ class Key(msgspec.Struct, frozen=True):
 
 TOP_KEYS = {
     "daemon": Key(values.anything),
+    "ipvs": Key(values.anything),
     "defaults": Key(values.anything),
     "service": Key(values.anything),
 }
@@ -90,6 +92,8 @@ SERVICE_KEYS = {
     "persistence_engine": Key(values.one_of(("", "sip"))),
     "one_packet": Key(values.boolean),
     "on_failure": Key(values.member(OnFailure)),
+    "foreign_servers": Key(values.member(ForeignServers)),
+    "synproxy": Key(values.boolean),
     "check": Key(values.anything),
     "fallback": Key(values.anything),
     "real_server": Key(values.anything),

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from lvs_healthd.ipvs.genetlink import GarbledError, Message, messages
 from lvs_healthd.ipvs.interface import TableUnavailableError
+from lvs_healthd.netns import Netns, NetnsError
 
 _NETLINK_GENERIC = 16
 _SOL_NETLINK = 270
@@ -23,25 +24,49 @@ _RECEIVE_BYTES = 65536
 """A dump comes in parts of up to 32 KiB."""
 
 
+DEADLINE_S = 5.0
+"""One request takes microseconds; five seconds is a kernel in trouble, and well within a watchdog's patience."""
+
+
 class LostError(TableUnavailableError):
     """A part of the answer is lost, or it contradicts itself: ask again."""
 
 
 class Channel:
-    """One netlink socket, opened when first needed. `deadline_s` bounds each exchange, in seconds."""
+    """One netlink socket, opened when first needed in `netns`. `deadline_s` bounds each exchange, in seconds."""
 
-    def __init__(self, deadline_s: float) -> None:
+    def __init__(self, deadline_s: float, netns: Netns | None = None) -> None:
         self._deadline_s = deadline_s
+        self._netns = netns or Netns()
+        self._identity = 0
         self._open: socket.socket | None = None
 
     def connect(self) -> socket.socket:
         """Return the socket, opened if it is not. Raises `TableUnavailableError`."""
         if self._open is None:
             try:
-                self._open = _opened()
+                self._identity = self._netns.identity()
+                with self._netns.entered():
+                    self._open = _opened()
+            except NetnsError as error:
+                raise TableUnavailableError(str(error)) from error
             except OSError as error:
                 raise TableUnavailableError(f"cannot open a netlink socket: {error.strerror}") from error
         return self._open
+
+    def look_around(self) -> None:
+        """Let go of a network namespace that was deleted, or made anew under its name.
+
+        The socket would keep it alive, and go on writing where no packet comes any more.
+        """
+        if self._open is None or not self._netns.name:
+            return
+        try:
+            is_same = self._netns.identity() == self._identity
+        except NetnsError:
+            is_same = False
+        if not is_same:
+            self.close()
 
     def close(self) -> None:
         """Close the socket; the next exchange opens another."""

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
 from lvs_healthd.ipvs import codec, genetlink
-from lvs_healthd.ipvs.channel import Channel, LostError
+from lvs_healthd.ipvs.channel import DEADLINE_S, Channel, LostError
 from lvs_healthd.ipvs.errors import NO_MODULE, NO_PERMISSION, UNKNOWN_OUTCOME, explain
 from lvs_healthd.ipvs.genetlink import (
     NLM_F_ACK,
@@ -30,9 +30,7 @@ from lvs_healthd.ipvs.genetlink import (
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.modules import load_module
 from lvs_healthd.ipvs.records import Operation, Result, ServiceEntry, ServiceKey, ServiceRecord, Table, Verb
-
-DEADLINE_S = 5.0
-"""One request takes microseconds; five seconds is a kernel in trouble, and well within a watchdog's patience."""
+from lvs_healthd.netns import Netns
 
 _BATCH = 128
 """Writes in one send: half of what a default receive buffer can acknowledge, should enlarging it fail."""
@@ -61,13 +59,20 @@ class _KernelError(Exception):
 class IpvsClient:
     """The kernel's IPVS table. See `IpvsTable` for what each call does.
 
-    `deadline_s` bounds each single request, in seconds; `load` loads a kernel module by name and says whether it did.
+    `netns` is where it is looked for. `deadline_s` bounds each single request, in seconds; `load` loads a kernel module
+    by name and says whether it did.
     """
 
-    def __init__(self, *, deadline_s: float = DEADLINE_S, load: Callable[[str], Awaitable[bool]] = load_module) -> None:
+    def __init__(
+        self,
+        *,
+        netns: Netns | None = None,
+        deadline_s: float = DEADLINE_S,
+        load: Callable[[str], Awaitable[bool]] = load_module,
+    ) -> None:
         self.writes_sent = 0
         """Write messages handed to the kernel since start, for tests that want none."""
-        self._channel = Channel(deadline_s)
+        self._channel = Channel(deadline_s, netns)
         self._load = load
         self._lock = asyncio.Lock()
         self._family = 0
@@ -85,6 +90,7 @@ class IpvsClient:
     async def read(self) -> Table:
         """Read all services, then the destinations of each."""
         async with self._lock:
+            self._channel.look_around()
             return await self._reading(self._read_all)
 
     async def read_services(self, keys: Sequence[ServiceKey]) -> Table:

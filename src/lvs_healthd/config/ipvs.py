@@ -1,0 +1,180 @@
+"""The `[ipvs]` table: what holds for the director's IPVS as a whole."""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from lvs_healthd.config import values
+from lvs_healthd.config.errors import Errors, Problem, WrongValueError, expected, show
+from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.model import Ipvs, Service, Sync, SyncDaemon, Timeouts
+from lvs_healthd.config.schema import Key, read_table
+
+_INTERFACE = re.compile(r"[^\s/]{1,15}")
+_NETNS_NAME = re.compile(r"[^\s/]{1,255}")
+_LONGEST_SYNC = {4: 65507, 6: 65487}
+"""Bytes in one datagram, by IP version."""
+_SHORTEST_BACKUP = 1024
+"""The kernel reads no less (net/netfilter/ipvs/ip_vs_sync.c, start_sync_thread)."""
+
+
+def _netns(value: object) -> str:
+    """Take a network namespace: a name of `ip netns`, an absolute path, or "" for the daemon's own."""
+    text = values.string(value)
+    if text.startswith("/"):
+        return values.absolute_path(value)
+    if text and (not _NETNS_NAME.fullmatch(text) or text in {".", ".."}):
+        raise expected("a name that `ip netns` lists, or an absolute path", value)
+    return text
+
+
+def _interface(value: object) -> str:
+    if not isinstance(value, str) or not _INTERFACE.fullmatch(value) or value in {".", ".."}:
+        raise expected("the name of a network interface", value)
+    return value
+
+
+def _multicast(value: object) -> str:
+    """Take a multicast address."""
+    try:
+        address = ipaddress.ip_address(values.string(value))
+    except ValueError:
+        raise expected('a multicast address such as "224.0.0.81"', value) from None
+    if not address.is_multicast:
+        raise expected('a multicast address such as "224.0.0.81"', value)
+    return str(address)
+
+
+def _on_or_off(value: object) -> str:
+    return str(int(values.boolean(value)))
+
+
+def _number(least: int, most: int) -> Key:
+    parse = values.integer(least, most)
+    return Key(lambda value: str(parse(value)))
+
+
+def _threshold(value: object) -> str:
+    """Take packets before the first message, and between two; the second must be the greater."""
+    words = "two integers such as [3, 50], the second the greater"
+    if not isinstance(value, list) or len(value) != 2 or any(type(each) is not int for each in value):
+        raise expected(words, value)
+    first, period = value
+    if not 0 <= first < period <= _INT_MAX:
+        raise WrongValueError(Problem((), f"expected {words}, got {show(first)} and {show(period)}"))
+    return f"{first}\t{period}"
+
+
+_INT_MAX = 2**31 - 1
+_SWITCH = Key(_on_or_off)
+_DEFENCE = _number(0, 3)
+
+SYSCTL_KEYS = {
+    "am_droprate": _number(1, _INT_MAX),
+    "amemthresh": _number(0, _INT_MAX),
+    "backup_only": _SWITCH,
+    "cache_bypass": _SWITCH,
+    "conn_reuse_mode": _DEFENCE,
+    "conntrack": _SWITCH,
+    "drop_entry": _DEFENCE,
+    "drop_packet": _DEFENCE,
+    "expire_nodest_conn": _SWITCH,
+    "expire_quiescent_template": _SWITCH,
+    "ignore_tunneled": _SWITCH,
+    "nat_icmp_send": _SWITCH,
+    "pmtu_disc": _SWITCH,
+    "run_estimation": _SWITCH,
+    "schedule_icmp": _SWITCH,
+    "secure_tcp": _DEFENCE,
+    "sloppy_sctp": _SWITCH,
+    "sloppy_tcp": _SWITCH,
+    "snat_reroute": _SWITCH,
+    "sync_persist_mode": _SWITCH,
+    "sync_ports": _number(1, 64),
+    "sync_qlen_max": _number(0, _INT_MAX),
+    "sync_refresh_period": _number(0, _INT_MAX),
+    "sync_retries": _number(0, 3),
+    "sync_sock_size": _number(0, _INT_MAX),
+    "sync_threshold": Key(_threshold),
+    "sync_version": _number(0, 1),
+}
+"""Every file in /proc/sys/net/ipv4/vs of Linux 6.1, and what it takes (Documentation/networking/ipvs-sysctl.rst)."""
+
+TIMEOUT_KEYS = {name: Key(values.duration("1s", "744h", whole=True)) for name in ("tcp", "tcp_fin", "udp")}
+
+SYNC_KEYS = {
+    "interface": Key(_interface),
+    "syncid": Key(values.integer(0, 255)),
+    "group": Key(_multicast),
+    "port": Key(values.integer(1, 65535)),
+    "ttl": Key(values.integer(1, 255)),
+    "maxlen": Key(values.integer(1, 65507)),
+}
+
+IPVS_KEYS = {
+    "netns": Key(_netns),
+    "timeouts": Key(values.anything),
+    "sync": Key(values.anything),
+    "sysctl": Key(values.anything),
+}
+
+_ROLES = {"master": Key(values.anything), "backup": Key(values.anything)}
+
+
+def sysctl_value(name: str, text: str) -> object:
+    """Return what stands in the configuration for what goes into a sysctl's file."""
+    if SYSCTL_KEYS[name] is _SWITCH:
+        return text == "1"
+    numbers = [int(each) for each in text.split()]
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
+def read_ipvs(written: object, errors: Errors) -> Ipvs:
+    """Read the table. Errors are noted."""
+    path: KeyPath = ("ipvs",)
+    found = read_table(written, path, IPVS_KEYS, errors).values
+    timeouts = read_table(found.get("timeouts", {}), (*path, "timeouts"), TIMEOUT_KEYS, errors).values
+    sync = read_table(found.get("sync", {}), (*path, "sync"), _ROLES, errors).values
+    sysctl = read_table(found.get("sysctl", {}), (*path, "sysctl"), SYSCTL_KEYS, errors).values
+    daemons = {role: _sync_daemon(table, (*path, "sync", role), errors) for role, table in sync.items()}
+    return Ipvs(
+        netns=found.get("netns", ""),
+        timeouts=Timeouts(**timeouts),
+        sync=Sync(**daemons),
+        sysctl=tuple(sorted(sysctl.items())),
+    )
+
+
+def _sync_daemon(written: object, path: KeyPath, errors: Errors) -> SyncDaemon | None:
+    table = read_table(written, path, SYNC_KEYS, errors)
+    found: dict[str, Any] = table.values
+    if "interface" not in table and isinstance(written, dict):
+        errors.add(path, 'interface is missing: the one that leads to the other director, such as interface = "eth1"')
+    if "interface" not in found:
+        return None
+    daemon = SyncDaemon(**found)
+    longest = _LONGEST_SYNC[6 if ":" in daemon.group else 4]
+    if daemon.maxlen is not None and daemon.maxlen > longest:
+        errors.add(table.at("maxlen"), f"expected at most {longest} for {daemon.group}, got {daemon.maxlen}")
+    if daemon.maxlen is not None and path[-1] == "backup" and daemon.maxlen < _SHORTEST_BACKUP:
+        errors.add(table.at("maxlen"), f"expected at least {_SHORTEST_BACKUP} for a backup, got {daemon.maxlen}")
+    return daemon
+
+
+def judge_ipvs(ipvs: Ipvs, services: Iterable[Service], errors: Errors) -> None:
+    """Note what does not go together with the services."""
+    if ipvs.sync.master or ipvs.sync.backup:
+        mixed = next((service for service in services if _crosses_families(service)), None)
+        if mixed is not None:
+            message = "the kernel takes no server of another address family than its service while a sync daemon runs"
+            errors.add(("ipvs", "sync"), f"{message}, and service {show(mixed.name)} has one")
+    if dict(ipvs.sysctl).get("conntrack") == "0":
+        needy = next((service for service in services if service.needs_conntrack), None)
+        if needy is not None:
+            message = f"service {show(needy.name)} needs it: fullnat and synproxy rest on connection tracking"
+            errors.add(("ipvs", "sysctl", "conntrack"), message)
+
+
+def _crosses_families(service: Service) -> bool:
+    return any(server.endpoint.family != service.family for server in service.servers)

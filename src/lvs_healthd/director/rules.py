@@ -1,0 +1,50 @@
+"""Our nftables table: reads it back, and writes it whole, in one step, where it is not as wanted."""
+
+import asyncio
+
+import msgspec
+
+from lvs_healthd.config.model import Config
+from lvs_healthd.director import nft
+from lvs_healthd.director.aspect import Setting
+from lvs_healthd.director.ruleset import FAMILY, TABLE, Object, describe, normal, ruleset, transaction
+from lvs_healthd.netns import Netns
+
+NAME = f"nftables {FAMILY} {TABLE}"
+
+
+class NftTable:
+    """The table as the services need it. It is ours by its name, whoever made it."""
+
+    def __init__(self, netns: Netns) -> None:
+        self._netns = netns
+        self._wanted: list[Object] = []
+        self._may_exist = True
+        """Whether it may be there though nothing is wanted: a run before this one may have left it."""
+        self._same: tuple[list[Object], list[Object]] | None = None
+        """What was written, and how nft lists just that, where another version of it spells something otherwise."""
+
+    def want(self, config: Config) -> None:
+        """Take what the services need."""
+        self._wanted = ruleset(config.services)
+        self._may_exist = True
+
+    async def differing(self) -> list[Setting]:
+        """Read the table. Raises `SettingError`."""
+        if not self._wanted and not (self._may_exist and nft.is_there()):
+            return []
+        found = await self._read()
+        if found == normal(self._wanted) or self._same == (self._wanted, found):
+            self._may_exist = bool(found)
+            return []
+        return [Setting(NAME, describe(found), describe(self._wanted))]
+
+    async def mend(self, _: Setting) -> None:
+        """Write the table. Raises `SettingError`."""
+        wanted = self._wanted
+        await asyncio.to_thread(nft.nft, self._netns, "-f", "-", stdin=msgspec.json.encode(transaction(wanted)))
+        self._same = (wanted, await self._read())
+
+    async def _read(self) -> list[Object]:
+        output = await asyncio.to_thread(nft.nft, self._netns, "list", "table", FAMILY, TABLE)
+        return [] if output is None else await asyncio.to_thread(lambda: normal(nft.decode(output)))

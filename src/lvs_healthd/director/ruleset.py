@@ -1,0 +1,181 @@
+"""The nftables rules that fullnat and synproxy services need, as `nft -j` lists them. Pure.
+
+Source NAT: with net.ipv4.vs.conntrack=1 a connection that IPVS forwards by nat stays in connection tracking with the
+address that the client reached, and passes postrouting like any other.
+
+SYN proxy: a SYN to the service is not tracked, and is answered with a cookie before IPVS sees it. The handshake's last
+packet is the first that tracking hears of, so it is invalid (with nf_conntrack_tcp_loose=0); if its cookie is right,
+the kernel opens the connection to the service in the client's name, and IPVS schedules that.
+
+libnftables-json(5) has the format. A set of one address is written as that address, as nft lists it.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from lvs_healthd.config.model import Endpoint, Family, Forward, Service
+
+FAMILY = "inet"
+TABLE = "lvs_healthd"
+
+_IP = {Family.IPV4: "ip", Family.IPV6: "ip6"}
+_MSS = {Family.IPV4: 1460, Family.IPV6: 1440}
+"""Announced to clients: what fits into Ethernet's 1500 bytes; a real server's own must not be smaller."""
+_WINDOW_SCALE = 7
+"""Announced to clients; a real server's own must be the same. It is Linux's with its default buffers."""
+_COMMENT_BYTES = 127
+
+_POSTROUTING = {"name": "postrouting", "type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"}
+_PREROUTING = {"name": "prerouting", "type": "filter", "hook": "prerouting", "prio": -300, "policy": "accept"}
+_INPUT = {"name": "input", "type": "filter", "hook": "input", "prio": 0, "policy": "accept"}
+_L4PROTO = {"meta": {"key": "l4proto"}}
+
+Object = dict[str, Any]
+"""One chain or rule, as nft's JSON has it (libnftables-json(5)), without its handle."""
+
+
+def ruleset(services: Iterable[Service]) -> list[Object]:
+    """Return the chains and rules of our table; none where no service needs any."""
+    chosen = list(services)
+    source_nat = [rule for service in chosen for rule in _source_nat(service)]
+    endpoints = [service.endpoint for service in chosen if service.synproxy and service.endpoint is not None]
+    proxied = {family: [each for each in endpoints if each.family is family] for family in Family}
+    objects: list[Object] = []
+    if source_nat:
+        objects += [_chain(_POSTROUTING), *source_nat]
+    if any(proxied.values()):
+        objects += [_chain(_PREROUTING), *_handshake(proxied, _untracked)]
+        objects += [_chain(_INPUT), *_handshake(proxied, _proxy)]
+    return objects
+
+
+def transaction(objects: Iterable[Object]) -> Object:
+    """Return what makes our table hold just these, in one step. Without any, there is no table afterwards."""
+    table = {"table": {"family": FAMILY, "name": TABLE}}
+    chosen = list(objects)
+    # Added first, because what is not there cannot be deleted.
+    commands: list[Object] = [{"add": table}, {"delete": table}]
+    if chosen:
+        commands += [{"add": table}, *({"add": each} for each in chosen)]
+    return {"nftables": commands}
+
+
+def normal(listing: Iterable[Object]) -> list[Object]:
+    """Bring rules, ours or as nft lists them, into one form, so that they can be compared.
+
+    A listing has handles, sets in an order of its own, and not the protocol where a port tells it.
+    """
+    objects = (_normal(each) for each in listing if "metainfo" not in each and "table" not in each)
+    return sorted(objects, key=lambda each: "rule" in each)
+
+
+def describe(objects: Iterable[Object]) -> str:
+    """Say in a few words what a table holds."""
+    rules = sum("rule" in each for each in objects)
+    return f"{rules} rule{'' if rules == 1 else 's'}" if rules else "none"
+
+
+def _source_nat(service: Service) -> Iterator[Object]:
+    """Replace the client's address by the director's, on the way to servers that are forwarded to by fullnat."""
+    servers = [server.endpoint for server in service.servers if server.forward is Forward.FULLNAT]
+    if not servers:
+        return
+    ip = _IP[service.family]
+    where = service.endpoint
+    if where is None:
+        matches = [_match({"meta": {"key": "mark"}}, service.fwmark), _to_address(ip, servers)]
+    else:
+        protocol = str(service.protocol)
+        matches = [_original(f"{ip} daddr", where.address), _match(_L4PROTO, protocol)]
+        if where.port:
+            matches += [_original("proto-dst", where.port), _to(ip, protocol, servers)]
+        else:
+            matches.append(_to_address(ip, servers))
+    yield _rule(_POSTROUTING, [*matches, {"masquerade": None}], service.name)
+
+
+def _handshake(proxied: dict[Family, list[Endpoint]], rules: Any) -> Iterator[Object]:  # noqa: ANN401
+    for family, endpoints in proxied.items():
+        if endpoints:
+            yield from rules(family, _to(_IP[family], "tcp", endpoints))
+
+
+def _untracked(_: Family, to_service: Object) -> Iterator[Object]:
+    flags = {"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn", "rst", "ack"]]}
+    yield _rule(_PREROUTING, [to_service, _match(flags, "syn"), {"notrack": None}])
+
+
+def _proxy(family: Family, to_service: Object) -> Iterator[Object]:
+    state = {"ct": {"key": "state"}}
+    options = {"mss": _MSS[family], "wscale": _WINDOW_SCALE, "flags": ["timestamp", "sack-perm"]}
+    is_new = _match(state, ["invalid", "untracked"], "in")
+    yield _rule(_INPUT, [to_service, is_new, {"synproxy": options}])
+    yield _rule(_INPUT, [to_service, _match(state, "invalid", "in"), {"drop": None}])
+
+
+def _to(ip: str, protocol: str, endpoints: list[Endpoint]) -> Object:
+    left = [
+        {"payload": {"protocol": ip, "field": "daddr"}},
+        {"payload": {"protocol": protocol, "field": "dport"}},
+    ]
+    pairs = sorted({(each.address, each.port) for each in endpoints})
+    return _match({"concat": left}, {"set": [{"concat": [address, port]} for address, port in pairs]})
+
+
+def _to_address(ip: str, endpoints: list[Endpoint]) -> Object:
+    addresses = sorted({each.address for each in endpoints})
+    right = addresses[0] if len(addresses) == 1 else {"set": addresses}
+    return _match({"payload": {"protocol": ip, "field": "daddr"}}, right)
+
+
+def _original(key: str, value: str | int) -> Object:
+    return _match({"ct": {"key": key, "dir": "original"}}, value)
+
+
+def _match(left: Object, right: object, operator: str = "==") -> Object:
+    return {"match": {"op": operator, "left": left, "right": right}}
+
+
+def _chain(chain: Object) -> Object:
+    return {"chain": {"family": FAMILY, "table": TABLE, **chain}}
+
+
+def _rule(chain: Object, expressions: list[Object], comment: str = "") -> Object:
+    place = {"family": FAMILY, "table": TABLE, "chain": chain["name"]}
+    text = comment.encode()[:_COMMENT_BYTES].decode(errors="ignore").replace('"', "'")
+    return {"rule": {**place, **({"comment": text} if text else {}), "expr": expressions}}
+
+
+def _normal(each: Object) -> Object:
+    kind, body = next(iter(each.items()))
+    found = {key: _sorted_set(value) for key, value in body.items() if key != "handle"}
+    if kind == "rule" and any(_tells_protocol(_left(one)) for one in found["expr"]):
+        found["expr"] = [one for one in found["expr"] if _left(one) != _L4PROTO]
+    return {kind: found}
+
+
+def _left(expression: Object) -> Object:
+    """Return what a match looks at; nothing for a statement."""
+    left = expression.get("match", {}).get("left", {})
+    return left if isinstance(left, dict) else {}
+
+
+def _tells_protocol(left: Object) -> bool:
+    """Tell whether a match looks at a port, alone or beside an address."""
+    return any(each.get("payload", {}).get("field") == "dport" for each in (left, *left.get("concat", ())))
+
+
+def _sorted_set(value: Any) -> Any:  # noqa: ANN401  # JSON
+    """Put the elements of anonymous sets in our order; nft lists them in another."""
+    if isinstance(value, list):
+        return [_sorted_set(each) for each in value]
+    if isinstance(value, dict):
+        return {
+            key: sorted(each, key=_order) if key == "set" and isinstance(each, list) else _sorted_set(each)
+            for key, each in value.items()
+        }
+    return value
+
+
+def _order(element: Any) -> list[str | int]:  # noqa: ANN401  # JSON
+    return element["concat"] if isinstance(element, dict) and "concat" in element else [element]

@@ -1,0 +1,101 @@
+"""The sync daemons of IPVS: `ipvsadm --start-daemon`. One that was never configured in this run is left alone."""
+
+import errno
+
+from lvs_healthd.config.model import Config, SyncDaemon
+from lvs_healthd.director.aspect import Setting, SettingError
+from lvs_healthd.ipvs.interface import TableUnavailableError
+from lvs_healthd.ipvs.requests import KernelError, failure
+from lvs_healthd.ipvs.settings import Role, SettingsClient, SyncRecord
+
+_OFF = "off"
+
+
+class SyncDaemons:
+    """The wanted sync daemons."""
+
+    def __init__(self, client: SettingsClient) -> None:
+        self._client = client
+        self._wanted: dict[Role, SyncDaemon | None] = {}
+        """None: to be stopped, because it was configured before."""
+        self._running: set[Role] = set()
+
+    def want(self, config: Config) -> None:
+        """Take what is configured."""
+        written = {Role.MASTER: config.ipvs.sync.master, Role.BACKUP: config.ipvs.sync.backup}
+        for role, daemon in written.items():
+            if daemon is not None or role in self._wanted:
+                self._wanted[role] = daemon
+
+    async def differing(self) -> list[Setting]:
+        """Read the kernel's. Raises `SettingError`."""
+        if not self._wanted:
+            return []
+        try:
+            found = await self._client.sync_daemons()
+        except (TableUnavailableError, KernelError) as error:
+            raise SettingError(f"ipvs.sync: {failure(error)}") from error
+        self._running = set(found)
+        return [
+            Setting(f"ipvs.sync.{role.name.lower()}", _shown(found.get(role), wanted), _described(role, wanted))
+            for role, wanted in self._wanted.items()
+            if _shown(found.get(role), wanted) != _described(role, wanted)
+        ]
+
+    async def mend(self, setting: Setting) -> None:
+        """Stop what runs otherwise, and start what is wanted. Raises `SettingError`."""
+        role = Role[setting.name.rpartition(".")[2].upper()]
+        wanted = self._wanted[role]
+        try:
+            if role in self._running:
+                await self._client.stop_sync(role)
+                self._running.discard(role)
+            if wanted is not None:
+                await self._client.start_sync(_record(role, wanted))
+        except KernelError as error:
+            raise SettingError(f"{setting.name}: {_refusal(error, wanted)}") from error
+        except TableUnavailableError as error:
+            raise SettingError(f"{setting.name}: {error}") from error
+
+
+def _record(role: Role, daemon: SyncDaemon) -> SyncRecord:
+    return SyncRecord(
+        role=role,
+        interface=daemon.interface,
+        syncid=daemon.syncid,
+        group=daemon.group,
+        port=daemon.port,
+        ttl=daemon.ttl,
+        maxlen=daemon.maxlen or 0,
+    )
+
+
+def _described(role: Role, daemon: SyncDaemon | None) -> str:
+    return _OFF if daemon is None else _words_of(_record(role, daemon))
+
+
+def _shown(found: SyncRecord | None, wanted: SyncDaemon | None) -> str:
+    """Describe one that runs; its longest message only where that is configured, for else it is the kernel's choice."""
+    if found is None:
+        return _OFF
+    is_chosen = wanted is not None and wanted.maxlen is not None
+    return _words_of(found, maxlen=is_chosen)
+
+
+def _words_of(record: SyncRecord, *, maxlen: bool = True) -> str:
+    group = f"[{record.group}]" if ":" in record.group else record.group
+    text = f"{record.interface}, syncid {record.syncid}, {group}:{record.port}, ttl {record.ttl}"
+    return f"{text}, maxlen {record.maxlen}" if maxlen and record.maxlen else text
+
+
+def _refusal(error: KernelError, wanted: SyncDaemon | None) -> str:
+    interface = wanted.interface if wanted is not None else ""
+    match error.answer.errno:
+        case errno.ENODEV:
+            return f'there is no interface "{interface}" here'
+        case errno.EINVAL:
+            return "the kernel takes no sync daemon while a server is of another address family than its service"
+        case errno.EADDRNOTAVAIL:
+            return f'interface "{interface}" has no address of the group\'s family'
+        case _:
+            return failure(error)

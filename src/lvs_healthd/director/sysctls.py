@@ -1,0 +1,105 @@
+"""Sysctls of the network namespace: those of IPVS that are configured, and those that fullnat and synproxy rest on."""
+
+import asyncio
+import errno
+from collections.abc import Iterable, Mapping
+
+from lvs_healthd.config.model import Config
+from lvs_healthd.director.aspect import Setting, SettingError
+from lvs_healthd.netns import Netns, NetnsError
+
+_ROOT = "/proc/sys/"
+_IPVS = "net.ipv4.vs."
+CONNTRACK = f"{_IPVS}conntrack"
+TCP_LOOSE = "net.netfilter.nf_conntrack_tcp_loose"
+"""0: a TCP connection begins with its SYN. So the last packet of a handshake that synproxy answered is told apart."""
+
+
+class Sysctls:
+    """The wanted sysctls, by their dotted names."""
+
+    def __init__(self, netns: Netns) -> None:
+        self._netns = netns
+        self._wanted: dict[str, str] = {}
+
+    def want(self, config: Config) -> None:
+        """Take what is configured, and what services need."""
+        self._wanted = wanted(config)
+
+    async def differing(self) -> list[Setting]:
+        """Read the wanted ones. Raises `SettingError`."""
+        if not self._wanted:
+            return []
+        found = await read(self._netns, self._wanted)
+        return [
+            Setting(name, found[name] or "missing", value)
+            for name, value in self._wanted.items()
+            if found[name] != value
+        ]
+
+    async def mend(self, setting: Setting) -> None:
+        """Write one. Raises `SettingError`."""
+        await asyncio.to_thread(self._write, setting.name, self._wanted[setting.name])
+
+    def _write(self, name: str, value: str) -> None:
+        try:
+            with self._netns.entered(), open(_path(name), "w", encoding="ascii") as file:  # noqa: PTH123  # of a thread
+                file.write(value)
+        except NetnsError as error:
+            raise SettingError(str(error)) from error
+        except OSError as error:
+            raise SettingError(f"{name} = {value}: {_why(error)}") from error
+
+
+def wanted(config: Config) -> dict[str, str]:
+    """Return what the sysctls are to be. Pure."""
+    found = {_IPVS + name: value for name, value in config.ipvs.sysctl}
+    if any(service.needs_conntrack for service in config.services):
+        found[CONNTRACK] = "1"
+    if any(service.synproxy for service in config.services):
+        found[TCP_LOOSE] = "0"
+    return found
+
+
+async def read(netns: Netns, names: Iterable[str]) -> Mapping[str, str | None]:
+    """Read sysctls by their dotted names; None for one that there is not. Raises `SettingError`."""
+    return await asyncio.to_thread(_read, netns, tuple(names))
+
+
+def _read(netns: Netns, names: tuple[str, ...]) -> dict[str, str | None]:
+    try:
+        with netns.entered():
+            return {name: _read_one(name) for name in names}
+    except NetnsError as error:
+        raise SettingError(str(error)) from error
+
+
+def _read_one(name: str) -> str | None:
+    try:
+        with open(_path(name), encoding="ascii") as file:  # noqa: PTH123  # no Path for each of a dozen at each resync
+            return file.read().strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingError(f"{name}: {error.strerror}") from error
+
+
+def _path(name: str) -> str:
+    return _ROOT + name.replace(".", "/")
+
+
+def _why(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOENT:
+            return "this kernel has no such sysctl"
+        case errno.EROFS:
+            return (
+                "/proc/sys is read-only here: give the unit ProtectKernelTunables=no (systemctl edit lvs-healthd), or "
+                "set it in /etc/sysctl.d and take it out of the configuration"
+            )
+        case errno.EACCES | errno.EPERM:
+            return "not permitted: needs CAP_NET_ADMIN: run as root or give the unit AmbientCapabilities=CAP_NET_ADMIN"
+        case errno.EINVAL:
+            return "the kernel does not take this value"
+        case _:
+            return error.strerror or str(error)

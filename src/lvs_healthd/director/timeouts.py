@@ -1,0 +1,48 @@
+"""The connection timeouts of IPVS: `ipvsadm --set`."""
+
+from lvs_healthd.config.model import Config
+from lvs_healthd.director.aspect import Setting, SettingError
+from lvs_healthd.ipvs.interface import TableUnavailableError
+from lvs_healthd.ipvs.requests import KernelError, failure
+from lvs_healthd.ipvs.settings import SettingsClient, Timeouts
+
+_NAMES = ("tcp", "tcp_fin", "udp")
+
+
+class ConnectionTimeouts:
+    """The wanted timeouts; 0 for one that is not configured."""
+
+    def __init__(self, client: SettingsClient) -> None:
+        self._client = client
+        self._wanted = Timeouts(0, 0, 0)
+
+    def want(self, config: Config) -> None:
+        """Take what is configured."""
+        written = config.ipvs.timeouts
+        self._wanted = Timeouts(*(int(getattr(written, name) or 0) for name in _NAMES))
+
+    async def differing(self) -> list[Setting]:
+        """Read the kernel's. Raises `SettingError`."""
+        if not any(self._configured(name) for name in _NAMES):
+            return []
+        try:
+            found = await self._client.timeouts()
+        except (TableUnavailableError, KernelError) as error:
+            raise SettingError(f"ipvs.timeouts: {failure(error)}") from error
+        return [
+            Setting(f"ipvs.timeouts.{name}", f"{getattr(found, name)}s", f"{wanted}s")
+            for name in _NAMES
+            if (wanted := self._configured(name)) and wanted != getattr(found, name)
+        ]
+
+    async def mend(self, setting: Setting) -> None:
+        """Write one, and leave the others. Raises `SettingError`."""
+        name = setting.name.rpartition(".")[2]
+        only = {each: self._configured(each) if each == name else 0 for each in _NAMES}
+        try:
+            await self._client.set_timeouts(Timeouts(**only))
+        except (TableUnavailableError, KernelError) as error:
+            raise SettingError(f"{setting.name}: {failure(error)}") from error
+
+    def _configured(self, name: str) -> int:
+        return int(getattr(self._wanted, name))

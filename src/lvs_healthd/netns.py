@@ -1,0 +1,78 @@
+"""The network namespace whose IPVS is managed: this process's own, or another, as `[ipvs] netns` says.
+
+Sockets, files of /proc/sys/net and child processes belong to the namespace that their thread is in when they are made,
+so a thread enters for that moment and leaves again. (`os.setns` came with Python 3.12.)
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+
+_CLONE_NEWNET = 0x40000000  # sched.h
+_OWN = "/proc/thread-self/ns/net"
+_FOLDER = "/run/netns"
+"""Where `ip netns` keeps the names."""
+
+
+class NetnsError(Exception):
+    """A network namespace cannot be entered; the message says what to do."""
+
+
+class Netns:
+    """A network namespace by its name or path; "" is the process's own."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        """May be changed until the first use."""
+
+    @property
+    def path(self) -> str:
+        """The file that stands for it; "" for the process's own."""
+        return self.name if not self.name or self.name.startswith("/") else f"{_FOLDER}/{self.name}"
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Have the calling thread inside for a while; nothing may be awaited there. Raises `NetnsError`."""
+        if not self.name:
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            outside = stack.enter_context(open(_OWN, "rb"))  # noqa: PTH123  # a handle, not its content
+            try:
+                inside = stack.enter_context(open(self.path, "rb"))  # noqa: PTH123
+                _setns(inside.fileno())
+            except OSError as error:
+                raise NetnsError(self._why(error)) from error
+            try:
+                yield
+            finally:
+                _setns(outside.fileno())
+
+    def identity(self) -> int:
+        """Return what changes when a namespace is deleted and made anew under the same name. Raises `NetnsError`."""
+        try:
+            return os.stat(self.path or _OWN).st_ino  # noqa: PTH116
+        except OSError as error:
+            raise NetnsError(self._why(error)) from error
+
+    def _why(self, error: OSError) -> str:
+        what = f"ipvs.netns: cannot enter the network namespace {self.path}"
+        match error.errno:
+            case errno.ENOENT:
+                fix = f"; make it: ip netns add {self.name}" if not self.name.startswith("/") else ""
+                return f"{what}: there is none{fix}"
+            case errno.EPERM | errno.EACCES:
+                return f"{what}: not permitted: needs CAP_SYS_ADMIN: run as root, or see docs/systemd.md for the unit"
+            case errno.EINVAL:
+                return f"{what}: it is no network namespace"
+            case _:
+                return f"{what}: {error.strerror}"
+
+
+def _setns(fileno: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(fileno, _CLONE_NEWNET) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

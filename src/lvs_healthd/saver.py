@@ -1,0 +1,48 @@
+"""When what a restart needs is saved: changed verdicts now and then, ownership and a stop at once."""
+
+import math
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+from lvs_healthd.ipvs.records import ServiceKey
+from lvs_healthd.slices import sliced
+from lvs_healthd.state import SavedVerdict
+from lvs_healthd.state_writer import StateWriter
+
+STATE_S = 5.0
+"""A changed verdict is saved at most this often: the file holds every check, 2 MB with 10 000 servers. A crash may lose
+the reasons of the last seconds; who serves is in the table. Which services are ours, and a stop, are saved at once."""
+_SLICE = 500
+"""Verdicts collected for it between two turns of the event loop, 2 to 3 µs each."""
+
+
+class Saver:
+    """Decides when `writer` writes. `verdicts` and `owned` say what there is to save."""
+
+    def __init__(
+        self,
+        writer: StateWriter,
+        verdicts: Callable[[], Iterable[SavedVerdict]],
+        owned: Callable[[], Collection[ServiceKey]],
+    ) -> None:
+        self._writer = writer
+        self._verdicts = verdicts
+        self._owned = owned
+        self._is_due = True
+        self._saved_owned: frozenset[ServiceKey] = frozenset()
+        self._not_before = -math.inf
+
+    def changed(self) -> None:
+        """Take note that verdicts changed."""
+        self._is_due = True
+
+    async def turn(self, path: Path, now: float) -> None:
+        """Have it written if that is due; `now` is monotonic, seconds, infinite at a stop."""
+        owned = frozenset(self._owned())
+        if not ((self._is_due and now >= self._not_before) or owned != self._saved_owned):
+            return
+        self._is_due, self._saved_owned = False, owned
+        self._not_before = now + STATE_S
+        # A verdict that changes between two slices makes the next write due.
+        verdicts = tuple([verdict async for verdict in sliced(self._verdicts(), _SLICE)])
+        self._writer.write(path, tuple(owned), verdicts)

@@ -1,0 +1,58 @@
+import pytest
+
+from lvs_healthd.director.advice import READ, advise
+from tests.config.reading import read, service
+
+GOOD = dict.fromkeys(READ, "1")
+NODEST = "net.ipv4.vs.expire_nodest_conn"
+QUIESCENT = "net.ipv4.vs.expire_quiescent_template"
+
+
+def advised(text: str, **bad: str | None) -> list[str]:
+    values = GOOD | {name.replace("__", "."): value for name, value in bad.items()}
+    return [each.name for each in advise(read(text).services, values)]
+
+
+def test_good_values_need_no_advice() -> None:
+    assert advised(service()) == []
+
+
+QUIESCE = 'on_failure = "quiesce"'
+
+
+@pytest.mark.parametrize(
+    ("keys", "name", "is_told"),
+    [
+        ("", NODEST, True),
+        ('protocol = "udp"', NODEST, True),
+        ('protocol = "udp"\none_packet = true', NODEST, False),  # no connections that could outlive their server
+        (QUIESCE, NODEST, False),
+        (QUIESCE, QUIESCENT, False),
+        (f'{QUIESCE}\npersistence = "5m"', QUIESCENT, True),
+        ('persistence = "5m"', QUIESCENT, False),
+        ("", "net.ipv4.ip_forward", True),
+        ('forward = "fullnat"', "net.ipv4.ip_forward", True),
+        ('forward = "dr"', "net.ipv4.ip_forward", False),
+        ("", "net.ipv6.conf.all.forwarding", False),
+    ],
+)
+def test_each_sysctl_where_it_matters(keys: str, name: str, is_told: bool) -> None:
+    assert advised(service(keys), **{name.replace(".", "__"): "0"}) == [name] * is_told
+
+
+def test_ipv6_has_a_switch_of_its_own() -> None:
+    text = service('address = "[2001:db8::1]:80"', servers='["[2001:db8::11]"]')
+    assert advised(text, net__ipv6__conf__all__forwarding="0", net__ipv4__ip_forward="0") == [
+        "net.ipv6.conf.all.forwarding"
+    ]
+
+
+def test_what_cannot_be_read_is_no_reason_for_advice() -> None:
+    assert list(advise(read(service()).services, {})) == []
+    assert list(advise(read(service()).services, dict.fromkeys(READ))) == []
+
+
+def test_advice_names_a_service_and_what_to_write() -> None:
+    (advice,) = advise(read(service()).services, GOOD | {NODEST: "0"})
+    assert advice.service == "web"
+    assert advice.text.endswith("[ipvs.sysctl] expire_nodest_conn = true")

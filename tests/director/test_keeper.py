@@ -1,0 +1,115 @@
+"""The keeper on settings in memory; the real ones are in tests/kernel/test_director.py."""
+
+from lvs_healthd.config.model import Config
+from lvs_healthd.director.aspect import Setting, SettingError
+from lvs_healthd.director.keeper import REPEAT_S, Keeper
+from lvs_healthd.events import Event, SettingChanged, SettingDrift, SettingFailed
+from lvs_healthd.netns import Netns
+
+
+class Dial:
+    """One setting in memory, wanted at 1, that can refuse to be read or set."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.value = "0"
+        self.unreadable = ""
+        self.refusal = ""
+        self.writes = 0
+
+    def want(self, config: Config) -> None:
+        pass
+
+    async def differing(self) -> list[Setting]:
+        if self.unreadable:
+            raise SettingError(self.unreadable)
+        return [] if self.value == "1" else [Setting(self.name, self.value, "1")]
+
+    async def mend(self, setting: Setting) -> None:
+        if self.refusal:
+            raise SettingError(self.refusal)
+        self.value = setting.wanted
+        self.writes += 1
+
+
+class Bench:
+    def __init__(self, *, shadow: bool = False) -> None:
+        self.now = 0.0
+        self.first, self.second = Dial("first"), Dial("second")
+        self.events: list[Event] = []
+        self.keeper = Keeper((self.first, self.second), Netns(), self.events.append, clock=lambda: self.now)
+        self.keeper.want(Config(), shadow=shadow)
+
+    async def look(self) -> list[str]:
+        """What one look makes it say, in short."""
+        self.events.clear()
+        await self.keeper.turn()
+        return [words for event in self.events if (words := in_short(event))]
+
+
+def in_short(event: Event) -> str:
+    match event:
+        case SettingChanged(setting=name, found=found, value=value, reason=reason, shadow=shadow):
+            return f"{'would set' if shadow else 'set'} {name} {found} -> {value}: {reason}"
+        case SettingDrift(setting=name, found=found, expected=expected):
+            return f"drift {name} {found}, expected {expected}"
+        case SettingFailed(error=error):
+            return f"error {error}"
+        case _:
+            return ""  # advice about this machine
+
+
+async def test_sets_what_differs_and_then_nothing() -> None:
+    bench = Bench()
+    assert await bench.look() == ["set first 0 -> 1: configured", "set second 0 -> 1: configured"]
+    assert await bench.look() == []
+    assert (bench.first.writes, bench.second.writes) == (1, 1)
+
+
+async def test_somebody_else_s_change_is_told_and_set_back() -> None:
+    bench = Bench()
+    await bench.look()
+    bench.second.value = "7"
+    assert await bench.look() == [
+        "drift second 7, expected 1",
+        "set second 7 -> 1: repair: somebody else changed it",
+    ]
+
+
+async def test_another_configuration_is_no_drift() -> None:
+    bench = Bench()
+    await bench.look()
+    bench.first.value = "7"
+    bench.keeper.want(Config(), shadow=False)
+    assert await bench.look() == ["set first 7 -> 1: configured"]
+
+
+async def test_one_that_cannot_be_set_holds_up_nothing_and_is_told_once_a_minute() -> None:
+    bench = Bench()
+    bench.first.refusal = "first: no"
+    assert await bench.look() == ["set second 0 -> 1: configured", "error first: no"]
+    assert bench.keeper.last_error == "first: no"
+    bench.now = REPEAT_S - 1
+    assert await bench.look() == []
+    bench.now = REPEAT_S
+    assert await bench.look() == ["error first: no"]
+    bench.first.refusal = ""
+    assert await bench.look() == ["set first 0 -> 1: configured"]  # nobody else's doing
+    assert bench.keeper.last_error == ""
+
+
+async def test_one_that_cannot_be_read_holds_up_nothing() -> None:
+    bench = Bench()
+    bench.first.unreadable = "first: cannot tell"
+    assert await bench.look() == ["set second 0 -> 1: configured", "error first: cannot tell"]
+
+
+async def test_shadow_tells_each_difference_once_and_sets_nothing() -> None:
+    bench = Bench(shadow=True)
+    assert await bench.look() == ["would set first 0 -> 1: configured", "would set second 0 -> 1: configured"]
+    assert await bench.look() == []
+    bench.first.value = "7"
+    assert await bench.look() == ["would set first 7 -> 1: configured"]
+    assert bench.first.writes == 0
+    bench.keeper.want(Config(), shadow=False)
+    assert await bench.look() == ["set first 7 -> 1: configured", "set second 0 -> 1: configured"]

@@ -1,0 +1,65 @@
+"""Running nft: a program that fails, hangs or is not there."""
+
+from pathlib import Path
+
+import pytest
+
+from lvs_healthd.director import nft
+from lvs_healthd.director.aspect import SettingError
+from lvs_healthd.netns import Netns
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is the whole path; put an nft there."""
+    monkeypatch.setattr(nft, "_PATH", str(tmp_path))
+    return tmp_path
+
+
+def program(folder: Path, script: str) -> None:
+    file = folder / "nft"
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+
+
+def test_output_is_returned_and_input_is_given(fake: Path) -> None:
+    program(fake, 'echo "$@"; /bin/cat')
+    assert nft.nft(Netns(), "-f", "-", stdin=b"rules") == b"-j -f -\nrules"
+
+
+def test_table_that_is_not_there_is_none(fake: Path) -> None:
+    program(fake, 'echo "Error: No such file or directory" >&2; exit 1')
+    assert nft.nft(Netns(), "list", "table") is None
+    with pytest.raises(SettingError, match="No such file"):
+        nft.nft(Netns(), "-f", "-")
+
+
+def test_without_nft_the_error_says_what_to_install(fake: Path) -> None:
+    assert not nft.is_there()
+    with pytest.raises(SettingError, match="apt install nftables"):
+        nft.nft(Netns(), "list")
+
+
+def test_missing_permission_says_what_to_grant(fake: Path) -> None:
+    program(fake, 'echo "netlink: Error: cache initialization failed: Operation not permitted" >&2; exit 1')
+    with pytest.raises(SettingError, match="CAP_NET_ADMIN"):
+        nft.nft(Netns(), "list")
+
+
+def test_long_complaint_is_cut(fake: Path) -> None:
+    program(fake, "i=0; while [ $i -lt 200 ]; do echo 'Error: syntax' >&2; i=$((i+1)); done; exit 1")
+    with pytest.raises(SettingError) as caught:
+        nft.nft(Netns(), "-f", "-")
+    assert len(str(caught.value)) < 320
+
+
+def test_one_that_hangs_is_killed(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nft, "DEADLINE_S", 0.2)
+    program(fake, "exec /bin/sleep 1000")
+    with pytest.raises(SettingError, match=r"no answer within 0\.2s"):
+        nft.nft(Netns(), "list")
+
+
+def test_output_that_is_no_listing() -> None:
+    with pytest.raises(SettingError, match="cannot be read"):
+        nft.decode(b"{}")

@@ -1,0 +1,277 @@
+"""Settings of the director beside the table, on the real kernel: set, in sync without a write, repaired, given up."""
+
+import shlex
+import subprocess
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from lab.netns import Namespace
+from lab.topology import Topology
+from lvs_healthd.config.load import parse
+from lvs_healthd.config.model import Config
+from lvs_healthd.director import aspects
+from lvs_healthd.director.keeper import Keeper
+from lvs_healthd.events import Event, SettingAdvice, SettingChanged, SettingDrift, SettingFailed
+from lvs_healthd.ipvs.client import IpvsClient
+from lvs_healthd.ipvs.interface import TableUnavailableError
+from lvs_healthd.netns import Netns
+
+SERVICES = """
+[[service]]
+name = "web"
+address = "192.0.2.100:80"
+forward = "fullnat"
+synproxy = true
+check = "tcp"
+real_server = ["198.51.100.11:8080", "198.51.100.12:8080", { address = "198.51.100.13", forward = "nat" }]
+
+[[service]]
+name = "web six"
+address = "[2001:db8:1::100]:443"
+synproxy = true
+check = "tcp"
+real_server = [{ address = "[2001:db8:2::11]", forward = "fullnat" }, "[2001:db8:2::12]"]
+
+[[service]]
+name = "dns"
+address = "192.0.2.100-101:53"
+protocol = ["udp", "tcp", "sctp"]
+forward = "fullnat"
+check = "tcp"
+real_server = ["198.51.100.11-30"]
+fallback = ["198.51.100.99"]
+
+[[service]]
+name = "all ports"
+address = "192.0.2.101:0"
+forward = "fullnat"
+persistence = "5m"
+check = { type = "tcp", port = 80 }
+real_server = ["198.51.100.11", "198.51.100.9"]
+
+[[service]]
+name = "marked"
+fwmark = 7
+forward = "fullnat"
+check = { type = "tcp", port = 80 }
+real_server = ["198.51.100.11"]
+"""
+
+IPVS = """
+[ipvs]
+timeouts = { tcp = "10m", udp = "100s" }
+[ipvs.sync.master]
+interface = "clients"
+syncid = 3
+[ipvs.sync.backup]
+interface = "servers"
+syncid = 4
+group = "ff02::81"
+port = 9000
+ttl = 2
+maxlen = 1300
+[ipvs.sysctl]
+expire_nodest_conn = true
+conn_reuse_mode = 0
+sync_threshold = [4, 60]
+"""
+
+EVERYTHING = {
+    "nftables inet lvs_healthd",
+    "ipvs.timeouts.tcp",
+    "ipvs.timeouts.udp",
+    "ipvs.sync.master",
+    "ipvs.sync.backup",
+    "net.ipv4.vs.expire_nodest_conn",
+    "net.ipv4.vs.conn_reuse_mode",
+    "net.ipv4.vs.sync_threshold",
+    "net.ipv4.vs.conntrack",
+    "net.netfilter.nf_conntrack_tcp_loose",
+}
+
+
+class Bench:
+    """A keeper of the settings in the director's namespace, which is not this process's."""
+
+    def __init__(self, director: Namespace) -> None:
+        self.director = director
+        self.events: list[Event] = []
+        self.netns = Netns(director.name)
+        self.keeper = Keeper(aspects(self.netns), self.netns, self.events.append)
+
+    async def keep(self, config: Config) -> None:
+        self.keeper.want(config, shadow=False)
+        await self.keeper.turn()
+
+    async def look(self) -> list[Event]:
+        """What one more look makes it say."""
+        self.events.clear()
+        await self.keeper.turn()
+        return list(self.events)
+
+    def set(self) -> set[str]:
+        return {event.setting for event in self.events if isinstance(event, SettingChanged)}
+
+
+def ip_netns(verb: str, namespace: Namespace) -> None:
+    subprocess.run(["ip", "netns", verb, namespace.name], check=True)
+
+
+def configured(text: str) -> Config:
+    return parse(text, "config.toml")
+
+
+@pytest.fixture(autouse=True)
+async def clean(nat: Topology) -> AsyncIterator[None]:
+    """Leave nothing of a test to the next but sysctls and timeouts, which nobody puts back."""
+    yield
+    nat.director.run(["nft", "flush ruleset"])
+    for role in ("master", "backup"):
+        nat.director.run(["ipvsadm", "--stop-daemon", role], check=False)
+
+
+async def test_everything_is_set_and_then_left_alone(nat: Topology) -> None:
+    bench = Bench(nat.director)
+    await bench.keep(configured(IPVS + SERVICES))
+    assert [event for event in bench.events if isinstance(event, SettingFailed)] == []
+    assert bench.set() == EVERYTHING
+    assert await bench.look() == []
+    timeouts = nat.ipvsadm("-L", "--timeout")
+    assert timeouts == "Timeout (tcp tcpfin udp): 600 120 100\n"
+    daemons = nat.ipvsadm("-L", "--daemon")
+    assert "master sync daemon (mcast=clients, syncid=3, maxlen=1472, group=224.0.0.81, port=8848, ttl=1)" in daemons
+    assert "backup sync daemon (mcast=servers, syncid=4, maxlen=1300, group=ff02::81, port=9000, ttl=2)" in daemons
+    again = Bench(nat.director)  # the next run of the daemon finds it all as wanted
+    await again.keep(configured(IPVS + SERVICES))
+    assert again.events == []
+
+
+VANDALS = {
+    "ipvsadm --set 60 0 0": "ipvs.timeouts.tcp",
+    "ipvsadm --stop-daemon master": "ipvs.sync.master",
+    "sysctl -qw net.ipv4.vs.expire_nodest_conn=0": "net.ipv4.vs.expire_nodest_conn",
+    "nft flush chain inet lvs_healthd postrouting": "nftables inet lvs_healthd",
+    "nft insert rule inet lvs_healthd input accept": "nftables inet lvs_healthd",
+    "nft add chain inet lvs_healthd mine": "nftables inet lvs_healthd",
+    "nft flush ruleset": "nftables inet lvs_healthd",
+}
+
+
+async def test_what_somebody_else_changes_is_told_and_set_back(nat: Topology) -> None:
+    bench = Bench(nat.director)
+    await bench.keep(configured(IPVS + SERVICES))
+    for command, setting in VANDALS.items():
+        nat.director.run(shlex.split(command))
+        said = await bench.look()
+        assert [event.setting for event in said if isinstance(event, SettingDrift)] == [setting], command
+        (changed,) = [event for event in said if isinstance(event, SettingChanged)]
+        assert (changed.setting, changed.reason) == (setting, "repair: somebody else changed it")
+    assert await bench.look() == []
+
+
+async def test_sync_daemon_that_is_configured_otherwise_is_started_anew(nat: Topology) -> None:
+    bench = Bench(nat.director)
+    await bench.keep(configured(IPVS + SERVICES))
+    bench.events.clear()
+    await bench.keep(configured(IPVS.replace("syncid = 3", "syncid = 5") + SERVICES))
+    (changed,) = [event for event in bench.events if isinstance(event, SettingChanged)]
+    assert (changed.setting, "syncid 3" in changed.found, "syncid 5" in changed.value) == (
+        "ipvs.sync.master",
+        True,
+        True,
+    )
+    assert "syncid=5" in nat.ipvsadm("-L", "--daemon")
+
+
+async def test_what_is_not_configured_any_more_is_given_up_and_the_foreign_left_alone(nat: Topology) -> None:
+    nat.director.run(["nft", "add table inet somebody; add chain inet somebody mine"])
+    bench = Bench(nat.director)
+    await bench.keep(configured(IPVS + SERVICES))
+    bench.events.clear()
+    plain = SERVICES.replace('"fullnat"', '"nat"').replace("synproxy = true", "")
+    await bench.keep(configured(plain))
+    assert bench.set() == {"nftables inet lvs_healthd", "ipvs.sync.master", "ipvs.sync.backup"}
+    assert nat.ipvsadm("-L", "--daemon") == ""
+    assert nat.director.run(["nft", "list tables"]).stdout == "table inet somebody\n"
+    assert await bench.look() == []
+
+
+async def test_rules_left_by_an_earlier_run_are_removed(nat: Topology) -> None:
+    await Bench(nat.director).keep(configured(SERVICES))
+    bench = Bench(nat.director)
+    await bench.keep(configured(SERVICES.replace('"fullnat"', '"nat"').replace("synproxy = true", "")))
+    assert bench.set() == {"nftables inet lvs_healthd"}
+    assert nat.director.run(["nft", "list tables"]).stdout == ""
+
+
+async def test_shadow_only_tells(nat: Topology) -> None:
+    nat.director.run(["sysctl", "-qw", "net.ipv4.vs.expire_nodest_conn=0"])
+    bench = Bench(nat.director)
+    bench.keeper.want(configured(IPVS + SERVICES), shadow=True)
+    await bench.keeper.turn()
+    assert {"nftables inet lvs_healthd", "net.ipv4.vs.expire_nodest_conn"} <= bench.set()
+    assert await bench.look() == []
+    assert nat.director.run(["nft", "list tables"]).stdout == ""
+    assert nat.director.run(["sysctl", "-n", "net.ipv4.vs.expire_nodest_conn"]).stdout == "0\n"
+
+
+async def test_what_cannot_be_set_is_told_and_hinders_nothing_else(nat: Topology) -> None:
+    bench = Bench(nat.director)
+    await bench.keep(configured(IPVS.replace('"clients"', '"eth7"') + SERVICES))
+    assert [event.error for event in bench.events if isinstance(event, SettingFailed)] == [
+        'ipvs.sync.master: there is no interface "eth7" here'
+    ]
+    assert "ipvs.sync.master" not in bench.set()
+    assert "backup sync daemon" in nat.ipvsadm("-L", "--daemon")
+    assert bench.keeper.last_error == 'ipvs.sync.master: there is no interface "eth7" here'
+    assert await bench.look() == []  # the same error is not told at each look
+
+
+ADVICE: list[tuple[str, str, Callable[[str], str]]] = [
+    ("net.ipv4.vs.expire_nodest_conn", "0", lambda text: text),
+    ("net.ipv4.vs.expire_quiescent_template", "0", lambda text: text + 'on_failure = "quiesce"\npersistence = "5m"\n'),
+    ("net.ipv4.ip_forward", "0", lambda text: text),
+]
+
+
+@pytest.mark.parametrize(("name", "bad", "change"), ADVICE, ids=[name for name, _, _ in ADVICE])
+async def test_advice_is_given_once_while_it_holds(
+    nat: Topology, name: str, bad: str, change: Callable[[str], str]
+) -> None:
+    text = '[[service]]\naddress = "192.0.2.100:80"\ncheck = "tcp"\nreal_server = ["198.51.100.11"]\n'
+
+    def advised(events: list[Event]) -> list[str]:
+        return [event.setting for event in events if isinstance(event, SettingAdvice) and event.setting == name]
+
+    before = nat.director.run(["sysctl", "-n", name]).stdout.strip()
+    nat.director.run(["sysctl", "-qw", f"{name}={bad}"])
+    bench = Bench(nat.director)
+    await bench.keep(configured(change(text)))
+    assert advised(bench.events) == [name]
+    assert advised(await bench.look()) == []
+    nat.director.run(["sysctl", "-qw", f"{name}=1"])
+    assert advised(await bench.look()) == []
+    nat.director.run(["sysctl", "-qw", f"{name}={bad}"])
+    assert advised(await bench.look()) == [name]
+    nat.director.run(["sysctl", "-qw", f"{name}={before}"])
+
+
+async def test_a_namespace_that_is_gone_or_made_anew_is_noticed() -> None:
+    namespace = Namespace("made-anew")
+    client = IpvsClient(netns=Netns(namespace.name))
+    with pytest.raises(TableUnavailableError, match="there is none; make it: ip netns add made-anew"):
+        await client.open()
+    ip_netns("add", namespace)
+    try:
+        await client.open()
+        namespace.run(["ipvsadm", "-A", "-t", "192.0.2.1:80"])
+        assert [key.address for key in await client.read()] == ["192.0.2.1"]
+        ip_netns("delete", namespace)
+        with pytest.raises(TableUnavailableError, match="there is none"):
+            await client.read()
+        ip_netns("add", namespace)
+        assert await client.read() == {}
+    finally:
+        client.close()
+        ip_netns("delete", namespace)
