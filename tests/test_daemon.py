@@ -242,7 +242,7 @@ async def test_watchdog_hangs_on_progress_of_scheduler_and_reconciler(site: Site
     assert watched._view.stuck()
     watched._prober._scheduler._armed_for = loop.time()
     assert not watched._view.stuck()
-    watched._reconciler.progress = loop.time() - RECONCILER_STUCK_S - 1
+    watched._reconciler._readback.progress = loop.time() - RECONCILER_STUCK_S - 1
     assert watched._view.stuck()
     watched._prober.close()
 

@@ -12,7 +12,7 @@ from lvs_healthd.ipvs.memory import MemoryTable
 from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.log import configure
 from lvs_healthd.saver import STATE_S
-from lvs_healthd.state import SavedVerdict
+from lvs_healthd.state import Ours, SavedVerdict
 from tests.configs import config, server, service
 from tests.ipvs.tables import WEB
 
@@ -21,10 +21,10 @@ class Writes:
     """Stands in for the writer of the state file."""
 
     def __init__(self) -> None:
-        self.owned: list[tuple[ServiceKey, ...]] = []
+        self.owned: list[set[ServiceKey]] = []
 
-    def write(self, path: Path, owned: tuple[ServiceKey, ...], verdicts: tuple[SavedVerdict, ...]) -> None:
-        self.owned.append(owned)
+    def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...]) -> None:
+        self.owned.append(set(ours.services))
 
 
 def prepared(*, shadow: bool = False) -> tuple[Daemon, Writes]:
@@ -59,7 +59,7 @@ async def test_which_services_are_ours_is_saved_at_once() -> None:
     await daemon._write_state(0.0)
     daemon._reconciler.owned.add(WEB)
     await daemon._write_state(0.1)
-    assert writes.owned == [(), (WEB,)]
+    assert writes.owned == [set(), {WEB}]
 
 
 @pytest.mark.parametrize(("shadow", "expected"), [(False, 2), (True, 0)])

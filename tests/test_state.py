@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.ipvs.records import AF_INET, IPPROTO_TCP, ServiceKey
-from lvs_healthd.state import Saved, SavedVerdict, StateFileError, read_state, write_state
+from lvs_healthd.ipvs.records import AF_INET, IPPROTO_TCP, DestinationKey, ServiceKey
+from lvs_healthd.state import Ours, Saved, SavedVerdict, SharedService, StateFileError, read_state, write_state
 
 KEY = ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.100", 80)
 VERDICT = SavedVerdict(
@@ -16,9 +16,10 @@ VERDICT = SavedVerdict(
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "state.json"
-    write_state(path, [KEY], [VERDICT])
+    shared = (SharedService(KEY, (DestinationKey(AF_INET, "198.51.100.11", 80),)),)
+    write_state(path, Ours(frozenset({KEY}), shared), [VERDICT])
     saved = read_state(path)
-    assert saved == Saved(owned=(KEY,), verdicts=(VERDICT,))
+    assert saved == Saved(owned=(KEY,), shared=shared, verdicts=(VERDICT,))
     assert saved.by_check()["192.0.2.100:80/tcp", "198.51.100.11:80", "http"] is saved.verdicts[0]
     assert [each.name for each in path.parent.iterdir()] == ["state.json"]
 
@@ -60,25 +61,25 @@ def test_unreadable_path_says_so(tmp_path: Path) -> None:
 def test_unwritable_folder_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateFileError, match=r"cannot write: (Not a directory|File exists).*make the folder writable"):
-        write_state(tmp_path / "file" / "state.json", [], [])
+        write_state(tmp_path / "file" / "state.json", Ours(), [])
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "state.json"
-    write_state(path, [KEY], [VERDICT])
+    write_state(path, Ours(frozenset({KEY})), [VERDICT])
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StateFileError, match="No space left on device"):
-        write_state(path, [], [])
+        write_state(path, Ours(), [])
     assert read_state(path).owned == (KEY,)
     assert [each.name for each in tmp_path.iterdir()] == ["state.json"]
 
 
 def test_file_has_a_line_for_each_verdict(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    write_state(path, [KEY], [VERDICT] * 3)
+    write_state(path, Ours(frozenset({KEY})), [VERDICT] * 3)
     assert sum(line.startswith('{"service":') for line in path.read_text().splitlines()) == 3
     assert read_state(path) == Saved(owned=(KEY,), verdicts=(VERDICT,) * 3)

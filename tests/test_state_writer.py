@@ -8,12 +8,16 @@ import pytest
 
 from lvs_healthd import state_writer
 from lvs_healthd.ipvs.records import AF_INET, ServiceKey
-from lvs_healthd.state import StateFileError, read_state
+from lvs_healthd.state import Ours, StateFileError, read_state
 from lvs_healthd.state_writer import StateWriter
 
 
 def key(number: int) -> ServiceKey:
     return ServiceKey(AF_INET, fwmark=number)
+
+
+def ours(number: int) -> Ours:
+    return Ours(frozenset({key(number)}))
 
 
 class Disk:
@@ -25,12 +29,12 @@ class Disk:
         self.written: list[int] = []
         self.fails = False
 
-    def __call__(self, path: Path, owned: tuple[ServiceKey, ...], _verdicts: object) -> None:
+    def __call__(self, path: Path, ours: Ours, _verdicts: object) -> None:
         self.begun.set()
         assert self.open.wait(20)
         if self.fails:
             raise StateFileError("disk full")
-        self.written.append(owned[0].fwmark)
+        self.written.append(next(iter(ours.services)).fwmark)
 
 
 @pytest.fixture
@@ -42,10 +46,10 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 async def test_hung_disk_holds_up_neither_the_caller_nor_a_bounded_wait(disk: Disk, tmp_path: Path) -> None:
     writer = StateWriter(asyncio.get_running_loop(), lambda *_: None)
-    writer.write(tmp_path, (key(1),), ())
+    writer.write(tmp_path, ours(1), ())
     await asyncio.to_thread(disk.begun.wait, 20)
     for number in (2, 3, 4):
-        writer.write(tmp_path, (key(number),), ())
+        writer.write(tmp_path, ours(number), ())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await writer.flush()
@@ -62,7 +66,7 @@ async def test_trouble_is_told_once_until_it_works_again(disk: Disk, tmp_path: P
     disk.open.set()
     for fails in (True, True, False, True):
         disk.fails = fails
-        writer.write(tmp_path, (key(1),), ())
+        writer.write(tmp_path, ours(1), ())
         async with asyncio.timeout(20):
             await writer.flush()
     assert told == ["disk full", "disk full"]
@@ -70,7 +74,7 @@ async def test_trouble_is_told_once_until_it_works_again(disk: Disk, tmp_path: P
 
 async def test_what_is_written_is_the_state_file(tmp_path: Path) -> None:
     writer = StateWriter(asyncio.get_running_loop(), lambda *_: None)
-    writer.write(tmp_path / "state.json", (key(7),), ())
+    writer.write(tmp_path / "state.json", ours(7), ())
     async with asyncio.timeout(20):
         await writer.flush()
     assert read_state(tmp_path / "state.json").owned == (key(7),)

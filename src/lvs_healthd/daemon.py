@@ -53,6 +53,7 @@ from lvs_healthd.snapshot import Facts, View
 from lvs_healthd.state import Saved, StateFileError, read_state
 from lvs_healthd.state_writer import StateWriter
 from lvs_healthd.states import ProbeState
+from lvs_healthd.suspects import suspects
 
 HOUSEKEEPING_S = 1.0
 """How often log summaries, the state file, the watchdog and the status line get their turn."""
@@ -164,10 +165,11 @@ class Daemon:
             resync_s=daemon.resync,
             shadow=self._shadow(self._config),
             observer=self.metrics,
+            suspects=lambda: suspects(self._netns, os.getpid()),
         )
         self._keeper = Keeper(self._aspects, self._netns, self._bus.emit, clock=time.monotonic)
         self._state_writer = StateWriter(loop, self._state_failed)
-        self._saver = Saver(self._state_writer, self._decisions.saved_verdicts, lambda: self._reconciler.owned)
+        self._saver = Saver(self._state_writer, self._decisions.saved_verdicts, self._reconciler.ours)
         self._view = View(
             facts=self._facts,
             decisions=self._decisions,
@@ -191,7 +193,7 @@ class Daemon:
         self._facts.table = await self._reconciler.open()
         actual = await self._reconciler.adopt()
         saved = self._read_state()
-        self._reconciler.owned.update(saved.owned)
+        self._reconciler.take_over(saved)
         probes = self._decisions.configure(self._config, actual, saved.by_check())
         self._note_config(self._config)
         await self._api.start(self._config.daemon.listen, self._config.daemon.control)

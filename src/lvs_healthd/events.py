@@ -184,6 +184,29 @@ class TableDrift(Event, frozen=True, kw_only=True):
     """What is different: "missing", "not configured", "weight 7, expected 1"."""
 
 
+class TableFight(Event, frozen=True, kw_only=True):
+    """Somebody else undoes the same write of ours again and again. Told again every ten minutes."""
+
+    name = "table.fight"
+    level = "error"
+    service: str
+    server: str
+    times: int
+    """How often in a row."""
+    hold_s: float
+    """How long we wait before we write it again."""
+    suspects: tuple[str, ...]
+    """Programs that manage IPVS tables and run here: "keepalived (pid 812)"."""
+
+
+class TableFightOver(Event, frozen=True, kw_only=True):
+    """A line that was fought over has been left alone for a while."""
+
+    name = "table.fight_over"
+    service: str
+    server: str
+
+
 class TableError(Event, frozen=True, kw_only=True):
     """The kernel refused a write, or the table could not be read; it is tried again after `retry_s`."""
 

@@ -1,6 +1,6 @@
 """Verdicts and configuration in, the wanted table out, with a reason for every server. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -8,6 +8,7 @@ from lvs_healthd.config.model import (
     Config,
     Endpoint,
     Family,
+    ForeignServers,
     Forward,
     OnFailure,
     Protocol,
@@ -82,6 +83,8 @@ class PlannedService(msgspec.Struct, frozen=True):
     record: ServiceRecord
     name: str
     quiesce: bool
+    is_shared: bool
+    """Somebody else may have servers in it too."""
     servers: tuple[PlannedServer, ...]
     fallback: tuple[PlannedServer, ...]
 
@@ -98,6 +101,7 @@ def planned(service: Service) -> PlannedService:
         _service_record(service),
         service.name,
         service.on_failure is OnFailure.QUIESCE,
+        service.foreign_servers is ForeignServers.KEEP,
         tuple(_planned(server) for server in service.real_servers),
         tuple(_planned(server) for server in service.fallback),
     )
@@ -140,7 +144,16 @@ def plan(services: tuple[PlannedService, ...], verdicts: Verdicts, actual: Table
                 destinations[server.key] = server.record
             why[service.key, server.key] = Why(FALLBACK_REASON if serving == 0 else SERVING_REASON)
         table[service.key] = ServiceEntry(service.record, destinations)
-    return Wanted(table, {service.key: service.name for service in services}, why)
+    return Wanted(table, {service.key: service.name for service in services}, why, shared(services))
+
+
+def shared(services: Iterable[PlannedService]) -> dict[ServiceKey, frozenset[DestinationKey]]:
+    """Return the configured servers of the services in which somebody else may have some too."""
+    return {
+        service.key: frozenset(server.key for server in (*service.servers, *service.fallback))
+        for service in services
+        if service.is_shared
+    }
 
 
 def why_of(health: Health) -> Why:

@@ -18,7 +18,15 @@ from lvs_healthd.ipvs.records import (
     Wanted,
     Why,
 )
-from lvs_healthd.plan import FALLBACK_REASON, LEAVING_REASON, SERVING_REASON, PlannedServer, PlannedService, why_of
+from lvs_healthd.plan import (
+    FALLBACK_REASON,
+    LEAVING_REASON,
+    SERVING_REASON,
+    PlannedServer,
+    PlannedService,
+    shared,
+    why_of,
+)
 
 
 class Standing(NamedTuple):
@@ -105,6 +113,7 @@ class Planner:
             {key: running.entry for key, running in self._services.items()},
             {key: running.planned.name for key, running in self._services.items()},
             why,
+            shared(running.planned for running in self._services.values()),
         )
         self._touched = None
 

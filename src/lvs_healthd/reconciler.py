@@ -12,18 +12,20 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from lvs_healthd.events import Event, TableError, TableRecovered
+from lvs_healthd.fights import Fights
 from lvs_healthd.guard import Guard
-from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_effect, line_of, operation_on, size, update
-from lvs_healthd.ipvs.drift import Drift, compare
+from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, line_of, operation_on
 from lvs_healthd.ipvs.errors import GONE_ANYWAY, MISMATCH, code_name
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
-from lvs_healthd.ipvs.records import Line, Operation, Result, ServiceKey, Table, Verb, Wanted
+from lvs_healthd.ipvs.records import DestinationKey, Line, Operation, Result, ServiceKey, Table, Verb, Wanted
+from lvs_healthd.readback import Readback
 from lvs_healthd.slices import sliced
+from lvs_healthd.state import Ours, Saved, SharedService
 from lvs_healthd.telling import NoObserver, Observer, Teller
-from lvs_healthd.todo import EQUAL_SLICE, ToDo
+from lvs_healthd.todo import ToDo
 from lvs_healthd.trouble import Trouble
 
 HEARTBEAT_S = 1.0
@@ -52,44 +54,58 @@ class Reconciler:
         resync_s: float,
         shadow: bool = False,
         observer: Observer | None = None,
+        suspects: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        self.actual: Table = {}
-        """The kernel's table, as last read and then changed by the writes it acknowledged."""
         self.owned: set[ServiceKey] = set()
         """The services that are ours: preset from saved state, and every service ever wanted until it is deleted."""
-        self.last_resync: float | None = None
-        """When the whole table was last read, on `clock`."""
+        self.servers: dict[ServiceKey, set[DestinationKey]] = {}
+        """Of services in which somebody else may have servers too: those that are ours. Preset likewise."""
         self.last_error = ""
         """Why the table is not in order; empty when it is."""
         self.shadow = shadow
         """Whether nothing is written; may be changed between two turns, and takes effect with the next."""
-        self.progress = clock()
-        """When the loop last got on with its work, on `clock`."""
+        self.fights = Fights(emit, lambda key: self._teller.name(key), suspects)  # noqa: PLW0108  # made below
 
         self._table = table
         self._emit = emit
         self._clock = clock
-        self._resync_s = resync_s
         self._observer = observer or NoObserver()
         self._teller = Teller(emit, self._observer, clock)
+        self._readback = Readback(
+            table,
+            self._teller,
+            self._observer,
+            self.fights,
+            clock,
+            ours=lambda: self._wanted.table if self._wanted is not None else {},
+            servers=self.servers,
+            written=self._done,
+        )
+        self._set_resync(resync_s)
         self._wake = asyncio.Event()
 
         self._wanted: Wanted | None = None
         self._todo = ToDo()
-        self._moved: set[Line] = set()
-        """Lines of `actual` that changed since they were last asked for."""
         self._was_shadow = shadow
         self._guard = Guard()
         self._is_new = False
         """`want` was called since the last attempt."""
-        self._resync_at = -math.inf
         self._trouble = Trouble()
 
-        self._stale: set[ServiceKey] = set()
-        """Services whose entry in `actual` is in doubt."""
-        self._is_all_stale = False
-        self._unconfirmed: list[Operation] = []
-        """Writes whose outcome is unknown until the next read."""
+    @property
+    def actual(self) -> Table:
+        """The kernel's table, as last read and then changed by the writes it acknowledged."""
+        return self._readback.actual
+
+    @property
+    def last_resync(self) -> float | None:
+        """When the whole table was last read, on `clock`."""
+        return self._readback.last_resync
+
+    @property
+    def progress(self) -> float:
+        """When the loop last got on with its work, on `clock`."""
+        return self._readback.progress
 
     async def open(self) -> str:
         """Make the table ready and return a line describing it. Raises `TableUnavailableError`."""
@@ -100,7 +116,7 @@ class Reconciler:
 
         Raises `TableUnavailableError`.
         """
-        self.actual = await self._read_whole()
+        self._readback.actual = await self._readback.read_whole()
         return self.actual
 
     def want(self, wanted: Wanted, touched: Collection[Line] | None = None) -> None:
@@ -112,7 +128,7 @@ class Reconciler:
             self._wanted = wanted
             self._teller.want(wanted)
             if not self.shadow:
-                self.owned.update(wanted.table)
+                self._own(wanted)
             self._todo.is_whole = True
         elif touched:
             self._todo.add(touched)
@@ -124,29 +140,42 @@ class Reconciler:
 
     def take_moved(self) -> set[Line]:
         """Return the lines of `actual` that changed since the last call; a service that came or went is one line."""
-        moved, self._moved = self._moved, set()
+        moved, self._readback.moved = self._readback.moved, set()
         return moved
 
     def set_resync(self, resync_s: float) -> None:
         """Change how often the table is read back, in seconds."""
-        self._resync_s = resync_s
+        self._set_resync(resync_s)
         if self.last_resync is not None:
-            self._resync_at = self.last_resync + resync_s
+            self._readback.due = self.last_resync + resync_s
         self._wake.set()
+
+    def _set_resync(self, resync_s: float) -> None:
+        self._readback.resync_s = self.fights.resync_s = resync_s
 
     @property
     def wanted(self) -> Wanted | None:
         """What `want` was last given."""
         return self._wanted
 
+    def ours(self) -> Ours:
+        """Return what of the table is ours, for the state file."""
+        shared = (SharedService(key, tuple(sorted(servers))) for key, servers in sorted(self.servers.items()))
+        return Ours(frozenset(self.owned), tuple(shared))
+
+    def take_over(self, saved: Saved) -> None:
+        """Take as ours what was so before a restart."""
+        self.owned.update(saved.owned)
+        self.servers.update({each.service: set(each.servers) for each in saved.shared})
+
     def read_soon(self) -> None:
         """Read the whole table back before anything else is done."""
-        self._resync_at = -math.inf
+        self._readback.due = -math.inf
         self._wake.set()
 
     def in_sync(self, key: ServiceKey) -> bool:
         """Tell whether a service is in the table exactly as wanted."""
-        return self._wanted is not None and self._wanted.table.get(key) == self.actual.get(key)
+        return self._wanted is not None and is_in_sync(key, self._wanted.table, self.actual, self.servers)
 
     async def run(self) -> None:
         """Keep the table true until cancelled."""
@@ -168,89 +197,44 @@ class Reconciler:
             self._is_new = False
             try:
                 await self._refresh(now)
+                await self.fights.tell(self._clock())
                 operation = "write"
                 await self._converge()
             except TableUnavailableError as error:
-                self._is_all_stale = True
+                self._readback.is_all_stale = True
                 unavailable = TableError(operation=operation, service="", server="", error=str(error), retry_s=0.0)
                 await self._fail([unavailable])
-                self._resync_at = max(self._resync_at, self._trouble.retry_at)
-        self.progress = self._clock()
+                self._readback.due = max(self._readback.due, self._trouble.retry_at)
+        self._readback.progress = self._clock()
 
     def _next_due(self) -> float:
-        due = min(self._resync_at, self._trouble.retry_at, -math.inf if self._is_new else math.inf)
+        due = min(self._readback.due, self._trouble.retry_at, -math.inf if self._is_new else math.inf)
         return max(due, self._trouble.not_before)
 
     # Reading
 
     async def _refresh(self, now: float) -> None:
         """Read back what is due or in doubt, before anything is written."""
-        if now >= self._resync_at or self._is_all_stale:
-            found = await self._read_whole()
-            await self._confirm(found)
-            ours = dict.fromkeys(self._wanted.table) if self._wanted is not None else {}
-            surprises = {drift.service: None async for drift in self._drifts(found, ours)}
-            if surprises:
-                # A dump is not atomic: one that races a write may skip an entry. Look again before believing it.
-                second = await self._table.read_services(list(surprises))
-                for key in surprises:
-                    _replace(found, key, second)
-            await self._absorb(found, surprises)
-            # Of a service that came with a reload meanwhile, nobody has looked at single lines.
-            known = ours.keys() & self.actual.keys()
-            self._moved.update((key, None) for key in {*self.actual, *found} - known)
-            self.actual = found
-            self._is_all_stale = False
-            self._stale.clear()
+        readback = self._readback
+        if now >= readback.due or readback.is_all_stale:
+            await readback.resync(tell=not self.shadow)
             self._todo.is_whole = True
-        elif self._stale:
+        elif readback.stale:
             await self._reread()
 
     async def _reread(self) -> None:
         """Read back the services in doubt."""
-        keys = sorted(self._stale)
-        found = await self._table.read_services(keys)
-        await self._confirm(found)
-        await self._absorb(found, keys)
-        for key in keys:
-            if key not in self.actual:
-                self._moved.add((key, None))
-            _replace(self.actual, key, found)
-        self._stale.clear()
+        keys = await self._readback.reread(tell=not self.shadow)
         if self._wanted is not None:
             await self._todo.compare(keys, self._wanted.table, self.actual)
-        self.progress = self._clock()
 
-    async def _read_whole(self) -> Table:
-        started = self._clock()
-        found = await self._table.read()
-        now = self._clock()
-        self.last_resync = self.progress = now
-        self._resync_at = now + self._resync_s
-        self._observer.resync(now - started)
-        return found
-
-    async def _confirm(self, found: Table) -> None:
-        """Settle the writes of unknown outcome: what is in effect was done."""
-        unconfirmed, self._unconfirmed = self._unconfirmed, []
-        async for operation in sliced(unconfirmed, _TOLD_IN_SLICE):
-            if is_in_effect(operation, found):
-                self._done(operation)
-
-    async def _absorb(self, found: Table, keys: Iterable[ServiceKey]) -> None:
-        """Tell what somebody else has done to our services. In shadow mode the table is theirs to change."""
-        wanted = self._wanted.table if self._wanted is not None else {}
-        ours = [key for key in keys if key in wanted]
-        async for drift in self._drifts(found, ours):
-            self._moved.add((drift.service, drift.server))
-            if not self.shadow:
-                self._teller.drifted(drift)
-
-    async def _drifts(self, found: Table, keys: Iterable[ServiceKey]) -> AsyncIterator[Drift]:
-        """Find how services differ from the way we left them."""
-        async for key in sliced(keys, EQUAL_SLICE, lambda key: size(key, self.actual)):
-            async for drift in sliced(compare(self.actual, found, [key]), _TOLD_IN_SLICE):
-                yield drift
+    def _own(self, wanted: Wanted) -> None:
+        """Note what is ours from now on."""
+        self.owned.update(wanted.table)
+        for key in self.servers.keys() - wanted.shared.keys():
+            del self.servers[key]
+        for key, configured in wanted.shared.items():
+            self.servers.setdefault(key, set()).update(configured)
 
     # Writing
 
@@ -272,9 +256,10 @@ class Reconciler:
         refused: dict[Line, Operation] = {}
         for _ in range(_ROUNDS):
             await self._todo.take_news(self._wanted.table, self.actual)
-            phases = await self._todo.operations(self._wanted.table, self.actual, self.owned)
+            phases = await self._todo.operations(self._wanted.table, self.actual, self.owned, self.servers)
+            self.fights.hold_back(phases, self._clock(), self._is_configured)
             await self._write(phases, failed, refused)
-            if not self._stale:
+            if not self._readback.stale:
                 break
             await self._reread()
         if is_whole:
@@ -287,7 +272,7 @@ class Reconciler:
             self._todo.add(self._teller.would_be_written)
         await self._todo.take_news(wanted.table, self.actual)
         async for line in sliced(self._todo.take_lines(), _TOLD_IN_SLICE):
-            self._teller.would_write(line, operation_on(line, wanted.table, self.actual, self.owned))
+            self._teller.would_write(line, operation_on(line, wanted.table, self.actual, self.owned, self.servers))
 
     async def _write(
         self, due: dict[Phase, list[Operation]], failed: dict[Line, str], refused: dict[Line, Operation]
@@ -309,11 +294,11 @@ class Reconciler:
                 try:
                     results = await self._table.apply(batch) if batch else []
                 except TableUnavailableError:
-                    self._unconfirmed += batch
+                    self._readback.unconfirmed += batch
                     raise
                 for operation, result in zip(batch, results, strict=True):
                     self._settle(operation, result, failed, refused)
-                self.progress = self._clock()
+                self._readback.progress = self._clock()
                 await asyncio.sleep(0)
 
     async def _conclude(self, wanted: Wanted, failed: dict[Line, str]) -> None:
@@ -321,7 +306,8 @@ class Reconciler:
         errors: list[TableError] = []
         left: Operation | None = None
         is_pending = False
-        phases = await self._todo.operations(wanted.table, self.actual, self.owned)
+        phases = await self._todo.operations(wanted.table, self.actual, self.owned, self.servers)
+        is_held = self.fights.hold_back(phases, self._clock(), self._is_configured)
         async for operation in sliced(itertools.chain.from_iterable(phases.values()), _BATCH):
             line = line_of(operation)
             if line in failed:
@@ -335,7 +321,8 @@ class Reconciler:
         elif left is not None and not is_pending:
             await self._fail([self._teller.error(left, "the table keeps changing under our writes")])
         elif not any(phases.values()):
-            self._teller.repaired()
+            if not is_held:
+                self._teller.repaired()
             self._recover()
 
     def _settle(
@@ -349,29 +336,36 @@ class Reconciler:
             self._done(operation)
             return
         if result.errno is None:
-            self._unconfirmed.append(operation)
-            self._stale.add(operation.service.key)
+            self._readback.unconfirmed.append(operation)
+            self._readback.stale.add(operation.service.key)
         elif (operation.verb, result.errno) in GONE_ANYWAY:
             self._take_in(operation)
             return
         elif (operation.verb, result.errno) in MISMATCH:
-            self._stale.add(operation.service.key)
+            self._readback.stale.add(operation.service.key)
         else:
             refused[line] = operation
         failed[line] = result.message
 
     def _done(self, operation: Operation) -> None:
         """Take an acknowledged write into the cache and tell of it."""
-        if operation.verb in (Verb.ADD_SERVICE, Verb.DELETE_SERVICE) or operation.service.key in self.actual:
+        if self._readback.knows(operation):
             self._take_in(operation)
         self._teller.written(operation)
 
     def _take_in(self, operation: Operation) -> None:
-        update(self.actual, operation)
-        self._moved.add(line_of(operation))
-        key = operation.service.key
-        if operation.verb is Verb.DELETE_SERVICE and self._wanted is not None and key not in self._wanted.table:
+        self._readback.take_in(operation)
+        key, server = line_of(operation)
+        if self._wanted is None:
+            return
+        if operation.verb is Verb.DELETE_SERVICE and key not in self._wanted.table:
             self.owned.discard(key)
+        if operation.verb is Verb.DELETE_SERVER and server is not None and (key, server) not in self._wanted.why:
+            # Should somebody else add its like, it is theirs.
+            self.servers.get(key, set()).discard(server)
+
+    def _is_configured(self, line: Line) -> bool:
+        return self._wanted is not None and line in self._wanted.why
 
     # Trouble
 
@@ -390,10 +384,3 @@ class Reconciler:
             after_s = self._clock() - self._trouble.since
             self._emit(TableRecovered(errors=self._trouble.errors, after_s=after_s))
             self._trouble = Trouble()
-
-
-def _replace(table: Table, key: ServiceKey, source: Table) -> None:
-    if key in source:
-        table[key] = source[key]
-    else:
-        table.pop(key, None)

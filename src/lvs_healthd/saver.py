@@ -1,12 +1,11 @@
 """When what a restart needs is saved: changed verdicts now and then, ownership and a stop at once."""
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.slices import sliced
-from lvs_healthd.state import SavedVerdict
+from lvs_healthd.state import Ours, SavedVerdict
 from lvs_healthd.state_writer import StateWriter
 
 STATE_S = 5.0
@@ -17,19 +16,19 @@ _SLICE = 500
 
 
 class Saver:
-    """Decides when `writer` writes. `verdicts` and `owned` say what there is to save."""
+    """Decides when `writer` writes. `verdicts` and `ours` say what there is to save."""
 
     def __init__(
         self,
         writer: StateWriter,
         verdicts: Callable[[], Iterable[SavedVerdict]],
-        owned: Callable[[], Collection[ServiceKey]],
+        ours: Callable[[], Ours],
     ) -> None:
         self._writer = writer
         self._verdicts = verdicts
-        self._owned = owned
+        self._ours = ours
         self._is_due = True
-        self._saved_owned: frozenset[ServiceKey] = frozenset()
+        self._saved = Ours()
         self._not_before = -math.inf
 
     def changed(self) -> None:
@@ -38,11 +37,11 @@ class Saver:
 
     async def turn(self, path: Path, now: float) -> None:
         """Have it written if that is due; `now` is monotonic, seconds, infinite at a stop."""
-        owned = frozenset(self._owned())
-        if not ((self._is_due and now >= self._not_before) or owned != self._saved_owned):
+        ours = self._ours()
+        if not ((self._is_due and now >= self._not_before) or ours != self._saved):
             return
-        self._is_due, self._saved_owned = False, owned
+        self._is_due, self._saved = False, ours
         self._not_before = now + STATE_S
         # A verdict that changes between two slices makes the next write due.
         verdicts = tuple([verdict async for verdict in sliced(self._verdicts(), _SLICE)])
-        self._writer.write(path, tuple(owned), verdicts)
+        self._writer.write(path, ours, verdicts)

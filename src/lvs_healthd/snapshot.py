@@ -176,6 +176,7 @@ class View:
             "probes_in_flight": self._prober.in_flight,
             "probes_waiting": self._prober.waiting,
             "probes_unsure": self._decisions.unsure_probes()[0],
+            "table_fights": self._reconciler.fights.count,
             "log_lines_dropped_total": self._log.dropped,
             "log_lines_suppressed_total": self._log.suppressed,
         }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from lvs_healthd.ipvs.records import ServiceKey
+from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 
 FORMAT = 1
 
@@ -32,12 +32,27 @@ class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Unix time."""
 
 
+class SharedService(msgspec.Struct, frozen=True):
+    """A service in which somebody else may have servers too, and which are ours: only these are ever removed."""
+
+    service: ServiceKey
+    servers: tuple[DestinationKey, ...]
+
+
+class Ours(msgspec.Struct, frozen=True):
+    """What of the kernel's table is ours."""
+
+    services: frozenset[ServiceKey] = frozenset()
+    shared: tuple[SharedService, ...] = ()
+
+
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file."""
 
     format: int = FORMAT
     owned: tuple[ServiceKey, ...] = ()
     """Services we created or took over: only these are deleted when they leave the configuration."""
+    shared: tuple[SharedService, ...] = ()
     verdicts: tuple[SavedVerdict, ...] = ()
 
     def by_check(self) -> dict[tuple[str, str, str], SavedVerdict]:
@@ -67,13 +82,13 @@ def read_state(path: Path, *, put_aside: bool = True) -> Saved:
     return saved
 
 
-def write_state(path: Path, owned: Iterable[ServiceKey], verdicts: Iterable[SavedVerdict]) -> None:
+def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict]) -> None:
     """Replace the file. Raises `StateFileError`."""
     temporary = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.writelines(_content(owned, verdicts))
+            file.writelines(_content(ours, verdicts))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -86,14 +101,18 @@ def write_state(path: Path, owned: Iterable[ServiceKey], verdicts: Iterable[Save
         ) from error
 
 
-def _content(owned: Iterable[ServiceKey], verdicts: Iterable[SavedVerdict]) -> Iterator[bytes]:
+def _content(ours: Ours, verdicts: Iterable[SavedVerdict]) -> Iterator[bytes]:
     """Spell the file out, a line for each verdict.
 
     In pieces, because one encoding of fifty thousand verdicts would hold the interpreter, and with it the event loop,
     for as long as it takes.
     """
     encode = msgspec.json.Encoder().encode
-    yield b'{"format":%d,\n"owned":%b,\n"verdicts":[' % (FORMAT, encode(sorted(owned)))
+    yield b'{"format":%d,\n"owned":%b,\n"shared":%b,\n"verdicts":[' % (
+        FORMAT,
+        encode(sorted(ours.services)),
+        encode(ours.shared),
+    )
     for number, verdict in enumerate(verdicts):
         yield b",\n" if number else b"\n"
         yield encode(verdict)

@@ -8,10 +8,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from lvs_healthd.ipvs.records import ServiceKey
-from lvs_healthd.state import SavedVerdict, StateFileError, write_state
+from lvs_healthd.state import Ours, SavedVerdict, StateFileError, write_state
 
-_Content = tuple[Path, tuple[ServiceKey, ...], tuple[SavedVerdict, ...]]
+_Content = tuple[Path, Ours, tuple[SavedVerdict, ...]]
 
 
 class StateWriter:
@@ -29,11 +28,11 @@ class StateWriter:
         self._failed = False
         self._thread: threading.Thread | None = None
 
-    def write(self, path: Path, owned: tuple[ServiceKey, ...], verdicts: tuple[SavedVerdict, ...]) -> None:
+    def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...]) -> None:
         """Write this soon; returns at once."""
         self._idle.clear()
         with self._work:
-            self._next = (path, owned, verdicts)
+            self._next = (path, ours, verdicts)
             self._asked += 1
             self._work.notify()
         if self._thread is None:
@@ -49,11 +48,11 @@ class StateWriter:
             with self._work:
                 while self._next is None:
                     self._work.wait()
-                (path, owned, verdicts), self._next = self._next, None
+                (path, ours, verdicts), self._next = self._next, None
                 number = self._asked
             error: StateFileError | None = None
             try:
-                write_state(path, owned, verdicts)
+                write_state(path, ours, verdicts)
             except StateFileError as caught:
                 error = caught
             try:

@@ -69,10 +69,10 @@ class Teller:
         self._repairs.add((drift.service, drift.server))
         self._observer.drift(drift.kind.value)
         found = drift.found
-        if drift.kind is Kind.EXTRA_SERVER and drift.server in self._wanted.table[drift.service].destinations:
+        if drift.kind is Kind.EXTRA_SERVER and (drift.service, drift.server) in self._wanted.why:
             found = "added by somebody else"
         server = str(drift.server) if drift.server else ""
-        self._emit(TableDrift(service=self._name(drift.service), server=server, found=found))
+        self._emit(TableDrift(service=self.name(drift.service), server=server, found=found))
 
     def repaired(self) -> None:
         """Note that every drift has been written back."""
@@ -107,7 +107,7 @@ class Teller:
         """Say what went wrong with one write."""
         return TableError(
             operation=operation.verb.value,
-            service=self._name(operation.service.key),
+            service=self.name(operation.service.key),
             server=str(operation.destination.key) if operation.destination else "",
             error=text,
             retry_s=0.0,
@@ -117,7 +117,7 @@ class Teller:
         self._emit(
             TableChanged(
                 operation=operation.verb.value,
-                service=self._name(operation.service.key),
+                service=self.name(operation.service.key),
                 server=str(operation.destination.key) if operation.destination else "",
                 reason=self._reason(operation, why),
                 fields=describe(operation),
@@ -150,5 +150,6 @@ class Teller:
             return None
         return self._wanted.why.get((operation.service.key, operation.destination.key))
 
-    def _name(self, key: ServiceKey) -> str:
+    def name(self, key: ServiceKey) -> str:
+        """Return the configured name of a service, also of one that was dropped."""
         return self._names.get(key) or str(key)

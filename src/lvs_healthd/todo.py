@@ -6,7 +6,7 @@ line stays until it is seen to be as wanted; a failed write is therefore tried a
 
 from collections.abc import Collection, Iterable
 
-from lvs_healthd.ipvs.diff import Phase, lines, operation_on, phase, size
+from lvs_healthd.ipvs.diff import Phase, Servers, lines, operation_on, phase, size
 from lvs_healthd.ipvs.records import Line, Operation, ServiceKey, Table
 from lvs_healthd.slices import sliced
 
@@ -50,12 +50,12 @@ class ToDo:
                 self._lines[line] = None
 
     async def operations(
-        self, wanted: Table, actual: Table, owned: Collection[ServiceKey]
+        self, wanted: Table, actual: Table, owned: Collection[ServiceKey], servers: Servers
     ) -> dict[Phase, list[Operation]]:
         """Return the writes that are due, phase by phase in safe order, and forget the lines that are as wanted."""
         phases: dict[Phase, list[Operation]] = {each: [] for each in Phase}
         async for line in sliced(list(self._lines), _SLICE):
-            operation = operation_on(line, wanted, actual, owned)
+            operation = operation_on(line, wanted, actual, owned, servers)
             if operation is None:
                 del self._lines[line]
             else:

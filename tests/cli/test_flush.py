@@ -12,7 +12,8 @@ from lvs_healthd.cli import flush as module
 from lvs_healthd.ipvs.memory import MemoryTable
 from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.lock import AlreadyRunningError
-from lvs_healthd.state import SavedVerdict, read_state, write_state
+from lvs_healthd.netns import Netns
+from lvs_healthd.state import Ours, SavedVerdict, read_state, write_state
 from tests.ipvs.tables import DNS, MARK, WEB, copy, entry, server, service, table
 
 TABLE = table(
@@ -32,9 +33,11 @@ class Site:
         self.state = folder / "state.json"
         self.config = folder / "config.toml"
         self.config.write_text(f'[daemon]\nstate = "{self.state}"\n')
-        write_state(self.state, [WEB, DNS], [VERDICT])
-        monkeypatch.setattr(module, "IpvsClient", lambda: self.memory)
+        write_state(self.state, Ours(frozenset({WEB, DNS})), [VERDICT])
+        monkeypatch.setattr(module, "IpvsClient", lambda **_: self.memory)
         monkeypatch.setattr(module, "lock_table", contextlib.nullcontext)
+        self.has_rules = False
+        monkeypatch.setattr(module, "remove_rules", lambda _: self.has_rules)
         self._app = typer.Typer()
         self._app.command()(module.flush)
 
@@ -85,7 +88,7 @@ def test_what_the_kernel_refuses_stays_ours(site: Site) -> None:
 
 
 def test_running_daemon_is_not_flushed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def locked() -> None:
+    def locked(_: Netns) -> None:
         raise AlreadyRunningError("another lvs-healthd (pid 7, user 0) already manages the IPVS table; stop it first")
 
     monkeypatch.setattr(module, "lock_table", locked)
@@ -99,7 +102,7 @@ def test_running_daemon_is_not_flushed(site: Site, monkeypatch: pytest.MonkeyPat
     [
         (None, "No such file or directory"),
         ("[daemon", "Expected"),
-        ("[daemon]\nstate = 7", "daemon.state is not a path"),
+        ("[daemon]\nstate = 7", "daemon.state is not a string"),
     ],
 )
 def test_without_a_configuration_nothing_is_guessed(site: Site, text: str | None, error: str) -> None:
@@ -119,3 +122,9 @@ def test_broken_state_file_is_left_where_it_is(site: Site) -> None:
     assert code == 1
     assert "not a state file" in err
     assert site.state.exists()
+
+
+def test_rules_of_fullnat_and_synproxy_go_too(site: Site) -> None:
+    site.has_rules = True
+    _, out, _ = site.flush("--yes")
+    assert out.endswith("nftables table lvs_healthd deleted\n")

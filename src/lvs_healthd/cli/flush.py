@@ -4,17 +4,20 @@ import asyncio
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from lvs_healthd.config.load import DEFAULT_FILE
-from lvs_healthd.config.model import Daemon
+from lvs_healthd.config.model import Daemon, Ipvs
+from lvs_healthd.director.aspect import SettingError
+from lvs_healthd.director.rules import remove_rules
 from lvs_healthd.ipvs.client import IpvsClient
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
 from lvs_healthd.ipvs.records import Operation, Result, Table, Verb
 from lvs_healthd.lock import AlreadyRunningError, lock_table
-from lvs_healthd.state import Saved, StateFileError, read_state, write_state
+from lvs_healthd.netns import Netns, NetnsError
+from lvs_healthd.state import Ours, Saved, StateFileError, read_state, write_state
 
 EXIT_FAILED = 1
 EXIT_NOT_CONFIRMED = 2
@@ -27,30 +30,39 @@ def flush(
 ) -> None:
     """Delete the services that are ours from the kernel's table, with their servers; foreign ones are not touched.
 
-    Ours are those that lvs-healthd has made or taken over, as its state file has it. The daemon must be stopped, for it
-    would put them back. Exit status: 1 it could not be done, 2 it was not confirmed.
+    Ours are those that lvs-healthd has made or taken over, as its state file has it, and the nftables table
+    lvs_healthd. The daemon must be stopped, for it would put them back. Exit status: 1 it could not be done, 2 it was
+    not confirmed.
     """
-    state = _state_file(config)
+    state, netns = _places(config)
     try:
-        with lock_table():
+        with lock_table(netns):
             saved = read_state(state, put_aside=False)
-            asyncio.run(_flush(IpvsClient(), state, saved, ask=not yes))
+            asyncio.run(_flush(IpvsClient(netns=netns), state, saved, ask=not yes))
+            if remove_rules(netns):
+                typer.echo("nftables table lvs_healthd deleted")
     except AlreadyRunningError as error:
         _end(f"{error}".partition(";")[0] + "; stop it first: systemctl stop lvs-healthd")
-    except (StateFileError, TableUnavailableError) as error:
+    except (StateFileError, TableUnavailableError, NetnsError, SettingError) as error:
         _end(str(error))
 
 
-def _state_file(config: Path) -> Path:
-    """Return the state file's path. No guess: what is deleted depends on it."""
+def _places(config: Path) -> tuple[Path, Netns]:
+    """Return the state file's path, and the network namespace. No guess: what is deleted depends on them."""
     try:
-        daemon = tomllib.loads(config.read_text(encoding="utf-8")).get("daemon", {})
+        document = tomllib.loads(config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         _end(f"{config}: {getattr(error, 'strerror', None) or error}")
-    state = daemon.get("state", Daemon().state) if isinstance(daemon, dict) else None
-    if not isinstance(state, str):
-        _end(f"{config}: daemon.state is not a path")
-    return Path(state)
+    state = _string(config, document, "daemon", "state", Daemon().state)
+    return Path(state), Netns(_string(config, document, "ipvs", "netns", Ipvs().netns))
+
+
+def _string(config: Path, document: dict[str, Any], table: str, key: str, default: str) -> str:
+    section = document.get(table, {})
+    found = section.get(key, default) if isinstance(section, dict) else None
+    if not isinstance(found, str):
+        _end(f"{config}: {table}.{key} is not a string")
+    return found
 
 
 async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> None:
@@ -67,7 +79,7 @@ async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> N
         table.close()
     failed = [(operation, result) for operation, result in zip(operations, results, strict=True) if not result.ok]
     # What is gone is not ours any more, should somebody else make the like of it.
-    write_state(state, (operation.service.key for operation, _ in failed), saved.verdicts)
+    write_state(state, Ours(frozenset(operation.service.key for operation, _ in failed)), saved.verdicts)
     typer.echo(f"{_count(len(operations) - len(failed), 'service')} deleted")
     if failed:
         _end("\n".join(f"{operation.service.key}: {_why(result)}" for operation, result in failed))

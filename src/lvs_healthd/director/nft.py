@@ -10,8 +10,8 @@ from lvs_healthd.director.aspect import SettingError
 from lvs_healthd.netns import Netns, NetnsError
 
 DEADLINE_S = 30.0
-"""For one run, on a thread of its own. It takes some ten milliseconds; the first may have to load modules, and a director
-under attack is slow."""
+"""For one run, on a thread of its own. It takes some ten milliseconds; the first may have to load modules, and a
+director under attack is slow."""
 _PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 """nft is no program for users, so it may not be on the daemon's path."""
 _ENVIRONMENT = {"PATH": _PATH, "LC_ALL": "C"}

@@ -13,6 +13,14 @@ from lvs_healthd.netns import Netns
 NAME = f"nftables {FAMILY} {TABLE}"
 
 
+def remove_rules(netns: Netns) -> bool:
+    """Delete our table, and say whether there was one. Blocks. Raises `SettingError`."""
+    if not nft.is_there() or nft.nft(netns, "list", "table", FAMILY, TABLE) is None:
+        return False
+    nft.nft(netns, "-f", "-", stdin=msgspec.json.encode(transaction([])))
+    return True
+
+
 class NftTable:
     """The table as the services need it. It is ours by its name, whoever made it."""
 

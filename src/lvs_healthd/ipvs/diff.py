@@ -1,9 +1,10 @@
 """What to write so that one table becomes another, in an order that never leaves a service empty. Pure."""
 
 import enum
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from lvs_healthd.ipvs.records import (
+    DestinationKey,
     DestinationRecord,
     Line,
     Operation,
@@ -37,18 +38,24 @@ STEPS = (
 """Services, what gives capacity, what takes it: a step starts when the one before is acknowledged."""
 
 
-def diff(wanted: Table, actual: Table, owned: Collection[ServiceKey]) -> list[Operation]:
+Servers = Mapping[ServiceKey, Collection[DestinationKey]]
+"""Of services in which somebody else may have servers too: which are ours. In all others every server is."""
+
+
+def diff(
+    wanted: Table, actual: Table, owned: Collection[ServiceKey], servers: Servers | None = None
+) -> list[Operation]:
     """Return the writes that make `actual` equal `wanted` for our services, in safe order.
 
     Services of `owned` that are no longer wanted are deleted. Every other service that is not wanted is somebody
-    else's and is left alone.
+    else's and is left alone, and so is every server that is not ours.
     """
     keys = [*wanted, *(key for key in actual if key in owned and key not in wanted)]
     operations = [
         operation
         for key in keys
         for line in lines(key, wanted, actual)
-        if (operation := operation_on(line, wanted, actual, owned)) is not None
+        if (operation := operation_on(line, wanted, actual, owned, servers or {})) is not None
     ]
     operations.sort(key=phase)  # stable: within a phase the configuration's order stays
     return operations
@@ -78,7 +85,24 @@ def size(key: ServiceKey, table: Table) -> int:
     return 1 if entry is None else 1 + len(entry.destinations)
 
 
-def operation_on(line: Line, wanted: Table, actual: Table, owned: Collection[ServiceKey]) -> Operation | None:
+def is_foreign(line: Line, servers: Servers) -> bool:
+    """Tell whether a server in a service of ours is somebody else's."""
+    key, server = line
+    return server is not None and key in servers and server not in servers[key]
+
+
+def is_in_sync(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) -> bool:
+    """Tell whether a service is in the table as wanted, whatever somebody else has in it."""
+    entry, found = wanted.get(key), actual.get(key)
+    if entry is None or found is None or key not in servers:
+        return entry == found
+    ours = {server: record for server, record in found.destinations.items() if server in servers[key]}
+    return entry == ServiceEntry(found.service, ours)
+
+
+def operation_on(
+    line: Line, wanted: Table, actual: Table, owned: Collection[ServiceKey], servers: Servers
+) -> Operation | None:
     """Return the write that makes one line of `actual` as in `wanted`; None where it is so, or is somebody else's."""
     key, server = line
     entry, found = wanted.get(key), actual.get(key)
@@ -89,7 +113,9 @@ def operation_on(line: Line, wanted: Table, actual: Table, owned: Collection[Ser
     record = entry.destinations.get(server)
     was = found.destinations.get(server) if found is not None else None
     if record is None:
-        return None if was is None else Operation(Verb.DELETE_SERVER, entry.service, was, was)
+        if was is None or is_foreign(line, servers):
+            return None
+        return Operation(Verb.DELETE_SERVER, entry.service, was, was)
     if was is None:
         return Operation(Verb.ADD_SERVER, entry.service, record)
     return None if record == was else Operation(Verb.SET_SERVER, entry.service, record, was)

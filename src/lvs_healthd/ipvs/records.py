@@ -138,6 +138,8 @@ class Wanted(msgspec.Struct, frozen=True):
     """The configured name of each service."""
     why: dict[tuple[ServiceKey, DestinationKey], Why]
     """For every configured server, also those that are not in the table."""
+    shared: dict[ServiceKey, frozenset[DestinationKey]] = {}
+    """Services in which somebody else may have servers too, with all that are configured."""
 
 
 class Verb(enum.StrEnum):

@@ -1,0 +1,108 @@
+"""Servers that somebody else has put into a service of ours: left alone where the service is shared."""
+
+from collections.abc import Sequence
+
+from lvs_healthd.events import TableChanged, TableDrift
+from lvs_healthd.ipvs.records import AF_INET, DestinationKey, DestinationRecord, ServiceEntry, Wanted, Why
+from lvs_healthd.state import Ours, Saved, SharedService
+from tests.ipvs.tables import WEB, entry, server, service, table
+from tests.reconciling import BOTH, ONE, TWO, Bench
+
+THEIRS = server("198.51.100.77", 5)
+
+
+class Shared(Bench):
+    """A service with ONE and TWO of ours, and whatever somebody else likes."""
+
+    async def want_shared(
+        self, *serving: DestinationRecord, configured: Sequence[DestinationRecord] = (ONE, TWO)
+    ) -> None:
+        keys = frozenset(record.key for record in configured)
+        reasons = {(WEB, key): Why("all checks pass") for key in keys}
+        self.reconciler.want(Wanted(table(entry(service(WEB), *serving)), {WEB: "web"}, reasons, {WEB: keys}))
+        await self.reconciler.turn()
+
+    def add(self, record: DestinationRecord) -> None:
+        self.table.entries[WEB].destinations[record.key] = record
+
+    def present(self) -> set[DestinationRecord]:
+        return set(self.table.entries[WEB].destinations.values())
+
+
+async def test_theirs_is_left_alone_and_none_of_our_drift() -> None:
+    bench = Shared()
+    await bench.adopt(BOTH)
+    await bench.want_shared(ONE, TWO)
+    bench.add(THEIRS)
+    await bench.resync()
+    bench.add(server("198.51.100.77", 9))
+    await bench.resync()
+    assert bench.present() == {ONE, TWO, server("198.51.100.77", 9)}
+    assert bench.told(TableDrift) == bench.told(TableChanged) == []
+    assert bench.reconciler.in_sync(WEB)
+    assert bench.table.writes == []
+
+
+async def test_ours_is_repaired_beside_theirs() -> None:
+    bench = Shared()
+    await bench.adopt(BOTH)
+    await bench.want_shared(ONE, TWO)
+    bench.add(THEIRS)
+    bench.add(server("198.51.100.1", 9))
+    del bench.table.entries[WEB].destinations[TWO.key]
+    await bench.resync()
+    assert bench.present() == {ONE, TWO, THEIRS}
+    assert len(bench.told(TableDrift)) == 2
+
+
+async def test_one_of_ours_that_is_down_is_taken_out_also_when_somebody_puts_it_back() -> None:
+    bench = Shared()
+    await bench.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
+    await bench.want_shared(TWO)
+    assert bench.present() == {TWO, THEIRS}
+    bench.add(ONE)
+    await bench.resync()
+    assert bench.present() == {TWO, THEIRS}
+
+
+async def test_one_that_leaves_the_configuration_is_removed_and_theirs_if_it_comes_again() -> None:
+    bench = Shared()
+    await bench.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
+    await bench.want_shared(ONE, TWO)
+    await bench.want_shared(ONE, configured=[ONE])
+    assert bench.present() == {ONE, THEIRS}
+    bench.add(TWO)
+    await bench.resync()
+    assert bench.present() == {ONE, TWO, THEIRS}
+
+
+async def test_what_is_ours_is_remembered_over_a_restart() -> None:
+    bench = Shared()
+    await bench.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
+    await bench.want_shared(ONE, TWO)
+    ours = bench.reconciler.ours()
+    assert ours == Ours(frozenset({WEB}), (SharedService(WEB, (ONE.key, TWO.key)),))
+    after = Shared()
+    await after.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
+    after.reconciler.take_over(Saved(owned=tuple(ours.services), shared=ours.shared))
+    await after.want_shared(ONE, configured=[ONE])
+    assert after.present() == {ONE, THEIRS}
+
+
+async def test_a_service_that_is_not_shared_any_more_is_cleared_of_theirs() -> None:
+    bench = Shared()
+    await bench.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
+    await bench.want_shared(ONE, TWO)
+    await bench.want(BOTH)
+    assert bench.present() == {ONE, TWO}
+
+
+async def test_in_sync_looks_at_ours_only() -> None:
+    bench = Shared()
+    await bench.adopt(table(entry(service(WEB), THEIRS)))
+    bench.reconciler.want(Wanted(BOTH, {}, {}, {WEB: frozenset({ONE.key, TWO.key})}))
+    assert not bench.reconciler.in_sync(WEB)
+    await bench.reconciler.turn()
+    assert bench.reconciler.in_sync(WEB)
+    assert bench.reconciler.actual[WEB] == ServiceEntry(service(WEB), {each.key: each for each in (THEIRS, ONE, TWO)})
+    assert DestinationKey(AF_INET, "198.51.100.77", 80) in bench.reconciler.actual[WEB].destinations
