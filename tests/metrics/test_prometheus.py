@@ -76,7 +76,7 @@ async def test_prometheus_reads_what_we_wrote_and_the_alerts_work(prometheus: st
             await asyncio.sleep(0.2)
             try:
                 found = await ask(session, 'up{job="lvs-healthd"} == 1')
-            except (aiohttp.ClientConnectionError, KeyError):
+            except (aiohttp.ClientConnectionError, aiohttp.ContentTypeError, KeyError):
                 continue  # Prometheus is still starting
         assert await ask(session, 'lvs_healthd_real_server_up{service="web"}') == {
             "198.51.100.11:80": 1,
