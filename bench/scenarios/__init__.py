@@ -1,7 +1,7 @@
 """All scenarios, in the order of the report."""
 
 from bench.context import Scenario
-from bench.scenarios import cpu, growth, lab, mass_failure, reload, schedule, scrape, start, under_load
+from bench.scenarios import cpu, growth, lab, mass_failure, reload, schedule, scrape, start, table, under_load
 
 SCENARIOS: tuple[Scenario, ...] = (
     *cpu.SCENARIOS,
@@ -13,4 +13,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *mass_failure.SCENARIOS,
     *under_load.SCENARIOS,
     *lab.SCENARIOS,
+    *table.SCENARIOS,
 )

@@ -327,10 +327,9 @@ class Daemon:
         self._note_config(config)
         self._prober.max_in_flight = probes_within_limit(config.daemon.max_probes)
         self._reconciler.set_resync(config.daemon.resync)
-        if self._reconciler.shadow != self._shadow(config):
-            # While we only watched, others wrote: look before the first write.
-            self._reconciler.shadow = self._shadow(config)
-            self._reconciler.read_soon()
+        self._reconciler.shadow = self._shadow(config)
+        # Whoever reloads may have touched the table too; and while we only watched, others wrote.
+        self._reconciler.read_soon()
         if self._reconciler.shadow:
             self._release_lock(loop)
         probes = self._decisions.configure(config, self._reconciler.actual, {})

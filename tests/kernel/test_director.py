@@ -1,13 +1,17 @@
 """Settings of the director beside the table, on the real kernel: set, in sync without a write, repaired, given up."""
 
+import functools
+import os
 import shlex
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from lab.netns import Namespace
 from lab.topology import Topology
+from lab.wait import wait_until
 from lvs_healthd.config.load import parse
 from lvs_healthd.config.model import Config
 from lvs_healthd.director import aspects
@@ -16,6 +20,7 @@ from lvs_healthd.events import Event, SettingAdvice, SettingChanged, SettingDrif
 from lvs_healthd.ipvs.client import IpvsClient
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.netns import Netns
+from lvs_healthd.suspects import suspects
 
 SERVICES = """
 [[service]]
@@ -275,3 +280,21 @@ async def test_a_namespace_that_is_gone_or_made_anew_is_noticed() -> None:
     finally:
         client.close()
         ip_netns("delete", namespace)
+
+
+def is_called(pid: int, name: str) -> bool:
+    return Path(f"/proc/{pid}/comm").read_text() == f"{name}\n"
+
+
+async def test_suspects_are_found_in_the_namespace_of_the_table_only(nat: Topology, tmp_path: Path) -> None:
+    program = tmp_path / "keepalived"
+    program.symlink_to("/bin/sleep")
+    here, elsewhere = (machine.popen([str(program), "60"]) for machine in (nat.director, nat.client))
+    try:
+        for process in (here, elsewhere):  # until then it is ip
+            wait_until(functools.partial(is_called, process.pid, program.name), timeout_s=30, what="the program")
+        assert suspects(Netns(nat.director.name), os.getpid()) == [f"keepalived (pid {here.pid})"]
+    finally:
+        for process in (here, elsewhere):
+            process.kill()
+            process.wait()

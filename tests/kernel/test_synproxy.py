@@ -1,0 +1,128 @@
+"""SYN proxy: a flood of SYNs ends on the director, while real clients are served, also when a server fails."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.load import Load, by_server
+from lab.nginx import Nginx
+from lab.topology import CLIENT, CLIENT6, Topology
+from tests.daemon_process import DaemonProcess, daemon
+
+HALF_OPEN = 500
+"""A burst that harms nobody, in a network of our own."""
+
+ONE_BY_ONE = 20
+"""Requests that real clients make after each change."""
+
+
+@pytest.fixture(autouse=True)
+def clean(nat: Topology) -> Iterator[None]:
+    nat.ipvsadm.clear()
+    yield
+    nat.ipvsadm.clear()
+    nat.director.run(["nft", "flush ruleset"])
+
+
+def configuration(folder: Path, nat: Topology, *, synproxy: bool) -> Path:
+    file = folder / "config.toml"
+    services = {"four": (f"{nat.vip}:80", [f"{each.address}:80" for each in nat.servers])}
+    services["six"] = (f"[{nat.vip6}]:80", [f"[{each.address6}]:80" for each in nat.servers])
+    file.write_text(
+        f'[daemon]\nlisten = ""\ncontrol = "{folder}/control"\nstate = "{folder}/state"\n'
+        '[defaults.check]\ninterval = "500ms"\n'
+        + "".join(
+            f'[[service]]\nname = "{name}"\naddress = "{address}"\nscheduler = "rr"\ncheck = "tcp"\n'
+            f"synproxy = {str(synproxy).lower()}\nreal_server = {servers}\n"
+            for name, (address, servers) in services.items()
+        )
+    )
+    return file
+
+
+async def all_in(running: DaemonProcess, nat: Topology) -> None:
+    for server in nat.servers:
+        await running.until("table.changed", operation="add_server", server=f"{server.address}:80")
+        await running.until("table.changed", operation="add_server", server=f"[{server.address6}]:80")
+
+
+def scheduled(nat: Topology) -> int:
+    """How many connections IPVS has made, of all services."""
+    lines = nat.ipvsadm("-Ln", "--stats", "--exact").splitlines()
+    return sum(int(line.split()[2]) for line in lines if line.startswith("TCP"))
+
+
+def flood(nat: Topology) -> None:
+    """Send SYNs to each address, from ports of their own, and never answer what comes back."""
+    with nat.client.entered():
+        for family, source, target in ((socket.AF_INET, CLIENT, nat.vip), (socket.AF_INET6, CLIENT6, nat.vip6)):
+            with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+                for port in range(20_000, 20_000 + HALF_OPEN):
+                    raw.sendto(syn(family, source, target, port), (target, 0))
+
+
+def syn(family: socket.AddressFamily, source: str, target: str, port: int) -> bytes:
+    """One SYN (RFC 9293, 3.1), with its checksum."""
+    head = struct.pack("!HHIIBBHHH", port, 80, secrets.randbits(32), 0, 5 << 4, 0x02, 64240, 0, 0)
+    pseudo = socket.inet_pton(family, source) + socket.inet_pton(family, target)
+    pseudo += struct.pack("!II", socket.IPPROTO_TCP, len(head))
+    total = sum(struct.unpack(f"!{len(pseudo + head) // 2}H", pseudo + head))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return head[:16] + struct.pack("!H", ~total & 0xFFFF) + head[18:]
+
+
+async def test_without_it_every_syn_becomes_a_connection(nat: Topology, web: tuple[Nginx, ...], tmp_path: Path) -> None:
+    """The flood of the next test is one."""
+    async with daemon(configuration(tmp_path, nat, synproxy=False), command=nat.director.prefix) as running:
+        await all_in(running, nat)
+        before = scheduled(nat)
+        flood(nat)
+        await asyncio.sleep(1)
+        assert scheduled(nat) - before == 2 * HALF_OPEN
+
+
+async def test_half_open_connections_end_at_the_director_and_real_clients_are_served(
+    nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
+) -> None:
+    async with daemon(configuration(tmp_path, nat, synproxy=True), command=nat.director.prefix) as running:
+        await all_in(running, nat)
+        before = scheduled(nat)
+        flood(nat)
+        await asyncio.sleep(1)
+        assert scheduled(nat) == before
+        with contextlib.ExitStack() as stack:
+            loads = [stack.enter_context(Load.running(nat.client, vip, timeout_s=3.0)) for vip in (nat.vip, nat.vip6)]
+            begun = time.monotonic()
+            flood(nat)
+            await served(loads, begun, {"rs1", "rs2"})
+            position = len(running.lines)
+            web[0].kill()
+            try:
+                for name in ("four", "six"):
+                    await running.until("table.changed", after=position, operation="delete_server", service=name)
+                await served(loads, time.monotonic(), {"rs2"})
+            finally:
+                position = len(running.lines)
+                web[0].start()
+            for name in ("four", "six"):
+                await running.until("table.changed", after=position, operation="add_server", service=name)
+            await served(loads, time.monotonic(), {"rs1", "rs2"})
+            done = sum(request.ok for load in loads for request in load.stop())
+        # Every connection that IPVS made since the flood was a real client's.
+        assert done <= scheduled(nat) - before < done + HALF_OPEN
+
+
+async def served(loads: list[Load], since: float, servers: set[str]) -> None:
+    """No request fails from now on, and these servers answer."""
+    for load in loads:
+        requests = await asyncio.to_thread(load.wait_for, ONE_BY_ONE, since=since)
+        assert [request.outcome for request in requests if not request.ok] == []
+        assert by_server(requests).keys() == servers
