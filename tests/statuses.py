@@ -1,5 +1,6 @@
 """A status made by hand, with everything in it that a reader must cope with."""
 
+from lvs_healthd.ipvs.statistics import Statistics
 from lvs_healthd.status import (
     CheckStatus,
     DaemonStatus,
@@ -11,6 +12,9 @@ from lvs_healthd.status import (
 )
 
 NOW = 1_700_000_000.0
+
+STATISTICS = Statistics(3, 5, 2, 1000, 12_000, 11_000, 1_300_000, 2**40, 10, 120, 110, 13_000, 99_000)
+"""What every line that has been counted is given."""
 
 
 def daemon(
@@ -106,6 +110,10 @@ def samples(status: Status) -> Samples:
 
 def _service_samples(service: ServiceStatus) -> ServiceSamples:
     servers = [server for server in service.real_servers if not server.fallback]
+    # By name, because a fallback server may be one of the real servers.
+    counted = dict.fromkeys(
+        server.server for server in service.real_servers if server.weight_actual is not None and service.in_sync
+    )
     return ServiceSamples(
         name=service.name,
         in_fallback=service.in_fallback,
@@ -122,6 +130,10 @@ def _service_samples(service: ServiceStatus) -> ServiceSamples:
             for check in server.checks
             if check.latency_s is not None
         ],
+        statistics=STATISTICS if service.in_sync else None,
+        counted=list(counted),
+        server_statistics=[tuple([number] * len(counted)) for number in STATISTICS] if counted else [],
+        is_persistent=True,
     )
 
 

@@ -168,6 +168,7 @@ class Daemon:
             decisions=self._decisions,
             prober=self._prober,
             reconciler=self._reconciler,
+            table=self._table,
             log=self._log,
             clock=time.monotonic,
         )

@@ -9,6 +9,7 @@ import msgspec
 from lvs_healthd import __version__
 from lvs_healthd.config.model import Endpoint, Mode
 from lvs_healthd.decisions import Decisions
+from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
 from lvs_healthd.log import EventLog
 from lvs_healthd.plan import destination_key
@@ -35,7 +36,7 @@ RECONCILER_STUCK_S = 30.0
 
 _SLICE = 1500
 """Servers described between two turns of the event loop: 5 ms."""
-_SAMPLES_SLICE = 4000
+_SAMPLES_SLICE = 2500
 """The same for metrics."""
 
 
@@ -62,6 +63,7 @@ class View:
         decisions: Decisions,
         prober: Prober,
         reconciler: Reconciler,
+        table: IpvsTable,
         log: EventLog,
         clock: Callable[[], float],
     ) -> None:
@@ -69,6 +71,7 @@ class View:
         self._decisions = decisions
         self._prober = prober
         self._reconciler = reconciler
+        self._table = table
         self._log = log
         self._clock = clock
 
@@ -99,7 +102,7 @@ class View:
         services = sliced(self._decisions.services, _SAMPLES_SLICE, lambda each: len(each.servers))
         return Samples(
             daemon=self._daemon(),
-            services=tuple([_service_samples(each, reconciler, shift_s) async for each in services]),
+            services=tuple([_service_samples(each, reconciler, self._table, shift_s) async for each in services]),
         )
 
     def _daemon(self) -> DaemonStatus:
@@ -212,13 +215,20 @@ async def _service_status(
     )
 
 
-def _service_samples(service: ServiceState, reconciler: Reconciler, shift_s: float) -> ServiceSamples:
+def _service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsTable, shift_s: float) -> ServiceSamples:
     """Describe one service for metrics; `shift_s` turns the monotonic clock into Unix time."""
     wanted = reconciler.wanted
     want = wanted.table.get(service.key) if wanted is not None else None
     have = reconciler.actual.get(service.key)
     servers = service.servers
     names = [str(server.key) for server in servers]
+    statistics = table.statistics(service.key) if have is not None else None
+    rows = statistics.servers() if statistics is not None else {}
+    present = have.destinations if have is not None else {}
+    # A dict, because a fallback server may be one of the real servers.
+    named = dict(zip((server.key for server in servers), names, strict=True))
+    named.update((key, str(key)) for key in map(destination_key, service.config.fallback))
+    counted = {name: rows[key] for key, name in named.items() if key in rows and key in present}
     return ServiceSamples(
         name=service.config.name,
         in_fallback=service.serving is False or _is_fallback_in_use(service, want),
@@ -235,6 +245,10 @@ def _service_samples(service: ServiceState, reconciler: Reconciler, shift_s: flo
             for watch in server.watches
             if watch.probe.latency_s is not None
         ],
+        statistics=statistics.service() if statistics is not None else None,
+        counted=list(counted),
+        server_statistics=list(zip(*counted.values(), strict=True)),
+        is_persistent=bool(service.config.persistence),
     )
 
 

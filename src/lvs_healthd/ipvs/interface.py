@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table
+from lvs_healthd.ipvs.statistics import ServiceStatistics
 
 
 class TableUnavailableError(Exception):
@@ -30,6 +31,9 @@ class IpvsTable(Protocol):
 
         Raises `TableUnavailableError`.
         """
+
+    def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
+        """Return what the kernel had counted of a service when it was last read; None when it was not there then."""
 
     def close(self) -> None:
         """Give back the socket. The table itself stays as it is."""
