@@ -1,6 +1,9 @@
 """A status made by hand, with everything in it that a reader must cope with."""
 
+import msgspec
+
 from lvs_healthd.ipvs.statistics import Statistics
+from lvs_healthd.listing import ListedServer, ListedService, Listing, ServerFields, ServiceFields, State
 from lvs_healthd.status import (
     CheckStatus,
     DaemonStatus,
@@ -95,10 +98,6 @@ def service(
     )
 
 
-async def told() -> Status:
-    return status()
-
-
 async def sampled() -> Samples:
     return samples(status())
 
@@ -132,7 +131,9 @@ def _service_samples(service: ServiceStatus) -> ServiceSamples:
         ],
         statistics=STATISTICS if service.in_sync else None,
         counted=list(counted),
-        server_statistics=[tuple([number] * len(counted)) for number in STATISTICS] if counted else [],
+        server_statistics=[tuple([number] * len(counted)) for number in msgspec.structs.astuple(STATISTICS)]
+        if counted
+        else [],
         is_persistent=True,
     )
 
@@ -161,6 +162,82 @@ def status() -> Status:
                 ),
                 in_fallback=True,
                 in_sync=False,
+            ),
+        ),
+    )
+
+
+def server_fields(weight: int, forward: str = "nat") -> ServerFields:
+    return ServerFields(forward=forward, weight=weight, upper_threshold=0, lower_threshold=0, tunnel="none")
+
+
+def listed_server(
+    server: str,
+    state: State = State.OK,
+    *,
+    verdict: str = "up",
+    reason: str = "status 200",
+    weights: tuple[int | None, int | None] = (1, 1),
+    differences: tuple[str, ...] = (),
+    statistics: Statistics = STATISTICS,
+) -> ListedServer:
+    actual, wanted = [None if weight is None else server_fields(weight) for weight in weights]
+    return ListedServer(
+        server=server,
+        state=state,
+        differences=differences,
+        actual=actual,
+        wanted=wanted,
+        verdict=verdict,
+        reason=reason,
+        statistics=None if actual is None else statistics,
+    )
+
+
+def listed_service(
+    name: str,
+    service: str,
+    *servers: ListedServer,
+    state: State = State.OK,
+    differences: tuple[str, ...] = (),
+    persistence: str = "off",
+) -> ListedService:
+    fields = ServiceFields(scheduler="wrr", persistence=persistence, netmask="/32", flags="none", engine="none")
+    return ListedService(
+        name=name,
+        service=service,
+        state=state,
+        differences=differences,
+        actual=None if state is State.MISSING else fields,
+        wanted=None if state in (State.FOREIGN, State.EXTRA) else fields,
+        statistics=None if state is State.MISSING else STATISTICS,
+        servers=servers,
+    )
+
+
+def listing() -> Listing:
+    """One line of every state."""
+    return Listing(
+        daemon=daemon(),
+        services=(
+            listed_service(
+                "web",
+                "192.0.2.100:80/tcp",
+                listed_server("198.51.100.11:80"),
+                listed_server("198.51.100.12:80", State.DIFFERS, weights=(3, 1), differences=("weight 3 -> 1",)),
+                listed_server("198.51.100.13:80", State.MISSING, weights=(None, 1)),
+                listed_server(
+                    "198.51.100.14:80", State.OUT, verdict="down", reason="connection refused", weights=(None, None)
+                ),
+                listed_server("198.51.100.66:80", State.EXTRA, verdict="", reason="", weights=(7, None)),
+                persistence="300s",
+            ),
+            listed_service("dns", "[2001:db8::53]:53/udp", state=State.MISSING),
+            listed_service(
+                "",
+                "192.0.2.250:8080/tcp",
+                listed_server("198.51.100.77:8080", State.FOREIGN, verdict="", reason="", weights=(7, None)),
+                state=State.FOREIGN,
             ),
         ),
     )

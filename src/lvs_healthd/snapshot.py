@@ -1,16 +1,19 @@
 """What the daemon tells of itself when asked: status, health, the line for systemd. Built fresh from its live parts."""
 
+import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import msgspec
 
 from lvs_healthd import __version__
 from lvs_healthd.config.model import Endpoint, Mode
 from lvs_healthd.decisions import Decisions
+from lvs_healthd.ipvs.connections import chooser
 from lvs_healthd.ipvs.interface import IpvsTable
-from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
+from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, ServiceKey, Table, Wanted
+from lvs_healthd.lister import listed, meant, reason_of
 from lvs_healthd.log import EventLog
 from lvs_healthd.plan import destination_key
 from lvs_healthd.prober import Prober
@@ -125,6 +128,45 @@ class View:
             table_error=self._reconciler.last_error,
         )
 
+    async def listing(self, which: str) -> AsyncIterator[bytes]:
+        """Write a `Listing` of the services that are `meant`, as JSON and service by service.
+
+        Raises `UnknownServiceError`.
+        """
+        reconciler, services = self._reconciler, self._decisions.services
+        keys = self._meant(which)
+        yield b'{"daemon":' + msgspec.json.encode(self._daemon()) + b',"services":['
+        comma = b""
+        async for service in listed(
+            keys,
+            services=services,
+            wanted=reconciler.wanted,
+            actual=reconciler.actual,
+            owned=reconciler.owned,
+            statistics=self._table.statistics,
+        ):
+            yield comma + msgspec.json.encode(service)
+            comma = b","
+        yield b"]}"
+
+    async def connections(self, which: str) -> AsyncIterator[bytes]:
+        """Read the kernel's lines of connections of the services that are `meant`, a block at a time on a thread.
+
+        Raises `UnknownServiceError` and `TableUnavailableError`.
+        """
+        choosers = [chooser(key, self._servers(key)) for key in self._meant(which)] if which else []
+        blocks = self._table.connections()
+        while (block := await asyncio.to_thread(next, blocks, None)) is not None:
+            yield await asyncio.to_thread(_chosen, block, choosers) if which else block
+        yield b""
+
+    def _meant(self, which: str) -> list[ServiceKey]:
+        return meant(which, self._decisions.services, (self.wanted(), self._reconciler.actual))
+
+    def _servers(self, key: ServiceKey) -> list[DestinationKey]:
+        entry = self._reconciler.actual.get(key)
+        return list(entry.destinations) if entry is not None else []
+
     def wanted(self) -> Table:
         """Return the table we want; empty before the first decision."""
         wanted = self._reconciler.wanted
@@ -175,6 +217,10 @@ class View:
             "log_lines_dropped_total": self._log.dropped,
             "log_lines_suppressed_total": self._log.suppressed,
         }
+
+
+def _chosen(block: bytes, choosers: list[Callable[[bytes], bool]]) -> bytes:
+    return b"".join([line for line in block.splitlines(keepends=True) if any(is_meant(line) for is_meant in choosers)])
 
 
 async def _service_status(
@@ -263,7 +309,7 @@ def _server_status(
     return RealServerStatus(
         server=str(server.key),
         verdict=health.verdict,
-        reason=health.detail or ("not probed yet" if health.passes + health.failures == 0 else ""),
+        reason=reason_of(health),
         since=health.since + shift_s,
         weight_configured=server.config.weight,
         weight_wanted=_weight(want, server.key),

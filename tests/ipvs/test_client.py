@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lvs_healthd.ipvs.client import IpvsClient
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
@@ -127,13 +128,13 @@ async def test_statistics_come_with_each_reading_and_go_with_the_service() -> No
     await client.read()
     found = client.statistics(WEB)
     assert found is not None
-    assert found.service() == COUNTED._replace(active_connections=0, inactive_connections=0, persistent_connections=0)
+    assert found.service() == replace(COUNTED, active_connections=0, inactive_connections=0, persistent_connections=0)
     assert {key.address: Statistics(*row) for key, row in found.servers().items()} == {
         "198.51.100.1": COUNTED,
         "198.51.100.2": Statistics(*[0] * 13),
     }
     del kernel.table.entries[MARK]
-    kernel.table.counted[WEB, ONE.key] = COUNTED._replace(connections=99)
+    kernel.table.counted[WEB, ONE.key] = replace(COUNTED, connections=99)
     await client.read_services([WEB, MARK])
     again = client.statistics(WEB)
     assert again is not None

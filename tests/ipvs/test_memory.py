@@ -230,11 +230,13 @@ def test_memory_forwards_nothing_and_counts_nothing_but_what_a_test_says() -> No
     assert memory.statistics(WEB) is None
     one, two = server("198.51.100.1"), server("198.51.100.2")
     memory.entries = table(entry(service(WEB), one, two))
-    nothing, some = Statistics(*[0] * 13), Statistics(*range(13))
+    nothing, some = (0,) * 13, tuple(range(13))
     found = memory.statistics(WEB)
     assert found is not None
-    assert (found.service(), found.servers()) == (nothing, {one.key: nothing, two.key: nothing})
-    memory.counted[WEB, two.key] = some
+    assert found.service() == Statistics(*nothing)
+    assert found.servers() == {one.key: nothing, two.key: nothing}
+    memory.counted[WEB, two.key] = Statistics(*some)
     found = memory.statistics(WEB)
     assert found is not None
-    assert (found.service(), found.servers()) == (nothing, {one.key: nothing, two.key: some})
+    assert found.service() == Statistics(*nothing)
+    assert found.servers() == {one.key: nothing, two.key: some}

@@ -6,6 +6,7 @@ import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import astuple, replace
 
 from bench.recorded_kernel import RECORDED
 from lvs_healthd.ipvs import codec, genetlink
@@ -36,19 +37,19 @@ def message(kind: int, values: dict[int, bytes]) -> bytes:
 
 
 def wide(counted: Statistics) -> dict[int, bytes]:
-    return {kind: attribute(kind, struct.pack("=Q", number)) for kind, number in enumerate(counted[3:], 1)}
+    return {kind: attribute(kind, struct.pack("=Q", number)) for kind, number in enumerate(astuple(counted)[3:], 1)}
 
 
 def old(counted: Statistics) -> dict[int, bytes]:
     return {
         kind: attribute(kind, struct.pack("=Q" if kind in WIDE_IN_OLD else "=I", number))
-        for kind, number in enumerate(counted[3:], 1)
+        for kind, number in enumerate(astuple(counted)[3:], 1)
     }
 
 
 def destination(counted: Statistics = SOME) -> dict[int, bytes]:
     """Put counters into the places of the recorded destination's."""
-    connections = {7 + number: struct.pack("=I", counted[number]) for number in range(3)}
+    connections = {7 + number: struct.pack("=I", astuple(counted)[number]) for number in range(3)}
     stats = {10: b"".join(old(counted).values()), 12: b"".join(wide(counted).values())}
     return {**nested(recorded("destinations")), **connections, **stats}
 
@@ -62,7 +63,7 @@ def read(values: dict[int, bytes]) -> Statistics:
 @given(st.tuples(*[st.integers(0, 2**32 - 1)] * 3, *[st.integers(0, 2**64 - 1)] * 10))
 def test_every_number_is_found_in_its_place(numbers: tuple[int, ...]) -> None:
     counted = Statistics(*numbers)
-    values = destination(SOME) | {7 + number: struct.pack("=I", counted[number]) for number in range(3)}
+    values = destination(SOME) | {7 + number: struct.pack("=I", astuple(counted)[number]) for number in range(3)}
     assert read(values | {12: b"".join(wide(counted).values())}) == counted
     assert ServiceStatistics((), encoded(counted)).service() == counted
 
@@ -71,7 +72,7 @@ def test_recorded_server_has_counted_nothing_and_its_record_is_what_it_was() -> 
     payload = recorded("destinations")
     record, row = codec.decode_counted_destination(payload, AF_INET)
     assert record == codec.decode_destination(payload, AF_INET) == server("198.51.100.11", 7, port=8080)
-    assert Statistics._make(joined(NOTHING, [(record, row)]).servers()[record.key]) == Statistics(*[0] * 13)
+    assert Statistics(*joined(NOTHING, [(record, row)]).servers()[record.key]) == Statistics(*[0] * 13)
 
 
 def test_services_own_counters_are_not_taken_for_connections() -> None:
@@ -79,8 +80,8 @@ def test_services_own_counters_are_not_taken_for_connections() -> None:
     values = {**nested(recorded("services")), 12: b"".join(wide(SOME).values())}
     record, row = codec.decode_counted_service(message(1, values))
     assert record == service(scheduler="rr")
-    assert ServiceStatistics((), row).service() == SOME._replace(
-        active_connections=0, inactive_connections=0, persistent_connections=0
+    assert ServiceStatistics((), row).service() == replace(
+        SOME, active_connections=0, inactive_connections=0, persistent_connections=0
     )
 
 

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
-from lvs_healthd.ipvs import codec, genetlink
+from lvs_healthd.ipvs import codec, connections, genetlink
 from lvs_healthd.ipvs.channel import Channel, LostError
 from lvs_healthd.ipvs.errors import NO_MODULE, NO_PERMISSION, UNKNOWN_OUTCOME, explain
 from lvs_healthd.ipvs.genetlink import (
@@ -109,6 +109,10 @@ class IpvsClient:
     def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
         """Return what came with the last reading of a service."""
         return self._statistics.get(key)
+
+    def connections(self) -> Iterator[bytes]:
+        """Read them from /proc: netlink does not tell."""
+        return connections.blocks()
 
     def close(self) -> None:
         """Close the socket."""

@@ -1,6 +1,6 @@
 """What a table is to the rest of the daemon: read it, write to it. The kernel's and the in-memory one both do this."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table
@@ -34,6 +34,12 @@ class IpvsTable(Protocol):
 
     def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
         """Return what the kernel had counted of a service when it was last read; None when it was not there then."""
+
+    def connections(self) -> Iterator[bytes]:
+        """Read the list of connections in blocks of whole lines; for a thread. Raises `TableUnavailableError`.
+
+        `ipvs.connections` decodes it.
+        """
 
     def close(self) -> None:
         """Give back the socket. The table itself stays as it is."""

@@ -7,7 +7,7 @@ net/netfilter/ipvs/ip_vs_ctl.c; tests/kernel/ holds the two against each other.
 import errno
 import ipaddress
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lvs_healthd.ipvs.diff import update
 from lvs_healthd.ipvs.errors import UNKNOWN_OUTCOME, explain
@@ -86,6 +86,10 @@ class MemoryTable:
         """Return one line's row of statistics."""
         counted = self.counted.get((key, server))
         return NOTHING if counted is None else encoded(counted)
+
+    def connections(self) -> Iterator[bytes]:
+        """List none: nothing is forwarded."""
+        return iter(())
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -8,7 +8,6 @@ Wire format: include/uapi/linux/ip_vs.h and net/netfilter/ipvs/ip_vs_ctl.c, ip_v
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -49,7 +48,7 @@ NOTHING = bytes(_ROW.size)
 """The row of what has not counted anything."""
 
 
-class Statistics(NamedTuple):
+class Statistics(msgspec.Struct, frozen=True, gc=False):
     """What the kernel has counted since the entry was added or zeroed (`ipvsadm -Z`).
 
     A service counts connections, packets and bytes of its own; they are not the sum of its servers', of which some may
@@ -85,7 +84,7 @@ class ServiceStatistics(msgspec.Struct, frozen=True, gc=False):
 
     def service(self) -> Statistics:
         """Decode the service's own."""
-        return Statistics._make(_ROW.unpack_from(self.rows))
+        return Statistics(*_ROW.unpack_from(self.rows))
 
     def servers(self) -> dict[DestinationKey, tuple[int, ...]]:
         """Decode each server's; the fields are those of `Statistics`, which takes as long again to make."""
@@ -94,7 +93,8 @@ class ServiceStatistics(msgspec.Struct, frozen=True, gc=False):
 
 def encoded(statistics: Statistics) -> bytes:
     """Write a row."""
-    return _CONNECTIONS.pack(*statistics[:3]) + _counted(statistics[3:])
+    numbers = msgspec.structs.astuple(statistics)
+    return _CONNECTIONS.pack(*numbers[:3]) + _counted(numbers[3:])
 
 
 def joined(service: bytes, servers: Sequence[tuple[DestinationRecord, bytes]]) -> ServiceStatistics:

@@ -144,7 +144,7 @@ def _statistics(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
     counted = [service for service in services if service.statistics is not None]
     for name, text, field in _COUNTERS:
         samples = [
-            (labelled(service=service.name), service.statistics[field])
+            (labelled(service=service.name), getattr(service.statistics, field))
             for service in counted
             if service.statistics is not None
         ]
@@ -157,8 +157,8 @@ def _statistics(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
         yield from family(name, kind, text, ())
         full = PREFIX + name
         for of_servers, service in zip(labels, counted, strict=True):
-            if service.counted and (field != _PERSISTENT or service.is_persistent):
-                values = zip(of_servers, service.server_statistics[field], strict=True)
+            if service.counted and (service.is_persistent or field != "persistent_connections"):
+                values = zip(of_servers, service.server_statistics[_FIELDS[field]], strict=True)
                 yield "".join([f"{full}{label}}} {value}\n" for label, value in values])
 
 
@@ -189,15 +189,14 @@ _COLUMNS: tuple[tuple[str, str, Callable[[ServiceSamples], Iterable[float | None
 )
 """What there is one number of for each server; None is no sample."""
 
-_FIELDS = {name: number for number, name in enumerate(Statistics._fields)}
-_PERSISTENT = _FIELDS["persistent_connections"]
+_FIELDS = {name: number for number, name in enumerate(Statistics.__struct_fields__)}
 
 _COUNTERS = (
-    ("connections_total", "Connections", _FIELDS["connections"]),
-    ("incoming_packets_total", "Packets from clients", _FIELDS["in_packets"]),
-    ("outgoing_packets_total", "Packets to clients", _FIELDS["out_packets"]),
-    ("incoming_bytes_total", "Bytes from clients", _FIELDS["in_bytes"]),
-    ("outgoing_bytes_total", "Bytes to clients", _FIELDS["out_bytes"]),
+    ("connections_total", "Connections", "connections"),
+    ("incoming_packets_total", "Packets from clients", "in_packets"),
+    ("outgoing_packets_total", "Packets to clients", "out_packets"),
+    ("incoming_bytes_total", "Bytes from clients", "in_bytes"),
+    ("outgoing_bytes_total", "Bytes to clients", "out_bytes"),
 )
 """What the kernel counts of services and servers alike."""
 
@@ -210,18 +209,18 @@ _SERVER_STATISTICS = (
         "real_server_active_connections",
         "gauge",
         "Connections in state ESTABLISHED, by the kernel's count.",
-        _FIELDS["active_connections"],
+        "active_connections",
     ),
     (
         "real_server_inactive_connections",
         "gauge",
         "Connections in any other state, by the kernel's count.",
-        _FIELDS["inactive_connections"],
+        "inactive_connections",
     ),
     (
         "real_server_persistent_connections",
         "gauge",
         "Persistence templates: clients bound to the real server; only of persistent services.",
-        _PERSISTENT,
+        "persistent_connections",
     ),
 )
