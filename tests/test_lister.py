@@ -6,7 +6,7 @@ import pytest
 
 from lvs_healthd.health import Health, Verdict
 from lvs_healthd.ipvs.memory import MemoryTable
-from lvs_healthd.ipvs.records import ServiceKey, Table, Wanted, Why
+from lvs_healthd.ipvs.records import AF_INET, IPPROTO_TCP, ServiceKey, Table, Wanted, Why
 from lvs_healthd.ipvs.statistics import Statistics
 from lvs_healthd.lister import UnknownServiceError, listed, meant
 from lvs_healthd.listing import ListedServer, ListedService, State
@@ -153,8 +153,20 @@ def test_service_that_nobody_knows_is_an_error(which: str) -> None:
         meant(which, [state(UP)], [table(entry(service(MARK)))])
 
 
-def test_many_servers_let_the_event_loop_turn() -> None:
-    many = table(entry(service(), *(server(f"198.51.{n >> 8}.{n & 255}") for n in range(1, 2000))))
+ADDRESSES = [f"198.51.{number >> 8}.{number & 255}" for number in range(2000)]
+
+
+@pytest.mark.parametrize("per_service", [1, 100, 2000])
+def test_many_servers_let_the_event_loop_turn(per_service: int) -> None:
+    many = table(
+        *(
+            entry(
+                service(ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.100", 1 + start)),
+                *map(server, ADDRESSES[start : start + per_service]),
+            )
+            for start in range(0, 2000, per_service)
+        )
+    )
     turns = 0
 
     async def count() -> None:
@@ -165,8 +177,8 @@ def test_many_servers_let_the_event_loop_turn() -> None:
 
     async def run() -> None:
         counting = asyncio.create_task(count())
-        found = listed([WEB], services=[], wanted=None, actual=many, owned=(), statistics=MemoryTable().statistics)
-        assert [len(each.servers) async for each in found] == [1999]
+        found = listed(list(many), services=[], wanted=None, actual=many, owned=(), statistics=MemoryTable().statistics)
+        assert sum([len(each.servers) async for each in found]) == 2000
         counting.cancel()
 
     asyncio.run(run())

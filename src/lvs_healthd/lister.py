@@ -6,6 +6,7 @@ import msgspec
 
 from lvs_healthd.health import Health
 from lvs_healthd.ipvs.describe import differences, fields
+from lvs_healthd.ipvs.diff import size
 from lvs_healthd.ipvs.records import (
     DestinationKey,
     DestinationRecord,
@@ -58,7 +59,7 @@ async def listed(
     """List services; the tables may change meanwhile, so that of many the last is of a moment later than the first."""
     wanted = wanted or Wanted({}, {}, {})
     states = {service.key: service for service in services}
-    async for key in sliced(keys, _SLICE):
+    async for key in sliced(keys, _SLICE, lambda key: max(size(key, wanted.table), size(key, actual))):
         entry, found = wanted.table.get(key), actual.get(key)
         if entry is None and found is None:
             continue
