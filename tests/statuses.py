@@ -1,5 +1,9 @@
 """A status made by hand, with everything in it that a reader must cope with."""
 
+import msgspec
+
+from lvs_healthd.ipvs.statistics import Statistics
+from lvs_healthd.listing import ListedServer, ListedService, Listing, ServerFields, ServiceFields, State
 from lvs_healthd.status import (
     CheckStatus,
     DaemonStatus,
@@ -11,6 +15,9 @@ from lvs_healthd.status import (
 )
 
 NOW = 1_700_000_000.0
+
+STATISTICS = Statistics(3, 5, 2, 1000, 12_000, 11_000, 1_300_000, 2**40, 10, 120, 110, 13_000, 99_000)
+"""What every line that has been counted is given."""
 
 
 def daemon(
@@ -91,10 +98,6 @@ def service(
     )
 
 
-async def told() -> Status:
-    return status()
-
-
 async def sampled() -> Samples:
     return samples(status())
 
@@ -106,6 +109,10 @@ def samples(status: Status) -> Samples:
 
 def _service_samples(service: ServiceStatus) -> ServiceSamples:
     servers = [server for server in service.real_servers if not server.fallback]
+    # By name, because a fallback server may be one of the real servers.
+    counted = dict.fromkeys(
+        server.server for server in service.real_servers if server.weight_actual is not None and service.in_sync
+    )
     return ServiceSamples(
         name=service.name,
         in_fallback=service.in_fallback,
@@ -122,6 +129,12 @@ def _service_samples(service: ServiceStatus) -> ServiceSamples:
             for check in server.checks
             if check.latency_s is not None
         ],
+        statistics=STATISTICS if service.in_sync else None,
+        counted=list(counted),
+        server_statistics=[tuple([number] * len(counted)) for number in msgspec.structs.astuple(STATISTICS)]
+        if counted
+        else [],
+        is_persistent=True,
     )
 
 
@@ -149,6 +162,82 @@ def status() -> Status:
                 ),
                 in_fallback=True,
                 in_sync=False,
+            ),
+        ),
+    )
+
+
+def server_fields(weight: int, forward: str = "nat") -> ServerFields:
+    return ServerFields(forward=forward, weight=weight, upper_threshold=0, lower_threshold=0, tunnel="none")
+
+
+def listed_server(
+    server: str,
+    state: State = State.OK,
+    *,
+    verdict: str = "up",
+    reason: str = "status 200",
+    weights: tuple[int | None, int | None] = (1, 1),
+    differences: tuple[str, ...] = (),
+    statistics: Statistics = STATISTICS,
+) -> ListedServer:
+    actual, wanted = [None if weight is None else server_fields(weight) for weight in weights]
+    return ListedServer(
+        server=server,
+        state=state,
+        differences=differences,
+        actual=actual,
+        wanted=wanted,
+        verdict=verdict,
+        reason=reason,
+        statistics=None if actual is None else statistics,
+    )
+
+
+def listed_service(
+    name: str,
+    service: str,
+    *servers: ListedServer,
+    state: State = State.OK,
+    differences: tuple[str, ...] = (),
+    persistence: str = "off",
+) -> ListedService:
+    fields = ServiceFields(scheduler="wrr", persistence=persistence, netmask="/32", flags="none", engine="none")
+    return ListedService(
+        name=name,
+        service=service,
+        state=state,
+        differences=differences,
+        actual=None if state is State.MISSING else fields,
+        wanted=None if state in (State.FOREIGN, State.EXTRA) else fields,
+        statistics=None if state is State.MISSING else STATISTICS,
+        servers=servers,
+    )
+
+
+def listing() -> Listing:
+    """One line of every state."""
+    return Listing(
+        daemon=daemon(),
+        services=(
+            listed_service(
+                "web",
+                "192.0.2.100:80/tcp",
+                listed_server("198.51.100.11:80"),
+                listed_server("198.51.100.12:80", State.DIFFERS, weights=(3, 1), differences=("weight 3 -> 1",)),
+                listed_server("198.51.100.13:80", State.MISSING, weights=(None, 1)),
+                listed_server(
+                    "198.51.100.14:80", State.OUT, verdict="down", reason="connection refused", weights=(None, None)
+                ),
+                listed_server("198.51.100.66:80", State.EXTRA, verdict="", reason="", weights=(7, None)),
+                persistence="300s",
+            ),
+            listed_service("dns", "[2001:db8::53]:53/udp", state=State.MISSING),
+            listed_service(
+                "",
+                "192.0.2.250:8080/tcp",
+                listed_server("198.51.100.77:8080", State.FOREIGN, verdict="", reason="", weights=(7, None)),
+                state=State.FOREIGN,
             ),
         ),
     )

@@ -418,6 +418,23 @@ async def test_status_verb_shows_what_the_daemon_holds(site: Site) -> None:
     assert str(site.control) in err
 
 
+async def test_table_verb_shows_what_the_daemon_holds(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        code, out, err = await run_cli("table", "--config", str(site.file))
+        assert (code, err) == (0, "")
+        assert f"{VIP}/tcp  web   {site.server}  nat     5       0       0      up       ok     connected" in out
+        code, out, _ = await run_cli("table", "web", "--config", str(site.file), "--json")
+        assert json.loads(out)["services"][0]["servers"][0]["statistics"]["connections"] == 0
+        assert (await run_cli("table", "wbe", "--config", str(site.file)))[0] == 2
+        code, out, _ = await run_cli("table", "--config", str(site.file), "--connections")
+        assert (code, len(out.splitlines())) == (0, 1)
+        metrics = (await site.get("/metrics"))[1]
+        assert f'lvs_healthd_real_server_connections_total{{service="web",server="{site.server}"}} 0' in metrics
+        assert (await site.get("/api/v1/connections"))[0] == 403
+    assert (await run_cli("table", "--config", str(site.file)))[0] == 1
+
+
 async def test_probe_verb_runs_every_check_once(site: Site) -> None:
     code, out, _ = await run_cli("probe", str(site.file))
     assert code == 1

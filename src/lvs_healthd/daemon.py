@@ -176,17 +176,11 @@ class Daemon:
             prober=self._prober,
             reconciler=self._reconciler,
             keeper=self._keeper,
+            table=self._table,
             log=self._log,
             clock=time.monotonic,
         )
-        self._api = ApiServer(
-            create_app(
-                status=self._view.status,
-                metrics=self.metrics.render,
-                health=self._view.health,
-                tables={"wanted": self._view.wanted, "actual": self._view.actual},
-            )
-        )
+        self._api = ApiServer(create_app(self._view, metrics=self.metrics.render))
 
     async def _start(self) -> None:
         ready = targets(self._config.services)

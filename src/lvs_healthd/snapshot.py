@@ -1,8 +1,9 @@
 """What the daemon tells of itself when asked: status, health, the line for systemd. Built fresh from its live parts."""
 
+import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import msgspec
 
@@ -10,7 +11,10 @@ from lvs_healthd import __version__
 from lvs_healthd.config.model import Endpoint, Mode
 from lvs_healthd.decisions import Decisions
 from lvs_healthd.director.keeper import Keeper
-from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
+from lvs_healthd.ipvs.connections import chooser
+from lvs_healthd.ipvs.interface import IpvsTable
+from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, ServiceKey, Table, Wanted
+from lvs_healthd.lister import listed, meant, reason_of
 from lvs_healthd.log import EventLog
 from lvs_healthd.plan import destination_key
 from lvs_healthd.prober import Prober
@@ -36,7 +40,7 @@ RECONCILER_STUCK_S = 30.0
 
 _SLICE = 1500
 """Servers described between two turns of the event loop: 5 ms."""
-_SAMPLES_SLICE = 4000
+_SAMPLES_SLICE = 2500
 """The same for metrics."""
 
 
@@ -64,6 +68,7 @@ class View:
         prober: Prober,
         reconciler: Reconciler,
         keeper: Keeper,
+        table: IpvsTable,
         log: EventLog,
         clock: Callable[[], float],
     ) -> None:
@@ -72,6 +77,7 @@ class View:
         self._prober = prober
         self._reconciler = reconciler
         self._keeper = keeper
+        self._table = table
         self._log = log
         self._clock = clock
 
@@ -102,7 +108,7 @@ class View:
         services = sliced(self._decisions.services, _SAMPLES_SLICE, lambda each: len(each.servers))
         return Samples(
             daemon=self._daemon(),
-            services=tuple([_service_samples(each, reconciler, shift_s) async for each in services]),
+            services=tuple([_service_samples(each, reconciler, self._table, shift_s) async for each in services]),
         )
 
     def _daemon(self) -> DaemonStatus:
@@ -124,6 +130,45 @@ class View:
             unsure_reason=unsure_reason,
             table_error=self._trouble(),
         )
+
+    async def listing(self, which: str) -> AsyncIterator[bytes]:
+        """Write a `Listing` of the services that are `meant`, as JSON and service by service.
+
+        Raises `UnknownServiceError`.
+        """
+        reconciler, services = self._reconciler, self._decisions.services
+        keys = self._meant(which)
+        yield b'{"daemon":' + msgspec.json.encode(self._daemon()) + b',"services":['
+        comma = b""
+        async for service in listed(
+            keys,
+            services=services,
+            wanted=reconciler.wanted,
+            actual=reconciler.actual,
+            owned=reconciler.owned,
+            statistics=self._table.statistics,
+        ):
+            yield comma + msgspec.json.encode(service)
+            comma = b","
+        yield b"]}"
+
+    async def connections(self, which: str) -> AsyncIterator[bytes]:
+        """Read the kernel's lines of connections of the services that are `meant`, a block at a time on a thread.
+
+        Raises `UnknownServiceError` and `TableUnavailableError`.
+        """
+        choosers = [chooser(key, self._servers(key)) for key in self._meant(which)] if which else []
+        blocks = self._table.connections()
+        while (block := await asyncio.to_thread(next, blocks, None)) is not None:
+            yield await asyncio.to_thread(_chosen, block, choosers) if which else block
+        yield b""
+
+    def _meant(self, which: str) -> list[ServiceKey]:
+        return meant(which, self._decisions.services, (self.wanted(), self._reconciler.actual))
+
+    def _servers(self, key: ServiceKey) -> list[DestinationKey]:
+        entry = self._reconciler.actual.get(key)
+        return list(entry.destinations) if entry is not None else []
 
     def wanted(self) -> Table:
         """Return the table we want; empty before the first decision."""
@@ -182,6 +227,10 @@ class View:
         }
 
 
+def _chosen(block: bytes, choosers: list[Callable[[bytes], bool]]) -> bytes:
+    return b"".join([line for line in block.splitlines(keepends=True) if any(is_meant(line) for is_meant in choosers)])
+
+
 async def _service_status(
     service: ServiceState, wanted: Wanted | None, actual: Table, *, in_sync: bool, shift_s: float
 ) -> ServiceStatus:
@@ -220,13 +269,20 @@ async def _service_status(
     )
 
 
-def _service_samples(service: ServiceState, reconciler: Reconciler, shift_s: float) -> ServiceSamples:
+def _service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsTable, shift_s: float) -> ServiceSamples:
     """Describe one service for metrics; `shift_s` turns the monotonic clock into Unix time."""
     wanted = reconciler.wanted
     want = wanted.table.get(service.key) if wanted is not None else None
     have = reconciler.actual.get(service.key)
     servers = service.servers
     names = [str(server.key) for server in servers]
+    statistics = table.statistics(service.key) if have is not None else None
+    rows = statistics.servers() if statistics is not None else {}
+    present = have.destinations if have is not None else {}
+    # A dict, because a fallback server may be one of the real servers.
+    named = dict(zip((server.key for server in servers), names, strict=True))
+    named.update((key, str(key)) for key in map(destination_key, service.config.fallback))
+    counted = {name: rows[key] for key, name in named.items() if key in rows and key in present}
     return ServiceSamples(
         name=service.config.name,
         in_fallback=service.serving is False or _is_fallback_in_use(service, want),
@@ -243,6 +299,10 @@ def _service_samples(service: ServiceState, reconciler: Reconciler, shift_s: flo
             for watch in server.watches
             if watch.probe.latency_s is not None
         ],
+        statistics=statistics.service() if statistics is not None else None,
+        counted=list(counted),
+        server_statistics=list(zip(*counted.values(), strict=True)),
+        is_persistent=bool(service.config.persistence),
     )
 
 
@@ -257,7 +317,7 @@ def _server_status(
     return RealServerStatus(
         server=str(server.key),
         verdict=health.verdict,
-        reason=health.detail or ("not probed yet" if health.passes + health.failures == 0 else ""),
+        reason=reason_of(health),
         since=health.since + shift_s,
         weight_configured=server.config.weight,
         weight_wanted=_weight(want, server.key),

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from lvs_healthd.ipvs.statistics import Statistics
+
 
 class CheckStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One check of one real server."""
@@ -93,7 +95,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     """What metrics tell of one service, its real servers by column: of tens of thousands, a record each takes long.
 
-    Fallback servers are left out: they have no checks, and so no state. The fields are those of `RealServerStatus`.
+    Fallback servers have no checks, and so no state; they are only among those that are `counted`. The fields are those
+    of `RealServerStatus`.
     """
 
     name: str
@@ -107,6 +110,13 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     weights_actual: list[int | None]
     latencies: list[tuple[str, str, float]]
     """Server, name of the check, and the last probe's latency; without those that have not been probed."""
+    statistics: Statistics | None
+    """What the kernel has counted of the service; None while it is not in the kernel's table."""
+    counted: list[str]
+    """The servers that are in the kernel's table, fallback servers too."""
+    server_statistics: list[tuple[int, ...]]
+    """What it has counted of these, a column for each field of `Statistics`; none at all without servers."""
+    is_persistent: bool
 
 
 class Samples(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,46 +5,31 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
-import msgspec
 import pytest
 from aiohttp import web
 
 from lvs_healthd.api import ApiServer, create_app
-from lvs_healthd.ipvs.records import Table
-from lvs_healthd.status import Status
 from tests import statuses
+from tests.shown import Shown, ShownView
 
 MakeServer = Callable[..., ApiServer]
 
 
-class Shown(msgspec.Struct):
-    """What the endpoints show; tests change it."""
-
-    status: Status
+class ShownApp(Shown):
     metrics: bytes = b"lvs_healthd_build_info 1\n"
-    health: str = ""
-    wanted: Table = {}
 
 
 @pytest.fixture
-def shown() -> Shown:
-    return Shown(status=statuses.status())
+def shown() -> ShownApp:
+    return ShownApp(status=statuses.status(), listing=statuses.listing())
 
 
 @pytest.fixture
-def app(shown: Shown) -> web.Application:
-    async def status() -> Status:
-        return shown.status
-
+def app(shown: ShownApp) -> web.Application:
     async def metrics() -> AsyncIterator[bytes]:
         yield b"" + shown.metrics
 
-    return create_app(
-        status=status,
-        metrics=metrics,
-        health=lambda: shown.health,
-        tables={"wanted": lambda: shown.wanted, "actual": dict},
-    )
+    return create_app(ShownView(shown), metrics=metrics)
 
 
 @pytest.fixture

@@ -1,23 +1,27 @@
 """The endpoints, asked by a real HTTP client."""
 
+from pathlib import Path
+
 import aiohttp
 import msgspec
 import pytest
 
+from lvs_healthd.api import ApiServer
 from lvs_healthd.ipvs.saved import saved
+from lvs_healthd.listing import Listing
 from lvs_healthd.status import Status
-from tests.api.conftest import Shown
+from tests.api.conftest import ShownApp
 from tests.ipvs.tables import entry, server, service, table
 
 
-async def test_status_is_the_record_as_json(client: aiohttp.ClientSession, shown: Shown) -> None:
+async def test_status_is_the_record_as_json(client: aiohttp.ClientSession, shown: ShownApp) -> None:
     async with client.get("/api/v1/status") as response:
         assert response.status == 200
         assert response.content_type == "application/json"
         assert msgspec.json.decode(await response.read(), type=Status) == shown.status
 
 
-async def test_metrics_are_passed_on_with_their_type(client: aiohttp.ClientSession, shown: Shown) -> None:
+async def test_metrics_are_passed_on_with_their_type(client: aiohttp.ClientSession, shown: ShownApp) -> None:
     async with client.get("/metrics") as response:
         assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
         assert await response.read() == shown.metrics
@@ -30,7 +34,7 @@ async def test_head_of_metrics_has_no_body(client: aiohttp.ClientSession) -> Non
         assert response.status == 200
 
 
-async def test_healthz_is_ok_only_while_there_is_nothing_to_say(client: aiohttp.ClientSession, shown: Shown) -> None:
+async def test_healthz_is_ok_only_while_there_is_nothing_to_say(client: aiohttp.ClientSession, shown: ShownApp) -> None:
     async with client.get("/healthz") as response:
         assert (response.status, await response.text()) == (200, "ok\n")
     shown.health = "scheduler: no tick for 12 s"
@@ -43,10 +47,13 @@ async def test_index_names_every_endpoint(client: aiohttp.ClientSession) -> None
         text = await response.text()
     paths = [line.split()[0] for line in text.splitlines() if line.startswith("/")]
     assert paths == [
-        *("/api/v1/status", "/api/v1/ipvsadm/wanted", "/api/v1/ipvsadm/actual"),
+        *("/api/v1/status", "/api/v1/table", "/api/v1/connections"),
+        *("/api/v1/ipvsadm/wanted", "/api/v1/ipvsadm/actual"),
         *("/metrics", "/healthz"),
     ]
     for path in paths:
+        if path == "/api/v1/connections":
+            continue  # not over TCP
         async with client.get(path) as response:
             assert response.status == 200
 
@@ -81,7 +88,7 @@ async def test_no_answer_may_be_cached_or_tells_what_we_run_on(client: aiohttp.C
         assert response.headers["Server"] == "lvs-healthd"
 
 
-async def test_fault_of_ours_is_500_and_does_not_end_the_server(client: aiohttp.ClientSession, shown: Shown) -> None:
+async def test_fault_of_ours_is_500_and_does_not_end_the_server(client: aiohttp.ClientSession, shown: ShownApp) -> None:
     shown.metrics = 5  # type: ignore[assignment]  # what a bug might return
     async with client.get("/metrics") as response:
         assert response.status == 500
@@ -89,7 +96,7 @@ async def test_fault_of_ours_is_500_and_does_not_end_the_server(client: aiohttp.
         assert response.status == 200
 
 
-async def test_tables_are_text_for_ipvsadm(client: aiohttp.ClientSession, shown: Shown) -> None:
+async def test_tables_are_text_for_ipvsadm(client: aiohttp.ClientSession, shown: ShownApp) -> None:
     shown.wanted = table(entry(service(), server("10.0.0.1")))
     async with client.get("/api/v1/ipvsadm/wanted") as response:
         assert (response.status, response.content_type) == (200, "text/plain")
@@ -98,3 +105,42 @@ async def test_tables_are_text_for_ipvsadm(client: aiohttp.ClientSession, shown:
         assert await response.text() == ""
     async with client.get("/api/v1/ipvsadm/other") as response:
         assert response.status == 404
+
+
+async def test_table_is_the_listing_as_json(client: aiohttp.ClientSession, shown: ShownApp) -> None:
+    async with client.get("/api/v1/table") as response:
+        assert (response.status, response.content_type) == (200, "application/json")
+        assert msgspec.json.decode(await response.read(), type=Listing) == shown.listing
+    async with client.get("/api/v1/table", params={"service": "192.0.2.250:8080/tcp"}) as response:
+        found = msgspec.json.decode(await response.read(), type=Listing)
+        assert found.services == shown.listing.services[-1:]
+
+
+async def test_service_that_nobody_knows_is_404_with_its_name(client: aiohttp.ClientSession) -> None:
+    async with client.get("/api/v1/table", params={"service": 'no\n"name"'}) as response:
+        assert response.status == 404
+        assert await response.json() == {
+            "error": 'no service is called "no\n"name"" or has that address',
+            "path": "/api/v1/table",
+        }
+
+
+async def test_connections_are_told_on_the_control_socket_only(
+    client: aiohttp.ClientSession, shown: ShownApp, server: ApiServer, control: Path
+) -> None:
+    shown.connections = [b"TCP one\nTCP two\n", b"TCP one too\n"]
+    async with client.get("/api/v1/connections") as response:
+        assert (response.status, (await response.json())["error"]) == (403, "only on the control socket")
+    connector = aiohttp.UnixConnector(path=str(control))
+    async with aiohttp.ClientSession("http://control", connector=connector) as local:
+        async with local.get("/api/v1/connections") as response:
+            assert (response.status, response.content_type) == (200, "text/plain")
+            assert await response.read() == b"TCP one\nTCP two\nTCP one too\n"
+        async with local.get("/api/v1/connections", params={"service": "one"}) as response:
+            assert await response.read() == b"TCP one\nTCP one too\n"
+        shown.connections = []
+        async with local.get("/api/v1/connections") as response:
+            assert (response.status, await response.read()) == (200, b"")
+        shown.unavailable = "/proc/net/ip_vs_conn: No such file or directory"
+        async with local.get("/api/v1/connections") as response:
+            assert (response.status, (await response.json())["error"]) == (503, shown.unavailable)

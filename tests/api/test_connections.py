@@ -10,7 +10,7 @@ from aiohttp import web
 from lvs_healthd.api import ApiServer, connections
 from lvs_healthd.api import server as server_module
 from lvs_healthd.api.connections import MAX_CONNECTIONS
-from tests.api.conftest import Shown
+from tests.api.conftest import ShownApp
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -68,7 +68,7 @@ async def test_request_that_never_ends_is_cut_off(app: web.Application, monkeypa
 
 
 async def test_answer_nobody_reads_is_thrown_away(
-    server: ApiServer, shown: Shown, monkeypatch: pytest.MonkeyPatch
+    server: ApiServer, shown: ShownApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "STALLED_WRITE_S", 0.1)
     shown.metrics = b"x" * 30_000_000
@@ -82,7 +82,7 @@ async def test_answer_nobody_reads_is_thrown_away(
     await close(stuck)
 
 
-async def test_large_answer_to_a_reading_client_arrives_whole(client: aiohttp.ClientSession, shown: Shown) -> None:
+async def test_large_answer_to_a_reading_client_arrives_whole(client: aiohttp.ClientSession, shown: ShownApp) -> None:
     shown.metrics = b"x" * 20_000_000
     async with client.get("/metrics") as response:
         assert len(await response.read()) == 20_000_000

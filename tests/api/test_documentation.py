@@ -4,9 +4,13 @@ import re
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from lvs_healthd.api import app, connections, server
 from lvs_healthd.cli import status as verb
+from lvs_healthd.ipvs.connections import Connection
+from lvs_healthd.ipvs.statistics import Statistics
+from lvs_healthd.listing import ListedServer, ListedService, ServerFields, ServiceFields, State
 from lvs_healthd.status import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
@@ -16,6 +20,10 @@ def fields(record: type[msgspec.Struct], prefix: str) -> set[str]:
     return {prefix + name for name in record.__struct_fields__ if name not in ("real_servers", "checks")}
 
 
+def section(heading: str) -> str:
+    return PAGE.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
 def test_every_field_of_the_status_is_documented_and_no_other() -> None:
     in_code = (
         fields(DaemonStatus, "daemon.")
@@ -23,7 +31,21 @@ def test_every_field_of_the_status_is_documented_and_no_other() -> None:
         | fields(RealServerStatus, "services[].real_servers[].")
         | fields(CheckStatus, "services[].real_servers[].checks[].")
     )
-    assert set(re.findall(r"^\| `((?:daemon|services)[\w.\[\]]+)` \|", PAGE, re.MULTILINE)) == in_code
+    assert set(re.findall(r"^\| `([\w.\[\]]+)` \|", section("/api/v1/status"), re.MULTILINE)) == in_code
+
+
+@pytest.mark.parametrize(
+    ("what", "record"), [("a service", ListedService), ("a server", ListedServer), ("statistics", Statistics)]
+)
+def test_every_field_of_the_table_is_documented_and_no_other(what: str, record: type[msgspec.Struct]) -> None:
+    table = section("/api/v1/table").split(f"| field of {what} | meaning |\n", 1)[1].split("\n\n", 1)[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(record.__struct_fields__)
+
+
+@pytest.mark.parametrize("record", [ServiceFields, ServerFields, Connection, State])
+def test_every_word_of_the_table_is_documented(record: type[msgspec.Struct] | type[State]) -> None:
+    words = set(State) if record is State else set(record.__struct_fields__)  # type: ignore[union-attr]
+    assert words <= set(re.findall(r"`(\w+)`", section("/api/v1/table") + section("lvs-healthd table")))
 
 
 def test_every_endpoint_is_documented_and_no_other() -> None:

@@ -6,38 +6,30 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from lvs_healthd.api import ApiServer, create_app
-from lvs_healthd.ipvs.records import Table
-from lvs_healthd.status import Status
 from tests import statuses
+from tests.shown import Shown, ShownView
 
 
-class Daemon(msgspec.Struct):
-    """Where it listens and what it shows; tests change the latter."""
+class Daemon(Shown):
+    """What it shows, which tests change, and where it listens."""
 
-    control: Path
-    status: Status
-    wanted: Table = {}
+    control: Path = Path()
 
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    shown = Daemon(control=tmp_path / "control.sock", status=statuses.status())
+    shown = Daemon(status=statuses.status(), listing=statuses.listing(), control=tmp_path / "control.sock")
     ready, stop = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        async def status() -> Status:
-            return shown.status
-
         async def metrics() -> AsyncIterator[bytes]:
             yield b""
 
-        tables = {"wanted": lambda: shown.wanted, "actual": dict}
-        server = ApiServer(create_app(status=status, metrics=metrics, health=lambda: "", tables=tables))
+        server = ApiServer(create_app(ShownView(shown), metrics=metrics))
         await server.start("", str(shown.control))
         ready.set()
         await stop.wait()

@@ -1,76 +1,26 @@
 """`lvs-healthd status` as an operator runs it, against a real control socket."""
 
 import json
-import os
-import pty
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from lvs_healthd.cli import main
 from lvs_healthd.cli import status as verb
 from lvs_healthd.cli.control import ControlError
 from tests import statuses
 from tests.cli.conftest import Daemon
+from tests.cli.running import COMMAND, Run, on_terminal
 from tests.statuses import NOW, real_server, service
-
-COMMAND = [sys.executable, "-c", "from lvs_healthd.cli import main; main()", "status"]
-
-
-class Ran(msgspec.Struct):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> "Run":
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     monkeypatch.setattr(time, "time", lambda: NOW)
-    return Run(monkeypatch, capsys)
-
-
-class Run:
-    """Runs the verb in this process, with standard output as a pipe."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch = monkeypatch
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str) -> Ran:
-        self._monkeypatch.setattr("sys.argv", ["lvs-healthd", "status", *arguments])
-        try:
-            main()
-            code: object = 0
-        except SystemExit as end:
-            code = end.code
-        printed = self._capsys.readouterr()
-        return Ran(code=int(str(code or 0)), out=printed.out, err=printed.err)
-
-
-def on_terminal(daemon: Daemon, *, columns: int = 80, color: bool = False) -> list[str]:
-    """Run the command on a real pseudo-terminal and return its lines."""
-    leader, follower = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
-    environment.pop("NO_COLOR", None)
-    if not color:
-        environment["NO_COLOR"] = "1"
-    with os.fdopen(follower, "wb") as stdout:
-        ran = subprocess.Popen([*COMMAND, "--control", str(daemon.control)], stdout=stdout, env=environment)
-    with os.fdopen(leader, "rb", buffering=0) as reader:
-        text = b""
-        while True:
-            try:
-                text += reader.read(65536)
-            except OSError:  # EIO: the other end is closed
-                break
-    assert ran.wait(10) == 0
-    shown = text.decode().replace("\r\n", "\n")
-    return (shown if color else re.sub(r"\x1b\[[\d;]*m", "", shown)).splitlines()
+    return Run("status", monkeypatch, capsys)
 
 
 def test_piped_every_server_is_one_line_with_its_service(run: Run, daemon: Daemon) -> None:
@@ -92,7 +42,7 @@ def test_piped_every_server_is_one_line_with_its_service(run: Run, daemon: Daemo
 
 
 def test_terminal_of_80_columns_is_enough(daemon: Daemon) -> None:
-    lines = on_terminal(daemon)
+    lines = on_terminal(daemon, "status")
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
     assert re.search(r"^web +192\.0\.2\.100:80/tcp", text, re.MULTILINE)
@@ -104,13 +54,13 @@ def test_terminal_folds_a_long_reason_and_keeps_all_of_it(daemon: Daemon) -> Non
     reason = "the answer's body does not contain what it should: " + "0123456789" * 12
     server = real_server("[2001:db8:1111:2222:3333:4444:5555:6666]:65535", "down", reason, weights=(65535, None, 65535))
     daemon.status = msgspec.structs.replace(daemon.status, services=(service("web", server),))
-    lines = on_terminal(daemon)
+    lines = on_terminal(daemon, "status")
     assert max(map(len, lines)) <= 80
     assert "0123456789" * 12 in re.sub(r"[^0-9]", "", "".join(line[55:] for line in lines[5:]))
 
 
 def test_terminal_shows_verdicts_in_colour(daemon: Daemon) -> None:
-    text = "\n".join(on_terminal(daemon, color=True))
+    text = "\n".join(on_terminal(daemon, "status", color=True))
     assert re.search(r"\x1b\[32mup", text)
     assert re.search(r"\x1b\[1;31mdown", text)
     assert re.search(r"\x1b\[33munknown", text)
@@ -144,7 +94,7 @@ def test_text_of_a_hostile_server_cannot_steer_the_terminal(run: Run, daemon: Da
     daemon.status = msgspec.structs.replace(daemon.status, services=(service("web", server),))
     piped = run("--control", str(daemon.control)).out
     assert "\\x1b]0;owned\\x07 [bold]x[/bold]\\nweb  faked  up" in piped
-    assert not any("\x07" in line or "\x1b]" in line for line in on_terminal(daemon, columns=200))
+    assert not any("\x07" in line or "\x1b]" in line for line in on_terminal(daemon, "status", columns=200))
 
 
 def test_json_is_the_api_s_answer(run: Run, daemon: Daemon) -> None:
@@ -242,7 +192,7 @@ def test_reader_that_goes_away_leaves_no_traceback(daemon: Daemon) -> None:
     servers = [real_server(f"10.0.{n // 256}.{n % 256}:80") for n in range(5000)]
     daemon.status = msgspec.structs.replace(daemon.status, services=(service("web", *servers),))
     with subprocess.Popen(
-        [*COMMAND, "--control", str(daemon.control)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "status", "--control", str(daemon.control)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as ran:
         assert ran.stdout is not None
         assert ran.stderr is not None

@@ -117,7 +117,7 @@ class FakeKernel(Channel):
     async def _get_service(self, request: Message) -> None:
         found = await self.table.read_services([_service_key(request.payload)])
         for entry in found.values():
-            self._reply(request, _GENL + codec.encode_service(entry.service))
+            self._reply(request, _GENL + self._listed_service(entry.service))
         self._acknowledge(request, 0 if found else errno.ESRCH)
 
     async def _dump(self, request: Message, command: int) -> None:
@@ -127,15 +127,24 @@ class FakeKernel(Channel):
             flags |= 0x10
         table = await self.table.read()
         if command == codec.CMD_GET_SERVICE:
-            parts = [codec.encode_service(entry.service) for entry in table.values()]
+            parts = [self._listed_service(entry.service) for entry in table.values()]
         else:
             entry = table.get(_service_key(request.payload))
-            parts = [codec.encode_destination(one) for one in entry.destinations.values()] if entry else []
+            parts = [self._listed_server(entry.service, one) for one in entry.destinations.values()] if entry else []
         if self.is_garbled:
             parts = [attribute(9, b"?")]
         stale = _frame(request._replace(sequence=request.sequence - 1), 31, 0, _GENL)
         self._answers.append(stale + b"".join(_frame(request, self.family, flags, _GENL + part) for part in parts))
         self._answers.append(_frame(request, 3, flags, struct.pack("=i", 0)))
+
+    def _listed_service(self, service: ServiceRecord) -> bytes:
+        row = self.table.row(service.key, None)
+        return _with_last_nest(_GENL + codec.encode_service(service), _statistics(row))[4:]
+
+    def _listed_server(self, service: ServiceRecord, server: DestinationRecord) -> bytes:
+        row = self.table.row(service.key, server.key)
+        connections = b"".join(attribute(7 + number, row[8 * number : 8 * number + 4]) for number in range(3))
+        return _with_last_nest(_GENL + codec.encode_destination(server), connections + _statistics(row))[4:]
 
     def _reply(self, request: Message, payload: bytes) -> None:
         self._answers.append(_frame(request, request.type, 0, payload))
@@ -145,6 +154,18 @@ class FakeKernel(Channel):
             self._has_overflowed = True
         else:
             self._answers.append(_frame(request, 2, 0x100, struct.pack("=i", -code) + bytes(16)))
+
+
+def _statistics(row: bytes) -> bytes:
+    """Put the counters of a row as the kernel lists them: 64 bits, and 32 for old programs."""
+    numbers = [struct.unpack_from("=Q", row, 24 + 12 * number)[0] for number in range(10)]
+    wide = [attribute(1 + kind, struct.pack("=Q", number)) for kind, number in enumerate(numbers)]
+    is_wide = [False, False, False, True, True, False, False, False, False, False]
+    old = [
+        wide[kind] if is_wide[kind] else attribute(1 + kind, struct.pack("=I", number & 0xFFFFFFFF))
+        for kind, number in enumerate(numbers)
+    ]
+    return attribute(10, b"".join(old)) + attribute(12, b"".join(wide))
 
 
 def _frame(request: Message, kind: int, flags: int, payload: bytes) -> bytes:

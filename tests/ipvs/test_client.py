@@ -5,16 +5,19 @@ from collections.abc import Awaitable, Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lvs_healthd.ipvs.client import IpvsClient
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
 from lvs_healthd.ipvs.memory import MemoryTable
 from lvs_healthd.ipvs.records import AF_INET, Operation, ServiceKey, Table, Verb
+from lvs_healthd.ipvs.statistics import Statistics
 from tests.ipvs.fake_kernel import FakeKernel
 from tests.ipvs.strategies import world_operations, world_tables
 from tests.ipvs.tables import DNS, MARK, WEB, copy, entry, server, service, table
 
 ONE = server("198.51.100.1")
+COUNTED = Statistics(3, 5, 2, 1000, 12_000, 11_000, 1_300_000, 2**40, 10, 120, 110, 13_000, 99_000)
 
 
 class Loader:
@@ -114,6 +117,32 @@ async def test_only_the_services_asked_for_are_read_and_missing_ones_are_absent(
     client = await opened(kernel)
     assert await client.read_services([MARK, DNS]) == table(entry(service(MARK), ONE))
     assert len(kernel.sends) == 3  # the mark, its servers, and one that is not there
+
+
+async def test_statistics_come_with_each_reading_and_go_with_the_service() -> None:
+    kernel = FakeKernel()
+    kernel.table.entries = table(entry(service(WEB), ONE, server("198.51.100.2")), entry(service(MARK), ONE))
+    kernel.table.counted = {(WEB, None): COUNTED, (WEB, ONE.key): COUNTED, (MARK, None): COUNTED}
+    client = await opened(kernel)
+    assert client.statistics(WEB) is None
+    await client.read()
+    found = client.statistics(WEB)
+    assert found is not None
+    assert found.service() == replace(COUNTED, active_connections=0, inactive_connections=0, persistent_connections=0)
+    assert {key.address: Statistics(*row) for key, row in found.servers().items()} == {
+        "198.51.100.1": COUNTED,
+        "198.51.100.2": Statistics(*[0] * 13),
+    }
+    del kernel.table.entries[MARK]
+    kernel.table.counted[WEB, ONE.key] = replace(COUNTED, connections=99)
+    await client.read_services([WEB, MARK])
+    again = client.statistics(WEB)
+    assert again is not None
+    assert Statistics(*again.servers()[ONE.key]).connections == 99
+    assert client.statistics(MARK) is None
+    del kernel.table.entries[WEB]
+    await client.read()
+    assert client.statistics(WEB) is None
 
 
 @given(st.lists(world_operations, max_size=30))

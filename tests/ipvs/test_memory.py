@@ -17,6 +17,7 @@ from lvs_healthd.ipvs.records import (
     Table,
     Verb,
 )
+from lvs_healthd.ipvs.statistics import Statistics
 from tests.ipvs.strategies import world_operations
 from tests.ipvs.tables import DNS, WEB, entry, server, service, table
 
@@ -222,3 +223,20 @@ class MemoryMachine(RuleBasedStateMachine):
 
 TestMemoryMachine = MemoryMachine.TestCase
 TestMemoryMachine.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+
+
+def test_memory_forwards_nothing_and_counts_nothing_but_what_a_test_says() -> None:
+    memory = MemoryTable()
+    assert memory.statistics(WEB) is None
+    one, two = server("198.51.100.1"), server("198.51.100.2")
+    memory.entries = table(entry(service(WEB), one, two))
+    nothing, some = (0,) * 13, tuple(range(13))
+    found = memory.statistics(WEB)
+    assert found is not None
+    assert found.service() == Statistics(*nothing)
+    assert found.servers() == {one.key: nothing, two.key: nothing}
+    memory.counted[WEB, two.key] = Statistics(*some)
+    found = memory.statistics(WEB)
+    assert found is not None
+    assert found.service() == Statistics(*nothing)
+    assert found.servers() == {one.key: nothing, two.key: some}

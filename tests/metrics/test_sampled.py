@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lvs_healthd.metrics.sampled import pieces
 from lvs_healthd.status import Status
 from tests import statuses
-from tests.statuses import NOW, real_server, service
+from tests.statuses import NOW, STATISTICS, real_server, service
 
 
 def read(status: Status) -> dict[str, dict[tuple[str, ...], float]]:
@@ -68,6 +68,35 @@ def test_services_count_their_servers_without_fallback_ones() -> None:
     }
     assert found["service_in_fallback"] == {("web",): 0, ('odd "name"\\',): 1}
     assert found["service_in_sync"] == {("web",): 1, ('odd "name"\\',): 0}
+
+
+def test_traffic_is_the_kernels_of_lines_that_are_in_its_table() -> None:
+    found = read(statuses.status())
+    # The other service is not in the kernel's table.
+    assert found["service_connections_total"] == {("web",): STATISTICS.connections}
+    names = {
+        "real_server_connections_total": "connections",
+        "real_server_incoming_packets_total": "in_packets",
+        "real_server_outgoing_packets_total": "out_packets",
+        "real_server_incoming_bytes_total": "in_bytes",
+        "real_server_outgoing_bytes_total": "out_bytes",
+        "real_server_active_connections": "active_connections",
+        "real_server_inactive_connections": "inactive_connections",
+        "real_server_persistent_connections": "persistent_connections",
+    }
+    for name, field in names.items():
+        number = getattr(STATISTICS, field)
+        assert found[name] == {("web", "198.51.100.11:80"): number, ("web", "198.51.100.13:80"): number}, name
+        if name.endswith("_total"):
+            assert found[name.replace("real_server", "service")] == {("web",): number}
+
+
+def test_templates_are_told_of_persistent_services_only() -> None:
+    samples = statuses.samples(statuses.status())
+    plain = [msgspec.structs.replace(each, is_persistent=False) for each in samples.services]
+    text = "".join(pieces(msgspec.structs.replace(samples, services=tuple(plain)), {}))
+    assert "lvs_healthd_real_server_active_connections{" in text
+    assert "lvs_healthd_real_server_persistent_connections{" not in text
 
 
 def test_server_that_is_also_the_fallback_is_one_series() -> None:

@@ -1,20 +1,26 @@
 """The endpoints as an aiohttp application. All are read only; what they show is injected."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 from aiohttp import web
 
+from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
 from lvs_healthd.ipvs.saved import saved
+from lvs_healthd.lister import UnknownServiceError
 from lvs_healthd.slices import chunks, sliced
 from lvs_healthd.status import Status, json_pieces
 
+_TEXT_TYPE = "text/plain; charset=utf-8"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _INDEX = """lvs-healthd
 
 /api/v1/status  every service and real server: verdict, reason, weights (JSON)
+/api/v1/table   the kernel's IPVS table beside the wanted one, with its counters (JSON); ?service=NAME for one
+/api/v1/connections  the kernel's connections, as in /proc/net/ip_vs_conn; on the control socket only
 /api/v1/ipvsadm/wanted  the IPVS table we want, for ipvsadm -R
 /api/v1/ipvsadm/actual  the kernel's whole table, as last read
 /metrics        for Prometheus
@@ -24,19 +30,35 @@ _INDEX = """lvs-healthd
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_app(
-    *,
-    status: Callable[[], Awaitable[Status]],
-    metrics: Callable[[], AsyncIterator[bytes]],
-    health: Callable[[], str],
-    tables: Mapping[str, Callable[[], Table]],
-) -> web.Application:
+class View(Protocol):
+    """What there is to show."""
+
+    async def status(self) -> Status:
+        """Describe everything."""
+
+    def health(self) -> str:
+        """Return "" while the daemon makes progress, else what is wrong."""
+
+    def wanted(self) -> Table:
+        """Return the table we want."""
+
+    def actual(self) -> Table:
+        """Return the kernel's table, as last read or written."""
+
+    def listing(self, which: str) -> AsyncIterator[bytes]:
+        """Write a `Listing` as JSON. Raises `UnknownServiceError`."""
+
+    def connections(self, which: str) -> AsyncIterator[bytes]:
+        """Read the kernel's list of connections. Raises `UnknownServiceError` and `TableUnavailableError`."""
+
+
+def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> web.Application:
     """Make the application.
 
-    `metrics` renders Prometheus's text format in chunks: of tens of thousands of servers it is tens of
-    megabytes, which are never held together. `health` returns "" while the daemon makes progress, else what is wrong.
-    `tables` are the IPVS tables there are, by name.
+    `metrics` renders Prometheus's text format. It comes in chunks, as tables do: of tens of thousands of servers it is
+    tens of megabytes, which are never held together.
     """
+    tables = {"wanted": view.wanted, "actual": view.actual}
 
     async def show_index(_: web.Request) -> web.Response:
         return web.Response(text=_INDEX)
@@ -45,18 +67,27 @@ def create_app(
         return await _stream(request, metrics(), _METRICS_TYPE)
 
     async def show_health(_: web.Request) -> web.Response:
-        trouble = health()
+        trouble = view.health()
         return web.Response(text=f"{trouble or 'ok'}\n", status=503 if trouble else 200)
 
     async def show_status(_: web.Request) -> web.Response:
-        return _json(b"".join([piece async for piece in sliced(json_pieces(await status()), 10)]))
+        return _json(b"".join([piece async for piece in sliced(json_pieces(await view.status()), 10)]))
 
     async def show_table(request: web.Request) -> web.StreamResponse:
+        return await _stream(request, view.listing(request.query.get("service", "")), "application/json")
+
+    async def show_connections(request: web.Request) -> web.StreamResponse:
+        if not _is_control(request):
+            # Who is connected to what is nobody's business who may only look at metrics.
+            return _refused(request, 403, "only on the control socket")
+        return await _stream(request, view.connections(request.query.get("service", "")), _TEXT_TYPE)
+
+    async def show_ipvsadm(request: web.Request) -> web.StreamResponse:
         table = tables.get(request.match_info["table"])
         if table is None:
             raise web.HTTPNotFound
         lines = (chunk.encode() async for chunk in chunks(saved(table())))
-        return await _stream(request, lines, "text/plain; charset=utf-8")
+        return await _stream(request, lines, _TEXT_TYPE)
 
     # Nothing here takes a body; a client that sends one is refused without reading it.
     app = web.Application(middlewares=[_errors_as_json], client_max_size=1024)
@@ -64,14 +95,21 @@ def create_app(
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/healthz", show_health)
     app.router.add_get("/api/v1/status", show_status)
-    app.router.add_get("/api/v1/ipvsadm/{table}", show_table)
+    app.router.add_get("/api/v1/table", show_table)
+    app.router.add_get("/api/v1/connections", show_connections)
+    app.router.add_get("/api/v1/ipvsadm/{table}", show_ipvsadm)
     app.on_response_prepare.append(_add_headers)
     return app
 
 
 async def _stream(request: web.Request, body: AsyncIterator[bytes], content_type: str) -> web.StreamResponse:
-    # Before the headers: what fails here is a 500 and not an answer that breaks off.
-    first = await anext(body)
+    # Before the headers: what fails here is an error and not an answer that breaks off.
+    try:
+        first = await anext(body)
+    except UnknownServiceError as error:
+        return _refused(request, 404, str(error))
+    except TableUnavailableError as error:
+        return _refused(request, 503, str(error))
     response = web.StreamResponse(headers={"Content-Type": content_type})
     await response.prepare(request)
     if request.method != "HEAD":
@@ -86,12 +124,21 @@ def _json(body: bytes, *, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json")
 
 
+def _refused(request: web.Request, status: int, why: str) -> web.Response:
+    return _json(msgspec.json.encode({"error": why, "path": request.path}), status=status)
+
+
+def _is_control(request: web.Request) -> bool:
+    """Whether it came by a Unix socket, whose own name is text and not a pair."""
+    return request.transport is not None and isinstance(request.transport.get_extra_info("sockname"), str)
+
+
 @web.middleware
 async def _errors_as_json(request: web.Request, handler: _Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as error:
-        response = _json(msgspec.json.encode({"error": error.reason, "path": request.path}), status=error.status)
+        response = _refused(request, error.status, error.reason)
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response

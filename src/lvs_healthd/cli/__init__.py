@@ -15,6 +15,7 @@ VERBS = {
     "run": "Probe the real servers and keep the IPVS table true.",
     "validate": "Say everything that is wrong with a configuration file.",
     "status": "Ask the running daemon how every real server stands.",
+    "table": "Show the kernel's IPVS table, and where it is not as wanted.",
     "probe": "Run every check once and show what it found.",
     "export": "Write the daemon's IPVS table as ipvsadm -R reads it.",
     "import": "Make a configuration of a saved IPVS table.",

@@ -2,16 +2,20 @@
 
 import grp
 import http.client
+import json
 import os
 import re
 import socket
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 from lvs_healthd.config.model import Daemon
 
 TIMEOUT_S = 5.0
 """A daemon that takes longer is stuck; its own watchdog thinks so too."""
+
+_PIECE_BYTES = 1 << 16
 
 _SECTION = re.compile(r"\s*\[([^\[\]]*)\]\s*(?:#.*)?")
 _CONTROL = re.compile(r"""\s*control\s*=\s*(["'])([^"'\\]*)\1\s*(?:#.*)?""")
@@ -46,22 +50,47 @@ def find_socket(config: Path, *, explicit: bool) -> tuple[str, str]:
     return default, f"{config}: daemon.control is not a path; asking at the default {default}"
 
 
+class RefusedError(ControlError):
+    """The daemon answered, but not with what was asked for; `status` is HTTP's, `why` the daemon's own words if any."""
+
+    def __init__(self, text: str, status: int, why: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.why = why
+
+
 def get(control: str, path: str, *, timeout_s: float = TIMEOUT_S) -> bytes:
     """Fetch `path` from the daemon. Raises `ControlError`."""
+    return b"".join(pieces(control, path, timeout_s=timeout_s))
+
+
+def pieces(control: str, path: str, *, timeout_s: float = TIMEOUT_S) -> Iterator[bytes]:
+    """Fetch `path` from the daemon, as it comes; `timeout_s` is for each piece. Raises `ControlError`."""
     connection = _UnixConnection(control, timeout_s)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
-        body = response.read()
+        if response.status != http.HTTPStatus.OK:
+            text = f"{control}: the daemon answered {response.status} {response.reason} to {path}"
+            raise RefusedError(text, response.status, _words(response.read()))
+        while piece := response.read(_PIECE_BYTES):
+            yield piece
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
     except OSError as error:
         raise ControlError(f"{control}: {_why(control, error)}") from error
     except http.client.HTTPException as error:
         raise ControlError(f"{control}: something answers, but not lvs-healthd ({type(error).__name__})") from error
     finally:
         connection.close()
-    if response.status != http.HTTPStatus.OK:
-        raise ControlError(f"{control}: the daemon answered {response.status} {response.reason} to {path}")
-    return body
+
+
+def _words(body: bytes) -> str:
+    """Return what the daemon gives as the reason of a refusal."""
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _search_broken(text: str) -> str:

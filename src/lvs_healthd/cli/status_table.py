@@ -7,10 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lvs_healthd.printable import printable
-from lvs_healthd.status import RealServerStatus, ServiceStatus, Status
+from lvs_healthd.status import DaemonStatus, RealServerStatus, ServiceStatus, Status
 
-_COLOURS = {"up": "green", "down": "bold red", "unknown": "yellow"}
-_ALARM = "bold red"
+COLOURS = {"up": "green", "down": "bold red", "unknown": "yellow"}
+ALARM = "bold red"
 
 _WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table, - is not in it"
 
@@ -42,6 +42,32 @@ def plain(status: Status, now: float) -> str:
     return "\n".join(lines) + "\n"
 
 
+def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
+    """Write what is to be known of the daemon before all else. `now` is Unix time."""
+    age = daemon.last_resync_age_s
+    workers = "" if daemon.probe_workers == 1 else f"  probe workers {daemon.probe_workers}"
+    read = "never read" if age is None else f"read {ago(age)} ago"
+    yield Text.assemble(
+        (f"lvs-healthd {daemon.version}", "bold"),
+        f"  mode {daemon.mode}  up {ago(now - daemon.started)}  pid {daemon.pid}{workers}",
+    )
+    yield Text(f"table {printable(daemon.table)}, {read}")
+    yield Text(f"configuration {printable(daemon.config_file)}, loaded {ago(now - daemon.config_loaded)} ago")
+    if daemon.mode == "shadow":
+        yield Text("SHADOW MODE: nothing is written to the kernel's table", style="bold yellow")
+    if daemon.table_error:
+        yield Text(f"TABLE ERROR: {printable(daemon.table_error)}", style=ALARM)
+    if daemon.probes_unsure:
+        yield Text(
+            f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}",
+            style=ALARM,
+        )
+    if daemon.config_error:
+        yield Text("CONFIGURATION REJECTED, the old one is in force:", style=ALARM)
+        for line in daemon.config_error.splitlines():
+            yield Text(f"  {printable(line)}", style="red")
+
+
 def troubles(status: Status) -> list[str]:
     """List what is wrong: the reasons for `--check` to fail."""
     found = []
@@ -63,29 +89,7 @@ def _rows(status: Status) -> Iterator[tuple[ServiceStatus, RealServerStatus]]:
 
 
 def _header(status: Status, now: float) -> Iterator[Text]:
-    daemon = status.daemon
-    age = daemon.last_resync_age_s
-    workers = "" if daemon.probe_workers == 1 else f"  probe workers {daemon.probe_workers}"
-    read = "never read" if age is None else f"read {_ago(age)} ago"
-    yield Text.assemble(
-        (f"lvs-healthd {daemon.version}", "bold"),
-        f"  mode {daemon.mode}  up {_ago(now - daemon.started)}  pid {daemon.pid}{workers}",
-    )
-    yield Text(f"table {printable(daemon.table)}, {read}")
-    yield Text(f"configuration {printable(daemon.config_file)}, loaded {_ago(now - daemon.config_loaded)} ago")
-    if daemon.mode == "shadow":
-        yield Text("SHADOW MODE: nothing is written to the kernel's table", style="bold yellow")
-    if daemon.table_error:
-        yield Text(f"TABLE ERROR: {printable(daemon.table_error)}", style=_ALARM)
-    if daemon.probes_unsure:
-        yield Text(
-            f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}",
-            style=_ALARM,
-        )
-    if daemon.config_error:
-        yield Text("CONFIGURATION REJECTED, the old one is in force:", style=_ALARM)
-        for line in daemon.config_error.splitlines():
-            yield Text(f"  {printable(line)}", style="red")
+    yield from header(status.daemon, now)
     if not status.services:
         yield Text("no services are configured")
 
@@ -100,7 +104,7 @@ def _service_line(service: ServiceStatus) -> Text:
     facts = [fact for fact in (address, service.scheduler, service.forward) if fact != name]
     line = Text.assemble((name, "bold"), ("  " + "  ".join(facts), "dim"))
     for flag in _flags(service):
-        line.append("  " + flag, style=_ALARM)
+        line.append("  " + flag, style=ALARM)
     return line
 
 
@@ -118,7 +122,7 @@ def _servers(service: ServiceStatus, now: float, server_width: int, weight_width
         table.add_row(
             "",
             Text(server.server),
-            Text(_verdict(server), style="dim" if idle else _COLOURS.get(server.verdict, "")),
+            Text(_verdict(server), style="dim" if idle else COLOURS.get(server.verdict, "")),
             Text(_weight(server), style="dim" if idle else "yellow" if "/" in _weight(server) else ""),
             Text(_since(server, now)),
             Text(printable(server.reason)),
@@ -139,11 +143,11 @@ def _weight(server: RealServerStatus) -> str:
 
 
 def _since(server: RealServerStatus, now: float) -> str:
-    return "" if server.since is None else _ago(now - server.since)
+    return "" if server.since is None else ago(now - server.since)
 
 
-def _ago(seconds: float) -> str:
-    """Write a duration in its largest unit."""
+def ago(seconds: float) -> str:
+    """Write a duration, in seconds, in its largest unit."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
             return f"{int(seconds // size)}{unit}"

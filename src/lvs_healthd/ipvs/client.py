@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
-from lvs_healthd.ipvs import codec, genetlink
+from lvs_healthd.ipvs import codec, connections, genetlink
 from lvs_healthd.ipvs.channel import DEADLINE_S, Channel, LostError
 from lvs_healthd.ipvs.errors import NO_MODULE, NO_PERMISSION, UNKNOWN_OUTCOME, explain
 from lvs_healthd.ipvs.genetlink import (
@@ -30,6 +30,7 @@ from lvs_healthd.ipvs.genetlink import (
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.modules import load_module
 from lvs_healthd.ipvs.records import Operation, Result, ServiceEntry, ServiceKey, ServiceRecord, Table, Verb
+from lvs_healthd.ipvs.statistics import ServiceStatistics, joined
 from lvs_healthd.netns import Netns
 
 _BATCH = 128
@@ -78,6 +79,7 @@ class IpvsClient:
         self._family = 0
         self._sequences = itertools.count(1)
         self._decoded_in_slice = 0
+        self._statistics: dict[ServiceKey, ServiceStatistics] = {}
         self._schedulers_tried: set[str] = set()
 
     async def open(self) -> str:
@@ -110,6 +112,14 @@ class IpvsClient:
                     results[index] = result
             return results
 
+    def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
+        """Return what came with the last reading of a service."""
+        return self._statistics.get(key)
+
+    def connections(self) -> Iterator[bytes]:
+        """Read them from /proc: netlink does not tell."""
+        return connections.blocks()
+
     def close(self) -> None:
         """Close the socket."""
         self._channel.close()
@@ -135,8 +145,11 @@ class IpvsClient:
         return codec.decode_info(await self._ask(self._family, codec.CMD_GET_INFO, b""))
 
     async def _read_all(self) -> Table:
-        services = await self._dump(codec.CMD_GET_SERVICE, b"", codec.decode_service)
-        return {service.key: await self._with_destinations(service) for service in services}
+        services = await self._dump(codec.CMD_GET_SERVICE, b"", codec.decode_counted_service)
+        table = {service.key: await self._with_destinations(service, row) for service, row in services}
+        for key in self._statistics.keys() - table.keys():
+            del self._statistics[key]
+        return table
 
     async def _read_some(self, keys: Sequence[ServiceKey]) -> Table:
         table: Table = {}
@@ -146,18 +159,22 @@ class IpvsClient:
             except _KernelError as error:
                 if error.answer.errno != errno.ESRCH:
                     raise
+                self._statistics.pop(key, None)
             else:
-                table[key] = await self._with_destinations(codec.decode_service(reply))
+                table[key] = await self._with_destinations(*codec.decode_counted_service(reply))
         return table
 
-    async def _with_destinations(self, service: ServiceRecord) -> ServiceEntry:
+    async def _with_destinations(self, service: ServiceRecord, row: bytes) -> ServiceEntry:
         family = service.key.family
-        destinations = await self._dump(
+        found = await self._dump(
             codec.CMD_GET_DEST,
             codec.encode_service_key(service.key),
-            lambda payload: codec.decode_destination(payload, family),
+            lambda payload: codec.decode_counted_destination(payload, family),
         )
-        return ServiceEntry(service, {destination.key: destination for destination in destinations})
+        destinations = {destination.key: destination for destination, _ in found}
+        # At once and not when all is read: the rows of two readings of the whole table are never held together.
+        self._statistics[service.key] = joined(row, found)
+        return ServiceEntry(service, destinations)
 
     async def _dump(self, command: int, attributes: bytes, decode: Callable[[bytes], _T]) -> list[_T]:
         for _ in range(_DUMP_TRIES):

@@ -21,6 +21,7 @@ from lvs_healthd.ipvs.records import (
     ServiceRecord,
     Verb,
 )
+from lvs_healthd.ipvs.statistics import Spans, server_row, service_row
 
 FAMILY_NAME = "IPVS"
 VERSION = 1
@@ -70,6 +71,7 @@ _DEST_TUN_FLAGS = 15
 _INFO_VERSION = 1
 _INFO_CONN_TAB_SIZE = 2
 
+_ATTRIBUTE_HEADER = struct.Struct("=HH")
 _U8 = struct.Struct("=B")
 _U16 = struct.Struct("=H")
 _BE16 = struct.Struct(">H")
@@ -150,7 +152,38 @@ def encode_destination(record: DestinationRecord) -> bytes:
 
 def decode_service(payload: bytes) -> ServiceRecord:
     """Decode one message of a service dump. Unknown attributes are skipped. Raises `GarbledError`."""
+    return _service(payload, _nested(payload, _SERVICE))
+
+
+def decode_counted_service(payload: bytes) -> tuple[ServiceRecord, bytes]:
+    """Decode as `decode_service`, and cut out the service's row of `statistics`."""
     found = _nested(payload, _SERVICE)
+    return _service(payload, found), service_row(payload, found)
+
+
+def decode_destination(payload: bytes, service_family: int) -> DestinationRecord:
+    """Decode one message of a destination dump. Unknown attributes are skipped. Raises `GarbledError`.
+
+    `service_family` stands in for the destination's own, which kernels before 3.18 do not say.
+    """
+    return _destination(payload, _nested(payload, _DEST), service_family)
+
+
+def decode_counted_destination(payload: bytes, service_family: int) -> tuple[DestinationRecord, bytes]:
+    """Decode as `decode_destination`, and cut out the server's row of `statistics`."""
+    found = _nested(payload, _DEST)
+    return _destination(payload, found, service_family), server_row(payload, found)
+
+
+def decode_info(payload: bytes) -> str:
+    """Decode the reply to GET_INFO into a line for people: "IPVS 1.2.1 (size=4096)". Raises `GarbledError`."""
+    found = attributes(payload, GENL_HEADER_BYTES, len(payload))
+    version = _number(_U32, payload, found, _INFO_VERSION)
+    size = _number(_U32, payload, found, _INFO_CONN_TAB_SIZE)
+    return f"IPVS {version >> 16 & 0xFF}.{version >> 8 & 0xFF}.{version & 0xFF} (size={size})"
+
+
+def _service(payload: bytes, found: Spans) -> ServiceRecord:
     try:
         family = _unpack(_U16, payload, found[_SVC_AF])
         mark = _number(_U32, payload, found, _SVC_FWMARK)
@@ -177,12 +210,7 @@ def decode_service(payload: bytes) -> ServiceRecord:
         raise GarbledError(f"IPVS service: {error}") from error
 
 
-def decode_destination(payload: bytes, service_family: int) -> DestinationRecord:
-    """Decode one message of a destination dump. Unknown attributes are skipped. Raises `GarbledError`.
-
-    `service_family` stands in for the destination's own, which kernels before 3.18 do not say.
-    """
-    found = _nested(payload, _DEST)
+def _destination(payload: bytes, found: Spans, service_family: int) -> DestinationRecord:
     try:
         family = _number(_U16, payload, found, _DEST_ADDR_FAMILY) or service_family
         return DestinationRecord(
@@ -203,14 +231,6 @@ def decode_destination(payload: bytes, service_family: int) -> DestinationRecord
         raise GarbledError(f"IPVS destination without attribute {error}") from error
     except (ValueError, OSError) as error:
         raise GarbledError(f"IPVS destination: {error}") from error
-
-
-def decode_info(payload: bytes) -> str:
-    """Decode the reply to GET_INFO into a line for people: "IPVS 1.2.1 (size=4096)". Raises `GarbledError`."""
-    found = attributes(payload, GENL_HEADER_BYTES, len(payload))
-    version = _number(_U32, payload, found, _INFO_VERSION)
-    size = _number(_U32, payload, found, _INFO_CONN_TAB_SIZE)
-    return f"IPVS {version >> 16 & 0xFF}.{version >> 8 & 0xFF}.{version & 0xFF} (size={size})"
 
 
 def _service_identity(key: ServiceKey) -> bytes:
@@ -250,21 +270,27 @@ def _decode_netmask(family: int, payload: bytes, span: tuple[int, int] | None) -
     return -mask if has_holes else prefix
 
 
-def _nested(payload: bytes, kind: int) -> dict[int, tuple[int, int]]:
-    start, end = attributes(payload, GENL_HEADER_BYTES, len(payload)).get(kind, (0, 0))
-    return attributes(payload, start, end)
+def _nested(payload: bytes, kind: int) -> Spans:
+    whole, start = len(payload), GENL_HEADER_BYTES
+    inner = start + _ATTRIBUTE_HEADER.size
+    if whole >= inner and _ATTRIBUTE_HEADER.unpack_from(payload, start) == (whole - start, kind):
+        # The record alone, as the kernel sends it: to look for it would take a tenth of the whole time.
+        return attributes(payload, inner, whole)
+    return attributes(payload, *attributes(payload, start, whole).get(kind, (0, 0)))
 
 
-def _number(form: struct.Struct, payload: bytes, found: dict[int, tuple[int, int]], kind: int) -> int:
+def _number(form: struct.Struct, payload: bytes, found: Spans, kind: int) -> int:
     """Read an attribute that may be missing; missing is 0."""
-    return _unpack(form, payload, found[kind]) if kind in found else 0
+    span = found.get(kind)
+    return 0 if span is None else _unpack(form, payload, span)
 
 
 def _unpack(form: struct.Struct, payload: bytes, span: tuple[int, int]) -> int:
     start, end = span
     if end - start < form.size:
         raise GarbledError(f"IPVS attribute of {end - start} bytes, expected {form.size}")
-    return int(form.unpack_from(payload, start)[0])
+    value: int = form.unpack_from(payload, start)[0]
+    return value
 
 
 def _address(family: int, payload: bytes, span: tuple[int, int]) -> str:

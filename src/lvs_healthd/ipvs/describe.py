@@ -41,19 +41,19 @@ def differences(
     old: ServiceRecord | DestinationRecord, new: ServiceRecord | DestinationRecord
 ) -> list[tuple[str, str, str]]:
     """List the fields that differ: name, old value, new value."""
-    before = _fields(old)
-    return [(name, before[name], value) for name, value in _fields(new).items() if before[name] != value]
+    before = fields(old)
+    return [(name, before[name], value) for name, value in fields(new).items() if before[name] != value]
 
 
 def _summary(record: ServiceRecord | DestinationRecord) -> str:
     """Show the fields an operator thinks of first, and of the others only those that are set."""
-    fields = _fields(record)
     shown = ("weight", "forward") if isinstance(record, DestinationRecord) else ("scheduler",)
     quiet = {"off", "none", "0", "/32", "/128"}
-    return ", ".join(f"{name} {value}" for name, value in fields.items() if name in shown or value not in quiet)
+    return ", ".join(f"{name} {value}" for name, value in fields(record).items() if name in shown or value not in quiet)
 
 
-def _fields(record: ServiceRecord | DestinationRecord) -> Mapping[str, str]:
+def fields(record: ServiceRecord | DestinationRecord) -> Mapping[str, str]:
+    """Put each field of a record in words."""
     if isinstance(record, ServiceRecord):
         return {
             "scheduler": record.scheduler,

@@ -1,9 +1,10 @@
 """What a table is to the rest of the daemon: read it, write to it. The kernel's and the in-memory one both do this."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table
+from lvs_healthd.ipvs.statistics import ServiceStatistics
 
 
 class TableUnavailableError(Exception):
@@ -29,6 +30,15 @@ class IpvsTable(Protocol):
         """Write in the given order, one result for each operation; a failed one does not stop the later ones.
 
         Raises `TableUnavailableError`.
+        """
+
+    def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
+        """Return what the kernel had counted of a service when it was last read; None when it was not there then."""
+
+    def connections(self) -> Iterator[bytes]:
+        """Read the list of connections in blocks of whole lines; for a thread. Raises `TableUnavailableError`.
+
+        `ipvs.connections` decodes it.
         """
 
     def close(self) -> None:

@@ -7,15 +7,17 @@ net/netfilter/ipvs/ip_vs_ctl.c; tests/kernel/ holds the two against each other.
 import errno
 import ipaddress
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lvs_healthd.ipvs.diff import update
 from lvs_healthd.ipvs.errors import UNKNOWN_OUTCOME, explain
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import (
     AF_INET6,
+    DestinationKey,
     DestinationRecord,
     ForwardingMethod,
+    Line,
     Operation,
     Result,
     ServiceEntry,
@@ -24,6 +26,7 @@ from lvs_healthd.ipvs.records import (
     Table,
     Verb,
 )
+from lvs_healthd.ipvs.statistics import NOTHING, ServiceStatistics, Statistics, encoded
 
 SCHEDULERS = frozenset({"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "none"})
 """Debian 12's kernel, and "none", which IPVS takes as well."""
@@ -38,12 +41,13 @@ class MemoryTable:
     """An IPVS table that lives in this process.
 
     `writes` lists the operations that changed `entries`; a test may also change `entries` itself, as somebody else
-    with ipvsadm would.
+    with ipvsadm would. It forwards nothing and so counts nothing, except what a test puts into `counted`.
     """
 
     def __init__(self) -> None:
         self.entries: Table = {}
         self.writes: list[Operation] = []
+        self.counted: dict[Line, Statistics] = {}
         self._faults: defaultdict[Verb, deque[tuple[int | None, bool]]] = defaultdict(deque)
         self._unavailable: deque[str] = deque()
 
@@ -66,6 +70,26 @@ class MemoryTable:
         """Do each operation, or answer with the kernel's error."""
         self._check_available()
         return [self._apply_one(operation) for operation in operations]
+
+    def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
+        """Return what is counted now."""
+        entry = self.entries.get(key)
+        if entry is None:
+            return None
+        keys = tuple(entry.destinations)
+        if not self.counted:
+            return ServiceStatistics(keys, NOTHING * (1 + len(keys)))
+        rows = [self.row(key, server) for server in (None, *keys)]
+        return ServiceStatistics(keys, b"".join(rows))
+
+    def row(self, key: ServiceKey, server: DestinationKey | None) -> bytes:
+        """Return one line's row of statistics."""
+        counted = self.counted.get((key, server))
+        return NOTHING if counted is None else encoded(counted)
+
+    def connections(self) -> Iterator[bytes]:
+        """List none: nothing is forwarded."""
+        return iter(())
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -48,13 +48,13 @@ def saved(table: Table, *, thresholds: bool = True) -> Iterator[str]:
 
     Without `thresholds` it is what ipvsadm itself would write. The table may change between two services.
     """
-    for key in sorted(table, key=_service_order):
+    for key in sorted(table, key=service_order):
         entry = table.get(key)
         if entry is None:
             continue
         which = _service(key)
         lines = [f"-A {which}{_service_options(entry.service)}\n"]
-        for server in sorted(entry.destinations, key=_server_order):
+        for server in sorted(entry.destinations, key=server_order):
             record = entry.destinations[server]
             limits = _thresholds(record) if thresholds else ""
             lines.append(f"-a {which} -r {_endpoint(server)}{_server_options(record)}{limits}\n")
@@ -67,12 +67,14 @@ def scheduler_flags(record: ServiceRecord) -> list[str]:
     return [name for flag, name in zip(SCHEDULER_FLAGS, names, strict=True) if record.flags & flag]
 
 
-def _service_order(key: ServiceKey) -> tuple[int, int, int, bytes, int]:
+def service_order(key: ServiceKey) -> tuple[int, int, int, bytes, int]:
+    """Return what ipvsadm sorts services by."""
     address = socket.inet_pton(key.family, key.address) if key.address else b""
     return key.fwmark, key.family, key.protocol, address, key.port
 
 
-def _server_order(key: DestinationKey) -> tuple[int, bytes, int]:
+def server_order(key: DestinationKey) -> tuple[int, bytes, int]:
+    """Return what ipvsadm sorts the servers of a service by."""
     return key.family, socket.inet_pton(key.family, key.address), key.port
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from lvs_healthd.ipvs.statistics import Statistics
 from lvs_healthd.metrics.exposition import PREFIX, escape, family, labelled
 from lvs_healthd.status import DaemonStatus, Samples, ServiceSamples
 
@@ -26,6 +27,7 @@ def pieces(samples: Samples, internals: Mapping[str, float]) -> Iterator[str]:
     yield from _internals(internals)
     yield from _services(samples.services)
     yield from _real_servers(samples.services)
+    yield from _statistics(samples.services)
 
 
 def _known(value: float | None) -> list[tuple[str, float]]:
@@ -105,11 +107,8 @@ def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
 def _real_servers(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
     """Write the metrics of real servers, a service's worth at a time: their lines are nearly all of a scrape."""
     labels: list[list[str]] = []
-    """Of each service's servers, without the closing brace."""
     for service in services:
-        begin = labelled(service=service.name)[:-1] + ',server="'
-        # Addresses are numeric: there is nothing to escape.
-        labels.append([f'{begin}{server}"' for server in service.servers])
+        labels.append(_server_labels(service, service.servers))
         yield ""  # nothing yet, but a chance to pause
     for name, text, column in _COLUMNS:
         yield from family(name, "gauge", text, ())
@@ -119,6 +118,13 @@ def _real_servers(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
             # repr keeps every digit of a Unix time.
             yield "".join([f"{full}{label}}} {value!r}\n" for label, value in values if value is not None])
     yield from _latencies(services)
+
+
+def _server_labels(service: ServiceSamples, servers: list[str]) -> list[str]:
+    """Write the labels of a service's servers, without the closing brace."""
+    begin = labelled(service=service.name)[:-1] + ',server="'
+    # Addresses are numeric: there is nothing to escape.
+    return [f'{begin}{server}"' for server in servers]
 
 
 def _latencies(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
@@ -132,6 +138,29 @@ def _latencies(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
             for server, check, latency_s in service.latencies
         ]
         yield "".join(lines)
+
+
+def _statistics(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
+    """Write what the kernel has counted, of services and of their servers."""
+    counted = [service for service in services if service.statistics is not None]
+    for name, text, field in _COUNTERS:
+        samples = [
+            (labelled(service=service.name), getattr(service.statistics, field))
+            for service in counted
+            if service.statistics is not None
+        ]
+        yield from family(f"service_{name}", "counter", f"{text} of the service, as the kernel counts.", samples)
+    labels: list[list[str]] = []
+    for service in counted:
+        labels.append(_server_labels(service, service.counted))
+        yield ""
+    for name, kind, text, field in _SERVER_STATISTICS:
+        yield from family(name, kind, text, ())
+        full = PREFIX + name
+        for of_servers, service in zip(labels, counted, strict=True):
+            if service.counted and (service.is_persistent or field != "persistent_connections"):
+                values = zip(of_servers, service.server_statistics[_FIELDS[field]], strict=True)
+                yield "".join([f"{full}{label}}} {value}\n" for label, value in values])
 
 
 _UP = {"up": 1, "down": 0}
@@ -160,3 +189,39 @@ _COLUMNS: tuple[tuple[str, str, Callable[[ServiceSamples], Iterable[float | None
     ),
 )
 """What there is one number of for each server; None is no sample."""
+
+_FIELDS = {name: number for number, name in enumerate(Statistics.__struct_fields__)}
+
+_COUNTERS = (
+    ("connections_total", "Connections", "connections"),
+    ("incoming_packets_total", "Packets from clients", "in_packets"),
+    ("outgoing_packets_total", "Packets to clients", "out_packets"),
+    ("incoming_bytes_total", "Bytes from clients", "in_bytes"),
+    ("outgoing_bytes_total", "Bytes to clients", "out_bytes"),
+)
+"""What the kernel counts of services and servers alike."""
+
+_SERVER_STATISTICS = (
+    *(
+        (f"real_server_{name}", "counter", f"{text} of the real server, as the kernel counts.", field)
+        for name, text, field in _COUNTERS
+    ),
+    (
+        "real_server_active_connections",
+        "gauge",
+        "Connections in state ESTABLISHED, by the kernel's count.",
+        "active_connections",
+    ),
+    (
+        "real_server_inactive_connections",
+        "gauge",
+        "Connections in any other state, by the kernel's count.",
+        "inactive_connections",
+    ),
+    (
+        "real_server_persistent_connections",
+        "gauge",
+        "Persistence templates: clients bound to the real server; only of persistent services.",
+        "persistent_connections",
+    ),
+)

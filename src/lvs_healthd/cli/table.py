@@ -1,0 +1,108 @@
+"""`lvs-healthd table`: the kernel's IPVS table as the running daemon last read it, the wanted one beside it."""
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import msgspec
+import typer
+from rich.console import Console
+
+from lvs_healthd.cli import table_lines
+from lvs_healthd.cli.control import TIMEOUT_S, ControlError, RefusedError, find_socket, pieces
+from lvs_healthd.cli.status import DEFAULT_FILE, EXIT_UNREACHABLE, EXIT_USAGE
+from lvs_healthd.ipvs.connections import Connection, decode
+from lvs_healthd.listing import Listing
+
+CONNECTIONS_TIMEOUT_S = 60.0
+"""For a part of the list of connections: the kernel takes long over the end of a list of a million."""
+
+_MEASURED = 500
+"""Connections looked at for the width of columns; they come in no order."""
+_NOT_FOUND = 404
+
+
+def table(
+    service: Annotated[
+        str, typer.Argument(help='Only this service: its name, its address, or "fwmark N".', show_default="all")
+    ] = "",
+    *,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Connections, packets and bytes since each was added.")
+    ] = False,
+    rate: Annotated[bool, typer.Option("--rate", help="The same a second, by the kernel's estimators.")] = False,
+    connections: Annotated[bool, typer.Option("--connections", help="The connections that are there now.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Whole numbers; in a pipe they always are.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Configuration file that names the control socket.", show_default=str(DEFAULT_FILE)),
+    ] = None,
+    control: Annotated[str | None, typer.Option(help="The control socket; overrides the configuration's.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="The daemon's answer as JSON; of connections one object a line.")
+    ] = False,
+) -> None:
+    """Show the kernel's IPVS table as the daemon last read it, and where it is not as wanted.
+
+    Exit status: 0 answered, 1 the daemon cannot be reached, 2 wrong usage or no such service.
+    """
+    if stats + rate + connections > 1:
+        typer.echo("lvs-healthd table: --stats, --rate and --connections are three views: use one of them", err=True)
+        raise typer.Exit(EXIT_USAGE)
+    path, remark = (control, "") if control else find_socket(config or DEFAULT_FILE, explicit=config is not None)
+    if remark:
+        typer.echo(f"lvs-healthd table: {remark}", err=True)
+    endpoint = "/api/v1/connections" if connections else "/api/v1/table"
+    query = f"?service={quote(service, safe='')}" if service else ""
+    body = pieces(path, endpoint + query, timeout_s=CONNECTIONS_TIMEOUT_S if connections else TIMEOUT_S)
+    counters = table_lines.STATS if stats else table_lines.RATE if rate else ()
+    try:
+        if connections:
+            _show_connections(_decoded(body), json=json)
+        else:
+            _show(b"".join(body), counters, exact=exact, json=json)
+    except RefusedError as error:
+        typer.echo(f"lvs-healthd table: {error.why or error}", err=True)
+        raise typer.Exit(EXIT_USAGE if error.status == _NOT_FOUND and error.why else EXIT_UNREACHABLE) from None
+    except ControlError as error:
+        typer.echo(f"lvs-healthd table: {error}", err=True)
+        raise typer.Exit(EXIT_UNREACHABLE) from None
+
+
+def _show(body: bytes, counters: table_lines.Counters, *, exact: bool, json: bool) -> None:
+    try:
+        answer = msgspec.json.decode(body, type=Listing)
+    except msgspec.DecodeError as error:
+        raise ControlError(f"the daemon's answer is not understood; is it of another version? ({error})") from error
+    console = Console(highlight=False)
+    if json:
+        typer.echo(body.decode())
+    elif console.is_terminal:
+        console.print(table_lines.draw(answer, time.time(), counters, exact=exact))
+    else:
+        typer.echo(table_lines.plain(answer, time.time(), counters), nl=False)
+
+
+def _show_connections(found: Iterator[Connection], *, json: bool) -> None:
+    if json:
+        for connection in found:
+            typer.echo(msgspec.json.encode(connection).decode())
+        return
+    first = [table_lines.CONNECTION_HEADINGS, *map(table_lines.connection, itertools.islice(found, _MEASURED))]
+    widths = [max(map(len, column)) for column in zip(*first, strict=True)]
+    for row in itertools.chain(first, map(table_lines.connection, found)):
+        typer.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+def _decoded(body: Iterable[bytes]) -> Iterator[Connection]:
+    rest = b""
+    for piece in body:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            try:
+                yield decode(line)
+            except ValueError as error:
+                raise ControlError(f"a line of the kernel's is not understood: {line!r} ({error})") from error

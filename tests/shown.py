@@ -1,0 +1,61 @@
+"""A view of a daemon with everything it shows made by hand."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from lvs_healthd.ipvs.interface import TableUnavailableError
+from lvs_healthd.ipvs.records import Table
+from lvs_healthd.lister import UnknownServiceError
+from lvs_healthd.listing import Listing
+from lvs_healthd.status import Status
+from tests import statuses
+
+
+class Shown(msgspec.Struct):
+    """What the endpoints show; tests change it."""
+
+    status: Status
+    listing: Listing
+    health: str = ""
+    wanted: Table = {}
+    connections: list[bytes] = []
+    unavailable: str = ""
+    """Why the connections cannot be read."""
+
+
+def shown() -> Shown:
+    return Shown(status=statuses.status(), listing=statuses.listing())
+
+
+class ShownView:
+    """Shows it."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
+
+    async def status(self) -> Status:
+        return self._shown.status
+
+    def health(self) -> str:
+        return self._shown.health
+
+    def wanted(self) -> Table:
+        return self._shown.wanted
+
+    def actual(self) -> Table:
+        return {}
+
+    async def listing(self, which: str) -> AsyncIterator[bytes]:
+        listing = self._shown.listing
+        chosen = tuple(each for each in listing.services if which in ("", each.name, each.service))
+        if which and not chosen:
+            raise UnknownServiceError(f'no service is called "{which}" or has that address')
+        yield msgspec.json.encode(msgspec.structs.replace(listing, services=chosen))
+
+    async def connections(self, which: str) -> AsyncIterator[bytes]:
+        if self._shown.unavailable:
+            raise TableUnavailableError(self._shown.unavailable)
+        for block in self._shown.connections:
+            yield b"".join(line for line in block.splitlines(keepends=True) if which.encode() in line)
+        yield b""
