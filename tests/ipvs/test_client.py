@@ -34,7 +34,7 @@ class Loader:
 
 def client_of(kernel: FakeKernel, load: Callable[[str], Awaitable[bool]] | None = None) -> IpvsClient:
     client = IpvsClient(load=load or Loader())
-    client._channel = kernel
+    client._requests.channel = kernel
     return client
 
 

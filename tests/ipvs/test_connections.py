@@ -7,6 +7,7 @@ import pytest
 from lvs_healthd.ipvs.connections import Connection, blocks, chooser, decode
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import AF_INET, IPPROTO_TCP, ServiceKey
+from lvs_healthd.netns import Netns
 from tests.ipvs.tables import MARK, WEB, server
 
 HEADING = b"Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
@@ -65,7 +66,7 @@ def test_lines_of_a_mark_are_those_to_its_servers() -> None:
 def test_blocks_are_whole_lines_without_the_heading(tmp_path: Path) -> None:
     file = tmp_path / "ip_vs_conn"
     file.write_bytes(HEADING + LINE * 5000)
-    found = list(blocks(file))
+    found = list(blocks(Netns(), file))
     assert b"".join(found) == LINE * 5000
     assert len(found) > 5
     assert all(block.endswith(b"\n") for block in found)
@@ -75,9 +76,9 @@ def test_blocks_are_whole_lines_without_the_heading(tmp_path: Path) -> None:
 def test_empty_list_has_no_blocks(tmp_path: Path, text: bytes) -> None:
     file = tmp_path / "ip_vs_conn"
     file.write_bytes(text)
-    assert list(blocks(file)) == []
+    assert list(blocks(Netns(), file)) == []
 
 
 def test_list_that_is_not_there_says_which(tmp_path: Path) -> None:
     with pytest.raises(TableUnavailableError, match=r"ip_vs_conn: No such file or directory"):
-        next(blocks(tmp_path / "ip_vs_conn"))
+        next(blocks(Netns(), tmp_path / "ip_vs_conn"))

@@ -221,7 +221,7 @@ async def test_thousands_of_servers_are_written_read_and_deleted(client: IpvsCli
 
 async def test_writes_whose_acknowledgements_overflow_the_buffer_are_made_all_the_same(client: IpvsClient) -> None:
     await write(client, table(entry(service(WEB))))
-    client._channel.connect().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client._requests.channel.connect().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     servers = [server(f"198.51.100.{number}") for number in range(1, 101)]
     results = await client.apply([Operation(Verb.ADD_SERVER, service(WEB), one) for one in servers])
     assert {result.errno for result in results} == {0, None}

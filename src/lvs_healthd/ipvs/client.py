@@ -10,26 +10,17 @@ Facts this file rests on (net/netlink/af_netlink.c, net/netfilter/ipvs/ip_vs_ctl
 import asyncio
 import contextlib
 import errno
-import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
 from lvs_healthd.ipvs import codec, connections, genetlink
-from lvs_healthd.ipvs.channel import DEADLINE_S, Channel, LostError
-from lvs_healthd.ipvs.errors import NO_MODULE, NO_PERMISSION, UNKNOWN_OUTCOME, explain
-from lvs_healthd.ipvs.genetlink import (
-    NLM_F_ACK,
-    NLM_F_DUMP,
-    NLM_F_DUMP_INTR,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    Answer,
-    GarbledError,
-    Message,
-)
+from lvs_healthd.ipvs.channel import DEADLINE_S, Channel
+from lvs_healthd.ipvs.errors import NO_MODULE, UNKNOWN_OUTCOME, explain
+from lvs_healthd.ipvs.genetlink import NLM_F_ACK, NLMSG_ERROR, GarbledError, Message
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.modules import load_module
 from lvs_healthd.ipvs.records import Operation, Result, ServiceEntry, ServiceKey, ServiceRecord, Table, Verb
+from lvs_healthd.ipvs.requests import KernelError, Requests, read_failure
 from lvs_healthd.ipvs.statistics import ServiceStatistics, joined
 from lvs_healthd.netns import Netns
 
@@ -38,23 +29,9 @@ _BATCH = 128
 _SERVICE_COST = 8
 """What a service's write counts for in a batch: it may run modprobe or wait for an RCU grace period, some 30 ms each,
 and the whole send has one deadline."""
-_DUMP_TRIES = 5
-_SLICE = 500
-"""Records decoded between two turns of the event loop: 500 at 6 µs hold it up for 3 ms."""
-_REQUEST_COST = 10
-"""What one round trip counts for in a slice, in records."""
-
 _SERVICE_WRITES = frozenset({Verb.ADD_SERVICE, Verb.SET_SERVICE})
 
 _T = TypeVar("_T")
-
-
-class _KernelError(Exception):
-    """The kernel answered a read with an error."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.text)
-        self.answer = answer
 
 
 class IpvsClient:
@@ -73,37 +50,35 @@ class IpvsClient:
     ) -> None:
         self.writes_sent = 0
         """Write messages handed to the kernel since start, for tests that want none."""
-        self._channel = Channel(deadline_s, netns)
+        self._netns = netns or Netns()
+        self._requests = Requests(Channel(deadline_s, self._netns))
         self._load = load
-        self._lock = asyncio.Lock()
-        self._family = 0
-        self._sequences = itertools.count(1)
-        self._decoded_in_slice = 0
         self._statistics: dict[ServiceKey, ServiceStatistics] = {}
         self._schedulers_tried: set[str] = set()
 
     async def open(self) -> str:
         """Find the IPVS family, loading the module where need and permission are, and describe the table."""
-        async with self._lock:
-            if not await self._find_family() and not (await self._load("ip_vs") and await self._find_family()):
+        async with self._requests.lock:
+            find = self._requests.find_family
+            if not await find() and not (await self._load("ip_vs") and await find()):
                 raise TableUnavailableError(NO_MODULE)
             return await self._reading(self._describe)
 
     async def read(self) -> Table:
         """Read all services, then the destinations of each."""
-        async with self._lock:
-            self._channel.look_around()
+        async with self._requests.lock:
+            self._requests.channel.look_around()
             return await self._reading(self._read_all)
 
     async def read_services(self, keys: Sequence[ServiceKey]) -> Table:
         """Read the named services only."""
-        async with self._lock:
+        async with self._requests.lock:
             return await self._reading(lambda: self._read_some(keys))
 
     async def apply(self, operations: Sequence[Operation]) -> list[Result]:
         """Write in batches; what fails for want of a module is tried once more after loading it."""
-        async with self._lock:
-            self._check_open()
+        async with self._requests.lock:
+            self._requests.check_open()
             results = await self._write(operations)
             again = await self._curable(operations, results)
             if again:
@@ -118,34 +93,34 @@ class IpvsClient:
 
     def connections(self) -> Iterator[bytes]:
         """Read them from /proc: netlink does not tell."""
-        return connections.blocks()
+        return connections.blocks(self._netns)
 
     def close(self) -> None:
         """Close the socket."""
-        self._channel.close()
+        self._requests.channel.close()
 
     # Reading
 
     async def _reading(self, read: Callable[[], Awaitable[_T]]) -> _T:
         """Run a read; once more when the family has a new number, for the module was loaded anew meanwhile."""
-        self._check_open()
+        self._requests.check_open()
         try:
             try:
                 return await read()
-            except _KernelError as error:
-                if error.answer.errno != errno.ENOENT or not await self._find_family():
+            except KernelError as error:
+                if error.answer.errno != errno.ENOENT or not await self._requests.find_family():
                     raise
                 return await read()
-        except _KernelError as error:
-            raise TableUnavailableError(_read_failure(error.answer)) from error
+        except KernelError as error:
+            raise TableUnavailableError(read_failure(error.answer)) from error
         except GarbledError as error:
             raise TableUnavailableError(f"the kernel's answer cannot be read: {error}") from error
 
     async def _describe(self) -> str:
-        return codec.decode_info(await self._ask(self._family, codec.CMD_GET_INFO, b""))
+        return codec.decode_info(await self._requests.ask(codec.CMD_GET_INFO, b""))
 
     async def _read_all(self) -> Table:
-        services = await self._dump(codec.CMD_GET_SERVICE, b"", codec.decode_counted_service)
+        services = await self._requests.dump(codec.CMD_GET_SERVICE, b"", codec.decode_counted_service)
         table = {service.key: await self._with_destinations(service, row) for service, row in services}
         for key in self._statistics.keys() - table.keys():
             del self._statistics[key]
@@ -155,8 +130,8 @@ class IpvsClient:
         table: Table = {}
         for key in keys:
             try:
-                reply = await self._ask(self._family, codec.CMD_GET_SERVICE, codec.encode_service_key(key))
-            except _KernelError as error:
+                reply = await self._requests.ask(codec.CMD_GET_SERVICE, codec.encode_service_key(key))
+            except KernelError as error:
                 if error.answer.errno != errno.ESRCH:
                     raise
                 self._statistics.pop(key, None)
@@ -166,7 +141,7 @@ class IpvsClient:
 
     async def _with_destinations(self, service: ServiceRecord, row: bytes) -> ServiceEntry:
         family = service.key.family
-        found = await self._dump(
+        found = await self._requests.dump(
             codec.CMD_GET_DEST,
             codec.encode_service_key(service.key),
             lambda payload: codec.decode_counted_destination(payload, family),
@@ -175,71 +150,6 @@ class IpvsClient:
         # At once and not when all is read: the rows of two readings of the whole table are never held together.
         self._statistics[service.key] = joined(row, found)
         return ServiceEntry(service, destinations)
-
-    async def _dump(self, command: int, attributes: bytes, decode: Callable[[bytes], _T]) -> list[_T]:
-        for _ in range(_DUMP_TRIES):
-            with contextlib.suppress(LostError):
-                return await self._dump_once(command, attributes, decode)
-        raise TableUnavailableError(f"the table could not be read whole in {_DUMP_TRIES} tries")
-
-    async def _dump_once(self, command: int, attributes: bytes, decode: Callable[[bytes], _T]) -> list[_T]:
-        sequence = self._next_sequence()
-        records: list[_T] = []
-        end: Answer | None = None
-        is_interrupted = False
-        async with self._channel.exchange():
-            await self._channel.send(_request(self._family, command, attributes, NLM_F_DUMP, sequence))
-            while end is None:
-                before = len(records)
-                for message in await self._channel.receive():
-                    if message.sequence != sequence:
-                        continue
-                    is_interrupted |= bool(message.flags & NLM_F_DUMP_INTR)
-                    if message.type in (NLMSG_DONE, NLMSG_ERROR):
-                        end = genetlink.answer(message)
-                        break
-                    records.append(decode(message.payload))
-                await self._pause(len(records) - before)
-        if end.errno:
-            raise _KernelError(end)
-        if is_interrupted:
-            raise LostError("the table changed while it was read")
-        await self._pause(_REQUEST_COST)
-        return records
-
-    async def _ask(self, family: int, command: int, attributes: bytes, *, may_wait: bool = False) -> bytes:
-        """Make one request that has one answer."""
-        sequence = self._next_sequence()
-        reply = b""
-        end: Answer | None = None
-        async with self._channel.exchange():
-            await self._channel.send(_request(family, command, attributes, NLM_F_ACK, sequence), may_wait=may_wait)
-            while end is None:
-                for message in await self._channel.receive():
-                    if message.sequence != sequence:
-                        continue
-                    if message.type == NLMSG_ERROR:
-                        end = genetlink.answer(message)
-                    else:
-                        reply = message.payload
-        if end.errno:
-            raise _KernelError(end)
-        await self._pause(_REQUEST_COST)
-        return reply
-
-    async def _find_family(self) -> bool:
-        """Ask for the family's number. The kernel loads the module for this question, if it can."""
-        name = genetlink.family_name(codec.FAMILY_NAME)
-        try:
-            reply = await self._ask(genetlink.GENL_ID_CTRL, genetlink.CTRL_CMD_GETFAMILY, name, may_wait=True)
-            self._family = genetlink.family_id(reply)
-        except _KernelError as error:
-            if error.answer.errno == errno.ENOENT:
-                return False
-            raise TableUnavailableError(_read_failure(error.answer)) from error
-        except GarbledError as error:
-            raise TableUnavailableError(f"the kernel's answer cannot be read: {error}") from error
-        return True
 
     # Writing
 
@@ -251,9 +161,9 @@ class IpvsClient:
         return results
 
     async def _write_batch(self, batch: Sequence[Operation]) -> list[Result]:
-        waiting = {self._next_sequence(): index for index in range(len(batch))}
+        waiting = {self._requests.next_sequence(): index for index in range(len(batch))}
         requests = [
-            _request(self._family, *codec.encode(operation), NLM_F_ACK, sequence)
+            self._requests.request(*codec.encode(operation), NLM_F_ACK, sequence)
             for sequence, operation in zip(waiting, batch, strict=True)
         ]
         results = [Result(None, UNKNOWN_OUTCOME)] * len(batch)
@@ -265,20 +175,21 @@ class IpvsClient:
                     code, text = genetlink.answer(message)
                     results[index] = Result(code, explain(batch[index], code, text) if code else "")
 
-        self._channel.connect()
+        channel = self._requests.channel
+        channel.connect()
         try:
-            async with self._channel.exchange():
+            async with channel.exchange():
                 self.writes_sent += len(batch)
                 is_slow = any(operation.verb in _SERVICE_WRITES for operation in batch)
-                await self._channel.send(b"".join(requests), may_wait=is_slow)
+                await channel.send(b"".join(requests), may_wait=is_slow)
                 try:
                     while waiting:
-                        take(await self._channel.receive())
+                        take(await channel.receive())
                 except OSError as error:
                     if error.errno != errno.ENOBUFS:
                         raise
                     # All writes were made inside send(): every acknowledgement that will ever come is here now.
-                    take(self._channel.receive_held())
+                    take(channel.receive_held())
         except TableUnavailableError as error:
             # It may have been sent, so the outcome of those without an answer is unknown; the others have theirs.
             for index in waiting.values():
@@ -290,9 +201,9 @@ class IpvsClient:
         missing = [index for index, result in enumerate(results) if result.errno == errno.ENOENT]
         if not missing:
             return []
-        family = self._family
+        family = self._requests.family
         with contextlib.suppress(TableUnavailableError):
-            if await self._find_family() and self._family != family:
+            if await self._requests.find_family() and self._requests.family != family:
                 return missing  # the module was loaded anew meanwhile, and the old number leads nowhere
         services = {operations[index].service for index in missing if operations[index].verb in _SERVICE_WRITES}
         loaded = {scheduler for scheduler in {service.scheduler for service in services} if await self._cure(scheduler)}
@@ -310,21 +221,6 @@ class IpvsClient:
         self._schedulers_tried.add(scheduler)
         return await self._load(f"ip_vs_{scheduler}")
 
-    def _check_open(self) -> None:
-        """Refuse to go on without the family's number: what is sent to number 0 is acknowledged, and ignored."""
-        if not self._family:
-            raise TableUnavailableError(NO_MODULE)
-
-    def _next_sequence(self) -> int:
-        return next(self._sequences) & 0xFFFFFFFF
-
-    async def _pause(self, records: int) -> None:
-        """Let the event loop turn when a slice of decoding is through."""
-        self._decoded_in_slice += records
-        if self._decoded_in_slice >= _SLICE:
-            self._decoded_in_slice = 0
-            await asyncio.sleep(0)
-
 
 def _batches(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
     batch: list[Operation] = []
@@ -338,17 +234,3 @@ def _batches(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
         room -= cost
     if batch:
         yield batch
-
-
-def _request(family: int, command: int, attributes: bytes, flags: int, sequence: int) -> bytes:
-    version = genetlink.CTRL_VERSION if family == genetlink.GENL_ID_CTRL else codec.VERSION
-    return genetlink.request(family, command, attributes, flags=flags, sequence=sequence, version=version)
-
-
-def _read_failure(answer: Answer) -> str:
-    if answer.errno in (errno.EPERM, errno.EACCES):
-        return NO_PERMISSION
-    if answer.errno == errno.ENOENT:
-        return NO_MODULE
-    words = errno.errorcode.get(answer.errno, str(answer.errno))
-    return f"the kernel refused to list the table: {words}" + (f" ({answer.text})" if answer.text else "")

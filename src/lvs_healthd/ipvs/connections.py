@@ -1,4 +1,4 @@
-"""The kernel's list of connections, /proc/net/ip_vs_conn: read in blocks of whole lines, chosen by service, decoded.
+"""The kernel's list of connections, ip_vs_conn in /proc/net: read in blocks of whole lines, chosen by service, decoded.
 
 Format: net/netfilter/ipvs/ip_vs_conn.c, ip_vs_conn_seq_show. The kernel makes 4 KiB of it a read, and looks for the
 place to go on from the beginning each time: a million connections take minutes, whoever asks.
@@ -13,8 +13,10 @@ import msgspec
 
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import AF_INET6, PROTOCOL_NAMES, DestinationKey, ServiceKey
+from lvs_healthd.netns import Netns, NetnsError
 
-FILE = Path("/proc/net/ip_vs_conn")
+FILE = Path("/proc/thread-self/net/ip_vs_conn")
+"""Of the network namespace that the thread is in; /proc/net would be the process's."""
 
 _BLOCK_BYTES = 32 * 1024
 _COLUMNS = 9
@@ -40,13 +42,15 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Persistence engine and its data; mostly empty."""
 
 
-def blocks(file: Path = FILE) -> Iterator[bytes]:
+def blocks(netns: Netns, file: Path = FILE) -> Iterator[bytes]:
     """Read the list, without its heading; each read waits for the kernel, so this is for a thread.
 
     Raises `TableUnavailableError`.
     """
     try:
-        with file.open("rb", buffering=0) as listed:
+        with netns.entered():
+            opened = file.open("rb", buffering=0)  # it is read outside
+        with opened as listed:
             rest, gathered = b"", listed.read(_BLOCK_BYTES).partition(b"\n")[2]
             while gathered:
                 # A read returns a page at most; a few of them are worth a turn.
@@ -57,6 +61,8 @@ def blocks(file: Path = FILE) -> Iterator[bytes]:
                 gathered = listed.read(_BLOCK_BYTES)
             if rest:
                 yield rest
+    except NetnsError as error:
+        raise TableUnavailableError(str(error)) from error
     except OSError as error:
         raise TableUnavailableError(f"{file}: {error.strerror}") from error
 
