@@ -1,8 +1,7 @@
 """A status made by hand, with everything in it that a reader must cope with."""
 
-import msgspec
-
-from lvs_healthd.ipvs.statistics import Statistics
+from lvs_healthd.ipvs.records import AF_INET, DestinationKey
+from lvs_healthd.ipvs.statistics import ServiceStatistics, Statistics, encoded
 from lvs_healthd.listing import ListedServer, ListedService, Listing, ServerFields, ServiceFields, State
 from lvs_healthd.status import (
     CheckStatus,
@@ -16,6 +15,7 @@ from lvs_healthd.status import (
 
 NOW = 1_700_000_000.0
 
+KEY = DestinationKey(AF_INET, "198.51.100.1", 80)
 STATISTICS = Statistics(3, 5, 2, 1000, 12_000, 11_000, 1_300_000, 2**40, 10, 120, 110, 13_000, 99_000)
 """What every line that has been counted is given."""
 
@@ -109,10 +109,9 @@ def samples(status: Status) -> Samples:
 
 def _service_samples(service: ServiceStatus) -> ServiceSamples:
     servers = [server for server in service.real_servers if not server.fallback]
-    # By name, because a fallback server may be one of the real servers.
-    counted = dict.fromkeys(
-        server.server for server in service.real_servers if server.weight_actual is not None and service.in_sync
-    )
+    # By name, because a fallback server may be one of the real servers. And one that nobody has configured.
+    counted = dict.fromkeys(server.server for server in service.real_servers if server.weight_actual is not None)
+    lines = [*counted, None]
     return ServiceSamples(
         name=service.name,
         in_fallback=service.in_fallback,
@@ -129,11 +128,10 @@ def _service_samples(service: ServiceStatus) -> ServiceSamples:
             for check in server.checks
             if check.latency_s is not None
         ],
-        statistics=STATISTICS if service.in_sync else None,
-        counted=list(counted),
-        server_statistics=[tuple([number] * len(counted)) for number in msgspec.structs.astuple(STATISTICS)]
-        if counted
-        else [],
+        statistics=ServiceStatistics((KEY,) * len(lines), encoded(STATISTICS) * (1 + len(lines)))
+        if service.in_sync
+        else None,
+        counted=lines if service.in_sync else [],
         is_persistent=True,
     )
 

@@ -62,15 +62,16 @@ async def test_metrics_are_of_what_is_in_the_kernels_table_and_configured_fallba
         kernel.counted = {(WEB, None): SOME, (WEB, SPARE.key): SOME}
         (web,) = (await view.samples()).services
     assert web.counted == ["198.51.100.1:80", "198.51.100.99:80"]
-    assert list(zip(*web.server_statistics, strict=True)) == [(0,) * 13, msgspec.structs.astuple(SOME)]
-    assert web.statistics == SOME
+    assert web.statistics is not None
+    assert web.statistics.service() == SOME
+    assert web.statistics.column("connections") == [0, SOME.connections]
     assert not web.is_persistent
 
 
-async def test_server_that_is_also_the_fallback_is_counted_once() -> None:
+async def test_server_that_is_also_the_fallback_is_counted_once_and_one_that_is_not_configured_never() -> None:
     async with viewed("198.51.100.1", fallback=("198.51.100.1",), persistence=300.0) as (view, _):
         (web,) = (await view.samples()).services
-    assert web.counted == ["198.51.100.1:80"]
+    assert web.counted == ["198.51.100.1:80", None]
     assert web.is_persistent
 
 
@@ -78,7 +79,7 @@ async def test_service_that_is_not_in_the_kernels_table_counts_nothing() -> None
     async with viewed() as (view, kernel):
         del kernel.entries[WEB]
         (web,) = (await view.samples()).services
-    assert (web.statistics, web.counted, web.server_statistics) == (None, [], [])
+    assert (web.statistics, web.counted) == (None, [])
 
 
 async def test_listing_is_whole_or_of_one_service() -> None:

@@ -277,12 +277,11 @@ def _service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsT
     servers = service.servers
     names = [str(server.key) for server in servers]
     statistics = table.statistics(service.key) if have is not None else None
-    rows = statistics.servers() if statistics is not None else {}
     present = have.destinations if have is not None else {}
     # A dict, because a fallback server may be one of the real servers.
     named = dict(zip((server.key for server in servers), names, strict=True))
-    named.update((key, str(key)) for key in map(destination_key, service.config.fallback))
-    counted = {name: rows[key] for key, name in named.items() if key in rows and key in present}
+    named.update((key, str(key)) for key in map(destination_key, service.config.fallback) if key not in named)
+    keys = statistics.keys if statistics is not None else ()
     return ServiceSamples(
         name=service.config.name,
         in_fallback=service.serving is False or _is_fallback_in_use(service, want),
@@ -299,9 +298,8 @@ def _service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsT
             for watch in server.watches
             if watch.probe.latency_s is not None
         ],
-        statistics=statistics.service() if statistics is not None else None,
-        counted=list(counted),
-        server_statistics=list(zip(*counted.values(), strict=True)),
+        statistics=statistics,
+        counted=[named.get(key) if key in present else None for key in keys],
         is_persistent=bool(service.config.persistence),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from lvs_healthd.ipvs.statistics import Statistics
+from lvs_healthd.ipvs.statistics import ServiceStatistics
 
 
 class CheckStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -110,12 +110,11 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     weights_actual: list[int | None]
     latencies: list[tuple[str, str, float]]
     """Server, name of the check, and the last probe's latency; without those that have not been probed."""
-    statistics: Statistics | None
-    """What the kernel has counted of the service; None while it is not in the kernel's table."""
-    counted: list[str]
-    """The servers that are in the kernel's table, fallback servers too."""
-    server_statistics: list[tuple[int, ...]]
-    """What it has counted of these, a column for each field of `Statistics`; none at all without servers."""
+    statistics: ServiceStatistics | None
+    """What the kernel has counted; None while the service is not in its table. Not decoded, for it is five times as
+    large then."""
+    counted: list[str | None]
+    """The server of each line of the statistics; None for one that has left the table or was never configured."""
     is_persistent: bool
 
 

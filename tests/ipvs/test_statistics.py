@@ -68,6 +68,13 @@ def test_every_number_is_found_in_its_place(numbers: tuple[int, ...]) -> None:
     assert ServiceStatistics((), encoded(counted)).service() == counted
 
 
+def test_column_is_one_field_of_every_server() -> None:
+    other = Statistics(*range(101, 114))
+    found = ServiceStatistics((), encoded(SOME) + encoded(other) + encoded(SOME))
+    for field in Statistics.__struct_fields__:
+        assert found.column(field) == [getattr(other, field), getattr(SOME, field)]
+
+
 def test_recorded_server_has_counted_nothing_and_its_record_is_what_it_was() -> None:
     payload = recorded("destinations")
     record, row = codec.decode_counted_destination(payload, AF_INET)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from lvs_healthd.ipvs.statistics import Statistics
 from lvs_healthd.metrics.exposition import PREFIX, escape, family, labelled
 from lvs_healthd.status import DaemonStatus, Samples, ServiceSamples
 
@@ -27,7 +26,6 @@ def pieces(samples: Samples, internals: Mapping[str, float]) -> Iterator[str]:
     yield from _internals(internals)
     yield from _services(samples.services)
     yield from _real_servers(samples.services)
-    yield from _statistics(samples.services)
 
 
 def _known(value: float | None) -> list[tuple[str, float]]:
@@ -107,8 +105,16 @@ def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
 def _real_servers(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
     """Write the metrics of real servers, a service's worth at a time: their lines are nearly all of a scrape."""
     labels: list[list[str]] = []
+    """Of each service's servers, without the closing brace."""
+    counted: list[list[str | None]] = []
+    """The same of each line that the kernel counts; they are the same strings, for there are tens of thousands."""
     for service in services:
-        labels.append(_server_labels(service, service.servers))
+        begin = labelled(service=service.name)[:-1] + ',server="'
+        # Addresses are numeric: there is nothing to escape.
+        of_servers = [f'{begin}{server}"' for server in service.servers]
+        of = dict(zip(service.servers, of_servers, strict=True))
+        labels.append(of_servers)
+        counted.append([name and (of.get(name) or f'{begin}{name}"') for name in service.counted])
         yield ""  # nothing yet, but a chance to pause
     for name, text, column in _COLUMNS:
         yield from family(name, "gauge", text, ())
@@ -118,13 +124,7 @@ def _real_servers(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
             # repr keeps every digit of a Unix time.
             yield "".join([f"{full}{label}}} {value!r}\n" for label, value in values if value is not None])
     yield from _latencies(services)
-
-
-def _server_labels(service: ServiceSamples, servers: list[str]) -> list[str]:
-    """Write the labels of a service's servers, without the closing brace."""
-    begin = labelled(service=service.name)[:-1] + ',server="'
-    # Addresses are numeric: there is nothing to escape.
-    return [f'{begin}{server}"' for server in servers]
+    yield from _statistics(services, counted)
 
 
 def _latencies(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
@@ -140,27 +140,21 @@ def _latencies(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
         yield "".join(lines)
 
 
-def _statistics(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
-    """Write what the kernel has counted, of services and of their servers."""
-    counted = [service for service in services if service.statistics is not None]
+def _statistics(services: tuple[ServiceSamples, ...], labels: list[list[str | None]]) -> Iterator[str]:
+    """Write what the kernel has counted of services and of their servers."""
+    counted = [(service, service.statistics) for service in services if service.statistics is not None]
+    own = [(labelled(service=service.name), statistics.service()) for service, statistics in counted]
     for name, text, field in _COUNTERS:
-        samples = [
-            (labelled(service=service.name), getattr(service.statistics, field))
-            for service in counted
-            if service.statistics is not None
-        ]
+        samples = [(labels, getattr(statistics, field)) for labels, statistics in own]
         yield from family(f"service_{name}", "counter", f"{text} of the service, as the kernel counts.", samples)
-    labels: list[list[str]] = []
-    for service in counted:
-        labels.append(_server_labels(service, service.counted))
-        yield ""
     for name, kind, text, field in _SERVER_STATISTICS:
         yield from family(name, kind, text, ())
         full = PREFIX + name
-        for of_servers, service in zip(labels, counted, strict=True):
-            if service.counted and (service.is_persistent or field != "persistent_connections"):
-                values = zip(of_servers, service.server_statistics[_FIELDS[field]], strict=True)
-                yield "".join([f"{full}{label}}} {value}\n" for label, value in values])
+        for of_servers, service in zip(labels, services, strict=True):
+            if service.statistics is None or (field == "persistent_connections" and not service.is_persistent):
+                continue
+            values = zip(of_servers, service.statistics.column(field), strict=True)
+            yield "".join([f"{full}{label}}} {value}\n" for label, value in values if label])
 
 
 _UP = {"up": 1, "down": 0}
@@ -189,8 +183,6 @@ _COLUMNS: tuple[tuple[str, str, Callable[[ServiceSamples], Iterable[float | None
     ),
 )
 """What there is one number of for each server; None is no sample."""
-
-_FIELDS = {name: number for number, name in enumerate(Statistics.__struct_fields__)}
 
 _COUNTERS = (
     ("connections_total", "Connections", "connections"),
