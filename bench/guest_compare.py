@@ -99,7 +99,7 @@ def _lab() -> Iterator[Topology]:
         # Every address of the network is the server's own, without a list of them.
         server.run(["ip", "route", "add", "local", NETWORK, "dev", "lo"])
         topology.director.run(["ip", "route", "add", NETWORK, "via", server.address])
-        with Nginx.serving(server, port=HTTP_PORT):
+        with Nginx.serving(server, ports=(HTTP_PORT,)):
             yield topology
 
 

@@ -1,12 +1,15 @@
 """A client that requests without pause, and its record: which requests failed, when, and who answered the others."""
 
 import contextlib
+import itertools
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -14,6 +17,21 @@ from lab.netns import Namespace
 from lab.wait import wait_until
 
 PROGRAM = Path(__file__).with_name("load_client.py")
+
+_FIRST_PORTS = itertools.cycle(range(10000, 60000, 5000))
+"""Where each client begins to count its source ports, so that one does not take those of the one before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a client requests: the page `/` over HTTP, or a datagram that `lab.udp` answers."""
+
+    name: str
+    kind: Literal["http", "udp"]
+    address: str
+    port: int
+    source_port: int = 0
+    """Where all requests come from, one after the other; 0 is a fresh port for each."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -25,15 +43,17 @@ class Request(msgspec.Struct, frozen=True):
     """"ok", or what went wrong: "refused", "no answer", "status 502", …"""
     server: str
     """Who answered; empty when nobody did."""
+    target: str = ""
+    """The target's name."""
 
     @property
     def ok(self) -> bool:
-        """Whether it was answered with 200."""
+        """Whether it was answered, over HTTP with 200."""
         return self.outcome == "ok"
 
 
 class Load:
-    """The running client. Build one with `Load.running`."""
+    """The running client. Build one with `Load.running`, or `Load.on` for many targets."""
 
     def __init__(self, process: subprocess.Popen[str], record: Path, timeout_s: float) -> None:
         self._process = process
@@ -59,12 +79,32 @@ class Load:
         `pause_s` between two requests of a worker keeps an emulated machine from doing nothing else. `timeout_s` is
         for one whole request.
         """
+        target = Target("", "http", address, port)
+        with cls.on(client, [target], workers=workers, pause_s=pause_s, timeout_s=timeout_s) as load:
+            yield load
+
+    @classmethod
+    @contextlib.contextmanager
+    def on(
+        cls,
+        client: Namespace,
+        targets: Sequence[Target],
+        *,
+        workers: int = 1,
+        pause_s: float = 0.02,
+        timeout_s: float = 2.0,
+    ) -> Iterator["Load"]:
+        """Request all of `targets` from `client` at the same time, each by so many workers; for the rest see `running`.
+
+        One process does it all, because an emulated guest takes a second to start an interpreter.
+        """
         with tempfile.TemporaryDirectory(prefix="load-") as folder:
             record = Path(folder) / "requests.jsonl"
             command = [sys.executable, "-I", "-S", str(PROGRAM)]
-            arguments = [address, str(port), str(workers), str(pause_s), str(timeout_s)]
+            arguments = [str(workers), str(pause_s), str(timeout_s), str(next(_FIRST_PORTS))]
+            words = [f"{to.name},{to.kind},{to.address},{to.port},{to.source_port}" for to in targets]
             with record.open("w", encoding="ascii") as output:
-                process = client.popen([*command, *arguments], stdout=output)
+                process = client.popen([*command, *arguments, *words], stdout=output)
             load = cls(process, record, timeout_s)
             try:
                 wait_until(lambda: bool(load.requests()), timeout_s=30, what="the first request")
@@ -86,18 +126,22 @@ class Load:
         self._requests += [msgspec.json.decode(line, type=Request) for line in whole.splitlines()]
         return list(self._requests)
 
-    def started_since(self, moment: float) -> list[Request]:
-        """Return requests that were started at `moment` (`time.monotonic()`) or later, and have ended."""
-        return [request for request in self.requests() if request.started >= moment]
+    def started_since(self, moment: float, target: str = "") -> list[Request]:
+        """Return requests of a target that were started at `moment` (`time.monotonic()`) or later, and have ended."""
+        return [request for request in self.requests() if request.started >= moment and request.target == target]
 
-    def failed_since(self, moment: float) -> list[Request]:
+    def failed_since(self, moment: float, target: str = "") -> list[Request]:
         """Return those of `started_since` that failed."""
-        return [request for request in self.started_since(moment) if not request.ok]
+        return [request for request in self.started_since(moment, target) if not request.ok]
 
-    def wait_for(self, count: int, *, since: float, timeout_s: float = 30.0) -> list[Request]:
+    def wait_for(self, count: int, *, since: float, target: str = "", timeout_s: float = 30.0) -> list[Request]:
         """Wait until `count` requests started since that moment have ended; return them."""
-        wait_until(lambda: len(self.started_since(since)) >= count, timeout_s=timeout_s, what=f"{count} requests")
-        return self.started_since(since)
+        wait_until(
+            lambda: len(self.started_since(since, target)) >= count,
+            timeout_s=timeout_s,
+            what=f"{count} requests {target}",
+        )
+        return self.started_since(since, target)
 
     def stop(self) -> list[Request]:
         """Let requests in flight end, end the client, and return every request."""

@@ -1,60 +1,78 @@
-"""The client of the lab, as a program: requests a web page over and over and writes down how each request went.
+"""The client of the lab, as a program: requests the same things over and over and writes down how each request went.
 
-    load_client.py ADDRESS PORT WORKERS PAUSE_S TIMEOUT_S
+    load_client.py WORKERS PAUSE_S TIMEOUT_S FIRST_PORT TARGET...
 
-One JSON line per request on standard output, until SIGTERM; requests then in flight are finished first. Only light
-modules of the standard library, because an emulated guest takes long to import. `lab.load` is its other half.
+TARGET is NAME,KIND,ADDRESS,PORT,SOURCE_PORT; KIND is http or udp. Each target has so many workers. Requests come from
+SOURCE_PORT or, where it is 0, each from a fresh port, counted up from FIRST_PORT. One JSON line per request on standard
+output, until SIGTERM; requests then in flight are finished first. Only light modules of the standard library, because
+an emulated guest takes long to import. `lab.load` is its other half.
 """
 
+import itertools
 import json
+import os
 import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+
+PORTS = range(10000, 60000)
+"""Source ports. IPVS remembers for minutes which server has a port's packets, and drops them while that server is out
+of the table (net.ipv4.vs.expire_nodest_conn). The system draws ports at random, so that some come back too early."""
 
 
-def main(address: str, port: int, workers: int, pause_s: float, timeout_s: float) -> None:
+def main(workers: int, pause_s: float, timeout_s: float, first_port: int, targets: list[str]) -> None:
     """Request until told to stop."""
     stop = threading.Event()
     writing = threading.Lock()
+    fresh = itertools.islice(itertools.cycle(PORTS), PORTS.index(first_port), None)
 
-    def work() -> None:
+    def work(target: str) -> None:
+        name, kind, address, port, source_port = target.split(",")
+        ask = request if kind == "http" else exchange
+        sources = itertools.repeat(int(source_port)) if int(source_port) else fresh
         while not stop.is_set():
             started = time.monotonic()
-            outcome, server = request(address, port, timeout_s)
-            line = json.dumps({"started": started, "ended": time.monotonic(), "outcome": outcome, "server": server})
+            try:
+                outcome, server = ask(address, int(port), sources, timeout_s)
+            except OSError as error:
+                outcome, server = trouble(error), ""
+            record = {
+                "started": started,
+                "ended": time.monotonic(),
+                "outcome": outcome,
+                "server": server,
+                "target": name,
+            }
+            line = json.dumps(record)
             with writing:
                 print(line, flush=True)
             stop.wait(pause_s)
 
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    threads = [threading.Thread(target=work) for _ in range(workers)]
+    threads = [threading.Thread(target=work, args=(target,)) for target in targets for _ in range(workers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-def request(address: str, port: int, timeout_s: float) -> tuple[str, str]:
+def request(address: str, port: int, sources: Iterator[int], timeout_s: float) -> tuple[str, str]:
     """Request `/` on a connection of its own; `timeout_s` is for the whole of it. Returns (outcome, server)."""
     deadline = time.monotonic() + timeout_s
     answer = b""
-    try:
-        with socket.create_connection((address, port), timeout_s) as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")
-            while len(answer) < 65536:
-                connection.settimeout(max(deadline - time.monotonic(), 0.001))
-                part = connection.recv(4096)
-                if not part:
-                    break
-                answer += part
-    except TimeoutError:
-        return "no answer", ""
-    except ConnectionRefusedError:
-        return "refused", ""
-    except OSError as error:
-        return (error.strerror or str(error)).lower(), ""
+    with bound(socket.SOCK_STREAM, address, sources) as connection:
+        connection.settimeout(timeout_s)
+        connection.connect((address, port))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")
+        while len(answer) < 65536:
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            part = connection.recv(4096)
+            if not part:
+                break
+            answer += part
     head, _, body = answer.partition(b"\r\n\r\n")
     status = head.split(b" ", 2)[1:2]
     if status != [b"200"]:
@@ -62,5 +80,44 @@ def request(address: str, port: int, timeout_s: float) -> tuple[str, str]:
     return "ok", body.decode().strip()
 
 
+def exchange(address: str, port: int, sources: Iterator[int], timeout_s: float) -> tuple[str, str]:
+    """Send one datagram and wait for its answer, `timeout_s` at most. Returns (outcome, server)."""
+    deadline = time.monotonic() + timeout_s
+    question = os.urandom(8)
+    with bound(socket.SOCK_DGRAM, address, sources) as connection:
+        # Connected, so that an answer from anywhere else is none, and an ICMP error is told.
+        connection.connect((address, port))
+        connection.send(question)
+        while True:
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            answer, _, server = connection.recv(4096).partition(b" ")
+            if answer == question.hex().encode():
+                return "ok", server.decode()
+
+
+def bound(kind: socket.SocketKind, address: str, sources: Iterator[int]) -> socket.socket:
+    """Return a socket for this peer, bound to the first of `sources` that is free; `OSError` when so many are not."""
+    connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+    for port in itertools.islice(sources, 100):
+        try:
+            connection.bind(("", port))
+        except OSError:
+            continue
+        return connection
+    connection.close()
+    raise OSError("no source port is free")
+
+
+def trouble(error: OSError) -> str:
+    """Say what was wrong in few words."""
+    match error:
+        case TimeoutError():
+            return "no answer"
+        case ConnectionRefusedError():
+            return "refused"
+        case _:
+            return (error.strerror or str(error)).lower()
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5]))
+    main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])

@@ -77,6 +77,14 @@ class Namespace:
         return ("ip", "netns", "exec", self.name)
 
 
+@dataclass(frozen=True, slots=True)
+class RealServer(Namespace):
+    """A real server's namespace and its addresses."""
+
+    address: str
+    address6: str
+
+
 class CommandError(Exception):
     """A command in the lab failed; the message is what it said."""
 

@@ -6,10 +6,10 @@ import select
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lab.topology import RealServer
+from lab.netns import RealServer
 from lab.wait import wait_until
 
 CONFIGURATION = """
@@ -26,8 +26,7 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     server {{
-        listen {port};
-        listen [::]:{port};
+        {listen}
         location / {{ return 200 "{name}\\n"; }}
         location = /healthz {{ return 200 "ok\\n"; }}
     }}
@@ -42,19 +41,20 @@ _ENDS_WITHIN_S = 30.0
 class Nginx:
     """nginx on one real server: `/` answers with the server's name, `/healthz` with ok. Build one with `serving`."""
 
-    def __init__(self, server: RealServer, port: int, folder: Path) -> None:
+    def __init__(self, server: RealServer, ports: Sequence[int], folder: Path) -> None:
         self.server = server
         self.folder = folder
         self._process: subprocess.Popen[str] | None = None
-        configuration = CONFIGURATION.format(folder=folder, port=port, name=server.name)
+        listen = " ".join(f"listen {port}; listen [::]:{port};" for port in ports)
+        configuration = CONFIGURATION.format(folder=folder, listen=listen, name=server.name)
         (folder / "nginx.conf").write_text(configuration, encoding="ascii")
 
     @classmethod
     @contextlib.contextmanager
-    def serving(cls, server: RealServer, *, port: int = 80) -> Iterator["Nginx"]:
-        """Serve on all of the server's addresses; kill nginx at the end if it still runs."""
+    def serving(cls, server: RealServer, *, ports: Sequence[int] = (80,)) -> Iterator["Nginx"]:
+        """Serve on all of the server's addresses, plain HTTP on each port; kill nginx at the end if it still runs."""
         with tempfile.TemporaryDirectory(prefix=f"nginx-{server.name}-") as folder:
-            nginx = cls(server, port, Path(folder))
+            nginx = cls(server, ports, Path(folder))
             nginx.start()
             try:
                 yield nginx

@@ -1,0 +1,60 @@
+"""Direct routing: the director and the real servers share one network, and a router stands before it.
+
+    client ----- clients: 192.0.2.0/24, 2001:db8:1::/64 ----- router ----- servers: 198.51.100.0/24, 2001:db8:2::/64
+                                                                              |          |         |
+                                                                           director     rs1  ...  rsN
+                                                                        VIP on eth0      VIP on lo
+
+The director hands a client's packet on as it is, to the Ethernet address of a real server. That takes it because it has
+the VIP too, and answers from the VIP straight to the router: the director never sees a reply.
+"""
+
+from collections.abc import Sequence
+
+from lab.netns import Namespace, RealServer
+from lab.topologies.wiring import Host, Network, clients, ip_batch, set_sysctls, wire
+
+VIP = "198.51.100.100"
+VIP6 = "2001:db8:2::100"
+
+
+def addresses(number: int) -> tuple[str, str]:
+    """Return the addresses of the real server of this number, from 1."""
+    return f"198.51.100.{10 + number}", f"2001:db8:2::{10 + number}"
+
+
+def build(client: Namespace, router: Namespace, director: Namespace, servers: Sequence[RealServer]) -> None:
+    """Make and wire the machines."""
+    hosts = tuple(Host(server, server.address, server.address6) for server in servers)
+    wire(
+        router,
+        [
+            clients(client),
+            Network(
+                "servers",
+                "198.51.100.1",
+                "2001:db8:2::1",
+                (Host(director, "198.51.100.2", "2001:db8:2::2"), *hosts),
+            ),
+        ],
+    )
+    receive_vip(director, VIP, VIP6)
+    for server in servers:
+        hold_vip(server, VIP, VIP6)
+
+
+def receive_vip(director: Namespace, vip: str, vip6: str) -> None:
+    """Let the director take packets to the VIP."""
+    # Deprecated, or it would be the source of the director's own IPv6 packets too, probes and tunnels, and the real
+    # servers take packets from an address of their own for forged.
+    ip_batch(
+        [f"address add {vip}/32 dev eth0", f"address add {vip6}/128 dev eth0 nodad preferred_lft 0"], inside=director
+    )
+
+
+def hold_vip(server: RealServer, vip: str, vip6: str) -> None:
+    """Let a real server take packets to the VIP without telling its network that it has it."""
+    # Without these it answers ARP requests for the VIP, and asks for the router with the VIP as its own address: either
+    # may make it the VIP's owner in the router's eyes. IPv6 does not answer for an address of another interface.
+    set_sysctls(server, {"net.ipv4.conf.all.arp_ignore": 1, "net.ipv4.conf.all.arp_announce": 2})
+    ip_batch([f"address add {vip}/32 dev lo", f"address add {vip6}/128 dev lo"], inside=server)

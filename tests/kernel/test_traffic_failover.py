@@ -1,0 +1,151 @@
+"""Real clients of every kind of service, by every way of forwarding, while a real server fails and returns.
+
+From the moment at which a service's real server is out of the kernel's table, no request to that service fails; and the
+packets take the way that was configured, and no other.
+"""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab.load import Load, Request, by_server
+from lab.netns import Namespace
+from lab.topology import Topology
+from tests.daemon_process import daemon
+from tests.kernel.traffic import (
+    DR,
+    GRE,
+    GUE,
+    IPIP,
+    NAT,
+    Kind,
+    Machine,
+    Service,
+    changed,
+    configuration,
+    mark_all,
+    services,
+    watch,
+    ways,
+)
+
+BEFORE, AFTER = 10, 20
+"""How many requests to each target are waited for while nothing is wrong, and after each change."""
+
+PAUSE_S, TIMEOUT_S = 0.1, 3.0
+"""The pause leaves an emulated machine the time to check and to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What happened, when, by `time.monotonic()`; to each service the kernel's table was changed at its own time."""
+
+    requests: list[Request]
+    killed: float
+    out: dict[str, float]
+    started: float
+    back: dict[str, float]
+
+
+@pytest.mark.parametrize(
+    ("build", "kinds"),
+    [(Topology.nat, [NAT]), (Topology.dr, [DR]), (Topology.tun, [IPIP, GUE, GRE])],
+    ids=["nat", "dr", "tun"],
+)
+async def test_no_request_fails_once_the_failed_server_is_out_nor_when_it_returns(
+    build: Callable[[], AbstractContextManager[Topology]], kinds: list[Kind], tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack:
+        topology = stack.enter_context(build())
+        those = [service for number, kind in enumerate(kinds) for service in services(topology, kind, number)]
+        async with daemon(configuration(tmp_path, those), command=topology.director.prefix) as running:
+            # Meanwhile the daemon starts, which takes longest.
+            first = await asyncio.to_thread(prepared, topology, stack)
+            await running.until("daemon.started")
+            story = await asyncio.to_thread(play, topology, those, first)
+            assert running.of("real_server.down", service=those[0].name, server=those[0].servers[1]) == []
+            assert await running.stop() == 0
+        for service in those:
+            judge(service, story)
+        assert [request for request in story.requests if not request.ok] != [], "the failure was not felt"
+        for server in topology.servers:
+            taken = ways(server)
+            assert taken.keys() == frozenset().union(*(kind.ways for kind in kinds))
+            assert min(taken.values()) > AFTER
+            for kind in kinds:
+                assert sum(taken[way] for way in kind.ways) >= least_packets(story, those, kind, server)
+        replies = {"replies4", "replies6"} if kinds == [NAT] else set()
+        assert ways(topology.director).keys() == replies
+
+
+def prepared(topology: Topology, stack: contextlib.ExitStack) -> Machine:
+    """Start what the real servers serve, and the witnesses; return the first server."""
+    mark_all(topology)
+    watch(topology)
+    vips = () if topology.router == topology.director else (topology.vip, topology.vip6)
+    first, *_ = [stack.enter_context(Machine.serving(server, vips)) for server in topology.servers]
+    return first
+
+
+def play(topology: Topology, those: list[Service], first: Machine) -> Story:
+    """Kill the first server while clients request everything, and start it again once they have seen enough."""
+    for server in range(len(topology.servers)):
+        changed(topology, those, server, present=True)
+    targets = [target for service in those for target in service.targets]
+    with Load.on(topology.client, targets, pause_s=PAUSE_S, timeout_s=TIMEOUT_S) as load:
+        begun = dict.fromkeys((service.name for service in those), time.monotonic())
+        wait_for_all(load, those, BEFORE, begun)
+        killed = time.monotonic()
+        first.kill()
+        out = changed(topology, those, 0, present=False)
+        wait_for_all(load, those, AFTER, out)
+        started = time.monotonic()
+        first.start()
+        back = changed(topology, those, 0, present=True)
+        wait_for_all(load, those, AFTER, back)
+        return Story(load.stop(), killed, out, started, back)
+
+
+def least_packets(story: Story, those: list[Service], kind: Kind, server: Namespace) -> int:
+    """How many packets it takes to request what a server has answered by a kind of forwarding."""
+    # A datagram; or SYN, ACK, the request and FIN, and for all else a further ACK or two.
+    targets = [target for service in those if service.kind == kind for target in service.targets]
+    each = {target.name: 4 if target.kind == "http" else 1 for target in targets}
+    return sum(each.get(request.target, 0) for request in story.requests if request.server == server.name)
+
+
+def wait_for_all(load: Load, those: list[Service], count: int, since: dict[str, float]) -> None:
+    for service in those:
+        for target in service.targets:
+            load.wait_for(count, since=since[service.name], target=target.name, timeout_s=60)
+
+
+def judge(service: Service, story: Story) -> None:
+    """Hold a service against what is promised."""
+    out, back = story.out[service.name], story.back[service.name]
+    names = {target.name for target in service.targets}
+    requests = [request for request in story.requests if request.target in names]
+    before = [request for request in requests if request.ended < story.killed]
+    until_out = [request for request in requests if story.killed <= request.started < out]
+    since_out = [request for request in requests if request.started >= out]
+    while_out = [request for request in since_out if request.started < story.started]
+    since_back = [request for request in requests if request.started >= back]
+    told = {"before": before, "until out": until_out, "while out": while_out, "since back": since_back}
+    counts = ", ".join(f"{when} {by_server(which)}" for when, which in told.items())
+    lost = [request for request in until_out if not request.ok]
+    sys.stdout.write(f"{service.name}: {counts}; lost {len(lost)} in {out - story.killed:.1f} s\n")
+    assert [request for request in (*before, *since_out) if not request.ok] == [], service.name
+    # Of both targets of a mark together: in turn, one may have all the requests to 80 and the other those to 443.
+    assert by_server(before).keys() == {"rs1", "rs2"}, service.name
+    assert by_server(while_out).keys() == {"rs2"}, service.name
+    assert by_server(since_back).keys() == {"rs1", "rs2"}, service.name
+    for name in names:
+        assert len([request for request in while_out if request.target == name]) >= AFTER, name
+        assert len([request for request in since_back if request.target == name]) >= AFTER, name
