@@ -1,4 +1,4 @@
-"""Tunnels: the real servers are on a network of their own, a router away from the director.
+"""Tunnels and fullnat: the real servers are on a network of their own, a router away from the director.
 
     client ----- clients: 192.0.2.0/24, 2001:db8:1::/64 ----- router ----- directors: 198.51.100.0/24, 2001:db8:2::/64
                                                                  |             |
@@ -53,6 +53,8 @@ def build(client: Namespace, router: Namespace, director: Namespace, servers: Se
     # Replies come from where the VIP is not; a router that filters sources strictly drops them.
     set_sysctls(router, {"net.ipv4.conf.all.rp_filter": 2})
     receive_vip(director, VIP, VIP6)
+    # Tunnels need no forwarding on the director, but fullnat does: it works in this network too.
+    set_sysctls(director, {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1})
     for server in servers:
         hold_vip(server, VIP, VIP6)
         _unwrap(server)

@@ -37,6 +37,7 @@ class Kind:
     answers_one_packet: bool = True
 
 
+FULLNAT = Kind("fullnat", 'forward = "fullnat"', frozenset({"masqueraded4", "masqueraded6"}), answers_one_packet=False)
 NAT = Kind("nat", 'forward = "nat"', frozenset({"translated4", "translated6"}), answers_one_packet=False)
 DR = Kind("dr", 'forward = "dr"', frozenset({"as_is4", "as_is6"}))
 IPIP = Kind("ipip", 'forward = "tun"', frozenset({"ipip4", "sit", "ipip6", "ip4_in_6"}), crosses=True)
@@ -156,6 +157,9 @@ def watch(topology: Topology) -> None:
         ways = {
             "translated4": f"ip saddr {topology.client_address} ip daddr {server.address}",
             "translated6": f"ip6 saddr {topology.client_address6} ip6 daddr {server.address6}",
+            # To ports that no probe goes to.
+            "masqueraded4": f"ip saddr != {topology.client_address} ip daddr {server.address} tcp dport {TCP}",
+            "masqueraded6": f"ip6 saddr != {topology.client_address6} ip6 daddr {server.address6} tcp dport {TCP}",
             "as_is4": f"ip daddr {topology.vip}",
             "as_is6": f"ip6 daddr {topology.vip6}",
             "ipip4": "ip protocol 4",
