@@ -8,7 +8,7 @@ import functools
 import socket
 import struct
 
-from lvs_healthd.ipvs.genetlink import GENL_HEADER_BYTES, GarbledError, attribute, attributes
+from lvs_healthd.ipvs.genetlink import GENL_HEADER_BYTES, GarbledError, aligned, attribute, attributes, spans
 from lvs_healthd.ipvs.records import (
     AF_INET,
     AF_INET6,
@@ -21,7 +21,7 @@ from lvs_healthd.ipvs.records import (
     ServiceRecord,
     Verb,
 )
-from lvs_healthd.ipvs.statistics import Spans, server_row, service_row
+from lvs_healthd.ipvs.statistics import COUNTED_CONNECTIONS, COUNTED_STATS, Spans, server_row, service_row
 
 FAMILY_NAME = "IPVS"
 VERSION = 1
@@ -87,6 +87,33 @@ _DEST_REST = struct.Struct("=" + "HHI" * 4 + "HHH2x" + "HHB3x" + "HH2s2x" + "HHH
 _ADDR_FAMILY = struct.Struct("=HHH2x")
 
 _FWD_MASK = 0x7
+_METHODS = tuple(ForwardingMethod)
+
+# Since Linux 5.3 the kernel sends every destination's attributes in this order, each with so many bytes. To see that
+# they lie as usual takes a fraction of the time it takes to look for them.
+_USUAL_ORDER = (
+    (_DEST_ADDR, 16),
+    (_DEST_PORT, 2),
+    (_DEST_FWD_METHOD, 4),
+    (_DEST_WEIGHT, 4),
+    (_DEST_TUN_TYPE, 1),
+    (_DEST_TUN_PORT, 2),
+    (_DEST_TUN_FLAGS, 2),
+    (_DEST_U_THRESH, 4),
+    (_DEST_L_THRESH, 4),
+    *COUNTED_CONNECTIONS,
+    (_DEST_ADDR_FAMILY, 2),
+    *COUNTED_STATS,
+)
+_USUAL_SPANS, _USUAL_BYTES = spans(_USUAL_ORDER, GENL_HEADER_BYTES + _ATTRIBUTE_HEADER.size)
+_USUAL_HEADERS = struct.Struct(f"={GENL_HEADER_BYTES}xHH" + "".join(f"HH{aligned(size)}x" for _, size in _USUAL_ORDER))
+_USUAL = (
+    *(_USUAL_BYTES - GENL_HEADER_BYTES, _DEST),
+    *(number for kind, size in _USUAL_ORDER for number in (_ATTRIBUTE_HEADER.size + size, kind)),
+)
+_USUAL_VALUES = struct.Struct(
+    "=8x" + "4x16s" + "4x2s2x" + "4xI" * 2 + "4xB3x" + "4x2s2x" + "4xH2x" + "4xI" * 2 + "24x" + "4xH"
+)
 _IPV4_BITS = 32
 _IPV6_BITS = 128
 _IPV4_ONES = 0xFFFFFFFF
@@ -171,6 +198,8 @@ def decode_destination(payload: bytes, service_family: int) -> DestinationRecord
 
 def decode_counted_destination(payload: bytes, service_family: int) -> tuple[DestinationRecord, bytes]:
     """Decode as `decode_destination`, and cut out the server's row of `statistics`."""
+    if len(payload) == _USUAL_BYTES and _USUAL_HEADERS.unpack_from(payload) == _USUAL:
+        return _usual_destination(payload), server_row(payload, _USUAL_SPANS)
     found = _nested(payload, _DEST)
     return _destination(payload, found, service_family), server_row(payload, found)
 
@@ -231,6 +260,27 @@ def _destination(payload: bytes, found: Spans, service_family: int) -> Destinati
         raise GarbledError(f"IPVS destination without attribute {error}") from error
     except (ValueError, OSError) as error:
         raise GarbledError(f"IPVS destination: {error}") from error
+
+
+def _usual_destination(payload: bytes) -> DestinationRecord:
+    """Decode a destination of the usual shape, a third of the time."""
+    address, port, forward, weight, *tunnel, upper, lower, family = _USUAL_VALUES.unpack_from(payload)
+    try:
+        text = socket.inet_ntop(family, address[:4] if family == AF_INET else address)
+        method = _METHODS[forward & _FWD_MASK]
+    except (ValueError, OSError, IndexError) as error:
+        raise GarbledError(f"IPVS destination: {error}") from error
+    kind, tunnel_port, flags = tunnel
+    return DestinationRecord(
+        DestinationKey(family, text, int.from_bytes(port, "big")),
+        method,
+        weight,
+        upper,
+        lower,
+        kind,
+        int.from_bytes(tunnel_port, "big"),
+        flags,
+    )
 
 
 def _service_identity(key: ServiceKey) -> bytes:

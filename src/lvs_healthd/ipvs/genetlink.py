@@ -4,7 +4,7 @@ Wire format: include/uapi/linux/netlink.h and genetlink.h. All numbers are in th
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 NLMSG_ERROR = 2
@@ -78,13 +78,13 @@ def messages(data: bytes) -> Iterator[Message]:
         if length < HEADER_BYTES or position + length > end:
             raise GarbledError(f"netlink message of {length} bytes at byte {position} of {end}")
         yield Message(kind, flags, sequence, data[position + HEADER_BYTES : position + length])
-        position += _aligned(length)
+        position += aligned(length)
 
 
 def attribute(kind: int, value: bytes) -> bytes:
     """Encode one attribute, padded to four bytes."""
     length = _ATTRIBUTE_HEADER.size + len(value)
-    return _ATTRIBUTE_HEADER.pack(length, kind) + value + bytes(_aligned(length) - length)
+    return _ATTRIBUTE_HEADER.pack(length, kind) + value + bytes(aligned(length) - length)
 
 
 def attributes(data: bytes, position: int, end: int) -> dict[int, tuple[int, int]]:
@@ -101,6 +101,16 @@ def attributes(data: bytes, position: int, end: int) -> dict[int, tuple[int, int
         found[kind & _NLA_TYPE_MASK] = (position + 4, position + length)
         position += (length + 3) & ~3
     return found
+
+
+def spans(order: Iterable[tuple[int, int]], position: int) -> tuple[dict[int, tuple[int, int]], int]:
+    """Return what `attributes` finds where attributes of these types and sizes follow each other, and the end."""
+    found: dict[int, tuple[int, int]] = {}
+    for kind, size in order:
+        start = position + _ATTRIBUTE_HEADER.size
+        found[kind] = (start, start + size)
+        position = start + aligned(size)
+    return found, position
 
 
 def answer(message: Message) -> Answer:
@@ -137,10 +147,11 @@ def _words(message: Message) -> str:
     start = _ERROR.size + HEADER_BYTES
     if not message.flags & NLM_F_CAPPED:
         (echoed,) = _LENGTH.unpack_from(payload, _ERROR.size)
-        start = _ERROR.size + _aligned(echoed)
+        start = _ERROR.size + aligned(echoed)
     first, last = attributes(payload, start, len(payload)).get(_NLMSGERR_ATTR_MSG, (0, 0))
     return payload[first:last].rstrip(b"\0").decode("utf-8", "replace")
 
 
-def _aligned(length: int) -> int:
+def aligned(length: int) -> int:
+    """Return how many bytes an attribute's value takes: a multiple of four."""
     return (length + 3) & ~3

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from lvs_healthd.ipvs.genetlink import attribute, attributes
+from lvs_healthd.ipvs.genetlink import GarbledError, attribute, attributes
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord
 
 Spans = Mapping[int, tuple[int, int]]
@@ -27,10 +27,15 @@ _STATS = 10
 """Numbers of 32 bits, and all there is before Linux 4.1."""
 _STATS64 = 12
 
+COUNTED_CONNECTIONS = ((_ACTIVE_CONNS, 4), (_INACT_CONNS, 4), (_PERSIST_CONNS, 4))
+COUNTED_STATS = ((_STATS, 88), (_STATS64, 120))
+"""The attributes of a destination that count something, with their bytes, as Linux sends them on 64 bits."""
+
 _STATS_KINDS = range(1, 11)
 """IPVS_STATS_ATTR_CONNS to IPVS_STATS_ATTR_OUTBPS."""
 
 _NOWHERE = (0, 0)
+_MOST_CONNECTIONS = 0xFFFFFFFF
 
 # A row is three attributes of 32 bits without the first header, then ten of 64 bits with theirs: as the kernel sends
 # them, so that cutting two pieces from its message is all there is to do.
@@ -128,8 +133,10 @@ def server_row(payload: bytes, found: Spans) -> bytes:
     _, end = found.get(_PERSIST_CONNS, _NOWHERE)
     if end - start == _CONNECTIONS.size and payload[start - 2 : end : 8] == _CONNECTION_KINDS:
         return payload[start:end] + _stats(payload, found)
-    kinds = (_ACTIVE_CONNS, _INACT_CONNS, _PERSIST_CONNS)
-    return _CONNECTIONS.pack(*[_number(payload, found.get(kind, _NOWHERE)) for kind in kinds]) + _stats(payload, found)
+    numbers = [_number(payload, found.get(kind, _NOWHERE)) for kind, _ in COUNTED_CONNECTIONS]
+    if max(numbers) > _MOST_CONNECTIONS:
+        raise GarbledError("IPVS destination with more connections than 32 bits can count")
+    return _CONNECTIONS.pack(*numbers) + _stats(payload, found)
 
 
 def _stats(payload: bytes, found: Spans) -> bytes:
