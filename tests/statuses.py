@@ -27,6 +27,7 @@ def daemon(
     table_error: str = "",
     resync_age_s: float | None = 3.25,
     probes_unsure: int = 0,
+    table_fights: int = 0,
 ) -> DaemonStatus:
     return DaemonStatus(
         version="0.1.0",
@@ -42,6 +43,7 @@ def daemon(
         probes=7,
         probes_unsure=probes_unsure,
         unsure_reason="our file descriptors are used up: raise LimitNOFILE" if probes_unsure else "",
+        table_fights=table_fights,
         table_error=table_error,
     )
 

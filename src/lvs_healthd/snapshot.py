@@ -128,6 +128,7 @@ class View:
             probes=len(self._decisions.probes),
             probes_unsure=unsure,
             unsure_reason=unsure_reason,
+            table_fights=self._reconciler.fights.count,
             table_error=self._trouble(),
         )
 

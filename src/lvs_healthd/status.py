@@ -88,6 +88,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How many of them could not tell the last time, through a fault on our own side: we are blind there."""
     unsure_reason: str
     """Why one of these could not tell; empty when none."""
+    table_fights: int
+    """Lines of the table that somebody else undoes again and again."""
     table_error: str
     """The last error of the table; empty when in order."""
 

@@ -73,14 +73,16 @@ def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> No
         table_error="EPERM",
         resync_age_s=None,
         probes_unsure=2,
+        table_fights=3,
     )
     daemon.status = msgspec.structs.replace(daemon.status, daemon=trouble, services=())
-    assert run("--control", str(daemon.control)).out.splitlines()[:10] == [
+    assert run("--control", str(daemon.control)).out.splitlines()[:11] == [
         "lvs-healthd 0.1.0  mode shadow  up 2h  pid 812",
         "table IPVS 1.2.1 (size=4096), never read",
         "configuration /etc/lvs-healthd/config.toml, loaded 1h ago",
         "SHADOW MODE: nothing is written to the kernel's table",
         "TABLE ERROR: EPERM",
+        "FIGHT: somebody else undoes 3 lines of the table; table.fight in the log says who",
         "BLIND: 2 of 7 probes cannot tell: our file descriptors are used up: raise LimitNOFILE",
         "CONFIGURATION REJECTED, the old one is in force:",
         "  config.toml:3: bad",
@@ -143,12 +145,14 @@ def test_wrong_usage_is_2(run: Run, arguments: list[str]) -> None:
 
 def test_check_is_3_and_names_every_trouble(run: Run, daemon: Daemon) -> None:
     daemon.status = msgspec.structs.replace(
-        daemon.status, daemon=statuses.daemon(config_error="line 3", table_error="EPERM", probes_unsure=2)
+        daemon.status,
+        daemon=statuses.daemon(config_error="line 3", table_error="EPERM", probes_unsure=2, table_fights=1),
     )
     ran = run("--control", str(daemon.control), "--check")
     assert ran.code == 3
     assert ran.err == (
-        "lvs-healthd status: 6 wrong: table error; configuration rejected; 2 of 7 probes cannot tell; "
+        "lvs-healthd status: 7 wrong: table error; configuration rejected; somebody else undoes our writes; "
+        "2 of 7 probes cannot tell; "
         'odd "name"\\: no real server may serve; web: 198.51.100.12:80 is down; '
         'odd "name"\\: [2001:db8::11]:8080 is down\n'
     )

@@ -57,6 +57,9 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
         yield Text("SHADOW MODE: nothing is written to the kernel's table", style="bold yellow")
     if daemon.table_error:
         yield Text(f"TABLE ERROR: {printable(daemon.table_error)}", style=ALARM)
+    if daemon.table_fights:
+        lines = "1 line" if daemon.table_fights == 1 else f"{daemon.table_fights} lines"
+        yield Text(f"FIGHT: somebody else undoes {lines} of the table; table.fight in the log says who", style=ALARM)
     if daemon.probes_unsure:
         yield Text(
             f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}",
@@ -75,6 +78,8 @@ def troubles(status: Status) -> list[str]:
         found.append("table error")
     if status.daemon.config_error:
         found.append("configuration rejected")
+    if status.daemon.table_fights:
+        found.append("somebody else undoes our writes")
     if status.daemon.probes_unsure:
         found.append(f"{status.daemon.probes_unsure} of {status.daemon.probes} probes cannot tell")
     found += [f"{service.name}: no real server may serve" for service in status.services if service.in_fallback]
