@@ -2,7 +2,7 @@
 
 from lvs_healthd.config.model import Config
 from lvs_healthd.director.aspect import Setting, SettingError
-from lvs_healthd.director.keeper import REPEAT_S, Keeper
+from lvs_healthd.director.keeper import CALM_S, REPEAT_S, Keeper
 from lvs_healthd.events import Event, SettingChanged, SettingDrift, SettingFailed
 from lvs_healthd.netns import Netns
 
@@ -113,3 +113,29 @@ async def test_shadow_tells_each_difference_once_and_sets_nothing() -> None:
     assert bench.first.writes == 0
     bench.keeper.want(Config(), shadow=False)
     assert await bench.look() == ["set first 7 -> 1: configured", "set second 0 -> 1: configured"]
+
+
+async def test_what_somebody_changes_again_and_again_is_set_ever_more_seldom() -> None:
+    bench = Bench()
+    await bench.look()
+    bench.second.writes = 0
+    told: list[str] = []
+    for _ in range(360):  # an hour
+        bench.now += Config().daemon.resync
+        bench.second.value = "7"
+        told += await bench.look()
+    assert 45 <= bench.second.writes <= 63  # about once a minute
+    (error,) = {words for words in told if words.startswith("error second: somebody else has changed it 3 times")}
+    assert "at last to 7: find out who it is" in error
+    assert sum(words.startswith("error") for words in told) <= 61
+    assert bench.first.writes == 1
+
+
+async def test_changes_far_apart_are_set_back_at_once() -> None:
+    bench = Bench()
+    await bench.look()
+    for _ in range(10):
+        bench.now += CALM_S + 1
+        bench.second.value = "7"
+        await bench.look()
+        assert bench.second.value == "1"

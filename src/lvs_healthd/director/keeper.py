@@ -20,6 +20,24 @@ RETRY_S = 5.0
 """After a failure: what an operator mends takes effect while they still watch."""
 REPEAT_S = 60.0
 """An unchanged error is told again this often."""
+FIGHT_TIMES = 3
+MAX_HOLD_S = 60.0
+"""What is changed under our hands so many times in a row is set again ever more seldom, down to once in this time."""
+
+
+CALM_S = 300.0
+"""Changes further apart are no row."""
+
+
+class _Undone:
+    """How often in a row a setting was changed under our hands."""
+
+    __slots__ = ("held_until", "last", "times")
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.last = 0.0
+        self.held_until = -math.inf
 
 
 class Keeper:
@@ -47,6 +65,8 @@ class Keeper:
         """What was looked at since the last `want`: a difference later is somebody else's doing,"""
         self._unmended: set[str] = set()
         """unless the setting is one of these, that could not be set."""
+        self._undone: dict[str, _Undone] = {}
+        """Settings that were changed under our hands."""
         self._told: set[Setting] = set()
         """In shadow mode: differences told already."""
         self._errors: dict[str, float] = {}
@@ -80,6 +100,7 @@ class Keeper:
     async def turn(self) -> None:
         """Look at everything once. One step of `run`."""
         self._wake.clear()
+        config = self._config
         failures: list[str] = []
         for aspect in self._aspects:
             try:
@@ -93,23 +114,43 @@ class Keeper:
             self._told.clear()
             for setting in differing:
                 try:
-                    await self._settle(aspect, setting)
+                    await self._settle(setting, aspect)
                 except SettingError as error:
                     self._unmended.add(setting.name)
                     failures.append(str(error))
-            self._seen.add(aspect)
+            if config is self._config:
+                self._seen.add(aspect)
         self._fail(failures)
         if self._aspects:
             await self._advise()
 
-    async def _settle(self, aspect: Aspect, setting: Setting) -> None:
-        """Set one setting, and tell of it."""
+    async def _settle(self, setting: Setting, aspect: Aspect) -> None:
+        """Set one setting, and tell of it. Raises `SettingError`."""
         is_drift = aspect in self._seen and setting.name not in self._unmended
         if is_drift:
             self._emit(SettingDrift(setting=setting.name, found=setting.found, expected=setting.wanted))
+            self._note_undone(setting.name)
+        undone = self._undone.get(setting.name)
+        if undone is not None and self._clock() < undone.held_until:
+            raise SettingError(
+                f"{setting.name}: somebody else has changed it {undone.times} times in a row, at last to "
+                f"{setting.found}: find out who it is; meanwhile it is set again ever more seldom"
+            )
         await aspect.mend(setting)
         self._unmended.discard(setting.name)
         self._tell(setting, "repair: somebody else changed it" if is_drift else "configured")
+
+    def _note_undone(self, name: str) -> None:
+        """Count how often in a row, and hold the setting back from the third time on."""
+        now = self._clock()
+        undone = self._undone.get(name)
+        if undone is None or now - undone.last > CALM_S:
+            undone = self._undone[name] = _Undone()
+        undone.times += 1
+        undone.last = now
+        if undone.times >= FIGHT_TIMES:
+            hold_s = self._config.daemon.resync * 2.0 ** (undone.times - FIGHT_TIMES + 1)
+            undone.held_until = now + min(hold_s, MAX_HOLD_S)
 
     def _watch(self, differing: list[Setting]) -> None:
         """Tell what would be set, each difference once."""

@@ -12,7 +12,7 @@ from lvs_healthd.netns import Netns, NetnsError
 DEADLINE_S = 30.0
 """For one run, on a thread of its own. It takes some ten milliseconds; the first may have to load modules, and a
 director under attack is slow."""
-_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
+_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 """nft is no program for users, so it may not be on the daemon's path."""
 _ENVIRONMENT = {"PATH": _PATH, "LC_ALL": "C"}
 _SHOWN = 300

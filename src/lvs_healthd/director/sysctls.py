@@ -39,7 +39,7 @@ class Sysctls:
 
     async def mend(self, setting: Setting) -> None:
         """Write one. Raises `SettingError`."""
-        await asyncio.to_thread(self._write, setting.name, self._wanted[setting.name])
+        await asyncio.to_thread(self._write, setting.name, setting.wanted)
 
     def _write(self, name: str, value: str) -> None:
         try:
