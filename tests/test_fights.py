@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from lvs_healthd.events import TableFight, TableFightOver
-from lvs_healthd.fights import MAX_HOLD_S, TIMES, TOLD_AGAIN_S
+from lvs_healthd.fights import MAX_HOLD_S, TIMES, TOLD_AGAIN_S, hold_s
 from lvs_healthd.ipvs.records import DestinationRecord
 from lvs_healthd.netns import Netns
 from lvs_healthd.suspects import suspects
@@ -67,6 +67,12 @@ async def test_writes_grow_rare_while_the_fight_goes_on() -> None:
     resyncs_a_write = 600 / len(bench.table.writes)
     assert MAX_HOLD_S / RESYNC_S - 1 < resyncs_a_write <= MAX_HOLD_S / RESYNC_S + 1
     assert len(bench.told(TableFight)) <= 6000 / TOLD_AGAIN_S + 1
+
+
+def test_a_fight_may_last_for_years() -> None:
+    assert hold_s(TIMES, 1.0) == 2.0
+    assert [hold_s(TIMES + more, 1.0) for more in (5, 6, 100_000)] == [MAX_HOLD_S] * 3
+    assert hold_s(TIMES, 3600.0) == MAX_HOLD_S
 
 
 async def test_other_lines_are_written_as_ever() -> None:

@@ -20,6 +20,15 @@ _CALM_RESYNCS = 10
 """A line that was not undone for so many resyncs, and twice as long as it was held back, is at peace."""
 
 
+_MOST_DOUBLINGS = 10
+
+
+def hold_s(times: int, resync_s: float) -> float:
+    """Return how long to leave alone what was undone so often in a row, `TIMES` or more; seconds."""
+    # Bounded before it is a power: a fight may last for years.
+    return min(resync_s * 2.0 ** min(times - TIMES + 1, _MOST_DOUBLINGS), MAX_HOLD_S)
+
+
 class _Fight:
     """One line of the table that somebody else has undone."""
 
@@ -68,7 +77,7 @@ class Fights:
         fight.held = None
         if fight.times < TIMES:
             return
-        fight.hold_s = min(self.resync_s * 2.0 ** (fight.times - TIMES + 1), MAX_HOLD_S)
+        fight.hold_s = hold_s(fight.times, self.resync_s)
         fight.until = now + fight.hold_s
         if now - fight.told >= TOLD_AGAIN_S:
             fight.told = now

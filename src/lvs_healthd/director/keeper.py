@@ -14,15 +14,14 @@ from lvs_healthd.director.advice import READ, Advice, advise
 from lvs_healthd.director.aspect import Aspect, Setting, SettingError
 from lvs_healthd.director.sysctls import read
 from lvs_healthd.events import Event, SettingAdvice, SettingChanged, SettingDrift, SettingFailed
+from lvs_healthd.fights import TIMES as FIGHT_TIMES
+from lvs_healthd.fights import hold_s
 from lvs_healthd.netns import Netns
 
 RETRY_S = 5.0
 """After a failure: what an operator mends takes effect while they still watch."""
 REPEAT_S = 60.0
 """An unchanged error is told again this often."""
-FIGHT_TIMES = 3
-MAX_HOLD_S = 60.0
-"""What is changed under our hands so many times in a row is set again ever more seldom, down to once in this time."""
 
 
 CALM_S = 300.0
@@ -149,8 +148,7 @@ class Keeper:
         undone.times += 1
         undone.last = now
         if undone.times >= FIGHT_TIMES:
-            hold_s = self._config.daemon.resync * 2.0 ** (undone.times - FIGHT_TIMES + 1)
-            undone.held_until = now + min(hold_s, MAX_HOLD_S)
+            undone.held_until = now + hold_s(undone.times, self._config.daemon.resync)
 
     def _watch(self, differing: list[Setting]) -> None:
         """Tell what would be set, each difference once."""
