@@ -28,6 +28,7 @@ def daemon(
     resync_age_s: float | None = 3.25,
     probes_unsure: int = 0,
     table_fights: int = 0,
+    setting_error: str = "",
 ) -> DaemonStatus:
     return DaemonStatus(
         version="0.1.0",
@@ -45,6 +46,7 @@ def daemon(
         unsure_reason="our file descriptors are used up: raise LimitNOFILE" if probes_unsure else "",
         table_fights=table_fights,
         table_error=table_error,
+        setting_error=setting_error,
     )
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from lvs_healthd.health import Health, Verdict
+from lvs_healthd.ipvs.diff import Servers
 from lvs_healthd.ipvs.memory import MemoryTable
 from lvs_healthd.ipvs.records import AF_INET, IPPROTO_TCP, ServiceKey, Table, Wanted, Why
 from lvs_healthd.ipvs.statistics import Statistics
@@ -40,6 +41,7 @@ def listing(
     owned: frozenset[ServiceKey] = frozenset(),
     why: dict[ServiceKey, str] | None = None,
     memory: MemoryTable | None = None,
+    ours: Servers | None = None,
 ) -> list[ListedService]:
     memory = memory or MemoryTable()
     memory.entries = actual
@@ -54,6 +56,7 @@ def listing(
             wanted=whole,
             actual=actual,
             owned=owned,
+            ours=ours or {},
             statistics=memory.statistics,
         )
         return [each async for each in found]
@@ -114,6 +117,12 @@ def test_service_of_somebody_else_is_foreign_and_one_of_ours_that_left_is_extra(
     found = {each.service: each for each in listing(actual, {}, owned=frozenset({DNS}))}
     assert (found["fwmark 7"].state, found["fwmark 7"].servers[0].state) == (State.FOREIGN, State.FOREIGN)
     assert found["[2001:db8::53]:53/udp"].state is State.EXTRA
+
+
+def test_server_of_somebody_else_in_a_service_that_is_shared_is_foreign() -> None:
+    wanted, actual = table(entry(service(WEB), ONE)), table(entry(service(WEB), ONE, TWO, THREE))
+    (web,) = listing(actual, wanted, state(UP), ours={WEB: {ONE.key, TWO.key}})
+    assert [each.state for each in web.servers] == [State.OK, State.EXTRA, State.FOREIGN]
 
 
 def test_service_that_is_not_there_is_missing_with_its_servers() -> None:
@@ -177,7 +186,8 @@ def test_many_servers_let_the_event_loop_turn(per_service: int) -> None:
 
     async def run() -> None:
         counting = asyncio.create_task(count())
-        found = listed(list(many), services=[], wanted=None, actual=many, owned=(), statistics=MemoryTable().statistics)
+        statistics = MemoryTable().statistics
+        found = listed(list(many), services=[], wanted=None, actual=many, owned=(), ours={}, statistics=statistics)
         assert sum([len(each.servers) async for each in found]) == 2000
         counting.cancel()
 

@@ -6,7 +6,7 @@ import msgspec
 
 from lvs_healthd.health import Health
 from lvs_healthd.ipvs.describe import differences, fields
-from lvs_healthd.ipvs.diff import size
+from lvs_healthd.ipvs.diff import Servers, is_foreign, size
 from lvs_healthd.ipvs.records import (
     DestinationKey,
     DestinationRecord,
@@ -54,6 +54,7 @@ async def listed(
     wanted: Wanted | None,
     actual: Table,
     owned: Collection[ServiceKey],
+    ours: Servers,
     statistics: Callable[[ServiceKey], ServiceStatistics | None],
 ) -> AsyncIterator[ListedService]:
     """List services; the tables may change meanwhile, so that of many the last is of a moment later than the first."""
@@ -65,7 +66,7 @@ async def listed(
             continue
         is_foreign = entry is None and key not in owned
         counted = statistics(key) if found is not None else None
-        servers = _Servers(key, states.get(key), wanted.why, counted, is_foreign=is_foreign)
+        servers = _Servers(key, states.get(key), wanted.why, counted, ours, is_foreign=is_foreign)
         lines = [line async for line in sliced(servers.listed(entry, found), _SLICE)]
         name = wanted.names.get(key, "")
         yield _service(key, entry, found, name=name, servers=lines, counted=counted, is_foreign=is_foreign)
@@ -124,10 +125,12 @@ class _Servers:
         state: ServiceState | None,
         why: Mapping[tuple[ServiceKey, DestinationKey], Why],
         counted: ServiceStatistics | None,
+        ours: Servers,
         *,
         is_foreign: bool,
     ) -> None:
         self._key = key
+        self._ours = ours
         self._health = {server.key: server.health for server in state.servers} if state is not None else {}
         self._spares = set(map(destination_key, state.config.fallback)) if state is not None else set()
         self._why = why
@@ -149,7 +152,7 @@ class _Servers:
         actual = _server_fields(have)
         return ListedServer(
             server=str(server),
-            state=_state(want, have, is_foreign=self._is_foreign),
+            state=_state(want, have, is_foreign=self._is_foreign or is_foreign((self._key, server), self._ours)),
             differences=_differences(have, want),
             actual=actual,
             wanted=actual if want == have else _server_fields(want),

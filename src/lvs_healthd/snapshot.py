@@ -129,7 +129,8 @@ class View:
             probes_unsure=unsure,
             unsure_reason=unsure_reason,
             table_fights=self._reconciler.fights.count,
-            table_error=self._trouble(),
+            table_error=self._reconciler.last_error,
+            setting_error=self._keeper.last_error,
         )
 
     async def listing(self, which: str) -> AsyncIterator[bytes]:
@@ -147,6 +148,7 @@ class View:
             wanted=reconciler.wanted,
             actual=reconciler.actual,
             owned=reconciler.owned,
+            ours=reconciler.servers,
             statistics=self._table.statistics,
         ):
             yield comma + msgspec.json.encode(service)
@@ -183,8 +185,10 @@ class View:
     def health(self) -> str:
         """Say what is wrong with the daemon itself; "" when it does its work."""
         now = self._clock()
-        if trouble := self._trouble():
-            return f"table: {trouble}"
+        if self._reconciler.last_error:
+            return f"table: {self._reconciler.last_error}"
+        if self._keeper.last_error:
+            return f"settings: {self._keeper.last_error}"
         last_resync = self._reconciler.last_resync
         if last_resync is None or now - last_resync > 3 * self._facts.resync_s + STUCK_S:
             return "table: not read back for more than three resyncs"
@@ -205,15 +209,13 @@ class View:
         decisions = self._decisions
         servers, services = decisions.server_count, len(decisions.services)
         line = f"{self._facts.mode}: {decisions.up} of {servers} real servers up in {services} services"
-        if trouble := self._trouble():
-            line += f"; TABLE ERROR: {trouble}"
+        if self._reconciler.last_error:
+            line += f"; TABLE ERROR: {self._reconciler.last_error}"
+        if self._keeper.last_error:
+            line += f"; SETTING ERROR: {self._keeper.last_error}"
         if self._facts.config_error:
             line += f"; RELOAD REJECTED, old configuration in force: {self._facts.config_error}"
         return line
-
-    def _trouble(self) -> str:
-        """Say what is not as wanted in the table, or else beside it."""
-        return self._reconciler.last_error or self._keeper.last_error
 
     def internals(self) -> Mapping[str, float]:
         """Return the plain numbers that metrics sample."""

@@ -92,6 +92,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Lines of the table that somebody else undoes again and again."""
     table_error: str
     """The last error of the table; empty when in order."""
+    setting_error: str
+    """Why a setting beside the table is not as configured; empty when all are."""
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):

@@ -74,14 +74,16 @@ def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> No
         resync_age_s=None,
         probes_unsure=2,
         table_fights=3,
+        setting_error="nft: not found",
     )
     daemon.status = msgspec.structs.replace(daemon.status, daemon=trouble, services=())
-    assert run("--control", str(daemon.control)).out.splitlines()[:11] == [
+    assert run("--control", str(daemon.control)).out.splitlines()[:12] == [
         "lvs-healthd 0.1.0  mode shadow  up 2h  pid 812",
         "table IPVS 1.2.1 (size=4096), never read",
         "configuration /etc/lvs-healthd/config.toml, loaded 1h ago",
         "SHADOW MODE: nothing is written to the kernel's table",
         "TABLE ERROR: EPERM",
+        "SETTING ERROR: nft: not found",
         "FIGHT: somebody else undoes 3 lines of the table; table.fight in the log says who",
         "BLIND: 2 of 7 probes cannot tell: our file descriptors are used up: raise LimitNOFILE",
         "CONFIGURATION REJECTED, the old one is in force:",

@@ -187,6 +187,9 @@ async def test_sync_daemon_that_is_configured_otherwise_is_started_anew(nat: Top
         True,
     )
     assert "syncid=5" in nat.ipvsadm("-L", "--daemon")
+    await bench.keep(configured(IPVS.replace('"clients"', '"cleints"') + SERVICES))
+    assert bench.keeper.last_error == 'ipvs.sync.master: there is no interface "cleints" here'
+    assert "mcast=clients, syncid=5" in nat.ipvsadm("-L", "--daemon")
 
 
 async def test_what_is_not_configured_any_more_is_given_up_and_the_foreign_left_alone(nat: Topology) -> None:

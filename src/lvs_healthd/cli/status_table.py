@@ -57,6 +57,8 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
         yield Text("SHADOW MODE: nothing is written to the kernel's table", style="bold yellow")
     if daemon.table_error:
         yield Text(f"TABLE ERROR: {printable(daemon.table_error)}", style=ALARM)
+    if daemon.setting_error:
+        yield Text(f"SETTING ERROR: {printable(daemon.setting_error)}", style=ALARM)
     if daemon.table_fights:
         lines = "1 line" if daemon.table_fights == 1 else f"{daemon.table_fights} lines"
         yield Text(f"FIGHT: somebody else undoes {lines} of the table; table.fight in the log says who", style=ALARM)
@@ -78,6 +80,8 @@ def troubles(status: Status) -> list[str]:
         found.append("table error")
     if status.daemon.config_error:
         found.append("configuration rejected")
+    if status.daemon.setting_error:
+        found.append("setting error")
     if status.daemon.table_fights:
         found.append("somebody else undoes our writes")
     if status.daemon.probes_unsure:

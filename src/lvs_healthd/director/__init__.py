@@ -17,4 +17,4 @@ def aspects(netns: Netns) -> Sequence[Aspect]:
     The rules come first: they load connection tracking, without which its sysctls do not exist.
     """
     client = SettingsClient(netns)
-    return (NftTable(netns), ConnectionTimeouts(client), SyncDaemons(client), Sysctls(netns))
+    return (NftTable(netns), ConnectionTimeouts(client), SyncDaemons(client, netns), Sysctls(netns))

@@ -1,12 +1,15 @@
 """The sync daemons of IPVS: `ipvsadm --start-daemon`. One that was never configured in this run is left alone."""
 
+import asyncio
 import errno
+import socket
 
 from lvs_healthd.config.model import Config, SyncDaemon
 from lvs_healthd.director.aspect import Setting, SettingError
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.requests import KernelError, failure
 from lvs_healthd.ipvs.settings import Role, SettingsClient, SyncRecord
+from lvs_healthd.netns import Netns, NetnsError
 
 _OFF = "off"
 
@@ -14,8 +17,9 @@ _OFF = "off"
 class SyncDaemons:
     """The wanted sync daemons."""
 
-    def __init__(self, client: SettingsClient) -> None:
+    def __init__(self, client: SettingsClient, netns: Netns) -> None:
         self._client = client
+        self._netns = netns
         self._wanted: dict[Role, SyncDaemon | None] = {}
         """None: to be stopped, because it was configured before."""
         self._running: set[Role] = set()
@@ -46,6 +50,8 @@ class SyncDaemons:
         """Stop what runs otherwise, and start what is wanted. Raises `SettingError`."""
         role = Role[setting.name.rpartition(".")[2].upper()]
         wanted = self._wanted[role]
+        if wanted is not None:
+            await asyncio.to_thread(self._look_for, wanted.interface, setting.name)
         try:
             if role in self._running:
                 await self._client.stop_sync(role)
@@ -56,6 +62,16 @@ class SyncDaemons:
             raise SettingError(f"{setting.name}: {_refusal(error, wanted)}") from error
         except TableUnavailableError as error:
             raise SettingError(f"{setting.name}: {error}") from error
+
+    def _look_for(self, interface: str, name: str) -> None:
+        """Find the interface, before one that runs is stopped for nothing. Raises `SettingError`."""
+        try:
+            with self._netns.entered():
+                socket.if_nametoindex(interface)
+        except NetnsError as error:
+            raise SettingError(str(error)) from error
+        except OSError as error:
+            raise SettingError(f'{name}: there is no interface "{interface}" here') from error
 
 
 def _record(role: Role, daemon: SyncDaemon) -> SyncRecord:
@@ -91,8 +107,6 @@ def _words_of(record: SyncRecord, *, maxlen: bool = True) -> str:
 def _refusal(error: KernelError, wanted: SyncDaemon | None) -> str:
     interface = wanted.interface if wanted is not None else ""
     match error.answer.errno:
-        case errno.ENODEV:
-            return f'there is no interface "{interface}" here'
         case errno.EINVAL:
             return "the kernel takes no sync daemon while a server is of another address family than its service"
         case errno.EADDRNOTAVAIL:

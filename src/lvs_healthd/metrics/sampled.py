@@ -62,6 +62,12 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         [("", int(bool(daemon.table_error)))],
     )
     yield from family(
+        "setting_error",
+        "gauge",
+        "1 while a setting beside the table is not as configured.",
+        [("", int(bool(daemon.setting_error)))],
+    )
+    yield from family(
         "resync_age_seconds",
         "gauge",
         "Time since the kernel's table was last read whole; no sample before the first time.",
