@@ -106,3 +106,15 @@ async def test_in_sync_looks_at_ours_only() -> None:
     assert bench.reconciler.in_sync(WEB)
     assert bench.reconciler.actual[WEB] == ServiceEntry(service(WEB), {each.key: each for each in (THEIRS, ONE, TWO)})
     assert DestinationKey(AF_INET, "198.51.100.77", 80) in bench.reconciler.actual[WEB].destinations
+
+
+async def test_in_shadow_mode_theirs_is_no_difference_either() -> None:
+    bench = Shared(shadow=True)
+    await bench.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
+    await bench.want_shared(ONE, TWO)
+    assert bench.told(TableChanged) == []
+    await bench.want_shared(ONE)
+    (told,) = bench.told(TableChanged)
+    assert isinstance(told, TableChanged)
+    assert (told.operation, told.server, told.shadow) == ("delete_server", str(TWO.key), True)
+    assert bench.reconciler.owned == set()

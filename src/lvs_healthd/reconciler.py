@@ -64,13 +64,13 @@ class Reconciler:
         """Why the table is not in order; empty when it is."""
         self.shadow = shadow
         """Whether nothing is written; may be changed between two turns, and takes effect with the next."""
-        self.fights = Fights(emit, lambda key: self._teller.name(key), suspects)  # noqa: PLW0108  # made below
 
         self._table = table
         self._emit = emit
         self._clock = clock
         self._observer = observer or NoObserver()
         self._teller = Teller(emit, self._observer, clock)
+        self.fights = Fights(emit, self._teller.name, suspects)
         self._readback = Readback(
             table,
             self._teller,
@@ -127,8 +127,7 @@ class Reconciler:
         if touched is None or wanted is not self._wanted:
             self._wanted = wanted
             self._teller.want(wanted)
-            if not self.shadow:
-                self._own(wanted)
+            self._own(wanted)
             self._todo.is_whole = True
         elif touched:
             self._todo.add(touched)
@@ -229,8 +228,9 @@ class Reconciler:
             await self._todo.compare(keys, self._wanted.table, self.actual)
 
     def _own(self, wanted: Wanted) -> None:
-        """Note what is ours from now on."""
-        self.owned.update(wanted.table)
+        """Note what is ours from now on. In shadow mode no service becomes so."""
+        if not self.shadow:
+            self.owned.update(wanted.table)
         for key in self.servers.keys() - wanted.shared.keys():
             del self.servers[key]
         for key, configured in wanted.shared.items():
