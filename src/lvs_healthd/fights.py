@@ -6,7 +6,7 @@ the same service, and neither of the two gives in: writing as fast as it does wo
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from lvs_healthd.events import Event, TableFight, TableFightOver
 from lvs_healthd.ipvs.diff import Phase, line_of, takes_capacity
@@ -71,7 +71,9 @@ class Fights:
 
     def drifted(self, line: Line, now: float) -> None:
         """Note that a line was found otherwise than we left it; `now` is monotonic, seconds."""
-        fight = self._lines.setdefault(line, _Fight())
+        fight = self._lines.get(line)
+        if fight is None or self._is_over(fight, now):
+            fight = self._lines[line] = _Fight()
         fight.times += 1
         fight.last = now
         fight.held = None
@@ -114,7 +116,7 @@ class Fights:
             self._emit(
                 TableFight(service=service, server=server, times=fight.times, hold_s=fight.hold_s, suspects=suspects)
             )
-        for line in list(self._over(now)):
+        for line in [line for line, fight in self._lines.items() if self._is_over(fight, now)]:
             if self._lines.pop(line).times >= TIMES:
                 service, server = self._words(line)
                 self._emit(TableFightOver(service=service, server=server))
@@ -132,9 +134,8 @@ class Fights:
             fight.held = what
         return fight.held == what
 
-    def _over(self, now: float) -> Iterable[Line]:
-        calm_s = _CALM_RESYNCS * self.resync_s
-        return (line for line, fight in self._lines.items() if now - fight.last > calm_s + 2 * fight.hold_s)
+    def _is_over(self, fight: _Fight, now: float) -> bool:
+        return now - fight.last > _CALM_RESYNCS * self.resync_s + 2 * fight.hold_s
 
     def _words(self, line: Line) -> tuple[str, str]:
         key, server = line

@@ -1,5 +1,6 @@
 """The kernel's table as last read, then changed by the writes it acknowledged; and what of that is in doubt."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Iterable
 
@@ -8,12 +9,13 @@ from lvs_healthd.ipvs.diff import Servers, is_foreign, is_in_effect, line_of, si
 from lvs_healthd.ipvs.drift import Drift, compare
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.ipvs.records import Line, Operation, ServiceKey, Table, Verb
-from lvs_healthd.slices import sliced
+from lvs_healthd.slices import Pace, sliced
 from lvs_healthd.telling import Observer, Teller
 from lvs_healthd.todo import EQUAL_SLICE
 
 _TOLD_IN_SLICE = 100
 """Events told between two turns of the event loop: 100 at 20 µs hold it up for 2 ms."""
+_DRIFT_COST = EQUAL_SLICE // _TOLD_IN_SLICE
 
 
 class Readback:
@@ -138,9 +140,14 @@ class Readback:
 
     async def _drifts(self, found: Table, keys: Iterable[ServiceKey]) -> AsyncIterator[Drift]:
         """Find how services differ from the way we left them."""
-        async for key in sliced(keys, EQUAL_SLICE, lambda key: size(key, self.actual)):
-            async for drift in sliced(compare(self.actual, found, [key]), _TOLD_IN_SLICE):
+        pace = Pace(EQUAL_SLICE)
+        for key in keys:
+            if pace.spend(size(key, self.actual)):
+                await asyncio.sleep(0)
+            for drift in compare(self.actual, found, [key]):
                 yield drift
+                if pace.spend(_DRIFT_COST):
+                    await asyncio.sleep(0)
 
 
 def _replace(table: Table, key: ServiceKey, source: Table) -> None:

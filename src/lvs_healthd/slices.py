@@ -18,6 +18,22 @@ async def sliced(items: Iterable[_T], size: int, cost: Callable[[_T], int] | Non
             await asyncio.sleep(0)
 
 
+class Pace:
+    """Counts work over nested loops: when `spend` says so, it is time for a turn of the event loop."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._done = 0
+
+    def spend(self, cost: int) -> bool:
+        """Count work, in the units of `size`; True when a slice is through."""
+        self._done += cost
+        if self._done < self._size:
+            return False
+        self._done = 0
+        return True
+
+
 async def chunks(pieces: Iterable[str]) -> AsyncIterator[str]:
     """Join strings that are made while asked for: 5 ms of work to a chunk, and a turn of the loop after each."""
     gathered: list[str] = []

@@ -4,16 +4,18 @@ Between two whole readings only these are looked at, so that one verdict among f
 line stays until it is seen to be as wanted; a failed write is therefore tried again.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable
 
 from lvs_healthd.ipvs.diff import Phase, Servers, lines, operation_on, phase, size
 from lvs_healthd.ipvs.records import Line, Operation, ServiceKey, Table
-from lvs_healthd.slices import sliced
+from lvs_healthd.slices import Pace, sliced
 
 _SLICE = 500
 """Lines looked at one by one between two turns of the event loop, 2 to 4 µs each."""
 EQUAL_SLICE = 10_000
 """Servers compared as parts of whole services between two turns of the event loop, 0.2 µs each."""
+_LINE_COST = EQUAL_SLICE // _SLICE
 
 
 class ToDo:
@@ -45,9 +47,14 @@ class ToDo:
 
     async def compare(self, keys: Iterable[ServiceKey], wanted: Table, actual: Table) -> None:
         """Compare services line by line, and take in the lines of those that differ."""
-        async for key in sliced(keys, EQUAL_SLICE, lambda key: size(key, wanted)):
-            async for line in sliced(lines(key, wanted, actual), _SLICE):
+        pace = Pace(EQUAL_SLICE)
+        for key in keys:
+            if pace.spend(size(key, wanted)):
+                await asyncio.sleep(0)
+            for line in lines(key, wanted, actual):
                 self._lines[line] = None
+                if pace.spend(_LINE_COST):
+                    await asyncio.sleep(0)
 
     async def operations(
         self, wanted: Table, actual: Table, owned: Collection[ServiceKey], servers: Servers
