@@ -1,7 +1,6 @@
 """Settings of the director beside the table, on the real kernel: set, in sync without a write, repaired, given up."""
 
 import functools
-import os
 import shlex
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +14,7 @@ from lab.wait import wait_until
 from lvs_healthd.config.load import parse
 from lvs_healthd.config.model import Config
 from lvs_healthd.director import aspects
-from lvs_healthd.director.keeper import Keeper
+from lvs_healthd.director.keeper import CALM_S, Keeper
 from lvs_healthd.events import Event, SettingAdvice, SettingChanged, SettingDrift, SettingFailed
 from lvs_healthd.ipvs.client import IpvsClient
 from lvs_healthd.ipvs.interface import TableUnavailableError
@@ -103,7 +102,8 @@ class Bench:
         self.director = director
         self.events: list[Event] = []
         self.netns = Netns(director.name)
-        self.keeper = Keeper(aspects(self.netns), self.netns, self.events.append)
+        self.now = 0.0
+        self.keeper = Keeper(aspects(self.netns), self.netns, self.events.append, clock=lambda: self.now)
 
     async def keep(self, config: Config) -> None:
         self.keeper.want(config, shadow=False)
@@ -167,6 +167,7 @@ async def test_what_somebody_else_changes_is_told_and_set_back(nat: Topology) ->
     bench = Bench(nat.director)
     await bench.keep(configured(IPVS + SERVICES))
     for command, setting in VANDALS.items():
+        bench.now += 2 * CALM_S  # or it would be a fight
         nat.director.run(shlex.split(command))
         said = await bench.look()
         assert [event.setting for event in said if isinstance(event, SettingDrift)] == [setting], command
@@ -296,7 +297,7 @@ async def test_suspects_are_found_in_the_namespace_of_the_table_only(nat: Topolo
     try:
         for process in (here, elsewhere):  # until then it is ip
             wait_until(functools.partial(is_called, process.pid, program.name), timeout_s=30, what="the program")
-        assert suspects(Netns(nat.director.name), os.getpid()) == [f"keepalived (pid {here.pid})"]
+        assert suspects(Netns(nat.director.name), own_pid=-1) == [f"keepalived (pid {here.pid})"]
     finally:
         for process in (here, elsewhere):
             process.kill()

@@ -120,8 +120,8 @@ async def test_half_open_connections_end_at_the_director_and_real_clients_are_se
                 await running.until("table.changed", after=position, operation="add_server", service=name)
             await served(loads, time.monotonic(), {"rs1", "rs2"})
             done = sum(request.ok for load in loads for request in load.stop())
-        # Nearly one for each request, for a port that is used again may keep its connection; and none for the flood.
-        assert 0.9 * done < scheduled(nat) - before < done + HALF_OPEN
+        # One for each request, but for ports that are used again and keep their connection; and none for the flood.
+        assert done / 2 < scheduled(nat) - before < done + HALF_OPEN
 
 
 async def served(loads: list[Load], since: float, servers: set[str]) -> None:
