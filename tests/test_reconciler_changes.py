@@ -1,6 +1,7 @@
 """Changes line by line, also amid a turn: written once, retried until they hold, never at the price of an outage."""
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import Callable, Sequence
 
@@ -376,3 +377,20 @@ def test_no_write_takes_the_last_server_that_serves_while_another_is_wanted(step
     life.bench = Bench(table=life.table)
     life.bench.reconciler.want(life.living)
     asyncio.run(live())
+
+
+async def test_who_asks_for_a_reading_back_waits_for_it_and_not_for_ever() -> None:
+    bench = Bench()
+    await bench.adopt(BOTH, BOTH)
+    running = asyncio.create_task(bench.reconciler.run())
+    try:
+        bench.table.entries[WEB].destinations[ONE.key] = server("198.51.100.1", 7)
+        await bench.reconciler.read_back(20.0)
+        assert bench.counts.drifts == ["changed_server"]
+        bench.table.be_unavailable("gone", times=1000)
+        async with asyncio.timeout(20):
+            await bench.reconciler.read_back(0.05)
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running

@@ -58,6 +58,9 @@ from lvs_healthd.suspects import suspects
 HOUSEKEEPING_S = 1.0
 """How often log summaries, the state file, the watchdog and the status line get their turn."""
 
+READ_BACK_S = 2.0
+"""How long a reload waits for the kernel's table; without an answer it goes by the last reading."""
+
 STOP_S = 1.0
 """How long each step of a stop may take."""
 
@@ -313,6 +316,8 @@ class Daemon:
             if newly_locked:
                 self._release_lock(loop)
             raise
+        # Whoever reloads may have touched the table too, and what a new service finds there goes on serving.
+        await self._reconciler.read_back(READ_BACK_S)
         # From here on nothing can fail and nothing waits: the old configuration ends and the new one holds.
         event = changes(str(self._settings.config_file), self._config, config)
         for name in {each.name for each in self._config.services} - {each.name for each in config.services}:
@@ -322,8 +327,6 @@ class Daemon:
         self._prober.max_in_flight = probes_within_limit(config.daemon.max_probes)
         self._reconciler.set_resync(config.daemon.resync)
         self._reconciler.shadow = self._shadow(config)
-        # Whoever reloads may have touched the table too; and while we only watched, others wrote.
-        self._reconciler.read_soon()
         if self._reconciler.shadow:
             self._release_lock(loop)
         probes = self._decisions.configure(config, self._reconciler.actual, {})

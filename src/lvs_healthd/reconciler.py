@@ -9,6 +9,7 @@ table as it is then, and looked at once more before it is sent.
 """
 
 import asyncio
+import contextlib
 import itertools
 import math
 import time
@@ -83,6 +84,7 @@ class Reconciler:
         )
         self._set_resync(resync_s)
         self._wake = asyncio.Event()
+        self._was_read = asyncio.Event()
 
         self._wanted: Wanted | None = None
         self._todo = ToDo()
@@ -167,10 +169,14 @@ class Reconciler:
         self.owned.update(saved.owned)
         self.servers.update({each.service: set(each.servers) for each in saved.shared})
 
-    def read_soon(self) -> None:
-        """Read the whole table back before anything else is done."""
+    async def read_back(self, timeout_s: float) -> None:
+        """Have `run` read the whole table back before anything else is done, and wait for that, in seconds at most."""
         self._readback.due = -math.inf
+        self._was_read.clear()
         self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._was_read.wait()
 
     def in_sync(self, key: ServiceKey) -> bool:
         """Tell whether a service is in the table exactly as wanted."""
@@ -217,6 +223,7 @@ class Reconciler:
         readback = self._readback
         if now >= readback.due or readback.is_all_stale:
             await readback.resync(tell=not self.shadow)
+            self._was_read.set()
             self._todo.is_whole = True
         elif readback.stale:
             await self._reread()
