@@ -85,6 +85,11 @@ class Fights:
             fight.told = now
             self._to_tell.append(line)
 
+    def release(self) -> None:
+        """Hold nothing back for now: somebody reloads, and wants it written."""
+        for fight in self._lines.values():
+            fight.until = -math.inf
+
     def hold_back(
         self, phases: dict[Phase, list[Operation]], now: float, is_configured: Callable[[Line], bool]
     ) -> bool:

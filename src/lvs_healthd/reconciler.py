@@ -130,6 +130,7 @@ class Reconciler:
             self._wanted = wanted
             self._teller.want(wanted)
             self._own(wanted)
+            self.fights.release()
             self._todo.is_whole = True
         elif touched:
             self._todo.add(touched)

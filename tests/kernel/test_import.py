@@ -1,51 +1,69 @@
-"""A table saved by ipvsadm, made into a configuration and run, is the same table again."""
+"""Saved tables, made into configurations and run by the daemon, one after the other, are the same tables again."""
 
+import asyncio
 import random
-
-import pytest
+import signal
+import time
+from pathlib import Path
 
 from lab.ipvsadm import Ipvsadm
 from lvs_healthd.config.imported import imported
-from lvs_healthd.config.load import parse
-from lvs_healthd.health import Health, Verdict
-from lvs_healthd.ipvs.client import IpvsClient
 from lvs_healthd.ipvs.commands import table_of
 from lvs_healthd.ipvs.saved import saved
-from lvs_healthd.plan import plan, prepare
-from lvs_healthd.reconciler import Reconciler
+from tests.daemon_process import DaemonProcess, daemon
 from tests.ipvs.random_tables import random_table
 from tests.kernel.fresh_network import director, network
 
 __all__ = ["director", "network"]
 
-DEADLINE_S = 60.0
 TABLES = 200
 AT_ONCE = 20
 """To start ipvsadm costs more in an emulated guest than what it does; the tables have different services."""
 
+DEADLINE_S = 60.0
 
-@pytest.mark.parametrize("first", range(0, TABLES, AT_ONCE))
-async def test_saved_tables_imported_and_run_are_the_same(director: Ipvsadm, first: int) -> None:
+
+def configuration(folder: Path, text: str) -> Path:
+    """Import what ipvsadm saved. Checks come so seldom that nobody finds out that there are no real servers."""
+    file = folder / "config.toml"
+    made = imported(table_of(text.splitlines(), "saved"), "ipvsadm -Sn").text
+    head = f'[daemon]\nlisten = ""\ncontrol = "{folder}/control"\nstate = "{folder}/state"\nresync = "1h"\n'
+    file.write_text(f'{head}[defaults.check]\ninterval = "24h"\n{made}')
+    return file
+
+
+def fill(director: Ipvsadm, first: int) -> str:
+    """Have the next tables in the kernel, and nothing else; return what ipvsadm saves of them."""
+    director.clear()
     tables = (random_table(random.Random(first + number), number) for number in range(AT_ONCE))
     director.restore("".join(line for table in tables for line in saved(table, thresholds=False)))
     text = director.saved()
     assert len(text.splitlines()) > 2 * AT_ONCE
-    director.clear()
-    await run(imported(table_of(text.splitlines(), "saved"), "ipvsadm -Sn").text)
-    assert director.saved() == text
+    return text
 
 
-async def run(configuration: str) -> None:
-    """Let the reconciler make the kernel's table what the configuration wants while every server is up."""
-    services = prepare(parse(configuration, "imported"))
-    up = {(service.key, server.key): Health(Verdict.UP, 0.0) for service in services for server in service.servers}
-    client = IpvsClient(deadline_s=DEADLINE_S)
-    reconciler = Reconciler(client, lambda _event: None, resync_s=60.0)
-    try:
-        await reconciler.open()
-        actual = await reconciler.adopt()
-        reconciler.want(plan(services, up, actual))
-        await reconciler.turn()
-        assert all(reconciler.in_sync(service.key) for service in services)
-    finally:
-        client.close()
+async def test_saved_tables_imported_and_run_are_the_same(director: Ipvsadm, tmp_path: Path) -> None:
+    text = fill(director, 0)
+    async with daemon(configuration(tmp_path, text), command=director.director.prefix) as running:
+        await running.until("daemon.started")
+        for first in range(0, TABLES, AT_ONCE):
+            if first:
+                text = fill(director, first)
+                configuration(tmp_path, text)
+                position = len(running.lines)
+                running.process.send_signal(signal.SIGHUP)
+                await running.until("config.reloaded", after=position)
+            # Taken over as it is; then gone, and made anew from what was imported.
+            assert director.saved() == text
+            director.clear()
+            running.process.send_signal(signal.SIGHUP)
+            await until_saved(director, text, running)
+
+
+async def until_saved(director: Ipvsadm, text: str, running: DaemonProcess) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while (found := director.saved()) != text:
+        missing = sorted(set(text.splitlines()) - set(found.splitlines()))
+        told = [line for line in running.lines if line["level"] != "info"][-20:]
+        assert time.monotonic() < deadline, f"missing: {missing}, told: {told}"
+        await asyncio.sleep(0.2)

@@ -81,6 +81,7 @@ class Keeper:
             aspect.want(config)
         self._seen.clear()
         self._unmended.clear()
+        self._undone.clear()
         self._wake.set()
 
     async def run(self) -> None:
