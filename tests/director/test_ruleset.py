@@ -89,3 +89,13 @@ def test_described_in_few_words() -> None:
     assert describe([]) == "none"
     assert describe(ruleset(read(service("synproxy = true")).services)) == "3 rules"
     assert describe(ruleset(read(service('forward = "fullnat"')).services)) == "1 rule"
+
+
+def test_somebody_else_s_rule_of_any_kind_in_our_table_is_just_another() -> None:
+    ours = ruleset(read(service("synproxy = true")).services)
+    prefix = {"prefix": {"addr": "10.0.0.0", "len": 8}}
+    source = {"payload": {"protocol": "ip", "field": "saddr"}}
+    mixed = {"match": {"op": "==", "left": source, "right": {"set": [prefix, "192.0.2.1", 7, {"concat": ["a", 1]}]}}}
+    theirs = {"rule": {"family": "inet", "table": "lvs_healthd", "chain": "input", "expr": [mixed, {"accept": None}]}}
+    assert normal([*ours, theirs]) != normal(ours)
+    assert normal([*ours, theirs]) == normal([*ours, theirs])

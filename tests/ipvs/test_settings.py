@@ -5,7 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.ipvs.genetlink import GarbledError
-from lvs_healthd.ipvs.settings import Role, SyncRecord, decode_sync, encode_sync
+from lvs_healthd.ipvs.interface import TableUnavailableError
+from lvs_healthd.ipvs.requests import Requests
+from lvs_healthd.ipvs.settings import Role, SettingsClient, SyncRecord, decode_sync, encode_sync
+from lvs_healthd.netns import Netns
 
 GENL = bytes(4)
 
@@ -32,3 +35,16 @@ def test_bytes_that_are_cut_short_are_garbled_and_nothing_worse(record: SyncReco
     cut = data.draw(st.integers(0, len(whole) - 4))
     with pytest.raises(GarbledError):
         decode_sync(whole[:cut])
+
+
+async def test_kernel_that_leaves_a_timeout_out_is_an_error_and_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def find_family(_: Requests) -> bool:
+        return True
+
+    async def ask(*_: object, **__: object) -> bytes:
+        return GENL
+
+    monkeypatch.setattr(Requests, "find_family", find_family)
+    monkeypatch.setattr(Requests, "ask", ask)
+    with pytest.raises(TableUnavailableError, match="does not tell its timeouts"):
+        await SettingsClient(Netns()).timeouts()

@@ -166,16 +166,12 @@ def _tells_protocol(left: Object) -> bool:
 
 
 def _sorted_set(value: Any) -> Any:  # noqa: ANN401  # JSON
-    """Put the elements of anonymous sets in our order; nft lists them in another."""
+    """Put the elements of anonymous sets in one order, whatever they are: somebody else's rule may hold anything."""
     if isinstance(value, list):
         return [_sorted_set(each) for each in value]
     if isinstance(value, dict):
         return {
-            key: sorted(each, key=_order) if key == "set" and isinstance(each, list) else _sorted_set(each)
+            key: sorted(each, key=repr) if key == "set" and isinstance(each, list) else _sorted_set(each)
             for key, each in value.items()
         }
     return value
-
-
-def _order(element: Any) -> list[str | int]:  # noqa: ANN401  # JSON
-    return element["concat"] if isinstance(element, dict) and "concat" in element else [element]

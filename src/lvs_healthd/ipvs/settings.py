@@ -82,7 +82,10 @@ class SettingsClient:
         async with self._asking():
             payload = await self._requests.ask(_CMD_GET_CONFIG, b"")
         found = attributes(payload, GENL_HEADER_BYTES, len(payload))
-        return Timeouts(*(_u32(payload, found, kind) for kind in (_TIMEOUT_TCP, _TIMEOUT_TCP_FIN, _TIMEOUT_UDP)))
+        try:
+            return Timeouts(*(_u32(payload, found, kind) for kind in (_TIMEOUT_TCP, _TIMEOUT_TCP_FIN, _TIMEOUT_UDP)))
+        except GarbledError as error:  # a kernel built without IPVS for tcp or udp leaves them out
+            raise TableUnavailableError(f"the kernel does not tell its timeouts: {error}") from error
 
     async def set_timeouts(self, wanted: Timeouts) -> None:
         """Write the timeouts that are not 0."""
