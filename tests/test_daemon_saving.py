@@ -57,7 +57,7 @@ async def test_a_verdict_that_waited_is_saved_when_its_time_has_come() -> None:
 async def test_which_services_are_ours_is_saved_at_once() -> None:
     daemon, writes = prepared()
     await daemon._write_state(0.0)
-    daemon._reconciler.owned.add(WEB)
+    daemon._reconciler.ownership.services.add(WEB)
     await daemon._write_state(0.1)
     assert writes.owned == [set(), {WEB}]
 

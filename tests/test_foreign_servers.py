@@ -1,9 +1,10 @@
 """Servers that somebody else has put into a service of ours: left alone where the service is shared."""
 
+import errno
 from collections.abc import Sequence
 
 from lvs_healthd.events import TableChanged, TableDrift
-from lvs_healthd.ipvs.records import AF_INET, DestinationKey, DestinationRecord, ServiceEntry, Wanted, Why
+from lvs_healthd.ipvs.records import AF_INET, DestinationKey, DestinationRecord, ServiceEntry, Verb, Wanted, Why
 from lvs_healthd.state import Ours, Saved, SharedService
 from tests.ipvs.tables import WEB, entry, server, service, table
 from tests.reconciling import BOTH, ONE, TWO, Bench
@@ -80,11 +81,11 @@ async def test_what_is_ours_is_remembered_over_a_restart() -> None:
     bench = Shared()
     await bench.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
     await bench.want_shared(ONE, TWO)
-    ours = bench.reconciler.ours()
+    ours = bench.reconciler.ownership.saved()
     assert ours == Ours(frozenset({WEB}), (SharedService(WEB, (ONE.key, TWO.key)),))
     after = Shared()
     await after.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
-    after.reconciler.take_over(Saved(owned=tuple(ours.services), shared=ours.shared))
+    after.reconciler.ownership.take_over(Saved(owned=tuple(ours.services), shared=ours.shared))
     await after.want_shared(ONE, configured=[ONE])
     assert after.present() == {ONE, THEIRS}
 
@@ -95,6 +96,47 @@ async def test_a_service_that_is_not_shared_any_more_is_cleared_of_theirs() -> N
     await bench.want_shared(ONE, TWO)
     await bench.want(BOTH)
     assert bench.present() == {ONE, TWO}
+
+
+async def drop(bench: Shared) -> None:
+    bench.reconciler.want(Wanted({}, {}, {}))
+    await bench.reconciler.turn()
+
+
+async def test_a_service_that_leaves_the_configuration_stays_with_theirs_and_is_not_ours_any_more() -> None:
+    bench = Shared()
+    await bench.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
+    await bench.want_shared(ONE)
+    await drop(bench)
+    assert bench.present() == {THEIRS}
+    assert bench.reconciler.ownership.saved() == Ours()
+    bench.add(ONE)
+    await bench.resync()
+    assert bench.present() == {THEIRS, ONE}
+
+
+async def test_a_service_that_leaves_the_configuration_without_any_of_theirs_goes() -> None:
+    bench = Shared()
+    await bench.adopt(table(entry(service(WEB), ONE, TWO)))
+    await bench.want_shared(ONE, TWO)
+    await drop(bench)
+    assert bench.table.entries == {}
+    assert bench.reconciler.ownership.saved() == Ours()
+
+
+async def test_what_could_not_be_taken_out_of_a_dropped_service_is_tried_again_and_remembered() -> None:
+    bench = Shared()
+    await bench.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
+    await bench.want_shared(ONE, TWO)
+    bench.table.fail_next(Verb.DELETE_SERVER, errno.EPERM)
+    await drop(bench)
+    assert bench.present() == {ONE, THEIRS}
+    assert bench.reconciler.ownership.saved() == Ours(frozenset({WEB}), (SharedService(WEB, (ONE.key,)),))
+    after = Shared()
+    await after.adopt(table(entry(service(WEB), ONE, THEIRS)))
+    after.reconciler.ownership.take_over(Saved(owned=(WEB,), shared=(SharedService(WEB, (ONE.key,)),)))
+    await drop(after)
+    assert after.present() == {THEIRS}
 
 
 async def test_in_sync_looks_at_ours_only() -> None:
@@ -117,4 +159,4 @@ async def test_in_shadow_mode_theirs_is_no_difference_either() -> None:
     (told,) = bench.told(TableChanged)
     assert isinstance(told, TableChanged)
     assert (told.operation, told.server, told.shadow) == ("delete_server", str(TWO.key), True)
-    assert bench.reconciler.owned == set()
+    assert bench.reconciler.ownership.services == set()

@@ -145,7 +145,7 @@ def test_whatever_the_kernel_takes_ends_up_as_wanted_and_foreign_services_as_the
             foreign = {key: one for key, one in start.items() if key not in ever_wanted}
             assert bench.table.entries == plan | foreign
             assert bench.reconciler.actual == bench.table.entries
-            assert bench.reconciler.owned == plan.keys()
+            assert bench.reconciler.ownership.services == plan.keys()
 
     start, goals = acceptable(before), [acceptable(plan) for plan in plans]
     asyncio.run(follow())
@@ -170,7 +170,7 @@ async def test_a_service_that_is_no_longer_wanted_is_deleted_and_no_longer_ours(
     await bench.adopt({MARK: FOREIGN}, BOTH)
     await bench.want({})
     assert bench.table.entries == {MARK: FOREIGN}
-    assert bench.reconciler.owned == set()
+    assert bench.reconciler.ownership.services == set()
     (change,) = bench.told(TableChanged)
     assert isinstance(change, TableChanged)
     assert (change.operation, change.service, change.reason) == ("delete_service", "web", "not configured any more")
@@ -178,7 +178,7 @@ async def test_a_service_that_is_no_longer_wanted_is_deleted_and_no_longer_ours(
 
 async def test_a_service_known_as_ours_from_saved_state_is_deleted_when_it_is_not_configured() -> None:
     bench = Bench()
-    bench.reconciler.owned = {WEB}
+    bench.reconciler.ownership.services = {WEB}
     await bench.adopt(BOTH | {MARK: FOREIGN})
     await bench.want({})
     assert bench.table.entries == {MARK: FOREIGN}
@@ -603,7 +603,7 @@ async def test_shadow_owns_nothing_and_calls_nothing_drift() -> None:
     await bench.want(BOTH)
     bench.table.entries.clear()
     await bench.resync()
-    assert bench.reconciler.owned == set()
+    assert bench.reconciler.ownership.services == set()
     assert bench.told(TableDrift) == []
     assert bench.counts.drifts == []
 
@@ -615,7 +615,7 @@ async def test_leaving_shadow_mode_writes_what_was_told_and_makes_the_services_o
     bench.reconciler.shadow = False
     await bench.want(BOTH)
     assert bench.table.entries == BOTH
-    assert bench.reconciler.owned == {WEB}
+    assert bench.reconciler.ownership.services == {WEB}
     bench.reconciler.shadow = True
     await bench.want(table(entry(service(WEB), ONE)))
     assert bench.table.entries == BOTH

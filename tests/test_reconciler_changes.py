@@ -162,7 +162,7 @@ async def test_a_reload_amid_a_turn_is_taken_whole() -> None:
     await bench.reconciler.turn()
     await bench.reconciler.turn()
     assert bench.table.entries == other.table
-    assert bench.reconciler.owned == {DNS}
+    assert bench.reconciler.ownership.services == {DNS}
     assert bench.told(TableError) == []
 
 
@@ -173,7 +173,7 @@ async def test_a_service_that_a_reload_brings_back_while_it_is_deleted_stays_our
     eventful.happenings = [lambda: bench.reconciler.want(wanted(BOTH))]
     bench.reconciler.want(wanted({}))
     await bench.reconciler.turn()
-    assert bench.reconciler.owned == {WEB}
+    assert bench.reconciler.ownership.services == {WEB}
     await bench.reconciler.turn()
     assert bench.table.entries == BOTH
 

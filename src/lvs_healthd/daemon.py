@@ -172,7 +172,7 @@ class Daemon:
         )
         self._keeper = Keeper(self._aspects, self._netns, self._bus.emit, clock=time.monotonic)
         self._state_writer = StateWriter(loop, self._state_failed)
-        self._saver = Saver(self._state_writer, self._decisions.saved_verdicts, self._reconciler.ours)
+        self._saver = Saver(self._state_writer, self._decisions.saved_verdicts, self._reconciler.ownership.saved)
         self._view = View(
             facts=self._facts,
             decisions=self._decisions,
@@ -190,7 +190,7 @@ class Daemon:
         self._facts.table = await self._reconciler.open()
         actual = await self._reconciler.adopt()
         saved = self._read_state()
-        self._reconciler.take_over(saved)
+        self._reconciler.ownership.take_over(saved)
         probes = self._decisions.configure(self._config, actual, saved.by_check())
         self._note_config(self._config)
         await self._api.start(self._config.daemon.listen, self._config.daemon.control)

@@ -21,10 +21,10 @@ from lvs_healthd.guard import Guard
 from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, line_of, operation_on
 from lvs_healthd.ipvs.errors import GONE_ANYWAY, MISMATCH, code_name
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
-from lvs_healthd.ipvs.records import DestinationKey, Line, Operation, Result, ServiceKey, Table, Verb, Wanted
+from lvs_healthd.ipvs.records import Line, Operation, Result, ServiceKey, Table, Wanted
+from lvs_healthd.ownership import Ownership
 from lvs_healthd.readback import Readback
 from lvs_healthd.slices import sliced
-from lvs_healthd.state import Ours, Saved, SharedService
 from lvs_healthd.telling import NoObserver, Observer, Teller
 from lvs_healthd.todo import ToDo
 from lvs_healthd.trouble import Trouble
@@ -57,10 +57,8 @@ class Reconciler:
         observer: Observer | None = None,
         suspects: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        self.owned: set[ServiceKey] = set()
-        """The services that are ours: preset from saved state, and every service ever wanted until it is deleted."""
-        self.servers: dict[ServiceKey, set[DestinationKey]] = {}
-        """Of services in which somebody else may have servers too: those that are ours. Preset likewise."""
+        self.ownership = Ownership()
+        """What is ours; preset from saved state."""
         self.last_error = ""
         """Why the table is not in order; empty when it is."""
         self.shadow = shadow
@@ -79,7 +77,7 @@ class Reconciler:
             self.fights,
             clock,
             ours=lambda: self._wanted.table if self._wanted is not None else {},
-            servers=self.servers,
+            servers=self.ownership.servers,
             written=self._done,
         )
         self._set_resync(resync_s)
@@ -129,7 +127,7 @@ class Reconciler:
         if touched is None or wanted is not self._wanted:
             self._wanted = wanted
             self._teller.want(wanted)
-            self._own(wanted)
+            self.ownership.want(wanted, shadow=self.shadow)
             self.fights.release()
             self._todo.is_whole = True
         elif touched:
@@ -160,16 +158,6 @@ class Reconciler:
         """What `want` was last given."""
         return self._wanted
 
-    def ours(self) -> Ours:
-        """Return what of the table is ours, for the state file."""
-        shared = (SharedService(key, tuple(sorted(servers))) for key, servers in sorted(self.servers.items()))
-        return Ours(frozenset(self.owned), tuple(shared))
-
-    def take_over(self, saved: Saved) -> None:
-        """Take as ours what was so before a restart."""
-        self.owned.update(saved.owned)
-        self.servers.update({each.service: set(each.servers) for each in saved.shared})
-
     async def read_back(self, timeout_s: float) -> None:
         """Have `run` read the whole table back before anything else is done, and wait for that, in seconds at most."""
         self._readback.due = -math.inf
@@ -181,7 +169,7 @@ class Reconciler:
 
     def in_sync(self, key: ServiceKey) -> bool:
         """Tell whether a service is in the table exactly as wanted."""
-        return self._wanted is not None and is_in_sync(key, self._wanted.table, self.actual, self.servers)
+        return self._wanted is not None and is_in_sync(key, self._wanted.table, self.actual, self.ownership.servers)
 
     async def run(self) -> None:
         """Keep the table true until cancelled."""
@@ -233,16 +221,7 @@ class Reconciler:
         """Read back the services in doubt."""
         keys = await self._readback.reread(tell=not self.shadow)
         if self._wanted is not None:
-            await self._todo.compare(keys, self._wanted.table, self.actual)
-
-    def _own(self, wanted: Wanted) -> None:
-        """Note what is ours from now on. In shadow mode no service becomes so."""
-        if not self.shadow:
-            self.owned.update(wanted.table)
-        for key in self.servers.keys() - wanted.shared.keys():
-            del self.servers[key]
-        for key, configured in wanted.shared.items():
-            self.servers.setdefault(key, set()).update(configured)
+            await self._todo.compare(keys, self._wanted.table, self.actual, self.ownership)
 
     # Writing
 
@@ -263,24 +242,26 @@ class Reconciler:
         failed: dict[Line, str] = {}
         refused: dict[Line, Operation] = {}
         for _ in range(_ROUNDS):
-            await self._todo.take_news(self._wanted.table, self.actual)
-            phases = await self._todo.operations(self._wanted.table, self.actual, self.owned, self.servers)
+            await self._todo.take_news(self._wanted.table, self.actual, self.ownership)
+            phases = await self._todo.operations(self._wanted.table, self.actual, self.ownership)
             self.fights.hold_back(phases, self._clock(), self._is_configured)
             await self._write(phases, failed, refused)
             if not self._readback.stale:
                 break
             await self._reread()
         if is_whole:
-            self.owned.intersection_update(self.actual.keys() | self._wanted.table.keys())
+            self.ownership.settle(self._wanted, self.actual)
         await self._conclude(self._wanted, failed)
 
     async def _watch(self, wanted: Wanted) -> None:
         """Tell what would be written."""
+        ours = self.ownership
         if self._todo.is_whole:
             self._todo.add(self._teller.would_be_written)
-        await self._todo.take_news(wanted.table, self.actual)
+        await self._todo.take_news(wanted.table, self.actual, ours)
         async for line in sliced(self._todo.take_lines(), _TOLD_IN_SLICE):
-            self._teller.would_write(line, operation_on(line, wanted.table, self.actual, self.owned, self.servers))
+            operation = operation_on(line, wanted.table, self.actual, ours.services, ours.servers)
+            self._teller.would_write(line, operation)
 
     async def _write(
         self, due: dict[Phase, list[Operation]], failed: dict[Line, str], refused: dict[Line, Operation]
@@ -314,7 +295,7 @@ class Reconciler:
         errors: list[TableError] = []
         left: Operation | None = None
         is_pending = False
-        phases = await self._todo.operations(wanted.table, self.actual, self.owned, self.servers)
+        phases = await self._todo.operations(wanted.table, self.actual, self.ownership)
         is_held = self.fights.hold_back(phases, self._clock(), self._is_configured)
         async for operation in sliced(itertools.chain.from_iterable(phases.values()), _BATCH):
             line = line_of(operation)
@@ -363,14 +344,8 @@ class Reconciler:
 
     def _take_in(self, operation: Operation) -> None:
         self._readback.take_in(operation)
-        key, server = line_of(operation)
-        if self._wanted is None:
-            return
-        if operation.verb is Verb.DELETE_SERVICE and key not in self._wanted.table:
-            self.owned.discard(key)
-        if operation.verb is Verb.DELETE_SERVER and server is not None and (key, server) not in self._wanted.why:
-            # Should somebody else add its like, it is theirs.
-            self.servers.get(key, set()).discard(server)
+        if self._wanted is not None:
+            self.ownership.wrote(operation, self._wanted)
 
     def _is_configured(self, line: Line) -> bool:
         return self._wanted is not None and line in self._wanted.why

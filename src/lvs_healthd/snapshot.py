@@ -147,8 +147,8 @@ class View:
             services=services,
             wanted=reconciler.wanted,
             actual=reconciler.actual,
-            owned=reconciler.owned,
-            ours=reconciler.servers,
+            owned=reconciler.ownership.services,
+            ours=reconciler.ownership.servers,
             statistics=self._table.statistics,
         ):
             yield comma + msgspec.json.encode(service)

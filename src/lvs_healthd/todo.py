@@ -5,10 +5,11 @@ line stays until it is seen to be as wanted; a failed write is therefore tried a
 """
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
-from lvs_healthd.ipvs.diff import Phase, Servers, lines, operation_on, phase, size
+from lvs_healthd.ipvs.diff import Phase, lines, operation_on, phase, size
 from lvs_healthd.ipvs.records import Line, Operation, ServiceKey, Table
+from lvs_healthd.ownership import Ownership
 from lvs_healthd.slices import Pace, sliced
 
 _SLICE = 500
@@ -37,32 +38,30 @@ class ToDo:
         """Have these lines looked at."""
         self._news.update(dict.fromkeys(changed))
 
-    async def take_news(self, wanted: Table, actual: Table) -> None:
+    async def take_news(self, wanted: Table, actual: Table, ours: Ownership) -> None:
         """Take in what came, after comparing the tables whole if that is due."""
         self._lines.update(self._news)
         self._news.clear()
         if self.is_whole:
             self.is_whole = False
-            await self.compare([*wanted, *(key for key in actual if key not in wanted)], wanted, actual)
+            await self.compare([*wanted, *(key for key in actual if key not in wanted)], wanted, actual, ours)
 
-    async def compare(self, keys: Iterable[ServiceKey], wanted: Table, actual: Table) -> None:
+    async def compare(self, keys: Iterable[ServiceKey], wanted: Table, actual: Table, ours: Ownership) -> None:
         """Compare services line by line, and take in the lines of those that differ."""
         pace = Pace(EQUAL_SLICE)
         for key in keys:
             if pace.spend(size(key, wanted)):
                 await asyncio.sleep(0)
-            for line in lines(key, wanted, actual):
+            for line in lines(key, wanted, actual, ours.servers):
                 self._lines[line] = None
                 if pace.spend(_LINE_COST):
                     await asyncio.sleep(0)
 
-    async def operations(
-        self, wanted: Table, actual: Table, owned: Collection[ServiceKey], servers: Servers
-    ) -> dict[Phase, list[Operation]]:
+    async def operations(self, wanted: Table, actual: Table, ours: Ownership) -> dict[Phase, list[Operation]]:
         """Return the writes that are due, phase by phase in safe order, and forget the lines that are as wanted."""
         phases: dict[Phase, list[Operation]] = {each: [] for each in Phase}
         async for line in sliced(list(self._lines), _SLICE):
-            operation = operation_on(line, wanted, actual, owned, servers)
+            operation = operation_on(line, wanted, actual, ours.services, ours.servers)
             if operation is None:
                 del self._lines[line]
             else:

@@ -13,7 +13,7 @@ from lvs_healthd.ipvs.memory import MemoryTable
 from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.lock import AlreadyRunningError
 from lvs_healthd.netns import Netns
-from lvs_healthd.state import Ours, SavedVerdict, read_state, write_state
+from lvs_healthd.state import Ours, SavedVerdict, SharedService, read_state, write_state
 from tests.ipvs.tables import DNS, MARK, WEB, copy, entry, server, service, table
 
 TABLE = table(
@@ -85,6 +85,31 @@ def test_what_the_kernel_refuses_stays_ours(site: Site) -> None:
     assert (code, out.splitlines()[-1]) == (1, "1 service deleted")
     assert err.startswith("lvs-healthd flush: 192.0.2.100:80/tcp: ")
     assert read_state(site.state).owned == (WEB,)
+
+
+def test_service_with_servers_of_somebody_elses_stays_with_those(site: Site) -> None:
+    (one, two), theirs = (server("198.51.100.1"), server("198.51.100.2")), server("198.51.100.77")
+    site.memory.entries = table(entry(service(WEB), one, theirs, two), entry(service(DNS), server("2001:db8::1")))
+    shared = (SharedService(WEB, (one.key, two.key)), SharedService(DNS, (server("2001:db8::1").key,)))
+    write_state(site.state, Ours(frozenset({WEB, DNS}), shared), [VERDICT])
+    site.memory.fail_next(Verb.DELETE_SERVER, errno.EPERM)
+    code, out, err = site.flush("--yes")
+    assert code == 1
+    assert out.splitlines() == [
+        "192.0.2.100:80/tcp: 2 servers; it stays, with 1 of somebody else's",
+        "[2001:db8::53]:53/udp: 1 server",
+        "1 service deleted",
+    ]
+    assert err.startswith("lvs-healthd flush: 192.0.2.100:80/tcp 198.51.100.1:80: ")
+    saved = read_state(site.state)
+    assert (saved.owned, saved.shared) == ((WEB,), (SharedService(WEB, (one.key,)),))
+    assert site.flush("--yes")[:2] == (
+        0,
+        "192.0.2.100:80/tcp: 1 server; it stays, with 1 of somebody else's\n0 services deleted\n",
+    )
+    assert site.memory.entries == table(entry(service(WEB), theirs))
+    assert read_state(site.state).owned == read_state(site.state).shared == ()
+    assert site.flush("--yes")[:2] == (0, "nothing of ours is in the table\n")
 
 
 def test_running_daemon_is_not_flushed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ async def test_foreign_services_are_the_same_to_the_byte_through_changes_and_rem
     assert foreign(director) == FOREIGN_RULES
     await bench.want({})
     assert director.saved().replace(" \n", "\n") == FOREIGN_RULES
-    assert bench.reconciler.owned == set()
+    assert bench.reconciler.ownership.services == set()
 
 
 async def test_a_service_the_kernel_refuses_keeps_no_other_from_its_place(bench: Bench, director: Ipvsadm) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,14 +14,18 @@ from lvs_healthd.config.model import Daemon, Ipvs
 from lvs_healthd.director.aspect import SettingError
 from lvs_healthd.director.rules import remove_rules
 from lvs_healthd.ipvs.client import IpvsClient
+from lvs_healthd.ipvs.diff import diff, update
+from lvs_healthd.ipvs.errors import GONE_ANYWAY
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
-from lvs_healthd.ipvs.records import Operation, Result, Table, Verb
+from lvs_healthd.ipvs.records import Operation, Table, Verb, Wanted
 from lvs_healthd.lock import AlreadyRunningError, lock_table
 from lvs_healthd.netns import Netns, NetnsError
-from lvs_healthd.state import Ours, Saved, StateFileError, read_state, write_state
+from lvs_healthd.ownership import Ownership
+from lvs_healthd.state import Saved, StateFileError, read_state, write_state
 
 EXIT_FAILED = 1
 EXIT_NOT_CONFIRMED = 2
+_NOTHING = Wanted({}, {}, {})
 
 
 def flush(
@@ -31,8 +36,8 @@ def flush(
     """Delete the services that are ours from the kernel's table, with their servers; foreign ones are not touched.
 
     Ours are those that lvs-healthd has made or taken over, as its state file has it, and the nftables table
-    lvs_healthd. The daemon must be stopped, for it would put them back. Exit status: 1 it could not be done, 2 it was
-    not confirmed.
+    lvs_healthd. A service in which somebody else has servers (foreign_servers = "keep") stays, with those. The daemon
+    must be stopped, for it would put them back. Exit status: 1 it could not be done, 2 it was not confirmed.
     """
     state, netns = _places(config)
     try:
@@ -66,42 +71,60 @@ def _string(config: Path, document: dict[str, Any], table: str, key: str, defaul
 
 
 async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> None:
+    ours = Ownership()
+    ours.take_over(saved)
     try:
         await table.open()
         present = await table.read_services(saved.owned)
-        if not present:
+        operations = diff({}, present, ours.services, ours.servers)
+        if not operations:
             typer.echo("nothing of ours is in the table")
             return
-        _confirm(present, ask=ask)
-        operations = [Operation(Verb.DELETE_SERVICE, each.service, was=each.service) for each in present.values()]
+        _confirm(present, operations, ask=ask)
         results = await table.apply(operations)
     finally:
         table.close()
-    failed = [(operation, result) for operation, result in zip(operations, results, strict=True) if not result.ok]
+    before, failed = len(present), list[str]()
+    for operation, result in zip(operations, results, strict=True):
+        if result.ok or (operation.verb, result.errno) in GONE_ANYWAY:
+            update(present, operation)
+            ours.wrote(operation, _NOTHING)
+        else:
+            failed.append(f"{_name(operation)}: {result.message or f'errno {result.errno}'}")
     # What is gone is not ours any more, should somebody else make the like of it.
-    write_state(state, Ours(frozenset(operation.service.key for operation, _ in failed)), saved.verdicts)
-    typer.echo(f"{_count(len(operations) - len(failed), 'service')} deleted")
+    ours.settle(_NOTHING, present)
+    write_state(state, ours.saved(), saved.verdicts)
+    typer.echo(f"{_count(before - len(present), 'service')} deleted")
     if failed:
-        _end("\n".join(f"{operation.service.key}: {_why(result)}" for operation, result in failed))
+        _end("\n".join(failed))
 
 
-def _confirm(present: Table, *, ask: bool) -> None:
-    for key, entry in present.items():
-        typer.echo(f"{key}: {_count(len(entry.destinations), 'server')}")
+def _confirm(present: Table, operations: list[Operation], *, ask: bool) -> None:
+    going = {operation.service.key for operation in operations if operation.verb is Verb.DELETE_SERVICE}
+    removed = Counter(operation.service.key for operation in operations if operation.destination is not None)
+    touched = [key for key in present if key in going or key in removed]
+    for key in touched:
+        servers = len(present[key].destinations)
+        if key in going:
+            typer.echo(f"{key}: {_count(servers, 'server')}")
+        else:
+            theirs = servers - removed[key]
+            typer.echo(f"{key}: {_count(removed[key], 'server')}; it stays, with {theirs} of somebody else's")
     if not ask:
         return
     if not _is_somebody_there():
         _end("nobody to ask: say --yes to delete these", status=EXIT_NOT_CONFIRMED)
-    if not typer.confirm(f"Delete {'it' if len(present) == 1 else 'them'} from the kernel's table?"):
+    if not typer.confirm(f"Delete {'it' if len(touched) == 1 else 'them'} from the kernel's table?"):
         raise typer.Exit(EXIT_NOT_CONFIRMED)
+
+
+def _name(operation: Operation) -> str:
+    server = f" {operation.destination.key}" if operation.destination is not None else ""
+    return f"{operation.service.key}{server}"
 
 
 def _is_somebody_there() -> bool:
     return sys.stdin.isatty()
-
-
-def _why(result: Result) -> str:
-    return result.message or f"errno {result.errno}"
 
 
 def _count(number: int, what: str) -> str:

@@ -47,21 +47,23 @@ def diff(
 ) -> list[Operation]:
     """Return the writes that make `actual` equal `wanted` for our services, in safe order.
 
-    Services of `owned` that are no longer wanted are deleted. Every other service that is not wanted is somebody
-    else's and is left alone, and so is every server that is not ours.
+    Services of `owned` that are no longer wanted are deleted; one with servers of somebody else's stays with those.
+    Every other service that is not wanted is somebody else's and is left alone, and so is every server that is not
+    ours.
     """
+    ours = servers or {}
     keys = [*wanted, *(key for key in actual if key in owned and key not in wanted)]
     operations = [
         operation
         for key in keys
-        for line in lines(key, wanted, actual)
-        if (operation := operation_on(line, wanted, actual, owned, servers or {})) is not None
+        for line in lines(key, wanted, actual, ours)
+        if (operation := operation_on(line, wanted, actual, owned, ours)) is not None
     ]
     operations.sort(key=phase)  # stable: within a phase the configuration's order stays
     return operations
 
 
-def lines(key: ServiceKey, wanted: Table, actual: Table) -> Iterator[Line]:
+def lines(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) -> Iterator[Line]:
     """Go through the lines in which a service may differ between two tables: none where it is equal, else all of them.
 
     The tables may change meanwhile; whether a line that came or went is met is then open.
@@ -70,12 +72,13 @@ def lines(key: ServiceKey, wanted: Table, actual: Table) -> Iterator[Line]:
     if entry == found:
         return
     yield key, None
-    if entry is None:
-        return
-    for server in list(entry.destinations):
+    if entry is None and key not in servers:
+        return  # what is in it goes with it
+    wanted_servers = entry.destinations if entry is not None else {}
+    for server in list(wanted_servers):
         yield key, server
     for server in list(found.destinations) if found is not None else ():
-        if server not in entry.destinations:
+        if server not in wanted_servers:
             yield key, server
 
 
@@ -106,10 +109,10 @@ def operation_on(
     """Return the write that makes one line of `actual` as in `wanted`; None where it is so, or is somebody else's."""
     key, server = line
     entry, found = wanted.get(key), actual.get(key)
-    if server is None:
-        return _service_operation(key, entry, found, owned)
     if entry is None:
-        return None  # it goes with its service
+        return _farewell(line, found, servers) if found is not None and key in owned else None
+    if server is None:
+        return _service_operation(entry, found)
     record = entry.destinations.get(server)
     was = found.destinations.get(server) if found is not None else None
     if record is None:
@@ -201,16 +204,22 @@ def is_in_effect(operation: Operation, table: Table) -> bool:
     return found == (None if operation.verb is Verb.DELETE_SERVER else operation.destination)
 
 
-def _service_operation(
-    key: ServiceKey, entry: ServiceEntry | None, found: ServiceEntry | None, owned: Collection[ServiceKey]
-) -> Operation | None:
-    if entry is None:
-        if found is None or key not in owned:
-            return None
-        return Operation(Verb.DELETE_SERVICE, found.service, was=found.service)
+def _service_operation(entry: ServiceEntry, found: ServiceEntry | None) -> Operation | None:
     if found is None:
         return Operation(Verb.ADD_SERVICE, entry.service)
     return None if found.service == entry.service else Operation(Verb.SET_SERVICE, entry.service, was=found.service)
+
+
+def _farewell(line: Line, found: ServiceEntry, servers: Servers) -> Operation | None:
+    """Return what takes out a service that we want no more: it goes whole, unless it has servers of somebody else's."""
+    key, server = line
+    if server is None:
+        is_in_use = any(is_foreign((key, each), servers) for each in found.destinations)
+        return None if is_in_use else Operation(Verb.DELETE_SERVICE, found.service, was=found.service)
+    was = found.destinations.get(server)
+    if was is None or key not in servers or is_foreign(line, servers):
+        return None
+    return Operation(Verb.DELETE_SERVER, found.service, was, was)
 
 
 def _edit_phase(operation: Operation) -> Phase:
