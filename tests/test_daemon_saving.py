@@ -22,6 +22,7 @@ class Writes:
 
     def __init__(self) -> None:
         self.owned: list[set[ServiceKey]] = []
+        self.has_failed = False
 
     def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...]) -> None:
         self.owned.append(set(ours.services))
@@ -52,6 +53,17 @@ async def test_a_verdict_that_waited_is_saved_when_its_time_has_come() -> None:
     for second in range(1, 20):
         await daemon._write_state(float(second))
     assert len(writes.owned) == 2
+
+
+async def test_a_write_that_failed_is_tried_again() -> None:
+    daemon, writes = prepared()
+    await daemon._write_state(0.0)
+    writes.has_failed = True
+    for second in range(1, 20):
+        await daemon._write_state(float(second))
+    writes.has_failed = False
+    await daemon._write_state(40.0)
+    assert len(writes.owned) == 4
 
 
 async def test_which_services_are_ours_is_saved_at_once() -> None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lvs_healthd.events import TableFight, TableFightOver
+from lvs_healthd.events import TableError, TableFight, TableFightOver
 from lvs_healthd.fights import MAX_HOLD_S, TIMES, TOLD_AGAIN_S, hold_s
 from lvs_healthd.ipvs.records import DestinationRecord
 from lvs_healthd.netns import Netns
@@ -81,6 +81,23 @@ def test_a_fight_may_last_for_years() -> None:
     assert hold_s(TIMES, 1.0) == 2.0
     assert [hold_s(TIMES + more, 1.0) for more in (5, 6, 100_000)] == [MAX_HOLD_S] * 3
     assert hold_s(TIMES, 3600.0) == MAX_HOLD_S
+
+
+async def test_a_line_that_is_held_back_is_written_when_nothing_else_serves() -> None:
+    bench = Fight()
+    await bench.adopt(BOTH, copy(BOTH))
+    for _ in range(TIMES):
+        del bench.table.entries[WEB].destinations[ONE.key]
+        await bench.resync()
+    assert bench.reconciler.fights.count == 1
+    assert not bench.is_ours
+    wanted = bench.reconciler.wanted
+    assert wanted is not None
+    del wanted.table[WEB].destinations[TWO.key]
+    bench.reconciler.want(wanted, [(WEB, TWO.key)])
+    await bench.reconciler.turn()
+    assert bench.table.entries == table(entry(service(WEB), ONE))
+    assert bench.told(TableError) == []
 
 
 async def test_other_lines_are_written_as_ever() -> None:

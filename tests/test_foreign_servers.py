@@ -98,6 +98,33 @@ async def test_a_service_that_is_not_shared_any_more_is_cleared_of_theirs() -> N
     assert bench.present() == {ONE, TWO}
 
 
+async def test_one_that_was_out_of_the_table_when_it_left_the_configuration_is_theirs_if_it_comes_again() -> None:
+    bench = Shared()
+    await bench.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
+    await bench.want_shared(ONE)
+    await bench.want_shared(ONE, configured=[ONE])
+    assert bench.reconciler.ownership.saved().shared == (SharedService(WEB, (ONE.key,)),)
+    bench.add(TWO)
+    await bench.resync()
+    assert bench.present() == {ONE, TWO, THEIRS}
+    assert bench.told(TableDrift) == []
+
+
+async def test_theirs_that_serve_until_ours_are_proven_are_not_written() -> None:
+    bench = Shared()
+    await bench.adopt(table(entry(service(WEB), THEIRS)))
+    await bench.want_shared(THEIRS)
+    assert bench.reconciler.in_sync(WEB)
+    bench.add(server("198.51.100.77", 0))
+    await bench.resync()
+    assert bench.present() == {server("198.51.100.77", 0)}
+    bench.table.entries[WEB].destinations.clear()
+    await bench.resync()
+    assert bench.present() == set()
+    assert bench.reconciler.in_sync(WEB)
+    assert bench.told(TableChanged) == bench.told(TableDrift) == []
+
+
 async def drop(bench: Shared) -> None:
     bench.reconciler.want(Wanted({}, {}, {}))
     await bench.reconciler.turn()

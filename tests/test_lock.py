@@ -1,12 +1,14 @@
 """One writer per network namespace."""
 
+import asyncio
 import os
 import subprocess
 import sys
 
 import pytest
 
-from lvs_healthd.lock import AlreadyRunningError, answer_lock, lock_table
+from lvs_healthd.lock import AlreadyRunningError, TableLock, answer_lock, lock_table
+from lvs_healthd.netns import Netns
 
 
 def test_second_holder_is_refused_with_the_pid_of_the_first() -> None:
@@ -30,4 +32,17 @@ def test_lock_is_free_again_after_its_holder_is_killed() -> None:
             lock_table()
         holder.kill()
         holder.wait()
+    lock_table().close()
+
+
+async def test_a_daemon_s_lock_is_taken_once_and_given_back() -> None:
+    lock = TableLock(Netns())
+    assert lock.take()
+    assert not lock.take()
+    lock.look_around()
+    with pytest.raises(AlreadyRunningError):
+        lock_table()
+    await asyncio.sleep(0)  # whoever asked for the pid is let go of
+    lock.release()
+    lock.look_around()
     lock_table().close()

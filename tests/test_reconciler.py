@@ -25,7 +25,7 @@ async def test_in_sync_means_zero_writes_over_100_resyncs() -> None:
         await bench.resync()
     assert bench.table.writes == []
     assert bench.events == []
-    assert len(bench.counts.resyncs) == 101
+    assert len(bench.counts.resyncs) == 102  # adoption is two readings that are the same
 
 
 async def test_a_restart_on_its_own_table_writes_nothing() -> None:
@@ -671,3 +671,43 @@ async def test_a_shorter_resync_takes_effect_at_once() -> None:
     bench.reconciler.set_resync(1.0)
     await bench.reconciler.turn()
     assert bench.table.entries == BOTH
+
+
+async def test_repair_is_said_of_the_write_that_repairs_and_of_none_after_it() -> None:
+    bench = Bench()
+    await bench.adopt(BOTH, copy(BOTH))
+    refused = server("224.0.0.1")
+    await bench.want(table(entry(service(WEB), ONE, TWO, refused)))
+    bench.table.entries[WEB].destinations[ONE.key] = server("198.51.100.1", 9)
+    await bench.resync()
+    bench.events.clear()
+    await bench.want(table(entry(service(WEB), TWO, refused)))
+    await bench.resync()
+    (removed,) = bench.told(TableChanged)
+    assert isinstance(removed, TableChanged)
+    assert (removed.operation, removed.reason) == ("delete_server", "all checks pass")
+
+
+async def test_all_that_comes_back_with_a_deleted_service_is_repair() -> None:
+    bench = Bench()
+    await bench.adopt(BOTH, copy(BOTH))
+    bench.table.entries.clear()
+    await bench.resync()
+    changes = [event for event in bench.events if isinstance(event, TableChanged)]
+    assert [change.operation for change in changes] == ["add_service", "add_server", "add_server"]
+    assert all(change.reason.startswith("repair: ") for change in changes)
+
+
+async def test_adoption_overlooks_nobody_while_another_program_writes() -> None:
+    class Filling(MemoryTable):
+        """Somebody is writing: it holds more at each of the first readings."""
+
+        async def read(self) -> Table:
+            found = await super().read()
+            if len(self.entries) < 2:
+                self.entries |= copy(table(entry(service(DNS if WEB in self.entries else WEB), ONE)))
+            return found
+
+    bench = Bench(table=Filling())
+    await bench.adopt({})
+    assert bench.reconciler.actual.keys() == {WEB, DNS}

@@ -69,6 +69,7 @@ async def test_trouble_is_told_once_until_it_works_again(disk: Disk, tmp_path: P
         writer.write(tmp_path, ours(1), ())
         async with asyncio.timeout(20):
             await writer.flush()
+        assert writer.has_failed is fails
     assert told == ["disk full", "disk full"]
 
 

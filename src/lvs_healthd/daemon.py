@@ -10,7 +10,6 @@ import contextlib
 import math
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -36,7 +35,7 @@ from lvs_healthd.events import (
 )
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.lag import LagReporter
-from lvs_healthd.lock import AlreadyRunningError, answer_lock, lock_table
+from lvs_healthd.lock import AlreadyRunningError, TableLock
 from lvs_healthd.log import EventLog
 from lvs_healthd.metrics import Metrics
 from lvs_healthd.netns import Netns, NetnsError
@@ -102,7 +101,7 @@ class Daemon:
         self._config = Config()
         self._memory = Memory()
         self._facts = Facts(config_file=str(settings.config_file), started=time.time())
-        self._lock: socket.socket | None = None
+        self._lock = TableLock(self._netns)
         self._replan_due = asyncio.Event()
         self._status_line = ""
         self._stop = asyncio.Event()
@@ -119,11 +118,11 @@ class Daemon:
         self._netns.name = self._config.ipvs.netns
         raise_descriptor_limit()
         self._build(loop)
-        self._take_lock(loop, self._config)
+        self._take_lock(self._config)
         try:
             await self._start()
             try:
-                await self._serve(loop)
+                await self._serve()
             except Exception as error:
                 self._log(DaemonFailed(error=repr(error)))
                 raise
@@ -131,7 +130,7 @@ class Daemon:
                 await self._finish()
         finally:
             self._table.close()
-            self._release_lock(loop)
+            self._lock.release()
             self._log.close()
 
     # Start
@@ -188,15 +187,16 @@ class Daemon:
     async def _start(self) -> None:
         ready = targets(self._config.services)
         self._facts.table = await self._reconciler.open()
+        # Before the first packet that needs them. The table is read afterwards: between that and the first decision
+        # nothing waits.
+        self._keeper.want(self._config, shadow=self._shadow(self._config))
+        await self._keeper.turn()
         actual = await self._reconciler.adopt()
         saved = self._read_state()
         self._reconciler.ownership.take_over(saved)
         probes = self._decisions.configure(self._config, actual, saved.by_check())
         self._note_config(self._config)
         await self._api.start(self._config.daemon.listen, self._config.daemon.control)
-        # Before the first packet that needs them.
-        self._keeper.want(self._config, shadow=self._shadow(self._config))
-        await self._keeper.turn()
         self._replan()
         self._prober.update(_joined(probes.added, ready))
         self._bus.emit(
@@ -213,22 +213,12 @@ class Daemon:
         spare_long_lived()
         self._notifier.ready(self._view.summary())
 
-    def _take_lock(self, loop: asyncio.AbstractEventLoop, config: Config) -> bool:
+    def _take_lock(self, config: Config) -> bool:
         """Become the one writer of the network namespace's table, unless nothing will be written.
 
         Returns whether the lock was taken by this call. Raises `AlreadyRunningError` and `NetnsError`.
         """
-        if self._lock is not None or not self._exclusive or self._shadow(config):
-            return False
-        self._lock = lock_table(self._netns)
-        loop.add_reader(self._lock, answer_lock, self._lock)
-        return True
-
-    def _release_lock(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._lock is not None:
-            loop.remove_reader(self._lock)
-            self._lock.close()
-            self._lock = None
+        return self._exclusive and not self._shadow(config) and self._lock.take()
 
     def _read_state(self) -> Saved:
         try:
@@ -239,7 +229,7 @@ class Daemon:
 
     # Run
 
-    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _serve(self) -> None:
         """Run all parts until a signal; a part that fails ends the daemon, loudly."""
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -247,7 +237,7 @@ class Daemon:
                 group.create_task(self._replans(), name="plan"),
                 group.create_task(self._reconciler.run(), name="reconciler"),
                 group.create_task(self._keeper.run(), name="keeper"),
-                group.create_task(self._reloads(loop), name="reloads"),
+                group.create_task(self._reloads(), name="reloads"),
                 group.create_task(self._keep_house(), name="housekeeping"),
             ]
             await self._stop.wait()
@@ -275,6 +265,7 @@ class Daemon:
         while True:
             self._log.flush()
             self._lag.turn(time.monotonic())
+            self._lock.look_around()
             line = self._view.summary()
             if line != self._status_line:
                 self._status_line = line
@@ -294,27 +285,27 @@ class Daemon:
 
     # Reload
 
-    async def _reloads(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _reloads(self) -> None:
         while True:
             await self._reload.wait()
             self._reload.clear()
             self._notifier.reloading()
             try:
-                await self._reload_once(loop)
+                await self._reload_once()
             except (ConfigError, ApiError, AlreadyRunningError, NetnsError, OSError) as error:
                 self._reject(error)
             self._status_line = self._view.summary()
             self._notifier.ready(self._status_line)
 
-    async def _reload_once(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _reload_once(self) -> None:
         config = await self._load()
         ready = await asyncio.to_thread(self._make_ready, config)
-        newly_locked = self._take_lock(loop, config)
+        newly_locked = self._take_lock(config)
         try:
             await self._api.rebind(config.daemon.listen, config.daemon.control)
         except ApiError:
             if newly_locked:
-                self._release_lock(loop)
+                self._lock.release()
             raise
         # Whoever reloads may have touched the table too, and what a new service finds there goes on serving.
         await self._reconciler.read_back(READ_BACK_S)
@@ -328,7 +319,7 @@ class Daemon:
         self._reconciler.set_resync(config.daemon.resync)
         self._reconciler.shadow = self._shadow(config)
         if self._reconciler.shadow:
-            self._release_lock(loop)
+            self._lock.release()
         probes = self._decisions.configure(config, self._reconciler.actual, {})
         self._prober.update(_joined(probes.added, ready), probes.dropped)
         self._bus.emit(event)

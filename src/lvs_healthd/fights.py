@@ -21,6 +21,7 @@ _CALM_RESYNCS = 10
 
 
 _MOST_DOUBLINGS = 10
+_GIVING = (Phase.ADD_SERVERS, Phase.RAISE)
 
 
 def hold_s(times: int, resync_s: float) -> float:
@@ -91,11 +92,17 @@ class Fights:
             fight.until = -math.inf
 
     def hold_back(
-        self, phases: dict[Phase, list[Operation]], now: float, is_configured: Callable[[Line], bool]
+        self,
+        phases: dict[Phase, list[Operation]],
+        now: float,
+        *,
+        is_configured: Callable[[Line], bool],
+        is_uncovered: Callable[[ServiceKey], bool],
     ) -> bool:
         """Take writes out of `phases` that would only be undone, until their time has come; say whether there were any.
 
         What takes a configured server out of service is never held back: it is down, and clients would be sent to it.
+        Nor is what brings one in where no other serves.
         """
         if not any(fight.until > now for fight in self._lines.values()):
             return False
@@ -106,6 +113,7 @@ class Fights:
                 for operation in operations
                 if not self._is_held(operation, now)
                 or (takes_capacity(operation) and is_configured(line_of(operation)))
+                or (phase in _GIVING and is_uncovered(operation.service.key))
             ]
             is_any_held |= len(kept) < len(operations)
             phases[phase] = kept

@@ -4,12 +4,13 @@ The lock is an abstract Unix socket. Such names belong to the network namespace,
 their process even after kill -9, and the kernel vouches for the holder's pid (SO_PEERCRED).
 """
 
+import asyncio
 import contextlib
 import errno
 import socket
 import struct
 
-from lvs_healthd.netns import Netns
+from lvs_healthd.netns import Netns, NetnsError
 
 _NAME = "\0lvs-healthd/ipvs-writer"
 
@@ -45,6 +46,51 @@ def answer_lock(lock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         asking, _ = lock.accept()
         asking.close()
+
+
+class TableLock:
+    """The lock as a daemon holds it, on the running event loop, for as long as it writes."""
+
+    def __init__(self, netns: Netns) -> None:
+        self._netns = netns
+        self._held: socket.socket | None = None
+        self._identity = 0
+        """The namespace whose lock is held or waited for; 0 where none is."""
+
+    def take(self) -> bool:
+        """Take it, and say whether it was not held before. Raises `AlreadyRunningError` and `NetnsError`."""
+        if self._held is not None:
+            return False
+        identity = self._netns.identity()
+        self._held = lock_table(self._netns)
+        self._identity = identity
+        asyncio.get_running_loop().add_reader(self._held, answer_lock, self._held)
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        self._close()
+        self._identity = 0
+
+    def look_around(self) -> None:
+        """Let go of a named namespace that was deleted, which the socket would keep alive; take the lock of a new one.
+
+        Raises `AlreadyRunningError`.
+        """
+        if not self._identity or not self._netns.name:
+            return
+        with contextlib.suppress(NetnsError):
+            if self._held is not None and self._netns.identity() == self._identity:
+                return
+        self._close()
+        with contextlib.suppress(NetnsError):
+            self.take()
+
+    def _close(self) -> None:
+        if self._held is not None:
+            asyncio.get_running_loop().remove_reader(self._held)
+            self._held.close()
+            self._held = None
 
 
 def _socket(netns: Netns) -> socket.socket:

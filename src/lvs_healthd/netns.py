@@ -39,8 +39,8 @@ class Netns:
             yield
             return
         with contextlib.ExitStack() as stack:
-            outside = stack.enter_context(open(_OWN, "rb"))  # noqa: PTH123  # a handle, not its content
             try:
+                outside = stack.enter_context(open(_OWN, "rb"))  # noqa: PTH123  # a handle, not its content
                 inside = stack.enter_context(open(self.path, "rb"))  # noqa: PTH123
                 _setns(inside.fileno())
             except OSError as error:

@@ -44,10 +44,14 @@ class Ownership:
             self.servers.get(key, set()).discard(server)
 
     def settle(self, wanted: Wanted, actual: Table) -> None:
-        """Give up services that are not wanted and have gone, or have only servers of somebody else's left."""
+        """Give up what is not wanted and has gone, and services that have only servers of somebody else's left."""
         for key in self.services - wanted.table.keys():
             if key not in actual or self._is_left(key, actual):
                 self._forget(key)
+        for key, configured in wanted.shared.items():
+            # One that left the configuration while it was out of the table is theirs, should it come again.
+            present = actual[key].destinations if key in actual else {}
+            self.servers[key] = {each for each in self.servers.get(key, ()) if each in configured or each in present}
 
     def _is_left(self, key: ServiceKey, actual: Table) -> bool:
         found = actual[key].destinations

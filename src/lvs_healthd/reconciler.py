@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 from lvs_healthd.events import Event, TableError, TableRecovered
 from lvs_healthd.fights import Fights
 from lvs_healthd.guard import Guard
-from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, line_of, operation_on
+from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, is_uncovered, line_of, operation_on
 from lvs_healthd.ipvs.errors import GONE_ANYWAY, MISMATCH, code_name
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
 from lvs_healthd.ipvs.records import Line, Operation, Result, ServiceKey, Table, Wanted
@@ -35,6 +35,7 @@ _ROUNDS = 3
 """Attempts within one turn when the table proves to be other than we thought; each but the first after reading back."""
 _BATCH = 128
 """Writes between two looks at the clock and two turns of the event loop."""
+_ADOPTION_READS = 3
 _TOLD_IN_SLICE = 100
 """Events told between two turns of the event loop: 100 at 20 µs hold it up for 2 ms."""
 
@@ -114,9 +115,14 @@ class Reconciler:
     async def adopt(self) -> Table:
         """Read the whole table for the first time; what it holds is the starting point, not drift.
 
-        Raises `TableUnavailableError`.
+        It is read until two readings are the same: who serves in it goes on serving, so none may be overlooked while
+        another program still writes. Raises `TableUnavailableError`.
         """
         self._readback.actual = await self._readback.read_whole()
+        for _ in range(_ADOPTION_READS):
+            before, self._readback.actual = self.actual, await self._readback.read_whole()
+            if self.actual == before:
+                break
         return self.actual
 
     def want(self, wanted: Wanted, touched: Collection[Line] | None = None) -> None:
@@ -244,7 +250,7 @@ class Reconciler:
         for _ in range(_ROUNDS):
             await self._todo.take_news(self._wanted.table, self.actual, self.ownership)
             phases = await self._todo.operations(self._wanted.table, self.actual, self.ownership)
-            self.fights.hold_back(phases, self._clock(), self._is_configured)
+            self._hold_back(phases)
             await self._write(phases, failed, refused)
             if not self._readback.stale:
                 break
@@ -296,7 +302,7 @@ class Reconciler:
         left: Operation | None = None
         is_pending = False
         phases = await self._todo.operations(wanted.table, self.actual, self.ownership)
-        is_held = self.fights.hold_back(phases, self._clock(), self._is_configured)
+        is_held = self._hold_back(phases)
         async for operation in sliced(itertools.chain.from_iterable(phases.values()), _BATCH):
             line = line_of(operation)
             if line in failed:
@@ -346,6 +352,15 @@ class Reconciler:
         self._readback.take_in(operation)
         if self._wanted is not None:
             self.ownership.wrote(operation, self._wanted)
+
+    def _hold_back(self, phases: dict[Phase, list[Operation]]) -> bool:
+        wanted = self._wanted.table if self._wanted is not None else {}
+        return self.fights.hold_back(
+            phases,
+            self._clock(),
+            is_configured=self._is_configured,
+            is_uncovered=lambda key: is_uncovered(key, wanted, self.actual),
+        )
 
     def _is_configured(self, line: Line) -> bool:
         return self._wanted is not None and line in self._wanted.why

@@ -38,7 +38,8 @@ class Saver:
     async def turn(self, path: Path, now: float) -> None:
         """Have it written if that is due; `now` is monotonic, seconds, infinite at a stop."""
         ours = self._ours()
-        if not ((self._is_due and now >= self._not_before) or ours != self._saved):
+        is_due = self._is_due or self._writer.has_failed
+        if not ((is_due and now >= self._not_before) or ours != self._saved):
             return
         self._is_due, self._saved = False, ours
         self._not_before = now + STATE_S

@@ -25,7 +25,8 @@ class StateWriter:
         self._work = threading.Condition()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._failed = False
+        self.has_failed = False
+        """Whether the last write failed."""
         self._thread: threading.Thread | None = None
 
     def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...]) -> None:
@@ -61,8 +62,8 @@ class StateWriter:
                 return  # the loop has ended meanwhile
 
     def _done(self, number: int, path: Path, error: StateFileError | None) -> None:
-        if error is not None and not self._failed:
+        if error is not None and not self.has_failed:
             self._report(path, error)
-        self._failed = error is not None
+        self.has_failed = error is not None
         if number == self._asked:
             self._idle.set()

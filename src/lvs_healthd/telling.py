@@ -67,6 +67,8 @@ class Teller:
     def drifted(self, drift: Drift) -> None:
         """Tell what somebody else has done."""
         self._repairs.add((drift.service, drift.server))
+        if drift.kind is Kind.MISSING_SERVICE and drift.service in self._wanted.table:
+            self._repairs.update((drift.service, server) for server in self._wanted.table[drift.service].destinations)
         self._observer.drift(drift.kind.value)
         found = drift.found
         if drift.kind is Kind.EXTRA_SERVER and (drift.service, drift.server) in self._wanted.why:
@@ -85,6 +87,7 @@ class Teller:
         if detection_s is not None:
             self._observer.detection(detection_s)
         self._tell(operation, why, shadow=False, detection_s=detection_s)
+        self._repairs.discard(line_of(operation))
 
     def would_write(self, line: Line, operation: Operation | None) -> None:
         """Tell what would have been written to a line, each difference once for as long as it lasts."""
@@ -142,8 +145,7 @@ class Teller:
             reason = "not configured any more" if operation.verb is Verb.DELETE_SERVICE else "configured"
         else:
             reason = why.reason if why else "not configured"
-        is_repair = self._repairs and ((key, server) in self._repairs or (key, None) in self._repairs)
-        return f"repair: {reason}" if is_repair else reason
+        return f"repair: {reason}" if (key, server) in self._repairs else reason
 
     def _why(self, operation: Operation) -> Why | None:
         if operation.destination is None:

@@ -108,7 +108,8 @@ def test_service_with_servers_of_somebody_elses_stays_with_those(site: Site) -> 
         "192.0.2.100:80/tcp: 1 server; it stays, with 1 of somebody else's\n0 services deleted\n",
     )
     assert site.memory.entries == table(entry(service(WEB), theirs))
-    assert read_state(site.state).owned == read_state(site.state).shared == ()
+    saved = read_state(site.state)
+    assert (saved.owned, saved.shared) == ((), ())
     assert site.flush("--yes")[:2] == (0, "nothing of ours is in the table\n")
 
 

@@ -27,7 +27,7 @@ netns = "lb"
 timeouts = { tcp = "15m", udp = "300s" }
 sync.master = { interface = "eth1", syncid = 7 }
 sync.backup = { interface = "eth2", group = "ff02::81", port = 9000, ttl = 3, maxlen = 1400 }
-sysctl = { conntrack = true, expire_nodest_conn = false, sync_threshold = [3, 50], drop_entry = 2 }
+sysctl = { conntrack = true, expire_nodest_conn = false, sync_threshold = [3, 50], drop_entry = 3 }
 """
     found = ipvs(text)
     assert found == Ipvs(
@@ -37,12 +37,12 @@ sysctl = { conntrack = true, expire_nodest_conn = false, sync_threshold = [3, 50
             master=SyncDaemon(interface="eth1", syncid=7),
             backup=SyncDaemon(interface="eth2", group="ff02::81", port=9000, ttl=3, maxlen=1400),
         ),
-        sysctl=(("conntrack", "1"), ("drop_entry", "2"), ("expire_nodest_conn", "0"), ("sync_threshold", "3\t50")),
+        sysctl=(("conntrack", "1"), ("drop_entry", "3"), ("expire_nodest_conn", "0"), ("sync_threshold", "3\t50")),
     )
     assert parse(to_toml(read(text + service())), "effective.toml").ipvs == found
 
 
-VALUES = {name: st.booleans() | st.integers(0, 60) | st.just([1, 9]) for name in SYSCTL_KEYS}
+VALUES = {name: st.booleans() | st.integers(0, 64) | st.sampled_from([[1, 9], [3, 0]]) for name in SYSCTL_KEYS}
 
 
 @given(st.fixed_dictionaries({}, optional=VALUES))
@@ -65,8 +65,8 @@ WRONG = {
     "[ipvs]\nnetns = 'a b'": 'netns: expected a name that `ip netns` lists, or an absolute path, got "a b"',
     "[ipvs]\nnetns = '..'": 'netns: expected a name that `ip netns` lists, or an absolute path, got ".."',
     "[ipvs]\ntimeout = '1s'": 'timeout: unknown key; did you mean "timeouts"?',
-    "[ipvs.timeouts]\ntcp = 9": 'timeouts.tcp: expected whole seconds from 1s to 744h, got 9; give it a unit: "9s"',
-    "[ipvs.timeouts]\ntcp = '1.5s'": 'timeouts.tcp: expected whole seconds from 1s to 744h, got "1.5s"',
+    "[ipvs.timeouts]\ntcp = 9": 'timeouts.tcp: expected whole seconds from 1s to 596h, got 9; give it a unit: "9s"',
+    "[ipvs.timeouts]\ntcp = '1.5s'": 'timeouts.tcp: expected whole seconds from 1s to 596h, got "1.5s"',
     "[ipvs.sync]\nprimary = {}": "sync.primary: unknown key; known here: master, backup",
     "[ipvs.sync.master]": 'sync.master: interface is missing: the one that leads to the other director, such as '
     'interface = "eth1"',
@@ -81,9 +81,20 @@ WRONG = {
     "[ipvs.sysctl]\nconntrack = 1": "sysctl.conntrack: expected true or false, got 1",
     "[ipvs.sysctl]\nconn_track = true": 'sysctl.conn_track: unknown key; did you mean "conntrack"?',
     "[ipvs.sysctl]\nsync_threshold = [9, 3]": "sysctl.sync_threshold: expected two integers such as [3, 50], the "
-    "second the greater, got 9 and 3",
+    "second the greater or 0, got 9 and 3",
+    "[ipvs.sysctl]\ndrop_entry = 2": "sysctl.drop_entry: expected 0 (never), 1 (while memory is short) or 3 (always), "
+    "got 2; the kernel itself makes 2 of 1 while memory is short",
+    "[ipvs.sysctl]\nsecure_tcp = true": "sysctl.secure_tcp: expected 0 (never), 1 (while memory is short) or 3 "
+    "(always), got true",
+    "[ipvs.sysctl]\nsync_ports = 3": "sysctl.sync_ports: expected a power of two, 1 to 64, got 3",
+    '[ipvs]\nnetns = "a\\u0000b"': 'netns: expected a name that `ip netns` lists, or an absolute path, got '
+    '"a\\u0000b"',
+    '[ipvs.sync.master]\ninterface = "e\\u0000"': 'sync.master.interface: expected the name of a network interface, '
+    'got "e\\u0000"',
+    "[ipvs.sync.master]\ninterface = 'e'\ngroup = 'ff02::81%e'": 'sync.master.group: expected a multicast address such '
+    'as "224.0.0.81", got "ff02::81%e"',
     "[ipvs.sysctl]\nsync_threshold = 3": "sysctl.sync_threshold: expected two integers such as [3, 50], the second the "
-    "greater, got 3",
+    "greater or 0, got 3",
 }  # fmt: skip
 
 

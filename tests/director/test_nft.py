@@ -4,9 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from lvs_healthd.config.model import Config, Endpoint, Forward, RealServer, Service
 from lvs_healthd.director import nft
 from lvs_healthd.director.aspect import SettingError
+from lvs_healthd.director.rules import NftTable
 from lvs_healthd.netns import Netns
+
+FULLNAT = Service(
+    name="web",
+    endpoint=Endpoint("192.0.2.1", 80),
+    real_servers=(RealServer(endpoint=Endpoint("198.51.100.1", 80), forward=Forward.FULLNAT),),
+)
 
 
 @pytest.fixture
@@ -63,3 +71,13 @@ def test_one_that_hangs_is_killed(fake: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_output_that_is_no_listing() -> None:
     with pytest.raises(SettingError, match="cannot be read"):
         nft.decode(b"{}")
+
+
+async def test_without_rules_of_ours_nobody_minds_an_nft_that_fails(fake: Path) -> None:
+    program(fake, 'echo "Error: JSON support not compiled-in" >&2; exit 1')
+    rules = NftTable(Netns())
+    rules.want(Config())
+    assert await rules.differing() == []
+    rules.want(Config(services=(FULLNAT,)))
+    with pytest.raises(SettingError, match="JSON support"):
+        await rules.differing()

@@ -11,8 +11,8 @@ from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import Ipvs, Service, Sync, SyncDaemon, Timeouts
 from lvs_healthd.config.schema import Key, read_table
 
-_INTERFACE = re.compile(r"[^\s/]{1,15}")
-_NETNS_NAME = re.compile(r"[^\s/]{1,255}")
+_INTERFACE = re.compile(r"[^\s/\0]{1,15}")
+_NETNS_NAME = re.compile(r"[^\s/\0]{1,255}")
 _LONGEST_SYNC = {4: 65507, 6: 65487}
 """Bytes in one datagram, by IP version."""
 _SHORTEST_BACKUP = 1024
@@ -41,7 +41,7 @@ def _multicast(value: object) -> str:
         address = ipaddress.ip_address(values.string(value))
     except ValueError:
         raise expected('a multicast address such as "224.0.0.81"', value) from None
-    if not address.is_multicast:
+    if not address.is_multicast or "%" in str(address):
         raise expected('a multicast address such as "224.0.0.81"', value)
     return str(address)
 
@@ -56,26 +56,45 @@ def _number(least: int, most: int) -> Key:
 
 
 def _threshold(value: object) -> str:
-    """Take packets before the first message, and between two; the second must be the greater."""
-    words = "two integers such as [3, 50], the second the greater"
+    """Take packets before the first message, and between two: the second the greater, or 0 for only one message."""
+    words = "two integers such as [3, 50], the second the greater or 0"
     if not isinstance(value, list) or len(value) != 2 or any(type(each) is not int for each in value):
         raise expected(words, value)
     first, period = value
-    if not 0 <= first < period <= _INT_MAX:
+    if not 0 <= first <= _INT_MAX or not (first < period <= _INT_MAX or period == 0):
         raise WrongValueError(Problem((), f"expected {words}, got {show(first)} and {show(period)}"))
     return f"{first}\t{period}"
 
 
+def _defence(value: object) -> str:
+    """Take when a defence against floods is up."""
+    words = "0 (never), 1 (while memory is short) or 3 (always)"
+    if value == 2 and type(value) is int:
+        raise expected(words, value, "the kernel itself makes 2 of 1 while memory is short")
+    if type(value) is not int or value not in {0, 1, 3}:
+        raise expected(words, value)
+    return str(value)
+
+
+def _ports(value: object) -> str:
+    if type(value) is not int or value not in _PORTS:
+        raise expected("a power of two, 1 to 64", value)
+    return str(value)
+
+
 _INT_MAX = 2**31 - 1
+_LONGEST_S = _INT_MAX // 1000
+"""Seconds that fit into an int of jiffies, at the 1000 Hz of some kernels."""
+_PORTS = frozenset({1, 2, 4, 8, 16, 32, 64})
 _SWITCH = Key(_on_or_off)
-_DEFENCE = _number(0, 3)
+_DEFENCE = Key(_defence)
 
 SYSCTL_KEYS = {
     "am_droprate": _number(1, _INT_MAX),
     "amemthresh": _number(0, _INT_MAX),
     "backup_only": _SWITCH,
     "cache_bypass": _SWITCH,
-    "conn_reuse_mode": _DEFENCE,
+    "conn_reuse_mode": _number(0, 3),
     "conntrack": _SWITCH,
     "drop_entry": _DEFENCE,
     "drop_packet": _DEFENCE,
@@ -91,17 +110,20 @@ SYSCTL_KEYS = {
     "sloppy_tcp": _SWITCH,
     "snat_reroute": _SWITCH,
     "sync_persist_mode": _SWITCH,
-    "sync_ports": _number(1, 64),
+    "sync_ports": Key(_ports),
     "sync_qlen_max": _number(0, _INT_MAX),
-    "sync_refresh_period": _number(0, _INT_MAX),
+    "sync_refresh_period": _number(0, _LONGEST_S),
     "sync_retries": _number(0, 3),
     "sync_sock_size": _number(0, _INT_MAX),
     "sync_threshold": Key(_threshold),
     "sync_version": _number(0, 1),
 }
-"""Every file in /proc/sys/net/ipv4/vs of Linux 6.1, and what it takes (Documentation/networking/ipvs-sysctl.rst)."""
+"""Every file in /proc/sys/net/ipv4/vs of Linux 6.1 but those of the schedulers lblc and lblcr, and what it takes.
 
-TIMEOUT_KEYS = {name: Key(values.duration("1s", "744h", whole=True)) for name in ("tcp", "tcp_fin", "udp")}
+Sources: Documentation/networking/ipvs-sysctl.rst; net/netfilter/ipvs/ip_vs_ctl.c (proc_do_*, update_defense_level).
+"""
+
+TIMEOUT_KEYS = {name: Key(values.duration("1s", "596h", whole=True)) for name in ("tcp", "tcp_fin", "udp")}
 
 SYNC_KEYS = {
     "interface": Key(_interface),

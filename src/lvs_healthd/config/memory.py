@@ -5,6 +5,7 @@ Whoever compares two configurations sees by `is` what needs no second look, and 
 """
 
 import hashlib
+import secrets
 
 import msgspec
 
@@ -50,5 +51,9 @@ class Memory:
 
 
 def _fingerprint(value: object) -> bytes:
-    # MessagePack tells 1 from 1.0 and from true, which equality does not.
-    return hashlib.blake2b(msgspec.msgpack.encode(value), digest_size=16).digest()
+    try:
+        # MessagePack tells 1 from 1.0 and from true, which equality does not.
+        packed = msgspec.msgpack.encode(value)
+    except (OverflowError, RecursionError):  # numbers and nesting beyond anything that is right: never the same
+        packed = secrets.token_bytes()
+    return hashlib.blake2b(packed, digest_size=16).digest()

@@ -14,7 +14,8 @@ from lvs_healthd.netns import Netns
 def aspects(netns: Netns) -> Sequence[Aspect]:
     """Make what keeps the real ones.
 
-    The rules come first: they load connection tracking, without which its sysctls do not exist.
+    The rules come first: they load connection tracking, without which its sysctls do not exist. The sysctls come before
+    the sync daemons, whose number of ports is read when they start.
     """
     client = SettingsClient(netns)
-    return (NftTable(netns), ConnectionTimeouts(client), SyncDaemons(client, netns), Sysctls(netns))
+    return (NftTable(netns), Sysctls(netns), ConnectionTimeouts(client), SyncDaemons(client, netns))

@@ -6,7 +6,7 @@ import msgspec
 
 from lvs_healthd.config.model import Config
 from lvs_healthd.director import nft
-from lvs_healthd.director.aspect import Setting
+from lvs_healthd.director.aspect import Setting, SettingError
 from lvs_healthd.director.ruleset import FAMILY, TABLE, Object, describe, normal, ruleset, transaction
 from lvs_healthd.netns import Netns
 
@@ -39,9 +39,16 @@ class NftTable:
 
     async def differing(self) -> list[Setting]:
         """Read the table. Raises `SettingError`."""
-        if not self._wanted and not (self._may_exist and nft.is_there()):
+        wanted = self._wanted
+        if not wanted and not (self._may_exist and nft.is_there()):
             return []
-        found = await self._read()
+        try:
+            found = await self._read()
+        except SettingError:
+            if wanted:
+                raise
+            self._may_exist = False  # nothing of ours can be there if nft cannot even list it
+            return []
         if found == normal(self._wanted) or self._same == (self._wanted, found):
             self._may_exist = bool(found)
             return []

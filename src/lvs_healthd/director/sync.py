@@ -23,9 +23,17 @@ class SyncDaemons:
         self._wanted: dict[Role, SyncDaemon | None] = {}
         """None: to be stopped, because it was configured before."""
         self._running: set[Role] = set()
+        self._ports: str | None = None
+        """The configured `sync_ports`, which the kernel reads when the first daemon starts."""
+        self._stale: set[Role] = set()
+        """Those that may run with another number of ports."""
 
     def want(self, config: Config) -> None:
         """Take what is configured."""
+        ports = dict(config.ipvs.sysctl).get("sync_ports")
+        if ports != self._ports:
+            self._stale |= self._running & self._wanted.keys()
+            self._ports = ports
         written = {Role.MASTER: config.ipvs.sync.master, Role.BACKUP: config.ipvs.sync.backup}
         for role, daemon in written.items():
             if daemon is not None or role in self._wanted:
@@ -40,11 +48,16 @@ class SyncDaemons:
         except (TableUnavailableError, KernelError) as error:
             raise SettingError(f"ipvs.sync: {failure(error)}") from error
         self._running = set(found)
+        self._stale &= self._running
         return [
-            Setting(f"ipvs.sync.{role.name.lower()}", _shown(found.get(role), wanted), _described(role, wanted))
+            Setting(f"ipvs.sync.{role.name.lower()}", self._shown(found.get(role), role), _described(role, wanted))
             for role, wanted in self._wanted.items()
-            if _shown(found.get(role), wanted) != _described(role, wanted)
+            if self._shown(found.get(role), role) != _described(role, wanted)
         ]
+
+    def _shown(self, found: SyncRecord | None, role: Role) -> str:
+        stale = ", other sync_ports" if role in self._stale else ""
+        return _shown(found, self._wanted[role]) + stale
 
     async def mend(self, setting: Setting) -> None:
         """Stop what runs otherwise, and start what is wanted. Raises `SettingError`."""
@@ -53,9 +66,11 @@ class SyncDaemons:
         if wanted is not None:
             await asyncio.to_thread(self._look_for, wanted.interface, setting.name)
         try:
-            if role in self._running:
-                await self._client.stop_sync(role)
-                self._running.discard(role)
+            # The number of ports is read anew only when none runs.
+            for each in (self._stale | {role}) & self._running:
+                await self._client.stop_sync(each)
+                self._running.discard(each)
+            self._stale.clear()
             if wanted is not None:
                 await self._client.start_sync(_record(role, wanted))
         except KernelError as error:

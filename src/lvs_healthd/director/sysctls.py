@@ -11,6 +11,7 @@ from lvs_healthd.netns import Netns, NetnsError
 _ROOT = "/proc/sys/"
 _IPVS = "net.ipv4.vs."
 CONNTRACK = f"{_IPVS}conntrack"
+_DEFENCES = frozenset({f"{_IPVS}drop_entry", f"{_IPVS}drop_packet", f"{_IPVS}secure_tcp"})
 TCP_LOOSE = "net.netfilter.nf_conntrack_tcp_loose"
 """0: a TCP connection begins with its SYN. So the last packet of a handshake that synproxy answered is told apart."""
 
@@ -28,13 +29,14 @@ class Sysctls:
 
     async def differing(self) -> list[Setting]:
         """Read the wanted ones. Raises `SettingError`."""
-        if not self._wanted:
+        wanted = self._wanted  # a reload may want others while these are read
+        if not wanted:
             return []
-        found = await read(self._netns, self._wanted)
+        found = await read(self._netns, wanted)
         return [
             Setting(name, found[name] or "missing", value)
-            for name, value in self._wanted.items()
-            if found[name] != value
+            for name, value in wanted.items()
+            if not _is_as_wanted(name, found[name], value)
         ]
 
     async def mend(self, setting: Setting) -> None:
@@ -49,6 +51,11 @@ class Sysctls:
             raise SettingError(str(error)) from error
         except OSError as error:
             raise SettingError(f"{name} = {value}: {_why(error)}") from error
+
+
+def _is_as_wanted(name: str, found: str | None, value: str) -> bool:
+    # The kernel makes 2 of 1 while memory is short, and 1 of 2 afterwards (ip_vs_ctl.c, update_defense_level).
+    return found == value or (name in _DEFENCES and {found, value} == {"1", "2"})
 
 
 def wanted(config: Config) -> dict[str, str]:

@@ -99,8 +99,11 @@ def is_in_sync(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) 
     entry, found = wanted.get(key), actual.get(key)
     if entry is None or found is None or key not in servers:
         return entry == found
-    ours = {server: record for server, record in found.destinations.items() if server in servers[key]}
-    return entry == ServiceEntry(found.service, ours)
+    return _without_foreign(entry, servers[key]) == _without_foreign(found, servers[key])
+
+
+def _without_foreign(entry: ServiceEntry, ours: Collection[DestinationKey]) -> ServiceEntry:
+    return ServiceEntry(entry.service, {key: record for key, record in entry.destinations.items() if key in ours})
 
 
 def operation_on(
@@ -113,12 +116,12 @@ def operation_on(
         return _farewell(line, found, servers) if found is not None and key in owned else None
     if server is None:
         return _service_operation(entry, found)
+    if is_foreign(line, servers):
+        return None  # wanted or not: those that serve until ours are proven are in the wanted table, too
     record = entry.destinations.get(server)
     was = found.destinations.get(server) if found is not None else None
     if record is None:
-        if was is None or is_foreign(line, servers):
-            return None
-        return Operation(Verb.DELETE_SERVER, entry.service, was, was)
+        return None if was is None else Operation(Verb.DELETE_SERVER, entry.service, was, was)
     if was is None:
         return Operation(Verb.ADD_SERVER, entry.service, record)
     return None if record == was else Operation(Verb.SET_SERVER, entry.service, record, was)

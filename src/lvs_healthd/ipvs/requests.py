@@ -90,11 +90,13 @@ class Requests:
         await self._pause(_REQUEST_COST)
         return reply
 
-    async def dump(self, command: int, attributes: bytes, decode: Callable[[bytes], _T]) -> list[_T]:
+    async def dump(
+        self, command: int, attributes: bytes, decode: Callable[[bytes], _T], *, may_wait: bool = False
+    ) -> list[_T]:
         """Ask for a list. Raises `KernelError` and `TableUnavailableError`."""
         for _ in range(_DUMP_TRIES):
             with contextlib.suppress(LostError):
-                return await self._dump_once(command, attributes, decode)
+                return await self._dump_once(command, attributes, decode, may_wait=may_wait)
         raise TableUnavailableError(f"the table could not be read whole in {_DUMP_TRIES} tries")
 
     def request(self, command: int, attributes: bytes, flags: int, sequence: int, *, family: int = 0) -> bytes:
@@ -116,13 +118,15 @@ class Requests:
         if not self.family:
             raise TableUnavailableError(NO_MODULE)
 
-    async def _dump_once(self, command: int, attributes: bytes, decode: Callable[[bytes], _T]) -> list[_T]:
+    async def _dump_once(
+        self, command: int, attributes: bytes, decode: Callable[[bytes], _T], *, may_wait: bool
+    ) -> list[_T]:
         sequence = self.next_sequence()
         records: list[_T] = []
         end: Answer | None = None
         is_interrupted = False
         async with self.channel.exchange():
-            await self.channel.send(self.request(command, attributes, NLM_F_DUMP, sequence))
+            await self.channel.send(self.request(command, attributes, NLM_F_DUMP, sequence), may_wait=may_wait)
             while end is None:
                 before = len(records)
                 for message in await self.channel.receive():

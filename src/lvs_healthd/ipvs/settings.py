@@ -72,7 +72,10 @@ class SyncRecord(msgspec.Struct, frozen=True):
 
 
 class SettingsClient:
-    """Reads and writes them. Calls raise `TableUnavailableError` and `requests.KernelError`."""
+    """Reads and writes them. Calls raise `TableUnavailableError` and `requests.KernelError`.
+
+    Every request may wait in the kernel for the table's mutex, which a write of ours holds meanwhile.
+    """
 
     def __init__(self, netns: Netns, *, deadline_s: float = DEADLINE_S) -> None:
         self._requests = Requests(Channel(deadline_s, netns))
@@ -80,7 +83,7 @@ class SettingsClient:
     async def timeouts(self) -> Timeouts:
         """Read the timeouts."""
         async with self._asking():
-            payload = await self._requests.ask(_CMD_GET_CONFIG, b"")
+            payload = await self._requests.ask(_CMD_GET_CONFIG, b"", may_wait=True)
         found = attributes(payload, GENL_HEADER_BYTES, len(payload))
         try:
             return Timeouts(*(_u32(payload, found, kind) for kind in (_TIMEOUT_TCP, _TIMEOUT_TCP_FIN, _TIMEOUT_UDP)))
@@ -102,7 +105,7 @@ class SettingsClient:
     async def sync_daemons(self) -> dict[Role, SyncRecord]:
         """List the sync daemons that run."""
         async with self._asking():
-            records = await self._requests.dump(_CMD_GET_DAEMON, b"", decode_sync)
+            records = await self._requests.dump(_CMD_GET_DAEMON, b"", decode_sync, may_wait=True)
         return {record.role: record for record in records}
 
     async def start_sync(self, record: SyncRecord) -> None:

@@ -1,0 +1,64 @@
+"""When sync daemons are started anew, on a client in memory; the real ones are in tests/kernel/test_director.py."""
+
+from lvs_healthd.config.model import Config, Ipvs, Sync, SyncDaemon
+from lvs_healthd.director.sync import SyncDaemons
+from lvs_healthd.ipvs.settings import Role, SyncRecord
+from lvs_healthd.netns import Netns
+
+
+class Kernel:
+    """Reads the number of ports when its first sync daemon starts, as the real one does."""
+
+    def __init__(self) -> None:
+        self.sync_ports = 1
+        self.ports_in_use = 0
+        self.running: dict[Role, SyncRecord] = {}
+
+    async def sync_daemons(self) -> dict[Role, SyncRecord]:
+        return dict(self.running)
+
+    async def start_sync(self, record: SyncRecord) -> None:
+        if not self.running:
+            self.ports_in_use = self.sync_ports
+        self.running[record.role] = record
+
+    async def stop_sync(self, role: Role) -> None:
+        del self.running[role]
+
+
+def configured(*, ports: int, backup: bool = True) -> Config:
+    daemon = SyncDaemon(interface="lo")
+    sync = Sync(master=daemon, backup=daemon if backup else None)
+    return Config(ipvs=Ipvs(sync=sync, sysctl=(("sync_ports", str(ports)),)))
+
+
+async def keep(kept: SyncDaemons, kernel: Kernel, *, ports: int, backup: bool = True) -> list[str]:
+    """What was set."""
+    kernel.sync_ports = ports
+    kept.want(configured(ports=ports, backup=backup))
+    differing = await kept.differing()
+    for setting in differing:
+        await kept.mend(setting)
+    assert await kept.differing() == []
+    return [f"{setting.name}: {setting.found}" for setting in differing]
+
+
+async def test_another_number_of_ports_starts_both_anew() -> None:
+    kernel = Kernel()
+    kept = SyncDaemons(kernel, Netns())  # type: ignore[arg-type]  # all that is asked of it
+    assert await keep(kept, kernel, ports=2) == ["ipvs.sync.master: off", "ipvs.sync.backup: off"]
+    assert kernel.ports_in_use == 2
+    told = await keep(kept, kernel, ports=4)
+    assert [line.rpartition(", ")[2] for line in told] == ["other sync_ports", "other sync_ports"]
+    assert (kernel.ports_in_use, set(kernel.running)) == (4, {Role.MASTER, Role.BACKUP})
+    assert await keep(kept, kernel, ports=4) == []
+
+
+async def test_somebody_elses_is_left_running() -> None:
+    kernel = Kernel()
+    theirs = SyncRecord(Role.BACKUP, "eth7", 1, "224.0.0.81", 8848, 1, 1472)
+    kernel.running[Role.BACKUP] = theirs
+    kept = SyncDaemons(kernel, Netns())  # type: ignore[arg-type]  # all that is asked of it
+    for ports in (1, 2):
+        await keep(kept, kernel, ports=ports, backup=False)
+    assert kernel.running[Role.BACKUP] == theirs

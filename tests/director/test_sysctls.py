@@ -1,0 +1,56 @@
+"""Which sysctls count as set; the real ones are in tests/kernel/test_director.py."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+import pytest
+
+from lvs_healthd.config.model import Config, Ipvs
+from lvs_healthd.director import sysctls
+from lvs_healthd.director.aspect import Setting
+from lvs_healthd.director.sysctls import Sysctls
+from lvs_healthd.netns import Netns
+
+KERNEL = {
+    "net.ipv4.vs.drop_entry": "2",
+    "net.ipv4.vs.secure_tcp": "1",
+    "net.ipv4.vs.drop_packet": "0",
+    "net.ipv4.vs.conn_reuse_mode": "2",
+}
+
+
+def wanting(**values: str) -> Config:
+    return Config(ipvs=Ipvs(sysctl=tuple(values.items())))
+
+
+async def kernel(_: Netns, names: Iterable[str]) -> Mapping[str, str | None]:
+    found = {name: KERNEL.get(name) for name in names}
+    await asyncio.sleep(0)
+    return found
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Sysctls:
+    monkeypatch.setattr(sysctls, "read", kernel)
+    return Sysctls(Netns())
+
+
+async def test_a_defence_that_the_kernel_has_put_up_is_as_wanted(kept: Sysctls) -> None:
+    kept.want(wanting(drop_entry="1", secure_tcp="1", drop_packet="1", conn_reuse_mode="1"))
+    assert await kept.differing() == [
+        Setting("net.ipv4.vs.drop_packet", "0", "1"),
+        Setting("net.ipv4.vs.conn_reuse_mode", "2", "1"),
+    ]
+
+
+async def test_a_defence_against_all_is_not_one_while_memory_is_short(kept: Sysctls) -> None:
+    kept.want(wanting(drop_entry="3"))
+    assert await kept.differing() == [Setting("net.ipv4.vs.drop_entry", "2", "3")]
+
+
+async def test_a_reload_while_they_are_read_does_no_harm(kept: Sysctls) -> None:
+    kept.want(wanting(drop_entry="0"))
+    looking = asyncio.create_task(kept.differing())
+    await asyncio.sleep(0)
+    kept.want(wanting(drop_packet="3", drop_entry="0"))
+    assert await looking == [Setting("net.ipv4.vs.drop_entry", "2", "0")]
