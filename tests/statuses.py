@@ -40,6 +40,7 @@ def daemon(
         config_loaded=NOW - 3600,
         config_error=config_error,
         last_resync_age_s=resync_age_s,
+        resync_s=10.0,
         probe_workers=1,
         probes=7,
         probes_unsure=probes_unsure,

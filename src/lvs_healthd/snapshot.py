@@ -124,6 +124,7 @@ class View:
             config_loaded=facts.config_loaded,
             config_error=facts.config_error,
             last_resync_age_s=None if last_resync is None else self._clock() - last_resync,
+            resync_s=facts.resync_s,
             probe_workers=self._prober.workers,
             probes=len(self._decisions.probes),
             probes_unsure=unsure,

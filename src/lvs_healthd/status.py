@@ -80,6 +80,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Why the last reload was rejected; empty when it was not."""
     last_resync_age_s: float | None
     """Since the kernel's table was last read whole; None before the first time."""
+    resync_s: float
+    """How often that is to be, as configured."""
     probe_workers: int
     """How many processes run probes at present."""
     probes: int

@@ -45,7 +45,7 @@ def test_errors_elsewhere_in_the_configuration_do_not_matter(tmp_path: Path) -> 
 def test_file_that_is_not_toml_still_names_its_socket(tmp_path: Path, text: str) -> None:
     path, remark = found(tmp_path, text)
     assert path == "/tmp/c.sock"
-    assert remark.startswith("FILE: ")
+    assert remark.startswith("FILE:")
     assert remark.endswith("; asking at /tmp/c.sock")
 
 
@@ -63,16 +63,24 @@ def test_nonsense_means_the_default(tmp_path: Path, text: str | bytes) -> None:
     assert found(tmp_path, text)[0] == DEFAULT
 
 
+def test_file_is_read_as_the_daemon_reads_it(tmp_path: Path) -> None:
+    newer = '\ufeff[daemon]\ncontrol = "/tmp/c.sock"\n[defaults]\ncheck = {\n  type = "tcp",\n}\n'
+    assert found(tmp_path, newer) == ("/tmp/c.sock", "")
+
+
 def test_missing_file_is_worth_a_remark_only_when_it_was_named(tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
     assert find_socket(missing, explicit=False) == (DEFAULT, "")
-    assert find_socket(missing, explicit=True) == (DEFAULT, f"{missing}: no such file; asking at the default {DEFAULT}")
+    assert find_socket(missing, explicit=True) == (
+        DEFAULT,
+        f"{missing}: cannot be read: No such file or directory; asking at the default {DEFAULT}",
+    )
 
 
 def test_unreadable_file_is_said_and_the_default_asked(tmp_path: Path) -> None:
     assert find_socket(tmp_path, explicit=False) == (
         DEFAULT,
-        f"{tmp_path}: Is a directory; asking at the default {DEFAULT}",
+        f"{tmp_path}: cannot be read: Is a directory; asking at the default {DEFAULT}",
     )
 
 

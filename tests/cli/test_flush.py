@@ -127,7 +127,7 @@ def test_running_daemon_is_not_flushed(site: Site, monkeypatch: pytest.MonkeyPat
     ("text", "error"),
     [
         (None, "No such file or directory"),
-        ("[daemon", "Expected"),
+        ("[daemon", ":1:8: Expected"),
         ("[daemon]\nstate = 7", "daemon.state is not a string"),
     ],
 )
@@ -137,7 +137,7 @@ def test_without_a_configuration_nothing_is_guessed(site: Site, text: str | None
         site.config.write_text(text)
     code, _, err = site.flush("--yes")
     assert code == 1
-    assert err.startswith(f"lvs-healthd flush: {site.config}: ")
+    assert err.startswith(f"lvs-healthd flush: {site.config}:")
     assert error in err
     assert site.memory.entries == TABLE
 

@@ -56,6 +56,38 @@ def test_udp_check_that_expects_nothing_is_told() -> None:
     )
 
 
+def test_sctp_check_is_told_to_be_none() -> None:
+    service = "--sctp-service 192.0.2.1:2905"
+    found = imported(table_of([f"-A {service}", f"-a {service} -r 10.0.0.1 -m"], "saved"), "rules")
+    assert found.remarks == (
+        (
+            "192.0.2.1:2905/sctp: its check is TCP, because there is none for SCTP; put in a port where its servers "
+            "speak TCP"
+        ),
+    )
+
+
+def test_port_that_a_mark_maps_is_kept_and_probed() -> None:
+    found = imported(table_of(["-A -f 7 -s rr", "-a -f 7 -r 10.0.0.1:8080 -m"], "saved"), "rules")
+    assert found.remarks == ()
+    assert '"10.0.0.1:8080"' in found.text
+    assert parse(found.text, "imported").services[0].real_servers[0].checks[0].port == 8080
+
+
+@pytest.mark.parametrize("service", ["-f 7", "-f 7 -p", "-t 192.0.2.1:0 -p"])
+def test_port_that_the_kernel_does_not_use_is_left_out_with_a_remark(service: str) -> None:
+    method = "-m" if "-p" in service else "-g"
+    endpoint = service.removesuffix(" -p")
+    lines = [f"-A {service}", *(f"-a {endpoint} -r 10.0.0.1:{port} {method} -w 5" for port in (8080, 8081))]
+    found = imported(table_of(lines[: 2 if "-t" in service else 3], "saved"), "rules")
+    assert "the kernel does not use the port of 10.0.0.1:8080; it is left out" in found.remarks[0]
+    if "-f" in service:
+        assert found.remarks[1].endswith(
+            "of 10.0.0.1:8081; it is left out; it stands there twice without, and the first is kept"
+        )
+    assert parse(found.text, "imported").services[0].real_servers[0].endpoint.port == 0
+
+
 def test_service_without_servers_is_left_out_with_a_remark() -> None:
     found = imported(table_of(["-A -f 7", "-A -f 8", "-a -f 8 -r 10.0.0.1"], "saved"), "rules")
     assert "fwmark = 7" not in found.text

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,10 +8,11 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvs_healthd.config import load as load_module
 from lvs_healthd.config.load import ConfigError, load, parse
 from lvs_healthd.config.model import Config
 from tests.config.documents import LOOKALIKES, PATIENT, VALUES, configurations
-from tests.config.reading import errors_of, service
+from tests.config.reading import errors_of, read, service
 
 SPEC = """\
 [daemon]
@@ -138,3 +140,40 @@ def test_right_document_with_one_wrong_value_loads_or_is_refused(document: dict[
             break
         place = place[key]
     assert_loads_or_is_refused(tomli_w.dumps(document))
+
+
+def test_integer_beyond_64_bits_is_told_with_its_place() -> None:
+    text = service(servers=f'[{{ address = "198.51.100.11", weight = {10**20} }}]')
+    (error,) = errors_of(text)
+    assert error.endswith("real_server[0].weight: expected 0..65535, got an integer of more than 64 bits")
+    (error,) = errors_of(f"[defaults]\nx = {10**20}\n" + service())
+    assert "defaults.x: unknown key" in error
+
+
+def test_nesting_without_end_is_an_error_and_no_traceback() -> None:
+    errors = errors_of(service(".".join("a" * 1000) + " = 1"))
+    assert any("a: unknown key" in error for error in errors)
+
+
+def test_fault_of_our_own_rejects_the_file_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("x")
+
+    file = tmp_path / "config.toml"
+    file.write_text(service())
+    monkeypatch.setattr(load_module, "read_services", broken)
+    with pytest.raises(ConfigError, match=r"config\.toml: .* is a fault of its own: KeyError: 'x'"):
+        load(file)
+
+
+def test_socket_and_state_file_are_two_things() -> None:
+    (error,) = errors_of('[daemon]\nstate = "/run/x"\ncontrol = "/run/x"\n' + service())
+    assert error == "c.toml:2: daemon.state: the same as control, which is a socket; it needs a file of its own"
+
+
+def test_name_is_not_too_long_with_what_a_range_adds() -> None:
+    text = service('address = "192.0.2.1-2:80"')
+    (error, *_) = errors_of(text.replace('"web"', f'"{"x" * 120}"'))
+    assert "name: with address and protocol, as " in error
+    assert error.endswith("more than 128 characters")
+    assert len(read(text.replace('"web"', f'"{"x" * 118}"')).services) == 2

@@ -164,17 +164,17 @@ WITHOUT = 'without persistence it does nothing; add persistence = "300s"'
             'forward = "tun"\ntun_type = "gue"',
             "real_server[0]: a gue tunnel goes to a UDP port; say which: tun_port = 6080",
         ),
-        ('forward = "tun"\ntun_port = 6080', "real_server[0]: only for gue tunnels, and this one is ipip"),
+        ('forward = "tun"\ntun_port = 6080', "tun_port: only for gue tunnels, and this one is ipip"),
         (
             'forward = "tun"\ntun_checksum = "on"',
-            "real_server[0]: only for gue and gre tunnels: ipip has no checksum",
+            "tun_checksum: only for gue and gre tunnels: ipip has no checksum",
         ),
         (
             'forward = "tun"\ntun_type = "gre"\ntun_checksum = "remote"',
-            "real_server[0]: remote checksum offload is gue's; gre takes off or on",
+            "tun_checksum: remote checksum offload is gue's; gre takes off or on",
         ),
-        ("lower_threshold = 5", "real_server[0]: without an upper_threshold it does nothing"),
-        ("lower_threshold = 5\nupper_threshold = 4", "real_server[0]: 5 is above the upper one, 4"),
+        ("lower_threshold = 5", "lower_threshold: without an upper_threshold it does nothing"),
+        ("lower_threshold = 5\nupper_threshold = 4", "lower_threshold: 5 is above the upper one, 4"),
     ],
 )
 def test_combination_that_the_kernel_refuses_or_does_not_do(keys: str, message: str) -> None:
@@ -202,7 +202,7 @@ def test_all_ports_need_persistence_and_servers_without_ports() -> None:
     (error,) = errors_of(everything.replace('persistence = "1m"', ""))
     assert "port 0 is all ports, which the kernel forwards only with persistence" in error
     (error,) = errors_of(everything.replace("198.51.100.11", "198.51.100.11:81"))
-    assert error.endswith("behind port 0 has no port: packets keep the one they came with; write the address alone")
+    assert error.endswith("real_server[0]: behind port 0 packets keep the port they came with; write the address alone")
     (error,) = errors_of(everything.replace(", port = 80", ""))
     assert "port is missing; port 0 has none that a probe could go to, so name one: port = 80" in error
 

@@ -161,14 +161,25 @@ def test_only_servers_without_any_check_are_told_where_others_have_their_own() -
     assert errors_of(text) == [f'c.toml:5: service "web": real_server[1]: {NO_CHECK}']
 
 
-def test_firewall_marks_server_has_no_port() -> None:
-    text = service("fwmark = 7", check='{ type = "tcp", port = 80 }', servers='["198.51.100.11:80"]')
+@pytest.mark.parametrize("keys", ['forward = "dr"', 'forward = "tun"', 'persistence = "5m"'])
+def test_firewall_marks_server_has_no_port_where_none_is_mapped(keys: str) -> None:
+    text = service("fwmark = 7\n" + keys, check='{ type = "tcp", port = 80 }', servers='["198.51.100.11:80"]')
     assert errors_of(text) == [
         (
-            'c.toml:5: service "web": real_server[0]: a real server behind a firewall mark has no port: '
-            "packets keep the one they came with; write the address alone"
+            'c.toml:5: service "web": real_server[0]: behind a firewall mark packets keep the port they came with (but '
+            "with nat and fullnat without persistence); write the address alone"
         )
     ]
+
+
+def test_firewall_marks_server_may_have_a_port_that_is_mapped() -> None:
+    servers = '["198.51.100.11:8080", { address = "198.51.100.12:8081", forward = "fullnat" }, "198.51.100.13"]'
+    with_port, other, without = (
+        read(service("fwmark = 7", check='{ type = "tcp", port = 80 }', servers=servers)).services[0].real_servers
+    )
+    assert [server.endpoint.port for server in (with_port, other, without)] == [8080, 8081, 0]
+    own = service("fwmark = 7", servers='["198.51.100.11:8080"]')
+    assert read(own).services[0].real_servers[0].checks[0].port == 8080
 
 
 def test_firewall_mark_over_both_families_must_say_its_own() -> None:

@@ -31,7 +31,7 @@ def test_broken_toml_says_line_and_column(text: str, error: str) -> None:
 
 def test_toml_beyond_what_python_takes() -> None:
     [error] = errors_of("a = " + "9" * (sys.get_int_max_str_digits() + 1))
-    assert error.startswith("c.toml: Exceeds the limit")
+    assert error == f"c.toml: there is an integer of more than {sys.get_int_max_str_digits()} digits in it"
     [error] = errors_of("a = " + "[" * 5000 + "]" * 5000)
     assert error.startswith("c.toml: TOML inline arrays/tables are nested more")
 

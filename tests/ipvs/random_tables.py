@@ -49,7 +49,7 @@ def _entry(source: random.Random, index: int) -> ServiceEntry:
     family = source.choice([AF_INET, AF_INET6])
     is_persistent = source.random() < 0.4
     if source.random() < 0.2:
-        key = ServiceKey(family, fwmark=source.choice([index + 1, 2**31 - 1 - index]))
+        key = ServiceKey(family, fwmark=source.choice([index + 1, 2**32 - 1 - index]))
     else:
         address = f"192.0.2.{index + 1}" if family == AF_INET else f"2001:db8::{index + 1:x}"
         port = 0 if is_persistent and source.random() < 0.2 else source.randint(1, 65535)
@@ -69,17 +69,18 @@ def _entry(source: random.Random, index: int) -> ServiceEntry:
         netmask=netmask if is_persistent else bits,
         persistence_engine="sip" if is_persistent and is_udp and source.random() < 0.2 else "",
     )
-    servers = [_server(source, key, number) for number in range(source.randint(1, 4))]
+    can_map = bool(key.port or (key.fwmark and not is_persistent))
+    servers = [_server(source, key, number, can_map=can_map) for number in range(source.randint(1, 4))]
     return ServiceEntry(record, {server.key: server for server in servers})
 
 
-def _server(source: random.Random, service: ServiceKey, number: int) -> DestinationRecord:
+def _server(source: random.Random, service: ServiceKey, number: int, *, can_map: bool) -> DestinationRecord:
     forward = source.choice([ForwardingMethod.MASQ, ForwardingMethod.TUNNEL, ForwardingMethod.DROUTE])
     family = service.family
     if forward is ForwardingMethod.TUNNEL and source.random() < 0.2:
         family = AF_INET6 if family == AF_INET else AF_INET
     address = f"198.51.100.{number + 1}" if family == AF_INET else f"2001:db8:1::{number + 1:x}"
-    maps_port = forward is ForwardingMethod.MASQ and service.port and source.random() < 0.3
+    maps_port = forward is ForwardingMethod.MASQ and can_map and source.random() < 0.3
     upper, lower = source.choice([(0, 0), (0, 0), (1000, 0), (1000, 500)])
     return DestinationRecord(
         DestinationKey(family, address, source.randint(1, 65535) if maps_port else service.port),

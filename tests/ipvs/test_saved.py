@@ -177,6 +177,11 @@ def test_names_are_looked_up() -> None:
         ("-E -t 192.0.2.1:80", "service 192.0.2.1:80/tcp does not exist"),
         ("-A -t 192.0.2.1:99999", "expected a port of 0..65535, got '99999'"),
         ("-A -t 192.0.2.1:nonsense", "'nonsense' is neither a port nor a known service name"),
+        ("-A -f -2147483649", "-f: expected 1..4294967295, got '-2147483649'"),
+        ("-Ax -t 192.0.2.1:80", "'192.0.2.1:80' is no option"),
+        ("-A -t 192.0.2.1:80\0", "it holds a NUL byte"),
+        (f"-a -t 192.0.2.9:80 -r 10.0.0.1 -w {'9' * 5000}", f"-w: expected 0..2147483647, got '{'9' * 80}…'"),
+        (f"-A -t 192.0.2.1:{'9' * 5000}", f"expected a port of 0..65535, got '{'9' * 80}…'"),
         ("-A -f 0", "-f: expected 1..4294967295, got '0'"),
         ("-A -f 7 -M 300.1.1.1", "-M: expected a mask such as 255.255.255.0, got '300.1.1.1'"),
         ("-A -f 7 -6 -M 129", "-M: expected 1..128, got '129'"),
@@ -190,6 +195,19 @@ def test_wrong_line_is_told_with_its_number(line: str, error: str) -> None:
     with pytest.raises(CommandError) as caught:
         table_of(["-A -t 192.0.2.9:80", line], "rules")
     assert caught.value.errors == (f"rules:2: {error}",)
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("-A -f -2147483641", ServiceKey(AF_INET, fwmark=2147483655)),
+        ("-A -f -1", ServiceKey(AF_INET, fwmark=4294967295)),
+        ("-At 192.0.2.1:80", ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.1", 80)),
+        ("-Anf7", ServiceKey(AF_INET, fwmark=7)),
+    ],
+)
+def test_service_as_ipvsadm_and_people_write_it(line: str, key: ServiceKey) -> None:
+    assert list(table_of([line], "rules")) == [key]
 
 
 def test_all_wrong_lines_are_told_at_once() -> None:

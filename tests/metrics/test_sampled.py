@@ -115,6 +115,7 @@ def test_daemon_in_order() -> None:
     assert found["config_last_reload_success_timestamp_seconds"] == {(): NOW - 3600}
     assert found["table_error"] == {(): 0}
     assert found["resync_age_seconds"] == {(): 3.25}
+    assert found["resync_interval_seconds"] == {(): 10.0}
 
 
 def test_daemon_in_trouble() -> None:

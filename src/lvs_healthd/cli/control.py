@@ -6,11 +6,12 @@ import json
 import os
 import re
 import socket
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import Daemon
+from lvs_healthd.config.text import read_text, toml_document
 
 TIMEOUT_S = 5.0
 """A daemon that takes longer is stuck; its own watchdog thinks so too."""
@@ -33,17 +34,15 @@ def find_socket(config: Path, *, explicit: bool) -> tuple[str, str]:
     """
     default = Daemon().control
     try:
-        text = config.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return default, f"{config}: no such file; asking at the default {default}" if explicit else ""
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        return default, f"{config}: {reason}; asking at the default {default}"
+        text = read_text(config)
+    except ConfigError as error:
+        is_remarkable = explicit or not isinstance(error.__cause__, FileNotFoundError)
+        return default, f"{error}; asking at the default {default}" if is_remarkable else ""
     try:
-        section = tomllib.loads(text).get("daemon", {})
-    except tomllib.TOMLDecodeError as error:
+        section = toml_document(text, str(config)).get("daemon", {})
+    except ConfigError as error:
         found = _search_broken(text) or default
-        return found, f"{config}: {error}; asking at {found}"
+        return found, f"{error}; asking at {found}"
     control = section.get("control", default) if isinstance(section, dict) else default
     if isinstance(control, str) and control:
         return control, ""

@@ -2,15 +2,16 @@
 
 import asyncio
 import sys
-import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.config.model import Daemon, Ipvs
+from lvs_healthd.config.text import read_text, toml_document
 from lvs_healthd.director.aspect import SettingError
 from lvs_healthd.director.rules import remove_rules
 from lvs_healthd.ipvs.client import IpvsClient
@@ -55,9 +56,9 @@ def flush(
 def _places(config: Path) -> tuple[Path, Netns]:
     """Return the state file's path, and the network namespace. No guess: what is deleted depends on them."""
     try:
-        document = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        _end(f"{config}: {getattr(error, 'strerror', None) or error}")
+        document = toml_document(read_text(config), str(config))
+    except ConfigError as error:
+        _end(str(error))
     state = _string(config, document, "daemon", "state", Daemon().state)
     return Path(state), Netns(_string(config, document, "ipvs", "netns", Ipvs().netns))
 

@@ -13,6 +13,7 @@ import tomli_w
 
 from lvs_healthd.ipvs.records import (
     AF_INET6,
+    IPPROTO_SCTP,
     IPPROTO_UDP,
     PROTOCOL_NAMES,
     SVC_F_ONEPACKET,
@@ -22,6 +23,7 @@ from lvs_healthd.ipvs.records import (
     TUNNEL_GRE,
     TUNNEL_GUE,
     TUNNEL_IPIP,
+    DestinationKey,
     DestinationRecord,
     ForwardingMethod,
     ServiceEntry,
@@ -53,15 +55,34 @@ def imported(table: Table, source: str) -> Imported:
         if not entry.destinations:
             remarks.append(f"{key} has no real server and is left out")
             continue
-        services.append(_service(key, entry))
-        remarks.extend(_remarks(key, entry))
+        kept = _with_ports_that_work(key, entry, remarks)
+        services.append(_service(key, kept))
+        remarks.extend(_remarks(key, kept))
     head = f"# Made from {source} by `lvs-healthd import`. Look at the checks: a table says nothing of them.\n\n"
     return Imported(head + tomli_w.dumps({"service": services}), tuple(remarks))
 
 
+def _with_ports_that_work(key: ServiceKey, entry: ServiceEntry, remarks: list[str]) -> ServiceEntry:
+    """Leave out ports of servers that the kernel lists and never uses: see docs/configuration.md, `real_server`."""
+    if key.port:
+        return entry
+    is_persistent = bool(entry.service.flags & SVC_F_PERSISTENT)
+    kept: dict[DestinationKey, DestinationRecord] = {}
+    for record in entry.destinations.values():
+        is_mapped = key.fwmark and record.forward is ForwardingMethod.MASQ and not is_persistent
+        server = record.key if is_mapped else msgspec.structs.replace(record.key, port=0)
+        if server != record.key:
+            loss = "" if server not in kept else "; it stands there twice without, and the first is kept"
+            remarks.append(f"{key}: the kernel does not use the port of {record.key}; it is left out{loss}")
+        kept.setdefault(server, msgspec.structs.replace(record, key=server))
+    return ServiceEntry(entry.service, kept)
+
+
 def _remarks(key: ServiceKey, entry: ServiceEntry) -> Iterator[str]:
-    if not key.port:
+    if _is_port_open(entry):
         yield f"{key}: its check goes to port {GUESSED_PORT}, a guess; put in the port that shows its servers' health"
+    if key.protocol == IPPROTO_SCTP:
+        yield f"{key}: its check is TCP, because there is none for SCTP; put in a port where its servers speak TCP"
     if key.protocol == IPPROTO_UDP:
         yield f"{key}: its check is content with silence, and hears only of closed ports; give it something to expect"
     if any(record.weight == 0 for record in entry.destinations.values()):
@@ -83,7 +104,7 @@ def _service(key: ServiceKey, entry: ServiceEntry) -> dict[str, Any]:
         **dict(common),
         **_persistence(record),
         **({"one_packet": True} if record.flags & SVC_F_ONEPACKET else {}),
-        "check": _check(key),
+        "check": _check(key, entry),
         "real_server": [_server(key, server, common) for server in servers],
     }
 
@@ -129,14 +150,19 @@ def _forwarding(record: DestinationRecord) -> _Forwarding:
     return tuple(written)
 
 
-def _check(key: ServiceKey) -> dict[str, Any]:
+def _check(key: ServiceKey, entry: ServiceEntry) -> dict[str, Any]:
     check: dict[str, Any] = {"type": "udp" if key.protocol == IPPROTO_UDP else "tcp"}
-    return check if key.port else check | {"port": GUESSED_PORT}
+    return check | {"port": GUESSED_PORT} if _is_port_open(entry) else check
+
+
+def _is_port_open(entry: ServiceEntry) -> bool:
+    """Tell whether nothing says where probes should go."""
+    return not all(server.port for server in entry.destinations)
 
 
 def _server(service: ServiceKey, record: DestinationRecord, common: _Forwarding) -> dict[str, Any] | str:
     key = record.key
-    has_own_port = bool(service.port) and key.port != service.port
+    has_own_port = key.port != service.port
     address = str(key) if has_own_port else f"[{key.address}]" if key.family == AF_INET6 else key.address
     own: dict[str, Any] = {}
     if record.weight != 1:

@@ -23,7 +23,13 @@ def load(path: Path, memory: Memory | None = None) -> Config:
 
     With a `memory` of the last time, services that have not changed are the same objects as then.
     """
-    return parse(read_text(path), str(path), memory=memory)
+    try:
+        return parse(read_text(path), str(path), memory=memory)
+    except ConfigError:
+        raise
+    except Exception as error:  # a running daemon must not end because of a file
+        text = f"{path}: lvs-healthd fails to judge it, which is a fault of its own: {type(error).__name__}: {error}"
+        raise ConfigError((text,)) from error
 
 
 def parse(text: str, file: str, *, checks_dirs: Sequence[Path] | None = None, memory: Memory | None = None) -> Config:
@@ -38,6 +44,8 @@ def parse(text: str, file: str, *, checks_dirs: Sequence[Path] | None = None, me
     reader = CheckReader(shelf, errors)
     top = read_table(document, (), TOP_KEYS, errors).values
     daemon = read_table(top.get("daemon", {}), ("daemon",), DAEMON_KEYS, errors).values
+    if daemon.get("control", Daemon().control) == daemon.get("state", Daemon().state):
+        errors.add(("daemon", "state"), "the same as control, which is a socket; it needs a file of its own")
     ipvs = read_ipvs(top.get("ipvs", {}), errors)
     defaults = read_table(top.get("defaults", {}), ("defaults",), DEFAULTS_KEYS, errors).values
     reader.read_defaults(defaults.get("check", {}), ("defaults", "check"))

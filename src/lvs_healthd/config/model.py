@@ -43,6 +43,10 @@ class Forward(enum.StrEnum):
     TUN = "tun"
 
 
+TRANSLATING = (Forward.NAT, Forward.FULLNAT)
+"""Methods that change addresses and ports, and see the answers."""
+
+
 class TunType(enum.StrEnum):
     """What a tunnelled packet is wrapped in: IP alone, UDP (Generic UDP Encapsulation) or GRE."""
 

@@ -4,16 +4,12 @@ from collections.abc import Hashable, Sequence
 
 from lvs_healthd.config.errors import Errors, show
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import Endpoint, Family, Forward, Protocol, Service, TunChecksum, TunType
+from lvs_healthd.config.model import TRANSLATING, Endpoint, Family, Forward, Protocol, Service, TunChecksum, TunType
 from lvs_healthd.config.schema import Table
 from lvs_healthd.config.servers import Placed
 
 _IPV4_BITS = 32
 _TUNNEL_FIELDS = ("tun_type", "tun_port", "tun_checksum")
-_TRANSLATED = (Forward.NAT, Forward.FULLNAT)
-"""Methods that change addresses and ports, and see the answers."""
-
-
 _FLAG_OWNERS = ("sh", "mh")
 """Schedulers whose flags have names of their own, which begin with the scheduler's."""
 
@@ -48,7 +44,7 @@ def _judge_synproxy(service: Service, table: Table, errors: Errors) -> None:
         errors.add(table.at("synproxy"), f"only for tcp: {service.protocol} has no such handshake")
     elif not service.endpoint.port:
         errors.add(table.at("synproxy"), "not for port 0: say which port's handshakes are finished here")
-    passing = next((server for server in service.servers if server.forward not in _TRANSLATED), None)
+    passing = next((server for server in service.servers if server.forward not in TRANSLATING), None)
     if passing is not None and not table.is_wrong("forward"):
         message = f'{passing.endpoint} has forward = "{passing.forward}", and its answers do not pass the director, '
         errors.add(table.at("synproxy"), message + "which has to correct their sequence numbers; only nat and fullnat")
@@ -71,23 +67,23 @@ def _judge_persistence(service: Service, table: Table, errors: Errors) -> None:
         errors.add(table.at("persistence_engine"), f"the kernel's sip engine reads udp only, not {service.protocol}")
 
 
-def judge_servers(service: Service, servers: Sequence[Placed], fallback: Sequence[Placed], errors: Errors) -> None:
-    """Note what is wrong with the servers of one service."""
+def judge_servers(service: Service, table: Table, servers: Sequence[Placed], errors: Errors) -> None:
+    """Note what is wrong with the servers of one service, real servers and fallback; `table` is the service's."""
     seen: dict[Endpoint, KeyPath] = {}
-    for placed in (*servers, *fallback):
+    for placed in servers:
         endpoint = placed.server.endpoint
         if endpoint in seen:
             errors.add(placed.path, f"{_spelled(endpoint)} is there already, on line {errors.line(seen[endpoint])}")
         seen.setdefault(endpoint, placed.path)
         if "forward" not in placed.wrong:
             _judge_forwarding(service, placed, errors)
-            _judge_tunnel(placed, errors)
-        _judge_thresholds(placed, errors)
+            _judge_tunnel(placed, table, errors)
+        _judge_thresholds(placed, table, errors)
 
 
 def _judge_forwarding(service: Service, placed: Placed, errors: Errors) -> None:
     forward, endpoint = placed.server.forward, placed.server.endpoint
-    if service.endpoint and forward not in _TRANSLATED and endpoint.port != service.endpoint.port:
+    if service.endpoint and forward not in TRANSLATING and endpoint.port != service.endpoint.port:
         errors.add(
             placed.path,
             f"port {endpoint.port} is not the service's {service.endpoint.port}, and {forward} leaves ports as they "
@@ -104,7 +100,7 @@ def _judge_forwarding(service: Service, placed: Placed, errors: Errors) -> None:
         errors.add(placed.path, "with one_packet the kernel translates no answers, so fullnat has nothing to offer")
 
 
-def _judge_tunnel(placed: Placed, errors: Errors) -> None:
+def _judge_tunnel(placed: Placed, around: Table, errors: Errors) -> None:
     """Judge what the server has of its own, and what it needs; the service's keys are for servers of several kinds."""
     server, table = placed.server, placed.table
     kind, checksum = server.tun_type, server.tun_checksum
@@ -118,23 +114,23 @@ def _judge_tunnel(placed: Placed, errors: Errors) -> None:
     if kind is TunType.GUE and not server.tun_port and "tun_port" not in placed.wrong:
         errors.add(placed.path, "a gue tunnel goes to a UDP port; say which: tun_port = 6080")
     if kind is not TunType.GUE and server.tun_port:
-        errors.add(_place(placed, "tun_port"), f"only for gue tunnels, and this one is {kind}")
+        errors.add(_place(placed, around, "tun_port"), f"only for gue tunnels, and this one is {kind}")
     if kind is TunType.IPIP and checksum is not TunChecksum.OFF:
-        errors.add(_place(placed, "tun_checksum"), "only for gue and gre tunnels: ipip has no checksum")
+        errors.add(_place(placed, around, "tun_checksum"), "only for gue and gre tunnels: ipip has no checksum")
     if kind is TunType.GRE and checksum is TunChecksum.REMOTE:
-        errors.add(_place(placed, "tun_checksum"), "remote checksum offload is gue's; gre takes off or on")
+        errors.add(_place(placed, around, "tun_checksum"), "remote checksum offload is gue's; gre takes off or on")
 
 
-def _judge_thresholds(placed: Placed, errors: Errors) -> None:
+def _judge_thresholds(placed: Placed, around: Table, errors: Errors) -> None:
     upper, lower = placed.server.upper_threshold, placed.server.lower_threshold
     if lower > upper and not placed.wrong & {"upper_threshold", "lower_threshold"}:
         fix = f"above the upper one, {upper}" if upper else "without an upper_threshold it does nothing"
-        errors.add(_place(placed, "lower_threshold"), f"{lower} is {fix}" if upper else fix)
+        errors.add(_place(placed, around, "lower_threshold"), f"{lower} is {fix}" if upper else fix)
 
 
-def _place(placed: Placed, field: str) -> KeyPath:
-    """Say where a value was written: in the server's table, or (for one handed down) nearest, the server."""
-    return placed.table.at(field) if field in placed.table else placed.path
+def _place(placed: Placed, around: Table, field: str) -> KeyPath:
+    """Say where a value was written: in the server's table, or the service's, which hands it down."""
+    return placed.table.at(field) if field in placed.table else around.at(field)
 
 
 def judge_together(services: Sequence[tuple[KeyPath, Service]], errors: Errors) -> None:

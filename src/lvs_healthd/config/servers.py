@@ -9,7 +9,7 @@ from lvs_healthd.config import checks
 from lvs_healthd.config.addresses import ServerAddresses, server_addresses
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import AnyCheck, Endpoint, Forward, RealServer
+from lvs_healthd.config.model import TRANSLATING, AnyCheck, Endpoint, Forward, RealServer
 from lvs_healthd.config.schema import FALLBACK_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, Key, Table, read_table
 
 NO_CHECK = 'no check; the least is check = { type = "tcp" }'
@@ -21,6 +21,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     endpoint: Endpoint | None
     portless: str
     """What leaves packets the port they came with: a firewall mark, or port 0; empty where servers have ports."""
+    maps_ports: bool
+    """Whether it does not where a server has a port and the method translates."""
     handed_down: Mapping[str, Any]
     """The service's own values of `SERVER_KEYS`."""
     wrong: frozenset[str]
@@ -85,7 +87,7 @@ class ServerReader:
             return
         templates = self._templates(table) if "check" in keys else ()
         fields, wrong = self._own(table) if table.written else self._handed_down
-        for endpoint in self._endpoints(table.values.get("endpoint"), address_path):
+        for endpoint in self._endpoints(table.values.get("endpoint"), address_path, fields):
             checks = tuple([self._aim(template, endpoint) for template in templates])
             server = RealServer(endpoint=endpoint, checks=checks, **fields)
             yield Placed(server, address_path, table, wrong)
@@ -120,15 +122,19 @@ class ServerReader:
         self._reader.read_values(written, path)
         return ()
 
-    def _endpoints(self, written: ServerAddresses | None, path: KeyPath) -> tuple[Endpoint, ...]:
+    def _endpoints(
+        self, written: ServerAddresses | None, path: KeyPath, fields: Mapping[str, Any]
+    ) -> tuple[Endpoint, ...]:
         if written is None:
             return ()
         around, port = self._around, written.port
         if around.portless:
-            if port is not None:
-                message = f"a real server behind {around.portless} has no port: packets keep the one they came with"
+            is_mapped = around.maps_ports and fields.get("forward", Forward.NAT) in TRANSLATING
+            if port is not None and not is_mapped:
+                exception = " (but with nat and fullnat without persistence)" if around.portless != "port 0" else ""
+                message = f"behind {around.portless} packets keep the port they came with{exception}"
                 self._errors.add(path, f"{message}; write the address alone")
-            port = 0
+            port = port if port is not None and is_mapped else 0
         elif port is None:
             if around.endpoint is None:
                 return ()

@@ -5,12 +5,13 @@ from typing import Any
 
 from lvs_healthd.config import rules
 from lvs_healthd.config.checks import CheckReader
-from lvs_healthd.config.errors import Errors, expected
+from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.memory import Memory
 from lvs_healthd.config.model import Endpoint, Family, Protocol, Service
 from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, Table, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
+from lvs_healthd.config.values import LONGEST_LABEL
 
 _OWN_FIELDS = frozenset({"name", "endpoint", "forward", *SERVICE_KEYS}) - (
     frozenset({"address", "check", "fallback", "real_server", *SERVER_KEYS}) - {"forward"}
@@ -58,6 +59,9 @@ def _read(table: Table, index: int, reader: CheckReader, errors: Errors) -> Iter
             if "name" in table and own:
                 own += f" {endpoint.address}" if endpoint is not None and len(endpoints) > 1 else ""
                 own += f"/{protocol}" if len(protocols) > 1 else ""
+                if len(own) > LONGEST_LABEL:
+                    message = f"with address and protocol, as {show(own)}, more than {LONGEST_LABEL} characters"
+                    errors.add(table.at("name"), message)
             identity = {"name": own, "endpoint": endpoint, "protocol": protocol}
             service = _read_one(table, identity, reader, errors)
             if service is not None:
@@ -102,7 +106,7 @@ def _read_one(table: Table, identity: dict[str, Any], reader: CheckReader, error
         fallback=tuple(placed.server for placed in fallback),
     )
     rules.judge_service(service, table, errors)
-    rules.judge_servers(service, servers, fallback, errors)
+    rules.judge_servers(service, table, (*servers, *fallback), errors)
     return service
 
 
@@ -118,6 +122,7 @@ def _surroundings(table: Table, endpoint: Endpoint | None, reader: CheckReader, 
     return Surroundings(
         endpoint=endpoint,
         portless="a firewall mark" if is_mark else "port 0" if endpoint is not None and not endpoint.port else "",
+        maps_ports=is_mark and not values.get("persistence"),
         handed_down={field: values[field] for field in SERVER_KEYS if field in values},
         wrong=frozenset(field for field in SERVER_KEYS if table.is_wrong(field)),
         checks=checks,

@@ -1,5 +1,6 @@
 """From a file to a TOML document, with an error that says where it stops being one."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,5 +36,8 @@ def toml_document(text: str, file: str) -> dict[str, Any]:
         return tomli.loads(text.removeprefix("\ufeff"))
     except tomli.TOMLDecodeError as error:
         raise ConfigError((f"{file}:{error.lineno}:{error.colno}: {error.msg}",)) from error
-    except (ValueError, RecursionError) as error:  # integers and nesting beyond what Python takes
+    except ValueError as error:  # Python's limit, and the only one that tomli runs into
+        digits = sys.get_int_max_str_digits()
+        raise ConfigError((f"{file}: there is an integer of more than {digits} digits in it",)) from error
+    except RecursionError as error:
         raise ConfigError((f"{file}: {error}",)) from error

@@ -42,11 +42,14 @@ def boolean(value: object) -> bool:
     return value
 
 
+LONGEST_LABEL = 128
+
+
 def label(value: object) -> str:
     """Take a name for logs, metrics and people."""
     text = string(value)
-    if not (0 < len(text) <= 128 and text.isprintable() and text.strip() == text):
-        raise expected("1 to 128 printable characters without blanks at either end", value)
+    if not (0 < len(text) <= LONGEST_LABEL and text.isprintable() and text.strip() == text):
+        raise expected(f"1 to {LONGEST_LABEL} printable characters without blanks at either end", value)
     return text
 
 

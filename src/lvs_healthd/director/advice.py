@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from lvs_healthd.config.model import Family, Forward, OnFailure, Service
+from lvs_healthd.config.model import TRANSLATING, Family, OnFailure, Service
 
 
 class Advice(msgspec.Struct, frozen=True):
@@ -38,8 +38,7 @@ def _quiesces_persistent(service: Service) -> bool:
 
 
 def _translates(family: Family) -> Callable[[Service], bool]:
-    methods = (Forward.NAT, Forward.FULLNAT)
-    return lambda service: service.family is family and any(server.forward in methods for server in service.servers)
+    return lambda service: service.family is family and any(server.forward in TRANSLATING for server in service.servers)
 
 
 _FORWARDING = (

@@ -40,6 +40,8 @@ _TUNNELS = {"ipip": TUNNEL_IPIP, "gue": TUNNEL_GUE, "gre": TUNNEL_GRE}
 _METHODS = {"-g": ForwardingMethod.DROUTE, "-i": ForwardingMethod.TUNNEL, "-m": ForwardingMethod.MASQ}
 _TUNNEL_FLAGS = {"--tun-nocsum": 0, "--tun-csum": TUNNEL_F_CSUM, "--tun-remcsum": TUNNEL_F_REMCSUM}
 _DEFAULT_PERSISTENCE_S = 300
+_MOST_DIGITS = 20
+_SHOWN = 80
 
 _LONG = {
     "--add-service": "-A",
@@ -111,6 +113,8 @@ def table_of(lines: Iterable[str], name: str) -> Table:
 
 
 def _command(line: str) -> _Command | None:
+    if "\0" in line:
+        raise _WrongLineError("it holds a NUL byte")
     try:
         words = shlex.split(line, comments=True)
     except ValueError as error:
@@ -121,8 +125,12 @@ def _command(line: str) -> _Command | None:
         return None
     verb, options = "", {}
     while words:
-        option, value = _split(words.pop(0))
-        if option in _COMMANDS:
+        word = words.pop(0)
+        option, value = _split(word)
+        if value is not None and option not in _WITH_VALUE | {"-p"} and not word.startswith("--"):
+            words.insert(0, f"-{value}")  # short options in one word: -At
+            value = None
+        if option in _COMMANDS and value is None:
             if verb:
                 raise _WrongLineError(f"two commands in one line: {verb} and {option}")
             verb = option
@@ -194,7 +202,7 @@ def _service_key(options: dict[str, str]) -> ServiceKey:
     option = given[0]
     if option == "-f":
         family = AF_INET6 if "-6" in options else AF_INET
-        return ServiceKey(family, fwmark=_number(options, "-f", 1, 2**32 - 1))
+        return ServiceKey(family, fwmark=_mark(options))
     protocol = _PROTOCOLS[option]
     family, address, port = _endpoint(options[option], protocol, default_port=0)
     return ServiceKey(family, protocol, address, port)
@@ -225,9 +233,7 @@ def _netmask(family: int, text: str | None) -> int:
     if text is None:
         return bits
     if family == AF_INET6:
-        if not text.isdecimal() or not 1 <= int(text) <= bits:
-            raise _WrongLineError(f"-M: expected 1..{bits}, got {text!r}")
-        return int(text)
+        return _number({"-M": text}, "-M", 1, bits)
     try:
         mask = int(ipaddress.IPv4Address(text))
     except ValueError:
@@ -241,7 +247,7 @@ def _server(service: ServiceKey, options: dict[str, str]) -> DestinationRecord:
         raise _WrongLineError("expected a real server: -r")
     family, address, port = _endpoint(options["-r"], service.protocol, default_port=service.port)
     forward = next((method for option, method in _METHODS.items() if option in options), ForwardingMethod.DROUTE)
-    if forward is not ForwardingMethod.MASQ:
+    if forward is not ForwardingMethod.MASQ and not service.fwmark:
         port = service.port  # ipvsadm: only -m maps ports
     kind = options.get("--tun-type", "ipip")
     if kind not in _TUNNELS:
@@ -265,9 +271,26 @@ def _server(service: ServiceKey, options: dict[str, str]) -> DestinationRecord:
 
 def _number(options: dict[str, str], option: str, least: int, most: int) -> int:
     text = options[option]
-    if not text.isdecimal() or not least <= int(text) <= most:
-        raise _WrongLineError(f"{option}: expected {least}..{most}, got {text!r}")
+    if not _is_number(text) or not least <= int(text) <= most:
+        raise _WrongLineError(f"{option}: expected {least}..{most}, got {_cut(text)!r}")
     return int(text)
+
+
+def _mark(options: dict[str, str]) -> int:
+    """Read a firewall mark; ipvsadm writes those from 2^31 on as negative numbers."""
+    text = options["-f"]
+    if text.startswith("-") and _is_number(text[1:]) and 0 < int(text[1:]) <= 2**31:
+        return 2**32 - int(text[1:])
+    return _number(options, "-f", 1, 2**32 - 1)
+
+
+def _is_number(text: str) -> bool:
+    # int() takes any script's digits, and no more than some thousand of them.
+    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _endpoint(text: str, protocol: int, *, default_port: int) -> tuple[int, str, int]:
@@ -295,16 +318,16 @@ def _looked_up(host: str) -> tuple[int, str]:
     try:
         family, *_, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError):
-        raise _WrongLineError(f"{host!r} is neither an IP address nor a name that can be looked up") from None
+        raise _WrongLineError(f"{_cut(host)!r} is neither an IP address nor a name that can be looked up") from None
     return int(family), str(address[0])
 
 
 def _port(text: str, protocol: int) -> int:
+    if _is_number(text) and int(text) <= 65535:  # ports have 16 bits
+        return int(text)
     if text.isdecimal():
-        if int(text) <= 65535:  # ports have 16 bits
-            return int(text)
-        raise _WrongLineError(f"expected a port of 0..65535, got {text!r}")
+        raise _WrongLineError(f"expected a port of 0..65535, got {_cut(text)!r}")
     try:
         return socket.getservbyname(text, "udp" if protocol == IPPROTO_UDP else "tcp")
     except OSError:
-        raise _WrongLineError(f"{text!r} is neither a port nor a known service name") from None
+        raise _WrongLineError(f"{_cut(text)!r} is neither a port nor a known service name") from None

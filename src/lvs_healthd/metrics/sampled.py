@@ -73,6 +73,12 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         "Time since the kernel's table was last read whole; no sample before the first time.",
         _known(daemon.last_resync_age_s),
     )
+    yield from family(
+        "resync_interval_seconds",
+        "gauge",
+        "How often the kernel's table is to be read whole, as configured.",
+        [("", daemon.resync_s)],
+    )
 
 
 def _internals(values: Mapping[str, float]) -> Iterator[str]:
