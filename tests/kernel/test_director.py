@@ -1,8 +1,10 @@
 """Settings of the director beside the table, on the real kernel: set, in sync without a write, repaired, given up."""
 
 import functools
+import os
 import shlex
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from lvs_healthd.director.keeper import CALM_S, Keeper
 from lvs_healthd.events import Event, SettingAdvice, SettingChanged, SettingDrift, SettingFailed
 from lvs_healthd.ipvs.client import IpvsClient
 from lvs_healthd.ipvs.interface import TableUnavailableError
+from lvs_healthd.lock import AlreadyRunningError, TableLock, lock_table
 from lvs_healthd.netns import Netns
 from lvs_healthd.suspects import suspects
 
@@ -193,6 +196,23 @@ async def test_sync_daemon_that_is_configured_otherwise_is_started_anew(nat: Top
     assert "mcast=clients, syncid=5" in nat.ipvsadm("-L", "--daemon")
 
 
+def sync_threads() -> Counter[str]:
+    """The kernel's threads of sync daemons, m for master and b for backup: one for each port."""
+    names = (file.read_text() for file in Path("/proc").glob("[0-9]*/comm"))
+    return Counter(name[5] for name in names if name.startswith("ipvs-"))
+
+
+async def test_another_number_of_sync_ports_starts_the_sync_daemons_anew(nat: Topology) -> None:
+    bench = Bench(nat.director)
+    for ports in (2, 4):
+        bench.events.clear()
+        await bench.keep(configured(f"{IPVS}sync_ports = {ports}\n{SERVICES}"))
+        assert {"ipvs.sync.master", "ipvs.sync.backup"} < bench.set()
+        assert sync_threads() == {"m": ports, "b": ports}
+        assert await bench.look() == []
+    assert bench.keeper.last_error == ""
+
+
 async def test_what_is_not_configured_any_more_is_given_up_and_the_foreign_left_alone(nat: Topology) -> None:
     nat.director.run(["nft", "add table inet somebody; add chain inet somebody mine"])
     bench = Bench(nat.director)
@@ -283,6 +303,28 @@ async def test_a_namespace_that_is_gone_or_made_anew_is_noticed() -> None:
         assert await client.read() == {}
     finally:
         client.close()
+        ip_netns("delete", namespace)
+
+
+async def test_lock_lets_go_of_a_namespace_that_is_gone_and_holds_the_one_made_anew() -> None:
+    namespace = Namespace("made-anew")
+    ip_netns("add", namespace)
+    lock = TableLock(Netns(namespace.name))
+    assert lock.take()
+    # Its peer lives as long as the namespace does.
+    ip_link = ["ip", "link", "add", "peer", "type", "veth", "peer", "name", "inside", "netns", namespace.name]
+    subprocess.run(ip_link, check=True)
+    ip_netns("delete", namespace)
+    lock.look_around()
+    wait_until(lambda: not Path("/sys/class/net/peer").exists(), timeout_s=30, what="the end of the namespace")
+    lock.look_around()
+    ip_netns("add", namespace)
+    try:
+        lock.look_around()
+        with pytest.raises(AlreadyRunningError, match=f"pid {os.getpid()}"):
+            lock_table(Netns(namespace.name))
+    finally:
+        lock.release()
         ip_netns("delete", namespace)
 
 

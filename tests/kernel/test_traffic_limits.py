@@ -8,11 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab import nft
 from lab.netns import Namespace, RealServer
 from lab.topologies.wiring import set_sysctls
 from lab.topology import Topology
 
 PORT = 5300
+MARKED_PORT = 5301
+MARK = 77
 
 SOURCE_PORTS = itertools.count(4000)
 """A new one for each test: IPVS remembers what the datagrams of a port were to it, for five minutes."""
@@ -93,6 +96,21 @@ def test_with_nat_and_one_packet_the_answer_comes_from_the_real_server_itself(
         server.sendto(question, asker)
         _, answerer = client.recvfrom(4096)
         assert answerer[:2] == (vip if is_translated else server.getsockname()[0], PORT)
+
+
+@pytest.mark.parametrize(("options", "port"), [("", PORT), ("-p 300", MARKED_PORT)], ids=["nat", "persistent"])
+def test_behind_a_mark_nat_maps_the_port_unless_clients_are_persistent(nat: Topology, options: str, port: int) -> None:
+    nft.mark(nat.director, {f"udp dport {MARKED_PORT}": MARK})
+    server = nat.servers[0]
+    nat.ipvsadm.restore(f"-A -f {MARK} -s rr {options}\n-a -f {MARK} -r {server.address}:{PORT} -m\n")
+    with (
+        bound(server, socket.SOCK_DGRAM, server.address, PORT) as mapped,
+        bound(server, socket.SOCK_DGRAM, server.address, MARKED_PORT) as kept,
+        bound(nat.client, socket.SOCK_DGRAM, nat.client_address, next(SOURCE_PORTS)) as client,
+    ):
+        client.sendto(b"hello", (nat.vip, MARKED_PORT))
+        reached_port = reached({mapped: server, kept: server}).getsockname()[1]
+    assert reached_port == port
 
 
 @pytest.mark.parametrize("expire", [0, 1])
