@@ -145,6 +145,14 @@ def test_synproxy_where_it_cannot_work(keys: str, message: str) -> None:
     assert error.endswith(f"synproxy: {message}")
 
 
+@pytest.mark.parametrize("key", ["synproxy_mss = 1400", "synproxy_wscale = 7"])
+def test_what_only_synproxy_announces(key: str) -> None:
+    (error,) = errors_of(service(key))
+    assert error.endswith(f"{key.partition(' ')[0]}: without synproxy = true it does nothing")
+    config = read(service(f"synproxy = true\n{key}"))
+    assert parse(to_toml(config), "effective.toml").services == config.services
+
+
 def test_fullnat_maps_ports_and_takes_no_datagrams_one_by_one() -> None:
     assert read(service('forward = "fullnat"', servers='["198.51.100.11:8080"]')).services
     (error,) = errors_of(service('protocol = "udp"\nforward = "fullnat"\none_packet = true'))

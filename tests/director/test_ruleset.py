@@ -56,6 +56,20 @@ def test_synproxy_of_all_services_is_one_set_for_each_family() -> None:
     ]
 
 
+def test_synproxy_announces_what_the_servers_have() -> None:
+    second = '[[service]]\nname = "b"\naddress = "192.0.2.100:81"\nsynproxy = true\ncheck = "tcp"\n'
+    text = service("synproxy = true\nsynproxy_mss = 1410\nsynproxy_wscale = 9") + second
+    six = second.replace("192.0.2.100", "[2001:db8::1]").replace('"b"', '"c"') + 'real_server = ["[2001:db8::11]"]\n'
+    found = rules(text + 'real_server = ["198.51.100.1"]\n' + six)
+    told = {
+        tuple(right(rule)[0]["set"][0]["concat"]): (options["mss"], options["wscale"])
+        for rule in found
+        if (options := rule["expr"][-1].get("synproxy"))
+    }
+    assert told == {("192.0.2.100", 80): (1410, 9), ("192.0.2.100", 81): (1460, 7), ("2001:db8::1", 81): (1440, 7)}
+    assert [rule["chain"] for rule in found] == [*["prerouting"] * 3, *["input"] * 6]
+
+
 def test_a_name_that_nft_could_not_hold_is_cut() -> None:
     long = "ä" * 100 + '"'
     (rule,) = rules(service('forward = "fullnat"').replace('"web"', f"'{long}'"))

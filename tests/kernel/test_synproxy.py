@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,10 @@ HALF_OPEN = 500
 
 PAUSE_S = 0.01
 """After every tenth, because an emulated machine drops what comes faster than it can take."""
+
+ANNOUNCED_BY_SIX = "synproxy_mss = 1400\nsynproxy_wscale = 9\n"
+TIMESTAMP_BYTES = 12
+"""Of each segment, taken off what one may hold (RFC 7323)."""
 
 ONE_BY_ONE = 20
 """Requests that real clients make after each change."""
@@ -45,7 +50,8 @@ def configuration(folder: Path, nat: Topology, *, synproxy: bool) -> Path:
         '[defaults.check]\ninterval = "500ms"\n'
         + "".join(
             f'[[service]]\nname = "{name}"\naddress = "{address}"\nscheduler = "rr"\ncheck = "tcp"\n'
-            f"synproxy = {str(synproxy).lower()}\nreal_server = {servers}\n"
+            f"synproxy = {str(synproxy).lower()}\n"
+            f"{ANNOUNCED_BY_SIX if synproxy and name == 'six' else ''}real_server = {servers}\n"
             for name, (address, servers) in services.items()
         )
     )
@@ -56,6 +62,19 @@ async def all_in(running: DaemonProcess, nat: Topology) -> None:
     for server in nat.servers:
         await running.until("table.changed", operation="add_server", server=f"{server.address}:80")
         await running.until("table.changed", operation="add_server", server=f"[{server.address6}]:80")
+
+
+def announced(nat: Topology, address: str) -> tuple[int, int]:
+    """Largest segment and window scale that a client of an address is told."""
+    with nat.client.entered():
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        client = socket.socket(family, socket.SOCK_STREAM)
+    with client:
+        client.settimeout(10)
+        client.connect((address, 80))
+        segment = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) + TIMESTAMP_BYTES
+        scales = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[6]
+    return segment, scales & 0x0F if sys.byteorder == "little" else scales >> 4
 
 
 def scheduled(nat: Topology) -> int:
@@ -106,6 +125,8 @@ async def test_half_open_connections_end_at_the_director_and_real_clients_are_se
         configuration(tmp_path, nat, synproxy=True)
         running.process.send_signal(signal.SIGHUP)
         await running.until("setting.changed", setting="net.netfilter.nf_conntrack_tcp_loose")
+        assert await asyncio.to_thread(announced, nat, nat.vip) == (1460, 7)
+        assert await asyncio.to_thread(announced, nat, nat.vip6) == (1400, 9)
         before = await settled(nat)
         await asyncio.to_thread(flood, nat)
         assert await settled(nat) == before

@@ -56,7 +56,7 @@ def _service(service: Service) -> dict[str, Any]:
         "one_packet": service.one_packet,
         "on_failure": str(service.on_failure),
         "foreign_servers": str(service.foreign_servers),
-        "synproxy": service.synproxy,
+        **_synproxy(service),
         "fallback": [_server(server) for server in service.fallback],
         "real_server": [_server(server) for server in service.real_servers],
     }
@@ -68,6 +68,13 @@ def _persistence(service: Service) -> dict[str, Any]:
     if mask is None:
         return engine
     return {"persistence_mask": mask if mask >= 0 else str(ipaddress.IPv4Address(-mask)), **engine}
+
+
+def _synproxy(service: Service) -> dict[str, Any]:
+    if not service.synproxy:
+        return {"synproxy": False}
+    mss = {} if service.synproxy_mss is None else {"synproxy_mss": service.synproxy_mss}
+    return {"synproxy": True, **mss, "synproxy_wscale": service.synproxy_wscale}
 
 
 def _server(server: RealServer) -> dict[str, Any]:

@@ -248,6 +248,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """What happens to servers in it that are not configured; `keep` where another program adds some of its own."""
     synproxy: bool = False
     """Finish TCP handshakes on the director, by nftables, so that only real clients make IPVS connections."""
+    synproxy_mss: int | None = None
+    """Largest segment announced to clients, bytes; None is what fits into 1500 bytes."""
+    synproxy_wscale: int = 7
+    """Window scale announced to clients (RFC 7323); Linux's with its default buffers."""
     fallback: tuple[RealServer, ...] = ()
     """Used while no real server may serve."""
     real_servers: tuple[RealServer, ...] = msgspec.field(default=(), name="real_server")

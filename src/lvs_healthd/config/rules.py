@@ -37,6 +37,9 @@ def judge_service(service: Service, table: Table, errors: Errors) -> None:
 
 def _judge_synproxy(service: Service, table: Table, errors: Errors) -> None:
     if not service.synproxy:
+        for field in ("synproxy_mss", "synproxy_wscale"):
+            if field in table and not table.is_wrong("synproxy"):
+                errors.add(table.at(field), "without synproxy = true it does nothing")
         return
     if service.endpoint is None:
         errors.add(table.at("synproxy"), "not for a firewall mark: the handshake is finished at an address and port")

@@ -94,6 +94,8 @@ SERVICE_KEYS = {
     "on_failure": Key(values.member(OnFailure)),
     "foreign_servers": Key(values.member(ForeignServers)),
     "synproxy": Key(values.boolean),
+    "synproxy_mss": Key(values.integer(536, 65495)),
+    "synproxy_wscale": Key(values.integer(0, 14)),
     "check": Key(values.anything),
     "fallback": Key(values.anything),
     "real_server": Key(values.anything),

@@ -10,8 +10,8 @@ the kernel opens the connection to the service in the client's name, and IPVS sc
 libnftables-json(5) has the format. A set of one address is written as that address, as nft lists it.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from lvs_healthd.config.model import Endpoint, Family, Forward, Service
 
@@ -20,9 +20,7 @@ TABLE = "lvs_healthd"
 
 _IP = {Family.IPV4: "ip", Family.IPV6: "ip6"}
 _MSS = {Family.IPV4: 1460, Family.IPV6: 1440}
-"""Announced to clients: what fits into Ethernet's 1500 bytes; a real server's own must not be smaller."""
-_WINDOW_SCALE = 7
-"""Announced to clients; a real server's own must be the same. It is Linux's with its default buffers."""
+"""What fits into Ethernet's 1500 bytes."""
 _COMMENT_BYTES = 127
 
 _POSTROUTING = {"name": "postrouting", "type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"}
@@ -38,12 +36,11 @@ def ruleset(services: Iterable[Service]) -> list[Object]:
     """Return the chains and rules of our table; none where no service needs any."""
     chosen = list(services)
     source_nat = [rule for service in chosen for rule in _source_nat(service)]
-    endpoints = [service.endpoint for service in chosen if service.synproxy and service.endpoint is not None]
-    proxied = {family: [each for each in endpoints if each.family is family] for family in Family}
+    proxied = _proxied(chosen)
     objects: list[Object] = []
     if source_nat:
         objects += [_chain(_POSTROUTING), *source_nat]
-    if any(proxied.values()):
+    if proxied:
         objects += [_chain(_PREROUTING), *_handshake(proxied, _untracked)]
         objects += [_chain(_INPUT), *_handshake(proxied, _proxy)]
     return objects
@@ -94,20 +91,40 @@ def _source_nat(service: Service) -> Iterator[Object]:
     yield _rule(_POSTROUTING, [*matches, {"masquerade": None}], service.name)
 
 
-def _handshake(proxied: dict[Family, list[Endpoint]], rules: Any) -> Iterator[Object]:  # noqa: ANN401
-    for family, endpoints in proxied.items():
-        if endpoints:
-            yield from rules(family, _to(_IP[family], "tcp", endpoints))
+class _Announced(NamedTuple):
+    """What clients of a service are told in its servers' name."""
+
+    family: Family
+    mss: int
+    wscale: int
 
 
-def _untracked(_: Family, to_service: Object) -> Iterator[Object]:
+_Proxied = dict[_Announced, list[Endpoint]]
+
+
+def _proxied(services: Iterable[Service]) -> _Proxied:
+    found: _Proxied = {}
+    for service in services:
+        if service.synproxy and service.endpoint is not None:
+            family = service.family
+            told = _Announced(family, service.synproxy_mss or _MSS[family], service.synproxy_wscale)
+            found.setdefault(told, []).append(service.endpoint)
+    return dict(sorted(found.items()))
+
+
+def _handshake(proxied: _Proxied, rules: Callable[[_Announced, Object], Iterator[Object]]) -> Iterator[Object]:
+    for told, endpoints in proxied.items():
+        yield from rules(told, _to(_IP[told.family], "tcp", endpoints))
+
+
+def _untracked(_: _Announced, to_service: Object) -> Iterator[Object]:
     flags = {"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn", "rst", "ack"]]}
     yield _rule(_PREROUTING, [to_service, _match(flags, "syn"), {"notrack": None}])
 
 
-def _proxy(family: Family, to_service: Object) -> Iterator[Object]:
+def _proxy(told: _Announced, to_service: Object) -> Iterator[Object]:
     state = {"ct": {"key": "state"}}
-    options = {"mss": _MSS[family], "wscale": _WINDOW_SCALE, "flags": ["timestamp", "sack-perm"]}
+    options = {"mss": told.mss, "wscale": told.wscale, "flags": ["timestamp", "sack-perm"]}
     is_new = _match(state, ["invalid", "untracked"], "in")
     yield _rule(_INPUT, [to_service, is_new, {"synproxy": options}])
     yield _rule(_INPUT, [to_service, _match(state, "invalid", "in"), {"drop": None}])
