@@ -148,6 +148,8 @@ def test_services_and_servers_are_in_ipvsadms_order() -> None:
         ("192.0.2.100", [WEB]),
         ("[2001:db8::53]:53", [DNS]),
         ("2001:db8::53", [DNS]),
+        ("[2001:DB8:0::53]", [DNS]),
+        ("[2001:DB8:0::53]:53/udp", [DNS]),
         ("fwmark 7", [MARK]),
     ],
 )

@@ -53,9 +53,13 @@ from lvs_healthd.state import Saved, StateFileError, read_state
 from lvs_healthd.state_writer import StateWriter
 from lvs_healthd.states import ProbeState
 from lvs_healthd.suspects import suspects
+from lvs_healthd.threads import Threads
 
 HOUSEKEEPING_S = 1.0
 """How often log summaries, the state file, the watchdog and the status line get their turn."""
+
+MOST_ERRORS = 100
+"""Of a rejected configuration, told in one line of the log; journald splits one beyond 48 KiB."""
 
 READ_BACK_S = 2.0
 """How long a reload waits for the kernel's table; without an answer it goes by the last reading."""
@@ -117,6 +121,7 @@ class Daemon:
         self._config = await self._load()
         self._netns.name = self._config.ipvs.netns
         raise_descriptor_limit()
+        loop.set_default_executor(Threads())
         self._build(loop)
         self._take_lock(self._config)
         try:
@@ -338,6 +343,9 @@ class Daemon:
 
     def _reject(self, error: Exception) -> None:
         errors = error.errors if isinstance(error, ConfigError) else (str(error),)
+        if len(errors) > MOST_ERRORS:
+            rest = f"and {len(errors) - MOST_ERRORS} more: lvs-healthd validate {self._settings.config_file}"
+            errors = (*errors[:MOST_ERRORS], rest)
         self._facts.config_error = "; ".join(errors)
         self._bus.emit(ConfigRejected(file=str(self._settings.config_file), errors=tuple(errors)))
 

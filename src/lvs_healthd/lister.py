@@ -1,5 +1,6 @@
 """Lists the IPVS table line by line: what is in the kernel's, what should be, and what the kernel has counted."""
 
+import ipaddress
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 
 import msgspec
@@ -35,13 +36,14 @@ class UnknownServiceError(Exception):
 def meant(which: str, services: Iterable[ServiceState], tables: Iterable[Table]) -> list[ServiceKey]:
     """Return the services an operator means, in ipvsadm's order: by name, address or firewall mark; "" means all.
 
-    "web", "192.0.2.100:80/tcp", "192.0.2.100:80", "192.0.2.100" and "fwmark 7" are all understood. Raises
-    `UnknownServiceError`.
+    "web", "192.0.2.100:80/tcp", "192.0.2.100:80", "192.0.2.100" and "fwmark 7" (of both families, or "fwmark 7 ipv6")
+    are all understood. Raises `UnknownServiceError`.
     """
     names = {service.key: service.config.name for service in services}
     keys = set(names).union(*tables)
     if which:
-        keys = {key for key in keys if which in (names.get(key), *_addresses(key))}
+        address = _canonical(which)
+        keys = {key for key in keys if which == names.get(key) or address in _addresses(key)}
         if not keys:
             raise UnknownServiceError(f'no service is called "{which}" or has that address')
     return sorted(keys, key=service_order)
@@ -77,9 +79,21 @@ def reason_of(health: Health) -> str:
     return health.detail or ("not probed yet" if health.passes + health.failures == 0 else "")
 
 
-def _addresses(key: ServiceKey) -> tuple[str, str, str]:
+def _addresses(key: ServiceKey) -> tuple[str, ...]:
+    if key.fwmark:
+        return str(key), f"fwmark {key.fwmark}"
     text = str(key)
     return text, text.rpartition("/")[0], key.address
+
+
+def _canonical(which: str) -> str:
+    """Spell an address as we do, with or without the port and protocol after it; anything else is left as it is."""
+    host, bracket, rest = which.removeprefix("[").partition("]")
+    try:
+        address = str(ipaddress.ip_address(host))
+    except ValueError:
+        return which
+    return f"[{address}]{rest}" if bracket and rest else address
 
 
 def _service(

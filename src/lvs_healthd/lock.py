@@ -34,7 +34,7 @@ def lock_table(netns: Netns | None = None) -> socket.socket:
             raise
         raise AlreadyRunningError(
             f"another lvs-healthd ({_holder(namespace)}) already manages the IPVS table of this network namespace; "
-            f"stop it first, or run this one with --shadow to watch beside it"
+            'stop it first, or give this one mode = "shadow" and its own listen and control, to watch beside it'
         ) from error
     lock.listen()
     lock.setblocking(False)

@@ -150,6 +150,8 @@ class Scheduler(Generic[Key]):
         self._timer: asyncio.TimerHandle | None = None
         self._failure: asyncio.Future[None] | None = None
         self._armed_for = math.inf
+        self._late_s = 0.0
+        """How late the next tick is already."""
         engine.wake = self._arm_earlier
         self._worst_lag_s = 0.0
 
@@ -235,7 +237,9 @@ class Scheduler(Generic[Key]):
         Called by the loop; tests call it by hand.
         """
         now = self._clock()
-        late_s = max(0.0, now - self._armed_for) if self._armed_for != math.inf else 0.0
+        self._note_late(now)
+        self._armed_for = math.inf
+        late_s, self._late_s = self._late_s, 0.0
         self._observer.loop_lag(late_s)
         self._engine.tick(late_s)
         room = STARTS_PER_TURN
@@ -294,10 +298,17 @@ class Scheduler(Generic[Key]):
         tick = self._engine.next_tick
         return due if tick is None else min(due, tick)
 
+    def _note_late(self, now: float) -> None:
+        """Remember how late the tick is that was asked for: asked for anew, it would seem to be in time."""
+        if self._armed_for != math.inf:
+            self._late_s = max(self._late_s, now - self._armed_for)
+
     def _arm(self) -> None:
         """Ask the loop to call `tick` at the next turn or deadline, whichever comes first."""
+        now = self._clock()
+        self._note_late(now)
         # What is due already has its place right after the sockets' turn; it is not late before then.
-        due = self._armed_for = max(self._next_wake(), self._clock())
+        due = self._armed_for = max(self._next_wake(), now)
         if self._loop is None:
             return
         if self._timer is not None:

@@ -1,5 +1,6 @@
 """Where the server listens: errors at start, the control socket's file, moving on a reload."""
 
+import asyncio
 import os
 import socket
 import stat
@@ -298,3 +299,14 @@ async def test_reload_may_turn_a_listener_off_and_on(server: ApiServer, control:
     assert not control.exists()
     await server.rebind("127.0.0.1:0", str(control))
     assert await over_tcp(server) == await over_control(control) == "ok\n"
+
+
+async def test_strangers_and_clients_that_leave_are_no_errors_of_ours(
+    server: ApiServer, control: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for request in (b"GARBAGE\r\n\r\n", b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"):
+        reader, writer = await asyncio.open_unix_connection(control)
+        writer.write(request)
+        assert (await reader.readline()).startswith(b"HTTP/1.0 400") or b" 400 " in await reader.read()
+        writer.close()
+    assert caplog.records == []

@@ -100,6 +100,12 @@ def test_terminal_scales_large_numbers_unless_told_not_to(daemon: Daemon) -> Non
     assert " 1099511627776" in on_terminal(daemon, "table", "--stats", "--exact")[8]
 
 
+def test_terminal_that_is_too_narrow_cuts_no_number(daemon: Daemon) -> None:
+    lines = on_terminal(daemon, "table", "--stats", "--exact", columns=60)
+    assert "1099511627776" in "".join(lines)
+    assert "…" not in "".join(lines)
+
+
 def test_terminal_shows_what_is_wrong_in_colour(daemon: Daemon) -> None:
     text = "\n".join(on_terminal(daemon, "table", color=True))
     assert re.search(r"\x1b\[1;33mNOT AS WANTED", text)

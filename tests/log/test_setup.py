@@ -18,6 +18,7 @@ from lvs_healthd.events import (
     DaemonStopping,
     Event,
     RealServerDown,
+    ServiceFallback,
     TableChanged,
     TableError,
 )
@@ -84,6 +85,14 @@ def test_level_is_a_threshold(level: str, written: list[str]) -> None:
     for event in (DaemonStopping(signal="SIGTERM"), DOWN, TABLE_ERROR):
         logged.listener(event)
     assert logged.names() == written
+
+
+def test_a_thousand_services_without_a_server_at_once_are_no_flood() -> None:
+    logged = Log()
+    for number in range(1000):
+        logged.listener(ServiceFallback(service=f"web {number}", fallback=()))
+    logged.listener.close()
+    assert logged.names() == [*["service.fallback"] * LINES_PER_SECOND, "log.suppressed"]
 
 
 def test_hostile_text_stays_inside_its_json_string() -> None:
@@ -219,7 +228,9 @@ def on_terminal(event: Event, monkeypatch: pytest.MonkeyPatch, *, no_color: bool
         monkeypatch.setenv("NO_COLOR", "1")
     leader, follower = pty.openpty()
     with os.fdopen(leader, "rb", buffering=0) as reader, os.fdopen(follower, "w") as stream:
-        log.configure(stream, wall=lambda: AT)(event)
+        written = log.configure(stream, wall=lambda: AT)
+        written(event)
+        written.close()
         stream.close()
         shown = b""
         # The kernel hands a terminal's text over in parts, when it likes; the end is an error on Linux.

@@ -2,6 +2,8 @@
 
 import io
 import os
+import pty
+import select
 import socket
 import time
 
@@ -38,6 +40,23 @@ def test_stuck_reader_delays_once_and_then_drops_at_once() -> None:
             writer.write("x" * 700)
         assert time.monotonic() - start < 1.0
     assert writer.dropped > 800
+
+
+def test_terminal_that_nobody_reads_costs_lines_and_no_time() -> None:
+    leader, follower = pty.openpty()
+    with os.fdopen(leader, "rb", buffering=0) as reader, os.fdopen(follower, "w") as stream:
+        writer = LineWriter(stream)
+        start = time.monotonic()
+        for _ in range(1000):
+            writer.write("x" * 200)
+        assert time.monotonic() - start < 20  # a plain write would never return
+        assert writer.dropped > 800
+        dropped = writer.dropped
+        while select.select([reader], [], [], 1)[0]:
+            reader.read(4096)
+        writer.write("read again")
+        assert writer.dropped == dropped
+        writer.close()
 
 
 def test_line_cut_short_is_finished_before_the_next_one() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import gc
+import itertools
 import resource
 import socket
 import time
@@ -330,6 +331,30 @@ class Hand:
         deadline = time.monotonic() + 5
         while len(self.outcomes) < count and time.monotonic() < deadline:
             self.engine.poll()
+
+
+async def test_costly_answers_do_not_hold_the_loop_up_all_in_one_turn() -> None:
+    batch = engine_module._BATCH
+    count = 6 * batch
+    async with stream_server(silent) as port:
+        hand = Hand()
+        real = hand.engine._advance
+
+        def slow(flight: engine_module._Flight, mask: int) -> None:
+            hand.now += 0.001
+            real(flight, mask)
+
+        hand.engine._advance = slow  # type: ignore[method-assign]
+        for _ in range(count):
+            hand.start(target(TcpCheck(name="", address="127.0.0.1", port=port, timeout=Seconds(60.0))))
+        await asyncio.sleep(0.2)
+        ended = []
+        while hand.engine.poll():
+            ended.append(len(hand.outcomes))
+        hand.engine.close()
+    assert len(hand.outcomes) == count
+    # A millisecond each: the first batch uses the turn up.
+    assert max(later - earlier for earlier, later in itertools.pairwise([0, *ended])) == batch
 
 
 async def test_pause_of_ours_makes_a_timeout_unsure() -> None:

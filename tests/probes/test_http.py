@@ -37,6 +37,33 @@ def test_request_names_host_and_closes() -> None:
     )
 
 
+@pytest.mark.parametrize(("method", "has_length"), [("GET", False), ("HEAD", False), ("POST", True), ("PUT", True)])
+def test_request_that_could_have_content_says_that_it_has_none(method: str, has_length: bool) -> None:
+    assert (b"\r\nContent-Length: 0\r\n" in request_bytes(check(method=method))) is has_length
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nX-Long: one\r\n two\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\nContent-Type: text/plain\n\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.0 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 100 Continue\r\nConnection: close\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nok\r\n0\r\n\r\n",
+    ],
+    ids=["folded", "bare line feeds", "bare last one", "both lengths", "interim 1.0", "interim close", "chunk size"],
+)
+@pytest.mark.parametrize("keys", [{}, {"body": "ok"}, {"body_regex": "^ok$"}], ids=["status", "body", "regex"])
+@pytest.mark.parametrize("size", [1, 4096])
+def test_odd_answers_that_clients_read_are_read(answer: bytes, keys: dict[str, str], size: int) -> None:
+    pieces = (answer[start : start + size] for start in range(0, len(answer), size))
+    step = converse(check(**keys), *pieces, closes=True)
+    assert isinstance(step, Outcome)
+    assert step.status is Status.UP, step.detail
+
+
 def test_configured_headers_replace_ours() -> None:
     request = request_bytes(check(headers=(("user-agent", "probe"), ("X-Key", "1")), method="HEAD"))
     assert request == (

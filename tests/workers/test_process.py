@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from lvs_healthd import __version__
-from lvs_healthd.config.model import AnyCheck, HttpsCheck
+from lvs_healthd.config.model import AnyCheck, HttpsCheck, Seconds
 from lvs_healthd.probes.outcome import Outcome, Reason
 from lvs_healthd.workers.link import COMMAND
 from lvs_healthd.workers.protocol import MOST_BYTES, RECORD, Assigned, Change, Frames, Hello, Report, Said, frame, said
@@ -126,6 +127,15 @@ def test_ca_that_only_the_worker_cannot_read_makes_one_probe_unsure(talk: Talk, 
     assert any("ca: No such file or directory" in each.detail for each in found)
     talk.socket.sendall(frame(Change(max_in_flight=100, dropped=(0,))))
     assert talk.process.poll() is None
+
+
+def test_ca_that_can_be_read_again_is_read_without_a_reload(talk: Talk, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    talk.tell(HttpsCheck(name="", rise=0, fall=0, interval=Seconds(0.1), address="127.0.0.1", port=1, ca=str(file)))
+    outcomes = talk.outcomes()
+    assert next(outcomes).reason is Reason.LOCAL_LIMIT
+    trustme.CA().cert_pem.write_to_path(str(file))
+    assert any(each.reason is Reason.REFUSED for each in outcomes)
 
 
 def test_worker_that_hangs_is_ended_by_the_kernel_though_nobody_looks() -> None:

@@ -1,5 +1,6 @@
 """The endpoints as an aiohttp application. All are read only; what they show is injected."""
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
@@ -111,12 +112,13 @@ async def _stream(request: web.Request, body: AsyncIterator[bytes], content_type
     except TableUnavailableError as error:
         return _refused(request, 503, str(error))
     response = web.StreamResponse(headers={"Content-Type": content_type})
-    await response.prepare(request)
-    if request.method != "HEAD":
-        await response.write(first)
-        async for chunk in body:
-            await response.write(chunk)
-    await response.write_eof()
+    with contextlib.suppress(ConnectionResetError):  # a client that has read enough
+        await response.prepare(request)
+        if request.method != "HEAD":
+            await response.write(first)
+            async for chunk in body:
+                await response.write(chunk)
+        await response.write_eof()
     return response
 
 

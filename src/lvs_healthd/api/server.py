@@ -1,9 +1,11 @@
 """Serves one application on a TCP address and on the control socket, and moves it to others on a reload."""
 
 import asyncio
+import logging
 import socket
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from lvs_healthd.api import sockets
 from lvs_healthd.api.connections import Connections
@@ -22,10 +24,16 @@ _SHUTDOWN_S = 0.5
 """For answers under way at stop; the daemon has two seconds for everything."""
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Tell whether a message of the HTTP library is about us: that a stranger writes no proper HTTP is not."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 class ApiServer:
     """One application on `listen` ("127.0.0.1:9880"; "" for none) and on the Unix socket `control` ("" for none)."""
 
     def __init__(self, app: web.Application) -> None:
+        logging.getLogger("aiohttp.server").addFilter(_is_ours)
         self._runner = web.AppRunner(
             app,
             access_log=None,

@@ -127,7 +127,7 @@ def _servers(service: ServiceStatus, now: float, server_width: int, weight_width
     table.add_column(width=5, justify="right")
     table.add_column(ratio=1, overflow="fold")
     for server in service.real_servers:
-        idle = server.fallback and not service.in_fallback
+        idle = server.fallback and server.weight_wanted is None
         table.add_row(
             "",
             Text(server.server),

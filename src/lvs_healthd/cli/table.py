@@ -22,6 +22,7 @@ CONNECTIONS_TIMEOUT_S = 60.0
 
 _MEASURED = 500
 """Connections looked at for the width of columns; they come in no order."""
+_WIDEST = 1000
 _NOT_FOUND = 404
 
 
@@ -81,7 +82,12 @@ def _show(body: bytes, counters: table_lines.Counters, *, exact: bool, json: boo
     if json:
         typer.echo(body.decode())
     elif console.is_terminal:
-        console.print(table_lines.draw(answer, time.time(), counters, exact=exact))
+        drawn = table_lines.draw(answer, time.time(), counters, exact=exact)
+        if exact:  # a terminal that is too narrow breaks the lines; no number is cut
+            console.width = max(
+                console.width, console.measure(drawn, options=console.options.update(max_width=_WIDEST)).maximum
+            )
+        console.print(drawn)
     else:
         typer.echo(table_lines.plain(answer, time.time(), counters), nl=False)
 

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from lvs_healthd.events import Event
+from lvs_healthd.events import Event, ServiceFallback
 from lvs_healthd.log.format import Format, as_journal, as_json, readable
 from lvs_healthd.log.limit import RateLimit
 from lvs_healthd.log.writer import LineWriter
@@ -101,6 +101,7 @@ class EventLog:
         """Write the last summary, due or not."""
         self._summarise()
         self.flush()
+        self._writer.close()
 
     def _summarise(self) -> None:
         counts, most = self._limited.limit.take()
@@ -109,7 +110,7 @@ class EventLog:
 
 
 class _Limited:
-    """The rate limit on events, and as a structlog processor on what libraries say. Our own errors always pass."""
+    """The rate limit on events, and as a structlog processor on what libraries say. Errors of our own always pass."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.limit = RateLimit()
@@ -118,7 +119,7 @@ class _Limited:
 
     def admits(self, event: Event) -> bool:
         """Whether this event may be written now; if not, it is counted for the summary."""
-        if event.level == "error":
+        if event.level == "error" and not isinstance(event, ServiceFallback):  # which thousands may say at once
             return True
         # A fallback that is added must not drown in the removals that made it necessary.
         kind = getattr(event, "operation", "")

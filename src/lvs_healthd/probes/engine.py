@@ -38,6 +38,12 @@ _READS_PER_TURN = 16
 _EVENTS_PER_TURN = 64
 """Sockets served, and probes ended at their deadline, before asyncio gets its turn: 2 ms of work."""
 
+_BATCH = 16
+"""Sockets served between two looks at the clock. The end of a TLS handshake takes half a millisecond."""
+
+_TURN_S = 0.005
+"""No more are served in one turn when the first have taken so long."""
+
 _CROWDED = 512
 _LONG_TURN = 4
 """With so many probes under way, that many times as many: their answers may come faster than they are read."""
@@ -176,9 +182,9 @@ class Engine:
             return
         # What has arrived in time must be read first, however late we are and however much it is.
         if self._reads_left is None:
-            self._reads_left = len(self._flights) // _EVENTS_PER_TURN + 1
+            self._reads_left = len(self._flights) // _BATCH + 1
         if self._reads_left:
-            self._reads_left = self._reads_left - 1 if self.poll() >= _EVENTS_PER_TURN else 0
+            self._reads_left = self._reads_left - 1 if self.poll() else 0
         room = 0 if self._reads_left else _EVENTS_PER_TURN
         while room and self._is_overdue(now):
             flights = self._deadlines[self._deadline_ticks[0]]
@@ -196,18 +202,25 @@ class Engine:
     def _is_overdue(self, now: float) -> bool:
         return bool(self._deadline_ticks) and self._deadline_ticks[0] * TICK_S <= now
 
-    def poll(self) -> int:
-        """Serve the sockets that are ready, up to a bound, and return how many; asyncio calls again while more are."""
+    def poll(self) -> bool:
+        """Serve sockets that are ready, up to a bound, and say whether there may be more; asyncio calls again then."""
         flights = self._flights
-        most = _EVENTS_PER_TURN if len(flights) < _CROWDED else _LONG_TURN * _EVENTS_PER_TURN
-        events = self._epoll.poll(0, most)
-        for descriptor, mask in events:
-            flight = flights.get(descriptor)
-            if flight is not None:
-                self._advance(flight, mask)
+        room = _EVENTS_PER_TURN if len(flights) < _CROWDED else _LONG_TURN * _EVENTS_PER_TURN
+        end = self._clock() + _TURN_S
+        is_more = True
+        while room and is_more:
+            events = self._epoll.poll(0, _BATCH)
+            for descriptor, mask in events:
+                flight = flights.get(descriptor)
+                if flight is not None:
+                    self._advance(flight, mask)
+            room -= _BATCH
+            is_more = len(events) == _BATCH
+            if self._clock() > end:
+                break
         # Only now: a new socket may get the number of one closed above, whose events are still in the list.
         self._start_waiting()
-        return len(events)
+        return is_more
 
     def _start_waiting(self) -> None:
         while self._waiting and len(self._flights) < self.max_in_flight:
@@ -251,7 +264,10 @@ class Engine:
             if not mask & select.EPOLLOUT:
                 return
             flight.connected = True
-            if self._obey(flight, flight.exchange.connected()):
+            step = flight.exchange.connected()
+            if step is None:
+                self._sockets.speak_last(flight.socket)
+            elif self._obey(flight, step):
                 return
         elif flight.pending and mask & select.EPOLLOUT and self._send(flight, flight.pending):
             return
@@ -266,7 +282,8 @@ class Engine:
             except BlockingIOError:
                 return
             except OSError as error:
-                self._finish(flight, _judge(target, error.errno or errno.EINVAL))
+                # What else is in the queue of a datagram socket's errors would be taken for the next probe's.
+                self._finish(flight, _judge(target, error.errno or errno.EINVAL), is_spent=not is_stream)
                 return
             if is_stream and not data:
                 self._finish(flight, flight.exchange.closed())
@@ -307,7 +324,8 @@ class Engine:
             number = error.errno or errno.EINVAL
             if flight.run is not None and flight.run.target.kind is socket.SOCK_DGRAM:
                 # It cannot go later: what finds our own buffer full is lost.
-                self._finish(flight, at_connect(errno.ENOBUFS if number == errno.EAGAIN else number))
+                outcome = at_connect(errno.ENOBUFS if number == errno.EAGAIN else number)
+                self._finish(flight, outcome, is_spent=True)
                 return True
             if number != errno.EAGAIN:
                 self._finish(flight, from_network(number))
@@ -329,13 +347,17 @@ class Engine:
         else:
             self._finish(flight, down(Reason.TIMEOUT, f"no answer in {timeout}"))
 
-    def _finish(self, flight: _Flight, outcome: Outcome, *, in_good_order: bool = False) -> None:
+    def _finish(
+        self, flight: _Flight, outcome: Outcome, *, in_good_order: bool = False, is_spent: bool = False
+    ) -> None:
         run, flight.run = flight.run, None
         if run is None:
             return
         del self._flights[flight.descriptor]
         if in_good_order:
             self._sockets.finish(flight.socket)
+        elif is_spent:
+            flight.socket.close()
         else:
             self._sockets.reset(flight.socket, run.target)
         # The deadline's tick still holds the flight: what the conversation gathered must not wait for it.

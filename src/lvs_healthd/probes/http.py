@@ -20,6 +20,21 @@ def http_exchanges(check: HttpCheck | HttpsCheck) -> "HttpExchanges":
     return HttpExchanges(check)
 
 
+_WITH_CONTENT = ("POST", "PUT", "PATCH")
+
+
+_LENIENT = {
+    "lenient_headers": True,
+    "lenient_keep_alive": True,
+    "lenient_chunked_length": True,
+    "lenient_data_after_close": True,
+    "lenient_optional_cr_before_lf": True,
+    "lenient_spaces_after_chunk_size": True,
+}
+"""What clients read is read here too: folded headers, bare line feeds, odd chunks (RFC 9112, sections 2.2, 5.2, 7.1.1).
+"Dangerous" are they where a proxy passes on what another program reads otherwise; nothing is passed on here."""
+
+
 class HttpExchanges:
     """The request in bytes, and what the answer must be: made once, used by every probe."""
 
@@ -62,6 +77,8 @@ def request_bytes(check: HttpCheck | HttpsCheck) -> bytes:
     for name, value in (("User-Agent", "lvs-healthd"), ("Accept", "*/*"), ("Connection", "close")):
         if name.lower() not in given:
             lines.append(f"{name}: {value}")
+    if check.method in _WITH_CONTENT:
+        lines.append("Content-Length: 0")  # RFC 9110, section 8.6: some servers refuse to guess
     lines += [f"{name}: {value}" for name, value in check.headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
@@ -76,7 +93,9 @@ class _StatusExchange:
 
     def __init__(self, rules: HttpExchanges) -> None:
         self._rules = rules
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        parser = httptools.HttpResponseParser(self)
+        parser.set_dangerous_leniencies(**_LENIENT)
+        self._parser: httptools.HttpResponseParser | None = parser
         self._headers_seen = 0
         self._start = b""
         self._final_status = 0

@@ -34,6 +34,9 @@ _DATAGRAM_EDGES = select.EPOLLIN | select.EPOLLET
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _FIN_ON_CLOSE = struct.pack("ii", 0, 0)
 
+_ALL_ERRORS = ((socket.IPPROTO_IP, 11), (socket.IPPROTO_IPV6, 25))
+"""IP_RECVERR and IPV6_RECVERR (linux/in.h, linux/in6.h)."""
+
 _BEGUN = frozenset((0, errno.EINPROGRESS))
 
 # Python's own connect cannot be told an address without a family.
@@ -96,6 +99,11 @@ class Sockets:
             opened.close()
 
     @staticmethod
+    def speak_last(opened: Socket) -> None:
+        """Send the handshake's last packet now: the peer speaks first, and its application does not know of us yet."""
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    @staticmethod
     def finish(opened: Socket) -> None:
         """End a connection in good order: what was sent arrives, and the peer sees the end of it."""
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FIN_ON_CLOSE)
@@ -116,6 +124,9 @@ class Sockets:
         opened = Socket(target.family, _TYPES[target.kind])
         if target.kind is socket.SOCK_STREAM:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        else:
+            # Otherwise a datagram socket hears of closed ports, and of hosts and networks that are unreachable never.
+            opened.setsockopt(*_ALL_ERRORS[target.family is socket.AF_INET6], 1)
         return opened
 
 

@@ -29,6 +29,9 @@ from lvs_healthd.workers.reporter import Reporter
 SIGN_OF_LIFE_S = 0.5
 """How often a worker says something at least."""
 
+RETRY_S = 2.0
+"""How often a file that could not be read is tried again."""
+
 HUNG_S = 10.0
 """A worker whose loop stands still so long is ended by the kernel. The daemon gives up on it sooner, if it is there."""
 
@@ -102,6 +105,7 @@ class _Worker:
         """What a change that is not complete yet brings, and takes."""
         self._unready: dict[int, Assigned] = {}
         """Probes that lack a file."""
+        self._next_try = 0.0
 
     def begin(self) -> None:
         """Listen to the daemon, and show signs of life."""
@@ -137,7 +141,20 @@ class _Worker:
         if not self._outgoing:
             self._say_report()
         self._report()
+        self._try_unready()
         self._loop.call_later(SIGN_OF_LIFE_S, self._guarded, self._show_life)
+
+    def _try_unready(self) -> None:
+        """Try probes again that lack a file, but for amid a change, whose end does so too."""
+        now = self._loop.time()
+        if not self._unready or now < self._next_try or self._added or self._dropped:
+            return
+        self._next_try = now + RETRY_S
+        shared = Conversations()
+        for assigned in tuple(self._unready.values()):
+            self._add(assigned, shared)
+        self.scheduler.update(self._added)
+        self._added = []
 
     def _report(self) -> None:
         """Report until nothing waits or the socket is full; then the rest goes when it has room again."""
@@ -205,7 +222,7 @@ class _Worker:
         try:
             ready = target(check, shared)
         except OSError as error:
-            # The daemon could read it, so this is a fault on our side. It is tried again with the next change.
+            # The daemon could read it, so this is a fault on our side. It is tried again soon.
             self._unready[probe] = assigned
             outcome(unsure(Reason.LOCAL_LIMIT, f"its probe worker cannot read the ca: {error.strerror or error}"), 0.0)
             return
