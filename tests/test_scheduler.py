@@ -198,6 +198,23 @@ def test_late_loop_runs_each_probe_once_not_once_per_missed_turn(bench: Bench) -
     assert len(bench.times("a")) <= count + 2
 
 
+def test_ticks_in_time_are_not_late_however_much_they_do(bench: Bench) -> None:
+    engine = bench.engine
+    real = engine.start
+
+    def slow(run: Run) -> None:
+        bench.now += 0.001
+        engine.wake()  # as when the first probe of all is under way
+        real(run)
+
+    engine.start = slow  # type: ignore[method-assign]
+    bench.probes(*[f"check {n}" for n in range(20)], interval_s=5.0)
+    for _ in range(200):
+        bench.now = max(bench.now, bench.scheduler.next_wake)
+        bench.scheduler.tick()
+    assert max(bench.late) == 0.0
+
+
 def test_a_reload_hides_no_pause(bench: Bench) -> None:
     bench.probes("a")
     bench.run(3.0)

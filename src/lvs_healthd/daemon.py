@@ -192,6 +192,8 @@ class Daemon:
     async def _start(self) -> None:
         ready = targets(self._config.services)
         self._facts.table = await self._reconciler.open()
+        self._note_config(self._config)
+        await self._api.start(self._config.daemon.listen, self._config.daemon.control)
         # Before the first packet that needs them. The table is read afterwards: between that and the first decision
         # nothing waits.
         self._keeper.want(self._config, shadow=self._shadow(self._config))
@@ -200,8 +202,6 @@ class Daemon:
         saved = self._read_state()
         self._reconciler.ownership.take_over(saved)
         probes = self._decisions.configure(self._config, actual, saved.by_check())
-        self._note_config(self._config)
-        await self._api.start(self._config.daemon.listen, self._config.daemon.control)
         self._replan()
         self._prober.update(_joined(probes.added, ready))
         self._bus.emit(

@@ -238,7 +238,7 @@ class Scheduler(Generic[Key]):
         """
         now = self._clock()
         self._note_late(now)
-        self._armed_for = math.inf
+        self._armed_for = -math.inf  # nobody is to arm before the end
         late_s, self._late_s = self._late_s, 0.0
         self._observer.loop_lag(late_s)
         self._engine.tick(late_s)
@@ -300,7 +300,7 @@ class Scheduler(Generic[Key]):
 
     def _note_late(self, now: float) -> None:
         """Remember how late the tick is that was asked for: asked for anew, it would seem to be in time."""
-        if self._armed_for != math.inf:
+        if math.isfinite(self._armed_for):
             self._late_s = max(self._late_s, now - self._armed_for)
 
     def _arm(self) -> None:

@@ -267,7 +267,7 @@ async def _service_status(
         service=str(service.key),
         scheduler=config.scheduler,
         forward=config.forward,
-        in_fallback=service.serving is False,
+        in_fallback=service.serving is False or _is_fallback_in_use(service, want),
         in_sync=in_sync,
         real_servers=tuple(servers),
     )
@@ -288,7 +288,7 @@ def _service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsT
     keys = statistics.keys if statistics is not None else ()
     return ServiceSamples(
         name=service.config.name,
-        in_fallback=service.serving is False,
+        in_fallback=service.serving is False or _is_fallback_in_use(service, want),
         in_sync=reconciler.in_sync(service.key),
         servers=names,
         verdicts=[server.health.verdict for server in servers],
@@ -306,6 +306,10 @@ def _service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsT
         counted=[named.get(key) if key in present else None for key in keys],
         is_persistent=bool(service.config.persistence),
     )
+
+
+def _is_fallback_in_use(service: ServiceState, want: ServiceEntry | None) -> bool:
+    return any(_weight(want, destination_key(spare)) is not None for spare in service.config.fallback)
 
 
 def _server_status(

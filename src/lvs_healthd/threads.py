@@ -1,21 +1,31 @@
 """Threads for calls that may block: none of them holds up the end of the process."""
 
+import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+MOST = 32
+"""Threads at once. The daemon's tasks need a handful; calls that hang are given up, and each keeps its thread."""
+
 
 class Threads(ThreadPoolExecutor):
-    """An event loop's default executor: each call on a daemon thread of its own, never waited for at the end.
+    """An event loop's default executor whose threads are daemons, and are never waited for at the end.
 
     The standard one is joined when the loop closes and again when the interpreter ends, without a limit: a file system
-    or a program that hangs would hold up a stop until systemd kills. There are never more calls than tasks that wait
-    for one.
+    or a program that hangs would hold up a stop until systemd kills. Idle threads are used again; a call for which
+    there is none waits.
     """
 
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)  # of its own, which it never starts
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._started = 0
+
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:  # noqa: ANN401
-        """Call it on a thread."""
+        """Call it on a thread. Raises `RuntimeError` when there is none and none can be started."""
         future: Future[Any] = Future()
 
         def call() -> None:
@@ -28,8 +38,29 @@ class Threads(ThreadPoolExecutor):
             else:
                 future.set_result(result)
 
-        threading.Thread(target=call, name="call", daemon=True).start()
+        self._calls.put(call)
+        if not self._idle.acquire(blocking=False) and self._started < MOST:
+            self._start()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # inherited
         """Leave them to themselves."""
+
+    def _start(self) -> None:
+        try:
+            threading.Thread(target=self._work, name=f"call {self._started + 1}", daemon=True).start()
+        except RuntimeError:  # a limit of the system's: those that are there will get to it
+            if not self._started:
+                raise
+        else:
+            self._started += 1
+
+    def _work(self) -> None:
+        while True:
+            try:
+                call = self._calls.get_nowait()
+            except queue.Empty:
+                self._idle.release()
+                call = self._calls.get()
+            call()
+            del call  # with all it refers to

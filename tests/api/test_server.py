@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from lvs_healthd.api import ApiError, ApiServer
+from tests.api.conftest import ShownApp
 
 
 @pytest.fixture
@@ -301,7 +302,19 @@ async def test_reload_may_turn_a_listener_off_and_on(server: ApiServer, control:
     assert await over_tcp(server) == await over_control(control) == "ok\n"
 
 
-async def test_strangers_and_clients_that_leave_are_no_errors_of_ours(
+async def test_client_that_leaves_early_is_no_error_of_ours(
+    server: ApiServer, control: Path, shown: ShownApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown.connections = [b"line\n" * 20_000] * 100  # 10 MB
+    reader, writer = await asyncio.open_unix_connection(control)
+    writer.write(b"GET /api/v1/connections HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    writer.transport.abort()
+    assert await over_control(control) == "ok\n"
+    assert caplog.records == []
+
+
+async def test_strangers_without_http_are_no_errors_of_ours(
     server: ApiServer, control: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for request in (b"GARBAGE\r\n\r\n", b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"):

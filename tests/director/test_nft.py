@@ -79,5 +79,22 @@ async def test_without_rules_of_ours_nobody_minds_an_nft_that_fails(fake: Path) 
     rules.want(Config())
     assert await rules.differing() == []
     rules.want(Config(services=(FULLNAT,)))
-    with pytest.raises(SettingError, match="JSON support"):
-        await rules.differing()
+    for config in (Config(services=(FULLNAT,)), Config()):  # what was ours is looked for until it is seen gone
+        rules.want(config)
+        with pytest.raises(SettingError, match="JSON support"):
+            await rules.differing()
+    program(fake, 'echo "Error: No such file or directory" >&2; exit 1')
+    assert await rules.differing() == []
+    program(fake, 'echo "Error: JSON support not compiled-in" >&2; exit 1')
+    assert await rules.differing() == []
+
+
+async def test_rules_of_an_earlier_run_are_found_once_nft_works(fake: Path) -> None:
+    program(fake, 'echo "Error: Out of memory" >&2; exit 1')
+    rules = NftTable(Netns())
+    rules.want(Config())
+    assert await rules.differing() == []
+    listing = '{"nftables": [{"chain": {"family": "inet", "table": "lvs_healthd", "name": "input"}}]}'
+    program(fake, f"echo '{listing}'")
+    (found,) = await rules.differing()
+    assert found.wanted == "none"

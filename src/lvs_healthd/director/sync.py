@@ -6,12 +6,14 @@ import socket
 
 from lvs_healthd.config.model import Config, SyncDaemon
 from lvs_healthd.director.aspect import Setting, SettingError
+from lvs_healthd.director.sysctls import read
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.requests import KernelError, failure
 from lvs_healthd.ipvs.settings import Role, SettingsClient, SyncRecord
 from lvs_healthd.netns import Netns, NetnsError
 
 _OFF = "off"
+_SYNC_PORTS = "net.ipv4.vs.sync_ports"
 
 
 class SyncDaemons:
@@ -25,15 +27,14 @@ class SyncDaemons:
         self._running: set[Role] = set()
         self._ports: str | None = None
         """The configured `sync_ports`, which the kernel reads when the first daemon starts."""
+        self._ports_of: dict[Role, str] = {}
+        """What that was for those started here."""
         self._stale: set[Role] = set()
-        """Those that may run with another number of ports."""
+        """Those that run with another number of ports than configured."""
 
     def want(self, config: Config) -> None:
         """Take what is configured."""
-        ports = dict(config.ipvs.sysctl).get("sync_ports")
-        if ports != self._ports:
-            self._stale |= self._running & self._wanted.keys()
-            self._ports = ports
+        self._ports = dict(config.ipvs.sysctl).get("sync_ports")
         written = {Role.MASTER: config.ipvs.sync.master, Role.BACKUP: config.ipvs.sync.backup}
         for role, daemon in written.items():
             if daemon is not None or role in self._wanted:
@@ -48,12 +49,22 @@ class SyncDaemons:
         except (TableUnavailableError, KernelError) as error:
             raise SettingError(f"ipvs.sync: {failure(error)}") from error
         self._running = set(found)
-        self._stale &= self._running
+        self._stale = await self._with_other_ports()
         return [
             Setting(f"ipvs.sync.{role.name.lower()}", self._shown(found.get(role), role), _described(role, wanted))
             for role, wanted in self._wanted.items()
             if self._shown(found.get(role), role) != _described(role, wanted)
         ]
+
+    async def _with_other_ports(self) -> set[Role]:
+        # While the sysctl itself cannot be set, to start them anew would change nothing.
+        if self._ports is None or await self._ports_in_force() != self._ports:
+            return set()
+        ours = self._running & self._wanted.keys()
+        return {role for role in ours if self._ports_of.get(role, self._ports) != self._ports}
+
+    async def _ports_in_force(self) -> str:
+        return (await read(self._netns, [_SYNC_PORTS]))[_SYNC_PORTS] or ""
 
     def _shown(self, found: SyncRecord | None, role: Role) -> str:
         stale = ", other sync_ports" if role in self._stale else ""
@@ -70,13 +81,22 @@ class SyncDaemons:
             for each in (self._stale | {role}) & self._running:
                 await self._client.stop_sync(each)
                 self._running.discard(each)
+                self._ports_of.pop(each, None)
             self._stale.clear()
             if wanted is not None:
-                await self._client.start_sync(_record(role, wanted))
+                await self._start(role, wanted)
         except KernelError as error:
             raise SettingError(f"{setting.name}: {_refusal(error, wanted)}") from error
         except TableUnavailableError as error:
             raise SettingError(f"{setting.name}: {error}") from error
+
+    async def _start(self, role: Role, wanted: SyncDaemon) -> None:
+        others = [self._ports_of.get(each) for each in self._running]
+        ports = others[0] if others else await self._ports_in_force()
+        await self._client.start_sync(_record(role, wanted))
+        self._running.add(role)
+        if ports is not None:
+            self._ports_of[role] = ports
 
     def _look_for(self, interface: str, name: str) -> None:
         """Find the interface, before one that runs is stopped for nothing. Raises `SettingError`."""

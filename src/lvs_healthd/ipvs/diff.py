@@ -200,7 +200,7 @@ def is_in_effect(operation: Operation, table: Table) -> bool:
     if operation.verb is Verb.DELETE_SERVICE:
         return entry is None
     if entry is None:
-        return False
+        return operation.verb is Verb.DELETE_SERVER
     if operation.destination is None:
         return entry.service == operation.service
     found = entry.destinations.get(operation.destination.key)

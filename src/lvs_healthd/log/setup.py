@@ -123,8 +123,9 @@ class _Limited:
             return True
         # A fallback that is added must not drown in the removals that made it necessary.
         kind = getattr(event, "operation", "")
-        service = getattr(event, "service", None)
-        about = "" if service is None else f"{service}: {getattr(event, 'reason', '')}"
+        about = getattr(event, "service", "")
+        if about and (reason := getattr(event, "reason", "")):
+            about = f"{about}: {reason}"
         if self.limit.admit(event.name, self._clock(), kind=kind, about=about):
             return True
         self.total += 1

@@ -189,6 +189,8 @@ class _BodyExchange(_StatusExchange):
             self._unframed = False
 
     def on_body(self, body: bytes) -> None:
+        if self._complete:
+            return  # of another message, which nobody asked for
         room = self._rules.max_body - len(self._body)
         if room > 0:
             self._body += body[:room]

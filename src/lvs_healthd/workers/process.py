@@ -151,8 +151,11 @@ class _Worker:
             return
         self._next_try = now + RETRY_S
         shared = Conversations()
+        unreadable: set[str] = set()  # thousands may have the same one
         for assigned in tuple(self._unready.values()):
-            self._add(assigned, shared)
+            ca = assigned.check.ca if isinstance(assigned.check, HttpsCheck) else ""
+            if ca not in unreadable and not self._add(assigned, shared):
+                unreadable.add(ca)
         self.scheduler.update(self._added)
         self._added = []
 
@@ -216,7 +219,8 @@ class _Worker:
         self._added, self._dropped = [], []
         spare_long_lived()
 
-    def _add(self, assigned: Assigned, shared: Conversations) -> None:
+    def _add(self, assigned: Assigned, shared: Conversations) -> bool:
+        """Have a probe run from the next update on; say whether it can."""
         probe, check = assigned.probe, assigned.check
         outcome = functools.partial(self._reporter.found, probe)
         try:
@@ -225,7 +229,8 @@ class _Worker:
             # The daemon could read it, so this is a fault on our side. It is tried again soon.
             self._unready[probe] = assigned
             outcome(unsure(Reason.LOCAL_LIMIT, f"its probe worker cannot read the ca: {error.strerror or error}"), 0.0)
-            return
+            return False
         self._unready.pop(probe, None)
         self._checks[probe] = check
         self._added.append(Probe(check, ready, check.interval, _Sink(outcome)))
+        return True
