@@ -22,7 +22,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     portless: str
     """What leaves packets the port they came with: a firewall mark, or port 0; empty where servers have ports."""
     maps_ports: bool
-    """Whether it does not where a server has a port and the method translates."""
+    """Whether nat and fullnat map it all the same, for a server that has a port."""
     handed_down: Mapping[str, Any]
     """The service's own values of `SERVER_KEYS`."""
     wrong: frozenset[str]

@@ -30,7 +30,7 @@ class NftTable:
         self._may_exist = True
         """Whether it may be there though nothing is wanted: a run before this one may have left it."""
         self._had_rules = False
-        """Whether rules were wanted since they were last seen gone."""
+        """Whether rules are wanted, or were since they were last seen gone."""
         self._same: tuple[list[Object], list[Object]] | None = None
         """What was written, and how nft lists just that, where another version of it spells something otherwise."""
 
@@ -42,18 +42,17 @@ class NftTable:
 
     async def differing(self) -> list[Setting]:
         """Read the table. Raises `SettingError`."""
-        wanted = self._wanted
-        if not wanted and not (self._may_exist and nft.is_there()):
+        if not self._wanted and not (self._may_exist and nft.is_there()):
             return []
         try:
             found = await self._read()
         except SettingError:
-            if wanted or self._had_rules:
+            if self._had_rules:
                 raise
             return []  # most likely there is nothing of ours; looked at again at the next resync
         if found == normal(self._wanted) or self._same == (self._wanted, found):
             self._may_exist = bool(found)
-            self._had_rules = bool(wanted)
+            self._had_rules = bool(self._wanted)
             return []
         return [Setting(NAME, describe(found), describe(self._wanted))]
 
