@@ -1,13 +1,12 @@
 """The lab's commands, for the Makefile: `python -m lab setup | demo | shell`."""
 
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from lab.boot import Guest, GuestError, guest_command, kernel_image, vng_command, vng_environment
+from lab.boot import Guest, GuestError, guest_command, kernel_image, vng_command, vng_environment, write_script
 from lab.host import REPOSITORY, needs_guest
 
 DEMO_DEADLINE_S = 900.0
@@ -72,9 +71,7 @@ def shell() -> int:
     with tempfile.TemporaryDirectory(prefix="lab-") as name:
         # virtme-ng takes the name of a shell, not a command with arguments.
         script = Path(name) / "shell"
-        inside = shlex.join(guest_command(command, deadline_s=0))
-        script.write_text(f"#!/bin/bash\nexec {inside}\n", encoding="utf-8")
-        script.chmod(0o755)
+        write_script(script, guest_command(command, deadline_s=0))
         vng = vng_command(Path(name), REPOSITORY, f"--shell={script}")
         return subprocess.run(vng, check=False, env=vng_environment()).returncode
 

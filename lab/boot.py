@@ -47,8 +47,8 @@ class Guest:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        command = shlex.join(guest_command(self._command, deadline_s=self._deadline_s))
-        vng = vng_command(self._folder, self._cwd, "--verbose", "--", command)
+        write_script(self._folder / "command", guest_command(self._command, deadline_s=self._deadline_s))
+        vng = vng_command(self._folder, self._cwd, "--verbose", "--", f"{SHARED_IN_GUEST}/command")
         # A pipe, because QEMU opens /proc/self/fd/2 anew and would truncate a file; and cat, because the pipe must be
         # emptied even while this process is busy.
         with (self._folder / "console").open("wb") as console:
@@ -105,6 +105,16 @@ class Guest:
 def guest_command(command: Sequence[str], *, deadline_s: float) -> list[str]:
     """Wrap `command` in the script that prepares the guest; `deadline_s` 0 keeps it on the terminal, for ever."""
     return [str(LAB / "guest"), str(REPOSITORY), sys.executable, str(round(deadline_s)), *command]
+
+
+def write_script(file: Path, command: Sequence[str]) -> None:
+    """Write `file`, a program that becomes `command`.
+
+    What virtme-ng is told to run goes onto the kernel's command line, which ends at 2047 characters: more of them is a
+    panic before the first line of the console. So it is told a short name, and the rest stands in a file.
+    """
+    file.write_text(f"#!/bin/bash\nexec {shlex.join(command)}\n", encoding="utf-8")
+    file.chmod(0o755)
 
 
 def vng_command(folder: Path, cwd: Path, *arguments: str) -> list[str]:
