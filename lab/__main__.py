@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab.boot import Guest, GuestError, guest_command, kernel_image, vng_command, vng_environment, write_script
+from lab.boot import Guest, GuestError, kernel_image, vng_command, vng_environment, write_command
 from lab.host import REPOSITORY, needs_guest
 
 DEMO_DEADLINE_S = 900.0
@@ -70,8 +70,7 @@ def shell() -> int:
         return subprocess.run(command, check=False, cwd=REPOSITORY).returncode
     with tempfile.TemporaryDirectory(prefix="lab-") as name:
         # virtme-ng takes the name of a shell, not a command with arguments.
-        script = Path(name) / "shell"
-        write_script(script, guest_command(command, deadline_s=0))
+        script = write_command(Path(name), command, deadline_s=0)
         vng = vng_command(Path(name), REPOSITORY, f"--shell={script}")
         return subprocess.run(vng, check=False, env=vng_environment()).returncode
 

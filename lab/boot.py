@@ -1,8 +1,8 @@
 """The guest: Debian's kernel in a small VM, on the machine's own files, for hosts without IPVS.
 
-virtme-ng boots it. The guest's root is the host's, read-only, with throw-away overlays where programs write. One
-folder is shared for writing; the command's output and its exit status come back through files in it, because the
-console is slow and loses both where the guest has no virtio-serial.
+virtme-ng boots it. The guest's root is the host's, read-only, with throw-away overlays where programs write; Python and
+its code come as disk images. One folder is shared for writing; the command's output and its exit status come back
+through files in it, because the console is slow and loses both where the guest has no virtio-serial.
 """
 
 import os
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from lab.host import REPOSITORY
+from lab.image import ImageError, images
 from lab.kvm import kvm_works
 
 LAB = REPOSITORY / "lab"
@@ -47,7 +48,7 @@ class Guest:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        write_script(self._folder / "command", guest_command(self._command, deadline_s=self._deadline_s))
+        write_command(self._folder, self._command, deadline_s=self._deadline_s)
         vng = vng_command(self._folder, self._cwd, "--verbose", "--", f"{SHARED_IN_GUEST}/command")
         # A pipe, because QEMU opens /proc/self/fd/2 anew and would truncate a file; and cat, because the pipe must be
         # emptied even while this process is busy.
@@ -102,19 +103,23 @@ class Guest:
         return "\n".join(parts)
 
 
-def guest_command(command: Sequence[str], *, deadline_s: float) -> list[str]:
-    """Wrap `command` in the script that prepares the guest; `deadline_s` 0 keeps it on the terminal, for ever."""
-    return [str(LAB / "guest"), str(REPOSITORY), sys.executable, str(round(deadline_s)), *command]
+def write_command(folder: Path, command: Sequence[str], *, deadline_s: float) -> Path:
+    """Write a program that prepares the guest and runs `command`, and what it needs, into `folder`; return its path.
 
-
-def write_script(file: Path, command: Sequence[str]) -> None:
-    """Write `file`, a program that becomes `command`.
-
-    What virtme-ng is told to run goes onto the kernel's command line, which ends at 2047 characters: more of them is a
-    panic before the first line of the console. So it is told a short name, and the rest stands in a file.
+    `deadline_s` 0 keeps it on the terminal, for ever. What virtme-ng is told to run goes onto the kernel's command
+    line, which ends at 2047 characters: more of them is a panic before the first line of the console. So it is told a
+    short name, and the rest stands in a file. Raises `GuestError`.
     """
-    file.write_text(f"#!/bin/bash\nexec {shlex.join(command)}\n", encoding="utf-8")
-    file.chmod(0o755)
+    try:
+        mounts = [f"{image.file}\t{image.folder}\n" for image in images(folder)]
+    except (ImageError, OSError) as error:
+        raise GuestError(f"{error}; `make setup` installs what it takes") from error
+    (folder / "images").write_text("".join(mounts), encoding="utf-8")
+    program = folder / "command"
+    line = shlex.join([str(LAB / "guest"), str(REPOSITORY), sys.executable, str(round(deadline_s)), *command])
+    program.write_text(f"#!/bin/bash\nexec {line}\n", encoding="utf-8")
+    program.chmod(0o755)
+    return program
 
 
 def vng_command(folder: Path, cwd: Path, *arguments: str) -> list[str]:
