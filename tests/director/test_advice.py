@@ -10,7 +10,7 @@ QUIESCENT = "net.ipv4.vs.expire_quiescent_template"
 
 def advised(text: str, **bad: str | None) -> list[str]:
     values = GOOD | {name.replace("__", "."): value for name, value in bad.items()}
-    return [each.name for each in advise(read(text).services, values)]
+    return [each.name for each in advise(read(text), values)]
 
 
 def test_good_values_need_no_advice() -> None:
@@ -40,6 +40,12 @@ def test_each_sysctl_where_it_matters(keys: str, name: str, is_told: bool) -> No
     assert advised(service(keys), **{name.replace(".", "__"): "0"}) == [name] * is_told
 
 
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_what_is_configured_is_somebody_s_decision(value: str) -> None:
+    text = f"[ipvs.sysctl]\nexpire_nodest_conn = {value}\n{service()}"
+    assert advised(text, net__ipv4__vs__expire_nodest_conn="0", net__ipv4__ip_forward="0") == ["net.ipv4.ip_forward"]
+
+
 def test_ipv6_has_a_switch_of_its_own() -> None:
     text = service('address = "[2001:db8::1]:80"', servers='["[2001:db8::11]"]')
     assert advised(text, net__ipv6__conf__all__forwarding="0", net__ipv4__ip_forward="0") == [
@@ -48,11 +54,11 @@ def test_ipv6_has_a_switch_of_its_own() -> None:
 
 
 def test_what_cannot_be_read_is_no_reason_for_advice() -> None:
-    assert list(advise(read(service()).services, {})) == []
-    assert list(advise(read(service()).services, dict.fromkeys(READ))) == []
+    assert list(advise(read(service()), {})) == []
+    assert list(advise(read(service()), dict.fromkeys(READ))) == []
 
 
 def test_advice_names_a_service_and_what_to_write() -> None:
-    (advice,) = advise(read(service()).services, GOOD | {NODEST: "0"})
+    (advice,) = advise(read(service()), GOOD | {NODEST: "0"})
     assert advice.service == "web"
     assert advice.text.endswith("[ipvs.sysctl] expire_nodest_conn = true")

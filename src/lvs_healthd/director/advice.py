@@ -4,11 +4,12 @@ Sources: Documentation/networking/ipvs-sysctl.rst; net/netfilter/ipvs/ip_vs_core
 (ip_vs_check_template).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from lvs_healthd.config.model import TRANSLATING, Family, OnFailure, Service
+from lvs_healthd.config.model import TRANSLATING, Config, Family, OnFailure, Service
+from lvs_healthd.director.sysctls import wanted
 
 
 class Advice(msgspec.Struct, frozen=True):
@@ -69,12 +70,15 @@ READ = tuple(rule.name for rule in _RULES)
 """What has to be read for advice."""
 
 
-def advise(services: Iterable[Service], values: Mapping[str, str | None]) -> Iterator[Advice]:
-    """Look at the values, one piece of advice for each sysctl at most. What could not be read is passed over."""
-    chosen = list(services)
+def advise(config: Config, values: Mapping[str, str | None]) -> Iterator[Advice]:
+    """Look at the values, one piece of advice for each sysctl at most.
+
+    What could not be read is passed over, and what is configured: that is somebody's decision.
+    """
+    configured = wanted(config)
     for rule in _RULES:
-        if values.get(rule.name) != rule.bad:
+        if rule.name in configured or values.get(rule.name) != rule.bad:
             continue
-        concerned = next((service for service in chosen if rule.concerns(service)), None)
+        concerned = next((service for service in config.services if rule.concerns(service)), None)
         if concerned is not None:
             yield Advice(rule.name, rule.bad, concerned.name, rule.text)

@@ -180,7 +180,7 @@ class Keeper:
             values = await read(self._netns, READ)
         except SettingError:
             return  # no advice, then
-        found = set(advise(self._config.services, values))
+        found = set(advise(self._config, values))
         for each in sorted(found - self._advice, key=lambda one: one.name):
             self._emit(SettingAdvice(setting=each.name, value=each.value, service=each.service, advice=each.text))
         self._advice = found

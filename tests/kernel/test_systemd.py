@@ -1,0 +1,183 @@
+"""The unit as it is shipped, under a real systemd on the lab's director: what docs/systemd.md promises, seen."""
+
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from lab.host import REPOSITORY
+from lab.nginx import Nginx
+from lab.systemd import UNIT, Systemd
+from lab.topology import Topology
+from lab.wait import wait_until
+
+CONFIGURATION = "/etc/lvs-healthd/config.toml"
+RS1, RS2 = "198.51.100.11:80", "198.51.100.12:80"
+TIMEOUT_S = 120.0
+
+BASIC = """
+[daemon]
+resync = "2s"
+
+[defaults.check]
+interval = "1s"
+timeout = "2s"
+rise = 1
+fall = 3
+
+[[service]]
+name = "web"
+address = "192.0.2.100:80"
+check = { type = "http", path = "/healthz" }
+real_server = [{ address = "198.51.100.11:80", weight = 3 }, "198.51.100.12:80"]
+"""
+
+PRIVILEGED = """
+[ipvs.sysctl]
+expire_nodest_conn = true
+
+[[service]]
+name = "shielded"
+address = "192.0.2.100:8080"
+forward = "fullnat"
+synproxy = true
+check = { type = "http", path = "/healthz", port = 80 }
+real_server = ["198.51.100.11:80"]
+"""
+
+PAGE = (REPOSITORY / "docs" / "systemd.md").read_text(encoding="utf-8")
+
+
+def documented(setting: str) -> str:
+    """Return the documented drop-in that has this setting."""
+    found = [text for text in re.findall(r"(?s)```\w*\n(.*?)```", PAGE) if setting in text]
+    assert len(found) == 1
+    return "".join(f"{line.strip()}\n" for line in found[0].splitlines())
+
+
+@pytest.fixture(scope="module")
+def machine(nat: Topology, web: tuple[Nginx, ...]) -> Iterator[Systemd]:
+    del web
+    nat.ipvsadm.clear()
+    with Systemd.on(nat.director) as machine:
+        yield machine
+    nat.ipvsadm.clear()
+    nat.director.run(["nft", "flush ruleset"])
+
+
+@pytest.fixture(autouse=True)
+def stopped_and_plain(machine: Systemd) -> Iterator[None]:
+    """Begin each test with the unit as shipped, the plain configuration, and no daemon."""
+    configure(machine, BASIC)
+    yield
+    machine.systemctl("stop", UNIT)
+    machine.drop_in("")
+
+
+def configure(machine: Systemd, text: str) -> None:
+    file = machine.file(CONFIGURATION)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def has_both(nat: Topology, *, weight: int = 3) -> bool:
+    table = nat.ipvsadm.saved()
+    return f"-r {RS1} -m -w {weight}" in table and f"-r {RS2} -m -w 1" in table
+
+
+def until_both(nat: Topology, machine: Systemd, *, weight: int = 3) -> None:
+    wait_until(lambda: has_both(nat, weight=weight), timeout_s=TIMEOUT_S, what=machine.journal)
+
+
+def until_status(machine: Systemd, text: str) -> None:
+    """Wait for what `systemctl status` shows."""
+    wait_until(lambda: text in machine.show("StatusText"), timeout_s=TIMEOUT_S, what=machine.journal)
+
+
+def test_the_unit_serves_reloads_tells_and_leaves_the_table_when_stopped(nat: Topology, machine: Systemd) -> None:
+    machine.systemctl("start", UNIT)
+    assert machine.show("ActiveState") == "active"
+    until_both(nat, machine)
+
+    # One user of its own, one capability, no way to more.
+    pid = machine.show("MainPID")
+    process = machine.run(["cat", f"/proc/{pid}/status"]).stdout
+    fields = dict(line.split(":\t", 1) for line in process.splitlines())
+    uid = machine.run(["id", "--user", "lvs-healthd"]).stdout.strip()
+    assert set(fields["Uid"].split()) == {uid} != {"0"}
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 1 << 12
+    assert (fields["NoNewPrivs"], fields["Seccomp"]) == ("1", "2")
+
+    until_status(machine, "enforce: 2 of 2 ")
+    assert "up" in machine.run(["/opt/lvs-healthd/.venv/bin/lvs-healthd", "status"]).stdout
+
+    configure(machine, BASIC.replace("weight = 3", "weight = 7"))
+    machine.systemctl("reload", UNIT)
+    until_both(nat, machine, weight=7)
+
+    configure(machine, BASIC.replace("weight = 3", "weight = -3"))
+    machine.systemctl("reload", UNIT)
+    until_status(machine, "RELOAD REJECTED")
+    assert machine.show("ActiveState") == "active"
+    assert has_both(nat, weight=7)
+    assert "config.rejected" in machine.journal("--priority=err")
+    assert "daemon.started" not in machine.journal("--priority=warning")
+
+    machine.systemctl("stop", UNIT)
+    assert machine.show("Result") == "success"
+    assert has_both(nat, weight=7)
+
+
+def test_a_daemon_that_hangs_is_replaced_and_the_table_is_right_again(nat: Topology, machine: Systemd) -> None:
+    machine.drop_in("[Service]\nWatchdogSec=8s\n")
+    machine.systemctl("start", UNIT)
+    until_both(nat, machine)
+    before = machine.show("MainPID")
+
+    machine.run(["kill", f"-{signal.SIGSTOP.value}", before])
+    nat.ipvsadm("-d", "-t", "192.0.2.100:80", "-r", RS1)
+
+    wait_until(lambda: machine.show("MainPID") not in {before, "0"}, timeout_s=TIMEOUT_S, what=machine.journal)
+    until_both(nat, machine)
+    assert machine.show("NRestarts") == "1"
+
+
+def test_settings_that_the_sandbox_forbids_are_told_and_the_documented_drop_in_allows_them(
+    nat: Topology, machine: Systemd
+) -> None:
+    sysctl = ["sysctl", "--values", "net.ipv4.vs.expire_nodest_conn"]
+    nat.director.run(["sysctl", "--write", "net.ipv4.vs.expire_nodest_conn=0"])
+    configure(machine, BASIC + PRIVILEGED)
+    machine.systemctl("start", UNIT)
+    until_both(nat, machine)
+    wait_until(lambda: "setting.error" in machine.journal(), timeout_s=30, what=machine.journal)
+    assert "give the unit ProtectKernelTunables=no (systemctl edit lvs-healthd)" in machine.journal()
+    assert nat.director.run(sysctl).stdout == "0\n"
+
+    machine.drop_in(documented("ProtectKernelTunables"))
+    machine.systemctl("restart", UNIT)
+    wait_until(lambda: nat.director.run(sysctl).stdout == "1\n", timeout_s=TIMEOUT_S, what=machine.journal)
+    wait_until(
+        lambda: "lvs_healthd" in nat.director.run(["nft", "list", "tables"]).stdout,
+        timeout_s=TIMEOUT_S,
+        what=machine.journal,
+    )
+    wait_until(lambda: "192.0.2.100:8080" in nat.ipvsadm.saved(), timeout_s=TIMEOUT_S, what=machine.journal)
+
+
+def test_the_documented_drop_in_lets_it_keep_the_table_of_another_network(machine: Systemd) -> None:
+    inside = ["ip", "netns", "exec", "elsewhere"]
+    machine.run(["ip", "netns", "add", "elsewhere"])
+    machine.run([*inside, "ip", "link", "set", "lo", "up"])
+    workers = BASIC.replace("[daemon]", "[daemon]\nprobe_workers = 2")  # a sandbox of theirs, too
+    configure(machine, workers + '[ipvs]\nnetns = "elsewhere"\n')
+
+    machine.drop_in(documented("RestrictNamespaces"))
+    machine.systemctl("start", UNIT)
+
+    wait_until(
+        lambda: f"-r {RS2}" in machine.run([*inside, "ipvsadm", "-Sn"]).stdout,
+        timeout_s=TIMEOUT_S,
+        what=machine.journal,
+    )
