@@ -104,8 +104,7 @@ class Systemd:
 
     def journal(self, *options: str) -> str:
         """Return our unit's journal, the messages alone."""
-        command = ["nsenter", "--all", f"--target={self.pid}", "journalctl", "--output=cat", "--unit", UNIT, *options]
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=COMMAND_DEADLINE_S).stdout
+        return self.run(["journalctl", "--output=cat", "--unit", UNIT, *options], check=False).stdout
 
     def file(self, path: str) -> Path:
         """Return a file of the machine as it can be opened from outside."""

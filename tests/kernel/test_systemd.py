@@ -13,6 +13,7 @@ from lab.topology import Topology
 from lab.wait import wait_until
 
 CONFIGURATION = "/etc/lvs-healthd/config.toml"
+PROGRAM = ("env", "PYTHONPATH=/opt/lvs-healthd/checkout/src", "/opt/lvs-healthd/.venv/bin/lvs-healthd")
 RS1, RS2 = "198.51.100.11:80", "198.51.100.12:80"
 TIMEOUT_S = 120.0
 
@@ -110,7 +111,7 @@ def test_the_unit_serves_reloads_tells_and_leaves_the_table_when_stopped(nat: To
     assert (fields["NoNewPrivs"], fields["Seccomp"]) == ("1", "2")
 
     until_status(machine, "enforce: 2 of 2 ")
-    assert "up" in machine.run(["/opt/lvs-healthd/.venv/bin/lvs-healthd", "status"]).stdout
+    assert "up" in machine.run([*PROGRAM, "status"]).stdout
 
     configure(machine, BASIC.replace("weight = 3", "weight = 7"))
     machine.systemctl("reload", UNIT)
