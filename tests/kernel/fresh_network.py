@@ -3,6 +3,7 @@
 Tests import both fixtures and ask for `director`; their thread is inside the network meanwhile.
 """
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from lab.ipvsadm import Ipvsadm
 from lab.netns import Namespace
 
 
-@pytest.fixture(scope="module")
-def network() -> Iterator[Namespace]:
+@contextlib.contextmanager
+def fresh_network() -> Iterator[Namespace]:
+    """Make a network without anything in it, for the length of the block."""
     namespace = Namespace(f"ipvs-test-{os.getpid()}")
     subprocess.run(["ip", "netns", "add", namespace.name], check=True)
     try:
@@ -23,6 +25,12 @@ def network() -> Iterator[Namespace]:
         yield namespace
     finally:
         subprocess.run(["ip", "netns", "delete", namespace.name], check=True)
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Namespace]:
+    with fresh_network() as namespace:
+        yield namespace
 
 
 @pytest.fixture

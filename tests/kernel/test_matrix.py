@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from lab.ipvsadm import Ipvsadm
+from lab.netns import Namespace
 from lvs_healthd.config.model import (
     Endpoint,
     Family,
@@ -28,9 +29,9 @@ from lvs_healthd.ipvs.client import IpvsClient
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceEntry, Table, Verb
 from lvs_healthd.ipvs.saved import saved
 from lvs_healthd.plan import PlannedServer, planned
-from tests.kernel.fresh_network import director, network
+from tests.kernel.fresh_network import director, fresh_network
 
-__all__ = ["director", "network"]
+__all__ = ["director"]
 
 DEADLINE_S = 60.0
 """An emulated kernel takes its time to run modprobe."""
@@ -54,6 +55,13 @@ TURNS = len(THRESHOLDS) * len(WEIGHTS)
 KINDS = (*Protocol, "fwmark")
 COMBINATIONS = {"tcp": 3_350, "udp": 6_686, "sctp": 3_350, "fwmark": 6_672}
 """How many there are, of each family: 40 116 altogether. A change of this file should change them on purpose."""
+
+
+@pytest.fixture
+def network() -> Iterator[Namespace]:
+    """A network for each test: the kernel keeps removed servers for minutes and looks through them at each addition."""
+    with fresh_network() as namespace:
+        yield namespace
 
 
 @pytest.mark.parametrize("family", Family)
