@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from bench.outcome import MeasurementError
-from lvs_healthd.ipvs.client import IpvsClient
+from lvs_healthd.ipvs.kernel.client import IpvsClient
 from lvs_healthd.ipvs.records import Operation
 
 

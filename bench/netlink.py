@@ -4,8 +4,8 @@ import itertools
 import socket
 from collections.abc import Iterator, Sequence
 
-from lvs_healthd.ipvs import codec, genetlink
-from lvs_healthd.ipvs.genetlink import NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR
+from lvs_healthd.ipvs.kernel import codec, genetlink
+from lvs_healthd.ipvs.kernel.genetlink import NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR
 from lvs_healthd.ipvs.records import Operation
 
 NETLINK_GENERIC = 16

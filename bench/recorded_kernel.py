@@ -23,8 +23,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from lvs_healthd.ipvs import genetlink
-from lvs_healthd.ipvs.genetlink import GENL_HEADER_BYTES, HEADER_BYTES, NLM_F_DUMP, Message, attribute, attributes
+from lvs_healthd.ipvs.kernel import genetlink
+from lvs_healthd.ipvs.kernel.genetlink import (
+    GENL_HEADER_BYTES,
+    HEADER_BYTES,
+    NLM_F_DUMP,
+    Message,
+    attribute,
+    attributes,
+)
 
 RECORDED = Path(__file__).with_name("recorded.json")
 

@@ -23,9 +23,9 @@ from bench.real_servers import RealServers
 from bench.recorded_kernel_run import DAEMON, KernelProcess, running_kernel
 from bench.steady import LAG, SKIPPED
 from bench.switchable import SwitchableServers
-from lvs_healthd.ipvs import codec, genetlink
-from lvs_healthd.ipvs.genetlink import NLMSG_DONE
-from lvs_healthd.ipvs.records import AF_INET
+from lvs_healthd.ipvs.kernel import codec, genetlink
+from lvs_healthd.ipvs.kernel.genetlink import NLMSG_DONE
+from lvs_healthd.ipvs.words import AF_INET
 
 SERVERS = 5000
 INTERVAL_S = 2.0

@@ -7,21 +7,19 @@ import time
 from typing import NamedTuple
 
 from bench.outcome import MeasurementError
-from lvs_healthd.events import Event, TableError
-from lvs_healthd.ipvs.client import IpvsClient
+from lvs_healthd.events.kinds import Event, TableError
+from lvs_healthd.ipvs.kernel.client import IpvsClient
+from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
 from lvs_healthd.ipvs.records import (
-    AF_INET,
-    IPPROTO_TCP,
     DestinationKey,
     DestinationRecord,
-    ForwardingMethod,
     ServiceEntry,
     ServiceKey,
     ServiceRecord,
     Table,
     Wanted,
 )
-from lvs_healthd.reconciler import Reconciler
+from lvs_healthd.reconcile.reconciler import Reconciler
 
 SERVICES = 100
 SERVERS = 10_000

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from lvs_healthd.config.load import parse
 from lvs_healthd.config.model import StreamCheck, TcpCheck
-from lvs_healthd.probes.once import run_once
 from lvs_healthd.probes.outcome import Status
+from lvs_healthd.probing.once import run_once
 
 PATIENCE_S = 20.0
 

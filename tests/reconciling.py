@@ -1,9 +1,9 @@
 """A reconciler on a table in memory, for its tests."""
 
-from lvs_healthd.events import Event
-from lvs_healthd.ipvs.memory import MemoryTable
+from lvs_healthd.events.kinds import Event
+from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.records import ServiceKey, Table, Wanted, Why
-from lvs_healthd.reconciler import Reconciler
+from lvs_healthd.reconcile.reconciler import Reconciler
 from tests.ipvs.tables import DNS, MARK, WEB, copy, entry, server, service, table
 
 ONE = server("198.51.100.1")

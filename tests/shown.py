@@ -6,9 +6,9 @@ import msgspec
 
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
-from lvs_healthd.lister import UnknownServiceError
-from lvs_healthd.listing import Listing
-from lvs_healthd.status import Status
+from lvs_healthd.view.status_values import Status
+from lvs_healthd.view.table import UnknownServiceError
+from lvs_healthd.view.table_values import Listing
 from tests import statuses
 
 

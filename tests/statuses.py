@@ -1,9 +1,9 @@
 """A status made by hand, with everything in it that a reader must cope with."""
 
-from lvs_healthd.ipvs.records import AF_INET, DestinationKey
-from lvs_healthd.ipvs.statistics import ServiceStatistics, Statistics, encoded
-from lvs_healthd.listing import ListedServer, ListedService, Listing, ServerFields, ServiceFields, State
-from lvs_healthd.status import (
+from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, Statistics, encoded
+from lvs_healthd.ipvs.records import DestinationKey
+from lvs_healthd.ipvs.words import AF_INET
+from lvs_healthd.view.status_values import (
     CheckStatus,
     DaemonStatus,
     RealServerStatus,
@@ -12,6 +12,7 @@ from lvs_healthd.status import (
     ServiceStatus,
     Status,
 )
+from lvs_healthd.view.table_values import ListedServer, ListedService, Listing, ServerFields, ServiceFields, State
 
 NOW = 1_700_000_000.0
 

@@ -8,8 +8,8 @@ import pytest
 
 from lvs_healthd.api import ApiServer
 from lvs_healthd.ipvs.saved import saved
-from lvs_healthd.listing import Listing
-from lvs_healthd.status import Status
+from lvs_healthd.view.status_values import Status
+from lvs_healthd.view.table_values import Listing
 from tests.api.conftest import ShownApp
 from tests.ipvs.tables import entry, server, service, table
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lvs_healthd.api import app, connections, server
+from lvs_healthd.api import app, server
+from lvs_healthd.api import clients as connections
 from lvs_healthd.cli import status as verb
-from lvs_healthd.ipvs.connections import Connection
-from lvs_healthd.ipvs.statistics import Statistics
-from lvs_healthd.listing import ListedServer, ListedService, ServerFields, ServiceFields, State
-from lvs_healthd.status import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus
+from lvs_healthd.ipvs.kernel.connections import Connection
+from lvs_healthd.ipvs.kernel.statistics import Statistics
+from lvs_healthd.view.status_values import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus
+from lvs_healthd.view.table_values import ListedServer, ListedService, ServerFields, ServiceFields, State
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 

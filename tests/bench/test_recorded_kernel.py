@@ -13,20 +13,10 @@ import pytest_asyncio
 
 from bench.daemon_on_recorded_kernel import KernelSocket
 from bench.recorded_kernel import RECORDED, RecordedKernel
-from lvs_healthd.ipvs import channel
-from lvs_healthd.ipvs.client import IpvsClient
-from lvs_healthd.ipvs.records import (
-    AF_INET,
-    AF_INET6,
-    IPPROTO_TCP,
-    DestinationKey,
-    DestinationRecord,
-    ForwardingMethod,
-    Operation,
-    ServiceKey,
-    ServiceRecord,
-    Verb,
-)
+from lvs_healthd.ipvs.kernel import channel
+from lvs_healthd.ipvs.kernel.client import IpvsClient
+from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, Operation, ServiceKey, ServiceRecord, Verb
+from lvs_healthd.ipvs.words import AF_INET, AF_INET6, IPPROTO_TCP, ForwardingMethod
 
 WEB = ServiceRecord(ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.1", 80), "wrr", flags=1, timeout=300)
 WEB6 = ServiceRecord(ServiceKey(AF_INET6, IPPROTO_TCP, "2001:db8::1", 80), "rr", netmask=128)

@@ -9,11 +9,11 @@ import typer
 from typer.testing import CliRunner
 
 from lvs_healthd.cli import flush as module
-from lvs_healthd.ipvs.memory import MemoryTable
+from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.records import Verb
-from lvs_healthd.lock import AlreadyRunningError
-from lvs_healthd.netns import Netns
-from lvs_healthd.state import Ours, SavedVerdict, SharedService, read_state, write_state
+from lvs_healthd.runtime.lock import AlreadyRunningError
+from lvs_healthd.runtime.netns import Netns
+from lvs_healthd.state.file import Ours, SavedVerdict, SharedService, read_state, write_state
 from tests.ipvs.tables import DNS, MARK, WEB, copy, entry, server, service, table
 
 TABLE = table(

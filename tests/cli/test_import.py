@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from lvs_healthd.cli.export import export
 from lvs_healthd.cli.import_ import import_
 from lvs_healthd.config.load import load
-from lvs_healthd.ipvs.commands import table_of
+from lvs_healthd.importers.ipvsadm import table_of
 from tests.cli.conftest import Daemon
 from tests.ipvs.tables import entry, server, service, table
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from lvs_healthd.cli import status as verb
-from lvs_healthd.cli.control import ControlError
+from lvs_healthd.cli.asking import ControlError
 from tests import statuses
 from tests.cli.conftest import Daemon
 from tests.cli.running import COMMAND, Run, on_terminal

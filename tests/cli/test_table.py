@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lvs_healthd.cli.table_lines import scaled
-from lvs_healthd.listing import Listing, State
+from lvs_healthd.cli.draw_table import scaled
+from lvs_healthd.view.table_values import Listing, State
 from tests import statuses
 from tests.cli.conftest import Daemon
 from tests.cli.running import COMMAND, Run, on_terminal

@@ -3,8 +3,8 @@
 from lvs_healthd.config.model import Config
 from lvs_healthd.director.aspect import Setting, SettingError
 from lvs_healthd.director.keeper import CALM_S, REPEAT_S, Keeper
-from lvs_healthd.events import Event, SettingChanged, SettingDrift, SettingFailed
-from lvs_healthd.netns import Netns
+from lvs_healthd.events.kinds import Event, SettingChanged, SettingDrift, SettingFailed
+from lvs_healthd.runtime.netns import Netns
 
 
 class Dial:

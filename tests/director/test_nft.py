@@ -8,7 +8,7 @@ from lvs_healthd.config.model import Config, Endpoint, Forward, RealServer, Serv
 from lvs_healthd.director import nft
 from lvs_healthd.director.aspect import SettingError
 from lvs_healthd.director.rules import NftTable
-from lvs_healthd.netns import Netns
+from lvs_healthd.runtime.netns import Netns
 
 FULLNAT = Service(
     name="web",

@@ -7,8 +7,8 @@ import pytest
 from lvs_healthd.config.model import Config, Ipvs, Sync, SyncDaemon
 from lvs_healthd.director import sync
 from lvs_healthd.director.sync import SyncDaemons
-from lvs_healthd.ipvs.settings import Role, SyncRecord
-from lvs_healthd.netns import Netns
+from lvs_healthd.ipvs.kernel.settings import Role, SyncRecord
+from lvs_healthd.runtime.netns import Netns
 
 
 class Kernel:

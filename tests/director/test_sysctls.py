@@ -9,7 +9,7 @@ from lvs_healthd.config.model import Config, Ipvs
 from lvs_healthd.director import sysctls
 from lvs_healthd.director.aspect import Setting
 from lvs_healthd.director.sysctls import Sysctls
-from lvs_healthd.netns import Netns
+from lvs_healthd.runtime.netns import Netns
 
 KERNEL = {
     "net.ipv4.vs.drop_entry": "2",

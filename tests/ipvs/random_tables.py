@@ -2,7 +2,8 @@
 
 import random
 
-from lvs_healthd.ipvs.records import (
+from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceEntry, ServiceKey, ServiceRecord, Table
+from lvs_healthd.ipvs.words import (
     AF_INET,
     AF_INET6,
     IPPROTO_SCTP,
@@ -14,13 +15,7 @@ from lvs_healthd.ipvs.records import (
     TUNNEL_F_REMCSUM,
     TUNNEL_GRE,
     TUNNEL_GUE,
-    DestinationKey,
-    DestinationRecord,
     ForwardingMethod,
-    ServiceEntry,
-    ServiceKey,
-    ServiceRecord,
-    Table,
 )
 
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh")

@@ -5,17 +5,15 @@ import socket
 from hypothesis import strategies as st
 
 from lvs_healthd.ipvs.records import (
-    AF_INET,
-    AF_INET6,
     DestinationKey,
     DestinationRecord,
-    ForwardingMethod,
     Operation,
     ServiceEntry,
     ServiceKey,
     ServiceRecord,
     Verb,
 )
+from lvs_healthd.ipvs.words import AF_INET, AF_INET6, ForwardingMethod
 from tests.ipvs.tables import WORLD_KEYS, WORLD_SERVERS, WORLD_SERVICES, entry, table
 
 # Strategies over all the codec can say

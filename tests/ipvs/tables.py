@@ -9,21 +9,23 @@ import random
 import msgspec
 
 from lvs_healthd.ipvs.records import (
-    AF_INET,
-    AF_INET6,
-    IPPROTO_TCP,
-    IPPROTO_UDP,
-    SVC_F_ONEPACKET,
-    SVC_F_PERSISTENT,
     DestinationKey,
     DestinationRecord,
-    ForwardingMethod,
     Operation,
     ServiceEntry,
     ServiceKey,
     ServiceRecord,
     Table,
     Verb,
+)
+from lvs_healthd.ipvs.words import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+    SVC_F_ONEPACKET,
+    SVC_F_PERSISTENT,
+    ForwardingMethod,
 )
 
 WEB = ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.100", 80)

@@ -1,15 +1,8 @@
 import pytest
 
 from lvs_healthd.ipvs.describe import describe, surprise
-from lvs_healthd.ipvs.records import (
-    SVC_F_ONEPACKET,
-    SVC_F_PERSISTENT,
-    DestinationRecord,
-    ForwardingMethod,
-    Operation,
-    ServiceRecord,
-    Verb,
-)
+from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceRecord, Verb
+from lvs_healthd.ipvs.words import SVC_F_ONEPACKET, SVC_F_PERSISTENT, ForwardingMethod
 from tests.ipvs.tables import DNS, WEB, server, service
 
 STICKY = service(WEB, "wlc", flags=SVC_F_PERSISTENT, timeout=300, netmask=24)

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvs_healthd.ipvs.commands import CommandError, table_of
-from lvs_healthd.ipvs.records import (
+from lvs_healthd.importers.ipvsadm import CommandError, table_of
+from lvs_healthd.ipvs.records import ServiceEntry, ServiceKey, ServiceRecord, Table
+from lvs_healthd.ipvs.saved import saved
+from lvs_healthd.ipvs.words import (
     AF_INET,
     AF_INET6,
     IPPROTO_SCTP,
@@ -17,12 +19,7 @@ from lvs_healthd.ipvs.records import (
     SVC_F_ONEPACKET,
     SVC_F_PERSISTENT,
     ForwardingMethod,
-    ServiceEntry,
-    ServiceKey,
-    ServiceRecord,
-    Table,
 )
-from lvs_healthd.ipvs.saved import saved
 from tests.config.documents import PATIENT
 from tests.ipvs.tables import DNS, WEB, entry, server, service, table
 

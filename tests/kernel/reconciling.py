@@ -1,9 +1,10 @@
 """A reconciler on the kernel's table, with services of ours and of somebody else in it."""
 
-from lvs_healthd.events import Event, TableDrift
-from lvs_healthd.ipvs.client import IpvsClient
-from lvs_healthd.ipvs.records import SVC_F_PERSISTENT, ForwardingMethod, Table, Wanted
-from lvs_healthd.reconciler import Reconciler
+from lvs_healthd.events.kinds import Event, TableDrift
+from lvs_healthd.ipvs.kernel.client import IpvsClient
+from lvs_healthd.ipvs.records import Table, Wanted
+from lvs_healthd.ipvs.words import SVC_F_PERSISTENT, ForwardingMethod
+from lvs_healthd.reconcile.reconciler import Reconciler
 from tests.ipvs.tables import DNS, MARK, WEB, entry, server, service, table
 
 RESYNC_S = 10.0

@@ -17,12 +17,12 @@ from lvs_healthd.config.load import parse
 from lvs_healthd.config.model import Config
 from lvs_healthd.director import aspects
 from lvs_healthd.director.keeper import CALM_S, Keeper
-from lvs_healthd.events import Event, SettingAdvice, SettingChanged, SettingDrift, SettingFailed
-from lvs_healthd.ipvs.client import IpvsClient
+from lvs_healthd.events.kinds import Event, SettingAdvice, SettingChanged, SettingDrift, SettingFailed
 from lvs_healthd.ipvs.interface import TableUnavailableError
-from lvs_healthd.lock import AlreadyRunningError, TableLock, lock_table
-from lvs_healthd.netns import Netns
-from lvs_healthd.suspects import suspects
+from lvs_healthd.ipvs.kernel.client import IpvsClient
+from lvs_healthd.reconcile.suspects import suspects
+from lvs_healthd.runtime.lock import AlreadyRunningError, TableLock, lock_table
+from lvs_healthd.runtime.netns import Netns
 
 SERVICES = """
 [[service]]

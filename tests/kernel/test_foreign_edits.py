@@ -11,18 +11,11 @@ import msgspec
 import pytest
 
 from lab.ipvsadm import Ipvsadm
-from lvs_healthd.ipvs.client import IpvsClient
-from lvs_healthd.ipvs.commands import table_of
-from lvs_healthd.ipvs.records import (
-    AF_INET,
-    AF_INET6,
-    IPPROTO_TCP,
-    ForwardingMethod,
-    ServiceEntry,
-    ServiceKey,
-    Table,
-)
+from lvs_healthd.importers.ipvsadm import table_of
+from lvs_healthd.ipvs.kernel.client import IpvsClient
+from lvs_healthd.ipvs.records import ServiceEntry, ServiceKey, Table
 from lvs_healthd.ipvs.saved import saved
+from lvs_healthd.ipvs.words import AF_INET, AF_INET6, IPPROTO_TCP, ForwardingMethod
 from tests.ipvs.tables import copy, entry, server, service
 from tests.kernel.fresh_network import director, network
 from tests.kernel.reconciling import DEADLINE_S, FOREIGN_RULES, WANTED, Bench

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from lab.ipvsadm import Ipvsadm
-from lvs_healthd.config.imported import imported
-from lvs_healthd.ipvs.commands import table_of
+from lvs_healthd.importers.configuration import imported
+from lvs_healthd.importers.ipvsadm import table_of
 from lvs_healthd.ipvs.saved import saved
 from tests.daemon_process import DaemonProcess, daemon
 from tests.ipvs.random_tables import random_table

@@ -10,24 +10,18 @@ import pytest
 import pytest_asyncio
 
 from lab.ipvsadm import Ipvsadm
-from lvs_healthd.ipvs.client import IpvsClient
 from lvs_healthd.ipvs.diff import diff
 from lvs_healthd.ipvs.interface import TableUnavailableError
-from lvs_healthd.ipvs.records import (
+from lvs_healthd.ipvs.kernel.client import IpvsClient
+from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceEntry, ServiceKey, ServiceRecord, Table, Verb
+from lvs_healthd.ipvs.words import (
     AF_INET,
     AF_INET6,
     IPPROTO_TCP,
     IPPROTO_UDP,
     SVC_F_ONEPACKET,
     SVC_F_PERSISTENT,
-    DestinationRecord,
     ForwardingMethod,
-    Operation,
-    ServiceEntry,
-    ServiceKey,
-    ServiceRecord,
-    Table,
-    Verb,
 )
 from tests.ipvs.tables import DNS, MARK, WEB, entry, server, service, table
 from tests.kernel.fresh_network import director, network

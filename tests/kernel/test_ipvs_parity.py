@@ -5,9 +5,10 @@ import random
 import pytest
 
 from lab.ipvsadm import Ipvsadm
-from lvs_healthd.ipvs.client import IpvsClient
-from lvs_healthd.ipvs.memory import MemoryTable
-from lvs_healthd.ipvs.records import ForwardingMethod, Operation, Verb
+from lvs_healthd.ipvs.in_memory import MemoryTable
+from lvs_healthd.ipvs.kernel.client import IpvsClient
+from lvs_healthd.ipvs.records import Operation, Verb
+from lvs_healthd.ipvs.words import ForwardingMethod
 from tests.ipvs.tables import WEB, random_operation, server, service
 from tests.kernel.fresh_network import director, network
 

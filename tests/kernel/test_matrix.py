@@ -25,10 +25,10 @@ from lvs_healthd.config.model import (
     TunChecksum,
     TunType,
 )
-from lvs_healthd.ipvs.client import IpvsClient
+from lvs_healthd.ipvs.kernel.client import IpvsClient
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceEntry, Table, Verb
 from lvs_healthd.ipvs.saved import saved
-from lvs_healthd.plan import PlannedServer, planned
+from lvs_healthd.plan.records import PlannedServer, planned
 from tests.kernel.fresh_network import director, fresh_network
 
 __all__ = ["director"]

@@ -6,8 +6,8 @@ import pytest
 
 from lab.topology import Topology
 from lvs_healthd.config.model import Seconds, TcpCheck, UdpCheck
-from lvs_healthd.probes.once import run_once
 from lvs_healthd.probes.outcome import Reason
+from lvs_healthd.probing.once import run_once
 
 GONE = ("203.0.113.66", "2001:db8:9::66")
 """Nobody has these; the client's route to them leads over the director."""

@@ -6,9 +6,10 @@ import pytest
 import pytest_asyncio
 
 from lab.ipvsadm import Ipvsadm
-from lvs_healthd.events import TableError
-from lvs_healthd.ipvs.client import IpvsClient
-from lvs_healthd.ipvs.records import AF_INET, ServiceKey
+from lvs_healthd.events.kinds import TableError
+from lvs_healthd.ipvs.kernel.client import IpvsClient
+from lvs_healthd.ipvs.records import ServiceKey
+from lvs_healthd.ipvs.words import AF_INET
 from tests.ipvs.tables import WEB, entry, server, service, table
 from tests.kernel.fresh_network import director, network
 from tests.kernel.reconciling import DEADLINE_S, FOREIGN_RULES, WANTED, Bench

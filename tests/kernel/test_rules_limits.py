@@ -12,7 +12,7 @@ from lab.topology import Topology
 from lvs_healthd.config.model import Config, Endpoint, Forward, Protocol, RealServer, Service
 from lvs_healthd.director import aspects
 from lvs_healthd.director.keeper import Keeper
-from lvs_healthd.netns import Netns
+from lvs_healthd.runtime.netns import Netns
 
 PORT, OTHER_PORT = 5300, 5301
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lvs_healthd.events import EVENTS, Event
+from lvs_healthd.events.kinds import EVENTS, Event
 
 PAGE = (Path(__file__).parents[2] / "docs" / "logs.md").read_text(encoding="utf-8")
 OWN_LINES = {

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from lvs_healthd import log
-from lvs_healthd.events import (
+from lvs_healthd.events.kinds import (
     CheckFailing,
     ConfigRejected,
     DaemonStopping,

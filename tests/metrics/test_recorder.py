@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lvs_healthd import events
+from lvs_healthd.events import kinds as events
 from lvs_healthd.metrics import Metrics
 from lvs_healthd.probes.outcome import Reason, down, unsure, up
 from tests.statuses import sampled

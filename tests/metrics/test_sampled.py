@@ -5,7 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lvs_healthd.metrics.sampled import pieces
-from lvs_healthd.status import Status
+from lvs_healthd.view.status_values import Status
 from tests import statuses
 from tests.statuses import NOW, STATISTICS, real_server, service
 

@@ -9,10 +9,10 @@ import trustme
 
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import HttpsCheck, Seconds
-from lvs_healthd.probes.once import run_once
 from lvs_healthd.probes.outcome import Outcome, Reason, Status
 from lvs_healthd.probes.targets import read_certificates, targets
 from lvs_healthd.probes.tls import trust
+from lvs_healthd.probing.once import run_once
 from tests.configs import server, service
 from tests.probes.peers import answering, silent, stream_server
 

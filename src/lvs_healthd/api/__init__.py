@@ -1,7 +1,7 @@
 """The daemon's read-only window: metrics, health, status as JSON, over TCP and over the control socket."""
 
 from lvs_healthd.api.app import create_app
-from lvs_healthd.api.errors import ApiError
+from lvs_healthd.api.listening import ApiError
 from lvs_healthd.api.server import ApiServer
 
 __all__ = ["ApiError", "ApiServer", "create_app"]

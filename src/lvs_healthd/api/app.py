@@ -10,9 +10,9 @@ from aiohttp import web
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
 from lvs_healthd.ipvs.saved import saved
-from lvs_healthd.lister import UnknownServiceError
-from lvs_healthd.slices import chunks, sliced
-from lvs_healthd.status import Status, json_pieces
+from lvs_healthd.runtime.pace import chunks, sliced
+from lvs_healthd.view.status_values import Status, json_pieces
+from lvs_healthd.view.table import UnknownServiceError
 
 _TEXT_TYPE = "text/plain; charset=utf-8"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"

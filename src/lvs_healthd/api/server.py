@@ -8,8 +8,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from lvs_healthd.api import sockets
-from lvs_healthd.api.connections import Connections
-from lvs_healthd.api.errors import ApiError
+from lvs_healthd.api.clients import Connections
+from lvs_healthd.api.listening import ApiError
 from lvs_healthd.config.model import Endpoint
 
 KEEPALIVE_S = 75.0

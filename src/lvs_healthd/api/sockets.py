@@ -6,7 +6,7 @@ import socket
 import stat
 from pathlib import Path
 
-from lvs_healthd.api.errors import ApiError, address_in_use, refused
+from lvs_healthd.api.listening import ApiError, address_in_use, refused
 from lvs_healthd.config.model import Endpoint, Family, canonical_address
 
 BACKLOG = 64

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lvs_healthd.cli.control import ControlError, find_socket, get
+from lvs_healthd.cli.asking import ControlError, find_socket, get
 from lvs_healthd.cli.status import DEFAULT_FILE, EXIT_UNREACHABLE
 
 

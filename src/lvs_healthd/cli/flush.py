@@ -14,15 +14,15 @@ from lvs_healthd.config.model import Daemon, Ipvs
 from lvs_healthd.config.text import read_text, toml_document
 from lvs_healthd.director.aspect import SettingError
 from lvs_healthd.director.rules import remove_rules
-from lvs_healthd.ipvs.client import IpvsClient
 from lvs_healthd.ipvs.diff import diff, update
-from lvs_healthd.ipvs.errors import GONE_ANYWAY
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
+from lvs_healthd.ipvs.kernel.client import IpvsClient
 from lvs_healthd.ipvs.records import Operation, Table, Verb, Wanted
-from lvs_healthd.lock import AlreadyRunningError, lock_table
-from lvs_healthd.netns import Netns, NetnsError
-from lvs_healthd.ownership import Ownership
-from lvs_healthd.state import Saved, StateFileError, read_state, write_state
+from lvs_healthd.ipvs.refusals import GONE_ANYWAY
+from lvs_healthd.reconcile.ownership import Ownership
+from lvs_healthd.runtime.lock import AlreadyRunningError, lock_table
+from lvs_healthd.runtime.netns import Netns, NetnsError
+from lvs_healthd.state.file import Saved, StateFileError, read_state, write_state
 
 EXIT_FAILED = 1
 EXIT_NOT_CONFIRMED = 2

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lvs_healthd.config.imported import imported
 from lvs_healthd.config.load import ConfigError, parse
-from lvs_healthd.ipvs.commands import CommandError, table_of
+from lvs_healthd.importers.configuration import imported
+from lvs_healthd.importers.ipvsadm import CommandError, table_of
 
 EXIT_UNREADABLE = 1
 EXIT_REFUSED = 3

@@ -13,12 +13,12 @@ from rich.text import Text
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, load
 from lvs_healthd.config.model import AnyCheck, Config
-from lvs_healthd.printable import printable
-from lvs_healthd.probes.once import Found as Probed
-from lvs_healthd.probes.once import run_once
 from lvs_healthd.probes.outcome import Status
 from lvs_healthd.probes.targets import probe_key
-from lvs_healthd.process import probes_within_limit, raise_descriptor_limit
+from lvs_healthd.probing.descriptors import probes_within_limit, raise_descriptor_limit
+from lvs_healthd.probing.once import Found as Probed
+from lvs_healthd.probing.once import run_once
+from lvs_healthd.runtime.printable import printable
 
 EXIT_DOWN = 1
 EXIT_UNSURE = 3

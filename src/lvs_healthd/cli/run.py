@@ -11,15 +11,15 @@ import typer
 from lvs_healthd.api import ApiError
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
-from lvs_healthd.daemon import Daemon, Settings
+from lvs_healthd.daemon.daemon import Daemon, Settings
 from lvs_healthd.director import aspects
-from lvs_healthd.events import ConfigRejected, DaemonFailed
-from lvs_healthd.ipvs.client import IpvsClient
+from lvs_healthd.events.kinds import ConfigRejected, DaemonFailed
+from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
-from lvs_healthd.ipvs.memory import MemoryTable
-from lvs_healthd.lock import AlreadyRunningError
+from lvs_healthd.ipvs.kernel.client import IpvsClient
 from lvs_healthd.log import configure
-from lvs_healthd.netns import Netns, NetnsError
+from lvs_healthd.runtime.lock import AlreadyRunningError
+from lvs_healthd.runtime.netns import Netns, NetnsError
 
 
 class TableKind(enum.StrEnum):

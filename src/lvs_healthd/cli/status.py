@@ -11,9 +11,9 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from lvs_healthd.cli import status_table
-from lvs_healthd.cli.control import ControlError, find_socket, get
-from lvs_healthd.status import Status
+from lvs_healthd.cli import draw_status as status_table
+from lvs_healthd.cli.asking import ControlError, find_socket, get
+from lvs_healthd.view.status_values import Status
 
 EXIT_UNREACHABLE = 1
 EXIT_USAGE = 2

@@ -11,11 +11,11 @@ import msgspec
 import typer
 from rich.console import Console
 
-from lvs_healthd.cli import table_lines
-from lvs_healthd.cli.control import TIMEOUT_S, ControlError, RefusedError, find_socket, pieces
+from lvs_healthd.cli import draw_table as table_lines
+from lvs_healthd.cli.asking import TIMEOUT_S, ControlError, RefusedError, find_socket, pieces
 from lvs_healthd.cli.status import DEFAULT_FILE, EXIT_UNREACHABLE, EXIT_USAGE
-from lvs_healthd.ipvs.connections import Connection, decode
-from lvs_healthd.listing import Listing
+from lvs_healthd.ipvs.kernel.connections import Connection, decode
+from lvs_healthd.view.table_values import Listing
 
 CONNECTIONS_TIMEOUT_S = 60.0
 """For a part of the list of connections: the kernel takes long over the end of a list of a million."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import ConfigError, Errors
 from lvs_healthd.config.ipvs import judge_ipvs, read_ipvs
-from lvs_healthd.config.memory import Memory
 from lvs_healthd.config.model import Config, Daemon
 from lvs_healthd.config.readymade import Shelf, search_path
+from lvs_healthd.config.reuse import Memory
 from lvs_healthd.config.schema import DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS, read_table
 from lvs_healthd.config.services import read_services
 from lvs_healthd.config.text import read_text, toml_document

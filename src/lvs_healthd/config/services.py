@@ -7,8 +7,8 @@ from lvs_healthd.config import rules
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.memory import Memory
 from lvs_healthd.config.model import Endpoint, Family, Protocol, Service
+from lvs_healthd.config.reuse import Memory
 from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, Table, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
 from lvs_healthd.config.values import LONGEST_LABEL

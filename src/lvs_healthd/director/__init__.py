@@ -7,8 +7,8 @@ from lvs_healthd.director.rules import NftTable
 from lvs_healthd.director.sync import SyncDaemons
 from lvs_healthd.director.sysctls import Sysctls
 from lvs_healthd.director.timeouts import ConnectionTimeouts
-from lvs_healthd.ipvs.settings import SettingsClient
-from lvs_healthd.netns import Netns
+from lvs_healthd.ipvs.kernel.settings import SettingsClient
+from lvs_healthd.runtime.netns import Netns
 
 
 def aspects(netns: Netns) -> Sequence[Aspect]:

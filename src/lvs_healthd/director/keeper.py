@@ -13,10 +13,10 @@ from lvs_healthd.config.model import Config
 from lvs_healthd.director.advice import READ, Advice, advise
 from lvs_healthd.director.aspect import Aspect, Setting, SettingError
 from lvs_healthd.director.sysctls import read
-from lvs_healthd.events import Event, SettingAdvice, SettingChanged, SettingDrift, SettingFailed
-from lvs_healthd.fights import TIMES as FIGHT_TIMES
-from lvs_healthd.fights import hold_s
-from lvs_healthd.netns import Netns
+from lvs_healthd.events.kinds import Event, SettingAdvice, SettingChanged, SettingDrift, SettingFailed
+from lvs_healthd.reconcile.fights import TIMES as FIGHT_TIMES
+from lvs_healthd.reconcile.fights import hold_s
+from lvs_healthd.runtime.netns import Netns
 
 RETRY_S = 5.0
 """After a failure: what an operator mends takes effect while they still watch."""

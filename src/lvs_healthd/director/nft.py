@@ -7,7 +7,7 @@ import subprocess
 import msgspec
 
 from lvs_healthd.director.aspect import SettingError
-from lvs_healthd.netns import Netns, NetnsError
+from lvs_healthd.runtime.netns import Netns, NetnsError
 
 DEADLINE_S = 30.0
 """For one run, on a thread of its own. It takes some ten milliseconds; the first may have to load modules, and a

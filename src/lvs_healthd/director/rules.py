@@ -8,7 +8,7 @@ from lvs_healthd.config.model import Config
 from lvs_healthd.director import nft
 from lvs_healthd.director.aspect import Setting, SettingError
 from lvs_healthd.director.ruleset import FAMILY, TABLE, Object, describe, normal, ruleset, transaction
-from lvs_healthd.netns import Netns
+from lvs_healthd.runtime.netns import Netns
 
 NAME = f"nftables {FAMILY} {TABLE}"
 

@@ -8,9 +8,9 @@ from lvs_healthd.config.model import Config, SyncDaemon
 from lvs_healthd.director.aspect import Setting, SettingError
 from lvs_healthd.director.sysctls import read
 from lvs_healthd.ipvs.interface import TableUnavailableError
-from lvs_healthd.ipvs.requests import KernelError, failure
-from lvs_healthd.ipvs.settings import Role, SettingsClient, SyncRecord
-from lvs_healthd.netns import Netns, NetnsError
+from lvs_healthd.ipvs.kernel.requests import KernelError, failure
+from lvs_healthd.ipvs.kernel.settings import Role, SettingsClient, SyncRecord
+from lvs_healthd.runtime.netns import Netns, NetnsError
 
 _OFF = "off"
 _SYNC_PORTS = "net.ipv4.vs.sync_ports"

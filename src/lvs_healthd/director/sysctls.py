@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from lvs_healthd.config.model import Config
 from lvs_healthd.director.aspect import Setting, SettingError
-from lvs_healthd.netns import Netns, NetnsError
+from lvs_healthd.runtime.netns import Netns, NetnsError
 
 _ROOT = "/proc/sys/"
 _IPVS = "net.ipv4.vs."

@@ -3,8 +3,8 @@
 from lvs_healthd.config.model import Config
 from lvs_healthd.director.aspect import Setting, SettingError
 from lvs_healthd.ipvs.interface import TableUnavailableError
-from lvs_healthd.ipvs.requests import KernelError, failure
-from lvs_healthd.ipvs.settings import SettingsClient, Timeouts
+from lvs_healthd.ipvs.kernel.requests import KernelError, failure
+from lvs_healthd.ipvs.kernel.settings import SettingsClient, Timeouts
 
 _NAMES = ("tcp", "tcp_fin", "udp")
 

@@ -4,24 +4,15 @@ import functools
 import ipaddress
 from collections.abc import Mapping
 
-from lvs_healthd.ipvs.records import (
+from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceRecord
+from lvs_healthd.ipvs.words import (
     AF_INET,
-    SVC_F_ONEPACKET,
+    METHOD_NAMES,
     SVC_F_PERSISTENT,
-    DestinationRecord,
+    TUNNEL_NAMES,
     ForwardingMethod,
-    Operation,
-    ServiceRecord,
+    plain_flag_names,
 )
-
-_FORWARD_WORDS = {
-    ForwardingMethod.MASQ: "nat",
-    ForwardingMethod.LOCAL: "local",
-    ForwardingMethod.TUNNEL: "tun",
-    ForwardingMethod.DROUTE: "dr",
-    ForwardingMethod.BYPASS: "bypass",
-}
-_TUNNEL_WORDS = {0: "ipip", 1: "gue", 2: "gre"}
 
 
 def describe(operation: Operation) -> str:
@@ -59,7 +50,7 @@ def fields(record: ServiceRecord | DestinationRecord) -> Mapping[str, str]:
             "scheduler": record.scheduler,
             "persistence": _persistence(record),
             "netmask": _netmask(record),
-            "flags": _flags(record.flags & ~SVC_F_PERSISTENT),
+            "flags": ",".join(plain_flag_names(record.flags)) or "none",
             "engine": record.persistence_engine or "none",
         }
     return _server_fields(
@@ -78,7 +69,7 @@ def _server_fields(
     upper, lower = thresholds
     return {
         "weight": str(weight),
-        "forward": _FORWARD_WORDS[forward],
+        "forward": METHOD_NAMES[forward],
         "upper threshold": str(upper),
         "lower threshold": str(lower),
         "tunnel": _tunnel(forward, *tunnel),
@@ -97,16 +88,8 @@ def _netmask(record: ServiceRecord) -> str:
     return f"/{record.netmask}"
 
 
-def _flags(flags: int) -> str:
-    """Name the flags as ipvsadm does; "none" without any."""
-    names = {SVC_F_ONEPACKET: "ops", 0x08: "flag-1", 0x10: "flag-2", 0x20: "flag-3"}
-    known = [name for bit, name in names.items() if flags & bit]
-    rest = flags & ~sum(names)
-    return ",".join([*known, hex(rest)] if rest else known) or "none"
-
-
 def _tunnel(forward: ForwardingMethod, kind: int, port: int, flags: int) -> str:
     extra = [f"port {port}"] if port else []
     extra += [f"flags {flags:#x}"] if flags else []
-    text = " ".join([_TUNNEL_WORDS.get(kind, str(kind)), *extra])
+    text = " ".join([TUNNEL_NAMES.get(kind, str(kind)), *extra])
     return "none" if text == "ipip" and forward is not ForwardingMethod.TUNNEL else text

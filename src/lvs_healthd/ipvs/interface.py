@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
 from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table
-from lvs_healthd.ipvs.statistics import ServiceStatistics
 
 
 class TableUnavailableError(Exception):

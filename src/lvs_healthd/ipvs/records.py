@@ -7,40 +7,7 @@ import enum
 
 import msgspec
 
-AF_INET = 2
-AF_INET6 = 10
-
-IPPROTO_TCP = 6
-IPPROTO_UDP = 17
-
-IPPROTO_SCTP = 132
-
-PROTOCOL_NAMES = {IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp", IPPROTO_SCTP: "sctp"}
-
-SVC_F_PERSISTENT = 0x0001
-SVC_F_HASHED = 0x0002
-"""Set by the kernel itself on every service it lists; no part of a record."""
-SVC_F_ONEPACKET = 0x0004
-SVC_F_SCHED1 = 0x0008
-SVC_F_SCHED2 = 0x0010
-SVC_F_SCHED3 = 0x0020
-"""What these three mean is the scheduler's affair."""
-
-TUNNEL_IPIP = 0
-TUNNEL_GUE = 1
-TUNNEL_GRE = 2
-TUNNEL_F_CSUM = 0x0001
-TUNNEL_F_REMCSUM = 0x0002
-
-
-class ForwardingMethod(enum.IntEnum):
-    """IP_VS_CONN_F_FWD_MASK values."""
-
-    MASQ = 0
-    LOCAL = 1
-    TUNNEL = 2
-    DROUTE = 3
-    BYPASS = 4
+from lvs_healthd.ipvs.words import AF_INET6, PROTOCOL_NAMES, ForwardingMethod
 
 
 class ServiceKey(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):

@@ -8,39 +8,23 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 
-from lvs_healthd.ipvs.records import (
+from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceKey, ServiceRecord, Table
+from lvs_healthd.ipvs.words import (
     AF_INET6,
-    IPPROTO_SCTP,
-    IPPROTO_TCP,
-    IPPROTO_UDP,
+    CHECKSUM_FLAGS,
+    CHECKSUM_OPTIONS,
+    METHOD_OPTIONS,
+    PROTOCOL_OPTIONS,
     SVC_F_ONEPACKET,
     SVC_F_PERSISTENT,
-    SVC_F_SCHED1,
-    SVC_F_SCHED2,
-    SVC_F_SCHED3,
     TUNNEL_F_CSUM,
-    TUNNEL_F_REMCSUM,
     TUNNEL_GRE,
     TUNNEL_GUE,
-    DestinationKey,
-    DestinationRecord,
+    TUNNEL_IPIP,
+    TUNNEL_NAMES,
     ForwardingMethod,
-    ServiceKey,
-    ServiceRecord,
-    Table,
+    names_of_flags,
 )
-
-PROTOCOL_OPTIONS = {IPPROTO_TCP: "-t", IPPROTO_UDP: "-u", IPPROTO_SCTP: "--sctp-service"}
-SCHEDULER_FLAGS = (SVC_F_SCHED1, SVC_F_SCHED2, SVC_F_SCHED3)
-SCHEDULER_FLAG_NAMES = {
-    "sh": ("sh-fallback", "sh-port", "flag-3"),
-    "mh": ("mh-fallback", "mh-port", "flag-3"),
-}
-"""How the flags of a scheduler are called, in the order of `SCHEDULER_FLAGS`; any other's are `PLAIN_FLAG_NAMES`.
-
-sh and mh have two. ipvsadm has no name for a third there, and writes "-b" without a value.
-"""
-PLAIN_FLAG_NAMES = ("flag-1", "flag-2", "flag-3")
 
 
 def saved(table: Table, *, thresholds: bool = True) -> Iterator[str]:
@@ -59,12 +43,6 @@ def saved(table: Table, *, thresholds: bool = True) -> Iterator[str]:
             limits = _thresholds(record) if thresholds else ""
             lines.append(f"-a {which} -r {_endpoint(server)}{_server_options(record)}{limits}\n")
         yield "".join(lines)
-
-
-def scheduler_flags(record: ServiceRecord) -> list[str]:
-    """Name the scheduler's flags that are set."""
-    names = SCHEDULER_FLAG_NAMES.get(record.scheduler, PLAIN_FLAG_NAMES)
-    return [name for flag, name in zip(SCHEDULER_FLAGS, names, strict=True) if record.flags & flag]
 
 
 def service_order(key: ServiceKey) -> tuple[int, int, int, bytes, int]:
@@ -97,7 +75,7 @@ def _service_options(record: ServiceRecord) -> str:
         text += f" --pe {record.persistence_engine}"
     if record.flags & SVC_F_ONEPACKET:
         text += " -o"
-    flags = scheduler_flags(record)
+    flags = names_of_flags(record.scheduler, record.flags)
     return f"{text} -b {','.join(flags)}" if flags else text
 
 
@@ -111,24 +89,20 @@ def _netmask(record: ServiceRecord) -> str:
 
 
 def _server_options(record: DestinationRecord) -> str:
-    weight = f" -w {record.weight}"
-    if record.forward is ForwardingMethod.TUNNEL:
-        return f" -i{weight} --tun-type {_tunnel(record)}"
     # ipvsadm writes -g for a method that it cannot set.
-    return f" {'-m' if record.forward is ForwardingMethod.MASQ else '-g'}{weight}"
+    method = METHOD_OPTIONS.get(record.forward, METHOD_OPTIONS[ForwardingMethod.DROUTE])
+    tunnel = f" --tun-type {_tunnel(record)}" if record.forward is ForwardingMethod.TUNNEL else ""
+    return f" {method} -w {record.weight}{tunnel}"
 
 
 def _tunnel(record: DestinationRecord) -> str:
-    checksum = "nocsum"
-    if record.tunnel_flags & TUNNEL_F_CSUM:
-        checksum = "csum"
-    elif record.tunnel_flags & TUNNEL_F_REMCSUM:
-        checksum = "remcsum"
+    checksum = CHECKSUM_OPTIONS[
+        TUNNEL_F_CSUM if record.tunnel_flags & TUNNEL_F_CSUM else record.tunnel_flags & CHECKSUM_FLAGS
+    ]
+    name = TUNNEL_NAMES.get(record.tunnel_type, TUNNEL_NAMES[TUNNEL_IPIP])
     if record.tunnel_type == TUNNEL_GUE:
-        return f"gue --tun-port {record.tunnel_port} --tun-{checksum}"
-    if record.tunnel_type == TUNNEL_GRE:
-        return f"gre --tun-{checksum}"
-    return "ipip"
+        return f"{name} --tun-port {record.tunnel_port} {checksum}"
+    return f"{name} {checksum}" if record.tunnel_type == TUNNEL_GRE else name
 
 
 def _thresholds(record: DestinationRecord) -> str:

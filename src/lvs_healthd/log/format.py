@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 
-from lvs_healthd.printable import printable
+from lvs_healthd.runtime.printable import printable
 
 Entry = Mapping[str, object]
 Format = Callable[[Entry], str]

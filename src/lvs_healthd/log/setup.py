@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from lvs_healthd.events import Event, ServiceFallback
+from lvs_healthd.events.kinds import Event, ServiceFallback
 from lvs_healthd.log.format import Format, as_journal, as_json, readable
 from lvs_healthd.log.limit import RateLimit
 from lvs_healthd.log.writer import LineWriter

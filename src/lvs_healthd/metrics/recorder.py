@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 
-from lvs_healthd import events
+from lvs_healthd.events import kinds as events
 from lvs_healthd.ipvs.drift import Kind
 from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.metrics import sampled
 from lvs_healthd.metrics.exposition import PREFIX
 from lvs_healthd.metrics.tally import Distribution, Single, Tallies, Tally
-from lvs_healthd.slices import chunks
-from lvs_healthd.status import Samples
+from lvs_healthd.runtime.pace import chunks
+from lvs_healthd.view.status_values import Samples
 
 # Half again as many series, and Prometheus does not use them from the text format.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from lvs_healthd.metrics.exposition import PREFIX, escape, family, labelled
-from lvs_healthd.status import DaemonStatus, Samples, ServiceSamples
+from lvs_healthd.view.status_values import DaemonStatus, Samples, ServiceSamples
 
 STATES = ("up", "down", "unknown")
 MODES = ("enforce", "shadow")

@@ -1,0 +1,163 @@
+"""Draws the daemon's status: grouped by service and in colour on a terminal, one whole line a server in a pipe."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lvs_healthd.runtime.printable import printable
+from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus, Status
+
+COLOURS = {"up": "green", "down": "bold red", "unknown": "yellow"}
+ALARM = "bold red"
+
+_WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table, - is not in it"
+
+
+def draw(status: Status, now: float) -> RenderableType:
+    """Draw for a terminal. `now` is Unix time."""
+    parts: list[RenderableType] = list(_header(status, now))
+    server_width = max((len(server.server) for _, server in _rows(status)), default=0)
+    weight_width = max((len(_weight(server)) for _, server in _rows(status)), default=0)
+    for service in status.services:
+        parts += [Text(), _service_line(service), _servers(service, now, server_width, max(weight_width, 6))]
+    if any("/" in _weight(server) for _, server in _rows(status)):
+        parts += [Text(), Text(_WEIGHT_LEGEND, style="dim")]
+    return Group(*parts)
+
+
+def plain(status: Status, now: float) -> str:
+    """Write for a pipe: every server on one line with its service, so that grep finds both."""
+    rows = [("SERVICE", "REAL SERVER", "VERDICT", "WEIGHT", "SINCE", "REASON")]
+    rows += [
+        (printable(service.name), server.server, _verdict(server), _weight(server), _since(server, now), reason)
+        for service, server in _rows(status)
+        for reason in [printable(server.reason)]
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [line.plain for line in _header(status, now)]
+    lines += [line.plain for service in status.services if _flags(service) for line in [_service_line(service)]]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
+    """Write what is to be known of the daemon before all else. `now` is Unix time."""
+    age = daemon.last_resync_age_s
+    workers = "" if daemon.probe_workers == 1 else f"  probe workers {daemon.probe_workers}"
+    read = "never read" if age is None else f"read {ago(age)} ago"
+    yield Text.assemble(
+        (f"lvs-healthd {daemon.version}", "bold"),
+        f"  mode {daemon.mode}  up {ago(now - daemon.started)}  pid {daemon.pid}{workers}",
+    )
+    yield Text(f"table {printable(daemon.table)}, {read}")
+    yield Text(f"configuration {printable(daemon.config_file)}, loaded {ago(now - daemon.config_loaded)} ago")
+    if daemon.mode == "shadow":
+        yield Text("SHADOW MODE: nothing is written to the kernel's table", style="bold yellow")
+    if daemon.table_error:
+        yield Text(f"TABLE ERROR: {printable(daemon.table_error)}", style=ALARM)
+    if daemon.setting_error:
+        yield Text(f"SETTING ERROR: {printable(daemon.setting_error)}", style=ALARM)
+    if daemon.table_fights:
+        lines = "1 line" if daemon.table_fights == 1 else f"{daemon.table_fights} lines"
+        yield Text(f"FIGHT: somebody else undoes {lines} of the table; table.fight in the log says who", style=ALARM)
+    if daemon.probes_unsure:
+        yield Text(
+            f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}",
+            style=ALARM,
+        )
+    if daemon.config_error:
+        yield Text("CONFIGURATION REJECTED, the old one is in force:", style=ALARM)
+        for line in daemon.config_error.splitlines():
+            yield Text(f"  {printable(line)}", style="red")
+
+
+def troubles(status: Status) -> list[str]:
+    """List what is wrong: the reasons for `--check` to fail."""
+    found = []
+    if status.daemon.table_error:
+        found.append("table error")
+    if status.daemon.config_error:
+        found.append("configuration rejected")
+    if status.daemon.setting_error:
+        found.append("setting error")
+    if status.daemon.table_fights:
+        found.append("somebody else undoes our writes")
+    if status.daemon.probes_unsure:
+        found.append(f"{status.daemon.probes_unsure} of {status.daemon.probes} probes cannot tell")
+    found += [f"{service.name}: no real server may serve" for service in status.services if service.in_fallback]
+    found += [
+        f"{service.name}: {server.server} is down" for service, server in _rows(status) if server.verdict == "down"
+    ]
+    return found
+
+
+def _rows(status: Status) -> Iterator[tuple[ServiceStatus, RealServerStatus]]:
+    return ((service, server) for service in status.services for server in service.real_servers)
+
+
+def _header(status: Status, now: float) -> Iterator[Text]:
+    yield from header(status.daemon, now)
+    if not status.services:
+        yield Text("no services are configured")
+
+
+def _flags(service: ServiceStatus) -> list[str]:
+    flags = ["NO REAL SERVER MAY SERVE"] if service.in_fallback else []
+    return flags if service.in_sync else [*flags, "NOT IN SYNC WITH THE KERNEL"]
+
+
+def _service_line(service: ServiceStatus) -> Text:
+    name, address = printable(service.name), printable(service.service)
+    facts = [fact for fact in (address, service.scheduler, service.forward) if fact != name]
+    line = Text.assemble((name, "bold"), ("  " + "  ".join(facts), "dim"))
+    for flag in _flags(service):
+        line.append("  " + flag, style=ALARM)
+    return line
+
+
+def _servers(service: ServiceStatus, now: float, server_width: int, weight_width: int) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, expand=True, padding=(0, 1, 0, 0))
+    table.add_column(width=1)
+    # Wide enough for any IPv4 and most IPv6 addresses; a longer one folds, so that the reason keeps its place.
+    table.add_column(width=min(server_width, 28), overflow="fold")
+    table.add_column(width=8)
+    table.add_column(width=min(weight_width, 17), overflow="fold")
+    table.add_column(width=5, justify="right")
+    table.add_column(ratio=1, overflow="fold")
+    for server in service.real_servers:
+        idle = server.fallback and server.weight_wanted is None
+        table.add_row(
+            "",
+            Text(server.server),
+            Text(_verdict(server), style="dim" if idle else COLOURS.get(server.verdict, "")),
+            Text(_weight(server), style="dim" if idle else "yellow" if "/" in _weight(server) else ""),
+            Text(_since(server, now)),
+            Text(printable(server.reason)),
+        )
+    return table
+
+
+def _verdict(server: RealServerStatus) -> str:
+    return "fallback" if server.fallback else server.verdict
+
+
+def _weight(server: RealServerStatus) -> str:
+    """Write one number when all three agree, as they do in quiet times."""
+    weights = (server.weight_configured, server.weight_wanted, server.weight_actual)
+    if len(set(weights)) == 1:
+        return str(server.weight_configured)
+    return "/".join("-" if weight is None else str(weight) for weight in weights)
+
+
+def _since(server: RealServerStatus, now: float) -> str:
+    return "" if server.since is None else ago(now - server.since)
+
+
+def ago(seconds: float) -> str:
+    """Write a duration, in seconds, in its largest unit."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{max(0, int(seconds))}s"

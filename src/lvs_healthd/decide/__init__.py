@@ -1,0 +1,1 @@
+"""What is known of every check, server and service: outcomes come in, verdicts and the wanted table go out."""

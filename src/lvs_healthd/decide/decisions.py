@@ -1,0 +1,329 @@
+"""Holds what is known of every check and server, and turns outcomes into verdicts, events and the wanted table.
+
+The thinking is elsewhere and pure (`health`, `plan`); this file keeps the values between two outcomes, fans one probe's
+outcome out to every service that uses the same target, and carries state over a reload by what a thing is.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from lvs_healthd.config.model import AnyCheck, Config, RealServer
+from lvs_healthd.decide.held import ProbeState, ServerState, ServiceState, Tally, Watch
+from lvs_healthd.events.kinds import (
+    CheckFailing,
+    CheckUnsure,
+    Event,
+    RealServerDown,
+    RealServerUp,
+    ServiceFallback,
+    ServiceServing,
+)
+from lvs_healthd.health import machine
+from lvs_healthd.health.machine import Health, Verdict
+from lvs_healthd.ipvs.records import DestinationKey, Line, ServiceKey, Table, Wanted
+from lvs_healthd.plan.planner import Planner
+from lvs_healthd.plan.records import service_key
+from lvs_healthd.probes.outcome import Outcome, Status
+from lvs_healthd.probes.targets import probe_key
+from lvs_healthd.state.file import SavedVerdict
+
+
+class ProbeChanges(NamedTuple):
+    """Which probes a new configuration brings, and which it has no more use for."""
+
+    added: list[ProbeState]
+    dropped: list[AnyCheck]
+
+
+class _Origins(NamedTuple):
+    """Where the health of a server comes from that no configuration knew before."""
+
+    actual: Table
+    saved: Mapping[tuple[str, str, str], SavedVerdict]
+    added: list[ProbeState]
+    """Takes the probes that are made for it."""
+
+
+class Decisions:
+    """What is held of every configured thing.
+
+    `clock` is monotonic and `wall` is Unix time, both in seconds. `changed` is called when the wanted table may have
+    changed; `tally` returns what counts the probes of a service (by name) and check type.
+    """
+
+    def __init__(
+        self,
+        *,
+        emit: Callable[[Event], None],
+        changed: Callable[[], None],
+        tally: Callable[[str, str], Tally],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._emit = emit
+        self._changed = changed
+        self._tally = tally
+        self.clock = clock
+        self._wall = wall
+        self._planner = Planner()
+        self._unjudged: dict[ServiceState, None] = {}
+        """Services in which a verdict has changed since the last plan."""
+        self._unsure: dict[ProbeState, str] = {}
+        """The probes whose last outcome was unsure, with its reason."""
+        self.services: list[ServiceState] = []
+        self.probes: dict[AnyCheck, ProbeState] = {}
+        self.server_count = 0
+        """How many real servers are configured, fallbacks not among them."""
+
+    def unsure_probes(self) -> tuple[int, str]:
+        """Count the probes whose last outcome was unsure, and return the reason of one of them."""
+        return len(self._unsure), next(iter(self._unsure.values()), "")
+
+    @property
+    def up(self) -> int:
+        """How many real servers were up when the table was last decided."""
+        return self._planner.up
+
+    @property
+    def servers(self) -> Iterator[ServerState]:
+        """Every configured real server, fallbacks not among them."""
+        for service in self.services:
+            yield from service.servers
+
+    def configure(
+        self, config: Config, actual: Table, saved: Mapping[tuple[str, str, str], SavedVerdict]
+    ) -> ProbeChanges:
+        """Take over a configuration, at start and on reload; return the probes that come by it and those that go.
+
+        What was known stays known. A server that is new to us but present in `actual` with weight > 0 is taken as up;
+        an absent one must earn `rise` passes, and `saved` tells why it was taken out. A service that is the same object
+        as before goes on untouched.
+        """
+        before = {state.key: state for state in self.services}
+        after: list[ServiceState] = []
+        changed: list[ServiceState] = []
+        probes = ProbeChanges([], [])
+        for service in config.services:
+            key = service_key(service)
+            state = before.get(key)
+            if state is None or state.config is not service:
+                state = ServiceState(service)
+                changed.append(state)
+                self._fill(state, before.get(key), _Origins(actual, saved, probes.added))
+                self._unjudged[state] = None
+            after.append(state)
+        self.services = after
+        for state in {*before.values()} - {*after}:
+            self._unjudged.pop(state, None)
+            for server in state.servers:
+                if server.service is state:
+                    probes.dropped.extend(self._forget(server))
+            # They know each other: let go, for the garbage collector does not look here.
+            state.servers.clear()
+        self.server_count = sum(len(state.servers) for state in self.services)
+        self._planner.configure(
+            [state.planned for state in self.services],
+            {(state.key, server.key): server.health for state in changed for server in state.servers},
+        )
+        return probes
+
+    def _fill(self, service: ServiceState, old: ServiceState | None, origins: _Origins) -> None:
+        """Give a new or changed service its servers; those that have not changed move over as they are."""
+        known = {server.key: server for server in old.servers} if old is not None else {}
+        for config, line in zip(service.config.real_servers, service.planned.servers, strict=True):
+            key = line.key
+            server = known.get(key)
+            if server is not None and server.config == config and server.service.config.name == service.config.name:
+                server.service = service
+                service.servers.append(server)
+            else:
+                self._add_server(ServerState(service, config, key), server, origins)
+        if old is not None and old.serving is not None:
+            service.serving = old.serving
+        elif service.may_serve():
+            service.serving = True
+
+    def _forget(self, server: ServerState) -> Iterator[AnyCheck]:
+        """Drop a server, and yield the probes that nobody else needs."""
+        for watch in server.watches:
+            probe = watch.probe
+            probe.unwatch(watch)
+            if not probe.watches:
+                del self.probes[probe.check]
+                self._unsure.pop(probe, None)
+                yield probe.check
+        server.watches = ()
+
+    def judge(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> bool:
+        """Step the health of everybody who uses this probe; True when it stays as it is for this outcome."""
+        now = self.clock()
+        previous, probe.last = probe.last, outcome
+        if outcome.status is Status.UNSURE:
+            self._unsure[probe] = outcome.detail
+        else:
+            self._unsure.pop(probe, None)
+        settled = True
+        for watch in probe.watches:
+            if outcome.status is Status.UNSURE and (previous is None or previous.reason is not outcome.reason):
+                self._emit(CheckUnsure(**_names(watch), reason=outcome.detail))
+            before = watch.health
+            check = watch.check
+            after = machine.step(before, outcome, rise=check.rise, fall=check.fall, now=now, latency_s=latency_s)
+            if after is not before:
+                settled = False
+                watch.health = after
+                self._health_changed(watch, before, after)
+        return settled
+
+    def wanted(self, actual: Table, moved: Iterable[Line] | None = None) -> Wanted:
+        """Decide the table, knowing the kernel's, and tell of services that lost their last server or got one back.
+
+        `moved` names the lines of `actual` that changed since the last time; None means that any may have.
+        """
+        self._planner.plan(actual, moved)
+        for service in self._unjudged:
+            self._judge_service(service)
+        self._unjudged.clear()
+        return self._planner.wanted
+
+    def take_touched(self) -> set[Line] | None:
+        """Return the lines of the wanted table that changed since the last call; None when all may have."""
+        return self._planner.take_touched()
+
+    def saved_verdicts(self) -> Iterator[SavedVerdict]:
+        """Return what the state file keeps; a reload may come between two of them."""
+        shift = self._wall() - self.clock()
+        for watch in self._watches():
+            health = watch.health
+            yield SavedVerdict(
+                service=str(watch.server.service.key),
+                server=str(watch.server.key),
+                check=watch.check.name,
+                verdict=health.verdict,
+                detail=health.detail,
+                since=health.since + shift,
+            )
+
+    def _watches(self) -> Iterator[Watch]:
+        for server in list(self.servers):  # a reload may come meanwhile
+            yield from server.watches
+
+    def _add_server(self, server: ServerState, old: ServerState | None, origins: _Origins) -> None:
+        service, config = server.service, server.config
+        present = old is None and _is_serving(config, service.key, server.key, origins.actual)
+        for check in config.checks:
+            key = probe_key(check)
+            probe = self.probes.get(key)
+            if probe is None:
+                self.probes[key] = probe = ProbeState(key, self)
+                origins.added.append(probe)
+            if old is not None:
+                health = _carried_over(check, old, self.clock())
+            else:
+                memory = origins.saved.get((str(service.key), str(server.key), check.name)) if origins.saved else None
+                health = self._first_health(memory, present=present)
+            watch = Watch(check, server, probe, health)
+            probe.watch(watch, self._tally(service.config.name, watch.type))
+            server.watches += (watch,)
+        server.health = machine.combined(watch.health for watch in server.watches)
+        service.servers.append(server)
+        if old is not None and old.health.verdict is not server.health.verdict:
+            self._tell_verdict(server, old.health, server.health, None)
+
+    def _first_health(self, memory: SavedVerdict | None, *, present: bool) -> Health:
+        """Return the health to begin with: the kernel says who serves, the state file only since when and why not."""
+        now = self.clock()
+        since = now if memory is None else min(now, now - (self._wall() - memory.since))
+        if present:
+            same = memory is not None and memory.verdict == Verdict.UP
+            return Health(Verdict.UP, since if same else now)
+        if memory is not None and memory.verdict == Verdict.DOWN:
+            return Health(Verdict.DOWN, since, detail=memory.detail)
+        return Health(Verdict.UNKNOWN, now)
+
+    def _health_changed(self, watch: Watch, before: Health, after: Health) -> None:
+        if _is_news(before, after):
+            self._emit(
+                CheckFailing(
+                    **_names(watch),
+                    reason=after.detail,
+                    failures=after.failures,
+                    fall=watch.check.fall,
+                    verdict=after.verdict,
+                )
+            )
+        server = watch.server
+        was, server.health = server.health, machine.combined(each.health for each in server.watches)
+        if was is not server.health:
+            self._planner.changed(server.service.key, server.key, server.health)
+        if was.verdict is not server.health.verdict:
+            self._unjudged[server.service] = None
+            self._tell_verdict(server, was, after, watch.check)
+            self._changed()
+
+    def _tell_verdict(self, server: ServerState, was: Health, by: Health, check: AnyCheck | None) -> None:
+        """Tell that a server's verdict is another now: by what a check found, or (None) because one was removed."""
+        about = {
+            "service": server.service.config.name,
+            "server": str(server.key),
+            "check": check.name if check else "",
+            "reason": by.detail if check else "the check that decided was removed from the configuration",
+        }
+        after_s = round(max(0.0, self.clock() - was.since), 3)
+        if server.health.verdict is Verdict.UP:
+            rise, passes = (check.rise, by.passes) if check else (0, 0)
+            self._emit(RealServerUp(**about, passes=passes, rise=rise, was=was.verdict, after_s=after_s))
+        elif server.health.verdict is Verdict.DOWN:
+            fall, failures = (check.fall, by.failures) if check else (0, 0)
+            self._emit(RealServerDown(**about, failures=failures, fall=fall, was=was.verdict, after_s=after_s))
+
+    def _judge_service(self, service: ServiceState) -> None:
+        standing = self._planner.standing(service.key)
+        if standing.may_serve == service.serving:
+            return
+        if standing.may_serve:
+            service.serving = True
+            self._emit(ServiceServing(service=service.config.name, servers=standing.up))
+        elif service.serving or not standing.may_come:
+            service.serving = False
+            fallback = tuple(str(server.endpoint) for server in service.config.fallback)
+            self._emit(ServiceFallback(service=service.config.name, fallback=fallback))
+
+
+def _names(watch: Watch) -> dict[str, str]:
+    server = watch.server
+    return {"service": server.service.config.name, "server": str(server.key), "check": watch.check.name}
+
+
+def _is_news(before: Health, after: Health) -> bool:
+    """Whether a failure is worth telling: the first of a row, or another kind than the one before.
+
+    Of a check that was down already (perhaps since before a restart), only another kind is.
+    """
+    if not after.failures:
+        return False
+    first = before.failures == 0 and before.verdict is not Verdict.DOWN
+    return first or (before.reason is not None and before.reason is not after.reason)
+
+
+def _is_serving(config: RealServer, service: ServiceKey, server: DestinationKey, actual: Table) -> bool:
+    """Whether the kernel sends this server connections, or would but for its configured weight of 0."""
+    entry = actual.get(service)
+    record = entry.destinations.get(server) if entry is not None else None
+    return record is not None and (record.weight > 0 or config.weight == 0)
+
+
+def _carried_over(check: AnyCheck, old: ServerState, now: float) -> Health:
+    """Return the health a check of a known server begins with after a reload.
+
+    An unchanged check goes on where it was, an edited one (same name) keeps its verdict until it has its own, a new one
+    begins with the server's, so that adding a check to a serving server does not interrupt it.
+    """
+    for watch in old.watches:
+        if watch.check.name == check.name:
+            if watch.check == check:
+                return watch.health
+            return Health(watch.health.verdict, watch.health.since, watch.health.reason, watch.health.detail)
+    if old.health.verdict is Verdict.UP:
+        return Health(Verdict.UP, now)
+    return Health(Verdict.UNKNOWN, now)

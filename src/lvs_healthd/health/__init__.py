@@ -1,0 +1,1 @@
+"""The rise and fall machine: outcomes of one check in, its verdict out. Pure."""

@@ -1,0 +1,173 @@
+"""An IPVS table to a configuration that holds it: what `lvs-healthd import` prints.
+
+A table says nothing of checks, so each service gets the least there is; where even that is a guess, a remark says so.
+"""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import tomli_w
+
+from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceEntry, ServiceKey, ServiceRecord, Table
+from lvs_healthd.ipvs.words import (
+    AF_INET6,
+    CHECKSUM_FLAGS,
+    CHECKSUM_NAMES,
+    IPPROTO_SCTP,
+    IPPROTO_UDP,
+    METHOD_NAMES,
+    METHOD_OPTIONS,
+    PROTOCOL_NAMES,
+    SVC_F_ONEPACKET,
+    SVC_F_PERSISTENT,
+    TUNNEL_GUE,
+    TUNNEL_IPIP,
+    TUNNEL_NAMES,
+    ForwardingMethod,
+    names_of_flags,
+)
+
+GUESSED_PORT = 80
+
+_SETTABLE = frozenset(METHOD_OPTIONS)
+"""The methods that can be set; the kernel's table may hold others."""
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """A configuration as text, and what its reader should look at."""
+
+    text: str
+    remarks: tuple[str, ...]
+
+
+def imported(table: Table, source: str) -> Imported:
+    """Write a configuration that holds a table; `source` is where it came from, for the comment at its top."""
+    remarks: list[str] = []
+    services = []
+    for key, entry in table.items():
+        if not entry.destinations:
+            remarks.append(f"{key} has no real server and is left out")
+            continue
+        kept = _with_ports_that_work(key, entry, remarks)
+        services.append(_service(key, kept))
+        remarks.extend(_remarks(key, kept))
+    head = f"# Made from {source} by `lvs-healthd import`. Look at the checks: a table says nothing of them.\n\n"
+    return Imported(head + tomli_w.dumps({"service": services}), tuple(remarks))
+
+
+def _with_ports_that_work(key: ServiceKey, entry: ServiceEntry, remarks: list[str]) -> ServiceEntry:
+    """Leave out ports of servers that the kernel lists and never uses: see docs/configuration.md, `real_server`."""
+    if key.port:
+        return entry
+    is_persistent = bool(entry.service.flags & SVC_F_PERSISTENT)
+    kept: dict[DestinationKey, DestinationRecord] = {}
+    for record in entry.destinations.values():
+        is_mapped = key.fwmark and record.forward is ForwardingMethod.MASQ and not is_persistent
+        server = record.key if is_mapped else msgspec.structs.replace(record.key, port=0)
+        if server != record.key:
+            loss = "" if server not in kept else "; it stands there twice without, and the first is kept"
+            remarks.append(f"{key}: the kernel does not use the port of {record.key}; it is left out{loss}")
+        kept.setdefault(server, msgspec.structs.replace(record, key=server))
+    return ServiceEntry(entry.service, kept)
+
+
+def _remarks(key: ServiceKey, entry: ServiceEntry) -> Iterator[str]:
+    if _is_port_open(entry):
+        yield f"{key}: its check goes to port {GUESSED_PORT}, a guess; put in the port that shows its servers' health"
+    if key.protocol == IPPROTO_SCTP:
+        yield f"{key}: its check is TCP, because there is none for SCTP; put in a port where its servers speak TCP"
+    if key.protocol == IPPROTO_UDP:
+        yield f"{key}: its check is content with silence, and hears only of closed ports; give it something to expect"
+    if any(record.weight == 0 for record in entry.destinations.values()):
+        yield f"{key}: has servers of weight 0, which stay configured but get no connections"
+    methods = {record.forward for record in entry.destinations.values()}
+    if methods - _SETTABLE:
+        yield f'{key}: has servers of a method that cannot be set; forward = "dr" stands for it'
+
+
+def _service(key: ServiceKey, entry: ServiceEntry) -> dict[str, Any]:
+    record = entry.service
+    servers = list(entry.destinations.values())
+    # What most servers have stands once, at the service.
+    common = Counter(_forwarding(server) for server in servers).most_common(1)[0][0]
+    return {
+        **_identity(key),
+        "scheduler": record.scheduler,
+        **_flags(record),
+        **dict(common),
+        **_persistence(record),
+        **({"one_packet": True} if record.flags & SVC_F_ONEPACKET else {}),
+        "check": _check(key, entry),
+        "real_server": [_server(key, server, common) for server in servers],
+    }
+
+
+def _identity(key: ServiceKey) -> dict[str, Any]:
+    if key.fwmark:
+        return {"fwmark": key.fwmark, "family": "ipv6" if key.family == AF_INET6 else "ipv4"}
+    address = f"[{key.address}]" if key.family == AF_INET6 else key.address
+    return {"address": f"{address}:{key.port}", "protocol": PROTOCOL_NAMES[key.protocol]}
+
+
+def _flags(record: ServiceRecord) -> dict[str, Any]:
+    flags = names_of_flags(record.scheduler, record.flags)
+    return {"scheduler_flags": flags} if flags else {}
+
+
+def _persistence(record: ServiceRecord) -> dict[str, Any]:
+    if not record.flags & SVC_F_PERSISTENT:
+        return {}
+    written: dict[str, Any] = {"persistence": f"{record.timeout}s"}
+    if record.netmask < 0:
+        written["persistence_mask"] = str(ipaddress.IPv4Address(-record.netmask))
+    elif record.netmask != (128 if record.key.family == AF_INET6 else 32):
+        written["persistence_mask"] = record.netmask
+    if record.persistence_engine:
+        written["persistence_engine"] = record.persistence_engine
+    return written
+
+
+_Forwarding = tuple[tuple[str, str | int], ...]
+"""How a server is reached, as keys and values of the file."""
+
+
+def _forwarding(record: DestinationRecord) -> _Forwarding:
+    forward = METHOD_NAMES[record.forward if record.forward in _SETTABLE else ForwardingMethod.DROUTE]
+    if forward != "tun":
+        return (("forward", forward),)
+    written: list[tuple[str, str | int]] = [("forward", forward), ("tun_type", TUNNEL_NAMES[record.tunnel_type])]
+    if record.tunnel_type == TUNNEL_GUE:
+        written.append(("tun_port", record.tunnel_port))
+    if record.tunnel_type != TUNNEL_IPIP:
+        written.append(("tun_checksum", CHECKSUM_NAMES[record.tunnel_flags & CHECKSUM_FLAGS]))
+    return tuple(written)
+
+
+def _check(key: ServiceKey, entry: ServiceEntry) -> dict[str, Any]:
+    check: dict[str, Any] = {"type": "udp" if key.protocol == IPPROTO_UDP else "tcp"}
+    return check | {"port": GUESSED_PORT} if _is_port_open(entry) else check
+
+
+def _is_port_open(entry: ServiceEntry) -> bool:
+    """Tell whether nothing says where probes should go."""
+    return not all(server.port for server in entry.destinations)
+
+
+def _server(service: ServiceKey, record: DestinationRecord, common: _Forwarding) -> dict[str, Any] | str:
+    key = record.key
+    has_own_port = key.port != service.port
+    address = str(key) if has_own_port else f"[{key.address}]" if key.family == AF_INET6 else key.address
+    own: dict[str, Any] = {}
+    if record.weight != 1:
+        own["weight"] = record.weight
+    forwarding = _forwarding(record)
+    if forwarding != common:
+        own |= dict(forwarding)
+    if record.upper_threshold:
+        own["upper_threshold"] = record.upper_threshold
+    if record.lower_threshold:
+        own["lower_threshold"] = record.lower_threshold
+    return {"address": address, **own} if own else address

@@ -1,0 +1,1 @@
+"""The kernel's side of IPVS: generic netlink, and what it lists in /proc."""

@@ -1,0 +1,147 @@
+"""A generic netlink socket on the event loop: open it, send, receive, each exchange bounded by a deadline."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator
+
+from lvs_healthd.ipvs.interface import TableUnavailableError
+from lvs_healthd.ipvs.kernel.genetlink import GarbledError, Message, messages
+from lvs_healthd.runtime.netns import Netns, NetnsError
+
+_NETLINK_GENERIC = 16
+_SOL_NETLINK = 270
+_NETLINK_CAP_ACK = 10
+_NETLINK_EXT_ACK = 11
+_SO_RCVBUFFORCE = 33
+_KERNEL = 0
+"""The kernel's own port number; anything from another port is not an answer."""
+
+_BUFFER_BYTES = 4 * 1024 * 1024
+"""Room for the acknowledgements of far more than one batch of writes: the default holds 256."""
+_RECEIVE_BYTES = 65536
+"""A dump comes in parts of up to 32 KiB."""
+
+
+DEADLINE_S = 5.0
+"""One request takes microseconds; five seconds is a kernel in trouble, and well within a watchdog's patience."""
+
+
+class LostError(TableUnavailableError):
+    """A part of the answer is lost, or it contradicts itself: ask again."""
+
+
+class Channel:
+    """One netlink socket, opened when first needed in `netns`. `deadline_s` bounds each exchange, in seconds."""
+
+    def __init__(self, deadline_s: float, netns: Netns | None = None) -> None:
+        self._deadline_s = deadline_s
+        self._netns = netns or Netns()
+        self._identity = 0
+        self._open: socket.socket | None = None
+
+    def connect(self) -> socket.socket:
+        """Return the socket, opened if it is not. Raises `TableUnavailableError`."""
+        if self._open is None:
+            try:
+                self._identity = self._netns.identity()
+                with self._netns.entered():
+                    self._open = _opened()
+            except NetnsError as error:
+                raise TableUnavailableError(str(error)) from error
+            except OSError as error:
+                raise TableUnavailableError(f"cannot open a netlink socket: {error.strerror}") from error
+        return self._open
+
+    def look_around(self) -> None:
+        """Let go of a network namespace that was deleted, or made anew under its name.
+
+        The socket would keep it alive, and go on writing where no packet comes any more.
+        """
+        if self._open is None or not self._netns.name:
+            return
+        try:
+            is_same = self._netns.identity() == self._identity
+        except NetnsError:
+            is_same = False
+        if not is_same:
+            self.close()
+
+    def close(self) -> None:
+        """Close the socket; the next exchange opens another."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    @contextlib.asynccontextmanager
+    async def exchange(self) -> AsyncIterator[None]:
+        """Hold one request and its answer within the deadline, and turn what breaks it into `TableUnavailableError`.
+
+        A socket that is left amid an answer is thrown away: an abandoned dump would make the next one fail with EBUSY.
+        """
+        self.connect()
+        is_complete = False
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                yield
+            is_complete = True
+        except TimeoutError as error:
+            raise TableUnavailableError(f"the kernel did not answer within {self._deadline_s:g}s") from error
+        except GarbledError as error:
+            raise TableUnavailableError(f"the kernel's answer cannot be read: {error}") from error
+        except OSError as error:
+            if error.errno == errno.ENOBUFS:
+                raise LostError("the kernel's answer overflowed the receive buffer") from error
+            raise TableUnavailableError(f"netlink: {error.strerror}") from error
+        finally:
+            if not is_complete:
+                self.close()
+
+    async def send(self, data: bytes, *, may_wait: bool = False) -> None:
+        """Hand messages to the kernel, which acts on them inside this call.
+
+        `may_wait` sends from a thread: some requests make the kernel run modprobe or wait for an RCU grace period.
+        Raises `OSError`.
+        """
+        sock = self.connect()
+        if may_wait:
+            await asyncio.get_running_loop().run_in_executor(None, sock.send, data)
+        else:
+            sock.send(data)
+
+    async def receive(self) -> list[Message]:
+        """Wait for the kernel's next messages. Raises `OSError` and `GarbledError`."""
+        loop = asyncio.get_running_loop()
+        while True:
+            data, (port, _groups) = await loop.sock_recvfrom(self.connect(), _RECEIVE_BYTES)
+            if port == _KERNEL:
+                return list(messages(data))
+
+    def receive_held(self) -> list[Message]:
+        """Return what is in the receive buffer already. Raises `OSError` and `GarbledError`."""
+        held: list[Message] = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data, (port, _groups) = self.connect().recvfrom(_RECEIVE_BYTES)
+                if port == _KERNEL:
+                    held += messages(data)
+        return held
+
+
+def _opened() -> socket.socket:
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_GENERIC)
+    try:
+        sock.setblocking(False)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        except PermissionError:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
+            with contextlib.suppress(OSError):  # before Linux 4.12: no texts, and errors that echo the request
+                sock.setsockopt(_SOL_NETLINK, option, 1)
+        sock.bind((0, 0))
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,236 @@
+"""The kernel's IPVS table over generic netlink: one request at a time, every one bounded, the loop never held up.
+
+Facts this file rests on (net/netlink/af_netlink.c, net/netfilter/ipvs/ip_vs_ctl.c):
+- A write is done when send() returns; its acknowledgement then waits in the receive buffer. Many writes fit in one
+  send; they run in order, a failed one does not stop the later ones, each has its own acknowledgement.
+- When the receive buffer overflows, acknowledgements are lost and recv() says ENOBUFS once; the writes were made.
+- Asked for the destinations of a service that is gone, the kernel lists none and reports no error.
+"""
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar
+
+from lvs_healthd.ipvs.interface import TableUnavailableError
+from lvs_healthd.ipvs.kernel import codec, connections, genetlink
+from lvs_healthd.ipvs.kernel.channel import DEADLINE_S, Channel
+from lvs_healthd.ipvs.kernel.genetlink import NLM_F_ACK, NLMSG_ERROR, GarbledError, Message
+from lvs_healthd.ipvs.kernel.modules import load_module
+from lvs_healthd.ipvs.kernel.requests import KernelError, Requests, read_failure
+from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, joined
+from lvs_healthd.ipvs.records import Operation, Result, ServiceEntry, ServiceKey, ServiceRecord, Table, Verb
+from lvs_healthd.ipvs.refusals import NO_MODULE, UNKNOWN_OUTCOME, explain
+from lvs_healthd.runtime.netns import Netns
+
+_BATCH = 128
+"""Writes in one send: half of what a default receive buffer can acknowledge, should enlarging it fail."""
+_SERVICE_COST = 8
+"""What a service's write counts for in a batch: it may run modprobe or wait for an RCU grace period, some 30 ms each,
+and the whole send has one deadline."""
+_SERVICE_WRITES = frozenset({Verb.ADD_SERVICE, Verb.SET_SERVICE})
+
+_T = TypeVar("_T")
+
+
+class IpvsClient:
+    """The kernel's IPVS table. See `IpvsTable` for what each call does.
+
+    `netns` is where it is looked for. `deadline_s` bounds each single request, in seconds; `load` loads a kernel module
+    by name and says whether it did.
+    """
+
+    def __init__(
+        self,
+        *,
+        netns: Netns | None = None,
+        deadline_s: float = DEADLINE_S,
+        load: Callable[[str], Awaitable[bool]] = load_module,
+    ) -> None:
+        self.writes_sent = 0
+        """Write messages handed to the kernel since start, for tests that want none."""
+        self._netns = netns or Netns()
+        self._requests = Requests(Channel(deadline_s, self._netns))
+        self._load = load
+        self._statistics: dict[ServiceKey, ServiceStatistics] = {}
+        self._schedulers_tried: set[str] = set()
+
+    async def open(self) -> str:
+        """Find the IPVS family, loading the module where need and permission are, and describe the table."""
+        async with self._requests.lock:
+            find = self._requests.find_family
+            if not await find() and not (await self._load("ip_vs") and await find()):
+                raise TableUnavailableError(NO_MODULE)
+            return await self._reading(self._describe)
+
+    async def read(self) -> Table:
+        """Read all services, then the destinations of each."""
+        async with self._requests.lock:
+            self._requests.channel.look_around()
+            return await self._reading(self._read_all)
+
+    async def read_services(self, keys: Sequence[ServiceKey]) -> Table:
+        """Read the named services only."""
+        async with self._requests.lock:
+            return await self._reading(lambda: self._read_some(keys))
+
+    async def apply(self, operations: Sequence[Operation]) -> list[Result]:
+        """Write in batches; what fails for want of a module is tried once more after loading it."""
+        async with self._requests.lock:
+            self._requests.check_open()
+            results = await self._write(operations)
+            again = await self._curable(operations, results)
+            if again:
+                second = await self._write([operations[index] for index in again])
+                for index, result in zip(again, second, strict=True):
+                    results[index] = result
+            return results
+
+    def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
+        """Return what came with the last reading of a service."""
+        return self._statistics.get(key)
+
+    def connections(self) -> Iterator[bytes]:
+        """Read them from /proc: netlink does not tell."""
+        return connections.blocks(self._netns)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._requests.channel.close()
+
+    # Reading
+
+    async def _reading(self, read: Callable[[], Awaitable[_T]]) -> _T:
+        """Run a read; once more when the family has a new number, for the module was loaded anew meanwhile."""
+        self._requests.check_open()
+        try:
+            try:
+                return await read()
+            except KernelError as error:
+                if error.answer.errno != errno.ENOENT or not await self._requests.find_family():
+                    raise
+                return await read()
+        except KernelError as error:
+            raise TableUnavailableError(read_failure(error.answer)) from error
+        except GarbledError as error:
+            raise TableUnavailableError(f"the kernel's answer cannot be read: {error}") from error
+
+    async def _describe(self) -> str:
+        return codec.decode_info(await self._requests.ask(codec.CMD_GET_INFO, b""))
+
+    async def _read_all(self) -> Table:
+        services = await self._requests.dump(codec.CMD_GET_SERVICE, b"", codec.decode_counted_service)
+        table = {service.key: await self._with_destinations(service, row) for service, row in services}
+        for key in self._statistics.keys() - table.keys():
+            del self._statistics[key]
+        return table
+
+    async def _read_some(self, keys: Sequence[ServiceKey]) -> Table:
+        table: Table = {}
+        for key in keys:
+            try:
+                reply = await self._requests.ask(codec.CMD_GET_SERVICE, codec.encode_service_key(key))
+            except KernelError as error:
+                if error.answer.errno != errno.ESRCH:
+                    raise
+                self._statistics.pop(key, None)
+            else:
+                table[key] = await self._with_destinations(*codec.decode_counted_service(reply))
+        return table
+
+    async def _with_destinations(self, service: ServiceRecord, row: bytes) -> ServiceEntry:
+        family = service.key.family
+        found = await self._requests.dump(
+            codec.CMD_GET_DEST,
+            codec.encode_service_key(service.key),
+            lambda payload: codec.decode_counted_destination(payload, family),
+        )
+        destinations = {destination.key: destination for destination, _ in found}
+        # At once and not when all is read: the rows of two readings of the whole table are never held together.
+        self._statistics[service.key] = joined(row, found)
+        return ServiceEntry(service, destinations)
+
+    # Writing
+
+    async def _write(self, operations: Sequence[Operation]) -> list[Result]:
+        results: list[Result] = []
+        for batch in _batches(operations):
+            results += await self._write_batch(batch)
+            await asyncio.sleep(0)
+        return results
+
+    async def _write_batch(self, batch: Sequence[Operation]) -> list[Result]:
+        waiting = {self._requests.next_sequence(): index for index in range(len(batch))}
+        requests = [
+            self._requests.request(*codec.encode(operation), NLM_F_ACK, sequence)
+            for sequence, operation in zip(waiting, batch, strict=True)
+        ]
+        results = [Result(None, UNKNOWN_OUTCOME)] * len(batch)
+
+        def take(received: list[Message]) -> None:
+            for message in received:
+                if message.type == NLMSG_ERROR and message.sequence in waiting:
+                    index = waiting.pop(message.sequence)
+                    code, text = genetlink.answer(message)
+                    results[index] = Result(code, explain(batch[index], code, text) if code else "")
+
+        channel = self._requests.channel
+        channel.connect()
+        try:
+            async with channel.exchange():
+                self.writes_sent += len(batch)
+                is_slow = any(operation.verb in _SERVICE_WRITES for operation in batch)
+                await channel.send(b"".join(requests), may_wait=is_slow)
+                try:
+                    while waiting:
+                        take(await channel.receive())
+                except OSError as error:
+                    if error.errno != errno.ENOBUFS:
+                        raise
+                    # All writes were made inside send(): every acknowledgement that will ever come is here now.
+                    take(channel.receive_held())
+        except TableUnavailableError as error:
+            # It may have been sent, so the outcome of those without an answer is unknown; the others have theirs.
+            for index in waiting.values():
+                results[index] = Result(None, f"outcome unknown: {error}")
+        return results
+
+    async def _curable(self, operations: Sequence[Operation], results: Sequence[Result]) -> list[int]:
+        """Cure what made writes fail with ENOENT, and return which operations deserve another try."""
+        missing = [index for index, result in enumerate(results) if result.errno == errno.ENOENT]
+        if not missing:
+            return []
+        family = self._requests.family
+        with contextlib.suppress(TableUnavailableError):
+            if await self._requests.find_family() and self._requests.family != family:
+                return missing  # the module was loaded anew meanwhile, and the old number leads nowhere
+        services = {operations[index].service for index in missing if operations[index].verb in _SERVICE_WRITES}
+        loaded = {scheduler for scheduler in {service.scheduler for service in services} if await self._cure(scheduler)}
+        cured = {service.key for service in services if service.scheduler in loaded}
+        return [
+            index
+            for index, (operation, result) in enumerate(zip(operations, results, strict=True))
+            if operation.service.key in cured and result.errno in (errno.ENOENT, errno.ESRCH)
+        ]
+
+    async def _cure(self, scheduler: str) -> bool:
+        """Load a scheduler's module. Tried once: the kernel has tried as well, and each try starts a process."""
+        if scheduler in self._schedulers_tried:
+            return False
+        self._schedulers_tried.add(scheduler)
+        return await self._load(f"ip_vs_{scheduler}")
+
+
+def _batches(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
+    batch: list[Operation] = []
+    room = _BATCH
+    for operation in operations:
+        cost = _SERVICE_COST if operation.verb in _SERVICE_WRITES else 1
+        if cost > room:
+            yield batch
+            batch, room = [], _BATCH
+        batch.append(operation)
+        room -= cost
+    if batch:
+        yield batch

@@ -1,0 +1,168 @@
+"""Requests to the kernel's IPVS over generic netlink, one at a time and each bounded. What they ask is the caller's."""
+
+import asyncio
+import contextlib
+import errno
+import itertools
+from collections.abc import Callable
+from typing import TypeVar
+
+from lvs_healthd.ipvs.interface import TableUnavailableError
+from lvs_healthd.ipvs.kernel import codec, genetlink
+from lvs_healthd.ipvs.kernel.channel import Channel, LostError
+from lvs_healthd.ipvs.kernel.genetlink import (
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_DUMP_INTR,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    Answer,
+    GarbledError,
+)
+from lvs_healthd.ipvs.refusals import NO_MODULE, NO_PERMISSION
+
+_DUMP_TRIES = 5
+_SLICE = 500
+"""Records decoded between two turns of the event loop: 500 at 6 µs hold it up for 3 ms."""
+_REQUEST_COST = 10
+"""What one round trip counts for in a slice, in records."""
+
+_T = TypeVar("_T")
+
+
+class KernelError(Exception):
+    """The kernel answered a request with an error."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.text)
+        self.answer = answer
+
+
+class Requests:
+    """Asks the family IPVS, whose number it finds out. One caller at a time: `lock`."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.lock = asyncio.Lock()
+        self.family = 0
+        """The family's number; 0 before it is known."""
+        self._sequences = itertools.count(1)
+        self._decoded_in_slice = 0
+
+    async def find_family(self) -> bool:
+        """Ask for the family's number. The kernel loads the module for this question, if it can.
+
+        Raises `TableUnavailableError`.
+        """
+        name = genetlink.family_name(codec.FAMILY_NAME)
+        try:
+            reply = await self.ask(genetlink.CTRL_CMD_GETFAMILY, name, family=genetlink.GENL_ID_CTRL, may_wait=True)
+            self.family = genetlink.family_id(reply)
+        except KernelError as error:
+            if error.answer.errno == errno.ENOENT:
+                return False
+            raise TableUnavailableError(read_failure(error.answer)) from error
+        except GarbledError as error:
+            raise TableUnavailableError(f"the kernel's answer cannot be read: {error}") from error
+        return True
+
+    async def ask(self, command: int, attributes: bytes, *, family: int = 0, may_wait: bool = False) -> bytes:
+        """Make one request that has one answer, or just an acknowledgement.
+
+        Raises `KernelError` and `TableUnavailableError`.
+        """
+        sequence = self.next_sequence()
+        reply = b""
+        end: Answer | None = None
+        async with self.channel.exchange():
+            request = self.request(command, attributes, NLM_F_ACK, sequence, family=family)
+            await self.channel.send(request, may_wait=may_wait)
+            while end is None:
+                for message in await self.channel.receive():
+                    if message.sequence != sequence:
+                        continue
+                    if message.type == NLMSG_ERROR:
+                        end = genetlink.answer(message)
+                    else:
+                        reply = message.payload
+        if end.errno:
+            raise KernelError(end)
+        await self._pause(_REQUEST_COST)
+        return reply
+
+    async def dump(
+        self, command: int, attributes: bytes, decode: Callable[[bytes], _T], *, may_wait: bool = False
+    ) -> list[_T]:
+        """Ask for a list. Raises `KernelError` and `TableUnavailableError`."""
+        for _ in range(_DUMP_TRIES):
+            with contextlib.suppress(LostError):
+                return await self._dump_once(command, attributes, decode, may_wait=may_wait)
+        raise TableUnavailableError(f"the table could not be read whole in {_DUMP_TRIES} tries")
+
+    def request(self, command: int, attributes: bytes, flags: int, sequence: int, *, family: int = 0) -> bytes:
+        """Frame a request to the family IPVS, or to another."""
+        version = genetlink.CTRL_VERSION if family == genetlink.GENL_ID_CTRL else codec.VERSION
+        return genetlink.request(
+            family or self.family, command, attributes, flags=flags, sequence=sequence, version=version
+        )
+
+    def next_sequence(self) -> int:
+        """Return a number that tells an answer's request."""
+        return next(self._sequences) & 0xFFFFFFFF
+
+    def check_open(self) -> None:
+        """Refuse to go on without the family's number: what is sent to number 0 is acknowledged, and ignored.
+
+        Raises `TableUnavailableError`.
+        """
+        if not self.family:
+            raise TableUnavailableError(NO_MODULE)
+
+    async def _dump_once(
+        self, command: int, attributes: bytes, decode: Callable[[bytes], _T], *, may_wait: bool
+    ) -> list[_T]:
+        sequence = self.next_sequence()
+        records: list[_T] = []
+        end: Answer | None = None
+        is_interrupted = False
+        async with self.channel.exchange():
+            await self.channel.send(self.request(command, attributes, NLM_F_DUMP, sequence), may_wait=may_wait)
+            while end is None:
+                before = len(records)
+                for message in await self.channel.receive():
+                    if message.sequence != sequence:
+                        continue
+                    is_interrupted |= bool(message.flags & NLM_F_DUMP_INTR)
+                    if message.type in (NLMSG_DONE, NLMSG_ERROR):
+                        end = genetlink.answer(message)
+                        break
+                    records.append(decode(message.payload))
+                await self._pause(len(records) - before)
+        if end.errno:
+            raise KernelError(end)
+        if is_interrupted:
+            raise LostError("the table changed while it was read")
+        await self._pause(_REQUEST_COST)
+        return records
+
+    async def _pause(self, records: int) -> None:
+        """Let the event loop turn when a slice of decoding is through."""
+        self._decoded_in_slice += records
+        if self._decoded_in_slice >= _SLICE:
+            self._decoded_in_slice = 0
+            await asyncio.sleep(0)
+
+
+def read_failure(answer: Answer) -> str:
+    """Say why the kernel does not tell."""
+    if answer.errno in (errno.EPERM, errno.EACCES):
+        return NO_PERMISSION
+    if answer.errno == errno.ENOENT:
+        return NO_MODULE
+    words = errno.errorcode.get(answer.errno, str(answer.errno))
+    return f"the kernel refused: {words}" + (f" ({answer.text})" if answer.text else "")
+
+
+def failure(error: TableUnavailableError | KernelError) -> str:
+    """Say why a request failed."""
+    return read_failure(error.answer) if isinstance(error, KernelError) else str(error)

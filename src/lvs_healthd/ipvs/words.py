@@ -1,0 +1,114 @@
+"""The kernel's numbers and their names: one table for the configuration, for ipvsadm's options and for the log.
+
+Constants are named after the kernel's (include/uapi/linux/ip_vs.h). Each table goes from the word an operator writes to
+the number; the opposite direction is made of it, so that no word stands twice.
+"""
+
+import enum
+from collections.abc import Iterable
+
+AF_INET = 2
+AF_INET6 = 10
+
+IPPROTO_TCP = 6
+IPPROTO_UDP = 17
+IPPROTO_SCTP = 132
+
+SVC_F_PERSISTENT = 0x0001
+SVC_F_HASHED = 0x0002
+"""The kernel sets it on every service it lists; it is no part of a record."""
+SVC_F_ONEPACKET = 0x0004
+SVC_F_SCHED1 = 0x0008
+SVC_F_SCHED2 = 0x0010
+SVC_F_SCHED3 = 0x0020
+"""Each scheduler decides what these three mean."""
+
+TUNNEL_IPIP = 0
+TUNNEL_GUE = 1
+TUNNEL_GRE = 2
+TUNNEL_F_CSUM = 0x0001
+TUNNEL_F_REMCSUM = 0x0002
+
+
+class ForwardingMethod(enum.IntEnum):
+    """IP_VS_CONN_F_FWD_MASK values."""
+
+    MASQ = 0
+    LOCAL = 1
+    TUNNEL = 2
+    DROUTE = 3
+    BYPASS = 4
+
+
+PROTOCOLS = {"tcp": IPPROTO_TCP, "udp": IPPROTO_UDP, "sctp": IPPROTO_SCTP}
+PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
+PROTOCOL_OPTIONS = {IPPROTO_TCP: "-t", IPPROTO_UDP: "-u", IPPROTO_SCTP: "--sctp-service"}
+"""ipvsadm's option for a service of each protocol."""
+
+METHODS = {
+    "nat": ForwardingMethod.MASQ,
+    "dr": ForwardingMethod.DROUTE,
+    "tun": ForwardingMethod.TUNNEL,
+    "local": ForwardingMethod.LOCAL,
+    "bypass": ForwardingMethod.BYPASS,
+}
+"""The last two can be read from the kernel, but nobody can set them. `fullnat` is the kernel's MASQ."""
+METHOD_NAMES = {method: name for name, method in METHODS.items()}
+METHOD_OPTIONS = {
+    ForwardingMethod.DROUTE: "-g",
+    ForwardingMethod.TUNNEL: "-i",
+    ForwardingMethod.MASQ: "-m",
+}
+"""ipvsadm's options."""
+
+TUNNELS = {"ipip": TUNNEL_IPIP, "gue": TUNNEL_GUE, "gre": TUNNEL_GRE}
+"""Our words are also those of ipvsadm's --tun-type."""
+TUNNEL_NAMES = {number: name for name, number in TUNNELS.items()}
+
+CHECKSUMS = {"off": 0, "on": TUNNEL_F_CSUM, "remote": TUNNEL_F_REMCSUM}
+CHECKSUM_NAMES = {flags: name for name, flags in CHECKSUMS.items()}
+CHECKSUM_FLAGS = TUNNEL_F_CSUM | TUNNEL_F_REMCSUM
+CHECKSUM_OPTIONS = {0: "--tun-nocsum", TUNNEL_F_CSUM: "--tun-csum", TUNNEL_F_REMCSUM: "--tun-remcsum"}
+
+_SCHEDULER_FLAGS = (SVC_F_SCHED1, SVC_F_SCHED2, SVC_F_SCHED3)
+_PLAIN_FLAG_NAMES = ("flag-1", "flag-2", "flag-3")
+_SCHEDULER_FLAG_NAMES = {
+    "sh": ("sh-fallback", "sh-port", "flag-3"),
+    "mh": ("mh-fallback", "mh-port", "flag-3"),
+}
+"""The names of a scheduler's flags, in the order of their bits; any other scheduler has the plain names.
+
+sh and mh have two. ipvsadm has no name for a third there, and writes "-b" without a value.
+"""
+SCHEDULER_FLAGS = {
+    name: flag
+    for names in (_PLAIN_FLAG_NAMES, *_SCHEDULER_FLAG_NAMES.values())
+    for name, flag in zip(names, _SCHEDULER_FLAGS, strict=True)
+}
+"""Every name of a scheduler flag, of whichever scheduler."""
+
+
+def scheduler_flag_names(scheduler: str) -> tuple[str, ...]:
+    """Return the names of this scheduler's three flags, in the order of their bits."""
+    return _SCHEDULER_FLAG_NAMES.get(scheduler, _PLAIN_FLAG_NAMES)
+
+
+def names_of_flags(scheduler: str, flags: int) -> list[str]:
+    """Return the names of the scheduler flags that are set in `flags` (SVC_F_*)."""
+    return [name for name in scheduler_flag_names(scheduler) if flags & SCHEDULER_FLAGS[name]]
+
+
+def flags_of_names(names: Iterable[str]) -> int:
+    """Return the SVC_F_* bits of scheduler flags. Raises `KeyError` for a word that names none."""
+    flags = 0
+    for name in names:
+        flags |= SCHEDULER_FLAGS[name]
+    return flags
+
+
+def plain_flag_names(flags: int) -> list[str]:
+    """Name a service's flags by the kernel's numbers, whatever its scheduler makes of them; the rest in hexadecimal."""
+    names = ["ops"] if flags & SVC_F_ONEPACKET else []
+    names += names_of_flags("", flags)
+    rest = flags & ~(SVC_F_PERSISTENT | SVC_F_ONEPACKET | sum(_SCHEDULER_FLAGS))
+    return [*names, hex(rest)] if rest else names

@@ -1,0 +1,155 @@
+"""Keeps the wanted table up to date: runs the policy for the services that something has happened to."""
+
+from collections.abc import Iterable, Mapping
+
+from lvs_healthd.health.machine import Health, Verdict
+from lvs_healthd.ipvs.records import DestinationKey, Line, ServiceEntry, ServiceKey, Table, Wanted, Why
+from lvs_healthd.plan.policy import (
+    FALLBACK_REASON,
+    LEAVING_REASON,
+    SERVING_REASON,
+    Present,
+    ServicePlan,
+    plan_service,
+    reason_for,
+)
+from lvs_healthd.plan.records import PlannedService, shared
+
+_NO_PLAN = ServicePlan({}, up=0, may_serve=False, may_come=False, is_unproven=False, uses_fallback=False, leaving=())
+
+
+class _Service:
+    """What is kept of one service between two plans."""
+
+    __slots__ = ("entry", "healths", "plan", "planned")
+
+    def __init__(self, planned: PlannedService, healths: dict[DestinationKey, Health]) -> None:
+        self.planned = planned
+        self.entry = ServiceEntry(planned.record, {})
+        """The service in the wanted table."""
+        self.healths = healths
+        """What the last plan knew of each real server, in the order of `planned.servers`."""
+        self.plan = _NO_PLAN
+
+    def depends_on(self, server: DestinationKey | None) -> bool:
+        """Whether one line of the kernel's table (None: the service's own) decides anything here."""
+        if not self.plan.is_unproven:
+            return False
+        health = self.healths.get(server) if server is not None else None
+        return health is None or health.verdict is Verdict.UNKNOWN
+
+
+class Planner:
+    """The wanted table, and the changes of health that it does not show yet."""
+
+    def __init__(self) -> None:
+        self.wanted = Wanted({}, {}, {})
+        """As of the last `plan`, which changes it in place; `configure` makes another object."""
+        self.up = 0
+        """How many real servers of all services were up at the last `plan`."""
+        self._services: dict[ServiceKey, _Service] = {}
+        self._due: dict[tuple[ServiceKey, DestinationKey], Health] = {}
+        """Changes since the last plan."""
+        self._unplanned: dict[ServiceKey, None] = {}
+        """Services that are new or changed since the last plan."""
+        self._touched: set[Line] | None = None
+
+    def configure(
+        self, services: Iterable[PlannedService], healths: Mapping[tuple[ServiceKey, DestinationKey], Health]
+    ) -> None:
+        """Plan for these services from now on. One that is the same object as before goes on as it is.
+
+        `healths` holds what is known of each real server of the others.
+        """
+        before, self._services = self._services, {}
+        why = dict(self.wanted.why)
+        for service in services:
+            key = service.key
+            if key in before and before[key].planned is service:
+                self._services[key] = before.pop(key)
+            else:
+                known = {server.key: healths[key, server.key] for server in service.servers}
+                self._services[key] = _Service(service, known)
+                self._unplanned[key] = None
+        for key, gone in before.items():
+            self.up -= gone.plan.up
+            for server in (*gone.planned.configured, *gone.plan.leaving):
+                why.pop((key, server), None)
+                self._due.pop((key, server), None)
+            if key not in self._services:
+                self._unplanned.pop(key, None)
+        for key in self._unplanned:
+            why |= {(key, server): reason_for(health) for server, health in self._services[key].healths.items()}
+        self.wanted = Wanted(
+            {key: each.entry for key, each in self._services.items()},
+            {key: each.planned.name for key, each in self._services.items()},
+            why,
+            shared(each.planned for each in self._services.values()),
+        )
+        self._touched = None
+
+    def changed(self, service: ServiceKey, server: DestinationKey, health: Health) -> None:
+        """Note what is now known of a real server; the last word before a plan counts.
+
+        Where the verdict is the same, only the reason is another, and no plan is needed for that: ten thousand first
+        failures must not pile up until a verdict changes.
+        """
+        line = (service, server)
+        if line in self._due or health.verdict is not self._services[service].healths[server].verdict:
+            self._due[line] = health
+        else:
+            self._services[service].healths[server] = health
+            self.wanted.why[line] = reason_for(health)
+
+    def plan(self, actual: Table, moved: Iterable[Line] | None = None) -> None:
+        """Bring `wanted` up to date with all changes, knowing what is in the kernel's table (`actual`).
+
+        `moved` names the lines of `actual` that are different from the last plan; None means that any may be.
+        """
+        concerned, self._unplanned = self._unplanned, {}
+        due, self._due = self._due, {}
+        for line, health in due.items():
+            key, server = line
+            self._services[key].healths[server] = health
+            self.wanted.why[line] = reason_for(health)
+            concerned[key] = None
+        if moved is None:
+            moved = [(key, None) for key in self._services]
+        for key, changed in moved:
+            service = self._services.get(key)
+            if service is not None and service.depends_on(changed):
+                concerned[key] = None
+        for key in concerned:
+            entry = actual.get(key)
+            self._replan(self._services[key], entry.destinations if entry is not None else {})
+
+    def take_touched(self) -> set[Line] | None:
+        """Return the lines of `wanted` that changed since the last call; None: it is another object, look at all."""
+        touched, self._touched = self._touched, set()
+        return touched
+
+    def standing(self, key: ServiceKey) -> ServicePlan:
+        """Return a service's last plan, which says how its real servers stood."""
+        return self._services[key].plan
+
+    def _replan(self, service: _Service, present: Present) -> None:
+        before = service.plan
+        plan = service.plan = plan_service(service.planned, service.healths.values(), present)
+        self.up += plan.up - before.up
+        key, old, new = service.planned.key, before.destinations, plan.destinations
+        service.entry.destinations = new
+        if self._touched is not None:
+            self._touched.update([(key, server) for server, record in new.items() if old.get(server) is not record])
+            self._touched.update([(key, server) for server in old.keys() - new.keys()])
+        self._explain(service, before)
+
+    def _explain(self, service: _Service, before: ServicePlan) -> None:
+        """Give the lines a reason that no real server's health explains."""
+        key, plan, why = service.planned.key, service.plan, self.wanted.why
+        for server in before.leaving:
+            why.pop((key, server), None)
+        for server in plan.leaving:
+            why[key, server] = Why(LEAVING_REASON)
+        if before is _NO_PLAN or plan.uses_fallback is not before.uses_fallback:
+            for spare in service.planned.fallback:
+                why[key, spare.key] = Why(FALLBACK_REASON if plan.uses_fallback else SERVING_REASON)

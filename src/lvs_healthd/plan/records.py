@@ -1,0 +1,132 @@
+"""From the configuration to IPVS records: what of the wanted table no verdict changes. Pure."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from lvs_healthd.config.model import (
+    Config,
+    Endpoint,
+    Family,
+    ForeignServers,
+    Forward,
+    OnFailure,
+    RealServer,
+    Service,
+)
+from lvs_healthd.ipvs.records import (
+    DestinationKey,
+    DestinationRecord,
+    ServiceKey,
+    ServiceRecord,
+)
+from lvs_healthd.ipvs.words import (
+    AF_INET,
+    AF_INET6,
+    CHECKSUMS,
+    METHODS,
+    PROTOCOLS,
+    SVC_F_ONEPACKET,
+    SVC_F_PERSISTENT,
+    TUNNEL_IPIP,
+    TUNNELS,
+    flags_of_names,
+)
+
+
+class PlannedServer(msgspec.Struct, frozen=True):
+    """A configured server as the kernel would keep it at its full weight."""
+
+    key: DestinationKey
+    record: DestinationRecord
+    quiesced: DestinationRecord
+
+
+class PlannedService(msgspec.Struct, frozen=True):
+    """A configured service as the kernel would keep it: everything of the plan that no verdict changes."""
+
+    key: ServiceKey
+    record: ServiceRecord
+    name: str
+    quiesce: bool
+    is_shared: bool
+    """Somebody else may have servers in it too."""
+    servers: tuple[PlannedServer, ...]
+    fallback: tuple[PlannedServer, ...]
+
+    @property
+    def configured(self) -> frozenset[DestinationKey]:
+        """All its servers, fallbacks too."""
+        return frozenset(server.key for server in (*self.servers, *self.fallback))
+
+
+def prepare(config: Config) -> tuple[PlannedService, ...]:
+    """Return the IPVS records of a whole configuration, which every plan for it uses."""
+    return tuple(planned(service) for service in config.services)
+
+
+def planned(service: Service) -> PlannedService:
+    """Return the IPVS records of one service."""
+    return PlannedService(
+        service_key(service),
+        _service_record(service),
+        service.name,
+        service.on_failure is OnFailure.QUIESCE,
+        service.foreign_servers is ForeignServers.KEEP,
+        tuple(_planned(server) for server in service.real_servers),
+        tuple(_planned(server) for server in service.fallback),
+    )
+
+
+def shared(services: Iterable[PlannedService]) -> dict[ServiceKey, frozenset[DestinationKey]]:
+    """Return the configured servers of the services in which somebody else may have some too."""
+    return {service.key: service.configured for service in services if service.is_shared}
+
+
+def service_key(service: Service) -> ServiceKey:
+    """Return what the kernel will know this service by."""
+    if service.endpoint is None:
+        return ServiceKey(AF_INET6 if service.family is Family.IPV6 else AF_INET, fwmark=service.fwmark)
+    endpoint = service.endpoint
+    return ServiceKey(_family(endpoint), PROTOCOLS[service.protocol], endpoint.address, endpoint.port)
+
+
+def destination_key(server: RealServer) -> DestinationKey:
+    """Return what the kernel will know this real server by."""
+    return DestinationKey(_family(server.endpoint), server.endpoint.address, server.endpoint.port)
+
+
+def _service_record(service: Service) -> ServiceRecord:
+    key = service_key(service)
+    timeout = int(service.persistence)
+    flags = SVC_F_PERSISTENT if timeout else 0
+    flags |= SVC_F_ONEPACKET if service.one_packet else 0
+    flags |= flags_of_names(service.scheduler_flags)
+    one_client = 128 if key.family == AF_INET6 else 32
+    return ServiceRecord(
+        key,
+        service.scheduler,
+        flags=flags,
+        timeout=timeout,
+        netmask=one_client if service.persistence_mask is None else service.persistence_mask,
+        persistence_engine=service.persistence_engine,
+    )
+
+
+def _planned(server: RealServer) -> PlannedServer:
+    is_tunnel = server.forward is Forward.TUN
+    record = DestinationRecord(
+        destination_key(server),
+        METHODS["nat" if server.forward is Forward.FULLNAT else server.forward],
+        server.weight,
+        upper_threshold=server.upper_threshold,
+        lower_threshold=server.lower_threshold,
+        tunnel_type=TUNNELS[server.tun_type] if is_tunnel else TUNNEL_IPIP,
+        tunnel_port=server.tun_port if is_tunnel else 0,
+        tunnel_flags=CHECKSUMS[server.tun_checksum] if is_tunnel else 0,
+    )
+    return PlannedServer(record.key, record, msgspec.structs.replace(record, weight=0))
+
+
+def _family(endpoint: Endpoint) -> int:
+    return AF_INET6 if endpoint.family is Family.IPV6 else AF_INET

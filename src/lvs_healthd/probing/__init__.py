@@ -1,0 +1,1 @@
+"""Runs probes: sockets, deadlines, the schedule, and the worker processes."""

@@ -1,0 +1,70 @@
+"""Runs checks once, outside any schedule: for `lvs-healthd probe`."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.probes.exchange import Target
+from lvs_healthd.probes.outcome import Outcome
+from lvs_healthd.probes.targets import probe_key, target
+from lvs_healthd.probing.engine import Engine
+
+
+class Found(NamedTuple):
+    """What one probe found, and the seconds from its first packet to the outcome."""
+
+    outcome: Outcome
+    latency_s: float
+
+
+async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> dict[AnyCheck, Found]:
+    """Run each distinct probe of `checks` once and return what it found by `probe_key`.
+
+    Raises `OSError` when a check's `ca` cannot be read.
+    """
+    loop = asyncio.get_running_loop()
+    engine = Engine(clock=loop.time, max_in_flight=max_in_flight)
+    targets = {key: target(key) for key in map(probe_key, checks)}
+    found: dict[AnyCheck, Found] = {}
+    changed = asyncio.Event()
+    failures: list[Exception] = []
+    engine.wake = changed.set
+
+    def note(key: AnyCheck, outcome: Outcome, latency_s: float) -> None:
+        found[key] = Found(outcome, latency_s)
+        changed.set()
+
+    def fail(error: Exception) -> None:
+        failures.append(error)
+        changed.set()
+
+    engine.open(loop, fail)
+    try:
+        for key, ready in targets.items():
+            engine.start(_Once(ready, functools.partial(note, key)))
+        while len(found) < len(targets):
+            due = engine.next_tick
+            changed.clear()
+            try:
+                async with asyncio.timeout_at(due):
+                    await changed.wait()
+            except TimeoutError:
+                engine.tick(max(0.0, loop.time() - (due or loop.time())))
+            if failures:
+                raise failures[0]
+    finally:
+        engine.close()
+    return found
+
+
+class _Once:
+    """One probe for the engine."""
+
+    def __init__(self, target: Target, ended: Callable[[Outcome, float], None]) -> None:
+        self.target = target
+        self.ended = ended
+
+    def started(self, now: float) -> None:
+        """Nobody waits for it."""

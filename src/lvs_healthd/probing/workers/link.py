@@ -1,0 +1,175 @@
+"""The daemon's end of one worker process, from its start to its end: its handle and its socket."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+from lvs_healthd import __version__
+from lvs_healthd.probing.workers.protocol import (
+    MOST_BYTES,
+    Change,
+    Fault,
+    Frames,
+    GarbledError,
+    Hello,
+    Report,
+    frame,
+    said,
+)
+
+# -P: a file of the current directory must not stand in for a module.
+COMMAND = (sys.executable, "-P", "-m", "lvs_healthd.probing.workers")
+
+END_S = 0.4
+"""How long a worker may take to end by itself, and then after SIGKILL; a stop has two seconds for both."""
+
+_RECEIVE_SIZE = 16384
+"""About one report, then the other workers and everything else get their turn."""
+
+
+class Link:
+    """One worker process.
+
+    `take` gets its reports; what it raises, other than `GarbledError`, is a fault of this program and is raised by
+    `lost`.
+    """
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, opened: socket.socket, take: Callable[[Report], None]
+    ) -> None:
+        self._process = process
+        self._socket = opened
+        self._take = take
+        self._loop = asyncio.get_running_loop()
+        self._lost: asyncio.Future[str] = self._loop.create_future()
+        self._frames = Frames(MOST_BYTES)
+        self._outgoing = bytearray()
+        self._fault = ""
+        self.heard = self._loop.time()
+        """When it last said something, on the loop's clock."""
+        self.greeted = False
+        """Whether it has said anything yet."""
+        self._loop.add_reader(opened.fileno(), self._guarded, self._receive)
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    async def lost(self) -> str:
+        """Wait until it is of no more use, and return why, in words."""
+        why = await self._lost or self._fault
+        if why:
+            return why
+        status = await self._status()
+        return "closed its socket" if status is None else _ending(status)
+
+    def lose(self, why: str) -> None:
+        """Call it of no more use; "" where its process's end will tell why."""
+        if not self._lost.done():
+            self._lost.set_result(why)
+
+    def send(self, change: Change) -> None:
+        """Tell it what to probe. What its socket does not take waits here: a worker that does not read is soon lost."""
+        was_stuck = bool(self._outgoing)
+        self._outgoing += frame(change)
+        if not was_stuck:
+            self._send()
+
+    async def end(self) -> None:
+        """Close the socket, at which it ends, or else is killed. Returns when it is gone or after another `END_S`."""
+        self.close()
+        if await self._status() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._status()
+
+    def close(self) -> None:
+        """Close the socket. May be called twice."""
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.remove_writer(self._socket.fileno())
+            self._socket.close()
+        self._lost.cancel()
+
+    async def _status(self) -> int | None:
+        """Return the process's exit status, or None when it does not end within `END_S`."""
+        # Not asyncio.timeout: in a task that is being cancelled, as at a stop, Python 3.11's raises CancelledError.
+        waiting = asyncio.ensure_future(self._process.wait())
+        await asyncio.wait((waiting,), timeout=END_S)
+        if waiting.done():
+            return waiting.result()
+        waiting.cancel()
+        return None
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except GarbledError as error:
+            self.lose(f"garbled its report: {error}")
+        except Exception as error:  # noqa: BLE001  # raised by `lost`
+            if not self._lost.done():
+                self._lost.set_exception(error)
+
+    def _receive(self) -> None:
+        try:
+            data = self._socket.recv(_RECEIVE_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._socket.fileno())
+            self.lose("")
+            return
+        self.heard, self.greeted = self._loop.time(), True
+        for payload in self._frames.feed(data):
+            match said(payload):
+                case Report() as report:
+                    self._take(report)
+                case Hello(version=version):
+                    if version != __version__:
+                        self.lose(f"is version {version} and this daemon is {__version__}: restart the daemon")
+                case Fault(error=error):
+                    self._fault = f"ended by a fault of its own: {error}"
+
+    def _send(self) -> None:
+        try:
+            sent = self._socket.send(self._outgoing)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # it has gone, as reading will tell
+        del self._outgoing[:sent]
+        if self._outgoing:
+            self._loop.add_writer(self._socket.fileno(), self._guarded, self._send_rest)
+
+    def _send_rest(self) -> None:
+        self._loop.remove_writer(self._socket.fileno())
+        self._send()
+
+
+async def start(take: Callable[[Report], None], command: tuple[str, ...] = COMMAND) -> Link:
+    """Start a worker. Raises `OSError` when there is no process or socket to be had."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    try:
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+            )
+    except BaseException:
+        ours.close()
+        raise
+    return Link(process, ours, take)
+
+
+def _ending(status: int) -> str:
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"

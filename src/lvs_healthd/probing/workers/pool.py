@@ -1,0 +1,136 @@
+"""The daemon's side of its probe workers: shares the probes out, hands on what they find, replaces a worker that fails.
+
+A worker that ended, hangs or speaks nonsense is a fault on our own side: each of its probes is unsure until the worker
+that takes its place reports, and nothing is removed for it. Which worker runs a probe is decided by a hash of the
+check; it stays with its worker over a reload.
+"""
+
+import asyncio
+import itertools
+import math
+import zlib
+from array import array
+from collections.abc import Callable, Iterable
+
+from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.events.kinds import Event
+from lvs_healthd.probing.scheduler import Observer, Probe
+from lvs_healthd.probing.workers.link import COMMAND
+from lvs_healthd.probing.workers.place import Place
+from lvs_healthd.probing.workers.protocol import Assigned, Report, packed
+
+WATCH_S = 0.5
+"""How often silence is looked for."""
+
+
+class Pool:
+    """Runs probes in `count` worker processes. It has what the daemon asks of a scheduler.
+
+    `clock` is `time.monotonic`, which the loop's own is too.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        clock: Callable[[], float],
+        observer: Observer,
+        emit: Callable[[Event], None],
+        max_in_flight: int,
+        command: tuple[str, ...] = COMMAND,
+    ) -> None:
+        self.max_in_flight = max_in_flight
+        """Bounds the sockets of all workers together, in equal shares; a new value holds from the next `update` on."""
+        self._clock = clock
+        self._observer = observer
+        self._numbers = itertools.count()
+        self._placed: dict[AnyCheck, tuple[Place, int]] = {}
+        """Where each probe runs, and under which number."""
+        self._worst_lag_s = 0.0
+        self._next_watch = math.inf
+        self._places = [Place(number + 1, self._noted, clock, emit, command) for number in range(count)]
+
+    @property
+    def next_wake(self) -> float:
+        """When the workers are looked after next, on the clock; in the past when the daemon's loop stands still."""
+        return self._next_watch
+
+    @property
+    def workers(self) -> int:
+        """How many workers are alive."""
+        return sum(place.alive for place in self._places)
+
+    @property
+    def in_flight(self) -> int:
+        """Probes with an open socket, in all workers, as last reported."""
+        return sum(place.in_flight for place in self._places)
+
+    @property
+    def waiting(self) -> int:
+        """Probes that wait for a place, in all workers, as last reported."""
+        return sum(place.waiting for place in self._places)
+
+    async def run(self) -> None:
+        """Run until cancelled, and leave no process. Raises what is a fault of this program, never a worker's end."""
+        self._next_watch = self._clock() + WATCH_S
+        async with asyncio.TaskGroup() as group:
+            for place in self._places:
+                group.create_task(place.keep(), name=f"probe worker {place.number}")
+            group.create_task(self._watch(), name="watch over probe workers")
+
+    def close(self) -> None:
+        """Let all workers end. May be called twice; `run` does more, and is to be cancelled before."""
+        for place in self._places:
+            place.close()
+
+    def update(self, probes: Iterable[Probe[AnyCheck]], dropped: Iterable[AnyCheck] = ()) -> None:
+        """Take these up and drop those; all others go on. A probe known by its key keeps its worker and its turn."""
+        gone: dict[Place, list[int]] = {place: [] for place in self._places}
+        new: dict[Place, list[Assigned]] = {place: [] for place in self._places}
+        for key in dropped:
+            place, number = self._placed.pop(key)
+            place.drop(number)
+            gone[place].append(number)
+        for probe in probes:
+            known = self._placed.get(probe.key)
+            if known is None:
+                number = next(self._numbers)
+                place = self._places[zlib.crc32(packed(probe.key)) % len(self._places)]
+                self._placed[probe.key] = place, number
+                new[place].append(Assigned(number, probe.key))
+            else:
+                place, number = known
+            place.add(number, probe)
+        for place in self._places:
+            place.max_in_flight = max(1, self.max_in_flight // len(self._places))
+            place.tell(new[place], gone[place])
+
+    def take_worst_lag(self) -> float:
+        """Return the longest lag of a start reported since the last call, seconds."""
+        worst_s, self._worst_lag_s = self._worst_lag_s, 0.0
+        return worst_s
+
+    def _noted(self, report: Report) -> None:
+        """Hand a worker's measurements on."""
+        observer = self._observer
+        lags = array("f", report.lags)
+        if lags:
+            self._worst_lag_s = max(self._worst_lag_s, *lags)
+        for lag_s in lags:
+            observer.lag(lag_s)
+        for lag_s in array("f", report.loop_lags):
+            observer.loop_lag(lag_s)
+        for _ in range(report.skipped):
+            observer.skipped()
+
+    async def _watch(self) -> None:
+        """Look for silent workers, and measure the lag of this process's loop, as the workers do of theirs."""
+        while True:
+            due = self._next_watch
+            await asyncio.sleep(due - self._clock())
+            late_s = max(0.0, self._clock() - due)
+            self._observer.loop_lag(late_s)
+            self._next_watch = self._clock() + WATCH_S
+            for place in self._places:
+                # While this process stood still it may have been the whole machine: a worker has time to speak up.
+                place.look(excused=late_s > WATCH_S)

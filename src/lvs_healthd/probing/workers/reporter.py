@@ -1,0 +1,105 @@
+"""The worker's end of the reports: gathers what probes found until the daemon can take it. No sockets.
+
+The daemon may be slow, or stand still. Then the newest outcome of each probe is kept and older ones are dropped, so
+that what waits is bounded by the number of probes, and the daemon goes on with what is true now. It loses failures that
+way, and passes: a verdict may come later than it should, never by an outcome that was not found.
+"""
+
+from array import array
+from collections.abc import Callable
+
+from lvs_healthd.probes.outcome import Outcome
+from lvs_healthd.probing.workers.protocol import MOST_RECORDS, RECORD, Report, Text
+
+LEAST_KEPT = 8192
+"""Up to so many outcomes may wait before older ones of the same probe are dropped: a normal wait is a tick's worth."""
+
+MOST_LAGS = 65536
+"""Lags left where outcomes were dropped; older ones are lost to the metrics."""
+
+MOST_TEXTS = 4096
+"""Outcomes known by number at once. Texts that quote answers have no end, so at times all begin anew."""
+
+
+class Reporter:
+    """Takes what happens to the probes (it is the scheduler's observer) and makes reports of it.
+
+    `wake` is called when there is something to report after there was nothing.
+    """
+
+    def __init__(self, clock: Callable[[], float], wake: Callable[[], None]) -> None:
+        self._clock = clock
+        self._wake = wake
+        self._found: list[tuple[int, Outcome, float, float]] = []
+        self._most_found = LEAST_KEPT
+        self._numbers: dict[Outcome, int] = {}
+        self._next_number = 0
+        self._skipped = 0
+        self._lags = array("f")
+        self._loop_lags = array("f")
+        self.lag = self._lags.append
+        """Note how long after its due time a probe started, seconds."""
+        self.loop_lag = self._loop_lags.append
+        """Note how late a tick came, seconds."""
+
+    def skipped(self) -> None:
+        """Note a turn that was skipped because the probe's last one was still under way."""
+        self._skipped += 1
+
+    def found(self, probe: int, outcome: Outcome, latency_s: float) -> None:
+        """Take a probe's outcome."""
+        found = self._found
+        if not found:
+            self._wake()
+        elif len(found) >= self._most_found:
+            self._drop_older()
+        found.append((probe, outcome, latency_s, self._clock()))
+
+    @property
+    def pending(self) -> bool:
+        """Whether outcomes wait."""
+        return bool(self._found)
+
+    def report(self, *, in_flight: int, waiting: int) -> Report:
+        """Make a report of what waits, up to `MOST_RECORDS` outcomes; what is in it waits no more."""
+        texts: list[Text] = []
+        records = bytearray()
+        numbers, pack = self._numbers, RECORD.pack
+        for probe, outcome, latency_s, ended in self._found[:MOST_RECORDS]:
+            number = numbers.get(outcome)
+            if number is None:
+                number = numbers[outcome] = self._next_number
+                self._next_number += 1
+                texts.append(Text(number, outcome))
+            records += pack(probe, number, latency_s, ended)
+        del self._found[:MOST_RECORDS]
+        if len(numbers) > MOST_TEXTS:
+            numbers.clear()
+        made = Report(
+            texts=tuple(texts),
+            records=bytes(records),
+            forget=0 if numbers else self._next_number,
+            lags=_taken(self._lags),
+            loop_lags=_taken(self._loop_lags),
+            skipped=self._skipped,
+            in_flight=in_flight,
+            waiting=waiting,
+        )
+        self._skipped = 0
+        return made
+
+    def _drop_older(self) -> None:
+        """Keep each probe's newest outcome."""
+        newest = {each[0]: each for each in self._found}
+        self._found[:] = newest.values()
+        for lags in (self._lags, self._loop_lags):
+            del lags[:-MOST_LAGS]
+        # Twice what is left: the next time comes after as much work as this one took.
+        self._most_found = max(LEAST_KEPT, 2 * len(newest))
+
+
+def _taken(lags: "array[float]") -> bytes:
+    """Empty an array (which stays the same object, for its `append` is in use) and return what it held."""
+    taken = lags.tobytes()
+    del lags[:]
+    return taken

@@ -1,0 +1,155 @@
+"""Somebody else undoes our writes again and again: notices it, says who it may be, and slows down.
+
+Undone once is an accident, which the next resync mends. Undone `TIMES` times in a row is another program that manages
+the same service, and neither of the two gives in: writing as fast as it does would only make the table flap.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+
+from lvs_healthd.events.kinds import Event, TableFight, TableFightOver
+from lvs_healthd.ipvs.diff import Phase, line_of, takes_capacity
+from lvs_healthd.ipvs.records import DestinationRecord, Line, Operation, ServiceKey, ServiceRecord, Verb
+
+TIMES = 3
+MAX_HOLD_S = 60.0
+"""The longest that a line is left as somebody else wants it."""
+TOLD_AGAIN_S = 600.0
+_CALM_RESYNCS = 10
+"""A line that was not undone for so many resyncs, and twice as long as it was held back, is at peace."""
+
+
+_MOST_DOUBLINGS = 10
+_GIVING = (Phase.ADD_SERVERS, Phase.RAISE)
+
+
+def hold_s(times: int, resync_s: float) -> float:
+    """Return how long to leave alone what was undone so often in a row, `TIMES` or more; seconds."""
+    # Bounded before it is a power: a fight may last for years.
+    return min(resync_s * 2.0 ** min(times - TIMES + 1, _MOST_DOUBLINGS), MAX_HOLD_S)
+
+
+class _Fight:
+    """One line of the table that somebody else has undone."""
+
+    __slots__ = ("held", "hold_s", "last", "times", "told", "until")
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.last = 0.0
+        self.hold_s = 0.0
+        self.until = -math.inf
+        self.told = -math.inf
+        self.held: tuple[Verb, ServiceRecord | DestinationRecord] | None = None
+        """What is held back; anything else is a decision of ours, made since, and is written."""
+
+
+class Fights:
+    """The lines of the table that are undone. `name` gives a service its name; `suspects` says who may be doing it.
+
+    `suspects` is called on a thread, for it looks at all processes.
+    """
+
+    def __init__(
+        self,
+        emit: Callable[[Event], None],
+        name: Callable[[ServiceKey], str],
+        suspects: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self.resync_s = 0.0
+        """How often the table is read back, seconds."""
+        self._emit = emit
+        self._name = name
+        self._suspects = suspects
+        self._lines: dict[Line, _Fight] = {}
+        self._to_tell: list[Line] = []
+
+    @property
+    def count(self) -> int:
+        """How many lines are fought over."""
+        return sum(fight.times >= TIMES for fight in self._lines.values())
+
+    def drifted(self, line: Line, now: float) -> None:
+        """Note that a line was found otherwise than we left it; `now` is monotonic, seconds."""
+        fight = self._lines.get(line)
+        if fight is None or self._is_over(fight, now):
+            fight = self._lines[line] = _Fight()
+        fight.times += 1
+        fight.last = now
+        fight.held = None
+        if fight.times < TIMES:
+            return
+        fight.hold_s = hold_s(fight.times, self.resync_s)
+        fight.until = now + fight.hold_s
+        if now - fight.told >= TOLD_AGAIN_S:
+            fight.told = now
+            self._to_tell.append(line)
+
+    def release(self) -> None:
+        """Hold nothing back for now: somebody reloads, and wants it written."""
+        for fight in self._lines.values():
+            fight.until = -math.inf
+
+    def hold_back(
+        self,
+        phases: dict[Phase, list[Operation]],
+        now: float,
+        *,
+        is_configured: Callable[[Line], bool],
+        is_uncovered: Callable[[ServiceKey], bool],
+    ) -> bool:
+        """Take writes out of `phases` that would only be undone, until their time has come; say whether there were any.
+
+        What takes a configured server out of service is never held back: it is down, and clients would be sent to it.
+        Nor is what brings one in where no other serves.
+        """
+        if not any(fight.until > now for fight in self._lines.values()):
+            return False
+        is_any_held = False
+        for phase, operations in phases.items():
+            kept = [
+                operation
+                for operation in operations
+                if not self._is_held(operation, now)
+                or (takes_capacity(operation) and is_configured(line_of(operation)))
+                or (phase in _GIVING and is_uncovered(operation.service.key))
+            ]
+            is_any_held |= len(kept) < len(operations)
+            phases[phase] = kept
+        return is_any_held
+
+    async def tell(self, now: float) -> None:
+        """Tell of new fights, and of those that are over."""
+        told, self._to_tell = self._to_tell, []
+        suspects = tuple(await asyncio.to_thread(self._suspects)) if told else ()
+        for line in told:
+            fight = self._lines[line]
+            service, server = self._words(line)
+            self._emit(
+                TableFight(service=service, server=server, times=fight.times, hold_s=fight.hold_s, suspects=suspects)
+            )
+        for line in [line for line, fight in self._lines.items() if self._is_over(fight, now)]:
+            if self._lines.pop(line).times >= TIMES:
+                service, server = self._words(line)
+                self._emit(TableFightOver(service=service, server=server))
+
+    def _is_held(self, operation: Operation, now: float) -> bool:
+        line = line_of(operation)
+        service = self._lines.get((line[0], None))
+        if service is not None and service.until > now and line[1] is not None and operation.verb is Verb.ADD_SERVER:
+            return service.held is not None  # it goes with its service
+        fight = self._lines.get(line)
+        if fight is None or fight.until <= now:
+            return False
+        what = (operation.verb, operation.destination or operation.service)
+        if fight.held is None:
+            fight.held = what
+        return fight.held == what
+
+    def _is_over(self, fight: _Fight, now: float) -> bool:
+        return now - fight.last > _CALM_RESYNCS * self.resync_s + 2 * fight.hold_s
+
+    def _words(self, line: Line) -> tuple[str, str]:
+        key, server = line
+        return self._name(key), "" if server is None else str(server)

@@ -1,0 +1,384 @@
+"""Makes the kernel's table equal to the wanted one, and keeps it so.
+
+One task owns the table. Each turn of its loop reads the table back when that is due, compares what may differ from the
+newest wanted table, and writes the difference. A lost event, a foreign edit and a refused write all heal in the same
+way: by the next turn. In sync, a turn writes nothing.
+
+The wanted table changes in place while a turn goes on, between any two of its awaits. So a write is derived from the
+table as it is then, and looked at once more before it is sent.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import math
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from lvs_healthd.events.kinds import Event, TableError, TableRecovered
+from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, is_uncovered, line_of, operation_on
+from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
+from lvs_healthd.ipvs.records import Line, Operation, Result, ServiceKey, Table, Wanted
+from lvs_healthd.ipvs.refusals import GONE_ANYWAY, MISMATCH, code_name
+from lvs_healthd.reconcile.fights import Fights
+from lvs_healthd.reconcile.guard import Guard
+from lvs_healthd.reconcile.ownership import Ownership
+from lvs_healthd.reconcile.readback import Readback
+from lvs_healthd.reconcile.reports import NoObserver, Observer, Teller
+from lvs_healthd.reconcile.todo import ToDo
+from lvs_healthd.reconcile.trouble import Trouble
+from lvs_healthd.runtime.pace import sliced
+
+HEARTBEAT_S = 1.0
+"""The longest sleep between two turns, so that `progress` shows a watchdog that the loop lives."""
+_ROUNDS = 3
+"""Attempts within one turn when the table proves to be other than we thought; each but the first after reading back."""
+_BATCH = 128
+"""Writes between two looks at the clock and two turns of the event loop."""
+_ADOPTION_READS = 3
+_TOLD_IN_SLICE = 100
+"""Events told between two turns of the event loop: 100 at 20 µs hold it up for 2 ms."""
+
+
+class Reconciler:
+    """Keeps one table true to what `want` was last given.
+
+    `table` is written by nobody else in this process. `emit` receives the events, `clock` is monotonic, `resync_s` is
+    how often the table is read back, in seconds. With `shadow` nothing is written: each difference is told once.
+    """
+
+    def __init__(
+        self,
+        table: IpvsTable,
+        emit: Callable[[Event], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        resync_s: float,
+        shadow: bool = False,
+        observer: Observer | None = None,
+        suspects: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self.ownership = Ownership()
+        """What is ours; preset from saved state."""
+        self.last_error = ""
+        """Why the table is not in order; empty when it is."""
+        self.shadow = shadow
+        """Whether nothing is written; may be changed between two turns, and takes effect with the next."""
+
+        self._table = table
+        self._emit = emit
+        self._clock = clock
+        self._observer = observer or NoObserver()
+        self._teller = Teller(emit, self._observer, clock)
+        self.fights = Fights(emit, self._teller.name, suspects)
+        self._readback = Readback(
+            table,
+            self._teller,
+            self._observer,
+            self.fights,
+            clock,
+            ours=lambda: self._wanted.table if self._wanted is not None else {},
+            servers=self.ownership.servers,
+            written=self._done,
+        )
+        self._set_resync(resync_s)
+        self._wake = asyncio.Event()
+        self._was_read = asyncio.Event()
+
+        self._wanted: Wanted | None = None
+        self._todo = ToDo()
+        self._was_shadow = shadow
+        self._guard = Guard()
+        self._is_new = False
+        """`want` was called since the last attempt."""
+        self._trouble = Trouble()
+
+    @property
+    def actual(self) -> Table:
+        """The kernel's table, as last read and then changed by the writes it acknowledged."""
+        return self._readback.actual
+
+    @property
+    def last_resync(self) -> float | None:
+        """When the whole table was last read, on `clock`."""
+        return self._readback.last_resync
+
+    @property
+    def progress(self) -> float:
+        """When the loop last got on with its work, on `clock`."""
+        return self._readback.progress
+
+    async def open(self) -> str:
+        """Make the table ready and return a line describing it. Raises `TableUnavailableError`."""
+        return await self._table.open()
+
+    async def adopt(self) -> Table:
+        """Read the whole table for the first time; what it holds is the starting point, not drift.
+
+        It is read until two readings are the same: who serves in it goes on serving, so none may be overlooked while
+        another program still writes. Raises `TableUnavailableError`.
+        """
+        self._readback.actual = await self._readback.read_whole()
+        for _ in range(_ADOPTION_READS):
+            before, self._readback.actual = self.actual, await self._readback.read_whole()
+            if self.actual == before:
+                break
+        return self.actual
+
+    def want(self, wanted: Wanted, touched: Collection[Line] | None = None) -> None:
+        """Take a new wanted table; the latest wins. Returns at once, the loop does the work.
+
+        `touched` names the lines that changed in a table that was given before; None means that all may have.
+        """
+        if touched is None or wanted is not self._wanted:
+            self._wanted = wanted
+            self._teller.want(wanted)
+            self.ownership.want(wanted, shadow=self.shadow)
+            self.fights.release()
+            self._todo.is_whole = True
+        elif touched:
+            self._todo.add(touched)
+        else:
+            return
+        self._guard.look_anew()
+        self._is_new = True
+        self._wake.set()
+
+    def take_moved(self) -> set[Line]:
+        """Return the lines of `actual` that changed since the last call; a service that came or went is one line."""
+        moved, self._readback.moved = self._readback.moved, set()
+        return moved
+
+    def set_resync(self, resync_s: float) -> None:
+        """Change how often the table is read back, in seconds."""
+        self._set_resync(resync_s)
+        if self.last_resync is not None:
+            self._readback.due = self.last_resync + resync_s
+        self._wake.set()
+
+    def _set_resync(self, resync_s: float) -> None:
+        self._readback.resync_s = self.fights.resync_s = resync_s
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """What `want` was last given."""
+        return self._wanted
+
+    async def read_back(self, timeout_s: float) -> None:
+        """Have `run` read the whole table back before anything else is done, and wait for that, in seconds at most."""
+        self._readback.due = -math.inf
+        self._was_read.clear()
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._was_read.wait()
+
+    def in_sync(self, key: ServiceKey) -> bool:
+        """Tell whether a service is in the table exactly as wanted."""
+        return self._wanted is not None and is_in_sync(key, self._wanted.table, self.actual, self.ownership.servers)
+
+    async def run(self) -> None:
+        """Keep the table true until cancelled."""
+        while True:
+            await self.turn()
+            delay = min(max(self._next_due() - self._clock(), 0.0), HEARTBEAT_S)
+            try:
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def turn(self) -> None:
+        """Do what is due now: read back, compare, write. One step of `run`."""
+        self._wake.clear()
+        now = self._clock()
+        if now >= self._next_due():
+            operation = "read"
+            self._is_new = False
+            try:
+                await self._refresh(now)
+                await self.fights.tell(self._clock())
+                operation = "write"
+                await self._converge()
+            except TableUnavailableError as error:
+                self._readback.is_all_stale = True
+                unavailable = TableError(operation=operation, service="", server="", error=str(error), retry_s=0.0)
+                await self._fail([unavailable])
+                self._readback.due = max(self._readback.due, self._trouble.retry_at)
+        self._readback.progress = self._clock()
+
+    def _next_due(self) -> float:
+        due = min(self._readback.due, self._trouble.retry_at, -math.inf if self._is_new else math.inf)
+        return max(due, self._trouble.not_before)
+
+    # Reading
+
+    async def _refresh(self, now: float) -> None:
+        """Read back what is due or in doubt, before anything is written."""
+        readback = self._readback
+        if now >= readback.due or readback.is_all_stale:
+            await readback.resync(tell=not self.shadow)
+            self._was_read.set()
+            self._todo.is_whole = True
+        elif readback.stale:
+            await self._reread()
+
+    async def _reread(self) -> None:
+        """Read back the services in doubt."""
+        keys = await self._readback.reread(tell=not self.shadow)
+        if self._wanted is not None:
+            await self._todo.compare(keys, self._wanted.table, self.actual, self.ownership)
+
+    # Writing
+
+    async def _converge(self) -> None:
+        """Write the difference between the wanted and the actual table."""
+        if self._wanted is None:
+            self._recover()
+            return
+        if self.shadow is not self._was_shadow:
+            self._was_shadow = self.shadow
+            self._todo.is_whole = True
+        if self.shadow:
+            await self._watch(self._wanted)
+            self._recover()
+            return
+        self._teller.writes_again()
+        is_whole = self._todo.is_whole
+        failed: dict[Line, str] = {}
+        refused: dict[Line, Operation] = {}
+        for _ in range(_ROUNDS):
+            await self._todo.take_news(self._wanted.table, self.actual, self.ownership)
+            phases = await self._todo.operations(self._wanted.table, self.actual, self.ownership)
+            self._hold_back(phases)
+            await self._write(phases, failed, refused)
+            if not self._readback.stale:
+                break
+            await self._reread()
+        if is_whole:
+            self.ownership.settle(self._wanted, self.actual)
+        await self._conclude(self._wanted, failed)
+
+    async def _watch(self, wanted: Wanted) -> None:
+        """Tell what would be written."""
+        ours = self.ownership
+        if self._todo.is_whole:
+            self._todo.add(self._teller.would_be_written)
+        await self._todo.take_news(wanted.table, self.actual, ours)
+        async for line in sliced(self._todo.take_lines(), _TOLD_IN_SLICE):
+            operation = operation_on(line, wanted.table, self.actual, ours.services, ours.servers)
+            self._teller.would_write(line, operation)
+
+    async def _write(
+        self, due: dict[Phase, list[Operation]], failed: dict[Line, str], refused: dict[Line, Operation]
+    ) -> None:
+        """Write in three steps, each acknowledged before the next; what was refused in this turn is not tried again."""
+        for phases in STEPS:
+            step = list(itertools.chain.from_iterable(due[each] for each in phases))
+            self._guard.look_anew()
+            for start in range(0, len(step), _BATCH):
+                # Looked up anew for each batch: a reload may want another table meanwhile.
+                wanted = self._wanted.table if self._wanted is not None else {}
+                batch = self._guard.permitted(
+                    step[start : start + _BATCH],
+                    wanted,
+                    self.actual,
+                    refused=refused,
+                    has_news=self._todo.has_news,
+                )
+                try:
+                    results = await self._table.apply(batch) if batch else []
+                except TableUnavailableError:
+                    self._readback.unconfirmed += batch
+                    raise
+                for operation, result in zip(batch, results, strict=True):
+                    self._settle(operation, result, failed, refused)
+                self._readback.progress = self._clock()
+                await asyncio.sleep(0)
+
+    async def _conclude(self, wanted: Wanted, failed: dict[Line, str]) -> None:
+        """Judge how far the attempt came; what is new since it began is the next one's affair."""
+        errors: list[TableError] = []
+        left: Operation | None = None
+        is_pending = False
+        phases = await self._todo.operations(wanted.table, self.actual, self.ownership)
+        is_held = self._hold_back(phases)
+        async for operation in sliced(itertools.chain.from_iterable(phases.values()), _BATCH):
+            line = line_of(operation)
+            if line in failed:
+                errors.append(self._teller.error(operation, failed[line]))
+            elif self._todo.is_whole or self._todo.is_news(line):
+                is_pending = True
+            else:
+                left = operation
+        if errors:
+            await self._fail(errors)
+        elif left is not None and not is_pending:
+            await self._fail([self._teller.error(left, "the table keeps changing under our writes")])
+        elif not any(phases.values()):
+            if not is_held:
+                self._teller.repaired()
+            self._recover()
+
+    def _settle(
+        self, operation: Operation, result: Result, failed: dict[Line, str], refused: dict[Line, Operation]
+    ) -> None:
+        """Act on the kernel's answer to one write."""
+        self._observer.operation(operation.verb.value, result.ok, "" if result.ok else code_name(result.errno))
+        line = line_of(operation)
+        failed.pop(line, None)
+        if result.errno == 0:
+            self._done(operation)
+            return
+        if result.errno is None:
+            self._readback.unconfirmed.append(operation)
+            self._readback.stale.add(operation.service.key)
+        elif (operation.verb, result.errno) in GONE_ANYWAY:
+            self._take_in(operation)
+            return
+        elif (operation.verb, result.errno) in MISMATCH:
+            self._readback.stale.add(operation.service.key)
+        else:
+            refused[line] = operation
+        failed[line] = result.message
+
+    def _done(self, operation: Operation) -> None:
+        """Take an acknowledged write into the cache and tell of it."""
+        if self._readback.knows(operation):
+            self._take_in(operation)
+        self._teller.written(operation)
+
+    def _take_in(self, operation: Operation) -> None:
+        self._readback.take_in(operation)
+        if self._wanted is not None:
+            self.ownership.wrote(operation, self._wanted)
+
+    def _hold_back(self, phases: dict[Phase, list[Operation]]) -> bool:
+        wanted = self._wanted.table if self._wanted is not None else {}
+        return self.fights.hold_back(
+            phases,
+            self._clock(),
+            is_configured=self._is_configured,
+            is_uncovered=lambda key: is_uncovered(key, wanted, self.actual),
+        )
+
+    def _is_configured(self, line: Line) -> bool:
+        return self._wanted is not None and line in self._wanted.why
+
+    # Trouble
+
+    async def _fail(self, errors: Sequence[TableError]) -> None:
+        now = self._clock()
+        self._trouble.attempt_failed(now, len(errors))
+        self.last_error = errors[0].error
+        async for error in sliced(errors, _BATCH):
+            self._trouble.note(error, now)
+        for error in self._trouble.worth_telling(now):
+            self._emit(error)
+
+    def _recover(self) -> None:
+        self.last_error = ""
+        if self._trouble.since is not None:
+            after_s = self._clock() - self._trouble.since
+            self._emit(TableRecovered(errors=self._trouble.errors, after_s=after_s))
+            self._trouble = Trouble()

@@ -1,0 +1,157 @@
+"""What the reconciler tells of its work: every write with its reason, every foreign edit, every error, by name."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from lvs_healthd.events.kinds import Event, TableChanged, TableDrift, TableError
+from lvs_healthd.ipvs.describe import describe
+from lvs_healthd.ipvs.diff import line_of, takes_capacity
+from lvs_healthd.ipvs.drift import Drift, Kind
+from lvs_healthd.ipvs.records import Line, Operation, ServiceKey, Verb, Wanted, Why
+
+
+class Observer(Protocol):
+    """What wants to count and measure: metrics."""
+
+    def operation(self, verb: str, ok: bool, error: str) -> None:  # noqa: FBT001  # a yes-or-no answer
+        """Take note that one write was answered; `error` is the errno's name, "unknown", or empty."""
+
+    def resync(self, seconds: float) -> None:
+        """Take note that the whole table was read, in so many seconds."""
+
+    def drift(self, kind: str) -> None:
+        """Take note that somebody else's edit was found; `kind` is a `drift.Kind`."""
+
+    def detection(self, seconds: float) -> None:
+        """Take note that a failed server was taken out, so many seconds after its first failed probe."""
+
+
+class NoObserver:
+    """Nobody counts."""
+
+    def operation(self, verb: str, ok: bool, error: str) -> None:  # noqa: FBT001  # as in Observer
+        """Ignore it."""
+
+    def resync(self, seconds: float) -> None:
+        """Ignore it."""
+
+    def drift(self, kind: str) -> None:
+        """Ignore it."""
+
+    def detection(self, seconds: float) -> None:
+        """Ignore it."""
+
+
+class Teller:
+    """Turns operations and drifts into events. `clock` is monotonic, seconds."""
+
+    def __init__(self, emit: Callable[[Event], None], observer: Observer, clock: Callable[[], float]) -> None:
+        self._emit = emit
+        self._observer = observer
+        self._clock = clock
+        self._wanted = Wanted({}, {}, {})
+        self._names: dict[ServiceKey, str] = {}
+        self._repairs: set[Line] = set()
+        """What was found drifted and is not yet written back; for the reason of the write."""
+        self._detected: dict[Line, float] = {}
+        """The first failure that each server's last removal answered to, so that it is measured once."""
+        self._told: dict[Line, Operation] = {}
+        """In shadow mode: the differences already told."""
+
+    def want(self, wanted: Wanted) -> None:
+        """Take the names and reasons that hold from now on."""
+        self._wanted = wanted
+        self._names.update(wanted.names)
+        self._detected = {key: at for key, at in self._detected.items() if key in wanted.why}
+
+    def drifted(self, drift: Drift) -> None:
+        """Tell what somebody else has done."""
+        self._repairs.add((drift.service, drift.server))
+        if drift.kind is Kind.MISSING_SERVICE and drift.service in self._wanted.table:
+            self._repairs.update((drift.service, server) for server in self._wanted.table[drift.service].destinations)
+        self._observer.drift(drift.kind.value)
+        found = drift.found
+        if drift.kind is Kind.EXTRA_SERVER and (drift.service, drift.server) in self._wanted.why:
+            found = "added by somebody else"
+        server = str(drift.server) if drift.server else ""
+        self._emit(TableDrift(service=self.name(drift.service), server=server, found=found))
+
+    def repaired(self) -> None:
+        """Note that every drift has been written back."""
+        self._repairs.clear()
+
+    def written(self, operation: Operation) -> None:
+        """Tell of a write that the kernel has acknowledged."""
+        why = self._why(operation)
+        detection_s = self._detection(operation, why)
+        if detection_s is not None:
+            self._observer.detection(detection_s)
+        self._tell(operation, why, shadow=False, detection_s=detection_s)
+        self._repairs.discard(line_of(operation))
+
+    def would_write(self, line: Line, operation: Operation | None) -> None:
+        """Tell what would have been written to a line, each difference once for as long as it lasts."""
+        if operation is None:
+            self._told.pop(line, None)
+        elif self._told.get(line) != operation:
+            self._told[line] = operation
+            self._tell(operation, self._why(operation), shadow=True, detection_s=None)
+
+    @property
+    def would_be_written(self) -> list[Line]:
+        """The lines with a difference that was told and lasts as far as is known."""
+        return list(self._told)
+
+    def writes_again(self) -> None:
+        """Forget what was only told: from now on it is written."""
+        self._told.clear()
+
+    def error(self, operation: Operation, text: str) -> TableError:
+        """Say what went wrong with one write."""
+        return TableError(
+            operation=operation.verb.value,
+            service=self.name(operation.service.key),
+            server=str(operation.destination.key) if operation.destination else "",
+            error=text,
+            retry_s=0.0,
+        )
+
+    def _tell(self, operation: Operation, why: Why | None, *, shadow: bool, detection_s: float | None) -> None:
+        self._emit(
+            TableChanged(
+                operation=operation.verb.value,
+                service=self.name(operation.service.key),
+                server=str(operation.destination.key) if operation.destination else "",
+                reason=self._reason(operation, why),
+                fields=describe(operation),
+                shadow=shadow,
+                detection_s=detection_s,
+            )
+        )
+
+    def _detection(self, operation: Operation, why: Why | None) -> float | None:
+        """Measure from the first failed probe to now, once for each failure that takes a server out of service."""
+        if why is None or why.first_failure is None or not takes_capacity(operation):
+            return None
+        line = line_of(operation)
+        if self._detected.get(line) == why.first_failure:
+            return None
+        self._detected[line] = why.first_failure
+        return self._clock() - why.first_failure
+
+    def _reason(self, operation: Operation, why: Why | None) -> str:
+        key, server = line_of(operation)
+        if server is None:
+            reason = "not configured any more" if operation.verb is Verb.DELETE_SERVICE else "configured"
+        else:
+            reason = why.reason if why else "not configured"
+        return f"repair: {reason}" if (key, server) in self._repairs else reason
+
+    def _why(self, operation: Operation) -> Why | None:
+        if operation.destination is None:
+            return None
+        return self._wanted.why.get((operation.service.key, operation.destination.key))
+
+    def name(self, key: ServiceKey) -> str:
+        """Return the configured name of a service, also of one that was dropped."""
+        return self._names.get(key) or str(key)

@@ -1,0 +1,78 @@
+"""What may still have to be written: the lines of the table that changed since they were last known to be as wanted.
+
+Between two whole readings only these are looked at, so that one verdict among fifty thousand costs one comparison. A
+line stays until it is seen to be as wanted; a failed write is therefore tried again.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+from lvs_healthd.ipvs.diff import Phase, lines, operation_on, phase, size
+from lvs_healthd.ipvs.records import Line, Operation, ServiceKey, Table
+from lvs_healthd.reconcile.ownership import Ownership
+from lvs_healthd.runtime.pace import Pace, sliced
+
+_SLICE = 500
+"""Lines looked at one by one between two turns of the event loop, 2 to 4 µs each."""
+EQUAL_SLICE = 10_000
+"""Servers compared as parts of whole services between two turns of the event loop, 0.2 µs each."""
+_LINE_COST = EQUAL_SLICE // _SLICE
+
+
+class ToDo:
+    """Lines to compare, kept in the order they came."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Line, None] = {}
+        self._news: dict[Line, None] = {}
+        """Lines that came since the last `take_news`."""
+        self.is_whole = False
+        """Whether every line has to be looked at, because a table was read whole or another one is wanted."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether anything came since the last `take_news`."""
+        return self.is_whole or bool(self._news)
+
+    def add(self, changed: Iterable[Line]) -> None:
+        """Have these lines looked at."""
+        self._news.update(dict.fromkeys(changed))
+
+    async def take_news(self, wanted: Table, actual: Table, ours: Ownership) -> None:
+        """Take in what came, after comparing the tables whole if that is due."""
+        self._lines.update(self._news)
+        self._news.clear()
+        if self.is_whole:
+            self.is_whole = False
+            await self.compare([*wanted, *(key for key in actual if key not in wanted)], wanted, actual, ours)
+
+    async def compare(self, keys: Iterable[ServiceKey], wanted: Table, actual: Table, ours: Ownership) -> None:
+        """Compare services line by line, and take in the lines of those that differ."""
+        pace = Pace(EQUAL_SLICE)
+        for key in keys:
+            if pace.spend(size(key, wanted)):
+                await asyncio.sleep(0)
+            for line in lines(key, wanted, actual, ours.servers):
+                self._lines[line] = None
+                if pace.spend(_LINE_COST):
+                    await asyncio.sleep(0)
+
+    async def operations(self, wanted: Table, actual: Table, ours: Ownership) -> dict[Phase, list[Operation]]:
+        """Return the writes that are due, phase by phase in safe order, and forget the lines that are as wanted."""
+        phases: dict[Phase, list[Operation]] = {each: [] for each in Phase}
+        async for line in sliced(list(self._lines), _SLICE):
+            operation = operation_on(line, wanted, actual, ours.services, ours.servers)
+            if operation is None:
+                del self._lines[line]
+            else:
+                phases[phase(operation)].append(operation)
+        return phases
+
+    def is_news(self, line: Line) -> bool:
+        """Whether a line came since the last `take_news`."""
+        return line in self._news
+
+    def take_lines(self) -> list[Line]:
+        """Return all lines taken in, and forget them."""
+        taken, self._lines = list(self._lines), {}
+        return taken

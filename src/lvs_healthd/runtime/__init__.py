@@ -1,0 +1,1 @@
+"""Small tools that belong to no field: network namespace, lock, threads, service manager, pace."""

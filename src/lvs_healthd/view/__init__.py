@@ -1,0 +1,1 @@
+"""What the daemon tells when asked: its status, the table and the samples of the metrics."""

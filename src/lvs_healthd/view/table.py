@@ -1,0 +1,219 @@
+"""Lists the IPVS table line by line: what is in the kernel's, what should be, and what the kernel has counted."""
+
+import ipaddress
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+
+import msgspec
+
+from lvs_healthd.decide.held import ServiceState
+from lvs_healthd.health.machine import Health
+from lvs_healthd.ipvs.describe import differences, fields
+from lvs_healthd.ipvs.diff import Servers, is_foreign, size
+from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, Statistics
+from lvs_healthd.ipvs.records import (
+    DestinationKey,
+    DestinationRecord,
+    ServiceEntry,
+    ServiceKey,
+    ServiceRecord,
+    Table,
+    Wanted,
+    Why,
+)
+from lvs_healthd.ipvs.saved import server_order, service_order
+from lvs_healthd.plan.records import destination_key
+from lvs_healthd.runtime.pace import sliced
+from lvs_healthd.view.table_values import ListedServer, ListedService, ServerFields, ServiceFields, State
+
+_SLICE = 300
+"""Servers listed between two turns of the event loop: 300 at 15 µs hold it up for 5 ms."""
+
+
+class UnknownServiceError(Exception):
+    """No service is called so or has that address; the text is for the operator."""
+
+
+def meant(which: str, services: Iterable[ServiceState], tables: Iterable[Table]) -> list[ServiceKey]:
+    """Return the services an operator means, in ipvsadm's order: by name, address or firewall mark; "" means all.
+
+    "web", "192.0.2.100:80/tcp", "192.0.2.100:80", "192.0.2.100" and "fwmark 7" (of both families, or "fwmark 7 ipv6")
+    are all understood. Raises `UnknownServiceError`.
+    """
+    names = {service.key: service.config.name for service in services}
+    keys = set(names).union(*tables)
+    if which:
+        address = _canonical(which)
+        keys = {key for key in keys if which == names.get(key) or address in _addresses(key)}
+        if not keys:
+            raise UnknownServiceError(f'no service is called "{which}" or has that address')
+    return sorted(keys, key=service_order)
+
+
+async def listed(
+    keys: Iterable[ServiceKey],
+    *,
+    services: Iterable[ServiceState],
+    wanted: Wanted | None,
+    actual: Table,
+    owned: Collection[ServiceKey],
+    ours: Servers,
+    statistics: Callable[[ServiceKey], ServiceStatistics | None],
+) -> AsyncIterator[ListedService]:
+    """List services; the tables may change meanwhile, so that of many the last is of a moment later than the first."""
+    wanted = wanted or Wanted({}, {}, {})
+    states = {service.key: service for service in services}
+    async for key in sliced(keys, _SLICE, lambda key: max(size(key, wanted.table), size(key, actual))):
+        entry, found = wanted.table.get(key), actual.get(key)
+        if entry is None and found is None:
+            continue
+        is_foreign = entry is None and key not in owned
+        counted = statistics(key) if found is not None else None
+        servers = _Servers(key, states.get(key), wanted.why, counted, ours, is_foreign=is_foreign)
+        lines = [line async for line in sliced(servers.listed(entry, found), _SLICE)]
+        name = wanted.names.get(key, "")
+        yield _service(key, entry, found, name=name, servers=lines, counted=counted, is_foreign=is_foreign)
+
+
+def reason_of(health: Health) -> str:
+    """Say why a real server's verdict is what it is."""
+    return health.detail or ("not probed yet" if health.passes + health.failures == 0 else "")
+
+
+def _addresses(key: ServiceKey) -> tuple[str, ...]:
+    if key.fwmark:
+        return str(key), f"fwmark {key.fwmark}"
+    text = str(key)
+    return text, text.rpartition("/")[0], key.address
+
+
+def _canonical(which: str) -> str:
+    """Spell an address as we do, with or without the port and protocol after it; anything else is left as it is."""
+    host, bracket, rest = which.removeprefix("[").partition("]")
+    try:
+        address = str(ipaddress.ip_address(host))
+    except ValueError:
+        return which
+    return f"[{address}]{rest}" if bracket and rest else address
+
+
+def _service(
+    key: ServiceKey,
+    entry: ServiceEntry | None,
+    found: ServiceEntry | None,
+    *,
+    name: str,
+    servers: list[ListedServer],
+    counted: ServiceStatistics | None,
+    is_foreign: bool,
+) -> ListedService:
+    want = entry.service if entry is not None else None
+    have = found.service if found is not None else None
+    return ListedService(
+        name=name,
+        service=str(key),
+        state=_state(want, have, is_foreign=is_foreign),
+        differences=_differences(have, want),
+        actual=None if have is None else ServiceFields(**fields(have)),
+        wanted=None if want is None else ServiceFields(**fields(want)),
+        statistics=None if counted is None else _with_connections(counted.service(), servers),
+        servers=tuple(servers),
+    )
+
+
+def _with_connections(own: Statistics, servers: list[ListedServer]) -> Statistics:
+    counted = [server.statistics for server in servers if server.statistics is not None]
+    return msgspec.structs.replace(
+        own,
+        active_connections=sum(each.active_connections for each in counted),
+        inactive_connections=sum(each.inactive_connections for each in counted),
+        persistent_connections=sum(each.persistent_connections for each in counted),
+    )
+
+
+class _Servers:
+    """The servers of one service. `state` is None for a service that is not configured."""
+
+    def __init__(
+        self,
+        key: ServiceKey,
+        state: ServiceState | None,
+        why: Mapping[tuple[ServiceKey, DestinationKey], Why],
+        counted: ServiceStatistics | None,
+        ours: Servers,
+        *,
+        is_foreign: bool,
+    ) -> None:
+        self._key = key
+        self._ours = ours
+        self._health = {server.key: server.health for server in state.servers} if state is not None else {}
+        self._spares = set(map(destination_key, state.config.fallback)) if state is not None else set()
+        self._why = why
+        self._rows = counted.servers() if counted is not None else {}
+        self._is_foreign = is_foreign
+
+    def listed(self, entry: ServiceEntry | None, found: ServiceEntry | None) -> Iterable[ListedServer]:
+        """List them in ipvsadm's order; a fallback server only while it is in one of the tables."""
+        wanted = entry.destinations if entry is not None else {}
+        actual = found.destinations if found is not None else {}
+        for server in sorted({*wanted, *actual, *self._health}, key=server_order):
+            yield self._line(server, wanted.get(server), actual.get(server))
+
+    def _line(
+        self, server: DestinationKey, want: DestinationRecord | None, have: DestinationRecord | None
+    ) -> ListedServer:
+        verdict, reason = self._verdict(server)
+        row = self._rows.get(server) if have is not None else None
+        actual = _server_fields(have)
+        return ListedServer(
+            server=str(server),
+            state=_state(want, have, is_foreign=self._is_foreign or is_foreign((self._key, server), self._ours)),
+            differences=_differences(have, want),
+            actual=actual,
+            wanted=actual if want == have else _server_fields(want),
+            verdict=verdict,
+            reason=reason,
+            statistics=None if row is None else Statistics(*row),
+        )
+
+    def _verdict(self, server: DestinationKey) -> tuple[str, str]:
+        health = self._health.get(server)
+        if health is not None:
+            return health.verdict, reason_of(health)
+        why = self._why.get((self._key, server))
+        return "unchecked" if server in self._spares else "", why.reason if why is not None else ""
+
+
+def _state(
+    want: ServiceRecord | DestinationRecord | None,
+    have: ServiceRecord | DestinationRecord | None,
+    *,
+    is_foreign: bool,
+) -> State:
+    if is_foreign:
+        return State.FOREIGN
+    if want == have:
+        return State.OUT if want is None else State.OK
+    if want is None:
+        return State.EXTRA
+    return State.MISSING if have is None else State.DIFFERS
+
+
+def _differences(
+    have: ServiceRecord | DestinationRecord | None, want: ServiceRecord | DestinationRecord | None
+) -> tuple[str, ...]:
+    if have is None or want is None or have == want:
+        return ()
+    return tuple(f"{name} {old} -> {new}" for name, old, new in differences(have, want))
+
+
+def _server_fields(record: DestinationRecord | None) -> ServerFields | None:
+    if record is None:
+        return None
+    words = fields(record)
+    return ServerFields(
+        forward=words["forward"],
+        weight=record.weight,
+        upper_threshold=record.upper_threshold,
+        lower_threshold=record.lower_threshold,
+        tunnel=words["tunnel"],
+    )

@@ -1,0 +1,349 @@
+"""What the daemon tells of itself when asked: status, health, the line for systemd. Built fresh from its live parts."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import msgspec
+
+from lvs_healthd import __version__
+from lvs_healthd.config.model import Endpoint, Mode
+from lvs_healthd.decide.decisions import Decisions
+from lvs_healthd.decide.held import ServerState, ServiceState, Watch
+from lvs_healthd.director.keeper import Keeper
+from lvs_healthd.ipvs.interface import IpvsTable
+from lvs_healthd.ipvs.kernel.connections import chooser
+from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, ServiceKey, Table, Wanted
+from lvs_healthd.log import EventLog
+from lvs_healthd.plan.records import destination_key
+from lvs_healthd.probing.prober import Prober
+from lvs_healthd.reconcile.reconciler import Reconciler
+from lvs_healthd.runtime.pace import sliced
+from lvs_healthd.view.status_values import (
+    CheckStatus,
+    DaemonStatus,
+    RealServerStatus,
+    Samples,
+    ServiceSamples,
+    ServiceStatus,
+    Status,
+)
+from lvs_healthd.view.table import listed, meant, reason_of
+
+STUCK_S = 5.0
+"""A scheduler tick later than this withholds the watchdog's sign of life."""
+
+RECONCILER_STUCK_S = 30.0
+"""The same for the reconciler, which lives at least once a second but may wait for the kernel, 5 s a request."""
+
+
+_SLICE = 1500
+"""Servers described between two turns of the event loop: 5 ms."""
+_SAMPLES_SLICE = 2500
+"""The same for metrics."""
+
+
+class Facts(msgspec.Struct):
+    """What only the daemon's own code knows of its run. Times are Unix time."""
+
+    config_file: str
+    started: float
+    mode: Mode = Mode.ENFORCE
+    table: str = ""
+    config_loaded: float = 0.0
+    config_error: str = ""
+    """Why the last reload was rejected."""
+    resync_s: float = 0.0
+
+
+class View:
+    """Looks at the running parts, and changes nothing. `clock` is the monotonic one they all use."""
+
+    def __init__(
+        self,
+        *,
+        facts: Facts,
+        decisions: Decisions,
+        prober: Prober,
+        reconciler: Reconciler,
+        keeper: Keeper,
+        table: IpvsTable,
+        log: EventLog,
+        clock: Callable[[], float],
+    ) -> None:
+        self._facts = facts
+        self._decisions = decisions
+        self._prober = prober
+        self._reconciler = reconciler
+        self._keeper = keeper
+        self._table = table
+        self._log = log
+        self._clock = clock
+
+    async def status(self) -> Status:
+        """Describe everything, now; of tens of thousands of servers the last a moment later than the first."""
+        reconciler = self._reconciler
+        shift_s = time.time() - self._clock()
+        return Status(
+            daemon=self._daemon(),
+            services=tuple(
+                [
+                    await _service_status(
+                        service,
+                        reconciler.wanted,
+                        reconciler.actual,
+                        in_sync=reconciler.in_sync(service.key),
+                        shift_s=shift_s,
+                    )
+                    async for service in sliced(self._decisions.services, _SLICE, lambda each: len(each.servers))
+                ]
+            ),
+        )
+
+    async def samples(self) -> Samples:
+        """Describe what metrics tell, now; as `status`, but several times as fast."""
+        reconciler = self._reconciler
+        shift_s = time.time() - self._clock()
+        services = sliced(self._decisions.services, _SAMPLES_SLICE, lambda each: len(each.servers))
+        return Samples(
+            daemon=self._daemon(),
+            services=tuple([_service_samples(each, reconciler, self._table, shift_s) async for each in services]),
+        )
+
+    def _daemon(self) -> DaemonStatus:
+        facts, last_resync = self._facts, self._reconciler.last_resync
+        unsure, unsure_reason = self._decisions.unsure_probes()
+        return DaemonStatus(
+            version=__version__,
+            pid=os.getpid(),
+            mode=facts.mode,
+            table=facts.table,
+            started=facts.started,
+            config_file=facts.config_file,
+            config_loaded=facts.config_loaded,
+            config_error=facts.config_error,
+            last_resync_age_s=None if last_resync is None else self._clock() - last_resync,
+            resync_s=facts.resync_s,
+            probe_workers=self._prober.workers,
+            probes=len(self._decisions.probes),
+            probes_unsure=unsure,
+            unsure_reason=unsure_reason,
+            table_fights=self._reconciler.fights.count,
+            table_error=self._reconciler.last_error,
+            setting_error=self._keeper.last_error,
+        )
+
+    async def listing(self, which: str) -> AsyncIterator[bytes]:
+        """Write a `Listing` of the services that are `meant`, as JSON and service by service.
+
+        Raises `UnknownServiceError`.
+        """
+        reconciler, services = self._reconciler, self._decisions.services
+        keys = self._meant(which)
+        yield b'{"daemon":' + msgspec.json.encode(self._daemon()) + b',"services":['
+        comma = b""
+        async for service in listed(
+            keys,
+            services=services,
+            wanted=reconciler.wanted,
+            actual=reconciler.actual,
+            owned=reconciler.ownership.services,
+            ours=reconciler.ownership.servers,
+            statistics=self._table.statistics,
+        ):
+            yield comma + msgspec.json.encode(service)
+            comma = b","
+        yield b"]}"
+
+    async def connections(self, which: str) -> AsyncIterator[bytes]:
+        """Read the kernel's lines of connections of the services that are `meant`, a block at a time on a thread.
+
+        Raises `UnknownServiceError` and `TableUnavailableError`.
+        """
+        choosers = [chooser(key, self._servers(key)) for key in self._meant(which)] if which else []
+        blocks = self._table.connections()
+        while (block := await asyncio.to_thread(next, blocks, None)) is not None:
+            yield await asyncio.to_thread(_chosen, block, choosers) if which else block
+        yield b""
+
+    def _meant(self, which: str) -> list[ServiceKey]:
+        return meant(which, self._decisions.services, (self.wanted(), self._reconciler.actual))
+
+    def _servers(self, key: ServiceKey) -> list[DestinationKey]:
+        entry = self._reconciler.actual.get(key)
+        return list(entry.destinations) if entry is not None else []
+
+    def wanted(self) -> Table:
+        """Return the table we want; empty before the first decision."""
+        wanted = self._reconciler.wanted
+        return wanted.table if wanted is not None else {}
+
+    def actual(self) -> Table:
+        """Return the kernel's whole table, as last read or written."""
+        return self._reconciler.actual
+
+    def health(self) -> str:
+        """Say what is wrong with the daemon itself; "" when it does its work."""
+        now = self._clock()
+        if self._reconciler.last_error:
+            return f"table: {self._reconciler.last_error}"
+        if self._keeper.last_error:
+            return f"settings: {self._keeper.last_error}"
+        last_resync = self._reconciler.last_resync
+        if last_resync is None or now - last_resync > 3 * self._facts.resync_s + STUCK_S:
+            return "table: not read back for more than three resyncs"
+        if now - self._prober.next_wake > STUCK_S:
+            return f"scheduler: {now - self._prober.next_wake:.1f}s late"
+        unsure, reason = self._decisions.unsure_probes()
+        if 2 * unsure > len(self._decisions.probes):
+            return f"probes: {unsure} of {len(self._decisions.probes)} cannot tell: {reason}"
+        return ""
+
+    def stuck(self) -> bool:
+        """Whether the scheduler or the reconciler made no progress though it should have."""
+        now = self._clock()
+        return now - self._prober.next_wake > STUCK_S or now - self._reconciler.progress > RECONCILER_STUCK_S
+
+    def summary(self) -> str:
+        """Write the line that `systemctl status` shows."""
+        decisions = self._decisions
+        servers, services = decisions.server_count, len(decisions.services)
+        line = f"{self._facts.mode}: {decisions.up} of {servers} real servers up in {services} services"
+        if self._reconciler.last_error:
+            line += f"; TABLE ERROR: {self._reconciler.last_error}"
+        if self._keeper.last_error:
+            line += f"; SETTING ERROR: {self._keeper.last_error}"
+        if self._facts.config_error:
+            line += f"; RELOAD REJECTED, old configuration in force: {self._facts.config_error}"
+        return line
+
+    def internals(self) -> Mapping[str, float]:
+        """Return the plain numbers that metrics sample."""
+        return {
+            "probe_workers": self._prober.workers,
+            "probes_in_flight": self._prober.in_flight,
+            "probes_waiting": self._prober.waiting,
+            "probes_unsure": self._decisions.unsure_probes()[0],
+            "table_fights": self._reconciler.fights.count,
+            "log_lines_dropped_total": self._log.dropped,
+            "log_lines_suppressed_total": self._log.suppressed,
+        }
+
+
+def _chosen(block: bytes, choosers: list[Callable[[bytes], bool]]) -> bytes:
+    return b"".join([line for line in block.splitlines(keepends=True) if any(is_meant(line) for is_meant in choosers)])
+
+
+async def _service_status(
+    service: ServiceState, wanted: Wanted | None, actual: Table, *, in_sync: bool, shift_s: float
+) -> ServiceStatus:
+    """Describe one service; `shift_s` turns the monotonic clock into Unix time."""
+    wanted = wanted or Wanted({}, {}, {})
+    want = wanted.table.get(service.key)
+    have = actual.get(service.key)
+    config = service.config
+    described = (_server_status(server, want, have, shift_s) for server in service.servers)
+    servers = [server async for server in sliced(described, _SLICE)]
+    for spare in config.fallback:
+        key = destination_key(spare)
+        why = wanted.why.get((service.key, key))
+        in_use = _weight(want, key) is not None
+        servers.append(
+            RealServerStatus(
+                server=str(key),
+                verdict="unchecked",
+                reason=why.reason if why is not None and in_use else "standing by",
+                since=None,
+                weight_configured=spare.weight,
+                weight_wanted=_weight(want, key),
+                weight_actual=_weight(have, key),
+                fallback=True,
+                checks=(),
+            )
+        )
+    return ServiceStatus(
+        name=config.name,
+        service=str(service.key),
+        scheduler=config.scheduler,
+        forward=config.forward,
+        in_fallback=service.serving is False or _is_fallback_in_use(service, want),
+        in_sync=in_sync,
+        real_servers=tuple(servers),
+    )
+
+
+def _service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsTable, shift_s: float) -> ServiceSamples:
+    """Describe one service for metrics; `shift_s` turns the monotonic clock into Unix time."""
+    wanted = reconciler.wanted
+    want = wanted.table.get(service.key) if wanted is not None else None
+    have = reconciler.actual.get(service.key)
+    servers = service.servers
+    names = [str(server.key) for server in servers]
+    statistics = table.statistics(service.key) if have is not None else None
+    present = have.destinations if have is not None else {}
+    # A dict, because a fallback server may be one of the real servers.
+    named = dict(zip((server.key for server in servers), names, strict=True))
+    named.update((key, str(key)) for key in map(destination_key, service.config.fallback) if key not in named)
+    keys = statistics.keys if statistics is not None else ()
+    return ServiceSamples(
+        name=service.config.name,
+        in_fallback=service.serving is False or _is_fallback_in_use(service, want),
+        in_sync=reconciler.in_sync(service.key),
+        servers=names,
+        verdicts=[server.health.verdict for server in servers],
+        since=[server.health.since + shift_s for server in servers],
+        weights_configured=[server.config.weight for server in servers],
+        weights_wanted=[_weight(want, server.key) for server in servers],
+        weights_actual=[_weight(have, server.key) for server in servers],
+        latencies=[
+            (name, watch.check.name, watch.probe.latency_s)
+            for name, server in zip(names, servers, strict=True)
+            for watch in server.watches
+            if watch.probe.latency_s is not None
+        ],
+        statistics=statistics,
+        counted=[named.get(key) if key in present else None for key in keys],
+        is_persistent=bool(service.config.persistence),
+    )
+
+
+def _is_fallback_in_use(service: ServiceState, want: ServiceEntry | None) -> bool:
+    return any(_weight(want, destination_key(spare)) is not None for spare in service.config.fallback)
+
+
+def _server_status(
+    server: ServerState, want: ServiceEntry | None, have: ServiceEntry | None, shift_s: float
+) -> RealServerStatus:
+    health = server.health
+    return RealServerStatus(
+        server=str(server.key),
+        verdict=health.verdict,
+        reason=reason_of(health),
+        since=health.since + shift_s,
+        weight_configured=server.config.weight,
+        weight_wanted=_weight(want, server.key),
+        weight_actual=_weight(have, server.key),
+        fallback=False,
+        checks=tuple([_check_status(watch, shift_s) for watch in server.watches]),
+    )
+
+
+def _check_status(watch: Watch, shift_s: float) -> CheckStatus:
+    probe, health = watch.probe, watch.health
+    return CheckStatus(
+        name=watch.check.name,
+        type=watch.type,
+        target=str(Endpoint(watch.check.address, watch.check.port)),
+        verdict=health.verdict,
+        reason=probe.last.detail if probe.last is not None else "not probed yet",
+        passes=health.passes,
+        failures=health.failures,
+        latency_s=probe.latency_s,
+        last_probe=None if probe.last_at is None else probe.last_at + shift_s,
+    )
+
+
+def _weight(entry: ServiceEntry | None, key: DestinationKey) -> int | None:
+    record = entry.destinations.get(key) if entry is not None else None
+    return record.weight if record is not None else None

@@ -1,0 +1,489 @@
+"""The whole daemon as a process, on a table in memory: what it does, says and survives."""
+
+import asyncio
+import contextlib
+import json
+import resource
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from lvs_healthd.daemon.daemon import Daemon, Settings
+from lvs_healthd.ipvs.in_memory import MemoryTable
+from lvs_healthd.log import configure
+from lvs_healthd.probing.prober import InProcess
+from lvs_healthd.view.view import RECONCILER_STUCK_S, STUCK_S
+from tests.daemon_process import DaemonProcess, daemon, run_cli
+from tests.probes.peers import free_port, silent, stream_server
+
+VIP = "192.0.2.100:80"
+
+
+class Site:
+    """A configuration in a folder of its own, and one web server that can be switched on and off."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "config.toml"
+        self.control = folder / "control.sock"
+        self.state = folder / "state.json"
+        self.listen = f"127.0.0.1:{free_port()}"
+        self.port = free_port()
+        self.write()
+
+    def write(self, *, daemon: str = "", check: str = "", service: str = "") -> None:
+        self.file.write_text(f"""
+[daemon]
+listen = "{self.listen}"
+control = "{self.control}"
+state = "{self.state}"
+resync = "1s"
+{daemon}
+
+[[service]]
+name = "web"
+address = "{VIP}"
+scheduler = "rr"
+check = {{ type = "tcp", interval = "100ms", timeout = "1s", rise = 2, fall = 3 {check} }}
+real_server = [{{ address = "127.0.0.1:{self.port}", weight = 5 }}]
+{service}
+""")
+
+    @property
+    def server(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @contextlib.asynccontextmanager
+    async def web_server(self) -> AsyncIterator[None]:
+        async with stream_server(silent, port=self.port):
+            yield
+
+    async def get(self, path: str) -> tuple[int, str]:
+        async with aiohttp.ClientSession() as session, session.get(f"http://{self.listen}{path}") as answer:
+            return answer.status, await answer.text()
+
+    async def status(self) -> dict[str, Any]:
+        code, text = await self.get("/api/v1/status")
+        assert code == 200
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    async def real_server(self) -> dict[str, Any]:
+        found: dict[str, Any] = (await self.status())["services"][0]["real_servers"][0]
+        return found
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+async def up(running: DaemonProcess, site: Site) -> None:
+    await running.until("table.changed", operation="add_server", server=site.server)
+
+
+async def test_server_earns_its_place_loses_it_and_comes_back_with_its_own_weight(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        started = await running.until("daemon.started")
+        assert (started["mode"], started["services"], started["real_servers"], started["checks"]) == (
+            "enforce",
+            1,
+            1,
+            1,
+        )
+        async with site.web_server():
+            await up(running, site)
+            found = await site.real_server()
+            assert (found["verdict"], found["weight_wanted"], found["weight_actual"]) == ("up", 5, 5)
+            assert found["checks"][0]["reason"] == "connected"
+            alive = time.monotonic()
+        down = await running.until("real_server.down")
+        assert (down["service"], down["server"], down["reason"], down["failures"], down["fall"]) == (
+            "web",
+            site.server,
+            "connection refused",
+            3,
+            3,
+        )
+        removed = await running.until("table.changed", operation="delete_server")
+        assert removed["reason"] == "connection refused"
+        assert 0 < removed["detection_s"] <= time.monotonic() - alive
+        assert (await site.real_server())["weight_actual"] is None
+        assert running.of("service.fallback", service="web", fallback=[])
+        position = len(running.lines)
+        async with site.web_server():
+            await running.until("table.changed", operation="add_server", after=position)
+            assert (await site.real_server())["weight_actual"] == 5
+            await running.until("service.serving", after=position)
+        assert running.garbage == []
+
+
+async def test_good_probes_write_no_line(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        count = len(running.lines)
+        before = (await site.real_server())["checks"][0]["last_probe"]
+        while (await site.real_server())["checks"][0]["last_probe"] < before + 1.0:
+            await asyncio.sleep(0.1)
+        assert running.lines[count:] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_stop_takes_less_than_two_seconds_and_leaves_the_control_socket_gone(
+    site: Site, number: signal.Signals
+) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        async with aiohttp.ClientSession() as session, session.get(f"http://{site.listen}/healthz"):
+            begun = time.monotonic()
+            assert await running.stop(number) == 0
+            assert time.monotonic() - begun < 2.0
+        assert running.of("daemon.stopping", signal=number.name)
+        assert running.of("table.changed", operation="delete_server") == []
+        assert not site.control.exists()
+
+
+async def test_reload_carries_state_over_and_counts_what_changed(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        await running.until("real_server.down")
+        since = (await site.real_server())["since"]
+        site.write(
+            check=", port = 1",
+            service=f'[[service]]\nname = "b"\naddress = "192.0.2.101:80"\n'
+            f'check = {{ type = "tcp" }}\nreal_server = ["127.0.0.1:{site.port}"]',
+        )
+        running.process.send_signal(signal.SIGHUP)
+        event = await running.until("config.reloaded")
+        assert (event["services_added"], event["servers_added"], event["checks_changed"]) == (1, 1, 1)
+        found = await site.real_server()
+        assert found["verdict"] == "down"
+        assert found["since"] == pytest.approx(since, abs=0.1)
+        site.write()
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded", services_removed=1)
+        await running.until("table.changed", operation="delete_service")
+
+
+async def test_bad_reload_changes_nothing_and_says_so_everywhere(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        site.write(check=", intervall = 3", daemon="resinc = 1")
+        running.process.send_signal(signal.SIGHUP)
+        rejected = await running.until("config.rejected")
+        assert len(rejected["errors"]) == 2
+        assert any("did you mean" in error and "interval" in error for error in rejected["errors"])
+        found = await site.status()
+        assert "intervall" in found["daemon"]["config_error"]
+        assert found["services"][0]["real_servers"][0]["weight_actual"] == 5
+        assert "lvs_healthd_config_last_reload_successful 0" in (await site.get("/metrics"))[1]
+        site.write()
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded")
+        assert (await site.status())["daemon"]["config_error"] == ""
+        assert "lvs_healthd_config_last_reload_successful 1" in (await site.get("/metrics"))[1]
+
+
+async def test_reload_moves_the_listening_address_or_keeps_the_old_one(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        await running.until("daemon.started")
+        old, taken = site.listen, socket.create_server(("127.0.0.1", 0))
+        with taken:
+            site.listen = f"127.0.0.1:{taken.getsockname()[1]}"
+            site.write()
+            running.process.send_signal(signal.SIGHUP)
+            rejected = await running.until("config.rejected")
+            assert "already in use" in rejected["errors"][0]
+            site.listen = old
+            assert (await site.get("/healthz"))[0] == 200
+        site.listen = f"127.0.0.1:{free_port()}"
+        site.write()
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded")
+        assert (await site.get("/healthz"))[0] == 200
+
+
+async def test_service_manager_hears_of_every_step(site: Site) -> None:
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(site.folder / "notify"))
+        channel.setblocking(False)
+
+        async def until(text: str) -> None:
+            async with asyncio.timeout(20):
+                while not any(text in message for message in heard):
+                    heard.append((await asyncio.get_running_loop().sock_recv(channel, 4096)).decode())
+
+        env = {"NOTIFY_SOCKET": str(site.folder / "notify"), "WATCHDOG_USEC": "600000"}
+        async with daemon(site.file, "--table", "memory", env=env) as running:
+            await until("READY=1")
+            await until("WATCHDOG=1")
+            heard.clear()
+            site.write(daemon="bogus = 1")
+            running.process.send_signal(signal.SIGHUP)
+            await until("RELOADING=1")
+            await until("RELOAD REJECTED, old configuration in force")
+            assert await running.stop() == 0
+            await until("STOPPING=1")
+
+
+async def test_watchdog_hangs_on_progress_of_scheduler_and_reconciler(site: Site) -> None:
+    loop = asyncio.get_running_loop()
+    watched = Daemon(Settings(config_file=site.file), MemoryTable(), configure(), exclusive=False)
+    watched._build(loop)
+    assert not watched._view.stuck()
+    assert isinstance(watched._prober, InProcess)
+    watched._prober._scheduler._armed_for = loop.time() - STUCK_S - 1
+    assert watched._view.stuck()
+    watched._prober._scheduler._armed_for = loop.time()
+    assert not watched._view.stuck()
+    watched._reconciler._readback.progress = loop.time() - RECONCILER_STUCK_S - 1
+    assert watched._view.stuck()
+    watched._prober.close()
+
+
+async def test_pause_of_the_daemon_removes_no_server(site: Site) -> None:
+    # One failure would do, so that no pass between two pauses can hide one.
+    site.file.write_text(site.file.read_text().replace("fall = 3", "fall = 1"))
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        for _ in range(3):
+            running.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(0.7)
+            running.process.send_signal(signal.SIGCONT)
+            await asyncio.sleep(0.3)
+        assert running.of("real_server.down") == []
+        assert (await site.real_server())["verdict"] == "up"
+
+
+async def test_used_up_descriptors_remove_no_server_and_show_as_blindness(site: Site) -> None:
+    # A connection that is closed in good order needs a new socket the next time; one that was reset would serve again.
+    site.write(check=', send = "bye"')
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        # A connection from before: no new one can be accepted.
+        async with aiohttp.ClientSession(f"http://{site.listen}") as session:
+            async with session.get("/healthz") as answer:
+                assert (answer.status, await answer.text()) == (200, "ok\n")
+            old = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (3, old[1]))
+            unsure = await running.until("check.unsure")
+            assert "LimitNOFILE" in unsure["reason"]
+            await asyncio.sleep(1.0)
+            async with session.get("/healthz") as answer:
+                assert answer.status == 503
+                assert "1 of 1 cannot tell: our file descriptors are used up" in await answer.text()
+            async with session.get("/api/v1/status") as answer:
+                blind = (await answer.json())["daemon"]
+                assert (blind["probes"], blind["probes_unsure"]) == (1, 1)
+            resource.prlimit(running.pid, resource.RLIMIT_NOFILE, old)
+        assert running.of("real_server.down") == []
+        assert (await site.real_server())["weight_actual"] == 5
+
+
+async def test_reasons_survive_kill_9_and_a_stale_control_socket_is_replaced(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        await running.until("real_server.down")
+        while not site.state.exists() or "refused" not in site.state.read_text():
+            await asyncio.sleep(0.05)
+        since = (await site.real_server())["since"]
+        await running.stop(signal.SIGKILL)
+    assert site.control.exists()
+    async with daemon(site.file, "--table", "memory") as running:
+        await running.until("daemon.started")
+        found = await site.real_server()
+        assert (found["verdict"], found["reason"]) == ("down", "connection refused")
+        assert found["since"] == pytest.approx(since, abs=0.5)
+
+
+async def test_ownership_is_saved_before_anything_fails(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        while not site.state.exists() or "192.0.2.100" not in json.dumps(json.loads(site.state.read_text())["owned"]):
+            await asyncio.sleep(0.05)
+
+
+async def test_replacing_every_server_by_a_reload_never_empties_the_service(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        old = site.server
+        async with stream_server(silent) as port:
+            site.port, position = port, len(running.lines)
+            site.write()
+            running.process.send_signal(signal.SIGHUP)
+            await running.until("table.changed", operation="delete_server", server=old)
+            order = [line["operation"] for line in running.of("table.changed") if line in running.lines[position:]]
+            assert order == ["add_server", "delete_server"]
+
+
+async def test_broken_state_file_is_put_aside_and_told(site: Site) -> None:
+    site.state.write_text("{ half a file")
+    async with daemon(site.file, "--table", "memory") as running:
+        error = await running.until("state.error")
+        await running.until("daemon.started")
+        assert "put aside as" in error["error"]
+        assert (site.folder / "state.json.bad").read_text() == "{ half a file"
+
+
+async def test_unwritable_state_is_told_once_and_the_daemon_goes_on(site: Site) -> None:
+    (site.folder / "file").write_text("")
+    site.state = site.folder / "file" / "state.json"
+    site.write()
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        await running.until_line(
+            lambda line: line["event"] == "state.error" and "cannot write" in line["error"], "state.error"
+        )
+        assert (await site.get("/healthz"))[0] == 200
+
+
+async def test_shadow_decides_and_tells_but_writes_nothing(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory", "--shadow") as running, site.web_server():
+        changed = await running.until("table.changed", operation="add_service")
+        assert changed["shadow"] is True
+        found = await site.real_server()
+        while found["weight_wanted"] is None:
+            await asyncio.sleep(0.05)
+            found = await site.real_server()
+        assert (found["verdict"], found["weight_wanted"], found["weight_actual"]) == ("up", 5, None)
+        assert (await site.status())["daemon"]["mode"] == "shadow"
+        assert not site.state.exists()
+
+
+async def cannot_start(site: Site, *options: str) -> str:
+    """Run the daemon, which must end by itself with exit status 1; returns what it said."""
+    async with daemon(site.file, *options) as running:
+        assert await running.ended() == 1
+        assert running.garbage == []
+        (last,) = [line for line in running.lines if line["event"] in ("daemon.failed", "config.rejected")]
+        return "\n".join(last["errors"]) if "errors" in last else str(last["error"])
+
+
+async def test_taken_port_refuses_to_start(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        site.listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        site.write()
+        said = await cannot_start(site, "--table", "memory")
+    assert f"listen {site.listen}: address already in use" in said
+    assert "ss -ltnp" in said
+
+
+async def test_impossible_control_path_refuses_to_start(site: Site) -> None:
+    (site.folder / "file").write_text("")
+    site.control = site.folder / "file" / "control.sock"
+    site.write()
+    said = await cannot_start(site, "--table", "memory")
+    assert str(site.control) in said
+
+
+async def test_broken_file_refuses_to_start_with_every_error(site: Site) -> None:
+    site.write(check=", port = 0, bogus = 1", daemon="nonsense = 1")
+    said = await cannot_start(site, "--table", "memory")
+    assert said.count(f"{site.file}:") == 3
+
+
+async def test_unreadable_file_refuses_to_start(site: Site) -> None:
+    site.file.unlink()
+    assert "No such file" in await cannot_start(site, "--table", "memory")
+
+
+async def test_unusable_ca_refuses_to_start(site: Site) -> None:
+    (site.folder / "ca.pem").write_text("no certificate")
+    site.file.write_text(site.file.read_text().replace('type = "tcp"', f'type = "https", ca = "{site.folder}/ca.pem"'))
+    said = await cannot_start(site, "--table", "memory")
+    assert "ca.pem" in said
+
+
+@pytest.mark.skipif(Path("/proc/net/ip_vs").exists(), reason="this host has IPVS")
+async def test_host_without_ipvs_says_how_to_get_it(site: Site) -> None:
+    assert "modprobe ip_vs" in await cannot_start(site)
+
+
+async def test_status_verb_shows_what_the_daemon_holds(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        code, out, _ = await run_cli("status", "--config", str(site.file))
+        assert code == 0
+        assert site.server in out
+        assert "connected" in out
+        code, out, _ = await run_cli("status", "--config", str(site.file), "--json")
+        assert json.loads(out)["services"][0]["name"] == "web"
+    code, _, err = await run_cli("status", "--config", str(site.file))
+    assert code == 1
+    assert str(site.control) in err
+
+
+async def test_table_verb_shows_what_the_daemon_holds(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        code, out, err = await run_cli("table", "--config", str(site.file))
+        assert (code, err) == (0, "")
+        assert f"{VIP}/tcp  web   {site.server}  nat     5       0       0      up       ok     connected" in out
+        code, out, _ = await run_cli("table", "web", "--config", str(site.file), "--json")
+        assert json.loads(out)["services"][0]["servers"][0]["statistics"]["connections"] == 0
+        assert (await run_cli("table", "wbe", "--config", str(site.file)))[0] == 2
+        code, out, _ = await run_cli("table", "--config", str(site.file), "--connections")
+        assert (code, len(out.splitlines())) == (0, 1)
+        metrics = (await site.get("/metrics"))[1]
+        assert f'lvs_healthd_real_server_connections_total{{service="web",server="{site.server}"}} 0' in metrics
+        assert (await site.get("/api/v1/connections"))[0] == 403
+    assert (await run_cli("table", "--config", str(site.file)))[0] == 1
+
+
+async def test_probe_verb_runs_every_check_once(site: Site) -> None:
+    code, out, _ = await run_cli("probe", str(site.file))
+    assert code == 1
+    assert "connection refused" in out
+    async with stream_server(silent) as port:
+        site.port = port
+        site.write()
+        code, out, _ = await run_cli("probe", str(site.file))
+        assert code == 0
+        assert "connected" in out
+        code, out, _ = await run_cli("probe", "--json", str(site.file))
+        found = json.loads(out)[0]
+        assert (found["server"], found["status"], found["detail"]) == (site.server, "up", "connected")
+        assert found["latency_s"] > 0
+
+
+async def test_fault_in_our_own_probe_code_ends_the_daemon_loudly_and_removes_nothing(site: Site) -> None:
+    """The event loop would only log it, and the probe would time out and count against a healthy server."""
+    (site.folder / "sitecustomize.py").write_text(
+        "import lvs_healthd.probes.tcp as tcp\n"
+        "begun = 0\n"
+        "def connected(self):\n"
+        "    global begun\n"
+        "    begun += 1\n"
+        "    if begun > 5:\n"
+        "        raise ZeroDivisionError('a fault of ours')\n"
+        "    return tcp._CONNECTED\n"
+        "tcp._ConnectOnly.connected = connected\n"
+    )
+    async with (
+        site.web_server(),
+        daemon(site.file, "--table", "memory", env={"PYTHONPATH": str(site.folder)}) as running,
+    ):
+        assert await running.ended() == 1
+    assert running.of("daemon.failed")
+    assert any("ZeroDivisionError: a fault of ours" in line for line in running.garbage)
+    assert running.of("table.changed", operation="add_server")
+    assert running.of("table.changed", operation="delete_server") == []
+
+
+async def test_mode_can_be_changed_by_a_reload(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        site.write(daemon='mode = "shadow"')
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded")
+        assert (await site.status())["daemon"]["mode"] == "shadow"
+        site.write(daemon='mode = "enforce"')
+        position = len(running.lines)
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded", after=position)
+        assert (await site.status())["daemon"]["mode"] == "enforce"

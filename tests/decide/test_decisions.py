@@ -1,0 +1,408 @@
+"""What is held between outcomes: adoption, fan-out, reload, events, and the table that follows."""
+
+import msgspec
+import pytest
+
+from lvs_healthd.config.model import AnyCheck, Config, Seconds
+from lvs_healthd.decide.decisions import Decisions
+from lvs_healthd.events.kinds import (
+    CheckFailing,
+    CheckUnsure,
+    Event,
+    RealServerDown,
+    RealServerUp,
+    ServiceFallback,
+    ServiceServing,
+)
+from lvs_healthd.health.machine import Verdict
+from lvs_healthd.ipvs.records import DestinationKey, Table
+from lvs_healthd.ipvs.words import AF_INET
+from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure, up
+from lvs_healthd.probes.targets import probe_key
+from lvs_healthd.state.file import SavedVerdict
+from tests.configs import config, server, service, tcp_check
+
+PASS = up("connected")
+FAIL = down(Reason.REFUSED, "connection refused")
+UNSURE = unsure(Reason.LOCAL_LIMIT, "our file descriptors are used up")
+
+A, B = "198.51.100.11", "198.51.100.12"
+
+
+class Counting:
+    def __init__(self, observed: list[tuple[str, str, str]], *labels: str) -> None:
+        self._observed = observed
+        self._labels = labels
+
+    def add(self, outcome: Outcome, latency_s: float) -> None:
+        name, kind = self._labels
+        self._observed.append((name, kind, outcome.status))
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.events: list[Event] = []
+        self.changes = 0
+        self.observed: list[tuple[str, str, str]] = []
+        self.decisions = Decisions(
+            emit=self.events.append,
+            changed=self._changed,
+            tally=lambda name, kind: Counting(self.observed, name, kind),
+            clock=lambda: self.now,
+            wall=lambda: self.now + 1_000_000.0,
+        )
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    def configure(self, given: Config, actual: Table | None = None, saved: list[SavedVerdict] | None = None) -> None:
+        by_check = {(each.service, each.server, each.check): each for each in saved or []}
+        self.decisions.configure(given, actual or {}, by_check)
+
+    def feed(self, check: AnyCheck, *outcomes: Outcome) -> None:
+        for outcome in outcomes:
+            self.now += 1.0
+            self.decisions.probes[probe_key(check)].outcome(outcome, 0.0)
+
+    def weights(self, index: int = 0) -> dict[str, int]:
+        key = self.decisions.services[index].key
+        return {
+            destination.address: record.weight
+            for destination, record in self.decisions.wanted({}).table[key].destinations.items()
+        }
+
+    def verdict(self, address: str) -> Verdict:
+        return next(state.health.verdict for state in self.decisions.servers if state.key.address == address)
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+PAIR = config(service(server(A, weight=3), server(B)))
+CHECK_A, CHECK_B = tcp_check(A, 80), tcp_check(B, 80)
+
+
+def table_of(given: Config) -> Table:
+    """The kernel's table with every server of this configuration in it."""
+    full = Bench()
+    full.configure(given)
+    for probe in list(full.decisions.probes):
+        full.feed(probe, PASS, PASS)
+    return full.decisions.wanted({}).table
+
+
+def test_server_present_at_start_keeps_serving_until_fall(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    assert bench.weights() == {A: 3, B: 1}
+    bench.feed(CHECK_A, FAIL, FAIL)
+    assert bench.weights() == {A: 3, B: 1}
+    bench.feed(CHECK_A, FAIL)
+    assert bench.weights() == {B: 1}
+
+
+def test_server_absent_at_start_must_earn_rise_passes(bench: Bench) -> None:
+    bench.configure(PAIR)
+    assert bench.weights() == {}
+    bench.feed(CHECK_A, PASS)
+    assert bench.weights() == {}
+    bench.feed(CHECK_A, PASS)
+    assert bench.weights() == {A: 3}
+
+
+def test_quiesced_server_found_at_start_must_earn_rise_passes(bench: Bench) -> None:
+    table = table_of(PAIR)
+    entry = next(iter(table.values()))
+    key = DestinationKey(AF_INET, A, 80)
+    entry.destinations[key] = msgspec.structs.replace(entry.destinations[key], weight=0)
+    bench.configure(PAIR, table)
+    assert bench.verdict(A) is Verdict.UNKNOWN
+    assert bench.verdict(B) is Verdict.UP
+
+
+def test_server_configured_with_weight_zero_is_adopted_as_it_is(bench: Bench) -> None:
+    drained = config(service(server(A, weight=0), server(B)))
+    bench.configure(drained, table_of(drained))
+    assert bench.verdict(A) is Verdict.UP
+
+
+def test_saved_state_tells_why_an_absent_server_is_out(bench: Bench) -> None:
+    memory = SavedVerdict(
+        service="192.0.2.100:80/tcp",
+        server=f"{A}:80",
+        check="tcp",
+        verdict="down",
+        detail="connection refused",
+        since=1_000_900.0,
+    )
+    bench.configure(PAIR, {}, [memory])
+    state = next(state for state in bench.decisions.servers if state.key.address == A)
+    assert (state.health.verdict, state.health.detail, state.health.since) == (
+        Verdict.DOWN,
+        "connection refused",
+        900.0,
+    )
+
+
+def test_kernel_overrules_the_saved_state(bench: Bench) -> None:
+    memory = SavedVerdict(
+        service="192.0.2.100:80/tcp", server=f"{A}:80", check="tcp", verdict="down", detail="old", since=0.0
+    )
+    bench.configure(PAIR, table_of(PAIR), [memory])
+    assert bench.verdict(A) is Verdict.UP
+    saved_up = msgspec.structs.replace(memory, verdict="up")
+    fresh = Bench()
+    fresh.configure(PAIR, {}, [saved_up])
+    assert fresh.verdict(A) is Verdict.UNKNOWN
+
+
+def test_saved_verdicts_come_back_the_same(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    saved = list(bench.decisions.saved_verdicts())
+    after = Bench()
+    after.now = bench.now + 50.0
+    after.configure(PAIR, bench.decisions.wanted({}).table, saved)
+    assert [each.verdict for each in after.decisions.saved_verdicts()] == ["down", "up"]
+    assert next(after.decisions.saved_verdicts()).since == pytest.approx(saved[0].since)
+
+
+def test_all_checks_of_a_server_must_pass(bench: Bench) -> None:
+    web, admin = tcp_check(A, 80, name="web"), tcp_check(A, 8080, name="admin", fall=1)
+    both = config(service(server(A, checks=(web, admin))))
+    bench.configure(both, table_of(both))
+    bench.feed(admin, FAIL)
+    assert bench.weights() == {}
+    bench.feed(web, PASS)
+    bench.feed(admin, PASS)
+    assert bench.weights() == {}
+    bench.feed(admin, PASS)
+    assert bench.weights() == {A: 1}
+
+
+def test_identical_probes_of_two_services_are_one_and_reach_both(bench: Bench) -> None:
+    slow_to_fall = tcp_check(A, 80, fall=5)
+    shared = config(
+        service(server(A), name="one"),
+        service(server(A, checks=(slow_to_fall,)), name="two", address="192.0.2.101"),
+    )
+    bench.configure(shared, table_of(shared))
+    assert len(bench.decisions.probes) == 1
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    assert (bench.weights(0), bench.weights(1)) == ({}, {A: 1})
+    bench.feed(CHECK_A, FAIL, FAIL)
+    assert bench.weights(1) == {}
+    assert bench.observed[:2] == [("one", "tcp", "down"), ("two", "tcp", "down")]
+
+
+def test_different_intervals_are_different_probes(bench: Bench) -> None:
+    bench.configure(
+        config(
+            service(server(A), name="one"),
+            service(server(A, checks=(tcp_check(A, 80, interval=Seconds(9.0)),)), name="two", address="192.0.2.101"),
+        )
+    )
+    assert len(bench.decisions.probes) == 2
+
+
+def test_down_and_up_events_say_who_why_and_how_often(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL, PASS, PASS)
+    assert bench.of(RealServerDown) == [
+        RealServerDown(
+            service="web",
+            server=f"{A}:80",
+            check="tcp",
+            reason="connection refused",
+            failures=3,
+            fall=3,
+            was="up",
+            after_s=3.0,
+        )
+    ]
+    assert bench.of(RealServerUp) == [
+        RealServerUp(
+            service="web", server=f"{A}:80", check="tcp", reason="connected", passes=2, rise=2, was="down", after_s=2.0
+        )
+    ]
+
+
+def test_first_failure_and_each_new_reason_are_told_once(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL, FAIL, FAIL)
+    assert [event.reason for event in bench.of(CheckFailing)] == ["connection refused"]  # type: ignore[attr-defined]
+    late = down(Reason.TIMEOUT, "no answer in 1s")
+    bench.feed(CHECK_A, late, late)
+    assert [event.reason for event in bench.of(CheckFailing)][1:] == ["no answer in 1s"]  # type: ignore[attr-defined]
+
+
+def test_server_known_to_be_down_before_a_restart_is_not_announced_again(bench: Bench) -> None:
+    memory = SavedVerdict(
+        service="192.0.2.100:80/tcp", server=f"{A}:80", check="tcp", verdict="down", detail="old", since=0.0
+    )
+    bench.configure(PAIR, {}, [memory])
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL, FAIL)
+    assert bench.of(CheckFailing) == []
+    bench.feed(CHECK_A, down(Reason.TIMEOUT, "no answer in 1s"))
+    (told,) = bench.of(CheckFailing)
+    assert (told.verdict, told.reason) == ("down", "no answer in 1s")  # type: ignore[attr-defined]
+
+
+def test_blindness_is_counted(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, UNSURE)
+    assert bench.decisions.unsure_probes() == (1, "our file descriptors are used up")
+    bench.feed(CHECK_A, PASS)
+    assert bench.decisions.unsure_probes() == (0, "")
+
+
+def test_good_probes_are_silent(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.decisions.wanted({})
+    bench.feed(CHECK_A, *[PASS] * 100)
+    assert bench.events == []
+    assert bench.changes == 0
+
+
+def test_unsure_is_told_once_and_removes_nothing(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, *[UNSURE] * 100)
+    assert bench.weights() == {A: 3, B: 1}
+    assert len(bench.of(CheckUnsure)) == 1
+    assert bench.changes == 0
+
+
+def test_service_tells_when_it_loses_its_last_server_and_gets_one_back(bench: Bench) -> None:
+    given = config(service(server(A), server(B), fallback=("198.51.100.99",)))
+    bench.configure(given, table_of(given))
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    bench.decisions.wanted({})
+    assert bench.of(ServiceFallback) == []
+    bench.feed(CHECK_B, FAIL, FAIL, FAIL)
+    assert bench.weights() == {"198.51.100.99": 1}
+    assert bench.of(ServiceFallback) == [ServiceFallback(service="web", fallback=("198.51.100.99:80",))]
+    bench.feed(CHECK_B, PASS, PASS)
+    bench.decisions.wanted({})
+    bench.decisions.wanted({})
+    assert bench.of(ServiceServing) == [ServiceServing(service="web", servers=1)]
+
+
+def test_cold_start_is_no_fallback_alarm_until_all_are_proven_down(bench: Bench) -> None:
+    bench.configure(PAIR)
+    bench.decisions.wanted({})
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    bench.decisions.wanted({})
+    assert bench.of(ServiceFallback) == []
+    bench.feed(CHECK_B, FAIL, FAIL, FAIL)
+    bench.decisions.wanted({})
+    bench.decisions.wanted({})
+    assert len(bench.of(ServiceFallback)) == 1
+
+
+def test_reload_with_the_same_configuration_changes_nothing(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, FAIL, FAIL)
+    before = bench.decisions.wanted({})
+    bench.configure(PAIR)
+    assert bench.decisions.wanted({}) == before
+    bench.feed(CHECK_A, FAIL)
+    assert bench.weights() == {B: 1}
+
+
+def test_edited_check_keeps_the_old_verdict_until_it_has_its_own(bench: Bench) -> None:
+    """keepalived puts a dead server back in service when its timeout is edited."""
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    edited = tcp_check(A, 80, timeout=Seconds(0.5))
+    bench.configure(config(service(server(A, checks=(edited,)), server(B))))
+    assert bench.weights() == {B: 1}
+    bench.feed(edited, PASS)
+    assert bench.weights() == {B: 1}
+    bench.feed(edited, PASS)
+    assert bench.weights() == {A: 1, B: 1}
+
+
+def test_edited_check_begins_its_count_anew(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, FAIL, FAIL)
+    edited = tcp_check(A, 80, timeout=Seconds(0.5))
+    bench.configure(config(service(server(A, checks=(edited,)), server(B))))
+    bench.feed(edited, FAIL, FAIL)
+    assert bench.weights() == {A: 1, B: 1}
+    bench.feed(edited, FAIL)
+    assert bench.weights() == {B: 1}
+
+
+def test_added_check_does_not_interrupt_a_serving_server(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    extra = tcp_check(A, 8080, name="admin")
+    bench.configure(config(service(server(A, checks=(CHECK_A, extra)), server(B))))
+    assert bench.weights() == {A: 1, B: 1}
+    bench.feed(extra, FAIL, FAIL, FAIL)
+    assert bench.weights() == {B: 1}
+
+
+def test_verdict_that_changes_because_a_check_was_removed_is_told(bench: Bench) -> None:
+    admin = tcp_check(A, 8080, name="admin")
+    both = config(service(server(A, checks=(CHECK_A, admin)), server(B)))
+    bench.configure(both, table_of(both))
+    bench.feed(admin, FAIL, FAIL, FAIL)
+    bench.configure(config(service(server(A), server(B))))
+    told = bench.of(RealServerUp)[0]
+    assert (told.server, told.was, told.reason) == (  # type: ignore[attr-defined]
+        f"{A}:80",
+        "down",
+        "the check that decided was removed from the configuration",
+    )
+
+
+def test_reload_does_not_repeat_the_fallback_alarm(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    bench.feed(CHECK_B, FAIL, FAIL, FAIL)
+    bench.decisions.wanted({})
+    bench.configure(PAIR)
+    bench.decisions.wanted({})
+    assert len(bench.of(ServiceFallback)) == 1
+
+
+def test_drained_server_does_not_hide_that_the_fallback_serves(bench: Bench) -> None:
+    given = config(service(server(A), server(B, weight=0), fallback=("198.51.100.99",)))
+    bench.configure(given)
+    bench.feed(CHECK_B, PASS, PASS)
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    bench.decisions.wanted({})
+    assert len(bench.of(ServiceFallback)) == 1
+
+
+def test_order_in_the_file_does_not_matter_to_a_reload(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    bench.configure(config(service(server(B), server(A, weight=3), name="renamed")))
+    assert bench.weights() == {B: 1}
+
+
+def test_server_added_by_reload_must_earn_its_place_unless_the_kernel_has_it(bench: Bench) -> None:
+    bench.configure(config(service(server(A))), table_of(PAIR))
+    bench.configure(PAIR)
+    assert bench.verdict(B) is Verdict.UNKNOWN
+    other = Bench()
+    other.configure(config(service(server(A))), table_of(PAIR))
+    other.configure(PAIR, table_of(PAIR))
+    assert other.verdict(B) is Verdict.UP
+
+
+def test_outcome_of_a_probe_that_a_reload_dropped_is_ignored(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    under_way = bench.decisions.probes[probe_key(CHECK_A)]
+    bench.configure(config(service(server(B))))
+    for _ in range(3):
+        under_way.outcome(FAIL, 0.0)
+    assert bench.weights() == {B: 1}
+    assert bench.observed == []
+    assert bench.events == []

@@ -1,0 +1,139 @@
+import asyncio
+import errno
+import socket
+import struct
+
+import pytest
+
+from lvs_healthd.ipvs.interface import TableUnavailableError
+from lvs_healthd.ipvs.kernel.channel import Channel, LostError
+from lvs_healthd.ipvs.kernel.genetlink import (
+    GENL_ID_CTRL,
+    NLM_F_ACK,
+    GarbledError,
+    Message,
+    answer,
+    family_id,
+    family_name,
+    messages,
+    request,
+)
+
+
+def ask(name: str, sequence: int) -> bytes:
+    return request(GENL_ID_CTRL, 3, family_name(name), flags=NLM_F_ACK, sequence=sequence, version=2)
+
+
+async def test_the_real_kernel_answers_each_request_of_one_send() -> None:
+    channel = Channel(5.0)
+    received: list[Message] = []
+    try:
+        async with channel.exchange():
+            await channel.send(ask("nlctrl", 1) + ask("no such family", 2))
+            while len(received) < 3:
+                received += await channel.receive()
+    finally:
+        channel.close()
+    reply, done, missing = received
+    assert family_id(reply.payload) == GENL_ID_CTRL
+    assert (done.sequence, answer(done).errno) == (1, 0)
+    assert (missing.sequence, answer(missing).errno) == (2, errno.ENOENT)
+
+
+async def test_a_request_sent_from_a_thread_is_answered_the_same() -> None:
+    channel = Channel(5.0)
+    try:
+        async with channel.exchange():
+            await channel.send(ask("nlctrl", 1), may_wait=True)
+            assert (await channel.receive())[0].sequence == 1
+    finally:
+        channel.close()
+
+
+async def test_what_is_held_is_received_without_waiting() -> None:
+    channel = Channel(5.0)
+    try:
+        await channel.send(ask("nlctrl", 1) + ask("nlctrl", 2))
+        assert [message.sequence for message in channel.receive_held()] == [1, 1, 2, 2]
+        assert channel.receive_held() == []
+    finally:
+        channel.close()
+
+
+async def test_silence_ends_at_the_deadline_and_costs_the_socket() -> None:
+    channel = Channel(0.001)
+    first = channel.connect()
+    with pytest.raises(TableUnavailableError, match=r"the kernel did not answer within 0\.001s"):
+        async with channel.exchange():
+            await channel.receive()
+    assert first.fileno() == -1
+    assert channel.connect() is not first
+    channel.close()
+
+
+async def test_a_cancelled_exchange_costs_the_socket() -> None:
+    channel = Channel(5.0)
+    first = channel.connect()
+
+    async def wait_forever() -> None:
+        async with channel.exchange():
+            await channel.receive()
+
+    task = asyncio.create_task(wait_forever())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert first.fileno() == -1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "words"),
+    [
+        (OSError(errno.ENOBUFS, "No buffer space available"), LostError, "overflowed the receive buffer"),
+        (OSError(errno.EBADF, "Bad file descriptor"), TableUnavailableError, "netlink: Bad file descriptor"),
+        (GarbledError("nonsense"), TableUnavailableError, "the kernel's answer cannot be read: nonsense"),
+    ],
+)
+async def test_what_breaks_an_exchange_is_an_unavailable_table(
+    trouble: Exception, kind: type[Exception], words: str
+) -> None:
+    channel = Channel(5.0)
+    with pytest.raises(kind, match=words):
+        async with channel.exchange():
+            raise trouble
+
+
+async def test_the_receive_buffer_is_enlarged() -> None:
+    channel = Channel(5.0)
+    default = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
+    try:
+        size = channel.connect().getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        assert size >= default.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    finally:
+        default.close()
+        channel.close()
+
+
+async def test_a_socket_that_cannot_be_opened_is_an_unavailable_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    with pytest.raises(TableUnavailableError, match="cannot open a netlink socket: Address family not supported"):
+        Channel(5.0).connect()
+
+
+async def test_another_process_cannot_answer_for_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine, forged = (struct.pack("=IHHII", 16, 2, 0, sequence, 0) for sequence in (1, 2))
+    arriving = iter([(forged, (4711, 0)), (genuine, (0, 0))])
+
+    async def arrive(*_: object) -> tuple[bytes, tuple[int, int]]:
+        return next(arriving)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_recvfrom", arrive)
+    channel = Channel(5.0)
+    try:
+        assert await channel.receive() == list(messages(genuine))
+    finally:
+        channel.close()

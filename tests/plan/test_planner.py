@@ -1,0 +1,196 @@
+"""Whatever happens, the wanted table is what the policy says of the same verdicts and the same kernel table."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from lvs_healthd.config.model import Config, OnFailure, RealServer
+from lvs_healthd.health.machine import Health, Verdict
+from lvs_healthd.ipvs.drift import compare
+from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, Line, ServiceEntry, ServiceKey, Table
+from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
+from lvs_healthd.plan.planner import Planner
+from lvs_healthd.plan.policy import LEAVING_REASON
+from lvs_healthd.plan.records import prepare
+from tests.configs import config, server, service
+from tests.ipvs.tables import copy
+from tests.plan.whole import plan
+
+WEB = ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.100", 80)
+MAIL = ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.101", 80)
+HOSTS = [f"198.51.100.{number}" for number in range(1, 7)]
+KEYS = [DestinationKey(AF_INET, host, 80) for host in HOSTS]
+SPARES = ("198.51.100.98", "198.51.100.99")
+
+keys = st.sampled_from(KEYS + [DestinationKey(AF_INET, spare, 80) for spare in SPARES])
+healths = st.builds(
+    Health,
+    st.sampled_from(Verdict),
+    st.just(0.0),
+    detail=st.sampled_from(["", "connection refused", "no answer in 1s"]),
+    first_failure=st.sampled_from([None, 7.0, 8.0]),
+)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> Config:
+    """Up to two services over the same few hosts, so that a reload drops, adds and reweighs servers."""
+    services = [
+        service(
+            *draw(st.lists(_servers, max_size=4, unique_by=lambda one: one.endpoint)),
+            name=address,
+            address=address,
+            on_failure=draw(st.sampled_from(OnFailure)),
+            fallback=SPARES[: draw(st.integers(0, 2))],
+        )
+        for address in ("192.0.2.100", "192.0.2.101")[: draw(st.integers(1, 2))]
+    ]
+    return config(*services)
+
+
+def _server(host: str, weight: int) -> RealServer:
+    return server(host, weight=weight)
+
+
+_servers = st.builds(_server, st.sampled_from(HOSTS), st.integers(0, 2))
+
+
+def lines_that_moved(before: Table, after: Table) -> set[Line]:
+    """What a reconciler would tell of a table that somebody has changed."""
+    appeared: set[Line] = {(key, None) for key in after.keys() - before.keys()}
+    return appeared | {(drift.service, drift.server) for drift in compare(before, after, list(before))}
+
+
+class Planning(RuleBasedStateMachine):
+    """Random verdicts, reloads and changes of the kernel's table, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.planner = Planner()
+        self.services = prepare(Config())
+        self.healths: dict[tuple[ServiceKey, DestinationKey], Health] = {}
+        self.actual: Table = {}
+        self.as_planned: Table = {}
+        """The kernel's table at the last plan."""
+        self.copied: Table = {}
+        """The wanted table as somebody knows it who was told of the lines that changed, and of nothing else."""
+
+    @initialize(given_config=configs())
+    def start(self, given_config: Config) -> None:
+        self.reload(given_config, [])
+
+    @rule(given_config=configs(), fresh=st.lists(healths, max_size=8))
+    def reload(self, given_config: Config, fresh: list[Health]) -> None:
+        self.config = given_config
+        # As the daemon does: what has not changed is the same object.
+        same = {each: each for each in self.services}
+        self.services = tuple(same.get(each, each) for each in prepare(given_config))
+        wanted = [(each.key, one.key) for each in self.services for one in each.servers]
+        known = self.healths
+        first = Health(Verdict.UNKNOWN, 0.0)
+        self.healths = {key: known.get(key, fresh.pop() if fresh else first) for key in wanted}
+        self.planner.configure(self.services, self.healths)
+        self.plan(told=True)
+
+    @rule(given_config=configs(), fresh=st.lists(healths, max_size=8))
+    def reload_one_service(self, given_config: Config, fresh: list[Health]) -> None:
+        self.reload(config(*self.config.services[:1], *given_config.services[1:]), fresh)
+
+    @precondition(lambda self: self.healths)
+    @rule(data=st.data(), many=st.integers(1, 4), told=st.booleans())
+    def change_verdicts(self, data: st.DataObject, many: int, told: bool) -> None:
+        for _ in range(many):
+            key = data.draw(st.sampled_from(sorted(self.healths)))
+            self.healths[key] = data.draw(healths)
+            self.planner.changed(*key, self.healths[key])
+        self.plan(told=told)
+
+    @rule(service_key=st.sampled_from([WEB, MAIL]), key=keys, weight=st.integers(-1, 2))
+    def somebody_writes(self, service_key: ServiceKey, key: DestinationKey, weight: int) -> None:
+        entry = self.actual.get(service_key)
+        if entry is None:
+            record = next((each.record for each in self.services if each.key == service_key), None)
+            if record is None:
+                return
+            entry = self.actual[service_key] = ServiceEntry(record, {})
+        if weight < 0:
+            entry.destinations.pop(key, None)
+        else:
+            entry.destinations[key] = DestinationRecord(key, ForwardingMethod.MASQ, weight)
+
+    @rule(service_key=st.sampled_from([WEB, MAIL]))
+    def somebody_removes_the_service(self, service_key: ServiceKey) -> None:
+        self.actual.pop(service_key, None)
+
+    @rule()
+    def all_is_written(self) -> None:
+        self.actual = copy(self.planner.wanted.table)
+
+    @rule(told=st.booleans())
+    def plan(self, told: bool) -> None:
+        self.planner.plan(self.actual, lines_that_moved(self.as_planned, self.actual) if told else None)
+        self.as_planned = copy(self.actual)
+        touched = self.planner.take_touched()
+        table = self.planner.wanted.table
+        if touched is None:
+            self.copied = copy(table)
+            return
+        for key, each in touched:
+            assert each is not None
+            self.copied[key].destinations.pop(each, None)
+            if each in table[key].destinations:
+                self.copied[key].destinations[each] = table[key].destinations[each]
+
+    @invariant()
+    def it_is_what_is_decided_anew(self) -> None:
+        wanted = plan(self.services, self.healths, self.as_planned)
+        assert self.planner.wanted == wanted
+        assert self.copied == wanted.table
+
+    @invariant()
+    def servers_are_counted(self) -> None:
+        assert self.planner.up == sum(health.verdict is Verdict.UP for health in self.healths.values())
+        for each in self.services:
+            held = [(one.record.weight, self.healths[each.key, one.key].verdict) for one in each.servers]
+            standing = self.planner.standing(each.key)
+            assert standing.up == sum(verdict is Verdict.UP for _, verdict in held)
+            assert standing.may_serve == any(weight and verdict is Verdict.UP for weight, verdict in held)
+            assert standing.may_come == any(weight and verdict is Verdict.UNKNOWN for weight, verdict in held)
+
+
+Planning.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+TestPlanning = Planning.TestCase
+
+
+@given(st.lists(healths, min_size=1, max_size=6))
+def test_a_change_touches_only_the_lines_it_changes(given_healths: list[Health]) -> None:
+    services = prepare(config(service(*(server(host) for host in HOSTS), name="web")))
+    start = {(WEB, key): Health(Verdict.UP, 0.0) for key in KEYS}
+    planner = Planner()
+    planner.configure(services, start)
+    planner.plan({})
+    assert planner.take_touched() is None
+    for key, health in zip(KEYS, given_healths, strict=False):
+        planner.changed(WEB, key, health)
+    planner.plan({}, [])
+    out = {(WEB, key) for key, health in zip(KEYS, given_healths, strict=False) if health.verdict is not Verdict.UP}
+    assert planner.take_touched() == out
+
+
+def test_a_server_that_leaves_is_let_go_when_somebody_has_taken_it_out_already() -> None:
+    old = prepare(config(service(server(HOSTS[0]), server(HOSTS[1]))))
+    planner = Planner()
+    planner.configure(old, {(WEB, key): Health(Verdict.UP, 0.0) for key in KEYS[:2]})
+    planner.plan({})
+    actual = copy(planner.wanted.table)
+    planner.configure(prepare(config(service(server(HOSTS[2])))), {(WEB, KEYS[2]): Health(Verdict.UNKNOWN, 0.0)})
+    planner.plan(actual)
+    planner.take_touched()
+    assert {key for key, why in planner.wanted.why.items() if why.reason == LEAVING_REASON} == {
+        (WEB, KEYS[0]),
+        (WEB, KEYS[1]),
+    }
+    del actual[WEB].destinations[KEYS[0]]
+    planner.plan(actual, [(WEB, KEYS[0])])
+    assert planner.take_touched() == {(WEB, KEYS[0])}
+    assert list(planner.wanted.table[WEB].destinations) == [KEYS[1]]

@@ -1,0 +1,577 @@
+"""Every kind of peer, on real sockets: what the outcome is, and that nothing is left behind."""
+
+import asyncio
+import errno
+import gc
+import itertools
+import resource
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lvs_healthd.config.model import AnyCheck, HttpCheck, Seconds, TcpCheck, UdpCheck
+from lvs_healthd.probes.exchange import Target
+from lvs_healthd.probes.outcome import Outcome, Reason, Status
+from lvs_healthd.probes.targets import probe_key, target
+from lvs_healthd.probing import engine as engine_module
+from lvs_healthd.probing import sockets as sockets_module
+from lvs_healthd.probing.engine import Engine
+from lvs_healthd.probing.errnos import from_network
+from lvs_healthd.probing.once import run_once
+from lvs_healthd.probing.scheduler import Probe, Scheduler
+from tests.probes.peers import (
+    Behaviour,
+    answering,
+    datagram_server,
+    dripping,
+    flooding,
+    free_port,
+    resetting,
+    silent,
+    stream_server,
+)
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.fixture(autouse=True)
+def _no_descriptor_left() -> Iterator[None]:
+    gc.collect()
+    before = descriptors()
+    yield
+    gc.collect()
+    assert descriptors() <= before
+
+
+async def outcome_of(check: AnyCheck) -> Outcome:
+    return (await run_once([check]))[probe_key(check)].outcome
+
+
+class Noting:
+    """A run that notes its outcome."""
+
+    def __init__(self, target: Target, outcomes: list[Outcome]) -> None:
+        self.target = target
+        self._outcomes = outcomes
+
+    def started(self, now: float) -> None:
+        pass
+
+    def ended(self, outcome: Outcome, latency_s: float) -> None:
+        self._outcomes.append(outcome)
+
+
+def http(port: int, *, timeout: float = 0.3, address: str = "127.0.0.1", **keys: object) -> HttpCheck:
+    return HttpCheck(name="http", address=address, port=port, host="test", timeout=Seconds(timeout), **keys)  # type: ignore[arg-type]
+
+
+def tcp(port: int, *, timeout: float = 0.3, **keys: object) -> TcpCheck:
+    return TcpCheck(name="tcp", address="127.0.0.1", port=port, timeout=Seconds(timeout), **keys)  # type: ignore[arg-type]
+
+
+def udp(port: int, *, timeout: float = 0.3, **keys: object) -> UdpCheck:
+    return UdpCheck(name="udp", address="127.0.0.1", port=port, timeout=Seconds(timeout), **keys)  # type: ignore[arg-type]
+
+
+async def test_http_server_that_answers_is_up_with_its_latency() -> None:
+    async with stream_server(answering(OK)) as port:
+        check = http(port)
+        outcome, latency_s = (await run_once([check]))[probe_key(check)]
+    assert (outcome.status, outcome.reason, outcome.detail) == (Status.UP, Reason.PASSED, "status 200")
+    assert 0 < latency_s <= 0.3
+
+
+async def test_ipv6_server_is_probed_over_ipv6() -> None:
+    async with stream_server(answering(OK), host="::1") as port:
+        assert (await outcome_of(http(port, address="::1"))).status is Status.UP
+        assert (await outcome_of(http(port))).reason is Reason.REFUSED
+
+
+async def test_tcp_connect_is_enough_when_nothing_is_expected() -> None:
+    async with stream_server(silent) as port:
+        outcome = await outcome_of(tcp(port))
+    assert (outcome.status, outcome.detail) == (Status.UP, "connected")
+
+
+async def test_last_words_reach_the_server() -> None:
+    heard = asyncio.get_running_loop().create_future()
+
+    async def listen(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        heard.set_result(await reader.read())
+
+    async with stream_server(listen) as port:
+        assert (await outcome_of(tcp(port, send=b"QUIT\r\n"))).status is Status.UP
+        assert await asyncio.wait_for(heard, 2) == b"QUIT\r\n"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "check", "reason", "detail"),
+    [
+        (resetting, http, Reason.RESET, "connection reset"),
+        (silent, http, Reason.TIMEOUT, "connected, but no answer in 300ms"),
+        (answering(b""), http, Reason.CLOSED_EARLY, "connection closed without an answer"),
+        (
+            answering(b"HTTP/1.1 200 OK\r\nServ"),
+            http,
+            Reason.CLOSED_EARLY,
+            'connection closed within the headers: "HTTP/1.1 200 OK\\x0d\\x0aServ"',
+        ),
+        (
+            answering(b"SSH-2.0-x\r\n", until=b""),
+            http,
+            Reason.PROTOCOL_ERROR,
+            'not an HTTP answer: "SSH-2.0-x\\x0d\\x0a"',
+        ),
+        (
+            answering(b"HTTP/1.1 503 Sorry\r\nContent-Length: 0\r\n\r\n"),
+            http,
+            Reason.BAD_STATUS,
+            "status 503, expected 200-299",
+        ),
+        (
+            flooding(b"HTTP/1.1 200 OK\r\nX: ", 4 * 1024**3),
+            http,
+            Reason.TOO_LARGE,
+            "headers longer than 65536 bytes",
+        ),
+    ],
+)
+async def test_stream_server_that_misbehaves_is_down(
+    behaviour: Behaviour, check: Callable[[int], AnyCheck], reason: Reason, detail: str
+) -> None:
+    async with stream_server(behaviour) as port:
+        outcome = await outcome_of(check(port))
+    assert (outcome.status, outcome.reason, outcome.detail) == (Status.DOWN, reason, detail)
+
+
+async def test_dripping_server_ends_at_the_total_deadline() -> None:
+    """keepalived re-arms its timer at every read and lets such a server pass after any time."""
+    async with stream_server(dripping(OK, every_s=0.05)) as port:
+        begun = time.monotonic()
+        outcome = await outcome_of(http(port))
+        took = time.monotonic() - begun
+    assert outcome.reason is Reason.TIMEOUT
+    assert outcome.detail.startswith("headers incomplete after 300ms")
+    assert took < 0.05 * len(OK) / 2  # the last byte would come after twice that
+
+
+async def test_endless_headers_one_line_at_a_time_end_at_the_deadline() -> None:
+    async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            writer.write(b"X-More: 1\r\n")
+            await asyncio.sleep(0.01)
+
+    async with stream_server(endless) as port:
+        assert (await outcome_of(http(port))).reason is Reason.TIMEOUT
+
+
+async def test_four_gigabytes_of_body_are_read_only_up_to_the_limit() -> None:
+    async with stream_server(flooding(b"HTTP/1.1 200 OK\r\nContent-Length: 4294967296\r\n\r\n", 4 * 1024**3)) as port:
+        check = http(port, body="never there", timeout=5.0)
+        outcome, latency_s = (await run_once([check]))[probe_key(check)]
+        assert (outcome.reason, latency_s < 2) == (Reason.BAD_ANSWER, True)
+        assert outcome.detail.startswith("expected text not in the first 65536 bytes")
+        # Without a body check the status is enough, whatever follows.
+        assert (await outcome_of(http(port))).status is Status.UP
+
+
+async def test_tcp_flood_without_the_expected_answer_is_cut_off() -> None:
+    async with stream_server(flooding(b"", 4 * 1024**3)) as port:
+        outcome = await outcome_of(tcp(port, expect=b"never", timeout=5.0))
+    assert (outcome.reason, outcome.detail) == (Reason.TOO_LARGE, "expected answer not in the first 65536 bytes")
+
+
+async def test_large_reads_do_not_starve_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_READS_PER_TURN", 1)
+    async with stream_server(flooding(b"", 4 * 1024**2)) as port:
+        outcome = await outcome_of(tcp(port, expect_regex="never", max_answer=2 * 1024**2, timeout=5.0))
+    assert outcome.reason is Reason.TOO_LARGE
+
+
+async def test_closed_port_is_refused_at_once() -> None:
+    outcome = await outcome_of(tcp(free_port()))
+    assert (outcome.status, outcome.reason, outcome.detail) == (Status.DOWN, Reason.REFUSED, "connection refused")
+
+
+async def test_full_backlog_swallows_connections_like_a_black_hole() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        port = listening.getsockname()[1]
+        fillers = []
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+            fillers.append(filler)
+        outcome = await outcome_of(tcp(port))
+        for filler in fillers:
+            filler.close()
+    assert (outcome.status, outcome.reason, outcome.detail) == (Status.DOWN, Reason.TIMEOUT, "no answer in 300ms")
+
+
+async def test_tcp_banner_is_read_without_sending() -> None:
+    async with stream_server(answering(b"220 mail ready\r\n", until=b"")) as port:
+        assert (await outcome_of(tcp(port, expect=b"220 "))).status is Status.UP
+        refused = await outcome_of(tcp(port, expect_regex="^554"))
+    assert refused.detail == 'unexpected answer "220 mail ready\\x0d\\x0a", then the connection closed'
+
+
+async def test_udp_silence_is_up_only_when_nothing_is_expected() -> None:
+    async with datagram_server(None) as port:
+        nothing = await outcome_of(udp(port, send=b"?"))
+        something = await outcome_of(udp(port, send=b"?", expect=b"!"))
+    assert (nothing.status, nothing.detail) == (Status.UP, "no ICMP error in 300ms, and no answer is expected")
+    assert (something.status, something.detail) == (Status.DOWN, "no answer in 300ms")
+
+
+async def test_udp_icmp_unreachable_is_down() -> None:
+    outcome = await outcome_of(udp(free_port(socket.SOCK_DGRAM), send=b"?"))
+    assert (outcome.status, outcome.reason, outcome.detail) == (Status.DOWN, Reason.REFUSED, "port unreachable (ICMP)")
+
+
+@pytest.mark.parametrize(("answer", "status"), [(b"!", Status.UP), (b"", Status.DOWN), (b"?", Status.DOWN)])
+async def test_udp_answer_must_be_the_expected_one(answer: bytes, status: Status) -> None:
+    """keepalived lets an empty or short reply pass whatever it was told to require."""
+    async with datagram_server(answer) as port:
+        assert (await outcome_of(udp(port, send=b"?", expect=b"!"))).status is status
+
+
+async def test_udp_any_answer_is_up_when_nothing_is_expected() -> None:
+    async with datagram_server(b"x") as port:
+        outcome = await outcome_of(udp(port, send=b"?"))
+    assert (outcome.status, outcome.detail) == (Status.UP, "answered")
+
+
+async def test_used_up_descriptors_are_unsure_not_down() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with stream_server(silent) as port:
+        loop = asyncio.get_running_loop()
+        engine = Engine(clock=loop.time)
+        outcomes: list[Outcome] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + 8, hard))
+        try:
+            fillers = []
+            while True:
+                try:
+                    fillers.append(socket.socket())
+                except OSError:
+                    break
+            engine.start(Noting(target(tcp(port)), outcomes))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for filler in fillers:
+                filler.close()
+            engine.close()
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [(Status.UNSURE, Reason.LOCAL_LIMIT)]
+    assert "LimitNOFILE" in outcomes[0].detail
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (errno.EADDRNOTAVAIL, Status.UNSURE),
+        (errno.ENOBUFS, Status.UNSURE),
+        (errno.ENETDOWN, Status.UNSURE),
+        (errno.ENETUNREACH, Status.UNSURE),
+        (errno.EPERM, Status.UNSURE),
+        (errno.EACCES, Status.UNSURE),
+        (errno.ECONNREFUSED, Status.DOWN),
+    ],
+)
+async def test_errno_of_connect_is_judged_by_whose_fault_it_is(
+    number: int, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(socket.socket):
+        def connect_ex(self, address: object) -> int:
+            return number
+
+    monkeypatch.setattr(sockets_module, "Socket", Failing)
+    engine = Engine(clock=time.monotonic)
+    outcomes: list[Outcome] = []
+    engine.start(Noting(target(tcp(1)), outcomes))
+    engine.close()
+    assert [outcome.status for outcome in outcomes] == [status]
+
+
+def test_prohibition_by_a_firewall_on_the_way_is_down_over_ipv6_too() -> None:
+    """ICMPv6 "administratively prohibited" arrives as EACCES, its IPv4 twin as EHOSTUNREACH."""
+    assert from_network(errno.EACCES).status is Status.DOWN
+    assert from_network(errno.EHOSTUNREACH).status is Status.DOWN
+    assert from_network(errno.ENETDOWN).status is Status.UNSURE
+    assert from_network(errno.EILSEQ).status is Status.UNSURE
+
+
+class Hand:
+    """An engine moved by hand, with a clock of its own."""
+
+    def __init__(self, **keys: int) -> None:
+        self.now = 1000.0
+        self.engine = Engine(clock=lambda: self.now, **keys)
+        self.outcomes: list[Outcome] = []
+
+    def start(self, aim: Target) -> None:
+        self.engine.start(Noting(aim, self.outcomes))
+
+    def tick_all(self) -> None:
+        """Tick as the scheduler does: again at once while something is overdue."""
+        self.engine.tick(late_s=0.0)
+        while (due := self.engine.next_tick) is not None and due <= self.now:
+            self.engine.tick(late_s=0.0)
+
+    def until_polled(self, count: int) -> None:
+        deadline = time.monotonic() + 5
+        while len(self.outcomes) < count and time.monotonic() < deadline:
+            self.engine.poll()
+
+
+async def test_costly_answers_do_not_hold_the_loop_up_all_in_one_turn() -> None:
+    batch = engine_module._BATCH
+    count = 6 * batch
+    async with stream_server(silent) as port:
+        hand = Hand()
+        real = hand.engine._advance
+
+        def slow(flight: engine_module._Flight, mask: int) -> None:
+            hand.now += 0.001
+            real(flight, mask)
+
+        hand.engine._advance = slow  # type: ignore[method-assign]
+        for _ in range(count):
+            hand.start(target(TcpCheck(name="", address="127.0.0.1", port=port, timeout=Seconds(60.0))))
+        await asyncio.sleep(0.2)
+        ended = []
+        while hand.engine.poll():
+            ended.append(len(hand.outcomes))
+        hand.engine.close()
+    assert len(hand.outcomes) == count
+    # A millisecond each: the first batch uses the turn up.
+    assert max(later - earlier for earlier, later in itertools.pairwise([0, *ended])) == batch
+
+
+async def test_pause_of_ours_makes_a_timeout_unsure() -> None:
+    async with stream_server(silent) as port:
+        hand = Hand()
+        hand.start(target(http(port, timeout=1.0)))
+        hand.now += 3.0
+        hand.engine.tick(late_s=2.0)
+        hand.engine.close()
+    assert [(outcome.status, outcome.reason) for outcome in hand.outcomes] == [(Status.UNSURE, Reason.STALLED)]
+
+
+async def test_pause_within_the_timeout_also_excuses_the_server() -> None:
+    async with stream_server(silent) as port:
+        hand = Hand()
+        hand.start(target(http(port, timeout=1.0)))
+        hand.now += 0.9
+        hand.engine.tick(late_s=0.8)
+        hand.now += 0.2
+        hand.engine.tick(late_s=0.0)
+        hand.engine.close()
+    assert [outcome.reason for outcome in hand.outcomes] == [Reason.STALLED]
+
+
+async def test_pause_before_the_probe_began_excuses_nothing() -> None:
+    async with stream_server(silent) as port:
+        hand = Hand()
+        hand.engine.tick(late_s=5.0)
+        hand.now += 0.01
+        hand.start(target(http(port, timeout=1.0)))
+        hand.now += 1.1
+        hand.engine.tick(late_s=0.0)
+        hand.engine.close()
+    assert [outcome.reason for outcome in hand.outcomes] == [Reason.TIMEOUT]
+
+
+async def test_answer_that_arrived_while_we_stood_still_counts() -> None:
+    async with stream_server(silent) as port:
+        hand = Hand()
+        hand.start(target(tcp(port, timeout=1.0)))
+        hand.now += 10.0
+        hand.engine.tick(late_s=9.0)
+        hand.engine.close()
+    assert [outcome.status for outcome in hand.outcomes] == [Status.UP]
+
+
+async def test_probes_above_the_bound_wait_and_then_run() -> None:
+    async with stream_server(silent) as port:
+        hand = Hand(max_in_flight=2)
+        for _ in range(5):
+            hand.start(target(tcp(port)))
+        assert (hand.engine.in_flight, hand.engine.waiting) == (2, 3)
+        hand.until_polled(5)
+        assert [outcome.status for outcome in hand.outcomes] == [Status.UP] * 5
+        assert (hand.engine.in_flight, hand.engine.waiting) == (0, 0)
+        hand.engine.close()
+
+
+async def test_probe_never_ends_before_its_timeout_and_at_most_a_tick_after_it() -> None:
+    async with stream_server(silent) as port:
+        hand = Hand()
+        idle = hand.engine.next_tick
+        assert idle is None
+        hand.start(target(http(port, timeout=0.3)))
+        begun = hand.now
+        while not hand.outcomes:
+            due = hand.engine.next_tick or 0.0
+            assert 0.0 < due - hand.now <= engine_module.STALL_WATCH_S + 1e-6
+            hand.now = due
+            hand.engine.tick(0.0)
+        assert 0.3 <= hand.now - begun <= 0.3 + engine_module.TICK_S
+        assert [outcome.reason for outcome in hand.outcomes] == [Reason.TIMEOUT]
+        hand.engine.close()
+
+
+async def test_many_small_pauses_excuse_as_much_as_a_big_one() -> None:
+    async with stream_server(silent) as port:
+        hand = Hand()
+        hand.start(target(http(port, timeout=1.0)))
+        for late_s in (0.2, 0.06, 0.2, 0.06):
+            hand.now += late_s
+            hand.engine.tick(late_s)
+        hand.now += 0.6
+        hand.engine.tick(late_s=0.0)
+        hand.engine.close()
+    assert [outcome.reason for outcome in hand.outcomes] == [Reason.STALLED]
+
+
+async def test_answers_in_time_count_however_many_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_EVENTS_PER_TURN", 16)
+    async with datagram_server(b"!") as port:
+        hand = Hand()
+        for _ in range(200):
+            hand.start(target(udp(port, send=b"?", expect=b"!", timeout=1.0)))
+        await asyncio.sleep(0.5)
+        hand.now += 1.1
+        hand.tick_all()
+        hand.engine.close()
+    assert [outcome.status for outcome in hand.outcomes] == [Status.UP] * 200
+
+
+async def test_many_timeouts_at_once_leave_the_loop_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_EVENTS_PER_TURN", 16)
+    async with stream_server(silent) as port:
+        hand = Hand()
+        for _ in range(100):
+            hand.start(target(http(port, timeout=1.0)))
+        hand.now += 1.1
+        ended = []
+        while hand.engine.in_flight:
+            before = len(hand.outcomes)
+            hand.engine.tick(late_s=0.0)
+            ended.append(len(hand.outcomes) - before)
+        hand.engine.close()
+    assert [outcome.reason for outcome in hand.outcomes] == [Reason.TIMEOUT] * 100
+    assert max(ended) <= 16
+
+
+async def test_loop_held_up_by_others_makes_a_healthy_server_unsure_at_worst() -> None:
+    """With one probe the next tick would be its deadline, and a pause over all of it would not show."""
+    loop = asyncio.get_running_loop()
+    outcomes: list[Outcome] = []
+
+    class Listening:
+        def __init__(self, outcomes: list[Outcome]) -> None:
+            self._outcomes = outcomes
+
+        def outcome(self, outcome: Outcome, latency_s: float) -> None:
+            self._outcomes.append(outcome)
+
+    class Unobserved:
+        def lag(self, seconds: float) -> None: ...
+        def loop_lag(self, seconds: float) -> None: ...
+        def skipped(self) -> None: ...
+
+    async with stream_server(answering(OK)) as port:
+        check = http(port, timeout=0.4)
+        scheduler: Scheduler[str] = Scheduler(
+            Engine(clock=loop.time),
+            clock=loop.time,
+            random=lambda: 0.0,
+            observer=Unobserved(),
+        )
+        scheduler.update([Probe("web", target(check), 0.5, Listening(outcomes))])
+        running = asyncio.create_task(scheduler.run())
+        async with asyncio.timeout(20):
+            while len(outcomes) < 4:
+                time.sleep(0.45)
+                await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert {outcome.status for outcome in outcomes} <= {Status.UP, Status.UNSURE}
+
+
+async def test_closing_the_engine_drops_probes_without_an_outcome() -> None:
+    async with stream_server(silent) as port:
+        hand = Hand(max_in_flight=1)
+        hand.start(target(http(port)))
+        hand.start(target(http(port)))
+        hand.engine.close()
+    assert hand.outcomes == []
+
+
+async def test_identical_checks_are_one_probe() -> None:
+    connections = 0
+
+    async def count(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.write(b"!")
+
+    async with stream_server(count) as port:
+        first = TcpCheck(name="a", address="127.0.0.1", port=port, expect=b"!", rise=1, fall=1)
+        second = TcpCheck(name="b", address="127.0.0.1", port=port, expect=b"!", rise=5, fall=5)
+        found = await run_once([first, second])
+        await asyncio.sleep(0.01)
+    assert len(found) == 1
+    assert connections == 1
+
+
+async def test_check_that_only_connects_is_over_before_the_application_hears_of_it() -> None:
+    """No worker of the real server is woken ten thousand times a second for a connection that asks nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        found = await run_once([tcp(listener.getsockname()[1])])
+        assert [each.outcome.status for each in found.values()] == [Status.UP]
+        listener.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+@pytest.mark.parametrize("body", ["", "ok"])
+async def test_conversation_that_is_over_leaves_no_garbage(body: str) -> None:
+    """Ten thousand probes a second would keep the collector busy; and what it was told to spare would never go."""
+    async with stream_server(answering(OK)) as port:
+        check = http(port, body=body)
+        await run_once([check])
+        gc.collect()
+        gc.disable()
+        try:
+            before = len([each for each in gc.get_objects() if type(each).__module__ == "lvs_healthd.probes.http"])
+            for _ in range(5):
+                await run_once([check])
+            left = [each for each in gc.get_objects() if type(each).__module__ == "lvs_healthd.probes.http"]
+        finally:
+            gc.enable()
+    assert len(left) <= before
+
+
+async def test_datagram_that_finds_our_own_buffer_full_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(socket.socket):
+        def send(self, data: object, flags: int = 0) -> int:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(sockets_module, "Socket", Full)
+    engine = Engine(clock=time.monotonic)
+    outcomes: list[Outcome] = []
+    engine.start(Noting(target(udp(9, send=b"?", expect=b"!")), outcomes))
+    engine.close()
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [(Status.UNSURE, Reason.LOCAL_LIMIT)]
+    assert "buffer" in outcomes[0].detail

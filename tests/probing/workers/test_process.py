@@ -1,0 +1,181 @@
+"""One worker process, talked to by hand."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from lvs_healthd import __version__
+from lvs_healthd.config.model import AnyCheck, HttpsCheck, Seconds
+from lvs_healthd.probes.outcome import Outcome, Reason
+from lvs_healthd.probing.workers.link import COMMAND
+from lvs_healthd.probing.workers.protocol import (
+    MOST_BYTES,
+    RECORD,
+    Assigned,
+    Change,
+    Frames,
+    Hello,
+    Report,
+    Said,
+    frame,
+    said,
+)
+from tests.probing.workers.bench import closed_ports, tcp
+
+
+class Talk:
+    """The daemon's end of a worker, blocking."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", ours: socket.socket) -> None:
+        self.process = process
+        self.socket = ours
+        self._frames = Frames(MOST_BYTES)
+
+    def tell(self, *checks: AnyCheck) -> None:
+        added = tuple(Assigned(number, check) for number, check in enumerate(checks))
+        self.socket.sendall(frame(Change(max_in_flight=100, added=added)))
+
+    def messages(self) -> Iterator[Said]:
+        while data := self.socket.recv(65536):
+            for payload in self._frames.feed(data):
+                yield said(payload)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        for message in self.messages():
+            if isinstance(message, Report):
+                yield from (text.outcome for text in message.texts)
+
+
+@pytest.fixture
+def talk() -> Iterator[Talk]:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(60)
+    with ours:
+        with theirs:
+            process = subprocess.Popen([*COMMAND, str(theirs.fileno())], pass_fds=(theirs.fileno(),))
+        with process:
+            try:
+                yield Talk(process, ours)
+            finally:
+                process.kill()
+
+
+def test_worker_says_who_it_is_and_then_at_least_twice_a_second_that_it_lives(talk: Talk) -> None:
+    messages = talk.messages()
+    assert next(messages) == Hello(__version__)
+    begun = time.monotonic()
+    assert all(isinstance(next(messages), Report) for _ in range(3))
+    assert time.monotonic() - begun < 10
+
+
+def test_worker_whose_daemon_is_gone_ends_by_itself(talk: Talk) -> None:
+    talk.tell(*closed_ports(3))
+    next(talk.outcomes())
+    talk.socket.close()
+    assert talk.process.wait(timeout=30) == 0
+
+
+def test_worker_whose_daemon_is_gone_while_it_says_something_ends_too(talk: Talk) -> None:
+    talk.tell(*closed_ports(50, interval_s=0.05))
+    next(talk.outcomes())
+    talk.socket.shutdown(socket.SHUT_RD)
+    assert talk.process.wait(timeout=30) == 0
+
+
+def test_signals_to_the_whole_group_are_not_for_workers(talk: Talk) -> None:
+    messages = talk.messages()
+    next(messages)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        talk.process.send_signal(number)
+    talk.tell(tcp(1))
+    assert next(talk.outcomes()).reason is Reason.REFUSED
+    assert talk.process.poll() is None
+
+
+def test_worker_nobody_listens_to_keeps_what_is_newest_and_goes_on(talk: Talk) -> None:
+    talk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    talk.tell(*closed_ports(100, interval_s=0.05))
+    next(talk.outcomes())
+    resident = memory(talk.process.pid)
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert memory(talk.process.pid) - resident < 20 * 2**20
+    assert talk.process.poll() is None
+    ended = newest(talk)
+    assert time.monotonic() - ended < 2
+
+
+def newest(talk: Talk) -> float:
+    """Read until an outcome comes that has just ended; returns when that was."""
+    for message in talk.messages():
+        if isinstance(message, Report):
+            for *_, ended in RECORD.iter_unpack(message.records):
+                if time.monotonic() - ended < 1:
+                    return float(ended)
+    raise AssertionError("the worker ended")
+
+
+def memory(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def test_ca_that_only_the_worker_cannot_read_makes_one_probe_unsure(talk: Talk, tmp_path: Path) -> None:
+    https = HttpsCheck(name="", rise=0, fall=0, address="127.0.0.1", port=1, ca=str(tmp_path / "ca.pem"))
+    talk.tell(https, tcp(1))
+    outcomes = talk.outcomes()
+    found = {next(outcomes) for _ in range(2)}
+    assert {each.reason for each in found} == {Reason.LOCAL_LIMIT, Reason.REFUSED}
+    assert any("ca: No such file or directory" in each.detail for each in found)
+    talk.socket.sendall(frame(Change(max_in_flight=100, dropped=(0,))))
+    assert talk.process.poll() is None
+
+
+def test_ca_that_can_be_read_again_is_read_without_a_reload(talk: Talk, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    talk.tell(HttpsCheck(name="", rise=0, fall=0, interval=Seconds(0.1), address="127.0.0.1", port=1, ca=str(file)))
+    outcomes = talk.outcomes()
+    assert next(outcomes).reason is Reason.LOCAL_LIMIT
+    trustme.CA().cert_pem.write_to_path(str(file))
+    assert any(each.reason is Reason.REFUSED for each in outcomes)
+
+
+def test_worker_that_hangs_is_ended_by_the_kernel_though_nobody_looks() -> None:
+    # Its second sign of life never comes, as when it were stuck in a probe.
+    patched = "process.HUNG_S = 0.2; process.SIGN_OF_LIFE_S = 3600"
+    code = f"from lvs_healthd.probing.workers import process; {patched}; process.main()"
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = [sys.executable, "-c", code, str(theirs.fileno())]
+        with subprocess.Popen(command, pass_fds=(theirs.fileno(),)) as process:
+            assert process.wait(timeout=60) == -signal.SIGALRM
+
+
+def test_nonsense_from_the_daemon_ends_the_worker_with_a_word_about_it(talk: Talk) -> None:
+    talk.socket.sendall((3).to_bytes(4, "little") + b"abc")
+    with contextlib.suppress(ConnectionResetError):
+        assert any("GarbledError" in repr(message) for message in talk.messages())
+    assert talk.process.wait(timeout=30) == 1
+
+
+def test_worker_imports_nothing_that_only_the_daemon_needs() -> None:
+    code = "import sys, lvs_healthd.probing.workers.process; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    packages = {name.partition(".")[0] for name in ran.stdout.split()}
+    assert not packages & {"aiohttp", "prometheus_client", "typer", "rich", "structlog", "tomli_w"}
+    parts = {name for name in ran.stdout.split() if name.startswith("lvs_healthd.")}
+    assert not parts & {
+        "lvs_healthd.decide.decisions",
+        "lvs_healthd.daemon.daemon",
+        "lvs_healthd.events.kinds",
+        "lvs_healthd.plan.records",
+    }

@@ -1,0 +1,126 @@
+"""What goes over the socket comes out as it went in, and anything else is refused."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvs_healthd.config.model import HttpCheck, HttpsCheck, Seconds, TcpCheck, UdpCheck
+from lvs_healthd.probes.outcome import Outcome, Reason, Status, down
+from lvs_healthd.probing.workers.protocol import (
+    MOST_BYTES,
+    MOST_RECORDS,
+    RECORD,
+    Assigned,
+    Change,
+    Fault,
+    Frames,
+    GarbledError,
+    Hello,
+    Report,
+    Said,
+    Text,
+    change,
+    frame,
+    packed,
+    said,
+)
+from lvs_healthd.probing.workers.reporter import MOST_LAGS
+
+U32 = st.integers(0, 2**32 - 1)
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+PLACES = st.fixed_dictionaries({"name": st.just(""), "address": st.just("192.0.2.1"), "port": st.integers(1, 65535)})
+SECONDS = st.floats(0.01, 86400).map(Seconds)
+CHECKS = st.one_of(
+    st.builds(lambda place, **own: HttpCheck(**place, **own), PLACES, path=WORDS, host=WORDS, interval=SECONDS),
+    st.builds(lambda place, **own: HttpsCheck(**place, **own), PLACES, sni=WORDS, verify=st.booleans()),
+    st.builds(lambda place, **own: TcpCheck(**place, **own), PLACES, send=st.binary(max_size=9), expect_regex=WORDS),
+    st.builds(lambda place, **own: UdpCheck(**place, **own), PLACES, timeout=SECONDS),
+)
+CHANGES = st.builds(
+    Change,
+    max_in_flight=st.integers(1, 100_000),
+    dropped=st.lists(U32, max_size=3).map(tuple),
+    added=st.lists(st.builds(Assigned, probe=U32, check=CHECKS), max_size=3).map(tuple),
+    more=st.booleans(),
+)
+OUTCOMES = st.builds(Outcome, st.sampled_from(Status), st.sampled_from(Reason), WORDS)
+RECORDS = st.lists(st.tuples(U32, U32, st.floats(0, 1e6), st.floats(0, 1e9)), max_size=5)
+REPORTS = st.builds(
+    Report,
+    texts=st.lists(st.builds(Text, number=U32, outcome=OUTCOMES), max_size=3).map(tuple),
+    records=RECORDS.map(lambda records: b"".join(RECORD.pack(*each) for each in records)),
+    forget=U32,
+    lags=st.integers(0, 3).map(lambda count: bytes(4 * count)),
+    loop_lags=st.integers(0, 3).map(lambda count: bytes(4 * count)),
+    skipped=U32,
+    in_flight=U32,
+    waiting=U32,
+)
+SAID = st.one_of(REPORTS, st.builds(Hello, WORDS), st.builds(Fault, WORDS))
+
+
+def payload(message: Change | Said) -> bytes:
+    (only,) = Frames(2**32).feed(frame(message))
+    return only
+
+
+@given(CHANGES)
+def test_change_comes_out_as_it_went_in(message: Change) -> None:
+    read = change(payload(message))
+    assert read == message
+    assert [type(each.check) for each in read.added] == [type(each.check) for each in message.added]
+    assert [hash(each.check) for each in read.added] == [hash(each.check) for each in message.added]
+
+
+@given(SAID)
+def test_what_a_worker_says_comes_out_as_it_went_in(message: Said) -> None:
+    read = said(payload(message))
+    assert read == message
+    if isinstance(read, Report):
+        # Decisions compare these by identity.
+        assert all(text.outcome.reason is Reason(text.outcome.reason) for text in read.texts)
+        assert all(text.outcome.status is Status(text.outcome.status) for text in read.texts)
+
+
+@given(st.lists(SAID, max_size=5), st.lists(st.integers(0, 2000), max_size=20))
+def test_frames_come_out_whole_however_the_stream_is_cut(messages: list[Said], cuts: list[int]) -> None:
+    stream = b"".join(frame(message) for message in messages)
+    bounds = sorted({0, len(stream), *(min(cut, len(stream)) for cut in cuts)})
+    frames = Frames(2**20)
+    received = [each for start, end in itertools.pairwise(bounds) for each in frames.feed(stream[start:end])]
+    assert [said(each) for each in received] == messages
+
+
+@given(st.binary(max_size=60))
+def test_garbage_is_refused_or_happens_to_be_a_message(garbage: bytes) -> None:
+    for read in (change, said):
+        try:
+            message = read(garbage)
+        except GarbledError:
+            continue
+        assert isinstance(message, Change | Hello | Report | Fault)
+
+
+@pytest.mark.parametrize("field", ["records", "lags", "loop_lags"])
+def test_report_with_half_a_record_is_refused(field: str) -> None:
+    with pytest.raises(GarbledError, match="broken record"):
+        said(payload(Report(**{field: b"abc"})))  # type: ignore[arg-type]  # the three fields above
+
+
+def test_announced_length_is_bounded() -> None:
+    frames = Frames(1000)
+    with pytest.raises(GarbledError, match="2000 bytes"):
+        list(frames.feed((2000).to_bytes(4, "little")))
+
+
+def test_report_with_a_new_and_long_text_for_every_record_fits() -> None:
+    texts = tuple(Text(number, down(Reason.BAD_ANSWER, "…" * 200)) for number in range(MOST_RECORDS))
+    full = frame(Report(texts=texts, records=bytes(RECORD.size * MOST_RECORDS), lags=bytes(4 * MOST_LAGS)))
+    assert len(full) < MOST_BYTES
+
+
+@given(CHECKS)
+def test_packed_check_is_the_same_each_time_and_tells_types_apart(check: HttpCheck) -> None:
+    assert packed(check) == packed(change(payload(Change(max_in_flight=1, added=(Assigned(0, check),)))).added[0].check)

@@ -1,0 +1,86 @@
+"""The state file: whole or old, never half; unreadable content is put aside, not lost."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
+from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP
+from lvs_healthd.state.file import Ours, Saved, SavedVerdict, SharedService, StateFileError, read_state, write_state
+
+KEY = ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.100", 80)
+VERDICT = SavedVerdict(
+    service="192.0.2.100:80/tcp", server="198.51.100.11:80", check="http", verdict="down", detail="x", since=1.5
+)
+
+
+def test_what_is_written_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "state.json"
+    shared = (SharedService(KEY, (DestinationKey(AF_INET, "198.51.100.11", 80),)),)
+    write_state(path, Ours(frozenset({KEY}), shared), [VERDICT])
+    saved = read_state(path)
+    assert saved == Saved(owned=(KEY,), shared=shared, verdicts=(VERDICT,))
+    assert saved.by_check()["192.0.2.100:80/tcp", "198.51.100.11:80", "http"] is saved.verdicts[0]
+    assert [each.name for each in path.parent.iterdir()] == ["state.json"]
+
+
+def test_absent_file_is_empty(tmp_path: Path) -> None:
+    assert read_state(tmp_path / "state.json") == Saved()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": "x"}', b"\xff\xfe", b'{"verdicts": [{}]}'])
+def test_unusable_content_is_put_aside(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "state.json"
+    path.write_bytes(content)
+    with pytest.raises(StateFileError, match=r"state\.json: not a state file .*put aside as .*state\.json\.bad"):
+        read_state(path)
+    assert not path.exists()
+    assert (tmp_path / "state.json.bad").read_bytes() == content
+
+
+def test_shadow_leaves_a_file_alone_that_it_does_not_understand(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text('{"format": 99}')
+    with pytest.raises(StateFileError, match="left as it is"):
+        read_state(path, put_aside=False)
+    assert path.read_text() == '{"format": 99}'
+
+
+def test_newer_format_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text('{"format": 99}')
+    with pytest.raises(StateFileError, match="format 99, this version knows 1"):
+        read_state(path)
+
+
+def test_unreadable_path_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StateFileError, match="cannot read: Is a directory"):
+        read_state(tmp_path)
+
+
+def test_unwritable_folder_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateFileError, match=r"cannot write: (Not a directory|File exists).*make the folder writable"):
+        write_state(tmp_path / "file" / "state.json", Ours(), [])
+
+
+def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.json"
+    write_state(path, Ours(frozenset({KEY})), [VERDICT])
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StateFileError, match="No space left on device"):
+        write_state(path, Ours(), [])
+    assert read_state(path).owned == (KEY,)
+    assert [each.name for each in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_file_has_a_line_for_each_verdict(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_state(path, Ours(frozenset({KEY})), [VERDICT] * 3)
+    assert sum(line.startswith('{"service":') for line in path.read_text().splitlines()) == 3
+    assert read_state(path) == Saved(owned=(KEY,), verdicts=(VERDICT,) * 3)

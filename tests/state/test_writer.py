@@ -1,0 +1,82 @@
+"""The state file is written beside the loop: a slow disk delays nothing else, and the newest content wins."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from lvs_healthd.ipvs.records import ServiceKey
+from lvs_healthd.ipvs.words import AF_INET
+from lvs_healthd.state import writer as state_writer
+from lvs_healthd.state.file import Ours, StateFileError, read_state
+from lvs_healthd.state.writer import StateWriter
+
+
+def key(number: int) -> ServiceKey:
+    return ServiceKey(AF_INET, fwmark=number)
+
+
+def ours(number: int) -> Ours:
+    return Ours(frozenset({key(number)}))
+
+
+class Disk:
+    """Stands in for `write_state`; writes only while it is let."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.begun = threading.Event()
+        self.written: list[int] = []
+        self.fails = False
+
+    def __call__(self, path: Path, ours: Ours, _verdicts: object) -> None:
+        self.begun.set()
+        assert self.open.wait(20)
+        if self.fails:
+            raise StateFileError("disk full")
+        self.written.append(next(iter(ours.services)).fwmark)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    made = Disk()
+    monkeypatch.setattr(state_writer, "write_state", made)
+    return made
+
+
+async def test_hung_disk_holds_up_neither_the_caller_nor_a_bounded_wait(disk: Disk, tmp_path: Path) -> None:
+    writer = StateWriter(asyncio.get_running_loop(), lambda *_: None)
+    writer.write(tmp_path, ours(1), ())
+    await asyncio.to_thread(disk.begun.wait, 20)
+    for number in (2, 3, 4):
+        writer.write(tmp_path, ours(number), ())
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await writer.flush()
+    disk.open.set()
+    async with asyncio.timeout(20):
+        await writer.flush()
+    assert disk.written == [1, 4]
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "state")
+
+
+async def test_trouble_is_told_once_until_it_works_again(disk: Disk, tmp_path: Path) -> None:
+    told: list[str] = []
+    writer = StateWriter(asyncio.get_running_loop(), lambda _path, error: told.append(str(error)))
+    disk.open.set()
+    for fails in (True, True, False, True):
+        disk.fails = fails
+        writer.write(tmp_path, ours(1), ())
+        async with asyncio.timeout(20):
+            await writer.flush()
+        assert writer.has_failed is fails
+    assert told == ["disk full", "disk full"]
+
+
+async def test_what_is_written_is_the_state_file(tmp_path: Path) -> None:
+    writer = StateWriter(asyncio.get_running_loop(), lambda *_: None)
+    writer.write(tmp_path / "state.json", ours(7), ())
+    async with asyncio.timeout(20):
+        await writer.flush()
+    assert read_state(tmp_path / "state.json").owned == (key(7),)

@@ -1,0 +1,102 @@
+"""What the daemon tells of the kernel's table: for metrics, for the table's listing, and the list of connections."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lvs_healthd.daemon.daemon import Daemon, Settings
+from lvs_healthd.ipvs.in_memory import MemoryTable
+from lvs_healthd.ipvs.kernel.statistics import Statistics
+from lvs_healthd.log import configure
+from lvs_healthd.view.table import UnknownServiceError
+from lvs_healthd.view.table_values import Listing, State
+from lvs_healthd.view.view import View
+from tests import configs
+from tests.ipvs.tables import MARK, WEB, entry, server, service, table
+
+ONE, TWO, SPARE, ALIEN = (server(f"198.51.100.{number}") for number in (1, 2, 99, 77))
+SOME = Statistics(3, 5, 2, 1000, 12_000, 11_000, 1_300_000, 2**40, 10, 120, 110, 13_000, 99_000)
+TO_WEB = b"TCP C0000202 D1F2 C0000264 0050 C6336401 0050 FIN_WAIT        117\n"
+TO_MARK = b"TCP C0000202 D1F3 C00002FA 0050 C633644D 0050 ESTABLISHED     899\n"
+
+
+class ConnectedTable(MemoryTable):
+    """A table with connections, in blocks."""
+
+    def connections(self) -> Iterator[bytes]:
+        return iter([TO_WEB + TO_MARK, TO_WEB])
+
+
+@contextlib.asynccontextmanager
+async def viewed(
+    *servers: str, fallback: tuple[str, ...] = ("198.51.100.99",), persistence: float = 0.0
+) -> AsyncIterator[tuple[View, ConnectedTable]]:
+    """Look at a daemon that has just adopted a table: .1 and the fallback are in it, and a foreign service."""
+    kernel = ConnectedTable()
+    kernel.entries = table(entry(service(scheduler="rr"), ONE, SPARE), entry(service(MARK), ALIEN))
+    daemon = Daemon(Settings(config_file=Path("config.toml")), kernel, configure(), exclusive=False)
+    daemon._build(asyncio.get_running_loop())
+    await daemon._reconciler.adopt()
+    members = (configs.server(each) for each in servers or ("198.51.100.1", "198.51.100.2"))
+    config = configs.config(configs.service(*members, fallback=fallback, persistence=persistence))
+    daemon._decisions.configure(config, daemon._reconciler.actual, {})
+    daemon._replan()
+    yield daemon._view, kernel
+    daemon._prober.close()
+
+
+async def listing(view: View, which: str = "") -> Listing:
+    return msgspec.json.decode(b"".join([piece async for piece in view.listing(which)]), type=Listing)
+
+
+async def lines(view: View, which: str = "") -> list[bytes]:
+    return b"".join([block async for block in view.connections(which)]).splitlines(keepends=True)
+
+
+async def test_metrics_are_of_what_is_in_the_kernels_table_and_configured_fallback_too() -> None:
+    async with viewed() as (view, kernel):
+        kernel.counted = {(WEB, None): SOME, (WEB, SPARE.key): SOME}
+        (web,) = (await view.samples()).services
+    assert web.counted == ["198.51.100.1:80", "198.51.100.99:80"]
+    assert web.statistics is not None
+    assert web.statistics.service() == SOME
+    assert web.statistics.column("connections") == [0, SOME.connections]
+    assert not web.is_persistent
+
+
+async def test_server_that_is_also_the_fallback_is_counted_once_and_one_that_is_not_configured_never() -> None:
+    async with viewed("198.51.100.1", fallback=("198.51.100.1",), persistence=300.0) as (view, _):
+        (web,) = (await view.samples()).services
+    assert web.counted == ["198.51.100.1:80", None]
+    assert web.is_persistent
+
+
+async def test_service_that_is_not_in_the_kernels_table_counts_nothing() -> None:
+    async with viewed() as (view, kernel):
+        del kernel.entries[WEB]
+        (web,) = (await view.samples()).services
+    assert (web.statistics, web.counted) == (None, [])
+
+
+async def test_listing_is_whole_or_of_one_service() -> None:
+    async with viewed() as (view, _):
+        everything = await listing(view)
+        assert [(each.name, each.state) for each in everything.services] == [("web", State.OK), ("", State.FOREIGN)]
+        states = {each.server: each.state for each in everything.services[0].servers}
+        assert states == {"198.51.100.1:80": State.OK, "198.51.100.2:80": State.OUT, "198.51.100.99:80": State.EXTRA}
+        assert (await listing(view, "fwmark 7")).services == everything.services[1:]
+        with pytest.raises(UnknownServiceError):
+            await listing(view, "wbe")
+
+
+async def test_connections_are_all_or_those_of_one_service() -> None:
+    async with viewed() as (view, _):
+        assert await lines(view) == [TO_WEB, TO_MARK, TO_WEB]
+        assert await lines(view, "web") == [TO_WEB, TO_WEB]
+        assert await lines(view, "fwmark 7") == [TO_MARK]
+        with pytest.raises(UnknownServiceError):
+            await lines(view, "wbe")
