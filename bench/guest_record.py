@@ -10,8 +10,8 @@ from pathlib import Path
 from bench.netlink import Conversation, kernel_socket
 from lvs_healthd.ipvs.kernel import codec
 from lvs_healthd.ipvs.kernel.genetlink import NLM_F_ACK
-from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, Operation, ServiceKey, ServiceRecord, Verb
+from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
 
 SERVICE = ServiceRecord(ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.100", 80), "rr")
 DESTINATION = DestinationRecord(DestinationKey(AF_INET, "198.51.100.11", 8080), ForwardingMethod.MASQ, 7)

@@ -13,8 +13,8 @@ from bench.outcome import MeasurementError
 from bench.processes import PEER_CPU, PYTHON, Program, running, wait_until
 from bench.real_servers import PORTS
 from bench.recorded_kernel import TALLY
-from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, Operation, ServiceKey, ServiceRecord, Verb
+from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
 
 DAEMON = (PYTHON, "-m", "bench.daemon_on_recorded_kernel")
 """The command that runs lvs-healthd over it; the socket and the configuration file follow."""

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from bench.outcome import MeasurementError
 from lvs_healthd.events.kinds import Event, TableError
 from lvs_healthd.ipvs.kernel.client import IpvsClient
-from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
 from lvs_healthd.ipvs.records import (
     DestinationKey,
     DestinationRecord,
@@ -19,6 +18,7 @@ from lvs_healthd.ipvs.records import (
     Table,
     Wanted,
 )
+from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
 from lvs_healthd.reconcile.reconciler import Reconciler
 
 SERVICES = 100

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lvs_healthd.config.load import parse
 from lvs_healthd.config.model import StreamCheck, TcpCheck
-from lvs_healthd.probes.outcome import Status
+from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probing.once import run_once
 
 PATIENCE_S = 20.0
@@ -55,7 +55,7 @@ def ask(check: StreamCheck) -> bytes:
 def probe(check: StreamCheck) -> bool:
     """Tell whether the server is up for the check, by the daemon's own engine."""
     (found,) = asyncio.run(run_once([check])).values()  # type: ignore[list-item]
-    return found.outcome.status is Status.UP
+    return found.outcome.kind is OutcomeKind.UP
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import pytest
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import parse
 from lvs_healthd.config.model import Config, Service
-from lvs_healthd.config.reuse import Memory
+from lvs_healthd.config.reuse import LastReading
 
 CHECK = """
 description = "greets"
@@ -35,7 +35,7 @@ real_server = [{{ address = "198.51.100.11:25", weight = {weight} }}]
 class Reader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._memory = Memory()
+        self._memory = LastReading()
 
     def read(self, text: str) -> Config:
         """With and without memory the result must be the same, errors too."""
@@ -46,7 +46,7 @@ class Reader:
             raise ConfigError(errors)
         return remembered
 
-    def _attempt(self, text: str, memory: Memory | None) -> tuple[Config | None, tuple[str, ...]]:
+    def _attempt(self, text: str, memory: LastReading | None) -> tuple[Config | None, tuple[str, ...]]:
         try:
             return parse(text, "c.toml", checks_dirs=[self._folder], memory=memory), ()
         except ConfigError as error:

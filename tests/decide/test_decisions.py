@@ -36,7 +36,7 @@ class Counting:
 
     def add(self, outcome: Outcome, latency_s: float) -> None:
         name, kind = self._labels
-        self._observed.append((name, kind, outcome.status))
+        self._observed.append((name, kind, outcome.kind))
 
 
 class Bench:

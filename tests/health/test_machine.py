@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.health.machine import Health, Verdict, combined, step
-from lvs_healthd.probes.outcome import Outcome, Reason, Status, down, unsure, up
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure, up
 
 PASS = up("status 200")
 FAIL = down(Reason.REFUSED, "connection refused")
@@ -116,17 +116,17 @@ def test_latest_of_equal_checks_gives_the_time() -> None:
 )
 def test_machine_follows_the_rules_restated(start: Verdict, outcomes: list[Outcome], rise: int, fall: int) -> None:
     health, verdict = Health(start, 0.0), start
-    counted: list[Status] = []
+    counted: list[OutcomeKind] = []
     for turn, outcome in enumerate(outcomes):
         before = health
         health = step(health, outcome, rise=rise, fall=fall, now=float(turn))
         if health is before:
             assert step(health, outcome, rise=rise, fall=fall, now=turn + 0.5) is before
-        if outcome.status is not Status.UNSURE:
-            counted.append(outcome.status)
+        if outcome.kind is not OutcomeKind.UNSURE:
+            counted.append(outcome.kind)
         # Restated: the last `rise` counted outcomes since the last change all passed, or the last `fall` all failed.
-        if verdict is not Verdict.UP and len(counted) >= rise and set(counted[-rise:]) == {Status.UP}:
+        if verdict is not Verdict.UP and len(counted) >= rise and set(counted[-rise:]) == {OutcomeKind.UP}:
             verdict, counted = Verdict.UP, []
-        elif verdict is not Verdict.DOWN and len(counted) >= fall and set(counted[-fall:]) == {Status.DOWN}:
+        elif verdict is not Verdict.DOWN and len(counted) >= fall and set(counted[-fall:]) == {OutcomeKind.DOWN}:
             verdict, counted = Verdict.DOWN, []
         assert health.verdict is verdict

@@ -315,12 +315,12 @@ async def test_lock_lets_go_of_a_namespace_that_is_gone_and_holds_the_one_made_a
     ip_link = ["ip", "link", "add", "peer", "type", "veth", "peer", "name", "inside", "netns", namespace.name]
     subprocess.run(ip_link, check=True)
     ip_netns("delete", namespace)
-    lock.look_around()
+    lock.follow_netns()
     wait_until(lambda: not Path("/sys/class/net/peer").exists(), timeout_s=30, what="the end of the namespace")
-    lock.look_around()
+    lock.follow_netns()
     ip_netns("add", namespace)
     try:
-        lock.look_around()
+        lock.follow_netns()
         with pytest.raises(AlreadyRunningError, match=f"pid {os.getpid()}"):
             lock_table(Netns(namespace.name))
     finally:

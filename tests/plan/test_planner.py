@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from lvs_healthd.config.model import Config, OnFailure, RealServer
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.drift import compare
-from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, Line, ServiceEntry, ServiceKey, Table
+from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceEntry, ServiceKey, Table, TableLine
 from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
 from lvs_healthd.plan.planner import Planner
 from lvs_healthd.plan.policy import LEAVING_REASON
@@ -55,9 +55,9 @@ def _server(host: str, weight: int) -> RealServer:
 _servers = st.builds(_server, st.sampled_from(HOSTS), st.integers(0, 2))
 
 
-def lines_that_moved(before: Table, after: Table) -> set[Line]:
+def lines_that_moved(before: Table, after: Table) -> set[TableLine]:
     """What a reconciler would tell of a table that somebody has changed."""
-    appeared: set[Line] = {(key, None) for key in after.keys() - before.keys()}
+    appeared: set[TableLine] = {(key, None) for key in after.keys() - before.keys()}
     return appeared | {(drift.service, drift.server) for drift in compare(before, after, list(before))}
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lvs_healthd.config.model import HttpCheck
 from lvs_healthd.probes.exchange import Step
 from lvs_healthd.probes.http import MAX_HEADERS, http_exchanges, request_bytes
-from lvs_healthd.probes.outcome import Outcome, Reason, Status
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 
 
 def check(**keys: object) -> HttpCheck:
@@ -61,7 +61,7 @@ def test_odd_answers_that_clients_read_are_read(answer: bytes, keys: dict[str, s
     pieces = (answer[start : start + size] for start in range(0, len(answer), size))
     step = converse(check(**keys), *pieces, closes=True)
     assert isinstance(step, Outcome)
-    assert step.status is Status.UP, step.detail
+    assert step.kind is OutcomeKind.UP, step.detail
 
 
 @pytest.mark.parametrize("size", [1, 4096])
@@ -100,7 +100,7 @@ def test_status_is_judged_by_the_accepted_ranges(
 ) -> None:
     step = converse(check(status=accepted), f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
     assert isinstance(step, Outcome)
-    assert (step.status is Status.UP) is is_up
+    assert (step.kind is OutcomeKind.UP) is is_up
 
 
 def test_bad_status_says_what_was_expected() -> None:
@@ -213,7 +213,7 @@ def test_expiry_says_how_far_it_came(sent: tuple[bytes, ...], words: str) -> Non
 def test_no_garbage_raises_or_passes(pieces: list[bytes]) -> None:
     step = converse(check(body="READY"), *pieces, closes=True)
     assert isinstance(step, Outcome)
-    assert step.status is Status.DOWN or b"HTTP/" in b"".join(pieces)
+    assert step.kind is OutcomeKind.DOWN or b"HTTP/" in b"".join(pieces)
 
 
 @given(st.integers(1, 60))

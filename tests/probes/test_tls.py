@@ -9,7 +9,7 @@ import trustme
 
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import HttpsCheck, Seconds
-from lvs_healthd.probes.outcome import Outcome, Reason, Status
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import read_certificates, targets
 from lvs_healthd.probes.tls import trust
 from lvs_healthd.probing.once import run_once
@@ -45,12 +45,12 @@ async def outcome(port: int, **keys: object) -> Outcome:
 async def test_trusted_certificate_with_the_right_name_is_up(authority: trustme.CA, ca_file: str) -> None:
     async with stream_server(answering(OK), tls=context(authority, "web.example")) as port:
         found = await outcome(port, sni="web.example", ca=ca_file, body="ok")
-    assert (found.status, found.detail) == (Status.UP, "status 200, body as expected")
+    assert (found.kind, found.detail) == (OutcomeKind.UP, "status 200, body as expected")
 
 
 async def test_address_is_verified_when_there_is_no_name(authority: trustme.CA, ca_file: str) -> None:
     async with stream_server(answering(OK), tls=context(authority, "127.0.0.1")) as port:
-        assert (await outcome(port, ca=ca_file)).status is Status.UP
+        assert (await outcome(port, ca=ca_file)).kind is OutcomeKind.UP
 
 
 async def test_server_name_is_asked_for(authority: trustme.CA, ca_file: str) -> None:
@@ -65,7 +65,7 @@ async def test_server_name_is_asked_for(authority: trustme.CA, ca_file: str) -> 
 async def test_wrong_name_is_down(authority: trustme.CA, ca_file: str) -> None:
     async with stream_server(answering(OK), tls=context(authority, "other.example")) as port:
         found = await outcome(port, sni="web.example", ca=ca_file)
-    assert (found.status, found.reason) == (Status.DOWN, Reason.TLS)
+    assert (found.kind, found.reason) == (OutcomeKind.DOWN, Reason.TLS)
     assert found.detail.startswith("certificate refused: Hostname mismatch")
 
 
@@ -81,14 +81,14 @@ async def test_unknown_authority_is_down_unless_verification_is_off(authority: t
         found = await outcome(port, sni="web.example")
         assert found.reason is Reason.TLS
         assert "unable to get local issuer certificate" in found.detail
-        assert (await outcome(port, sni="web.example", verify=False)).status is Status.UP
+        assert (await outcome(port, sni="web.example", verify=False)).kind is OutcomeKind.UP
 
 
 async def test_plain_http_server_is_named_as_such(ca_file: str) -> None:
     async with stream_server(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n", until=b"")) as port:
         found = await outcome(port, ca=ca_file)
     assert found.reason in (Reason.TLS, Reason.RESET)
-    assert found.status is Status.DOWN
+    assert found.kind is OutcomeKind.DOWN
 
 
 async def test_silent_server_is_down_at_the_total_deadline(ca_file: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from lvs_healthd.config.model import AnyCheck, HttpCheck, Seconds, TcpCheck, UdpCheck
 from lvs_healthd.probes.exchange import Target
-from lvs_healthd.probes.outcome import Outcome, Reason, Status
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key, target
 from lvs_healthd.probing import engine as engine_module
 from lvs_healthd.probing import sockets as sockets_module
@@ -84,20 +84,20 @@ async def test_http_server_that_answers_is_up_with_its_latency() -> None:
     async with stream_server(answering(OK)) as port:
         check = http(port)
         outcome, latency_s = (await run_once([check]))[probe_key(check)]
-    assert (outcome.status, outcome.reason, outcome.detail) == (Status.UP, Reason.PASSED, "status 200")
+    assert (outcome.kind, outcome.reason, outcome.detail) == (OutcomeKind.UP, Reason.PASSED, "status 200")
     assert 0 < latency_s <= 0.3
 
 
 async def test_ipv6_server_is_probed_over_ipv6() -> None:
     async with stream_server(answering(OK), host="::1") as port:
-        assert (await outcome_of(http(port, address="::1"))).status is Status.UP
+        assert (await outcome_of(http(port, address="::1"))).kind is OutcomeKind.UP
         assert (await outcome_of(http(port))).reason is Reason.REFUSED
 
 
 async def test_tcp_connect_is_enough_when_nothing_is_expected() -> None:
     async with stream_server(silent) as port:
         outcome = await outcome_of(tcp(port))
-    assert (outcome.status, outcome.detail) == (Status.UP, "connected")
+    assert (outcome.kind, outcome.detail) == (OutcomeKind.UP, "connected")
 
 
 async def test_last_words_reach_the_server() -> None:
@@ -107,7 +107,7 @@ async def test_last_words_reach_the_server() -> None:
         heard.set_result(await reader.read())
 
     async with stream_server(listen) as port:
-        assert (await outcome_of(tcp(port, send=b"QUIT\r\n"))).status is Status.UP
+        assert (await outcome_of(tcp(port, send=b"QUIT\r\n"))).kind is OutcomeKind.UP
         assert await asyncio.wait_for(heard, 2) == b"QUIT\r\n"
 
 
@@ -148,7 +148,7 @@ async def test_stream_server_that_misbehaves_is_down(
 ) -> None:
     async with stream_server(behaviour) as port:
         outcome = await outcome_of(check(port))
-    assert (outcome.status, outcome.reason, outcome.detail) == (Status.DOWN, reason, detail)
+    assert (outcome.kind, outcome.reason, outcome.detail) == (OutcomeKind.DOWN, reason, detail)
 
 
 async def test_dripping_server_ends_at_the_total_deadline() -> None:
@@ -180,7 +180,7 @@ async def test_four_gigabytes_of_body_are_read_only_up_to_the_limit() -> None:
         assert (outcome.reason, latency_s < 2) == (Reason.BAD_ANSWER, True)
         assert outcome.detail.startswith("expected text not in the first 65536 bytes")
         # Without a body check the status is enough, whatever follows.
-        assert (await outcome_of(http(port))).status is Status.UP
+        assert (await outcome_of(http(port))).kind is OutcomeKind.UP
 
 
 async def test_tcp_flood_without_the_expected_answer_is_cut_off() -> None:
@@ -198,7 +198,7 @@ async def test_large_reads_do_not_starve_the_event_loop(monkeypatch: pytest.Monk
 
 async def test_closed_port_is_refused_at_once() -> None:
     outcome = await outcome_of(tcp(free_port()))
-    assert (outcome.status, outcome.reason, outcome.detail) == (Status.DOWN, Reason.REFUSED, "connection refused")
+    assert (outcome.kind, outcome.reason, outcome.detail) == (OutcomeKind.DOWN, Reason.REFUSED, "connection refused")
 
 
 async def test_full_backlog_swallows_connections_like_a_black_hole() -> None:
@@ -215,12 +215,12 @@ async def test_full_backlog_swallows_connections_like_a_black_hole() -> None:
         outcome = await outcome_of(tcp(port))
         for filler in fillers:
             filler.close()
-    assert (outcome.status, outcome.reason, outcome.detail) == (Status.DOWN, Reason.TIMEOUT, "no answer in 300ms")
+    assert (outcome.kind, outcome.reason, outcome.detail) == (OutcomeKind.DOWN, Reason.TIMEOUT, "no answer in 300ms")
 
 
 async def test_tcp_banner_is_read_without_sending() -> None:
     async with stream_server(answering(b"220 mail ready\r\n", until=b"")) as port:
-        assert (await outcome_of(tcp(port, expect=b"220 "))).status is Status.UP
+        assert (await outcome_of(tcp(port, expect=b"220 "))).kind is OutcomeKind.UP
         refused = await outcome_of(tcp(port, expect_regex="^554"))
     assert refused.detail == 'unexpected answer "220 mail ready\\x0d\\x0a", then the connection closed'
 
@@ -229,26 +229,32 @@ async def test_udp_silence_is_up_only_when_nothing_is_expected() -> None:
     async with datagram_server(None) as port:
         nothing = await outcome_of(udp(port, send=b"?"))
         something = await outcome_of(udp(port, send=b"?", expect=b"!"))
-    assert (nothing.status, nothing.detail) == (Status.UP, "no ICMP error in 300ms, and no answer is expected")
-    assert (something.status, something.detail) == (Status.DOWN, "no answer in 300ms")
+    assert (nothing.kind, nothing.detail) == (OutcomeKind.UP, "no ICMP error in 300ms, and no answer is expected")
+    assert (something.kind, something.detail) == (OutcomeKind.DOWN, "no answer in 300ms")
 
 
 async def test_udp_icmp_unreachable_is_down() -> None:
     outcome = await outcome_of(udp(free_port(socket.SOCK_DGRAM), send=b"?"))
-    assert (outcome.status, outcome.reason, outcome.detail) == (Status.DOWN, Reason.REFUSED, "port unreachable (ICMP)")
+    assert (outcome.kind, outcome.reason, outcome.detail) == (
+        OutcomeKind.DOWN,
+        Reason.REFUSED,
+        "port unreachable (ICMP)",
+    )
 
 
-@pytest.mark.parametrize(("answer", "status"), [(b"!", Status.UP), (b"", Status.DOWN), (b"?", Status.DOWN)])
-async def test_udp_answer_must_be_the_expected_one(answer: bytes, status: Status) -> None:
+@pytest.mark.parametrize(
+    ("answer", "status"), [(b"!", OutcomeKind.UP), (b"", OutcomeKind.DOWN), (b"?", OutcomeKind.DOWN)]
+)
+async def test_udp_answer_must_be_the_expected_one(answer: bytes, status: OutcomeKind) -> None:
     """keepalived lets an empty or short reply pass whatever it was told to require."""
     async with datagram_server(answer) as port:
-        assert (await outcome_of(udp(port, send=b"?", expect=b"!"))).status is status
+        assert (await outcome_of(udp(port, send=b"?", expect=b"!"))).kind is status
 
 
 async def test_udp_any_answer_is_up_when_nothing_is_expected() -> None:
     async with datagram_server(b"x") as port:
         outcome = await outcome_of(udp(port, send=b"?"))
-    assert (outcome.status, outcome.detail) == (Status.UP, "answered")
+    assert (outcome.kind, outcome.detail) == (OutcomeKind.UP, "answered")
 
 
 async def test_used_up_descriptors_are_unsure_not_down() -> None:
@@ -271,24 +277,24 @@ async def test_used_up_descriptors_are_unsure_not_down() -> None:
             for filler in fillers:
                 filler.close()
             engine.close()
-    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [(Status.UNSURE, Reason.LOCAL_LIMIT)]
+    assert [(outcome.kind, outcome.reason) for outcome in outcomes] == [(OutcomeKind.UNSURE, Reason.LOCAL_LIMIT)]
     assert "LimitNOFILE" in outcomes[0].detail
 
 
 @pytest.mark.parametrize(
     ("number", "status"),
     [
-        (errno.EADDRNOTAVAIL, Status.UNSURE),
-        (errno.ENOBUFS, Status.UNSURE),
-        (errno.ENETDOWN, Status.UNSURE),
-        (errno.ENETUNREACH, Status.UNSURE),
-        (errno.EPERM, Status.UNSURE),
-        (errno.EACCES, Status.UNSURE),
-        (errno.ECONNREFUSED, Status.DOWN),
+        (errno.EADDRNOTAVAIL, OutcomeKind.UNSURE),
+        (errno.ENOBUFS, OutcomeKind.UNSURE),
+        (errno.ENETDOWN, OutcomeKind.UNSURE),
+        (errno.ENETUNREACH, OutcomeKind.UNSURE),
+        (errno.EPERM, OutcomeKind.UNSURE),
+        (errno.EACCES, OutcomeKind.UNSURE),
+        (errno.ECONNREFUSED, OutcomeKind.DOWN),
     ],
 )
 async def test_errno_of_connect_is_judged_by_whose_fault_it_is(
-    number: int, status: Status, monkeypatch: pytest.MonkeyPatch
+    number: int, status: OutcomeKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Failing(socket.socket):
         def connect_ex(self, address: object) -> int:
@@ -299,15 +305,15 @@ async def test_errno_of_connect_is_judged_by_whose_fault_it_is(
     outcomes: list[Outcome] = []
     engine.start(Noting(target(tcp(1)), outcomes))
     engine.close()
-    assert [outcome.status for outcome in outcomes] == [status]
+    assert [outcome.kind for outcome in outcomes] == [status]
 
 
 def test_prohibition_by_a_firewall_on_the_way_is_down_over_ipv6_too() -> None:
     """ICMPv6 "administratively prohibited" arrives as EACCES, its IPv4 twin as EHOSTUNREACH."""
-    assert from_network(errno.EACCES).status is Status.DOWN
-    assert from_network(errno.EHOSTUNREACH).status is Status.DOWN
-    assert from_network(errno.ENETDOWN).status is Status.UNSURE
-    assert from_network(errno.EILSEQ).status is Status.UNSURE
+    assert from_network(errno.EACCES).kind is OutcomeKind.DOWN
+    assert from_network(errno.EHOSTUNREACH).kind is OutcomeKind.DOWN
+    assert from_network(errno.ENETDOWN).kind is OutcomeKind.UNSURE
+    assert from_network(errno.EILSEQ).kind is OutcomeKind.UNSURE
 
 
 class Hand:
@@ -364,7 +370,7 @@ async def test_pause_of_ours_makes_a_timeout_unsure() -> None:
         hand.now += 3.0
         hand.engine.tick(late_s=2.0)
         hand.engine.close()
-    assert [(outcome.status, outcome.reason) for outcome in hand.outcomes] == [(Status.UNSURE, Reason.STALLED)]
+    assert [(outcome.kind, outcome.reason) for outcome in hand.outcomes] == [(OutcomeKind.UNSURE, Reason.STALLED)]
 
 
 async def test_pause_within_the_timeout_also_excuses_the_server() -> None:
@@ -398,7 +404,7 @@ async def test_answer_that_arrived_while_we_stood_still_counts() -> None:
         hand.now += 10.0
         hand.engine.tick(late_s=9.0)
         hand.engine.close()
-    assert [outcome.status for outcome in hand.outcomes] == [Status.UP]
+    assert [outcome.kind for outcome in hand.outcomes] == [OutcomeKind.UP]
 
 
 async def test_probes_above_the_bound_wait_and_then_run() -> None:
@@ -408,7 +414,7 @@ async def test_probes_above_the_bound_wait_and_then_run() -> None:
             hand.start(target(tcp(port)))
         assert (hand.engine.in_flight, hand.engine.waiting) == (2, 3)
         hand.until_polled(5)
-        assert [outcome.status for outcome in hand.outcomes] == [Status.UP] * 5
+        assert [outcome.kind for outcome in hand.outcomes] == [OutcomeKind.UP] * 5
         assert (hand.engine.in_flight, hand.engine.waiting) == (0, 0)
         hand.engine.close()
 
@@ -453,7 +459,7 @@ async def test_answers_in_time_count_however_many_come_at_once(monkeypatch: pyte
         hand.now += 1.1
         hand.tick_all()
         hand.engine.close()
-    assert [outcome.status for outcome in hand.outcomes] == [Status.UP] * 200
+    assert [outcome.kind for outcome in hand.outcomes] == [OutcomeKind.UP] * 200
 
 
 async def test_many_timeouts_at_once_leave_the_loop_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -506,7 +512,7 @@ async def test_loop_held_up_by_others_makes_a_healthy_server_unsure_at_worst() -
                 await asyncio.sleep(0)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    assert {outcome.status for outcome in outcomes} <= {Status.UP, Status.UNSURE}
+    assert {outcome.kind for outcome in outcomes} <= {OutcomeKind.UP, OutcomeKind.UNSURE}
 
 
 async def test_closing_the_engine_drops_probes_without_an_outcome() -> None:
@@ -539,7 +545,7 @@ async def test_check_that_only_connects_is_over_before_the_application_hears_of_
     """No worker of the real server is woken ten thousand times a second for a connection that asks nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         found = await run_once([tcp(listener.getsockname()[1])])
-        assert [each.outcome.status for each in found.values()] == [Status.UP]
+        assert [each.outcome.kind for each in found.values()] == [OutcomeKind.UP]
         listener.settimeout(0.2)
         with pytest.raises(TimeoutError):
             listener.accept()
@@ -573,5 +579,5 @@ async def test_datagram_that_finds_our_own_buffer_full_is_unsure(monkeypatch: py
     outcomes: list[Outcome] = []
     engine.start(Noting(target(udp(9, send=b"?", expect=b"!")), outcomes))
     engine.close()
-    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [(Status.UNSURE, Reason.LOCAL_LIMIT)]
+    assert [(outcome.kind, outcome.reason) for outcome in outcomes] == [(OutcomeKind.UNSURE, Reason.LOCAL_LIMIT)]
     assert "buffer" in outcomes[0].detail

@@ -15,7 +15,7 @@ import pytest
 
 from lvs_healthd.config.model import AnyCheck, HttpCheck, Seconds, TcpCheck, UdpCheck
 from lvs_healthd.probes.exchange import Target
-from lvs_healthd.probes.outcome import Outcome, Reason, Status
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key, target
 from lvs_healthd.probing import sockets as sockets_module
 from lvs_healthd.probing.engine import TICK_S, Engine
@@ -132,7 +132,7 @@ async def test_one_socket_serves_probe_after_probe() -> None:
         spare = {f"socket:[{os.fstat(each.fileno()).st_ino}]" for each in spares(engine)}
         assert len(spare) == 1
         for _ in range(20):
-            assert (await engine.outcome(http(port))).status is Status.UP
+            assert (await engine.outcome(http(port))).kind is OutcomeKind.UP
             assert {f"socket:[{os.fstat(each.fileno()).st_ino}]" for each in spares(engine)} == spare
 
 
@@ -167,7 +167,7 @@ async def test_what_one_probe_met_is_nothing_to_the_next() -> None:
         engine = await serve(running())
         for check in order:
             found = await engine.outcome(check)
-            assert (found.status, found.reason) == (alone[check].status, alone[check].reason), check
+            assert (found.kind, found.reason) == (alone[check].kind, alone[check].reason), check
         assert 1 <= len(spares(engine)) <= 2  # one of each family
 
 
@@ -175,7 +175,7 @@ async def test_no_more_sockets_are_kept_than_the_bound(monkeypatch: pytest.Monke
     monkeypatch.setattr(sockets_module, "MOST_SPARE", 4)
     async with stream_server(silent) as port, running() as engine:
         found = await engine.outcomes(*[tcp(port)] * 40)
-        assert {outcome.status for outcome in found} == {Status.UP}
+        assert {outcome.kind for outcome in found} == {OutcomeKind.UP}
         assert len(spares(engine)) == 4
 
 
@@ -202,7 +202,7 @@ async def test_second_answer_is_not_the_next_servers() -> None:
     question = {"name": "udp", "address": "127.0.0.1", "timeout": SOON, "send": b"?", "expect": b"!"}
     async with stuttering() as twice, datagram_server(b"no") as wrongly, running() as engine:
         for _ in range(5):
-            assert (await engine.outcome(UdpCheck(port=twice, **question))).status is Status.UP  # type: ignore[arg-type]
+            assert (await engine.outcome(UdpCheck(port=twice, **question))).kind is OutcomeKind.UP  # type: ignore[arg-type]
             assert (await engine.outcome(UdpCheck(port=wrongly, **question))).reason is Reason.BAD_ANSWER  # type: ignore[arg-type]
 
 
@@ -242,7 +242,7 @@ async def test_server_that_speaks_first_is_not_kept_waiting_for_our_last_packet(
         check = TcpCheck(name="smtp", address="127.0.0.1", port=port, expect=b"220", timeout=Seconds(10.0))
         for _ in range(5):
             (found,) = (await run_once([check])).values()
-            assert found.outcome.status is Status.UP
+            assert found.outcome.kind is OutcomeKind.UP
             latencies.append(found.latency_s)
     assert min(latencies) < 0.1  # the kernel would send it after 0.2 s by itself
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from lvs_healthd.events.kinds import TableChanged, TableError, TableRecovered
 from lvs_healthd.ipvs.diff import update
 from lvs_healthd.ipvs.in_memory import MemoryTable
-from lvs_healthd.ipvs.records import DestinationRecord, Line, Operation, Result, ServiceKey, Table, Verb, Wanted
+from lvs_healthd.ipvs.records import DestinationRecord, Operation, Result, ServiceKey, Table, TableLine, Verb, Wanted
 from tests.ipvs.tables import DNS, WEB, copy, entry, server, service, table
 from tests.reconciling import BOTH, FALLBACK, ONE, THREE, TWO, Bench, wanted
 
 HOSTS = [server(f"198.51.100.{number}") for number in range(1, 6)]
 
 
-def change(living: Wanted, record: DestinationRecord, *, out: bool = False, key: ServiceKey = WEB) -> set[Line]:
+def change(living: Wanted, record: DestinationRecord, *, out: bool = False, key: ServiceKey = WEB) -> set[TableLine]:
     """Change one line of a wanted table in place, as the planner does, and name it."""
     if out:
         living.table[key].destinations.pop(record.key, None)
@@ -124,7 +124,7 @@ async def test_what_is_not_wanted_any_more_when_its_batch_is_due_is_not_written(
     many = [server(f"203.0.113.{number}") for number in range(1, 201)]
     living = await start(bench, table(entry(service(WEB), *many)))
     eventful.happenings = [lambda: bench.reconciler.want(living, change(living, many[150]))]
-    touched = set[Line]().union(*(change(living, one, out=True) for one in many[1:]))
+    touched = set[TableLine]().union(*(change(living, one, out=True) for one in many[1:]))
     bench.reconciler.want(living, sorted(touched, key=str))
     while not bench.reconciler.in_sync(WEB):
         await bench.reconciler.turn()
@@ -217,7 +217,7 @@ async def test_the_loop_turns_often_while_thousands_of_lines_are_compared_and_wr
 
     counting = asyncio.create_task(count())
     await asyncio.sleep(0)
-    gone: set[Line] = set()
+    gone: set[TableLine] = set()
     for key, one in living.table.items():
         gone |= {(key, each) for each in one.destinations}
         one.destinations.clear()
@@ -290,7 +290,7 @@ class Life:
         self.bench.reconciler.want(self.living)
 
     def want(self, lines: list[tuple[int, int | None]]) -> None:
-        touched: set[Line] = set()
+        touched: set[TableLine] = set()
         for number, weight in lines:
             record = server(HOSTS[number].key.address, weight or 0)
             touched |= change(self.living, record, out=weight is None)

@@ -39,10 +39,10 @@ async def test_a_daemon_s_lock_is_taken_once_and_given_back() -> None:
     lock = TableLock(Netns())
     assert lock.take()
     assert not lock.take()
-    lock.look_around()
+    lock.follow_netns()
     with pytest.raises(AlreadyRunningError):
         lock_table()
     await asyncio.sleep(0)  # whoever asked for the pid is let go of
     lock.release()
-    lock.look_around()
+    lock.follow_netns()
     lock_table().close()

@@ -2,8 +2,10 @@
 
 import errno
 
+from lvs_healthd.runtime.exceptions import HostError
 
-class ApiError(Exception):
+
+class ApiError(HostError):
     """An address or a socket path that cannot be used; the text is for the operator."""
 
 

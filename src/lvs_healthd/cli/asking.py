@@ -12,6 +12,7 @@ from pathlib import Path
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import Daemon
 from lvs_healthd.config.text import read_text, toml_document
+from lvs_healthd.runtime.exceptions import PeerError
 
 TIMEOUT_S = 5.0
 """A daemon that takes longer is stuck; its own watchdog thinks so too."""
@@ -22,7 +23,7 @@ _SECTION = re.compile(r"\s*\[([^\[\]]*)\]\s*(?:#.*)?")
 _CONTROL = re.compile(r"""\s*control\s*=\s*(["'])([^"'\\]*)\1\s*(?:#.*)?""")
 
 
-class ControlError(Exception):
+class ControlError(PeerError):
     """The daemon could not be asked; the text says why and what to type next."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from lvs_healthd.runtime.printable import printable
@@ -117,8 +117,8 @@ def _service_line(service: ServiceStatus) -> Text:
     return line
 
 
-def _servers(service: ServiceStatus, now: float, server_width: int, weight_width: int) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, expand=True, padding=(0, 1, 0, 0))
+def _servers(service: ServiceStatus, now: float, server_width: int, weight_width: int) -> Grid:
+    table = Grid(box=None, pad_edge=False, show_header=False, expand=True, padding=(0, 1, 0, 0))
     table.add_column(width=1)
     # Wide enough for any IPv4 and most IPv6 addresses; a longer one folds, so that the reason keeps its place.
     table.add_column(width=min(server_width, 28), overflow="fold")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from lvs_healthd.cli.draw_status import ALARM, COLOURS, header
@@ -194,8 +194,8 @@ def _terminal_rows(service: ListedService, counters: Counters, *, exact: bool) -
     return rows
 
 
-def _grid(rows: list[list[Text]], widths: list[int], counters: Counters) -> Table:
-    grid = Table(box=None, pad_edge=False, show_header=False, expand=not counters, padding=(0, 1, 0, 0))
+def _grid(rows: list[list[Text]], widths: list[int], counters: Counters) -> Grid:
+    grid = Grid(box=None, pad_edge=False, show_header=False, expand=not counters, padding=(0, 1, 0, 0))
     grid.add_column(width=1)
     grid.add_column(width=widths[0], overflow="fold")
     if counters:

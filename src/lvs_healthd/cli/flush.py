@@ -12,17 +12,17 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.config.model import Daemon, Ipvs
 from lvs_healthd.config.text import read_text, toml_document
-from lvs_healthd.director.aspect import SettingError
 from lvs_healthd.director.rules import remove_rules
 from lvs_healthd.ipvs.diff import diff, update
-from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
+from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.ipvs.kernel.client import IpvsClient
 from lvs_healthd.ipvs.records import Operation, Table, Verb, Wanted
 from lvs_healthd.ipvs.refusals import GONE_ANYWAY
 from lvs_healthd.reconcile.ownership import Ownership
+from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.lock import AlreadyRunningError, lock_table
-from lvs_healthd.runtime.netns import Netns, NetnsError
-from lvs_healthd.state.file import Saved, StateFileError, read_state, write_state
+from lvs_healthd.runtime.netns import Netns
+from lvs_healthd.state.file import Saved, read_state, write_state
 
 EXIT_FAILED = 1
 EXIT_NOT_CONFIRMED = 2
@@ -49,7 +49,7 @@ def flush(
                 typer.echo("nftables table lvs_healthd deleted")
     except AlreadyRunningError as error:
         _end(f"{error}".partition(";")[0] + "; stop it first: systemctl stop lvs-healthd")
-    except (StateFileError, TableUnavailableError, NetnsError, SettingError) as error:
+    except HealthdError as error:
         _end(str(error))
 
 
@@ -93,7 +93,7 @@ async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> N
         else:
             failed.append(f"{_name(operation)}: {result.message or f'errno {result.errno}'}")
     # What is gone is not ours any more, should somebody else make the like of it.
-    ours.settle(_NOTHING, present)
+    ours.give_up_gone(_NOTHING, present)
     write_state(state, ours.saved(), saved.verdicts)
     typer.echo(f"{_count(before - len(present), 'service')} deleted")
     if failed:

@@ -7,32 +7,31 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, load
 from lvs_healthd.config.model import AnyCheck, Config
-from lvs_healthd.probes.outcome import Status
+from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.probing.descriptors import probes_within_limit, raise_descriptor_limit
-from lvs_healthd.probing.once import Found as Probed
-from lvs_healthd.probing.once import run_once
+from lvs_healthd.probing.once import ProbeResult, run_once
 from lvs_healthd.runtime.printable import printable
 
 EXIT_DOWN = 1
 EXIT_UNSURE = 3
 
-_COLOURS = {Status.UP: "green", Status.DOWN: "red", Status.UNSURE: "yellow"}
+_COLOURS = {OutcomeKind.UP: "green", OutcomeKind.DOWN: "red", OutcomeKind.UNSURE: "yellow"}
 
 
-class Found(msgspec.Struct, frozen=True):
+class ProbeLine(msgspec.Struct, frozen=True):
     """One line of the answer."""
 
     service: str
     server: str
     check: str
-    status: Status
+    status: OutcomeKind
     reason: str
     detail: str
     latency_s: float
@@ -65,9 +64,9 @@ def probe(
     else:
         _show(found)
     statuses = {each.status for each in found}
-    if Status.DOWN in statuses:
+    if OutcomeKind.DOWN in statuses:
         raise typer.Exit(EXIT_DOWN)
-    if Status.UNSURE in statuses:
+    if OutcomeKind.UNSURE in statuses:
         raise typer.Exit(EXIT_UNSURE)
 
 
@@ -75,13 +74,13 @@ def _checks(config: Config) -> list[AnyCheck]:
     return [check for service in config.services for server in service.real_servers for check in server.checks]
 
 
-def _found(config: Config, probed: dict[AnyCheck, Probed]) -> list[Found]:
+def _found(config: Config, probed: dict[AnyCheck, ProbeResult]) -> list[ProbeLine]:
     return [
-        Found(
+        ProbeLine(
             service.name,
             str(server.endpoint),
             check.name,
-            (outcome := (each := probed[probe_key(check)]).outcome).status,
+            (outcome := (each := probed[probe_key(check)]).outcome).kind,
             outcome.reason,
             printable(outcome.detail),
             round(each.latency_s, 6),
@@ -92,8 +91,8 @@ def _found(config: Config, probed: dict[AnyCheck, Probed]) -> list[Found]:
     ]
 
 
-def _show(found: list[Found]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def _show(found: list[ProbeLine]) -> None:
+    table = Grid(box=None, pad_edge=False, header_style="bold")
     for heading in ("SERVICE", "REAL SERVER", "CHECK", "OUTCOME"):
         table.add_column(heading, overflow="fold")
     table.add_column("LATENCY", justify="right", no_wrap=True)

@@ -8,18 +8,17 @@ from typing import Annotated
 
 import typer
 
-from lvs_healthd.api import ApiError
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.daemon.daemon import Daemon, Settings
 from lvs_healthd.director import aspects
 from lvs_healthd.events.kinds import ConfigRejected, DaemonFailed
 from lvs_healthd.ipvs.in_memory import MemoryTable
-from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
+from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.ipvs.kernel.client import IpvsClient
 from lvs_healthd.log import configure
-from lvs_healthd.runtime.lock import AlreadyRunningError
-from lvs_healthd.runtime.netns import Netns, NetnsError
+from lvs_healthd.runtime.exceptions import HealthdError
+from lvs_healthd.runtime.netns import Netns
 
 
 class TableKind(enum.StrEnum):
@@ -63,7 +62,7 @@ def run(
 
     try:
         asyncio.run(serve())
-    except (ConfigError, TableUnavailableError, ApiError, AlreadyRunningError, NetnsError) as error:
+    except HealthdError as error:
         if sys.stderr.isatty():
             typer.echo(f"lvs-healthd: cannot start: {error}", err=True)
         elif isinstance(error, ConfigError):

@@ -18,7 +18,7 @@ from lvs_healthd.config.schema import (
     CHECK_KEYS,
     CHECK_TYPES,
     GROUP_OF_FIELD,
-    Table,
+    TomlTable,
     read_table,
     refuse_foreign_keys,
 )
@@ -52,7 +52,7 @@ class CheckReader:
     def __init__(self, shelf: Shelf, errors: Errors) -> None:
         self._shelf = shelf
         self._errors = errors
-        self._defaults = Table((), {}, {})
+        self._defaults = TomlTable((), {}, {})
 
     def read_defaults(self, written: object, path: KeyPath) -> None:
         """Read `[defaults.check]`; call it first."""
@@ -98,18 +98,18 @@ class CheckReader:
         if not isinstance(written, list):
             self._table(written, path)
 
-    def _table(self, entry: object, path: KeyPath) -> Table | None:
+    def _table(self, entry: object, path: KeyPath) -> TomlTable | None:
         if isinstance(entry, str):
-            return Table(path, {"type": entry}, {"type": ""})
+            return TomlTable(path, {"type": entry}, {"type": ""})
         if isinstance(entry, dict):
             return read_table(entry, path, CHECK_KEYS, self._errors)
         self._errors.add_all(path, expected("a table, or the type of a check", entry))
         return None
 
-    def _second(self, name: str, table: Table) -> None:
+    def _second(self, name: str, table: TomlTable) -> None:
         self._errors.add(table.at("name"), f"a second check named {show(name)}; give each a name")
 
-    def _meant(self, table: Table, inherited: tuple[Template, ...]) -> tuple[Template, ...] | None:
+    def _meant(self, table: TomlTable, inherited: tuple[Template, ...]) -> tuple[Template, ...] | None:
         """Find which inherited checks a table changes; none where it is a check of its own, None where it is wrong."""
         type_, name = table.values.get("type"), table.values.get("name")
         if name is None:
@@ -130,7 +130,7 @@ class CheckReader:
             return meant
         return None
 
-    def _new(self, table: Table) -> Template | None:
+    def _new(self, table: TomlTable) -> Template | None:
         type_ = str(table.values["type"])
         base = Template(table.values.get("name", type_), type_, type_, {}, frozenset(), table.path)
         if type_ in CHECK_TYPES:
@@ -144,13 +144,13 @@ class CheckReader:
         base = msgspec.structs.replace(base, kind=ready_made.kind)
         return self._changed(_inherit(_inherit(base, self._defaults), ready_made.table), table)
 
-    def _changed(self, template: Template, table: Table) -> Template:
+    def _changed(self, template: Template, table: TomlTable) -> Template:
         refuse_foreign_keys(table, template.kind, self._errors)
         changed = _inherit(template, table)
-        self._judge(changed, table)
+        self._validate(changed, table)
         return changed
 
-    def _judge(self, check: Template, table: Table) -> None:
+    def _validate(self, check: Template, table: TomlTable) -> None:
         """Refuse what no check of this type can do."""
         for field in ("expect", "expect_regex"):
             if check.kind == "udp" and check.has(field) and not check.has("send"):
@@ -178,7 +178,7 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
     return CHECK_TYPES[template.kind](**fields)
 
 
-def _inherit(template: Template, table: Table) -> Template:
+def _inherit(template: Template, table: TomlTable) -> Template:
     """Put a table's values over a template's, but none of its identity and none that the type has no key for."""
     own = CHECK_FIELDS[template.kind] - {"name"}
     replaced = {GROUP_OF_FIELD[field] for field in table.written if field in own}

@@ -8,12 +8,13 @@ import re
 import msgspec
 
 from lvs_healthd.config.lines import KeyPath, line_numbers
+from lvs_healthd.runtime.exceptions import InputError
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _SHOWN_LENGTH = 80
 
 
-class ConfigError(Exception):
+class ConfigError(InputError):
     """A configuration that cannot be used. `errors` holds every reason, one line each; so does `str()`."""
 
     def __init__(self, errors: tuple[str, ...]) -> None:

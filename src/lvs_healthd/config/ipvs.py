@@ -184,7 +184,7 @@ def _sync_daemon(written: object, path: KeyPath, errors: Errors) -> SyncDaemon |
     return daemon
 
 
-def judge_ipvs(ipvs: Ipvs, services: Iterable[Service], errors: Errors) -> None:
+def validate_ipvs(ipvs: Ipvs, services: Iterable[Service], errors: Errors) -> None:
     """Note what does not go together with the services."""
     if ipvs.sync.master or ipvs.sync.backup:
         mixed = next((service for service in services if _crosses_families(service)), None)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import ConfigError, Errors
-from lvs_healthd.config.ipvs import judge_ipvs, read_ipvs
+from lvs_healthd.config.ipvs import read_ipvs, validate_ipvs
 from lvs_healthd.config.model import Config, Daemon
 from lvs_healthd.config.readymade import Shelf, search_path
-from lvs_healthd.config.reuse import Memory
+from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.config.schema import DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS, read_table
 from lvs_healthd.config.services import read_services
 from lvs_healthd.config.text import read_text, toml_document
@@ -18,7 +18,7 @@ __all__ = ["ConfigError", "load", "parse"]
 DEFAULT_FILE = Path("/etc/lvs-healthd/config.toml")
 
 
-def load(path: Path, memory: Memory | None = None) -> Config:
+def load(path: Path, memory: LastReading | None = None) -> Config:
     """Read a configuration file. Raises `ConfigError`, which holds every error, and nothing else.
 
     With a `memory` of the last time, services that have not changed are the same objects as then.
@@ -32,12 +32,14 @@ def load(path: Path, memory: Memory | None = None) -> Config:
         raise ConfigError((text,)) from error
 
 
-def parse(text: str, file: str, *, checks_dirs: Sequence[Path] | None = None, memory: Memory | None = None) -> Config:
+def parse(
+    text: str, file: str, *, checks_dirs: Sequence[Path] | None = None, memory: LastReading | None = None
+) -> Config:
     """Read a configuration from text. Raises `ConfigError`, which holds every error, and nothing else.
 
     `file` is what errors call it, and ready-made checks are looked for beside it; `checks_dirs` is where else to look.
     """
-    memory = memory or Memory()
+    memory = memory or LastReading()
     document = toml_document(text, file)
     errors = Errors(file, text)
     shelf = Shelf(search_path(file) if checks_dirs is None else checks_dirs)
@@ -51,7 +53,7 @@ def parse(text: str, file: str, *, checks_dirs: Sequence[Path] | None = None, me
     reader.read_defaults(defaults.get("check", {}), ("defaults", "check"))
     memory.begin((file, defaults), shelf)
     services = read_services(top.get("service", []), reader, errors, memory)
-    judge_ipvs(ipvs, services, errors)
+    validate_ipvs(ipvs, services, errors)
     if top.get("service", []) == []:
         errors.add((), "no [[service]]: a director without one needs no health checks")
     found = (*errors.texts(), *shelf.errors)

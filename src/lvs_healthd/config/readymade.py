@@ -11,7 +11,7 @@ import msgspec
 
 from lvs_healthd.config import values
 from lvs_healthd.config.errors import ConfigError, Errors
-from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, Key, Table, read_table, refuse_foreign_keys
+from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, Key, TomlTable, read_table, refuse_foreign_keys
 from lvs_healthd.config.text import read_text, toml_document
 
 SYSTEM_DIRECTORY = Path("/etc/lvs-healthd/checks")
@@ -29,7 +29,7 @@ class ReadyMade(msgspec.Struct, frozen=True):
 
     kind: str
     """Its type: http, https, tcp or udp. Empty when its file has errors, which have been told."""
-    table: Table
+    table: TomlTable
 
 
 def search_path(file: str) -> tuple[Path, ...]:
@@ -82,7 +82,7 @@ class Shelf:
             document = toml_document(text, str(path))
         except ConfigError as error:
             self.errors += error.errors
-            return ReadyMade("", Table((), {}, {}))
+            return ReadyMade("", TomlTable((), {}, {}))
         errors = Errors(str(path), text)
         table = read_table(document, (), _KEYS, errors)
         for key in ("description", "type"):

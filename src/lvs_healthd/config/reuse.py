@@ -13,7 +13,7 @@ from lvs_healthd.config.model import Service
 from lvs_healthd.config.readymade import Shelf
 
 
-class Memory:
+class LastReading:
     """Services by what they were read from. Holds what the last good configuration held; a bad one changes nothing."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 from lvs_healthd.config.errors import Errors, show
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import TRANSLATING, Endpoint, Family, Forward, Protocol, Service, TunChecksum, TunType
-from lvs_healthd.config.schema import Table
+from lvs_healthd.config.schema import TomlTable
 from lvs_healthd.config.servers import Placed
 
 _IPV4_BITS = 32
@@ -14,9 +14,9 @@ _FLAG_OWNERS = ("sh", "mh")
 """Schedulers whose flags have names of their own, which begin with the scheduler's."""
 
 
-def judge_service(service: Service, table: Table, errors: Errors) -> None:
+def validate_service(service: Service, table: TomlTable, errors: Errors) -> None:
     """Note what is wrong with a service's own keys together."""
-    _judge_persistence(service, table, errors)
+    _validate_persistence(service, table, errors)
     is_udp = service.endpoint is None or service.protocol is Protocol.UDP
     if service.one_packet and not is_udp:
         errors.add(table.at("one_packet"), f"only for udp and firewall marks: {service.protocol} has connections")
@@ -24,7 +24,7 @@ def judge_service(service: Service, table: Table, errors: Errors) -> None:
         for field in _TUNNEL_FIELDS:
             if field in table:
                 errors.add(table.at(field), 'only for forward = "tun", and no server here has that')
-    _judge_synproxy(service, table, errors)
+    _validate_synproxy(service, table, errors)
     for flag in service.scheduler_flags:
         owner = flag.partition("-")[0]
         if flag == "flag-3" and service.scheduler in _FLAG_OWNERS:
@@ -35,7 +35,7 @@ def judge_service(service: Service, table: Table, errors: Errors) -> None:
             errors.add(table.at("scheduler_flags"), message)
 
 
-def _judge_synproxy(service: Service, table: Table, errors: Errors) -> None:
+def _validate_synproxy(service: Service, table: TomlTable, errors: Errors) -> None:
     if not service.synproxy:
         for field in ("synproxy_mss", "synproxy_wscale"):
             if field in table and not table.is_wrong("synproxy"):
@@ -53,7 +53,7 @@ def _judge_synproxy(service: Service, table: Table, errors: Errors) -> None:
         errors.add(table.at("synproxy"), message + "which has to correct their sequence numbers; only nat and fullnat")
 
 
-def _judge_persistence(service: Service, table: Table, errors: Errors) -> None:
+def _validate_persistence(service: Service, table: TomlTable, errors: Errors) -> None:
     if not service.persistence and not table.is_wrong("persistence"):
         for field in ("persistence_mask", "persistence_engine"):
             if getattr(service, field) not in {None, ""}:
@@ -70,7 +70,7 @@ def _judge_persistence(service: Service, table: Table, errors: Errors) -> None:
         errors.add(table.at("persistence_engine"), f"the kernel's sip engine reads udp only, not {service.protocol}")
 
 
-def judge_servers(service: Service, table: Table, servers: Sequence[Placed], errors: Errors) -> None:
+def validate_servers(service: Service, table: TomlTable, servers: Sequence[Placed], errors: Errors) -> None:
     """Note what is wrong with the servers of one service, real servers and fallback; `table` is the service's."""
     seen: dict[Endpoint, KeyPath] = {}
     for placed in servers:
@@ -79,12 +79,12 @@ def judge_servers(service: Service, table: Table, servers: Sequence[Placed], err
             errors.add(placed.path, f"{_spelled(endpoint)} is there already, on line {errors.line(seen[endpoint])}")
         seen.setdefault(endpoint, placed.path)
         if "forward" not in placed.wrong:
-            _judge_forwarding(service, placed, errors)
-            _judge_tunnel(placed, table, errors)
-        _judge_thresholds(placed, table, errors)
+            _validate_forwarding(service, placed, errors)
+            _validate_tunnel(placed, table, errors)
+        _validate_thresholds(placed, table, errors)
 
 
-def _judge_forwarding(service: Service, placed: Placed, errors: Errors) -> None:
+def _validate_forwarding(service: Service, placed: Placed, errors: Errors) -> None:
     forward, endpoint = placed.server.forward, placed.server.endpoint
     if service.endpoint and forward not in TRANSLATING and endpoint.port != service.endpoint.port:
         errors.add(
@@ -103,7 +103,7 @@ def _judge_forwarding(service: Service, placed: Placed, errors: Errors) -> None:
         errors.add(placed.path, "with one_packet the kernel translates no answers, so fullnat has nothing to offer")
 
 
-def _judge_tunnel(placed: Placed, around: Table, errors: Errors) -> None:
+def _validate_tunnel(placed: Placed, around: TomlTable, errors: Errors) -> None:
     """Judge what the server has of its own, and what it needs; the service's keys are for servers of several kinds."""
     server, table = placed.server, placed.table
     kind, checksum = server.tun_type, server.tun_checksum
@@ -124,19 +124,19 @@ def _judge_tunnel(placed: Placed, around: Table, errors: Errors) -> None:
         errors.add(_place(placed, around, "tun_checksum"), "remote checksum offload is gue's; gre takes off or on")
 
 
-def _judge_thresholds(placed: Placed, around: Table, errors: Errors) -> None:
+def _validate_thresholds(placed: Placed, around: TomlTable, errors: Errors) -> None:
     upper, lower = placed.server.upper_threshold, placed.server.lower_threshold
     if lower > upper and not placed.wrong & {"upper_threshold", "lower_threshold"}:
         fix = f"above the upper one, {upper}" if upper else "without an upper_threshold it does nothing"
         errors.add(_place(placed, around, "lower_threshold"), f"{lower} is {fix}" if upper else fix)
 
 
-def _place(placed: Placed, around: Table, field: str) -> KeyPath:
+def _place(placed: Placed, around: TomlTable, field: str) -> KeyPath:
     """Say where a value was written: in the server's table, or the service's, which hands it down."""
     return placed.table.at(field) if field in placed.table else around.at(field)
 
 
-def judge_together(services: Sequence[tuple[KeyPath, Service]], errors: Errors) -> None:
+def validate_together(services: Sequence[tuple[KeyPath, Service]], errors: Errors) -> None:
     """Note services that are in each other's way."""
     names: dict[str, KeyPath] = {}
     tuples: dict[Hashable, tuple[KeyPath, str]] = {}

@@ -147,7 +147,7 @@ GROUP_OF_FIELD = {key.field or name: key.group or key.field or name for name, ke
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Table:
+class TomlTable:
     """A table as read: the values that are right, by record field, and which were written but are wrong."""
 
     path: KeyPath
@@ -168,11 +168,11 @@ class Table:
         return (*self.path, key) if key else self.path
 
 
-def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Errors) -> Table:
+def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Errors) -> TomlTable:
     """Read a table by its keys. Errors are noted; what is wrong is missing from the values."""
     if not isinstance(table, dict):
         errors.add_all(path, expected("a table", table))
-        return Table(path, {}, {})
+        return TomlTable(path, {}, {})
     fields: dict[str, Any] = {}
     written: dict[str, str] = {}
     groups: dict[str, str] = {}
@@ -191,7 +191,7 @@ def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Er
             fields[field] = key.parse(value)
         except WrongValueError as error:
             errors.add_all((*path, name), error)
-    return Table(path, fields, written)
+    return TomlTable(path, fields, written)
 
 
 def stray_key(name: str, keys: Mapping[str, Key]) -> str:
@@ -200,7 +200,7 @@ def stray_key(name: str, keys: Mapping[str, Key]) -> str:
     return f"unknown key; {guess}" if guess else f"unknown key; known here: {', '.join(keys)}"
 
 
-def refuse_foreign_keys(table: Table, kind: str, errors: Errors) -> None:
+def refuse_foreign_keys(table: TomlTable, kind: str, errors: Errors) -> None:
     """Note every key of a check's table that its type does not have."""
     for field in table.written:
         if field not in CHECK_FIELDS[kind] and field not in {"type", "description"}:

@@ -10,7 +10,7 @@ from lvs_healthd.config.addresses import ServerAddresses, server_addresses
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import TRANSLATING, AnyCheck, Endpoint, Forward, RealServer
-from lvs_healthd.config.schema import FALLBACK_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, Key, Table, read_table
+from lvs_healthd.config.schema import FALLBACK_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, Key, TomlTable, read_table
 
 NO_CHECK = 'no check; the least is check = { type = "tcp" }'
 
@@ -38,7 +38,7 @@ class Placed(msgspec.Struct, frozen=True):
 
     server: RealServer
     path: KeyPath
-    table: Table
+    table: TomlTable
     """The server's own table."""
     wrong: frozenset[str]
     """Its fields, of `SERVER_KEYS`, whose values are wrong and have been told about."""
@@ -52,7 +52,7 @@ class ServerReader:
         self._reader = reader
         self._errors = errors
         # Once for all servers that are written as just an address.
-        self._handed_down = self._own(Table((), {}, {}))
+        self._handed_down = self._own(TomlTable((), {}, {}))
 
     def real_servers(self, written: object, path: KeyPath) -> list[Placed]:
         """Read `real_server`: a list of addresses and tables, or [[service.real_server]]."""
@@ -71,7 +71,7 @@ class ServerReader:
     def _entry(self, entry: object, path: KeyPath, keys: Mapping[str, Key]) -> Iterator[Placed]:
         """Read one entry: a server, or a range of servers that are alike."""
         if isinstance(entry, str):
-            table = Table(path, {}, {})
+            table = TomlTable(path, {}, {})
             address_path = path
             try:
                 table.values["endpoint"] = server_addresses(entry)
@@ -92,14 +92,14 @@ class ServerReader:
             server = RealServer(endpoint=endpoint, checks=checks, **fields)
             yield Placed(server, address_path, table, wrong)
 
-    def _own(self, table: Table) -> tuple[dict[str, Any], frozenset[str]]:
+    def _own(self, table: TomlTable) -> tuple[dict[str, Any], frozenset[str]]:
         """Settle the fields of a server, its own and inherited ones, and which are wrong."""
         own = {field: value for field, value in table.values.items() if field in SERVER_KEYS or field == "weight"}
         wrong = {field for field in SERVER_KEYS if table.is_wrong(field)}
         wrong |= {field for field in self._around.wrong if field not in table}
         return self._inherited(table) | own, frozenset(wrong)
 
-    def _inherited(self, table: Table) -> dict[str, Any]:
+    def _inherited(self, table: TomlTable) -> dict[str, Any]:
         """Return what a server has from its service; where it has one thing otherwise, not what belonged to that."""
         around = self._around
         dropped = set(table.written)
@@ -111,7 +111,7 @@ class ServerReader:
             dropped.add("lower_threshold")
         return {field: value for field, value in around.handed_down.items() if field not in dropped}
 
-    def _templates(self, table: Table) -> tuple[checks.Template, ...]:
+    def _templates(self, table: TomlTable) -> tuple[checks.Template, ...]:
         if "check" not in table:
             if not self._around.has_checks:
                 self._errors.add(table.path, NO_CHECK)

@@ -8,8 +8,8 @@ from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import Endpoint, Family, Protocol, Service
-from lvs_healthd.config.reuse import Memory
-from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, Table, read_table
+from lvs_healthd.config.reuse import LastReading
+from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, TomlTable, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
 from lvs_healthd.config.values import LONGEST_LABEL
 
@@ -19,7 +19,7 @@ _OWN_FIELDS = frozenset({"name", "endpoint", "forward", *SERVICE_KEYS}) - (
 """The fields of a service's record that come from its table as they are."""
 
 
-def read_services(written: object, reader: CheckReader, errors: Errors, memory: Memory) -> tuple[Service, ...]:
+def read_services(written: object, reader: CheckReader, errors: Errors, memory: LastReading) -> tuple[Service, ...]:
     """Read every service. Errors are noted; a service that cannot be identified is left out."""
     if not isinstance(written, list):
         fix = "in double brackets, once for each service" if isinstance(written, dict) else ""
@@ -40,11 +40,11 @@ def read_services(written: object, reader: CheckReader, errors: Errors, memory: 
         else:
             errors.name_service(index, found[0].name)
         services += [(path, service) for service in found]
-    rules.judge_together(services, errors)
+    rules.validate_together(services, errors)
     return tuple(service for _, service in services)
 
 
-def _read(table: Table, index: int, reader: CheckReader, errors: Errors) -> Iterator[Service]:
+def _read(table: TomlTable, index: int, reader: CheckReader, errors: Errors) -> Iterator[Service]:
     """Read one table: a service, or one for each address of a range and each of several protocols."""
     values = table.values
     endpoints: tuple[Endpoint | None, ...] = values.get("endpoint", (None,))
@@ -52,7 +52,7 @@ def _read(table: Table, index: int, reader: CheckReader, errors: Errors) -> Iter
     name = _name(table, endpoints[0], protocols[0])
     if name:
         errors.name_service(index, name)
-    _judge_identity(table, errors)
+    _validate_identity(table, errors)
     for endpoint in endpoints:
         for protocol in protocols:
             own = _name(table, endpoint, protocol)
@@ -68,7 +68,7 @@ def _read(table: Table, index: int, reader: CheckReader, errors: Errors) -> Iter
                 yield service
 
 
-def _name(table: Table, endpoint: Endpoint | None, protocol: Protocol) -> str:
+def _name(table: TomlTable, endpoint: Endpoint | None, protocol: Protocol) -> str:
     """Settle the service's name; empty where that takes a value that is wrong."""
     values = table.values
     if "name" in table:
@@ -80,7 +80,7 @@ def _name(table: Table, endpoint: Endpoint | None, protocol: Protocol) -> str:
     return ""
 
 
-def _read_one(table: Table, identity: dict[str, Any], reader: CheckReader, errors: Errors) -> Service | None:
+def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, errors: Errors) -> Service | None:
     """Read one service of a table; `identity` is its name, endpoint and protocol."""
     values = table.values | identity
     endpoint: Endpoint | None = values["endpoint"]
@@ -105,12 +105,12 @@ def _read_one(table: Table, identity: dict[str, Any], reader: CheckReader, error
         real_servers=tuple(placed.server for placed in servers),
         fallback=tuple(placed.server for placed in fallback),
     )
-    rules.judge_service(service, table, errors)
-    rules.judge_servers(service, table, (*servers, *fallback), errors)
+    rules.validate_service(service, table, errors)
+    rules.validate_servers(service, table, (*servers, *fallback), errors)
     return service
 
 
-def _surroundings(table: Table, endpoint: Endpoint | None, reader: CheckReader, errors: Errors) -> Surroundings:
+def _surroundings(table: TomlTable, endpoint: Endpoint | None, reader: CheckReader, errors: Errors) -> Surroundings:
     """Gather what a service hands down to its servers."""
     values = table.values
     written = values.get("check", [])
@@ -131,7 +131,7 @@ def _surroundings(table: Table, endpoint: Endpoint | None, reader: CheckReader, 
     )
 
 
-def _judge_identity(table: Table, errors: Errors) -> None:
+def _validate_identity(table: TomlTable, errors: Errors) -> None:
     if "endpoint" in table:
         if "fwmark" in table:
             errors.add(table.at("fwmark"), "a service has an address or a fwmark, not both")
@@ -148,7 +148,7 @@ def _any_has_check(servers: object) -> bool:
     return isinstance(servers, list) and any(isinstance(server, dict) and "check" in server for server in servers)
 
 
-def _family(endpoint: Endpoint | None, table: Table, servers: list[Placed], errors: Errors) -> Family:
+def _family(endpoint: Endpoint | None, table: TomlTable, servers: list[Placed], errors: Errors) -> Family:
     """Settle the family: the address shows it; a firewall mark has its servers' unless the file says so."""
     if endpoint is not None:
         return endpoint.family

@@ -21,7 +21,7 @@ from lvs_healthd.api import ApiError, ApiServer, create_app
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import AnyCheck, Config, Mode
-from lvs_healthd.config.reuse import Memory
+from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.changes import changes, restart_needed
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ProbeState
@@ -40,9 +40,10 @@ from lvs_healthd.probing.prober import prober
 from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.reconcile.suspects import suspects
+from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
-from lvs_healthd.runtime.lock import AlreadyRunningError, TableLock
-from lvs_healthd.runtime.netns import Netns, NetnsError
+from lvs_healthd.runtime.lock import TableLock
+from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.notify import Notifier
 from lvs_healthd.runtime.threads import Threads
 from lvs_healthd.state.file import Saved, StateFileError, read_state
@@ -98,7 +99,7 @@ class Daemon:
         self._notifier = Notifier.from_environment()
         self._bus = Bus()
         self._config = Config()
-        self._memory = Memory()
+        self._memory = LastReading()
         self._facts = Facts(config_file=str(settings.config_file), started=time.time())
         self._lock = TableLock(self._netns)
         self._replan_due = asyncio.Event()
@@ -265,7 +266,7 @@ class Daemon:
         while True:
             self._log.flush()
             self._lag.turn(time.monotonic())
-            self._lock.look_around()
+            self._lock.follow_netns()
             line = self._view.summary()
             if line != self._status_line:
                 self._status_line = line
@@ -292,7 +293,7 @@ class Daemon:
             self._notifier.reloading()
             try:
                 await self._reload_once()
-            except (ConfigError, ApiError, AlreadyRunningError, NetnsError, OSError) as error:
+            except (HealthdError, OSError) as error:
                 self._reject(error)
             self._status_line = self._view.summary()
             self._notifier.ready(self._status_line)

@@ -20,10 +20,10 @@ from lvs_healthd.events.kinds import (
 )
 from lvs_healthd.health import machine
 from lvs_healthd.health.machine import Health, Verdict
-from lvs_healthd.ipvs.records import DestinationKey, Line, ServiceKey, Table, Wanted
+from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.plan.planner import Planner
 from lvs_healthd.plan.records import service_key
-from lvs_healthd.probes.outcome import Outcome, Status
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.state.file import SavedVerdict
 
@@ -66,7 +66,7 @@ class Decisions:
         self.clock = clock
         self._wall = wall
         self._planner = Planner()
-        self._unjudged: dict[ServiceState, None] = {}
+        self._unannounced: dict[ServiceState, None] = {}
         """Services in which a verdict has changed since the last plan."""
         self._unsure: dict[ProbeState, str] = {}
         """The probes whose last outcome was unsure, with its reason."""
@@ -110,11 +110,11 @@ class Decisions:
                 state = ServiceState(service)
                 changed.append(state)
                 self._fill(state, before.get(key), _Origins(actual, saved, probes.added))
-                self._unjudged[state] = None
+                self._unannounced[state] = None
             after.append(state)
         self.services = after
         for state in {*before.values()} - {*after}:
-            self._unjudged.pop(state, None)
+            self._unannounced.pop(state, None)
             for server in state.servers:
                 if server.service is state:
                     probes.dropped.extend(self._forget(server))
@@ -158,13 +158,13 @@ class Decisions:
         """Step the health of everybody who uses this probe; True when it stays as it is for this outcome."""
         now = self.clock()
         previous, probe.last = probe.last, outcome
-        if outcome.status is Status.UNSURE:
+        if outcome.kind is OutcomeKind.UNSURE:
             self._unsure[probe] = outcome.detail
         else:
             self._unsure.pop(probe, None)
         settled = True
         for watch in probe.watches:
-            if outcome.status is Status.UNSURE and (previous is None or previous.reason is not outcome.reason):
+            if outcome.kind is OutcomeKind.UNSURE and (previous is None or previous.reason is not outcome.reason):
                 self._emit(CheckUnsure(**_names(watch), reason=outcome.detail))
             before = watch.health
             check = watch.check
@@ -175,18 +175,18 @@ class Decisions:
                 self._health_changed(watch, before, after)
         return settled
 
-    def wanted(self, actual: Table, moved: Iterable[Line] | None = None) -> Wanted:
+    def wanted(self, actual: Table, moved: Iterable[TableLine] | None = None) -> Wanted:
         """Decide the table, knowing the kernel's, and tell of services that lost their last server or got one back.
 
         `moved` names the lines of `actual` that changed since the last time; None means that any may have.
         """
         self._planner.plan(actual, moved)
-        for service in self._unjudged:
-            self._judge_service(service)
-        self._unjudged.clear()
+        for service in self._unannounced:
+            self._announce_service(service)
+        self._unannounced.clear()
         return self._planner.wanted
 
-    def take_touched(self) -> set[Line] | None:
+    def take_touched(self) -> set[TableLine] | None:
         """Return the lines of the wanted table that changed since the last call; None when all may have."""
         return self._planner.take_touched()
 
@@ -228,7 +228,7 @@ class Decisions:
         server.health = machine.combined(watch.health for watch in server.watches)
         service.servers.append(server)
         if old is not None and old.health.verdict is not server.health.verdict:
-            self._tell_verdict(server, old.health, server.health, None)
+            self._emit_verdict(server, old.health, server.health, None)
 
     def _first_health(self, memory: SavedVerdict | None, *, present: bool) -> Health:
         """Return the health to begin with: the kernel says who serves, the state file only since when and why not."""
@@ -257,11 +257,11 @@ class Decisions:
         if was is not server.health:
             self._planner.changed(server.service.key, server.key, server.health)
         if was.verdict is not server.health.verdict:
-            self._unjudged[server.service] = None
-            self._tell_verdict(server, was, after, watch.check)
+            self._unannounced[server.service] = None
+            self._emit_verdict(server, was, after, watch.check)
             self._changed()
 
-    def _tell_verdict(self, server: ServerState, was: Health, by: Health, check: AnyCheck | None) -> None:
+    def _emit_verdict(self, server: ServerState, was: Health, by: Health, check: AnyCheck | None) -> None:
         """Tell that a server's verdict is another now: by what a check found, or (None) because one was removed."""
         about = {
             "service": server.service.config.name,
@@ -277,7 +277,7 @@ class Decisions:
             fall, failures = (check.fall, by.failures) if check else (0, 0)
             self._emit(RealServerDown(**about, failures=failures, fall=fall, was=was.verdict, after_s=after_s))
 
-    def _judge_service(self, service: ServiceState) -> None:
+    def _announce_service(self, service: ServiceState) -> None:
         standing = self._planner.standing(service.key)
         if standing.may_serve == service.serving:
             return

@@ -3,9 +3,10 @@
 from typing import NamedTuple, Protocol
 
 from lvs_healthd.config.model import Config
+from lvs_healthd.runtime.exceptions import HostError
 
 
-class SettingError(Exception):
+class SettingError(HostError):
     """A setting cannot be read or written; the message says what to do."""
 
 

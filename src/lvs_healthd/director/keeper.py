@@ -114,7 +114,7 @@ class Keeper:
             self._told.clear()
             for setting in differing:
                 try:
-                    await self._settle(setting, aspect)
+                    await self._apply(setting, aspect)
                 except SettingError as error:
                     self._unmended.add(setting.name)
                     failures.append(str(error))
@@ -124,7 +124,7 @@ class Keeper:
         if self._aspects:
             await self._advise()
 
-    async def _settle(self, setting: Setting, aspect: Aspect) -> None:
+    async def _apply(self, setting: Setting, aspect: Aspect) -> None:
         """Set one setting, and tell of it. Raises `SettingError`."""
         is_drift = aspect in self._seen and setting.name not in self._unmended
         if is_drift:
@@ -138,7 +138,7 @@ class Keeper:
             )
         await aspect.mend(setting)
         self._unmended.discard(setting.name)
-        self._tell(setting, "repair: somebody else changed it" if is_drift else "configured")
+        self._emit_changed(setting, "repair: somebody else changed it" if is_drift else "configured")
 
     def _note_undone(self, name: str) -> None:
         """Count how often in a row, and hold the setting back from the third time on."""
@@ -156,9 +156,9 @@ class Keeper:
         for setting in differing:
             if setting not in self._told:
                 self._told.add(setting)
-                self._tell(setting, "configured")
+                self._emit_changed(setting, "configured")
 
-    def _tell(self, setting: Setting, reason: str) -> None:
+    def _emit_changed(self, setting: Setting, reason: str) -> None:
         name, found, wanted = setting
         self._emit(SettingChanged(setting=name, found=found, value=wanted, reason=reason, shadow=self.shadow))
 

@@ -8,7 +8,7 @@ from lvs_healthd.config.model import Config, SyncDaemon
 from lvs_healthd.director.aspect import Setting, SettingError
 from lvs_healthd.director.sysctls import read
 from lvs_healthd.ipvs.interface import TableUnavailableError
-from lvs_healthd.ipvs.kernel.requests import KernelError, failure
+from lvs_healthd.ipvs.kernel.requests import KernelError
 from lvs_healthd.ipvs.kernel.settings import Role, SettingsClient, SyncRecord
 from lvs_healthd.runtime.netns import Netns, NetnsError
 
@@ -46,8 +46,8 @@ class SyncDaemons:
             return []
         try:
             found = await self._client.sync_daemons()
-        except (TableUnavailableError, KernelError) as error:
-            raise SettingError(f"ipvs.sync: {failure(error)}") from error
+        except TableUnavailableError as error:
+            raise SettingError(f"ipvs.sync: {error}") from error
         self._running = set(found)
         self._stale = await self._with_other_ports()
         return [
@@ -75,7 +75,7 @@ class SyncDaemons:
         role = Role[setting.name.rpartition(".")[2].upper()]
         wanted = self._wanted[role]
         if wanted is not None:
-            await asyncio.to_thread(self._look_for, wanted.interface, setting.name)
+            await asyncio.to_thread(self._require_interface, wanted.interface, setting.name)
         try:
             # The number of ports is read anew only when none runs.
             for each in (self._stale | {role}) & self._running:
@@ -98,7 +98,7 @@ class SyncDaemons:
         if ports is not None:
             self._ports_of[role] = ports
 
-    def _look_for(self, interface: str, name: str) -> None:
+    def _require_interface(self, interface: str, name: str) -> None:
         """Find the interface, before one that runs is stopped for nothing. Raises `SettingError`."""
         try:
             with self._netns.entered():
@@ -147,4 +147,4 @@ def _refusal(error: KernelError, wanted: SyncDaemon | None) -> str:
         case errno.EADDRNOTAVAIL:
             return f'interface "{interface}" has no address of the group\'s family'
         case _:
-            return failure(error)
+            return str(error)

@@ -3,8 +3,7 @@
 from lvs_healthd.config.model import Config
 from lvs_healthd.director.aspect import Setting, SettingError
 from lvs_healthd.ipvs.interface import TableUnavailableError
-from lvs_healthd.ipvs.kernel.requests import KernelError, failure
-from lvs_healthd.ipvs.kernel.settings import SettingsClient, Timeouts
+from lvs_healthd.ipvs.kernel.settings import SettingsClient, TimeoutRecord
 
 _NAMES = ("tcp", "tcp_fin", "udp")
 
@@ -14,12 +13,12 @@ class ConnectionTimeouts:
 
     def __init__(self, client: SettingsClient) -> None:
         self._client = client
-        self._wanted = Timeouts(0, 0, 0)
+        self._wanted = TimeoutRecord(0, 0, 0)
 
     def want(self, config: Config) -> None:
         """Take what is configured."""
         written = config.ipvs.timeouts
-        self._wanted = Timeouts(*(int(getattr(written, name) or 0) for name in _NAMES))
+        self._wanted = TimeoutRecord(*(int(getattr(written, name) or 0) for name in _NAMES))
 
     async def differing(self) -> list[Setting]:
         """Read the kernel's. Raises `SettingError`."""
@@ -27,8 +26,8 @@ class ConnectionTimeouts:
             return []
         try:
             found = await self._client.timeouts()
-        except (TableUnavailableError, KernelError) as error:
-            raise SettingError(f"ipvs.timeouts: {failure(error)}") from error
+        except TableUnavailableError as error:
+            raise SettingError(f"ipvs.timeouts: {error}") from error
         return [
             Setting(f"ipvs.timeouts.{name}", f"{getattr(found, name)}s", f"{wanted}s")
             for name in _NAMES
@@ -40,9 +39,9 @@ class ConnectionTimeouts:
         name = setting.name.rpartition(".")[2]
         only = {each: self._configured(each) if each == name else 0 for each in _NAMES}
         try:
-            await self._client.set_timeouts(Timeouts(**only))
-        except (TableUnavailableError, KernelError) as error:
-            raise SettingError(f"{setting.name}: {failure(error)}") from error
+            await self._client.set_timeouts(TimeoutRecord(**only))
+        except TableUnavailableError as error:
+            raise SettingError(f"{setting.name}: {error}") from error
 
     def _configured(self, name: str) -> int:
         return int(getattr(self._wanted, name))

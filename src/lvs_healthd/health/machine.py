@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from lvs_healthd.probes.outcome import Outcome, Reason, Status
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 
 
 class Verdict(enum.StrEnum):
@@ -46,9 +46,9 @@ def step(health: Health, outcome: Outcome, *, rise: int, fall: int, now: float, 
 
     The probe ended `now` and took `latency_s`. An outcome that changes nothing changes nothing the next time either.
     """
-    if outcome.status is Status.UNSURE:
+    if outcome.kind is OutcomeKind.UNSURE:
         return health
-    if outcome.status is Status.UP:
+    if outcome.kind is OutcomeKind.UP:
         return _passed(health, outcome, rise, now)
     return _failed(health, outcome, fall, now, now - latency_s)
 

@@ -27,6 +27,7 @@ from lvs_healthd.ipvs.words import (
     ForwardingMethod,
     scheduler_flag_names,
 )
+from lvs_healthd.runtime.exceptions import InputError
 
 _PROTOCOLS = {option: protocol for protocol, option in PROTOCOL_OPTIONS.items()}
 _METHODS = {option: method for method, option in METHOD_OPTIONS.items()}
@@ -68,7 +69,7 @@ _WITH_VALUE = frozenset(
 _WITHOUT_VALUE = frozenset({"-o", *_METHODS, "-6", "-n", *_TUNNEL_FLAGS})
 
 
-class CommandError(Exception):
+class CommandError(InputError):
     """Lines that are no commands of ipvsadm, or do what the table does not allow. `errors` holds one text for each."""
 
     def __init__(self, errors: tuple[str, ...]) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator, Mapping
 from lvs_healthd.ipvs.records import (
     DestinationKey,
     DestinationRecord,
-    Line,
     Operation,
     ServiceEntry,
     ServiceKey,
     ServiceRecord,
     Table,
+    TableLine,
     Verb,
 )
 
@@ -63,7 +63,7 @@ def diff(
     return operations
 
 
-def lines(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) -> Iterator[Line]:
+def lines(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) -> Iterator[TableLine]:
     """Go through the lines in which a service may differ between two tables: none where it is equal, else all of them.
 
     The tables may change meanwhile; whether a line that came or went is met is then open.
@@ -88,7 +88,7 @@ def size(key: ServiceKey, table: Table) -> int:
     return 1 if entry is None else 1 + len(entry.destinations)
 
 
-def is_foreign(line: Line, servers: Servers) -> bool:
+def is_foreign(line: TableLine, servers: Servers) -> bool:
     """Tell whether a server in a service of ours is somebody else's."""
     key, server = line
     return server is not None and key in servers and server not in servers[key]
@@ -107,7 +107,7 @@ def _without_foreign(entry: ServiceEntry, ours: Collection[DestinationKey]) -> S
 
 
 def operation_on(
-    line: Line, wanted: Table, actual: Table, owned: Collection[ServiceKey], servers: Servers
+    line: TableLine, wanted: Table, actual: Table, owned: Collection[ServiceKey], servers: Servers
 ) -> Operation | None:
     """Return the write that makes one line of `actual` as in `wanted`; None where it is so, or is somebody else's."""
     key, server = line
@@ -188,7 +188,7 @@ def takes_capacity(operation: Operation) -> bool:
     return is_out and isinstance(operation.was, DestinationRecord) and operation.was.weight > 0
 
 
-def line_of(operation: Operation) -> Line:
+def line_of(operation: Operation) -> TableLine:
     """Return the line of the table that an operation writes."""
     destination = operation.destination
     return operation.service.key, None if destination is None else destination.key
@@ -213,7 +213,7 @@ def _service_operation(entry: ServiceEntry, found: ServiceEntry | None) -> Opera
     return None if found.service == entry.service else Operation(Verb.SET_SERVICE, entry.service, was=found.service)
 
 
-def _farewell(line: Line, found: ServiceEntry, servers: Servers) -> Operation | None:
+def _farewell(line: TableLine, found: ServiceEntry, servers: Servers) -> Operation | None:
     """Return what takes out a service that we want no more: it goes whole, unless it has servers of somebody else's."""
     key, server = line
     if server is None:

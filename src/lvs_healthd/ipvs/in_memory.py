@@ -15,13 +15,13 @@ from lvs_healthd.ipvs.kernel.statistics import NOTHING, ServiceStatistics, Stati
 from lvs_healthd.ipvs.records import (
     DestinationKey,
     DestinationRecord,
-    Line,
     Operation,
     Result,
     ServiceEntry,
     ServiceKey,
     ServiceRecord,
     Table,
+    TableLine,
     Verb,
 )
 from lvs_healthd.ipvs.refusals import UNKNOWN_OUTCOME, explain
@@ -46,7 +46,7 @@ class MemoryTable:
     def __init__(self) -> None:
         self.entries: Table = {}
         self.writes: list[Operation] = []
-        self.counted: dict[Line, Statistics] = {}
+        self.counted: dict[TableLine, Statistics] = {}
         self._faults: defaultdict[Verb, deque[tuple[int | None, bool]]] = defaultdict(deque)
         self._unavailable: deque[str] = deque()
 
@@ -120,30 +120,30 @@ class MemoryTable:
         return Result(code, explain(operation, code) if code else "")
 
     def _write(self, operation: Operation) -> int:
-        code = self._judge(operation)
+        code = self._errno_of(operation)
         if code == 0:
             update(self.entries, operation)
             self.writes.append(operation)
         return code
 
-    def _judge(self, operation: Operation) -> int:
+    def _errno_of(self, operation: Operation) -> int:
         """Return the errno the kernel would answer, in the kernel's order of checks."""
         entry = self.entries.get(operation.service.key)
         verb = operation.verb
         if verb is Verb.ADD_SERVICE:
-            return errno.EEXIST if entry else _judge_service(operation.service)
+            return errno.EEXIST if entry else _service_errno(operation.service)
         if entry is None:
             return errno.ESRCH
         if verb is Verb.SET_SERVICE:
-            return _judge_service(operation.service)
+            return _service_errno(operation.service)
         if verb is Verb.DELETE_SERVICE:
             return 0
         if operation.destination is None:
             raise ValueError(f"{verb} without a destination")
-        return _judge_destination(verb, entry, operation.destination)
+        return _destination_errno(verb, entry, operation.destination)
 
 
-def _judge_service(service: ServiceRecord) -> int:
+def _service_errno(service: ServiceRecord) -> int:
     if service.scheduler not in SCHEDULERS or service.persistence_engine not in PERSISTENCE_ENGINES:
         return errno.ENOENT
     if service.key.family == AF_INET6 and not 1 <= service.netmask <= 128:
@@ -151,7 +151,7 @@ def _judge_service(service: ServiceRecord) -> int:
     return 0
 
 
-def _judge_destination(verb: Verb, entry: ServiceEntry, destination: DestinationRecord) -> int:
+def _destination_errno(verb: Verb, entry: ServiceEntry, destination: DestinationRecord) -> int:
     exists = destination.key in entry.destinations
     if verb is Verb.DELETE_SERVER:
         return 0 if exists else errno.ENOENT

@@ -5,9 +5,10 @@ from typing import Protocol
 
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
 from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table
+from lvs_healthd.runtime.exceptions import HostError
 
 
-class TableUnavailableError(Exception):
+class TableUnavailableError(HostError):
     """The table cannot be reached at all; the message says what to do (load the module, grant the capability)."""
 
 

@@ -82,7 +82,7 @@ class ServiceEntry(msgspec.Struct):
 Table = dict[ServiceKey, ServiceEntry]
 """A whole IPVS table: the kernel's (actual) or ours (wanted)."""
 
-Line = tuple[ServiceKey, DestinationKey | None]
+TableLine = tuple[ServiceKey, DestinationKey | None]
 """One line of a table: a server of a service, or (None) the service itself."""
 
 

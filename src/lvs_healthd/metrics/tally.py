@@ -10,7 +10,7 @@ from itertools import accumulate
 from prometheus_client.core import HistogramMetricFamily, Metric
 
 from lvs_healthd.metrics.exposition import PREFIX, family, labelled
-from lvs_healthd.probes.outcome import Outcome, Reason, Status
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 
 
 class Distribution:
@@ -55,14 +55,14 @@ class Tally:
     __slots__ = ("counts", "durations")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.counts: dict[tuple[Status, Reason], int] = {}
+        self.counts: dict[tuple[OutcomeKind, Reason], int] = {}
         self.durations = Distribution(bounds)
 
     def add(self, outcome: Outcome, latency_s: float) -> None:
         """Count one probe. An unsure one's duration says something about us and nothing about the server."""
-        key = (outcome.status, outcome.reason)
+        key = (outcome.kind, outcome.reason)
         self.counts[key] = self.counts.get(key, 0) + 1
-        if outcome.status is not Status.UNSURE:
+        if outcome.kind is not OutcomeKind.UNSURE:
             # What `Distribution.add` does, without the call.
             durations = self.durations
             durations.counts[bisect_left(durations.bounds, latency_s)] += 1

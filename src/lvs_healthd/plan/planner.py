@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from lvs_healthd.health.machine import Health, Verdict
-from lvs_healthd.ipvs.records import DestinationKey, Line, ServiceEntry, ServiceKey, Table, Wanted, Why
+from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, ServiceKey, Table, TableLine, Wanted, Why
 from lvs_healthd.plan.policy import (
     FALLBACK_REASON,
     LEAVING_REASON,
@@ -52,7 +52,7 @@ class Planner:
         """Changes since the last plan."""
         self._unplanned: dict[ServiceKey, None] = {}
         """Services that are new or changed since the last plan."""
-        self._touched: set[Line] | None = None
+        self._touched: set[TableLine] | None = None
 
     def configure(
         self, services: Iterable[PlannedService], healths: Mapping[tuple[ServiceKey, DestinationKey], Health]
@@ -101,7 +101,7 @@ class Planner:
             self._services[service].healths[server] = health
             self.wanted.why[line] = reason_for(health)
 
-    def plan(self, actual: Table, moved: Iterable[Line] | None = None) -> None:
+    def plan(self, actual: Table, moved: Iterable[TableLine] | None = None) -> None:
         """Bring `wanted` up to date with all changes, knowing what is in the kernel's table (`actual`).
 
         `moved` names the lines of `actual` that are different from the last plan; None means that any may be.
@@ -123,7 +123,7 @@ class Planner:
             entry = actual.get(key)
             self._replan(self._services[key], entry.destinations if entry is not None else {})
 
-    def take_touched(self) -> set[Line] | None:
+    def take_touched(self) -> set[TableLine] | None:
         """Return the lines of `wanted` that changed since the last call; None: it is another object, look at all."""
         touched, self._touched = self._touched, set()
         return touched

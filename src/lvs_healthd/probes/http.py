@@ -38,7 +38,7 @@ _LENIENT = {
 class HttpExchanges:
     """The request in bytes, and what the answer must be: made once, used by every probe."""
 
-    __slots__ = ("body", "checks_body", "judged", "max_body", "pattern", "request", "status")
+    __slots__ = ("body", "checks_body", "known", "max_body", "pattern", "request", "status")
 
     def __init__(self, check: HttpCheck | HttpsCheck) -> None:
         self.request = request_bytes(check)
@@ -48,7 +48,7 @@ class HttpExchanges:
         # The answer to HEAD has no body, whatever its headers announce (RFC 9110, section 9.3.2).
         self.checks_body = bool(self.body or self.pattern) and check.method != "HEAD"
         self.max_body = check.max_body
-        self.judged: dict[int, Outcome] = {}
+        self.known: dict[int, Outcome] = {}
         """The outcome of each status met; always the same object, since almost every probe ends in one."""
 
     def __call__(self) -> Exchange:
@@ -60,13 +60,13 @@ class HttpExchanges:
         return any(low <= status <= high for low, high in self.status)
 
     def status_outcome(self, status: int) -> Outcome:
-        """Return the outcome of a status alone, and keep it in `judged`."""
+        """Return the outcome of a status alone, and keep it in `known`."""
         if self.accepts(status):
             outcome = up(f"status {status}")
         else:
             wanted = ", ".join(f"{low}-{high}" if low != high else str(low) for low, high in self.status)
             outcome = down(Reason.BAD_STATUS, f"status {status}, expected {wanted}")
-        self.judged[status] = outcome
+        self.known[status] = outcome
         return outcome
 
 
@@ -116,7 +116,7 @@ class _StatusExchange:
                 return down(Reason.PROTOCOL_ERROR, f"not an HTTP answer: {quote(self._start or data)}")
             return self._broken(str(error))
         if self._final_status:
-            return self._judge()
+            return self._headers_outcome()
         if not self._headers_seen:
             self._start = data[:41]
         self._headers_seen += len(data)
@@ -145,14 +145,14 @@ class _StatusExchange:
         if not self._final_status and (status >= 200 or status == 101):
             self._final_status = status
 
-    def _judge(self) -> Outcome | None:
+    def _headers_outcome(self) -> Outcome | None:
         """Judge by the headers, which are complete."""
         rules, status = self._rules, self._final_status
-        return rules.judged.get(status) or rules.status_outcome(status)
+        return rules.known.get(status) or rules.status_outcome(status)
 
     def _broken(self, _error: str) -> Outcome | None:
         """Judge an answer whose body is no HTTP: nobody asked for the body."""
-        return self._judge()
+        return self._headers_outcome()
 
 
 class _BodyExchange(_StatusExchange):
@@ -171,7 +171,7 @@ class _BodyExchange(_StatusExchange):
             return super().closed()
         # Without a length or chunks the end of the connection is the end of the body (RFC 9112, section 6.3).
         if self._unframed:
-            outcome = self._judge_body(ended=True)
+            outcome = self._body_outcome(ended=True)
             if outcome is not None:
                 return outcome
         return down(Reason.CLOSED_EARLY, f"connection closed within the body, after {len(self._body)} bytes")
@@ -199,16 +199,16 @@ class _BodyExchange(_StatusExchange):
         if self._final_status:
             self._complete = True
 
-    def _judge(self) -> Outcome | None:
-        outcome = super()._judge()
+    def _headers_outcome(self) -> Outcome | None:
+        outcome = super()._headers_outcome()
         if outcome is None or outcome.reason is not Reason.PASSED:
             return outcome
-        return self._judge_body(ended=self._complete)
+        return self._body_outcome(ended=self._complete)
 
     def _broken(self, error: str) -> Outcome | None:
-        return self._judge() if self._complete else down(Reason.PROTOCOL_ERROR, f"broken HTTP body: {error}")
+        return self._headers_outcome() if self._complete else down(Reason.PROTOCOL_ERROR, f"broken HTTP body: {error}")
 
-    def _judge_body(self, *, ended: bool) -> Outcome | None:
+    def _body_outcome(self, *, ended: bool) -> Outcome | None:
         """Judge the body so far; None while it may still come right."""
         rules = self._rules
         full = len(self._body) >= rules.max_body

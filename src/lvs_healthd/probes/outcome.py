@@ -5,7 +5,7 @@ import enum
 import msgspec
 
 
-class Status(enum.StrEnum):
+class OutcomeKind(enum.StrEnum):
     """The three values of an outcome."""
 
     UP = "up"
@@ -41,21 +41,21 @@ class Outcome(msgspec.Struct, frozen=True):
     How long the probe took is told beside it, so that the usual outcomes are made once and not once a probe.
     """
 
-    status: Status
+    kind: OutcomeKind
     reason: Reason
     detail: str
 
 
 def up(detail: str) -> Outcome:
     """Say that the target answered as it should."""
-    return Outcome(Status.UP, Reason.PASSED, detail)
+    return Outcome(OutcomeKind.UP, Reason.PASSED, detail)
 
 
 def down(reason: Reason, detail: str) -> Outcome:
     """Say that the target failed, by its own doing."""
-    return Outcome(Status.DOWN, reason, detail)
+    return Outcome(OutcomeKind.DOWN, reason, detail)
 
 
 def unsure(reason: Reason, detail: str) -> Outcome:
     """Say that we could not find out, through a fault on our side; never removes a server."""
-    return Outcome(Status.UNSURE, reason, detail)
+    return Outcome(OutcomeKind.UNSURE, reason, detail)

@@ -259,7 +259,7 @@ class Engine:
             if mask & _FAILED:
                 number = flight.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if number:
-                    self._finish(flight, _judge(flight.run.target, number))
+                    self._finish(flight, _outcome_of(flight.run.target, number))
                     return
             if not mask & select.EPOLLOUT:
                 return
@@ -283,7 +283,7 @@ class Engine:
                 return
             except OSError as error:
                 # What else is in the queue of a datagram socket's errors would be taken for the next probe's.
-                self._finish(flight, _judge(target, error.errno or errno.EINVAL), is_spent=not is_stream)
+                self._finish(flight, _outcome_of(target, error.errno or errno.EINVAL), is_spent=not is_stream)
                 return
             if is_stream and not data:
                 self._finish(flight, flight.exchange.closed())
@@ -371,5 +371,5 @@ def _nobody() -> None:
     """Listen to `wake` for an engine that is polled by hand."""
 
 
-def _judge(target: Target, number: int) -> Outcome:
+def _outcome_of(target: Target, number: int) -> Outcome:
     return from_network(number, datagram=target.kind is socket.SOCK_DGRAM)

@@ -12,14 +12,14 @@ from lvs_healthd.probes.targets import probe_key, target
 from lvs_healthd.probing.engine import Engine
 
 
-class Found(NamedTuple):
+class ProbeResult(NamedTuple):
     """What one probe found, and the seconds from its first packet to the outcome."""
 
     outcome: Outcome
     latency_s: float
 
 
-async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> dict[AnyCheck, Found]:
+async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> dict[AnyCheck, ProbeResult]:
     """Run each distinct probe of `checks` once and return what it found by `probe_key`.
 
     Raises `OSError` when a check's `ca` cannot be read.
@@ -27,13 +27,13 @@ async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> 
     loop = asyncio.get_running_loop()
     engine = Engine(clock=loop.time, max_in_flight=max_in_flight)
     targets = {key: target(key) for key in map(probe_key, checks)}
-    found: dict[AnyCheck, Found] = {}
+    found: dict[AnyCheck, ProbeResult] = {}
     changed = asyncio.Event()
     failures: list[Exception] = []
     engine.wake = changed.set
 
     def note(key: AnyCheck, outcome: Outcome, latency_s: float) -> None:
-        found[key] = Found(outcome, latency_s)
+        found[key] = ProbeResult(outcome, latency_s)
         changed.set()
 
     def fail(error: Exception) -> None:

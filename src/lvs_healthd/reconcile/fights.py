@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from lvs_healthd.events.kinds import Event, TableFight, TableFightOver
 from lvs_healthd.ipvs.diff import Phase, line_of, takes_capacity
-from lvs_healthd.ipvs.records import DestinationRecord, Line, Operation, ServiceKey, ServiceRecord, Verb
+from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, ServiceRecord, TableLine, Verb
 
 TIMES = 3
 MAX_HOLD_S = 60.0
@@ -62,15 +62,15 @@ class Fights:
         self._emit = emit
         self._name = name
         self._suspects = suspects
-        self._lines: dict[Line, _Fight] = {}
-        self._to_tell: list[Line] = []
+        self._lines: dict[TableLine, _Fight] = {}
+        self._to_tell: list[TableLine] = []
 
     @property
     def count(self) -> int:
         """How many lines are fought over."""
         return sum(fight.times >= TIMES for fight in self._lines.values())
 
-    def drifted(self, line: Line, now: float) -> None:
+    def drifted(self, line: TableLine, now: float) -> None:
         """Note that a line was found otherwise than we left it; `now` is monotonic, seconds."""
         fight = self._lines.get(line)
         if fight is None or self._is_over(fight, now):
@@ -96,7 +96,7 @@ class Fights:
         phases: dict[Phase, list[Operation]],
         now: float,
         *,
-        is_configured: Callable[[Line], bool],
+        is_configured: Callable[[TableLine], bool],
         is_uncovered: Callable[[ServiceKey], bool],
     ) -> bool:
         """Take writes out of `phases` that would only be undone, until their time has come; say whether there were any.
@@ -119,7 +119,7 @@ class Fights:
             phases[phase] = kept
         return is_any_held
 
-    async def tell(self, now: float) -> None:
+    async def report(self, now: float) -> None:
         """Tell of new fights, and of those that are over."""
         told, self._to_tell = self._to_tell, []
         suspects = tuple(await asyncio.to_thread(self._suspects)) if told else ()
@@ -150,6 +150,6 @@ class Fights:
     def _is_over(self, fight: _Fight, now: float) -> bool:
         return now - fight.last > _CALM_RESYNCS * self.resync_s + 2 * fight.hold_s
 
-    def _words(self, line: Line) -> tuple[str, str]:
+    def _words(self, line: TableLine) -> tuple[str, str]:
         key, server = line
         return self._name(key), "" if server is None else str(server)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from lvs_healthd.ipvs.diff import is_in_effect, is_uncovered, line_of, takes_capacity
-from lvs_healthd.ipvs.records import Line, Operation, ServiceKey, Table
+from lvs_healthd.ipvs.records import Operation, ServiceKey, Table, TableLine
 
 
 class Guard:
@@ -12,7 +12,7 @@ class Guard:
     def __init__(self) -> None:
         self._uncovered: dict[ServiceKey, bool] = {}
 
-    def look_anew(self) -> None:
+    def forget(self) -> None:
         """Forget what was seen: a step of writing begins, or another table is wanted."""
         self._uncovered.clear()
 
@@ -22,7 +22,7 @@ class Guard:
         wanted: Table,
         actual: Table,
         *,
-        refused: Mapping[Line, Operation],
+        refused: Mapping[TableLine, Operation],
         has_news: bool,
     ) -> list[Operation]:
         """Return the writes that may be sent now.

@@ -43,7 +43,7 @@ class Ownership:
         if operation.verb is Verb.DELETE_SERVER and server is not None and (key, server) not in wanted.why:
             self.servers.get(key, set()).discard(server)
 
-    def settle(self, wanted: Wanted, actual: Table) -> None:
+    def give_up_gone(self, wanted: Wanted, actual: Table) -> None:
         """Give up what is not wanted and has gone, and services that have only servers of somebody else's left."""
         for key in self.services - wanted.table.keys():
             if key not in actual or self._is_left(key, actual):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from lvs_healthd.ipvs.diff import Servers, is_foreign, is_in_effect, line_of, size, update
 from lvs_healthd.ipvs.drift import Drift, compare
 from lvs_healthd.ipvs.interface import IpvsTable
-from lvs_healthd.ipvs.records import Line, Operation, ServiceKey, Table, Verb
+from lvs_healthd.ipvs.records import Operation, ServiceKey, Table, TableLine, Verb
 from lvs_healthd.reconcile.fights import Fights
 from lvs_healthd.reconcile.reports import Observer, Teller
 from lvs_healthd.reconcile.todo import EQUAL_SLICE
@@ -52,7 +52,7 @@ class Readback:
         """Services whose entry in `actual` is in doubt."""
         self.unconfirmed: list[Operation] = []
         """Writes whose outcome is unknown until the next read."""
-        self.moved: set[Line] = set()
+        self.moved: set[TableLine] = set()
         """Lines of `actual` that changed since they were last asked for."""
         self._table = table
         self._teller = teller

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 from lvs_healthd.events.kinds import Event, TableError, TableRecovered
 from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, is_uncovered, line_of, operation_on
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
-from lvs_healthd.ipvs.records import Line, Operation, Result, ServiceKey, Table, Wanted
+from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.ipvs.refusals import GONE_ANYWAY, MISMATCH, code_name
 from lvs_healthd.reconcile.fights import Fights
 from lvs_healthd.reconcile.guard import Guard
@@ -125,7 +125,7 @@ class Reconciler:
                 break
         return self.actual
 
-    def want(self, wanted: Wanted, touched: Collection[Line] | None = None) -> None:
+    def want(self, wanted: Wanted, touched: Collection[TableLine] | None = None) -> None:
         """Take a new wanted table; the latest wins. Returns at once, the loop does the work.
 
         `touched` names the lines that changed in a table that was given before; None means that all may have.
@@ -140,11 +140,11 @@ class Reconciler:
             self._todo.add(touched)
         else:
             return
-        self._guard.look_anew()
+        self._guard.forget()
         self._is_new = True
         self._wake.set()
 
-    def take_moved(self) -> set[Line]:
+    def take_moved(self) -> set[TableLine]:
         """Return the lines of `actual` that changed since the last call; a service that came or went is one line."""
         moved, self._readback.moved = self._readback.moved, set()
         return moved
@@ -197,7 +197,7 @@ class Reconciler:
             self._is_new = False
             try:
                 await self._refresh(now)
-                await self.fights.tell(self._clock())
+                await self.fights.report(self._clock())
                 operation = "write"
                 await self._converge()
             except TableUnavailableError as error:
@@ -245,8 +245,8 @@ class Reconciler:
             return
         self._teller.writes_again()
         is_whole = self._todo.is_whole
-        failed: dict[Line, str] = {}
-        refused: dict[Line, Operation] = {}
+        failed: dict[TableLine, str] = {}
+        refused: dict[TableLine, Operation] = {}
         for _ in range(_ROUNDS):
             await self._todo.take_news(self._wanted.table, self.actual, self.ownership)
             phases = await self._todo.operations(self._wanted.table, self.actual, self.ownership)
@@ -256,7 +256,7 @@ class Reconciler:
                 break
             await self._reread()
         if is_whole:
-            self.ownership.settle(self._wanted, self.actual)
+            self.ownership.give_up_gone(self._wanted, self.actual)
         await self._conclude(self._wanted, failed)
 
     async def _watch(self, wanted: Wanted) -> None:
@@ -270,12 +270,12 @@ class Reconciler:
             self._teller.would_write(line, operation)
 
     async def _write(
-        self, due: dict[Phase, list[Operation]], failed: dict[Line, str], refused: dict[Line, Operation]
+        self, due: dict[Phase, list[Operation]], failed: dict[TableLine, str], refused: dict[TableLine, Operation]
     ) -> None:
         """Write in three steps, each acknowledged before the next; what was refused in this turn is not tried again."""
         for phases in STEPS:
             step = list(itertools.chain.from_iterable(due[each] for each in phases))
-            self._guard.look_anew()
+            self._guard.forget()
             for start in range(0, len(step), _BATCH):
                 # Looked up anew for each batch: a reload may want another table meanwhile.
                 wanted = self._wanted.table if self._wanted is not None else {}
@@ -292,11 +292,11 @@ class Reconciler:
                     self._readback.unconfirmed += batch
                     raise
                 for operation, result in zip(batch, results, strict=True):
-                    self._settle(operation, result, failed, refused)
+                    self._take_result(operation, result, failed, refused)
                 self._readback.progress = self._clock()
                 await asyncio.sleep(0)
 
-    async def _conclude(self, wanted: Wanted, failed: dict[Line, str]) -> None:
+    async def _conclude(self, wanted: Wanted, failed: dict[TableLine, str]) -> None:
         """Judge how far the attempt came; what is new since it began is the next one's affair."""
         errors: list[TableError] = []
         left: Operation | None = None
@@ -320,8 +320,8 @@ class Reconciler:
                 self._teller.repaired()
             self._recover()
 
-    def _settle(
-        self, operation: Operation, result: Result, failed: dict[Line, str], refused: dict[Line, Operation]
+    def _take_result(
+        self, operation: Operation, result: Result, failed: dict[TableLine, str], refused: dict[TableLine, Operation]
     ) -> None:
         """Act on the kernel's answer to one write."""
         self._observer.operation(operation.verb.value, result.ok, "" if result.ok else code_name(result.errno))
@@ -362,7 +362,7 @@ class Reconciler:
             is_uncovered=lambda key: is_uncovered(key, wanted, self.actual),
         )
 
-    def _is_configured(self, line: Line) -> bool:
+    def _is_configured(self, line: TableLine) -> bool:
         return self._wanted is not None and line in self._wanted.why
 
     # Trouble

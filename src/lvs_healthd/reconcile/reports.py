@@ -7,7 +7,7 @@ from lvs_healthd.events.kinds import Event, TableChanged, TableDrift, TableError
 from lvs_healthd.ipvs.describe import describe
 from lvs_healthd.ipvs.diff import line_of, takes_capacity
 from lvs_healthd.ipvs.drift import Drift, Kind
-from lvs_healthd.ipvs.records import Line, Operation, ServiceKey, Verb, Wanted, Why
+from lvs_healthd.ipvs.records import Operation, ServiceKey, TableLine, Verb, Wanted, Why
 
 
 class Observer(Protocol):
@@ -51,11 +51,11 @@ class Teller:
         self._clock = clock
         self._wanted = Wanted({}, {}, {})
         self._names: dict[ServiceKey, str] = {}
-        self._repairs: set[Line] = set()
+        self._repairs: set[TableLine] = set()
         """What was found drifted and is not yet written back; for the reason of the write."""
-        self._detected: dict[Line, float] = {}
+        self._detected: dict[TableLine, float] = {}
         """The first failure that each server's last removal answered to, so that it is measured once."""
-        self._told: dict[Line, Operation] = {}
+        self._told: dict[TableLine, Operation] = {}
         """In shadow mode: the differences already told."""
 
     def want(self, wanted: Wanted) -> None:
@@ -86,19 +86,19 @@ class Teller:
         detection_s = self._detection(operation, why)
         if detection_s is not None:
             self._observer.detection(detection_s)
-        self._tell(operation, why, shadow=False, detection_s=detection_s)
+        self._emit_changed(operation, why, shadow=False, detection_s=detection_s)
         self._repairs.discard(line_of(operation))
 
-    def would_write(self, line: Line, operation: Operation | None) -> None:
+    def would_write(self, line: TableLine, operation: Operation | None) -> None:
         """Tell what would have been written to a line, each difference once for as long as it lasts."""
         if operation is None:
             self._told.pop(line, None)
         elif self._told.get(line) != operation:
             self._told[line] = operation
-            self._tell(operation, self._why(operation), shadow=True, detection_s=None)
+            self._emit_changed(operation, self._why(operation), shadow=True, detection_s=None)
 
     @property
-    def would_be_written(self) -> list[Line]:
+    def would_be_written(self) -> list[TableLine]:
         """The lines with a difference that was told and lasts as far as is known."""
         return list(self._told)
 
@@ -116,7 +116,7 @@ class Teller:
             retry_s=0.0,
         )
 
-    def _tell(self, operation: Operation, why: Why | None, *, shadow: bool, detection_s: float | None) -> None:
+    def _emit_changed(self, operation: Operation, why: Why | None, *, shadow: bool, detection_s: float | None) -> None:
         self._emit(
             TableChanged(
                 operation=operation.verb.value,

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterable
 
 from lvs_healthd.ipvs.diff import Phase, lines, operation_on, phase, size
-from lvs_healthd.ipvs.records import Line, Operation, ServiceKey, Table
+from lvs_healthd.ipvs.records import Operation, ServiceKey, Table, TableLine
 from lvs_healthd.reconcile.ownership import Ownership
 from lvs_healthd.runtime.pace import Pace, sliced
 
@@ -23,8 +23,8 @@ class ToDo:
     """Lines to compare, kept in the order they came."""
 
     def __init__(self) -> None:
-        self._lines: dict[Line, None] = {}
-        self._news: dict[Line, None] = {}
+        self._lines: dict[TableLine, None] = {}
+        self._news: dict[TableLine, None] = {}
         """Lines that came since the last `take_news`."""
         self.is_whole = False
         """Whether every line has to be looked at, because a table was read whole or another one is wanted."""
@@ -34,7 +34,7 @@ class ToDo:
         """Whether anything came since the last `take_news`."""
         return self.is_whole or bool(self._news)
 
-    def add(self, changed: Iterable[Line]) -> None:
+    def add(self, changed: Iterable[TableLine]) -> None:
         """Have these lines looked at."""
         self._news.update(dict.fromkeys(changed))
 
@@ -68,11 +68,11 @@ class ToDo:
                 phases[phase(operation)].append(operation)
         return phases
 
-    def is_news(self, line: Line) -> bool:
+    def is_news(self, line: TableLine) -> bool:
         """Whether a line came since the last `take_news`."""
         return line in self._news
 
-    def take_lines(self) -> list[Line]:
+    def take_lines(self) -> list[TableLine]:
         """Return all lines taken in, and forget them."""
         taken, self._lines = list(self._lines), {}
         return taken

@@ -10,12 +10,13 @@ import errno
 import socket
 import struct
 
+from lvs_healthd.runtime.exceptions import HostError
 from lvs_healthd.runtime.netns import Netns, NetnsError
 
 _NAME = "\0lvs-healthd/ipvs-writer"
 
 
-class AlreadyRunningError(Exception):
+class AlreadyRunningError(HostError):
     """Another daemon writes this network namespace's IPVS table."""
 
 
@@ -72,7 +73,7 @@ class TableLock:
         self._close()
         self._identity = 0
 
-    def look_around(self) -> None:
+    def follow_netns(self) -> None:
         """Let go of a named namespace that was deleted, which the socket would keep alive; take the lock of a new one.
 
         Raises `AlreadyRunningError`.

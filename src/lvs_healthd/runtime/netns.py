@@ -10,13 +10,15 @@ import errno
 import os
 from collections.abc import Iterator
 
+from lvs_healthd.runtime.exceptions import HostError
+
 _CLONE_NEWNET = 0x40000000  # sched.h
 _OWN = "/proc/thread-self/ns/net"
 _FOLDER = "/run/netns"
 """Where `ip netns` keeps the names."""
 
 
-class NetnsError(Exception):
+class NetnsError(HostError):
     """A network namespace cannot be entered; the message says what to do."""
 
 

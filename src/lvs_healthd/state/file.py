@@ -12,11 +12,12 @@ from pathlib import Path
 import msgspec
 
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
+from lvs_healthd.runtime.exceptions import HostError
 
 FORMAT = 1
 
 
-class StateFileError(Exception):
+class StateFileError(HostError):
     """The state file could not be read or written; the message names the file and what to do."""
 
 

@@ -22,6 +22,7 @@ from lvs_healthd.ipvs.records import (
 )
 from lvs_healthd.ipvs.saved import server_order, service_order
 from lvs_healthd.plan.records import destination_key
+from lvs_healthd.runtime.exceptions import InputError
 from lvs_healthd.runtime.pace import sliced
 from lvs_healthd.view.table_values import ListedServer, ListedService, ServerFields, ServiceFields, State
 
@@ -29,7 +30,7 @@ _SLICE = 300
 """Servers listed between two turns of the event loop: 300 at 15 µs hold it up for 5 ms."""
 
 
-class UnknownServiceError(Exception):
+class UnknownServiceError(InputError):
     """No service is called so or has that address; the text is for the operator."""
 
 

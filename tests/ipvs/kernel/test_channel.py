@@ -10,7 +10,7 @@ from lvs_healthd.ipvs.kernel.channel import Channel, LostError
 from lvs_healthd.ipvs.kernel.genetlink import (
     GENL_ID_CTRL,
     NLM_F_ACK,
-    GarbledError,
+    GarbledMessageError,
     Message,
     answer,
     family_id,
@@ -92,7 +92,7 @@ async def test_a_cancelled_exchange_costs_the_socket() -> None:
     [
         (OSError(errno.ENOBUFS, "No buffer space available"), LostError, "overflowed the receive buffer"),
         (OSError(errno.EBADF, "Bad file descriptor"), TableUnavailableError, "netlink: Bad file descriptor"),
-        (GarbledError("nonsense"), TableUnavailableError, "the kernel's answer cannot be read: nonsense"),
+        (GarbledMessageError("nonsense"), TableUnavailableError, "the kernel's answer cannot be read: nonsense"),
     ],
 )
 async def test_what_breaks_an_exchange_is_an_unavailable_table(

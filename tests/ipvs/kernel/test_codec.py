@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pyroute2.netlink.generic.ipvs import ipvsmsg
 
 from lvs_healthd.ipvs.kernel import codec
-from lvs_healthd.ipvs.kernel.genetlink import GarbledError, attribute
+from lvs_healthd.ipvs.kernel.genetlink import GarbledMessageError, attribute
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, ServiceRecord, Verb
 from lvs_healthd.ipvs.words import AF_INET, AF_INET6, SVC_F_HASHED, ForwardingMethod
 from tests.ipvs.strategies import destinations, services
@@ -138,7 +138,7 @@ def test_random_bytes_raise_nothing_but_the_one_error(data: bytes, family: int) 
     ):
         try:
             decode(data)
-        except GarbledError:
+        except GarbledMessageError:
             continue
 
 
@@ -154,7 +154,7 @@ def test_damaged_messages_raise_nothing_but_the_one_error(
         for decode in (codec.decode_service, lambda message: codec.decode_destination(message, AF_INET)):
             try:
                 decode(cut)
-            except GarbledError:
+            except GarbledMessageError:
                 continue
 
 
@@ -234,19 +234,19 @@ def test_an_old_kernels_server_has_the_services_family_and_no_tunnel() -> None:
 
 
 def test_a_missing_attribute_is_named() -> None:
-    with pytest.raises(GarbledError, match="IPVS service without attribute 6"):
+    with pytest.raises(GarbledMessageError, match="IPVS service without attribute 6"):
         codec.decode_service(_GENL_HEADER + codec.encode_service_key(WEB))
 
 
 def test_a_short_attribute_is_refused() -> None:
-    with pytest.raises(GarbledError, match="IPVS attribute of 1 bytes, expected 2"):
+    with pytest.raises(GarbledMessageError, match="IPVS attribute of 1 bytes, expected 2"):
         codec.decode_service(nest(1, attribute(1, b"\2")))
 
 
 def test_an_unknown_forwarding_method_is_refused() -> None:
     good = codec.encode_destination(server("198.51.100.1", forward=ForwardingMethod.DROUTE))
     bad = good.replace(struct.pack("=HHI", 8, 3, 3), struct.pack("=HHI", 8, 3, 7))
-    with pytest.raises(GarbledError, match="7 is not a valid ForwardingMethod"):
+    with pytest.raises(GarbledMessageError, match="7 is not a valid ForwardingMethod"):
         codec.decode_destination(_GENL_HEADER + bad, AF_INET)
 
 

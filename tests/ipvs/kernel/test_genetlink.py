@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pyroute2.netlink import ctrlmsg
 
 from lvs_healthd.ipvs.kernel import genetlink
-from lvs_healthd.ipvs.kernel.genetlink import Answer, GarbledError, Message
+from lvs_healthd.ipvs.kernel.genetlink import Answer, GarbledMessageError, Message
 
 
 def test_a_request_is_framed_as_pyroute2_frames_it() -> None:
@@ -34,7 +34,7 @@ def test_messages_in_one_receive_come_apart_again(sent: list[tuple[int, int, byt
 
 @given(st.binary(max_size=120))
 def test_random_bytes_raise_nothing_but_the_one_error(data: bytes) -> None:
-    with contextlib.suppress(GarbledError):
+    with contextlib.suppress(GarbledMessageError):
         for message in genetlink.messages(data):
             genetlink.answer(message)
             genetlink.family_id(message.payload)
@@ -42,7 +42,7 @@ def test_random_bytes_raise_nothing_but_the_one_error(data: bytes) -> None:
 
 @given(st.integers(0, 0xFFFF), st.binary(max_size=60))
 def test_random_acknowledgements_raise_nothing_but_the_one_error(flags: int, payload: bytes) -> None:
-    with contextlib.suppress(GarbledError):
+    with contextlib.suppress(GarbledMessageError):
         genetlink.answer(Message(genetlink.NLMSG_ERROR, flags, 1, payload))
 
 
@@ -55,13 +55,13 @@ def test_random_acknowledgements_raise_nothing_but_the_one_error(flags: int, pay
     ],
 )
 def test_contradicting_lengths_are_refused(data: bytes, words: str) -> None:
-    with pytest.raises(GarbledError, match=words):
+    with pytest.raises(GarbledMessageError, match=words):
         list(genetlink.messages(data))
 
 
 @pytest.mark.parametrize("length", [3, 9])
 def test_an_attribute_longer_than_its_message_is_refused(length: int) -> None:
-    with pytest.raises(GarbledError, match=f"netlink attribute of {length} bytes, 8 left"):
+    with pytest.raises(GarbledMessageError, match=f"netlink attribute of {length} bytes, 8 left"):
         genetlink.attributes(struct.pack("=HHI", length, 1, 0), 0, 8)
 
 
@@ -88,7 +88,7 @@ def test_the_end_of_a_dump_may_carry_an_error_or_nothing() -> None:
 
 
 def test_an_acknowledgement_cut_short_is_refused() -> None:
-    with pytest.raises(GarbledError, match="acknowledgement cut short"):
+    with pytest.raises(GarbledMessageError, match="acknowledgement cut short"):
         genetlink.answer(Message(2, 0, 1, b"\0\0"))
 
 
@@ -102,5 +102,5 @@ def test_the_familys_number_is_read() -> None:
 
 
 def test_a_family_without_a_number_is_refused() -> None:
-    with pytest.raises(GarbledError, match="without a number"):
+    with pytest.raises(GarbledMessageError, match="without a number"):
         genetlink.family_id(bytes(4) + genetlink.attribute(2, b"IPVS\0"))

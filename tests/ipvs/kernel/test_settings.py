@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.ipvs.interface import TableUnavailableError
-from lvs_healthd.ipvs.kernel.genetlink import GarbledError
+from lvs_healthd.ipvs.kernel.genetlink import GarbledMessageError
 from lvs_healthd.ipvs.kernel.requests import Requests
 from lvs_healthd.ipvs.kernel.settings import Role, SettingsClient, SyncRecord, decode_sync, encode_sync
 from lvs_healthd.runtime.netns import Netns
@@ -33,7 +33,7 @@ def test_what_is_encoded_decodes_to_the_same(record: SyncRecord) -> None:
 def test_bytes_that_are_cut_short_are_garbled_and_nothing_worse(record: SyncRecord, data: st.DataObject) -> None:
     whole = GENL + encode_sync(record)
     cut = data.draw(st.integers(0, len(whole) - 4))
-    with pytest.raises(GarbledError):
+    with pytest.raises(GarbledMessageError):
         decode_sync(whole[:cut])
 
 

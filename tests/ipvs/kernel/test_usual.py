@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.ipvs.kernel import codec
-from lvs_healthd.ipvs.kernel.genetlink import GarbledError, attribute
+from lvs_healthd.ipvs.kernel.genetlink import GarbledMessageError, attribute
 from lvs_healthd.ipvs.kernel.statistics import server_row
 from lvs_healthd.ipvs.records import DestinationRecord
 from lvs_healthd.ipvs.words import AF_INET, AF_INET6
@@ -38,7 +38,7 @@ def the_long_way(payload: bytes) -> tuple[DestinationRecord, bytes]:
 def outcome(decode: object, payload: bytes) -> object:
     try:
         return decode(payload)  # type: ignore[operator]
-    except GarbledError:
+    except GarbledMessageError:
         return "garbled"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lvs_healthd.config.model import AnyCheck, Seconds, TcpCheck
 from lvs_healthd.events.kinds import Event, WorkerFailed
-from lvs_healthd.probes.outcome import Outcome, Status
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from lvs_healthd.probes.targets import target
 from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.probing.workers.link import COMMAND
@@ -29,7 +29,7 @@ class Sink:
 
     @property
     def unsure(self) -> list[Outcome]:
-        return [each for each in self.outcomes if each.status is Status.UNSURE]
+        return [each for each in self.outcomes if each.kind is OutcomeKind.UNSURE]
 
 
 class Bench:
@@ -81,10 +81,10 @@ class Bench:
                 self.changed.clear()
                 await self.changed.wait()
 
-    async def until_all(self, status: Status) -> None:
+    async def until_all(self, status: OutcomeKind) -> None:
         """Wait until the newest outcome of every probe is this."""
         await self.until(
-            lambda: all(sink.outcomes and sink.outcomes[-1].status is status for sink in self.sinks.values())
+            lambda: all(sink.outcomes and sink.outcomes[-1].kind is status for sink in self.sinks.values())
         )
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lvs_healthd.probes.outcome import Outcome, Reason, Status, up
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, up
 from lvs_healthd.probing.workers import place as module
 from lvs_healthd.probing.workers.link import COMMAND
 from lvs_healthd.probing.workers.place import LATE_S, Place
@@ -22,7 +22,7 @@ from tests.processes import is_running, until_gone
 async def test_outcomes_arrive_at_the_sinks_they_belong_to() -> None:
     async with stream_server(silent) as port, running([tcp(port), tcp(1)]) as bench:
         await bench.until(lambda: all(len(sink.outcomes) >= 3 for sink in bench.sinks.values()))
-        assert {each.status for each in bench.sink(tcp(port)).outcomes} == {Status.UP}
+        assert {each.kind for each in bench.sink(tcp(port)).outcomes} == {OutcomeKind.UP}
         assert {each.reason for each in bench.sink(tcp(1)).outcomes} == {Reason.REFUSED}
         assert bench.pool.workers == 1
         assert bench.events == []
@@ -37,7 +37,7 @@ async def test_same_outcome_is_the_same_object_each_time() -> None:
 async def test_workers_share_the_probes_by_a_hash_that_is_the_same_each_time() -> None:
     checks = closed_ports(40)
     async with running(checks, workers=2) as bench, running(checks, workers=2) as other:
-        await bench.until_all(Status.DOWN)
+        await bench.until_all(OutcomeKind.DOWN)
         shares = [set(place._checks.values()) for place in bench.pool._places]
         assert all(len(share) > 5 for share in shares)
         assert shares == [set(place._checks.values()) for place in other.pool._places]
@@ -64,7 +64,7 @@ async def test_places_are_shared_and_never_none() -> None:
 
 async def test_killed_worker_makes_its_probes_unsure_and_is_replaced() -> None:
     async with running(closed_ports(40), workers=2) as bench:
-        await bench.until_all(Status.DOWN)
+        await bench.until_all(OutcomeKind.DOWN)
         killed, other = bench.pids
         before = [len(sink.outcomes) for sink in bench.sinks.values()]
         os.kill(killed, signal.SIGKILL)
@@ -75,9 +75,9 @@ async def test_killed_worker_makes_its_probes_unsure_and_is_replaced() -> None:
         assert failure.reason == "was killed by SIGKILL"
         await bench.until(lambda: all(bench.sink(check).unsure for check in share))
         assert {each for check in share for each in bench.sink(check).unsure} == {
-            Outcome(Status.UNSURE, Reason.STALLED, "its probe worker was killed by SIGKILL")
+            Outcome(OutcomeKind.UNSURE, Reason.STALLED, "its probe worker was killed by SIGKILL")
         }
-        await bench.until_all(Status.DOWN)
+        await bench.until_all(OutcomeKind.DOWN)
         assert not any(sink.unsure for check, sink in bench.sinks.items() if check not in share)
         assert bench.pids[1] == other
         assert bench.pids[0] not in (0, killed)
@@ -87,25 +87,25 @@ async def test_killed_worker_makes_its_probes_unsure_and_is_replaced() -> None:
 async def test_hung_worker_is_given_up_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SILENT_S", 2.0)
     async with running(closed_ports(3)) as bench:
-        await bench.until_all(Status.DOWN)
+        await bench.until_all(OutcomeKind.DOWN)
         (hung,) = bench.pids
         os.kill(hung, signal.SIGSTOP)
         await bench.until(lambda: bench.failures)
         assert bench.failures[0].reason == "said nothing for 2s"
-        await bench.until_all(Status.UNSURE)
-        await bench.until_all(Status.DOWN)
+        await bench.until_all(OutcomeKind.UNSURE)
+        await bench.until_all(OutcomeKind.DOWN)
         assert bench.pids != [hung]
         assert not is_running(hung)
 
 
 async def test_worker_is_not_blamed_for_a_pause_of_the_daemon() -> None:
     async with running(closed_ports(3)) as bench:
-        await bench.until_all(Status.DOWN)
+        await bench.until_all(OutcomeKind.DOWN)
         (place,) = bench.pool._places
         assert place._link is not None
         place._link.heard -= 2 * module.SILENT_S
-        place.look(excused=True)
-        place.look(excused=False)
+        place.watch(excused=True)
+        place.watch(excused=False)
         before = len(bench.sink(tcp(1)).outcomes)
         await bench.until(lambda: len(bench.sink(tcp(1)).outcomes) > before)
         assert bench.failures == []
@@ -173,7 +173,7 @@ async def test_sink_that_raises_ends_the_pool() -> None:
 async def test_update_keeps_the_turns_of_the_others_and_drops_what_is_gone() -> None:
     seldom, dropped, often = tcp(1, interval_s=3600), tcp(2), tcp(3)
     async with running([seldom, dropped]) as bench:
-        await bench.until_all(Status.DOWN)
+        await bench.until_all(OutcomeKind.DOWN)
         bench.update([often], [dropped])
         count = len(bench.sink(dropped).outcomes)
         # A probe that lost its turn would have a new first one, half a second from now at most.
@@ -185,12 +185,12 @@ async def test_update_keeps_the_turns_of_the_others_and_drops_what_is_gone() -> 
 
 async def test_replaced_worker_runs_what_was_changed_meanwhile() -> None:
     async with running([tcp(1), tcp(2)]) as bench:
-        await bench.until_all(Status.DOWN)
+        await bench.until_all(OutcomeKind.DOWN)
         os.kill(bench.pids[0], signal.SIGKILL)
         await bench.until(lambda: bench.failures)
         bench.update([tcp(3)], [tcp(1)])
         del bench.sinks[tcp(1)]
-        await bench.until_all(Status.DOWN)
+        await bench.until_all(OutcomeKind.DOWN)
 
 
 async def test_end_leaves_no_process_even_of_one_that_is_stopped() -> None:

@@ -163,7 +163,7 @@ def test_worker_that_hangs_is_ended_by_the_kernel_though_nobody_looks() -> None:
 def test_nonsense_from_the_daemon_ends_the_worker_with_a_word_about_it(talk: Talk) -> None:
     talk.socket.sendall((3).to_bytes(4, "little") + b"abc")
     with contextlib.suppress(ConnectionResetError):
-        assert any("GarbledError" in repr(message) for message in talk.messages())
+        assert any("GarbledFrameError" in repr(message) for message in talk.messages())
     assert talk.process.wait(timeout=30) == 1
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.config.model import HttpCheck, HttpsCheck, Seconds, TcpCheck, UdpCheck
-from lvs_healthd.probes.outcome import Outcome, Reason, Status, down
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probing.workers.protocol import (
     MOST_BYTES,
     MOST_RECORDS,
@@ -16,7 +16,7 @@ from lvs_healthd.probing.workers.protocol import (
     Change,
     Fault,
     Frames,
-    GarbledError,
+    GarbledFrameError,
     Hello,
     Report,
     Said,
@@ -45,7 +45,7 @@ CHANGES = st.builds(
     added=st.lists(st.builds(Assigned, probe=U32, check=CHECKS), max_size=3).map(tuple),
     more=st.booleans(),
 )
-OUTCOMES = st.builds(Outcome, st.sampled_from(Status), st.sampled_from(Reason), WORDS)
+OUTCOMES = st.builds(Outcome, st.sampled_from(OutcomeKind), st.sampled_from(Reason), WORDS)
 RECORDS = st.lists(st.tuples(U32, U32, st.floats(0, 1e6), st.floats(0, 1e9)), max_size=5)
 REPORTS = st.builds(
     Report,
@@ -81,7 +81,7 @@ def test_what_a_worker_says_comes_out_as_it_went_in(message: Said) -> None:
     if isinstance(read, Report):
         # Decisions compare these by identity.
         assert all(text.outcome.reason is Reason(text.outcome.reason) for text in read.texts)
-        assert all(text.outcome.status is Status(text.outcome.status) for text in read.texts)
+        assert all(text.outcome.kind is OutcomeKind(text.outcome.kind) for text in read.texts)
 
 
 @given(st.lists(SAID, max_size=5), st.lists(st.integers(0, 2000), max_size=20))
@@ -98,20 +98,20 @@ def test_garbage_is_refused_or_happens_to_be_a_message(garbage: bytes) -> None:
     for read in (change, said):
         try:
             message = read(garbage)
-        except GarbledError:
+        except GarbledFrameError:
             continue
         assert isinstance(message, Change | Hello | Report | Fault)
 
 
 @pytest.mark.parametrize("field", ["records", "lags", "loop_lags"])
 def test_report_with_half_a_record_is_refused(field: str) -> None:
-    with pytest.raises(GarbledError, match="broken record"):
+    with pytest.raises(GarbledFrameError, match="broken record"):
         said(payload(Report(**{field: b"abc"})))  # type: ignore[arg-type]  # the three fields above
 
 
 def test_announced_length_is_bounded() -> None:
     frames = Frames(1000)
-    with pytest.raises(GarbledError, match="2000 bytes"):
+    with pytest.raises(GarbledFrameError, match="2000 bytes"):
         list(frames.feed((2000).to_bytes(4, "little")))
 
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 
 from lvs_healthd.ipvs.interface import TableUnavailableError
-from lvs_healthd.ipvs.kernel.genetlink import GarbledError, Message, messages
+from lvs_healthd.ipvs.kernel.genetlink import GarbledMessageError, Message, messages
 from lvs_healthd.runtime.netns import Netns, NetnsError
 
 _NETLINK_GENERIC = 16
@@ -54,7 +54,7 @@ class Channel:
                 raise TableUnavailableError(f"cannot open a netlink socket: {error.strerror}") from error
         return self._open
 
-    def look_around(self) -> None:
+    def follow_netns(self) -> None:
         """Let go of a network namespace that was deleted, or made anew under its name.
 
         The socket would keep it alive, and go on writing where no packet comes any more.
@@ -88,7 +88,7 @@ class Channel:
             is_complete = True
         except TimeoutError as error:
             raise TableUnavailableError(f"the kernel did not answer within {self._deadline_s:g}s") from error
-        except GarbledError as error:
+        except GarbledMessageError as error:
             raise TableUnavailableError(f"the kernel's answer cannot be read: {error}") from error
         except OSError as error:
             if error.errno == errno.ENOBUFS:
@@ -111,7 +111,7 @@ class Channel:
             sock.send(data)
 
     async def receive(self) -> list[Message]:
-        """Wait for the kernel's next messages. Raises `OSError` and `GarbledError`."""
+        """Wait for the kernel's next messages. Raises `OSError` and `GarbledMessageError`."""
         loop = asyncio.get_running_loop()
         while True:
             data, (port, _groups) = await loop.sock_recvfrom(self.connect(), _RECEIVE_BYTES)
@@ -119,7 +119,7 @@ class Channel:
                 return list(messages(data))
 
     def receive_held(self) -> list[Message]:
-        """Return what is in the receive buffer already. Raises `OSError` and `GarbledError`."""
+        """Return what is in the receive buffer already. Raises `OSError` and `GarbledMessageError`."""
         held: list[Message] = []
         with contextlib.suppress(BlockingIOError):
             while True:

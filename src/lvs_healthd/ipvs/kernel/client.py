@@ -16,9 +16,9 @@ from typing import TypeVar
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.kernel import codec, connections, genetlink
 from lvs_healthd.ipvs.kernel.channel import DEADLINE_S, Channel
-from lvs_healthd.ipvs.kernel.genetlink import NLM_F_ACK, NLMSG_ERROR, GarbledError, Message
+from lvs_healthd.ipvs.kernel.genetlink import NLM_F_ACK, NLMSG_ERROR, GarbledMessageError, Message
 from lvs_healthd.ipvs.kernel.modules import load_module
-from lvs_healthd.ipvs.kernel.requests import KernelError, Requests, read_failure
+from lvs_healthd.ipvs.kernel.requests import KernelError, Requests
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, joined
 from lvs_healthd.ipvs.records import Operation, Result, ServiceEntry, ServiceKey, ServiceRecord, Table, Verb
 from lvs_healthd.ipvs.refusals import NO_MODULE, UNKNOWN_OUTCOME, explain
@@ -67,7 +67,7 @@ class IpvsClient:
     async def read(self) -> Table:
         """Read all services, then the destinations of each."""
         async with self._requests.lock:
-            self._requests.channel.look_around()
+            self._requests.channel.follow_netns()
             return await self._reading(self._read_all)
 
     async def read_services(self, keys: Sequence[ServiceKey]) -> Table:
@@ -111,9 +111,7 @@ class IpvsClient:
                 if error.answer.errno != errno.ENOENT or not await self._requests.find_family():
                     raise
                 return await read()
-        except KernelError as error:
-            raise TableUnavailableError(read_failure(error.answer)) from error
-        except GarbledError as error:
+        except GarbledMessageError as error:
             raise TableUnavailableError(f"the kernel's answer cannot be read: {error}") from error
 
     async def _describe(self) -> str:

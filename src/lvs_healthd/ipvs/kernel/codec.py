@@ -8,7 +8,14 @@ import functools
 import socket
 import struct
 
-from lvs_healthd.ipvs.kernel.genetlink import GENL_HEADER_BYTES, GarbledError, aligned, attribute, attributes, spans
+from lvs_healthd.ipvs.kernel.genetlink import (
+    GENL_HEADER_BYTES,
+    GarbledMessageError,
+    aligned,
+    attribute,
+    attributes,
+    spans,
+)
 from lvs_healthd.ipvs.kernel.statistics import COUNTED_CONNECTIONS, COUNTED_STATS, Spans, server_row, service_row
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, Operation, ServiceKey, ServiceRecord, Verb
 from lvs_healthd.ipvs.words import AF_INET, AF_INET6, SVC_F_HASHED, ForwardingMethod
@@ -168,7 +175,7 @@ def encode_destination(record: DestinationRecord) -> bytes:
 
 
 def decode_service(payload: bytes) -> ServiceRecord:
-    """Decode one message of a service dump. Unknown attributes are skipped. Raises `GarbledError`."""
+    """Decode one message of a service dump. Unknown attributes are skipped. Raises `GarbledMessageError`."""
     return _service(payload, _nested(payload, _SERVICE))
 
 
@@ -179,7 +186,7 @@ def decode_counted_service(payload: bytes) -> tuple[ServiceRecord, bytes]:
 
 
 def decode_destination(payload: bytes, service_family: int) -> DestinationRecord:
-    """Decode one message of a destination dump. Unknown attributes are skipped. Raises `GarbledError`.
+    """Decode one message of a destination dump. Unknown attributes are skipped. Raises `GarbledMessageError`.
 
     `service_family` stands in for the destination's own, which kernels before 3.18 do not say.
     """
@@ -195,7 +202,7 @@ def decode_counted_destination(payload: bytes, service_family: int) -> tuple[Des
 
 
 def decode_info(payload: bytes) -> str:
-    """Decode the reply to GET_INFO into a line for people: "IPVS 1.2.1 (size=4096)". Raises `GarbledError`."""
+    """Decode the reply to GET_INFO into a line for people: "IPVS 1.2.1 (size=4096)". Raises `GarbledMessageError`."""
     found = attributes(payload, GENL_HEADER_BYTES, len(payload))
     version = _number(_U32, payload, found, _INFO_VERSION)
     size = _number(_U32, payload, found, _INFO_CONN_TAB_SIZE)
@@ -224,9 +231,9 @@ def _service(payload: bytes, found: Spans) -> ServiceRecord:
             persistence_engine=_text(payload, found[_SVC_PE_NAME]) if _SVC_PE_NAME in found else "",
         )
     except KeyError as error:
-        raise GarbledError(f"IPVS service without attribute {error}") from error
+        raise GarbledMessageError(f"IPVS service without attribute {error}") from error
     except (ValueError, OSError) as error:
-        raise GarbledError(f"IPVS service: {error}") from error
+        raise GarbledMessageError(f"IPVS service: {error}") from error
 
 
 def _destination(payload: bytes, found: Spans, service_family: int) -> DestinationRecord:
@@ -247,9 +254,9 @@ def _destination(payload: bytes, found: Spans, service_family: int) -> Destinati
             tunnel_flags=_number(_U16, payload, found, _DEST_TUN_FLAGS),
         )
     except KeyError as error:
-        raise GarbledError(f"IPVS destination without attribute {error}") from error
+        raise GarbledMessageError(f"IPVS destination without attribute {error}") from error
     except (ValueError, OSError) as error:
-        raise GarbledError(f"IPVS destination: {error}") from error
+        raise GarbledMessageError(f"IPVS destination: {error}") from error
 
 
 def _usual_destination(payload: bytes) -> DestinationRecord:
@@ -259,7 +266,7 @@ def _usual_destination(payload: bytes) -> DestinationRecord:
         text = socket.inet_ntop(family, address[:4] if family == AF_INET else address)
         method = _METHODS[forward & _FWD_MASK]
     except (ValueError, OSError, IndexError) as error:
-        raise GarbledError(f"IPVS destination: {error}") from error
+        raise GarbledMessageError(f"IPVS destination: {error}") from error
     kind, tunnel_port, flags = tunnel
     return DestinationRecord(
         DestinationKey(family, text, int.from_bytes(port, "big")),
@@ -328,7 +335,7 @@ def _number(form: struct.Struct, payload: bytes, found: Spans, kind: int) -> int
 def _unpack(form: struct.Struct, payload: bytes, span: tuple[int, int]) -> int:
     start, end = span
     if end - start < form.size:
-        raise GarbledError(f"IPVS attribute of {end - start} bytes, expected {form.size}")
+        raise GarbledMessageError(f"IPVS attribute of {end - start} bytes, expected {form.size}")
     value: int = form.unpack_from(payload, start)[0]
     return value
 

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from lvs_healthd.runtime.exceptions import PeerError
+
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
 
@@ -40,7 +42,7 @@ HEADER_BYTES = _MESSAGE_HEADER.size
 GENL_HEADER_BYTES = 4
 
 
-class GarbledError(Exception):
+class GarbledMessageError(PeerError):
     """Bytes that are no netlink message: cut short, or lengths that contradict each other."""
 
 
@@ -68,15 +70,15 @@ def request(family: int, command: int, attributes: bytes, *, flags: int, sequenc
 
 
 def messages(data: bytes) -> Iterator[Message]:
-    """Take apart what one receive returned. Raises `GarbledError`."""
+    """Take apart what one receive returned. Raises `GarbledMessageError`."""
     position = 0
     end = len(data)
     while position < end:
         if position + HEADER_BYTES > end:
-            raise GarbledError(f"netlink message header cut short at byte {position} of {end}")
+            raise GarbledMessageError(f"netlink message header cut short at byte {position} of {end}")
         length, kind, flags, sequence, _port = _MESSAGE_HEADER.unpack_from(data, position)
         if length < HEADER_BYTES or position + length > end:
-            raise GarbledError(f"netlink message of {length} bytes at byte {position} of {end}")
+            raise GarbledMessageError(f"netlink message of {length} bytes at byte {position} of {end}")
         yield Message(kind, flags, sequence, data[position + HEADER_BYTES : position + length])
         position += aligned(length)
 
@@ -90,14 +92,16 @@ def attribute(kind: int, value: bytes) -> bytes:
 def attributes(data: bytes, position: int, end: int) -> dict[int, tuple[int, int]]:
     """Find the attributes between two offsets: type to (first byte, past the last byte) of the value.
 
-    Offsets instead of slices, because a destination has a dozen attributes and we look at ten. Raises `GarbledError`.
+    Offsets instead of slices, because a destination has a dozen attributes and we look at ten.
+
+    Raises `GarbledMessageError`.
     """
     found: dict[int, tuple[int, int]] = {}
     unpack = _ATTRIBUTE_HEADER.unpack_from
     while position + 4 <= end:
         length, kind = unpack(data, position)
         if length < 4 or position + length > end:
-            raise GarbledError(f"netlink attribute of {length} bytes, {end - position} left")
+            raise GarbledMessageError(f"netlink attribute of {length} bytes, {end - position} left")
         found[kind & _NLA_TYPE_MASK] = (position + 4, position + length)
         position += (length + 3) & ~3
     return found
@@ -114,12 +118,12 @@ def spans(order: Iterable[tuple[int, int]], position: int) -> tuple[dict[int, tu
 
 
 def answer(message: Message) -> Answer:
-    """Read an NLMSG_ERROR or NLMSG_DONE message. Raises `GarbledError`."""
+    """Read an NLMSG_ERROR or NLMSG_DONE message. Raises `GarbledMessageError`."""
     payload = message.payload
     if len(payload) < _ERROR.size:
         if message.type == NLMSG_DONE:
             return Answer(0, "")  # kernels before 2.6.36 end some dumps without a status
-        raise GarbledError("netlink acknowledgement cut short")
+        raise GarbledMessageError("netlink acknowledgement cut short")
     (code,) = _ERROR.unpack_from(payload)
     text = _words(message) if message.flags & NLM_F_ACK_TLVS and message.type == NLMSG_ERROR else ""
     return Answer(-code if code < 0 else 0, text)
@@ -131,11 +135,11 @@ def family_name(name: str) -> bytes:
 
 
 def family_id(payload: bytes) -> int:
-    """Read the family's number from the reply to CTRL_CMD_GETFAMILY. Raises `GarbledError`."""
+    """Read the family's number from the reply to CTRL_CMD_GETFAMILY. Raises `GarbledMessageError`."""
     found = attributes(payload, GENL_HEADER_BYTES, len(payload))
     start, end = found.get(_CTRL_ATTR_FAMILY_ID, (0, 0))
     if end - start < _FAMILY_ID.size:
-        raise GarbledError("netlink family without a number")
+        raise GarbledMessageError("netlink family without a number")
     return int(_FAMILY_ID.unpack_from(payload, start)[0])
 
 
@@ -143,7 +147,7 @@ def _words(message: Message) -> str:
     """Read the text among the attributes that follow an acknowledgement (NETLINK_EXT_ACK)."""
     payload = message.payload
     if len(payload) < _ERROR.size + HEADER_BYTES:
-        raise GarbledError("netlink acknowledgement cut short")
+        raise GarbledMessageError("netlink acknowledgement cut short")
     start = _ERROR.size + HEADER_BYTES
     if not message.flags & NLM_F_CAPPED:
         (echoed,) = _LENGTH.unpack_from(payload, _ERROR.size)

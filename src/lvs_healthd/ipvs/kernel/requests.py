@@ -17,7 +17,7 @@ from lvs_healthd.ipvs.kernel.genetlink import (
     NLMSG_DONE,
     NLMSG_ERROR,
     Answer,
-    GarbledError,
+    GarbledMessageError,
 )
 from lvs_healthd.ipvs.refusals import NO_MODULE, NO_PERMISSION
 
@@ -30,11 +30,11 @@ _REQUEST_COST = 10
 _T = TypeVar("_T")
 
 
-class KernelError(Exception):
+class KernelError(TableUnavailableError):
     """The kernel answered a request with an error."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.text)
+        super().__init__(_words(answer))
         self.answer = answer
 
 
@@ -61,15 +61,15 @@ class Requests:
         except KernelError as error:
             if error.answer.errno == errno.ENOENT:
                 return False
-            raise TableUnavailableError(read_failure(error.answer)) from error
-        except GarbledError as error:
+            raise
+        except GarbledMessageError as error:
             raise TableUnavailableError(f"the kernel's answer cannot be read: {error}") from error
         return True
 
     async def ask(self, command: int, attributes: bytes, *, family: int = 0, may_wait: bool = False) -> bytes:
         """Make one request that has one answer, or just an acknowledgement.
 
-        Raises `KernelError` and `TableUnavailableError`.
+        Raises `TableUnavailableError`, where the kernel refuses as `KernelError`.
         """
         sequence = self.next_sequence()
         reply = b""
@@ -93,7 +93,7 @@ class Requests:
     async def dump(
         self, command: int, attributes: bytes, decode: Callable[[bytes], _T], *, may_wait: bool = False
     ) -> list[_T]:
-        """Ask for a list. Raises `KernelError` and `TableUnavailableError`."""
+        """Ask for a list. Raises `TableUnavailableError`, where the kernel refuses as `KernelError`."""
         for _ in range(_DUMP_TRIES):
             with contextlib.suppress(LostError):
                 return await self._dump_once(command, attributes, decode, may_wait=may_wait)
@@ -153,7 +153,7 @@ class Requests:
             await asyncio.sleep(0)
 
 
-def read_failure(answer: Answer) -> str:
+def _words(answer: Answer) -> str:
     """Say why the kernel does not tell."""
     if answer.errno in (errno.EPERM, errno.EACCES):
         return NO_PERMISSION
@@ -161,8 +161,3 @@ def read_failure(answer: Answer) -> str:
         return NO_MODULE
     words = errno.errorcode.get(answer.errno, str(answer.errno))
     return f"the kernel refused: {words}" + (f" ({answer.text})" if answer.text else "")
-
-
-def failure(error: TableUnavailableError | KernelError) -> str:
-    """Say why a request failed."""
-    return read_failure(error.answer) if isinstance(error, KernelError) else str(error)

@@ -13,7 +13,7 @@ import msgspec
 
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.kernel.channel import DEADLINE_S, Channel
-from lvs_healthd.ipvs.kernel.genetlink import GENL_HEADER_BYTES, GarbledError, attribute, attributes
+from lvs_healthd.ipvs.kernel.genetlink import GENL_HEADER_BYTES, GarbledMessageError, attribute, attributes
 from lvs_healthd.ipvs.kernel.requests import Requests
 from lvs_healthd.ipvs.refusals import NO_MODULE
 from lvs_healthd.runtime.netns import Netns
@@ -50,7 +50,7 @@ class Role(enum.IntEnum):
     BACKUP = 2
 
 
-class Timeouts(msgspec.Struct, frozen=True):
+class TimeoutRecord(msgspec.Struct, frozen=True):
     """Connection timeouts, seconds. 0 in a write leaves the kernel's as it is."""
 
     tcp: int
@@ -72,7 +72,7 @@ class SyncRecord(msgspec.Struct, frozen=True):
 
 
 class SettingsClient:
-    """Reads and writes them. Calls raise `TableUnavailableError` and `requests.KernelError`.
+    """Reads and writes them. Calls raise `TableUnavailableError`, where the kernel refuses as `requests.KernelError`.
 
     Every request may wait in the kernel for the table's mutex, which a write of ours holds meanwhile.
     """
@@ -80,17 +80,19 @@ class SettingsClient:
     def __init__(self, netns: Netns, *, deadline_s: float = DEADLINE_S) -> None:
         self._requests = Requests(Channel(deadline_s, netns))
 
-    async def timeouts(self) -> Timeouts:
+    async def timeouts(self) -> TimeoutRecord:
         """Read the timeouts."""
         async with self._asking():
             payload = await self._requests.ask(_CMD_GET_CONFIG, b"", may_wait=True)
         found = attributes(payload, GENL_HEADER_BYTES, len(payload))
         try:
-            return Timeouts(*(_u32(payload, found, kind) for kind in (_TIMEOUT_TCP, _TIMEOUT_TCP_FIN, _TIMEOUT_UDP)))
-        except GarbledError as error:  # a kernel built without IPVS for tcp or udp leaves them out
+            return TimeoutRecord(
+                *(_u32(payload, found, kind) for kind in (_TIMEOUT_TCP, _TIMEOUT_TCP_FIN, _TIMEOUT_UDP))
+            )
+        except GarbledMessageError as error:  # a kernel built without IPVS for tcp or udp leaves them out
             raise TableUnavailableError(f"the kernel does not tell its timeouts: {error}") from error
 
-    async def set_timeouts(self, wanted: Timeouts) -> None:
+    async def set_timeouts(self, wanted: TimeoutRecord) -> None:
         """Write the timeouts that are not 0."""
         body = b"".join(
             attribute(kind, _U32.pack(value))
@@ -150,7 +152,7 @@ def encode_sync(record: SyncRecord) -> bytes:
 
 
 def decode_sync(payload: bytes) -> SyncRecord:
-    """Decode one message of a listing. Raises `GarbledError`."""
+    """Decode one message of a listing. Raises `GarbledMessageError`."""
     start, end = attributes(payload, GENL_HEADER_BYTES, len(payload)).get(_DAEMON, (0, 0))
     found = attributes(payload, start, end)
     try:
@@ -165,7 +167,7 @@ def decode_sync(payload: bytes) -> SyncRecord:
             maxlen=_number(_U16, payload, found, _DAEMON_MAXLEN),
         )
     except (KeyError, ValueError, OSError) as error:
-        raise GarbledError(f"IPVS sync daemon: {error}") from error
+        raise GarbledMessageError(f"IPVS sync daemon: {error}") from error
 
 
 def _group(payload: bytes, found: dict[int, tuple[int, int]]) -> str:
@@ -183,5 +185,5 @@ def _u32(payload: bytes, found: dict[int, tuple[int, int]], kind: int) -> int:
 def _number(form: struct.Struct, payload: bytes, found: dict[int, tuple[int, int]], kind: int) -> int:
     start, end = found.get(kind, (0, 0))
     if end - start < form.size:
-        raise GarbledError(f"IPVS attribute {kind} of {end - start} bytes, expected {form.size}")
+        raise GarbledMessageError(f"IPVS attribute {kind} of {end - start} bytes, expected {form.size}")
     return int(form.unpack_from(payload, start)[0])

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from lvs_healthd.ipvs.kernel.genetlink import GarbledError, attribute, attributes
+from lvs_healthd.ipvs.kernel.genetlink import GarbledMessageError, attribute, attributes
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord
 
 Spans = Mapping[int, tuple[int, int]]
@@ -123,19 +123,19 @@ def joined(service: bytes, servers: Sequence[tuple[DestinationRecord, bytes]]) -
 
 
 def service_row(payload: bytes, found: Spans) -> bytes:
-    """Cut a service's row from a message, where `found` is where its attributes are. Raises `GarbledError`."""
+    """Cut a service's row from a message, where `found` is where its attributes are. Raises `GarbledMessageError`."""
     return _NO_CONNECTIONS + _stats(payload, found)
 
 
 def server_row(payload: bytes, found: Spans) -> bytes:
-    """Cut a server's row from a message, where `found` is where its attributes are. Raises `GarbledError`."""
+    """Cut a server's row from a message, where `found` is where its attributes are. Raises `GarbledMessageError`."""
     start, _ = found.get(_ACTIVE_CONNS, _NOWHERE)
     _, end = found.get(_PERSIST_CONNS, _NOWHERE)
     if end - start == _CONNECTIONS.size and payload[start - 2 : end : 8] == _CONNECTION_KINDS:
         return payload[start:end] + _stats(payload, found)
     numbers = [_number(payload, found.get(kind, _NOWHERE)) for kind, _ in COUNTED_CONNECTIONS]
     if max(numbers) > _MOST_CONNECTIONS:
-        raise GarbledError("IPVS destination with more connections than 32 bits can count")
+        raise GarbledMessageError("IPVS destination with more connections than 32 bits can count")
     return _CONNECTIONS.pack(*numbers) + _stats(payload, found)
 
 

@@ -13,7 +13,7 @@ from lvs_healthd.probing.workers.protocol import (
     Change,
     Fault,
     Frames,
-    GarbledError,
+    GarbledFrameError,
     Hello,
     Report,
     frame,
@@ -33,7 +33,7 @@ _RECEIVE_SIZE = 16384
 class Link:
     """One worker process.
 
-    `take` gets its reports; what it raises, other than `GarbledError`, is a fault of this program and is raised by
+    `take` gets its reports; what it raises, other than `GarbledFrameError`, is a fault of this program and is raised by
     `lost`.
     """
 
@@ -108,7 +108,7 @@ class Link:
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except GarbledError as error:
+        except GarbledFrameError as error:
             self.lose(f"garbled its report: {error}")
         except Exception as error:  # noqa: BLE001  # raised by `lost`
             if not self._lost.done():

@@ -12,7 +12,7 @@ from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.probing.workers import link
 from lvs_healthd.probing.workers.link import Link
-from lvs_healthd.probing.workers.protocol import RECORD, Assigned, Change, GarbledError, Report
+from lvs_healthd.probing.workers.protocol import RECORD, Assigned, Change, GarbledFrameError, Report
 from lvs_healthd.runtime.pace import sliced
 
 SILENT_S = 5.0
@@ -83,7 +83,7 @@ class Place:
         """Hand on no more outcomes of this probe."""
         del self._checks[number], self._sinks[number]
 
-    def tell(self, added: list[Assigned], dropped: Iterable[int]) -> None:
+    def send(self, added: list[Assigned], dropped: Iterable[int]) -> None:
         """Tell the process what has changed; one that is yet to start will be told everything."""
         if self._link is not None:
             for change in _changes(self.max_in_flight, added, dropped):
@@ -94,7 +94,7 @@ class Place:
         if self._link is not None:
             self._link.close()
 
-    def look(self, *, excused: bool) -> None:
+    def watch(self, *, excused: bool) -> None:
         """Give up a process that has been silent for too long, unless it is excused this time."""
         if self._link is None:
             return
@@ -121,7 +121,7 @@ class Place:
                 retry_s = FIRST_RETRY_S
             self._emit(WorkerFailed(worker=self.number, pid=pid, reason=why, probes=len(self._checks), retry_s=retry_s))
             self._failed = unsure(Reason.STALLED, f"its probe worker {why}")
-            await self._tell_unsure(self._failed)
+            await self._all_unsure(self._failed)
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, LAST_RETRY_S)
 
@@ -130,20 +130,20 @@ class Place:
         self._outcomes.clear()
         self._failed = None
         try:
-            self.tell([Assigned(number, check) for number, check in self._checks.items()], ())
+            self.send([Assigned(number, check) for number, check in self._checks.items()], ())
             return await process.lost()
         finally:
             self._link, self.in_flight, self.waiting = None, 0, 0
             await process.end()
 
-    async def _tell_unsure(self, outcome: Outcome) -> None:
+    async def _all_unsure(self, outcome: Outcome) -> None:
         async for number in sliced(tuple(self._sinks), UNSURE_PER_TURN):
             sink = self._sinks.get(number)
             if sink is not None:
                 sink(outcome, 0.0)
 
     def _take(self, report: Report) -> None:
-        """Hand on what a process found. Raises `GarbledError`."""
+        """Hand on what a process found. Raises `GarbledFrameError`."""
         outcomes, sinks = self._outcomes, self._sinks
         for text in report.texts:
             outcomes[text.number] = text.outcome
@@ -151,7 +151,7 @@ class Place:
         for probe, number, latency_s, ended in RECORD.iter_unpack(report.records):
             outcome = outcomes.get(number)
             if outcome is None:
-                raise GarbledError(f"an outcome numbered {number} of which it never told")
+                raise GarbledFrameError(f"an outcome numbered {number} of which it never told")
             sink = sinks.get(probe)
             if sink is not None:  # None: dropped while this was on its way
                 sink(outcome if ended >= judged_from else _LATE, latency_s)

@@ -103,7 +103,7 @@ class Pool:
             place.add(number, probe)
         for place in self._places:
             place.max_in_flight = max(1, self.max_in_flight // len(self._places))
-            place.tell(new[place], gone[place])
+            place.send(new[place], gone[place])
 
     def take_worst_lag(self) -> float:
         """Return the longest lag of a start reported since the last call, seconds."""
@@ -133,4 +133,4 @@ class Pool:
             self._next_watch = self._clock() + WATCH_S
             for place in self._places:
                 # While this process stood still it may have been the whole machine: a worker has time to speak up.
-                place.look(excused=late_s > WATCH_S)
+                place.watch(excused=late_s > WATCH_S)

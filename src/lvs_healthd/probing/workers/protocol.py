@@ -13,6 +13,7 @@ import msgspec
 
 from lvs_healthd.config.model import AnyCheck
 from lvs_healthd.probes.outcome import Outcome
+from lvs_healthd.runtime.exceptions import PeerError
 
 RECORD = struct.Struct("<IIdd")
 """Probe, outcome, latency and the time it ended on the monotonic clock; seconds."""
@@ -27,7 +28,7 @@ _LENGTH = struct.Struct("<I")
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-class GarbledError(Exception):
+class GarbledFrameError(PeerError):
     """The other side said something that it cannot have meant."""
 
 
@@ -105,23 +106,23 @@ def packed(check: AnyCheck) -> bytes:
 
 
 def change(payload: bytes) -> Change:
-    """Read what the daemon said. Raises `GarbledError`."""
+    """Read what the daemon said. Raises `GarbledFrameError`."""
     try:
         return _CHANGES.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise GarbledError(f"not a change: {error}") from error
+        raise GarbledFrameError(f"not a change: {error}") from error
 
 
 def said(payload: bytes) -> Said:
-    """Read what a worker said. Raises `GarbledError`."""
+    """Read what a worker said. Raises `GarbledFrameError`."""
     try:
         message: Said = _SAID.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise GarbledError(f"not a message: {error}") from error
+        raise GarbledFrameError(f"not a message: {error}") from error
     if isinstance(message, Report) and (
         len(message.records) % RECORD.size or len(message.lags) % 4 or len(message.loop_lags) % 4
     ):
-        raise GarbledError("a report with a broken record")
+        raise GarbledFrameError("a report with a broken record")
     return message
 
 
@@ -135,7 +136,7 @@ class Frames:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take what was received and yield the payload of every frame that is whole.
 
-        Raises `GarbledError` when one is announced that is longer than `most_bytes`.
+        Raises `GarbledFrameError` when one is announced that is longer than `most_bytes`.
         """
         held = self._held
         held += data
@@ -144,7 +145,7 @@ class Frames:
             while len(held) - start >= _LENGTH.size:
                 (length,) = _LENGTH.unpack_from(held, start)
                 if length > self._most_bytes:
-                    raise GarbledError(f"a message of {length} bytes")
+                    raise GarbledFrameError(f"a message of {length} bytes")
                 end = start + _LENGTH.size + length
                 if end > len(held):
                     break
