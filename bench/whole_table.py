@@ -60,6 +60,22 @@ def commands(entries: Table) -> str:
     return "".join(lines)
 
 
+class _Nobody:
+    """An observer that counts nothing."""
+
+    def operation(self, verb: str, ok: bool, error: str) -> None:  # noqa: FBT001  # as the protocol has it
+        """Ignore it."""
+
+    def resync(self, seconds: float) -> None:
+        """Ignore it."""
+
+    def drift(self, kind: str) -> None:
+        """Ignore it."""
+
+    def detection(self, seconds: float) -> None:
+        """Ignore it."""
+
+
 async def live(entries: Table) -> Round:
     """Fill an empty table, read it back a few times, and empty it. Raises `MeasurementError` when it did not happen."""
     errors: list[Event] = []
@@ -67,7 +83,7 @@ async def live(entries: Table) -> Round:
     client = IpvsClient()
     keeper = Reconciler(
         client, lambda event: errors.append(event) if isinstance(event, TableError) else None,
-        clock=clock, resync_s=_RESYNC_S,
+        clock=clock, resync_s=_RESYNC_S, observer=_Nobody(),
     )  # fmt: skip
     try:
         await keeper.open()

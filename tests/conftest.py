@@ -1,3 +1,3 @@
 """What all tests share: kernel tests are forwarded to where IPVS is."""
 
-pytest_plugins = ["lab.pytest_plugin"]
+pytest_plugins = ["lab.pytest_plugin", "tests.pacing"]

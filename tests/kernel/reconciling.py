@@ -6,6 +6,7 @@ from lvs_healthd.ipvs.records import Table, Wanted
 from lvs_healthd.ipvs.words import SVC_F_PERSISTENT, ForwardingMethod
 from lvs_healthd.reconcile.reconciler import Reconciler
 from tests.ipvs.tables import DNS, MARK, WEB, entry, server, service, table
+from tests.reconciling import Counts
 
 RESYNC_S = 10.0
 
@@ -37,7 +38,9 @@ class Bench:
         self.now = 0.0
         self.events: list[Event] = []
         self.client = client
-        self.reconciler = Reconciler(client, self.events.append, clock=lambda: self.now, resync_s=RESYNC_S)
+        self.reconciler = Reconciler(
+            client, self.events.append, clock=lambda: self.now, resync_s=RESYNC_S, observer=Counts()
+        )
 
     async def start(self, wanted: Table) -> None:
         await self.reconciler.open()

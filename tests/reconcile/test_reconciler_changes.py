@@ -14,6 +14,7 @@ from lvs_healthd.ipvs.diff import update
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, Result, ServiceKey, Table, TableLine, Verb, Wanted
 from tests.ipvs.tables import DNS, WEB, copy, entry, server, service, table
+from tests.pacing import READINGS_PER_SLICE
 from tests.reconciling import BOTH, FALLBACK, ONE, THREE, TWO, Bench, wanted
 
 HOSTS = [server(f"198.51.100.{number}") for number in range(1, 6)]
@@ -192,6 +193,7 @@ async def test_lines_of_the_table_that_moved_are_named() -> None:
     assert bench.reconciler.take_moved() == set()
 
 
+@pytest.mark.usefixtures("counted_pace")
 @pytest.mark.parametrize("servers", [(1, 4000), (40, 100)])
 async def test_the_loop_turns_often_while_thousands_of_lines_are_compared_and_written(servers: tuple[int, int]) -> None:
     """Counted in turns of the loop and not in seconds, which a busy machine would stretch."""
@@ -224,13 +226,13 @@ async def test_the_loop_turns_often_while_thousands_of_lines_are_compared_and_wr
     bench.reconciler.want(living, gone)
     turns = 0
     await bench.reconciler.turn()
-    assert turns >= 4000 / 500 + 4000 / 128
+    assert turns >= 4000 / READINGS_PER_SLICE + 4000 / 128
     assert bench.table.entries == living.table
     bench.table.entries = copy(before)
     turns = 0
     await bench.resync()
     assert len(bench.counts.drifts) == 4000
-    assert turns >= 2 * 4000 / 100 + 4000 / 128
+    assert turns >= 2 * 4000 / READINGS_PER_SLICE + 4000 / 128
     assert bench.table.entries == living.table
     counting.cancel()
 

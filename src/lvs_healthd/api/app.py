@@ -10,7 +10,7 @@ from aiohttp import web
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
 from lvs_healthd.ipvs.saved import saved
-from lvs_healthd.runtime.pace import chunks, sliced
+from lvs_healthd.runtime.pace import chunks, paced
 from lvs_healthd.view.status_values import Status, json_pieces
 from lvs_healthd.view.table import UnknownServiceError
 
@@ -72,7 +72,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> we
         return web.Response(text=f"{trouble or 'ok'}\n", status=503 if trouble else 200)
 
     async def show_status(_: web.Request) -> web.Response:
-        return _json(b"".join([piece async for piece in sliced(json_pieces(await view.status()), 10)]))
+        return _json(b"".join([piece async for piece in paced(json_pieces(await view.status()))]))
 
     async def show_table(request: web.Request) -> web.StreamResponse:
         return await _stream(request, view.listing(request.query.get("service", "")), "application/json")

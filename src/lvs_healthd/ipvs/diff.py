@@ -82,12 +82,6 @@ def lines(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) -> It
             yield key, server
 
 
-def size(key: ServiceKey, table: Table) -> int:
-    """Return how much there is to compare in a service: its servers, and the service itself."""
-    entry = table.get(key)
-    return 1 if entry is None else 1 + len(entry.destinations)
-
-
 def is_foreign(line: TableLine, servers: Servers) -> bool:
     """Tell whether a server in a service of ours is somebody else's."""
     key, server = line

@@ -18,6 +18,7 @@ from lvs_healthd.probes.exchange import Step, Target, seconds_in_words
 from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure
 from lvs_healthd.probing.errnos import at_connect, from_network
 from lvs_healthd.probing.sockets import Socket, Sockets
+from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
 
 TICK_S = 0.05
 """Granularity of starts and deadlines: probes start in groups, so that one wake-up serves many."""
@@ -35,18 +36,11 @@ _RECV_SIZE = 65536
 _READS_PER_TURN = 16
 """Reads from one socket before the others get their turn: 1 MiB."""
 
-_EVENTS_PER_TURN = 64
-"""Sockets served, and probes ended at their deadline, before asyncio gets its turn: 2 ms of work."""
-
 _BATCH = 16
 """Sockets served between two looks at the clock. The end of a TLS handshake takes half a millisecond."""
 
-_TURN_S = 0.005
-"""No more are served in one turn when the first have taken so long."""
-
 _CROWDED = 512
-_LONG_TURN = 4
-"""With so many probes under way, that many times as many: their answers may come faster than they are read."""
+"""With so many probes under way slices are longer: their answers may come faster than they are read."""
 
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -185,14 +179,15 @@ class Engine:
             self._reads_left = len(self._flights) // _BATCH + 1
         if self._reads_left:
             self._reads_left = self._reads_left - 1 if self.poll() else 0
-        room = 0 if self._reads_left else _EVENTS_PER_TURN
-        while room and self._is_overdue(now):
+        end = self._clock() + SLICE_S
+        is_over = bool(self._reads_left)
+        while not is_over and self._is_overdue(now):
             flights = self._deadlines[self._deadline_ticks[0]]
-            while flights and room:
+            while flights and not is_over:
                 flight = flights.pop()
                 if flight.run is not None:
                     self._expire(flight, flight.run.target)
-                    room -= 1
+                    is_over = self._clock() >= end
             if not flights:
                 del self._deadlines[heapq.heappop(self._deadline_ticks)]
         if not self._is_overdue(now):
@@ -205,18 +200,16 @@ class Engine:
     def poll(self) -> bool:
         """Serve sockets that are ready, up to a bound, and say whether there may be more; asyncio calls again then."""
         flights = self._flights
-        room = _EVENTS_PER_TURN if len(flights) < _CROWDED else _LONG_TURN * _EVENTS_PER_TURN
-        end = self._clock() + _TURN_S
+        end = self._clock() + (SLICE_S if len(flights) < _CROWDED else LONG_SLICE_S)
         is_more = True
-        while room and is_more:
+        while is_more:
             events = self._epoll.poll(0, _BATCH)
             for descriptor, mask in events:
                 flight = flights.get(descriptor)
                 if flight is not None:
                     self._advance(flight, mask)
-            room -= _BATCH
             is_more = len(events) == _BATCH
-            if self._clock() > end:
+            if self._clock() >= end:
                 break
         # Only now: a new socket may get the number of one closed above, whose events are still in the list.
         self._start_waiting()

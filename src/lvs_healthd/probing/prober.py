@@ -7,7 +7,7 @@ from typing import Protocol
 from lvs_healthd.config.model import AnyCheck
 from lvs_healthd.events.kinds import Event
 from lvs_healthd.probing.engine import Engine
-from lvs_healthd.probing.scheduler import Observer, Probe, Scheduler
+from lvs_healthd.probing.scheduler import Probe, ScheduleObserver, Scheduler
 from lvs_healthd.probing.workers.pool import Pool
 
 
@@ -52,7 +52,7 @@ class InProcess:
     workers = 1
     """This process itself."""
 
-    def __init__(self, *, clock: Callable[[], float], observer: Observer, max_in_flight: int) -> None:
+    def __init__(self, *, clock: Callable[[], float], observer: ScheduleObserver, max_in_flight: int) -> None:
         self._engine = Engine(clock=clock, max_in_flight=max_in_flight)
         self._scheduler: Scheduler[AnyCheck] = Scheduler(
             self._engine, clock=clock, random=random.random, observer=observer
@@ -91,7 +91,7 @@ def prober(
     workers: int,
     *,
     clock: Callable[[], float],
-    observer: Observer,
+    observer: ScheduleObserver,
     emit: Callable[[Event], None],
     max_in_flight: int,
 ) -> Prober:

@@ -17,17 +17,13 @@ import msgspec
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.engine import TICK_S, Engine
+from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
 
 JITTER_SHARE = 0.02
 """Each start is moved by up to this share of the interval, so that several directors do not probe in lockstep."""
 
-STARTS_PER_TURN = 64
-"""Probes started before the event loop gets its turn: 2 ms of work."""
-
 BEHIND_S = 2 * TICK_S
-LONG_TURN = 4
-"""When due probes wait for longer than that, turns are so many times as long: other work in slices (a scrape, a reading
-of the table) takes a slice between any two turns, and would otherwise leave less than the probes need."""
+"""When due probes wait for longer than this, they get longer slices."""
 
 FIRST_PROBES_PER_S = 2000
 """At start and after a reload new probes do not wait a whole interval for their first turn, up to this rate."""
@@ -58,7 +54,7 @@ class Probe(msgspec.Struct, Generic[Key], frozen=True):
     sink: Sink
 
 
-class Observer(Protocol):
+class ScheduleObserver(Protocol):
     """Who is told about the schedule itself: the metrics."""
 
     def lag(self, seconds: float) -> None:
@@ -136,7 +132,7 @@ class Scheduler(Generic[Key]):
         *,
         clock: Callable[[], float],
         random: Callable[[], float],
-        observer: Observer,
+        observer: ScheduleObserver,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -242,14 +238,14 @@ class Scheduler(Generic[Key]):
         late_s, self._late_s = self._late_s, 0.0
         self._observer.loop_lag(late_s)
         self._engine.tick(late_s)
-        room = STARTS_PER_TURN
-        if self._turn_ticks and self._turn_ticks[0] * TICK_S < now - BEHIND_S:
-            room *= LONG_TURN
-        while room and self._turn_ticks and self._turn_ticks[0] * TICK_S <= now:
+        is_behind = bool(self._turn_ticks) and self._turn_ticks[0] * TICK_S < now - BEHIND_S
+        end = self._clock() + (LONG_SLICE_S if is_behind else SLICE_S)
+        is_over = False
+        while not is_over and self._turn_ticks and self._turn_ticks[0] * TICK_S <= now:
             turns = self._turns[self._turn_ticks[0]]
-            while turns and room:
+            while turns and not is_over:
                 self._take_turn(turns.pop(), now)
-                room -= 1
+                is_over = self._clock() >= end
             if not turns:
                 del self._turns[heapq.heappop(self._turn_ticks)]
         self._arm()

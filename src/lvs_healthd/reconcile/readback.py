@@ -1,49 +1,40 @@
 """The kernel's table as last read, then changed by the writes it acknowledged; and what of that is in doubt."""
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from lvs_healthd.ipvs.diff import Servers, is_foreign, is_in_effect, line_of, size, update
+import msgspec
+
+from lvs_healthd.ipvs.diff import is_in_effect, line_of, update
 from lvs_healthd.ipvs.drift import Drift, compare
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.ipvs.records import Operation, ServiceKey, Table, TableLine, Verb
-from lvs_healthd.reconcile.fights import Fights
-from lvs_healthd.reconcile.reports import Observer, Teller
-from lvs_healthd.reconcile.todo import EQUAL_SLICE
-from lvs_healthd.runtime.pace import Pace, sliced
+from lvs_healthd.runtime.pace import Pace, paced
 
-_TOLD_IN_SLICE = 100
-"""Events told between two turns of the event loop: 100 at 20 µs hold it up for 2 ms."""
-_DRIFT_COST = EQUAL_SLICE // _TOLD_IN_SLICE
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a reading of the table has shown."""
+
+    confirmed: tuple[Operation, ...] = ()
+    """Writes whose outcome was unknown, and that turn out to have been done."""
+    drifts: tuple[Drift, ...] = ()
+    """What somebody else has done to the services that were asked about."""
 
 
 class Readback:
-    """What is known of `table`.
+    """What is known of `table`. `clock` is monotonic, seconds."""
 
-    `ours` returns the services that are wanted now, `servers` which of their servers are ours (see `diff.Servers`).
-    `written` is called for each write that turns out to have been done.
-    """
-
-    def __init__(
-        self,
-        table: IpvsTable,
-        teller: Teller,
-        observer: Observer,
-        fights: Fights,
-        clock: Callable[[], float],
-        *,
-        ours: Callable[[], Table],
-        servers: Servers,
-        written: Callable[[Operation], None],
-    ) -> None:
+    def __init__(self, table: IpvsTable, clock: Callable[[], float]) -> None:
         self.actual: Table = {}
         """The kernel's table, as last read and then changed by the writes it acknowledged."""
         self.last_resync: float | None = None
         """When the whole table was last read, on `clock`."""
+        self.took_s = 0.0
+        """How long that took, seconds."""
         self.due = -math.inf
-        """When it is to be read whole again, on `clock`."""
+        """When the whole table is to be read again, on `clock`."""
         self.resync_s = 0.0
+        """How often that is, seconds."""
         self.progress = clock()
         """When the work last got on, on `clock`."""
         self.is_all_stale = False
@@ -51,103 +42,92 @@ class Readback:
         self.stale: set[ServiceKey] = set()
         """Services whose entry in `actual` is in doubt."""
         self.unconfirmed: list[Operation] = []
-        """Writes whose outcome is unknown until the next read."""
+        """Writes whose outcome is unknown until the next reading."""
         self.moved: set[TableLine] = set()
         """Lines of `actual` that changed since they were last asked for."""
         self._table = table
-        self._teller = teller
-        self._observer = observer
-        self._fights = fights
         self._clock = clock
-        self._ours = ours
-        self._servers = servers
-        self._written = written
 
     async def read_whole(self) -> Table:
-        """Read the whole table. Raises `TableUnavailableError`."""
+        """Read the whole table and return it; `actual` stays. Raises `TableUnavailableError`."""
         started = self._clock()
         found = await self._table.read()
         now = self._clock()
         self.last_resync = self.progress = now
+        self.took_s = now - started
         self.due = now + self.resync_s
-        self._observer.resync(now - started)
         return found
 
-    async def resync(self, *, tell: bool) -> None:
-        """Read everything back; with `tell`, say what somebody else has done to our services.
-
-        Raises `TableUnavailableError`.
-        """
-        keys = dict.fromkeys(self._ours())
+    async def resync(self, ours: Iterable[ServiceKey]) -> Reading:
+        """Read the whole table back, and look for drift in our services. Raises `TableUnavailableError`."""
+        keys = dict.fromkeys(ours)
         found = await self.read_whole()
-        await self._confirm(found)
-        surprises = {drift.service: None async for drift in self._drifts(found, keys)}
+        confirmed = await self._confirm(found)
+        surprises = dict.fromkeys([drift.service async for drift in self._drifts(found, keys)])
         if surprises:
-            # A dump is not atomic: one that races a write may skip an entry. Look again before believing it.
+            # A dump is not atomic: one that races a write may skip an entry. So a surprise is read a second time.
             second = await self._table.read_services(list(surprises))
             for key in surprises:
                 _replace(found, key, second)
-        await self._absorb(found, surprises, tell=tell)
-        # Of a service that came with a reload meanwhile, nobody has looked at single lines.
+        drifts = await self._take_drifts(found, surprises)
+        # Nobody has looked at the single lines of a service that a reload has brought meanwhile.
         known = keys.keys() & self.actual.keys()
         self.moved.update((key, None) for key in {*self.actual, *found} - known)
         self.actual = found
         self.is_all_stale = False
         self.stale.clear()
+        return Reading(confirmed, drifts)
 
-    async def reread(self, *, tell: bool) -> list[ServiceKey]:
-        """Read back the services in doubt, and return which they were. Raises `TableUnavailableError`."""
+    async def reread(self, ours: Iterable[ServiceKey]) -> tuple[list[ServiceKey], Reading]:
+        """Read the services in doubt, return which they were, and look for drift in those that are ours.
+
+        Raises `TableUnavailableError`.
+        """
         keys = sorted(self.stale)
         found = await self._table.read_services(keys)
-        await self._confirm(found)
-        await self._absorb(found, keys, tell=tell)
+        confirmed = await self._confirm(found)
+        drifts = await self._take_drifts(found, self.stale.intersection(ours))
         for key in keys:
             if key not in self.actual:
                 self.moved.add((key, None))
             _replace(self.actual, key, found)
         self.stale.clear()
         self.progress = self._clock()
-        return keys
+        return keys, Reading(confirmed, drifts)
 
-    def take_in(self, operation: Operation) -> None:
-        """Note that a write is in effect."""
+    def take_in(self, operation: Operation) -> bool:
+        """Note that a write is in effect; False where its service has gone meanwhile, so that it has no place."""
+        is_of_service = operation.verb in (Verb.ADD_SERVICE, Verb.DELETE_SERVICE)
+        if not is_of_service and operation.service.key not in self.actual:
+            return False
         update(self.actual, operation)
         self.moved.add(line_of(operation))
+        return True
 
-    def knows(self, operation: Operation) -> bool:
-        """Whether a write has a place in `actual`; if not, its service has gone meanwhile."""
-        is_of_service = operation.verb in (Verb.ADD_SERVICE, Verb.DELETE_SERVICE)
-        return is_of_service or operation.service.key in self.actual
-
-    async def _confirm(self, found: Table) -> None:
-        """Settle the writes of unknown outcome: what is in effect was done."""
+    async def _confirm(self, found: Table) -> tuple[Operation, ...]:
+        """Take in the writes of unknown outcome that are in effect, and return them."""
         unconfirmed, self.unconfirmed = self.unconfirmed, []
-        async for operation in sliced(unconfirmed, _TOLD_IN_SLICE):
-            if is_in_effect(operation, found):
-                self._written(operation)
+        confirmed = [operation async for operation in paced(unconfirmed) if is_in_effect(operation, found)]
+        for operation in confirmed:
+            self.take_in(operation)
+        return tuple(confirmed)
 
-    async def _absorb(self, found: Table, keys: Iterable[ServiceKey], *, tell: bool) -> None:
-        """Take in what somebody else has done to our services."""
-        now = self._clock()
-        ours = self._ours()
-        async for drift in self._drifts(found, [key for key in keys if key in ours]):
-            line = (drift.service, drift.server)
-            self.moved.add(line)
-            # A reload may have dropped the service meanwhile.
-            if tell and drift.service in self._ours() and not is_foreign(line, self._servers):
-                self._teller.drifted(drift)
-                self._fights.drifted(line, now)
+    async def _take_drifts(self, found: Table, keys: Iterable[ServiceKey]) -> tuple[Drift, ...]:
+        """Return what somebody else has done to these services, and note which lines changed by it."""
+        drifts = [drift async for drift in self._drifts(found, keys)]
+        self.moved.update((drift.service, drift.server) for drift in drifts)
+        return tuple(drifts)
 
     async def _drifts(self, found: Table, keys: Iterable[ServiceKey]) -> AsyncIterator[Drift]:
         """Find how services differ from the way we left them."""
-        pace = Pace(EQUAL_SLICE)
+        pace = Pace()
         for key in keys:
-            if pace.spend(size(key, self.actual)):
-                await asyncio.sleep(0)
+            if pace.is_over():
+                await pace.rest()
             for drift in compare(self.actual, found, [key]):
                 yield drift
-                if pace.spend(_DRIFT_COST):
-                    await asyncio.sleep(0)
+                if pace.is_over():
+                    await pace.rest()
 
 
 def _replace(table: Table, key: ServiceKey, source: Table) -> None:

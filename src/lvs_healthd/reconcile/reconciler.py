@@ -16,18 +16,18 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from lvs_healthd.events.kinds import Event, TableError, TableRecovered
-from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, is_uncovered, line_of, operation_on
+from lvs_healthd.ipvs.diff import STEPS, Phase, is_foreign, is_in_sync, is_uncovered, line_of, operation_on
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
 from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.ipvs.refusals import GONE_ANYWAY, MISMATCH, code_name
 from lvs_healthd.reconcile.fights import Fights
 from lvs_healthd.reconcile.guard import Guard
 from lvs_healthd.reconcile.ownership import Ownership
-from lvs_healthd.reconcile.readback import Readback
-from lvs_healthd.reconcile.reports import NoObserver, Observer, Teller
+from lvs_healthd.reconcile.readback import Readback, Reading
+from lvs_healthd.reconcile.reports import TableObserver, TableReports
 from lvs_healthd.reconcile.todo import ToDo
 from lvs_healthd.reconcile.trouble import Trouble
-from lvs_healthd.runtime.pace import sliced
+from lvs_healthd.runtime.pace import paced
 
 HEARTBEAT_S = 1.0
 """The longest sleep between two turns, so that `progress` shows a watchdog that the loop lives."""
@@ -36,8 +36,6 @@ _ROUNDS = 3
 _BATCH = 128
 """Writes between two looks at the clock and two turns of the event loop."""
 _ADOPTION_READS = 3
-_TOLD_IN_SLICE = 100
-"""Events told between two turns of the event loop: 100 at 20 µs hold it up for 2 ms."""
 
 
 class Reconciler:
@@ -55,7 +53,7 @@ class Reconciler:
         clock: Callable[[], float] = time.monotonic,
         resync_s: float,
         shadow: bool = False,
-        observer: Observer | None = None,
+        observer: TableObserver,
         suspects: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.ownership = Ownership()
@@ -68,19 +66,10 @@ class Reconciler:
         self._table = table
         self._emit = emit
         self._clock = clock
-        self._observer = observer or NoObserver()
-        self._teller = Teller(emit, self._observer, clock)
-        self.fights = Fights(emit, self._teller.name, suspects)
-        self._readback = Readback(
-            table,
-            self._teller,
-            self._observer,
-            self.fights,
-            clock,
-            ours=lambda: self._wanted.table if self._wanted is not None else {},
-            servers=self.ownership.servers,
-            written=self._done,
-        )
+        self._observer = observer
+        self._reports = TableReports(emit, observer, clock)
+        self.fights = Fights(emit, self._reports.name, suspects)
+        self._readback = Readback(table, clock)
         self._set_resync(resync_s)
         self._wake = asyncio.Event()
         self._was_read = asyncio.Event()
@@ -97,6 +86,10 @@ class Reconciler:
     def actual(self) -> Table:
         """The kernel's table, as last read and then changed by the writes it acknowledged."""
         return self._readback.actual
+
+    @property
+    def _wanted_table(self) -> Table:
+        return self._wanted.table if self._wanted is not None else {}
 
     @property
     def last_resync(self) -> float | None:
@@ -118,12 +111,17 @@ class Reconciler:
         It is read until two readings are the same: who serves in it goes on serving, so none may be overlooked while
         another program still writes. Raises `TableUnavailableError`.
         """
-        self._readback.actual = await self._readback.read_whole()
+        self._readback.actual = await self._read_whole()
         for _ in range(_ADOPTION_READS):
-            before, self._readback.actual = self.actual, await self._readback.read_whole()
+            before, self._readback.actual = self.actual, await self._read_whole()
             if self.actual == before:
                 break
         return self.actual
+
+    async def _read_whole(self) -> Table:
+        found = await self._readback.read_whole()
+        self._observer.resync(self._readback.took_s)
+        return found
 
     def want(self, wanted: Wanted, touched: Collection[TableLine] | None = None) -> None:
         """Take a new wanted table; the latest wins. Returns at once, the loop does the work.
@@ -132,7 +130,7 @@ class Reconciler:
         """
         if touched is None or wanted is not self._wanted:
             self._wanted = wanted
-            self._teller.want(wanted)
+            self._reports.want(wanted)
             self.ownership.want(wanted, shadow=self.shadow)
             self.fights.release()
             self._todo.is_whole = True
@@ -217,7 +215,9 @@ class Reconciler:
         """Read back what is due or in doubt, before anything is written."""
         readback = self._readback
         if now >= readback.due or readback.is_all_stale:
-            await readback.resync(tell=not self.shadow)
+            reading = await readback.resync(self._wanted_table)
+            self._observer.resync(readback.took_s)
+            await self._report(reading)
             self._was_read.set()
             self._todo.is_whole = True
         elif readback.stale:
@@ -225,9 +225,24 @@ class Reconciler:
 
     async def _reread(self) -> None:
         """Read back the services in doubt."""
-        keys = await self._readback.reread(tell=not self.shadow)
+        keys, reading = await self._readback.reread(self._wanted_table)
+        await self._report(reading)
         if self._wanted is not None:
             await self._todo.compare(keys, self._wanted.table, self.actual, self.ownership)
+
+    async def _report(self, reading: Reading) -> None:
+        """Report what a reading has shown: late confirmations of our writes, and what somebody else has done."""
+        async for operation in paced(reading.confirmed):
+            self._confirm(operation)
+        if self.shadow:
+            return
+        now = self._clock()
+        async for drift in paced(reading.drifts):
+            line = (drift.service, drift.server)
+            # A reload may have dropped the service meanwhile.
+            if drift.service in self._wanted_table and not is_foreign(line, self.ownership.servers):
+                self._reports.drifted(drift)
+                self.fights.drifted(line, now)
 
     # Writing
 
@@ -243,7 +258,7 @@ class Reconciler:
             await self._watch(self._wanted)
             self._recover()
             return
-        self._teller.writes_again()
+        self._reports.writes_again()
         is_whole = self._todo.is_whole
         failed: dict[TableLine, str] = {}
         refused: dict[TableLine, Operation] = {}
@@ -263,11 +278,11 @@ class Reconciler:
         """Tell what would be written."""
         ours = self.ownership
         if self._todo.is_whole:
-            self._todo.add(self._teller.would_be_written)
+            self._todo.add(self._reports.would_be_written)
         await self._todo.take_news(wanted.table, self.actual, ours)
-        async for line in sliced(self._todo.take_lines(), _TOLD_IN_SLICE):
+        async for line in paced(self._todo.take_lines()):
             operation = operation_on(line, wanted.table, self.actual, ours.services, ours.servers)
-            self._teller.would_write(line, operation)
+            self._reports.would_write(line, operation)
 
     async def _write(
         self, due: dict[Phase, list[Operation]], failed: dict[TableLine, str], refused: dict[TableLine, Operation]
@@ -277,11 +292,10 @@ class Reconciler:
             step = list(itertools.chain.from_iterable(due[each] for each in phases))
             self._guard.forget()
             for start in range(0, len(step), _BATCH):
-                # Looked up anew for each batch: a reload may want another table meanwhile.
-                wanted = self._wanted.table if self._wanted is not None else {}
+                # Each batch goes by the newest table: a reload may want another one meanwhile.
                 batch = self._guard.permitted(
                     step[start : start + _BATCH],
-                    wanted,
+                    self._wanted_table,
                     self.actual,
                     refused=refused,
                     has_news=self._todo.has_news,
@@ -303,10 +317,10 @@ class Reconciler:
         is_pending = False
         phases = await self._todo.operations(wanted.table, self.actual, self.ownership)
         is_held = self._hold_back(phases)
-        async for operation in sliced(itertools.chain.from_iterable(phases.values()), _BATCH):
+        async for operation in paced(itertools.chain.from_iterable(phases.values())):
             line = line_of(operation)
             if line in failed:
-                errors.append(self._teller.error(operation, failed[line]))
+                errors.append(self._reports.error(operation, failed[line]))
             elif self._todo.is_whole or self._todo.is_news(line):
                 is_pending = True
             else:
@@ -314,10 +328,10 @@ class Reconciler:
         if errors:
             await self._fail(errors)
         elif left is not None and not is_pending:
-            await self._fail([self._teller.error(left, "the table keeps changing under our writes")])
+            await self._fail([self._reports.error(left, "the table keeps changing under our writes")])
         elif not any(phases.values()):
             if not is_held:
-                self._teller.repaired()
+                self._reports.repaired()
             self._recover()
 
     def _take_result(
@@ -328,13 +342,16 @@ class Reconciler:
         line = line_of(operation)
         failed.pop(line, None)
         if result.errno == 0:
-            self._done(operation)
+            self._readback.take_in(operation)
+            self._confirm(operation)
             return
         if result.errno is None:
             self._readback.unconfirmed.append(operation)
             self._readback.stale.add(operation.service.key)
         elif (operation.verb, result.errno) in GONE_ANYWAY:
-            self._take_in(operation)
+            self._readback.take_in(operation)
+            if self._wanted is not None:
+                self.ownership.wrote(operation, self._wanted)
             return
         elif (operation.verb, result.errno) in MISMATCH:
             self._readback.stale.add(operation.service.key)
@@ -342,24 +359,18 @@ class Reconciler:
             refused[line] = operation
         failed[line] = result.message
 
-    def _done(self, operation: Operation) -> None:
-        """Take an acknowledged write into the cache and tell of it."""
-        if self._readback.knows(operation):
-            self._take_in(operation)
-        self._teller.written(operation)
-
-    def _take_in(self, operation: Operation) -> None:
-        self._readback.take_in(operation)
+    def _confirm(self, operation: Operation) -> None:
+        """Draw the consequences of a write that was done, and report it."""
         if self._wanted is not None:
             self.ownership.wrote(operation, self._wanted)
+        self._reports.written(operation)
 
     def _hold_back(self, phases: dict[Phase, list[Operation]]) -> bool:
-        wanted = self._wanted.table if self._wanted is not None else {}
         return self.fights.hold_back(
             phases,
             self._clock(),
             is_configured=self._is_configured,
-            is_uncovered=lambda key: is_uncovered(key, wanted, self.actual),
+            is_uncovered=lambda key: is_uncovered(key, self._wanted_table, self.actual),
         )
 
     def _is_configured(self, line: TableLine) -> bool:
@@ -371,7 +382,7 @@ class Reconciler:
         now = self._clock()
         self._trouble.attempt_failed(now, len(errors))
         self.last_error = errors[0].error
-        async for error in sliced(errors, _BATCH):
+        async for error in paced(errors):
             self._trouble.note(error, now)
         for error in self._trouble.worth_telling(now):
             self._emit(error)

@@ -10,7 +10,7 @@ from lvs_healthd.ipvs.drift import Drift, Kind
 from lvs_healthd.ipvs.records import Operation, ServiceKey, TableLine, Verb, Wanted, Why
 
 
-class Observer(Protocol):
+class TableObserver(Protocol):
     """What wants to count and measure: metrics."""
 
     def operation(self, verb: str, ok: bool, error: str) -> None:  # noqa: FBT001  # a yes-or-no answer
@@ -26,26 +26,10 @@ class Observer(Protocol):
         """Take note that a failed server was taken out, so many seconds after its first failed probe."""
 
 
-class NoObserver:
-    """Nobody counts."""
-
-    def operation(self, verb: str, ok: bool, error: str) -> None:  # noqa: FBT001  # as in Observer
-        """Ignore it."""
-
-    def resync(self, seconds: float) -> None:
-        """Ignore it."""
-
-    def drift(self, kind: str) -> None:
-        """Ignore it."""
-
-    def detection(self, seconds: float) -> None:
-        """Ignore it."""
-
-
-class Teller:
+class TableReports:
     """Turns operations and drifts into events. `clock` is monotonic, seconds."""
 
-    def __init__(self, emit: Callable[[Event], None], observer: Observer, clock: Callable[[], float]) -> None:
+    def __init__(self, emit: Callable[[Event], None], observer: TableObserver, clock: Callable[[], float]) -> None:
         self._emit = emit
         self._observer = observer
         self._clock = clock

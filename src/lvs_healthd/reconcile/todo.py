@@ -4,19 +4,12 @@ Between two whole readings only these are looked at, so that one verdict among f
 line stays until it is seen to be as wanted; a failed write is therefore tried again.
 """
 
-import asyncio
 from collections.abc import Iterable
 
-from lvs_healthd.ipvs.diff import Phase, lines, operation_on, phase, size
+from lvs_healthd.ipvs.diff import Phase, lines, operation_on, phase
 from lvs_healthd.ipvs.records import Operation, ServiceKey, Table, TableLine
 from lvs_healthd.reconcile.ownership import Ownership
-from lvs_healthd.runtime.pace import Pace, sliced
-
-_SLICE = 500
-"""Lines looked at one by one between two turns of the event loop, 2 to 4 µs each."""
-EQUAL_SLICE = 10_000
-"""Servers compared as parts of whole services between two turns of the event loop, 0.2 µs each."""
-_LINE_COST = EQUAL_SLICE // _SLICE
+from lvs_healthd.runtime.pace import Pace, paced
 
 
 class ToDo:
@@ -48,19 +41,19 @@ class ToDo:
 
     async def compare(self, keys: Iterable[ServiceKey], wanted: Table, actual: Table, ours: Ownership) -> None:
         """Compare services line by line, and take in the lines of those that differ."""
-        pace = Pace(EQUAL_SLICE)
+        pace = Pace()
         for key in keys:
-            if pace.spend(size(key, wanted)):
-                await asyncio.sleep(0)
+            if pace.is_over():
+                await pace.rest()
             for line in lines(key, wanted, actual, ours.servers):
                 self._lines[line] = None
-                if pace.spend(_LINE_COST):
-                    await asyncio.sleep(0)
+                if pace.is_over():
+                    await pace.rest()
 
     async def operations(self, wanted: Table, actual: Table, ours: Ownership) -> dict[Phase, list[Operation]]:
         """Return the writes that are due, phase by phase in safe order, and forget the lines that are as wanted."""
         phases: dict[Phase, list[Operation]] = {each: [] for each in Phase}
-        async for line in sliced(list(self._lines), _SLICE):
+        async for line in paced(list(self._lines)):
             operation = operation_on(line, wanted, actual, ours.services, ours.servers)
             if operation is None:
                 del self._lines[line]

@@ -1,53 +1,61 @@
-"""Long work in slices: the event loop turns in between, so that probes of tens of thousands of servers stay on time."""
+"""The pace of long work: the event loop gets its turn every few milliseconds, however large the configuration is.
+
+Work is measured by the clock and not counted, so one constant serves every kind of it on every machine.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+import time
+from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
+
+SLICE_S = 0.003
+"""How long work may hold the event loop at a stretch. Probes that wait behind it are late by that much."""
+
+LONG_SLICE_S = 0.006
+"""The same for probes that are behind: other paced work takes a slice between any two of theirs."""
+
+clock = time.perf_counter
 
 _T = TypeVar("_T")
 
 
-async def sliced(items: Iterable[_T], size: int, cost: Callable[[_T], int] | None = None) -> AsyncIterator[_T]:
-    """Yield the items, with a turn of the event loop after every `size` of them, or `size` of their `cost`."""
-    done = 0
+class Pace:
+    """Says when a slice of work is over. Reading the clock costs 50 ns, so work asks after every item."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a slice now."""
+        self._end = clock() + SLICE_S
+
+    def is_over(self) -> bool:
+        """Whether the slice is over and the event loop should turn."""
+        return clock() >= self._end
+
+    async def rest(self) -> None:
+        """Let the event loop turn once, and begin the next slice."""
+        await asyncio.sleep(0)
+        self.restart()
+
+
+async def paced(items: Iterable[_T]) -> AsyncIterator[_T]:
+    """Yield the items, and let the event loop turn whenever a slice is over. The consumer's work counts."""
+    pace = Pace()
     for item in items:
         yield item
-        done += 1 if cost is None else cost(item)
-        if done >= size:
-            done = 0
-            await asyncio.sleep(0)
-
-
-class Pace:
-    """Counts work over nested loops: when `spend` says so, it is time for a turn of the event loop."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._done = 0
-
-    def spend(self, cost: int) -> bool:
-        """Count work, in the units of `size`; True when a slice is through."""
-        self._done += cost
-        if self._done < self._size:
-            return False
-        self._done = 0
-        return True
+        if pace.is_over():
+            await pace.rest()
 
 
 async def chunks(pieces: Iterable[str]) -> AsyncIterator[str]:
-    """Join strings that are made while asked for: 5 ms of work to a chunk, and a turn of the loop after each."""
+    """Join strings that are made while asked for: a slice of work makes a chunk, and the event loop turns after it."""
+    pace = Pace()
     gathered: list[str] = []
-    cost = 0
     for piece in pieces:
         gathered.append(piece)
-        # An empty one stands for work that came to nothing yet.
-        cost += len(piece) or _EMPTY_COST
-        if cost >= _TEXT_SLICE:
+        if pace.is_over():
             yield "".join(gathered)
-            gathered, cost = [], 0
-            await asyncio.sleep(0)
+            gathered.clear()
+            await pace.rest()
     yield "".join(gathered)
-
-
-_TEXT_SLICE = 600_000
-_EMPTY_COST = 20_000

@@ -4,15 +4,13 @@ import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lvs_healthd.runtime.pace import sliced
+from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.file import Ours, SavedVerdict
 from lvs_healthd.state.writer import StateWriter
 
 STATE_S = 5.0
 """A changed verdict is saved at most this often: the file holds every check, 2 MB with 10 000 servers. A crash may lose
 the reasons of the last seconds; who serves is in the table. Which services are ours, and a stop, are saved at once."""
-_SLICE = 500
-"""Verdicts collected for it between two turns of the event loop, 2 to 3 µs each."""
 
 
 class Saver:
@@ -44,5 +42,5 @@ class Saver:
         self._is_due, self._saved = False, ours
         self._not_before = now + STATE_S
         # A verdict that changes between two slices makes the next write due.
-        verdicts = tuple([verdict async for verdict in sliced(self._verdicts(), _SLICE)])
+        verdicts = tuple([verdict async for verdict in paced(self._verdicts())])
         self._writer.write(path, ours, verdicts)

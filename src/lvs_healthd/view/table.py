@@ -8,7 +8,7 @@ import msgspec
 from lvs_healthd.decide.held import ServiceState
 from lvs_healthd.health.machine import Health
 from lvs_healthd.ipvs.describe import differences, fields
-from lvs_healthd.ipvs.diff import Servers, is_foreign, size
+from lvs_healthd.ipvs.diff import Servers, is_foreign
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, Statistics
 from lvs_healthd.ipvs.records import (
     DestinationKey,
@@ -23,11 +23,8 @@ from lvs_healthd.ipvs.records import (
 from lvs_healthd.ipvs.saved import server_order, service_order
 from lvs_healthd.plan.records import destination_key
 from lvs_healthd.runtime.exceptions import InputError
-from lvs_healthd.runtime.pace import sliced
+from lvs_healthd.runtime.pace import paced
 from lvs_healthd.view.table_values import ListedServer, ListedService, ServerFields, ServiceFields, State
-
-_SLICE = 300
-"""Servers listed between two turns of the event loop: 300 at 15 µs hold it up for 5 ms."""
 
 
 class UnknownServiceError(InputError):
@@ -63,14 +60,14 @@ async def listed(
     """List services; the tables may change meanwhile, so that of many the last is of a moment later than the first."""
     wanted = wanted or Wanted({}, {}, {})
     states = {service.key: service for service in services}
-    async for key in sliced(keys, _SLICE, lambda key: max(size(key, wanted.table), size(key, actual))):
+    async for key in paced(keys):
         entry, found = wanted.table.get(key), actual.get(key)
         if entry is None and found is None:
             continue
         is_foreign = entry is None and key not in owned
         counted = statistics(key) if found is not None else None
         servers = _Servers(key, states.get(key), wanted.why, counted, ours, is_foreign=is_foreign)
-        lines = [line async for line in sliced(servers.listed(entry, found), _SLICE)]
+        lines = [line async for line in paced(servers.listed(entry, found))]
         name = wanted.names.get(key, "")
         yield _service(key, entry, found, name=name, servers=lines, counted=counted, is_foreign=is_foreign)
 

@@ -19,7 +19,7 @@ from lvs_healthd.log import EventLog
 from lvs_healthd.plan.records import destination_key
 from lvs_healthd.probing.prober import Prober
 from lvs_healthd.reconcile.reconciler import Reconciler
-from lvs_healthd.runtime.pace import sliced
+from lvs_healthd.runtime.pace import paced
 from lvs_healthd.view.status_values import (
     CheckStatus,
     DaemonStatus,
@@ -36,12 +36,6 @@ STUCK_S = 5.0
 
 RECONCILER_STUCK_S = 30.0
 """The same for the reconciler, which lives at least once a second but may wait for the kernel, 5 s a request."""
-
-
-_SLICE = 1500
-"""Servers described between two turns of the event loop: 5 ms."""
-_SAMPLES_SLICE = 2500
-"""The same for metrics."""
 
 
 class Facts(msgspec.Struct):
@@ -96,7 +90,7 @@ class View:
                         in_sync=reconciler.in_sync(service.key),
                         shift_s=shift_s,
                     )
-                    async for service in sliced(self._decisions.services, _SLICE, lambda each: len(each.servers))
+                    async for service in paced(self._decisions.services)
                 ]
             ),
         )
@@ -105,7 +99,7 @@ class View:
         """Describe what metrics tell, now; as `status`, but several times as fast."""
         reconciler = self._reconciler
         shift_s = time.time() - self._clock()
-        services = sliced(self._decisions.services, _SAMPLES_SLICE, lambda each: len(each.servers))
+        services = paced(self._decisions.services)
         return Samples(
             daemon=self._daemon(),
             services=tuple([_service_samples(each, reconciler, self._table, shift_s) async for each in services]),
@@ -244,7 +238,7 @@ async def _service_status(
     have = actual.get(service.key)
     config = service.config
     described = (_server_status(server, want, have, shift_s) for server in service.servers)
-    servers = [server async for server in sliced(described, _SLICE)]
+    servers = [server async for server in paced(described)]
     for spare in config.fallback:
         key = destination_key(spare)
         why = wanted.why.get((service.key, key))

@@ -20,12 +20,9 @@ from lvs_healthd.ipvs.kernel.genetlink import (
     GarbledMessageError,
 )
 from lvs_healthd.ipvs.refusals import NO_MODULE, NO_PERMISSION
+from lvs_healthd.runtime.pace import Pace
 
 _DUMP_TRIES = 5
-_SLICE = 500
-"""Records decoded between two turns of the event loop: 500 at 6 µs hold it up for 3 ms."""
-_REQUEST_COST = 10
-"""What one round trip counts for in a slice, in records."""
 
 _T = TypeVar("_T")
 
@@ -47,7 +44,7 @@ class Requests:
         self.family = 0
         """The family's number; 0 before it is known."""
         self._sequences = itertools.count(1)
-        self._decoded_in_slice = 0
+        self._pace = Pace()
 
     async def find_family(self) -> bool:
         """Ask for the family's number. The kernel loads the module for this question, if it can.
@@ -87,7 +84,7 @@ class Requests:
                         reply = message.payload
         if end.errno:
             raise KernelError(end)
-        await self._pause(_REQUEST_COST)
+        await self._pause()
         return reply
 
     async def dump(
@@ -128,7 +125,6 @@ class Requests:
         async with self.channel.exchange():
             await self.channel.send(self.request(command, attributes, NLM_F_DUMP, sequence), may_wait=may_wait)
             while end is None:
-                before = len(records)
                 for message in await self.channel.receive():
                     if message.sequence != sequence:
                         continue
@@ -137,20 +133,18 @@ class Requests:
                         end = genetlink.answer(message)
                         break
                     records.append(decode(message.payload))
-                await self._pause(len(records) - before)
+                await self._pause()
         if end.errno:
             raise KernelError(end)
         if is_interrupted:
             raise LostError("the table changed while it was read")
-        await self._pause(_REQUEST_COST)
+        await self._pause()
         return records
 
-    async def _pause(self, records: int) -> None:
-        """Let the event loop turn when a slice of decoding is through."""
-        self._decoded_in_slice += records
-        if self._decoded_in_slice >= _SLICE:
-            self._decoded_in_slice = 0
-            await asyncio.sleep(0)
+    async def _pause(self) -> None:
+        """Let the event loop turn when a slice of decoding is over: answers that are there already do not wait."""
+        if self._pace.is_over():
+            await self._pace.rest()
 
 
 def _words(answer: Answer) -> str:

@@ -13,7 +13,7 @@ from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.probing.workers import link
 from lvs_healthd.probing.workers.link import Link
 from lvs_healthd.probing.workers.protocol import RECORD, Assigned, Change, GarbledFrameError, Report
-from lvs_healthd.runtime.pace import sliced
+from lvs_healthd.runtime.pace import paced
 
 SILENT_S = 5.0
 """A worker that said nothing for so long, where it should twice a second, is replaced."""
@@ -33,9 +33,6 @@ PROVEN_S = 60.0
 
 PROBES_PER_MESSAGE = 200
 """A worker makes so many probes ready in 10 ms, and then looks after those under way."""
-
-UNSURE_PER_TURN = 500
-"""Outcomes handed on at once when a worker has failed."""
 
 _LATE = unsure(Reason.STALLED, f"this daemon learned of the outcome more than {LATE_S:g}s late and could not judge")
 
@@ -137,7 +134,7 @@ class Place:
             await process.end()
 
     async def _all_unsure(self, outcome: Outcome) -> None:
-        async for number in sliced(tuple(self._sinks), UNSURE_PER_TURN):
+        async for number in paced(tuple(self._sinks)):
             sink = self._sinks.get(number)
             if sink is not None:
                 sink(outcome, 0.0)

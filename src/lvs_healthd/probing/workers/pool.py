@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 from lvs_healthd.config.model import AnyCheck
 from lvs_healthd.events.kinds import Event
-from lvs_healthd.probing.scheduler import Observer, Probe
+from lvs_healthd.probing.scheduler import Probe, ScheduleObserver
 from lvs_healthd.probing.workers.link import COMMAND
 from lvs_healthd.probing.workers.place import Place
 from lvs_healthd.probing.workers.protocol import Assigned, Report, packed
@@ -34,7 +34,7 @@ class Pool:
         count: int,
         *,
         clock: Callable[[], float],
-        observer: Observer,
+        observer: ScheduleObserver,
         emit: Callable[[Event], None],
         max_in_flight: int,
         command: tuple[str, ...] = COMMAND,
