@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lvs_healthd.daemon.daemon import Daemon, Settings
+from lvs_healthd.daemon.daemon import Daemon
+from lvs_healthd.daemon.parts import Settings
 from lvs_healthd.ipvs.kernel import channel
 from lvs_healthd.ipvs.kernel.client import IpvsClient
 from lvs_healthd.log import configure

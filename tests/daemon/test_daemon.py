@@ -14,10 +14,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from lvs_healthd.daemon.daemon import Daemon, Settings
+from lvs_healthd.config.model import Config
+from lvs_healthd.daemon.parts import Settings, Surroundings, build
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.log import configure
-from lvs_healthd.probing.prober import InProcess
+from lvs_healthd.probing.scheduler import Scheduler
+from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.view.view import RECONCILER_STUCK_S, STUCK_S
 from tests.daemon_process import DaemonProcess, daemon, run_cli
 from tests.probes.peers import free_port, silent, stream_server
@@ -234,17 +236,17 @@ async def test_service_manager_hears_of_every_step(site: Site) -> None:
 
 async def test_watchdog_hangs_on_progress_of_scheduler_and_reconciler(site: Site) -> None:
     loop = asyncio.get_running_loop()
-    watched = Daemon(Settings(config_file=site.file), MemoryTable(), configure(), exclusive=False)
-    watched._build(loop)
-    assert not watched._view.stuck()
-    assert isinstance(watched._prober, InProcess)
-    watched._prober._scheduler._armed_for = loop.time() - STUCK_S - 1
-    assert watched._view.stuck()
-    watched._prober._scheduler._armed_for = loop.time()
-    assert not watched._view.stuck()
-    watched._reconciler._readback.progress = loop.time() - RECONCILER_STUCK_S - 1
-    assert watched._view.stuck()
-    watched._prober.close()
+    around = Surroundings(table=MemoryTable(), log=configure(), netns=Netns(), aspects=(), exclusive=False)
+    watched = build(Settings(config_file=site.file), Config(), around)
+    assert not watched.view.stuck()
+    assert isinstance(watched.prober, Scheduler)
+    watched.prober._armed_for = loop.time() - STUCK_S - 1
+    assert watched.view.stuck()
+    watched.prober._armed_for = loop.time()
+    assert not watched.view.stuck()
+    watched.reconciler._readback.progress = loop.time() - RECONCILER_STUCK_S - 1
+    assert watched.view.stuck()
+    watched.prober.close()
 
 
 async def test_pause_of_the_daemon_removes_no_server(site: Site) -> None:

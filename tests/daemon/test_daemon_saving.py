@@ -1,16 +1,16 @@
 """When the daemon saves its state: changed verdicts in batches, ownership and a stop at once, shadow never."""
 
-import asyncio
 import math
 from pathlib import Path
 
 import pytest
 
 from lvs_healthd.config.model import Config
-from lvs_healthd.daemon.daemon import Daemon, Settings
+from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.log import configure
+from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.state.file import Ours, SavedVerdict
 from lvs_healthd.state.saver import STATE_S
 from tests.configs import config, server, service
@@ -28,66 +28,65 @@ class Writes:
         self.owned.append(set(ours.services))
 
 
-def prepared(*, shadow: bool = False) -> tuple[Daemon, Writes]:
-    daemon = Daemon(Settings(config_file=Path("x"), shadow=shadow), MemoryTable(), configure(), exclusive=False)
-    daemon._config = Config()
-    daemon._build(asyncio.get_running_loop())
+def prepared(*, shadow: bool = False) -> tuple[Parts, Writes]:
+    around = Surroundings(table=MemoryTable(), log=configure(), netns=Netns(), aspects=(), exclusive=False)
+    parts = build(Settings(config_file=Path("x"), shadow=shadow), Config(), around)
     writes = Writes()
-    daemon._saver._writer = writes  # type: ignore[assignment]  # all that is asked of it
-    return daemon, writes
+    parts.saver._writer = writes  # type: ignore[assignment]  # all that is asked of it
+    return parts, writes
 
 
 async def test_changed_verdicts_are_saved_at_most_every_five_seconds() -> None:
-    daemon, writes = prepared()
+    parts, writes = prepared()
     for tenth in range(200):
-        daemon._verdicts_changed()
-        await daemon._write_state(tenth / 10)
+        parts.saver.changed()
+        await parts.save(tenth / 10)
     assert STATE_S == 5.0
     assert len(writes.owned) == 4
 
 
 async def test_a_verdict_that_waited_is_saved_when_its_time_has_come() -> None:
-    daemon, writes = prepared()
-    await daemon._write_state(0.0)
-    daemon._verdicts_changed()
+    parts, writes = prepared()
+    await parts.save(0.0)
+    parts.saver.changed()
     for second in range(1, 20):
-        await daemon._write_state(float(second))
+        await parts.save(float(second))
     assert len(writes.owned) == 2
 
 
 async def test_a_write_that_failed_is_tried_again() -> None:
-    daemon, writes = prepared()
-    await daemon._write_state(0.0)
+    parts, writes = prepared()
+    await parts.save(0.0)
     writes.has_failed = True
     for second in range(1, 20):
-        await daemon._write_state(float(second))
+        await parts.save(float(second))
     writes.has_failed = False
-    await daemon._write_state(40.0)
+    await parts.save(40.0)
     assert len(writes.owned) == 4
 
 
 async def test_which_services_are_ours_is_saved_at_once() -> None:
-    daemon, writes = prepared()
-    await daemon._write_state(0.0)
-    daemon._reconciler.ownership.services.add(WEB)
-    await daemon._write_state(0.1)
+    parts, writes = prepared()
+    await parts.save(0.0)
+    parts.reconciler.ownership.services.add(WEB)
+    await parts.save(0.1)
     assert writes.owned == [set(), {WEB}]
 
 
 @pytest.mark.parametrize(("shadow", "expected"), [(False, 2), (True, 0)])
 async def test_a_stop_saves_at_once_and_shadow_never(*, shadow: bool, expected: int) -> None:
-    daemon, writes = prepared(shadow=shadow)
-    await daemon._write_state(0.0)
-    daemon._verdicts_changed()
-    await daemon._write_state(math.inf)
+    parts, writes = prepared(shadow=shadow)
+    await parts.save(0.0)
+    parts.saver.changed()
+    await parts.save(math.inf)
     assert len(writes.owned) == expected
 
 
 async def test_a_reload_while_verdicts_are_collected_does_no_harm() -> None:
-    daemon, _ = prepared()
+    parts, _ = prepared()
     hosts = [f"198.51.100.{number}" for number in range(1, 6)]
-    daemon._decisions.configure(config(service(*(server(host) for host in hosts))), {}, {})
-    collecting = daemon._decisions.saved_verdicts()
+    parts.decisions.configure(config(service(*(server(host) for host in hosts))), {}, {})
+    collecting = parts.decisions.saved_verdicts()
     assert next(collecting).server == f"{hosts[0]}:80"
-    daemon._decisions.configure(config(service(server(hosts[4]), server("198.51.100.9"))), {}, {})
+    parts.decisions.configure(config(service(server(hosts[4]), server("198.51.100.9"))), {}, {})
     assert [each.server for each in collecting] == [f"{hosts[4]}:80"]

@@ -1,6 +1,7 @@
 """Who runs the probes is chosen in one place, and both offer the same."""
 
-from lvs_healthd.probing.prober import InProcess, Prober, prober
+from lvs_healthd.probing.prober import Prober, prober
+from lvs_healthd.probing.scheduler import Scheduler
 from lvs_healthd.probing.workers.pool import Pool
 
 
@@ -20,7 +21,7 @@ def make(workers: int) -> Prober:
 
 
 def test_one_worker_is_this_process_and_more_are_processes() -> None:
-    assert isinstance(make(1), InProcess)
+    assert isinstance(make(1), Scheduler)
     assert isinstance(make(2), Pool)
 
 

@@ -1,6 +1,5 @@
 """What the daemon tells of the kernel's table: for metrics, for the table's listing, and the list of connections."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -8,10 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lvs_healthd.daemon.daemon import Daemon, Settings
+from lvs_healthd.config.model import Config
+from lvs_healthd.daemon.parts import Settings, Surroundings, build
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.log import configure
+from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.view.table import UnknownServiceError
 from lvs_healthd.view.table_values import Listing, State
 from lvs_healthd.view.view import View
@@ -38,15 +39,15 @@ async def viewed(
     """Look at a daemon that has just adopted a table: .1 and the fallback are in it, and a foreign service."""
     kernel = ConnectedTable()
     kernel.entries = table(entry(service(scheduler="rr"), ONE, SPARE), entry(service(MARK), ALIEN))
-    daemon = Daemon(Settings(config_file=Path("config.toml")), kernel, configure(), exclusive=False)
-    daemon._build(asyncio.get_running_loop())
-    await daemon._reconciler.adopt()
+    around = Surroundings(table=kernel, log=configure(), netns=Netns(), aspects=(), exclusive=False)
+    parts = build(Settings(config_file=Path("config.toml")), Config(), around)
+    await parts.reconciler.adopt()
     members = (configs.server(each) for each in servers or ("198.51.100.1", "198.51.100.2"))
     config = configs.config(configs.service(*members, fallback=fallback, persistence=persistence))
-    daemon._decisions.configure(config, daemon._reconciler.actual, {})
-    daemon._replan()
-    yield daemon._view, kernel
-    daemon._prober.close()
+    parts.decisions.configure(config, parts.reconciler.actual, {})
+    parts.replans.now()
+    yield parts.view, kernel
+    parts.prober.close()
 
 
 async def listing(view: View, which: str = "") -> Listing:

@@ -10,7 +10,8 @@ import typer
 
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
-from lvs_healthd.daemon.daemon import Daemon, Settings
+from lvs_healthd.daemon.daemon import Daemon
+from lvs_healthd.daemon.parts import Settings
 from lvs_healthd.director import aspects
 from lvs_healthd.events.kinds import ConfigRejected, DaemonFailed
 from lvs_healthd.ipvs.in_memory import MemoryTable

@@ -46,47 +46,6 @@ class Prober(Protocol):
         """Return the longest lag of a start since the last call, seconds."""
 
 
-class InProcess:
-    """Runs the probes in this process: an engine and its scheduler."""
-
-    workers = 1
-    """This process itself."""
-
-    def __init__(self, *, clock: Callable[[], float], observer: ScheduleObserver, max_in_flight: int) -> None:
-        self._engine = Engine(clock=clock, max_in_flight=max_in_flight)
-        self._scheduler: Scheduler[AnyCheck] = Scheduler(
-            self._engine, clock=clock, random=random.random, observer=observer
-        )
-        self.run = self._scheduler.run
-        self.close = self._scheduler.close
-        self.update = self._scheduler.update
-        self.take_worst_lag = self._scheduler.take_worst_lag
-
-    @property
-    def max_in_flight(self) -> int:
-        """Bounds the sockets open at once."""
-        return self._engine.max_in_flight
-
-    @max_in_flight.setter
-    def max_in_flight(self, most: int) -> None:
-        self._engine.max_in_flight = most
-
-    @property
-    def next_wake(self) -> float:
-        """When the scheduler's next tick is due, on the clock. Infinity: nothing to do."""
-        return self._scheduler.next_wake
-
-    @property
-    def in_flight(self) -> int:
-        """Probes with an open socket."""
-        return self._engine.in_flight
-
-    @property
-    def waiting(self) -> int:
-        """Probes that wait for one of `max_in_flight` places."""
-        return self._engine.waiting
-
-
 def prober(
     workers: int,
     *,
@@ -100,5 +59,6 @@ def prober(
     `clock` is `time.monotonic`, which the loop's own is too.
     """
     if workers == 1:
-        return InProcess(clock=clock, observer=observer, max_in_flight=max_in_flight)
+        engine = Engine(clock=clock, max_in_flight=max_in_flight)
+        return Scheduler(engine, clock=clock, random=random.random, observer=observer)
     return Pool(workers, clock=clock, observer=observer, emit=emit, max_in_flight=max_in_flight)

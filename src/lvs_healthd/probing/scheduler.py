@@ -126,6 +126,9 @@ class Scheduler(Generic[Key]):
     `clock` is `time.monotonic`, which the loop's own is too; `random` gives floats in [0, 1).
     """
 
+    workers = 1
+    """How many processes run probes: this one."""
+
     def __init__(
         self,
         engine: Engine,
@@ -150,6 +153,25 @@ class Scheduler(Generic[Key]):
         """How late the next tick is already."""
         engine.wake = self._arm_earlier
         self._worst_lag_s = 0.0
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many sockets may be open at once."""
+        return self._engine.max_in_flight
+
+    @max_in_flight.setter
+    def max_in_flight(self, most: int) -> None:
+        self._engine.max_in_flight = most
+
+    @property
+    def in_flight(self) -> int:
+        """Probes with an open socket."""
+        return self._engine.in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Probes that wait for one of `max_in_flight` places."""
+        return self._engine.waiting
 
     @property
     def next_wake(self) -> float:

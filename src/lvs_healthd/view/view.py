@@ -8,28 +8,24 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import msgspec
 
 from lvs_healthd import __version__
-from lvs_healthd.config.model import Endpoint, Mode
+from lvs_healthd.config.model import Mode
 from lvs_healthd.decide.decisions import Decisions
-from lvs_healthd.decide.held import ServerState, ServiceState, Watch
 from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.ipvs.kernel.connections import chooser
-from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, ServiceKey, Table, Wanted
+from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table
 from lvs_healthd.log import EventLog
-from lvs_healthd.plan.records import destination_key
 from lvs_healthd.probing.prober import Prober
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.pace import paced
+from lvs_healthd.view.samples import service_samples
+from lvs_healthd.view.status import service_status
 from lvs_healthd.view.status_values import (
-    CheckStatus,
     DaemonStatus,
-    RealServerStatus,
     Samples,
-    ServiceSamples,
-    ServiceStatus,
     Status,
 )
-from lvs_healthd.view.table import listed, meant, reason_of
+from lvs_healthd.view.table import listed, meant
 
 STUCK_S = 5.0
 """A scheduler tick later than this withholds the watchdog's sign of life."""
@@ -83,7 +79,7 @@ class View:
             daemon=self._daemon(),
             services=tuple(
                 [
-                    await _service_status(
+                    await service_status(
                         service,
                         reconciler.wanted,
                         reconciler.actual,
@@ -102,7 +98,7 @@ class View:
         services = paced(self._decisions.services)
         return Samples(
             daemon=self._daemon(),
-            services=tuple([_service_samples(each, reconciler, self._table, shift_s) async for each in services]),
+            services=tuple([service_samples(each, reconciler, self._table, shift_s) async for each in services]),
         )
 
     def _daemon(self) -> DaemonStatus:
@@ -227,117 +223,3 @@ class View:
 
 def _chosen(block: bytes, choosers: list[Callable[[bytes], bool]]) -> bytes:
     return b"".join([line for line in block.splitlines(keepends=True) if any(is_meant(line) for is_meant in choosers)])
-
-
-async def _service_status(
-    service: ServiceState, wanted: Wanted | None, actual: Table, *, in_sync: bool, shift_s: float
-) -> ServiceStatus:
-    """Describe one service; `shift_s` turns the monotonic clock into Unix time."""
-    wanted = wanted or Wanted({}, {}, {})
-    want = wanted.table.get(service.key)
-    have = actual.get(service.key)
-    config = service.config
-    described = (_server_status(server, want, have, shift_s) for server in service.servers)
-    servers = [server async for server in paced(described)]
-    for spare in config.fallback:
-        key = destination_key(spare)
-        why = wanted.why.get((service.key, key))
-        in_use = _weight(want, key) is not None
-        servers.append(
-            RealServerStatus(
-                server=str(key),
-                verdict="unchecked",
-                reason=why.reason if why is not None and in_use else "standing by",
-                since=None,
-                weight_configured=spare.weight,
-                weight_wanted=_weight(want, key),
-                weight_actual=_weight(have, key),
-                fallback=True,
-                checks=(),
-            )
-        )
-    return ServiceStatus(
-        name=config.name,
-        service=str(service.key),
-        scheduler=config.scheduler,
-        forward=config.forward,
-        in_fallback=service.serving is False or _is_fallback_in_use(service, want),
-        in_sync=in_sync,
-        real_servers=tuple(servers),
-    )
-
-
-def _service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsTable, shift_s: float) -> ServiceSamples:
-    """Describe one service for metrics; `shift_s` turns the monotonic clock into Unix time."""
-    wanted = reconciler.wanted
-    want = wanted.table.get(service.key) if wanted is not None else None
-    have = reconciler.actual.get(service.key)
-    servers = service.servers
-    names = [str(server.key) for server in servers]
-    statistics = table.statistics(service.key) if have is not None else None
-    present = have.destinations if have is not None else {}
-    # A dict, because a fallback server may be one of the real servers.
-    named = dict(zip((server.key for server in servers), names, strict=True))
-    named.update((key, str(key)) for key in map(destination_key, service.config.fallback) if key not in named)
-    keys = statistics.keys if statistics is not None else ()
-    return ServiceSamples(
-        name=service.config.name,
-        in_fallback=service.serving is False or _is_fallback_in_use(service, want),
-        in_sync=reconciler.in_sync(service.key),
-        servers=names,
-        verdicts=[server.health.verdict for server in servers],
-        since=[server.health.since + shift_s for server in servers],
-        weights_configured=[server.config.weight for server in servers],
-        weights_wanted=[_weight(want, server.key) for server in servers],
-        weights_actual=[_weight(have, server.key) for server in servers],
-        latencies=[
-            (name, watch.check.name, watch.probe.latency_s)
-            for name, server in zip(names, servers, strict=True)
-            for watch in server.watches
-            if watch.probe.latency_s is not None
-        ],
-        statistics=statistics,
-        counted=[named.get(key) if key in present else None for key in keys],
-        is_persistent=bool(service.config.persistence),
-    )
-
-
-def _is_fallback_in_use(service: ServiceState, want: ServiceEntry | None) -> bool:
-    return any(_weight(want, destination_key(spare)) is not None for spare in service.config.fallback)
-
-
-def _server_status(
-    server: ServerState, want: ServiceEntry | None, have: ServiceEntry | None, shift_s: float
-) -> RealServerStatus:
-    health = server.health
-    return RealServerStatus(
-        server=str(server.key),
-        verdict=health.verdict,
-        reason=reason_of(health),
-        since=health.since + shift_s,
-        weight_configured=server.config.weight,
-        weight_wanted=_weight(want, server.key),
-        weight_actual=_weight(have, server.key),
-        fallback=False,
-        checks=tuple([_check_status(watch, shift_s) for watch in server.watches]),
-    )
-
-
-def _check_status(watch: Watch, shift_s: float) -> CheckStatus:
-    probe, health = watch.probe, watch.health
-    return CheckStatus(
-        name=watch.check.name,
-        type=watch.type,
-        target=str(Endpoint(watch.check.address, watch.check.port)),
-        verdict=health.verdict,
-        reason=probe.last.detail if probe.last is not None else "not probed yet",
-        passes=health.passes,
-        failures=health.failures,
-        latency_s=probe.latency_s,
-        last_probe=None if probe.last_at is None else probe.last_at + shift_s,
-    )
-
-
-def _weight(entry: ServiceEntry | None, key: DestinationKey) -> int | None:
-    record = entry.destinations.get(key) if entry is not None else None
-    return record.weight if record is not None else None

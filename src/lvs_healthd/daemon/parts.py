@@ -1,0 +1,185 @@
+"""The parts of a running daemon, in one record, and how they are connected."""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from lvs_healthd.api import ApiServer, create_app
+from lvs_healthd.config.model import Config, Mode
+from lvs_healthd.daemon.replans import Replans
+from lvs_healthd.decide.decisions import Decisions
+from lvs_healthd.director.aspect import Aspect
+from lvs_healthd.director.keeper import Keeper
+from lvs_healthd.events.bus import Bus
+from lvs_healthd.events.kinds import StateError
+from lvs_healthd.ipvs.interface import IpvsTable
+from lvs_healthd.log import EventLog
+from lvs_healthd.metrics import Metrics
+from lvs_healthd.probing.descriptors import probes_within_limit
+from lvs_healthd.probing.lag import LagReporter
+from lvs_healthd.probing.prober import Prober, prober
+from lvs_healthd.reconcile.reconciler import Reconciler
+from lvs_healthd.reconcile.suspects import suspects
+from lvs_healthd.runtime.lock import TableLock
+from lvs_healthd.runtime.netns import Netns
+from lvs_healthd.runtime.notify import Notifier
+from lvs_healthd.state.file import StateFileError
+from lvs_healthd.state.saver import Saver
+from lvs_healthd.state.writer import StateWriter
+from lvs_healthd.view.view import Facts, View
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line decides."""
+
+    config_file: Path
+    shadow: bool = False
+    """Overrides `mode`: decide and log, write nothing."""
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a daemon is given from outside, beside its configuration."""
+
+    table: IpvsTable
+    log: EventLog
+    netns: Netns
+    """Where `table` looks."""
+    aspects: Sequence[Aspect]
+    """Settings of the director that are kept beside the table."""
+    exclusive: bool
+    """Whether the daemon must be the only one that writes the table."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """Everything a running daemon is made of. Only `config` is replaced while it runs."""
+
+    settings: Settings
+    config: Config
+    table: IpvsTable
+    log: EventLog
+    exclusive: bool
+    lock: TableLock
+    notifier: Notifier
+    bus: Bus
+    facts: Facts
+    metrics: Metrics
+    decisions: Decisions
+    prober: Prober
+    lag: LagReporter
+    reconciler: Reconciler
+    replans: Replans
+    keeper: Keeper
+    state_writer: StateWriter
+    saver: Saver
+    view: View
+    api: ApiServer
+
+    def is_shadow(self, config: Config) -> bool:
+        """Whether nothing is written under a configuration."""
+        return _is_shadow(self.settings, config)
+
+    def take_lock(self, config: Config) -> bool:
+        """Become the only writer of the network namespace's table, unless nothing will be written.
+
+        Returns whether this call took the lock. Raises `AlreadyRunningError` and `NetnsError`.
+        """
+        return self.exclusive and not self.is_shadow(config) and self.lock.take()
+
+    def adopt(self, config: Config) -> None:
+        """Note that a configuration is in force from now on."""
+        self.config = config
+        self.facts.config_loaded, self.facts.config_error = time.time(), ""
+        self.facts.mode = Mode.SHADOW if self.is_shadow(config) else Mode.ENFORCE
+        self.facts.resync_s = config.daemon.resync
+
+    async def save(self, now: float) -> None:
+        """Save what a restart needs, if that is due at `now` (monotonic, seconds; infinite at a stop).
+
+        In shadow mode nothing is ours, so nothing is saved.
+        """
+        if not self.is_shadow(self.config):
+            await self.saver.turn(Path(self.config.daemon.state), now)
+
+
+def build(settings: Settings, config: Config, around: Surroundings) -> Parts:
+    """Make the parts and connect them; nothing runs yet. Call it on the event loop that they will run on."""
+    clock = time.monotonic
+    bus = Bus()
+    facts = Facts(config_file=str(settings.config_file), started=time.time())
+
+    def verdicts_changed() -> None:
+        saver.changed()
+        replans.ask()
+
+    # Lambdas, because the view looks at parts that are made after these, and these count into the metrics.
+    metrics = Metrics(samples=lambda: view.samples(), internals=lambda: view.internals())  # noqa: PLW0108
+    bus.subscribe(around.log)
+    bus.subscribe(metrics.listen)
+    decisions = Decisions(emit=bus.emit, changed=verdicts_changed, tally=metrics.tally, clock=clock, wall=time.time)
+    runs_probes = prober(
+        config.daemon.probe_workers,
+        clock=clock,
+        observer=metrics,
+        emit=bus.emit,
+        max_in_flight=probes_within_limit(config.daemon.max_probes),
+    )
+    reconciler = Reconciler(
+        around.table,
+        bus.emit,
+        clock=clock,
+        resync_s=config.daemon.resync,
+        shadow=_is_shadow(settings, config),
+        observer=metrics,
+        suspects=lambda: suspects(around.netns, os.getpid()),
+    )
+    replans = Replans(decisions, reconciler)
+    keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock)
+    writer = StateWriter(asyncio.get_running_loop(), lambda path, error: _state_failed(bus, path, error))
+    saver = Saver(writer, decisions.saved_verdicts, reconciler.ownership.saved)
+
+    view = View(
+        facts=facts,
+        decisions=decisions,
+        prober=runs_probes,
+        reconciler=reconciler,
+        keeper=keeper,
+        table=around.table,
+        log=around.log,
+        clock=clock,
+    )
+    return Parts(
+        settings=settings,
+        config=config,
+        table=around.table,
+        log=around.log,
+        exclusive=around.exclusive,
+        lock=TableLock(around.netns),
+        notifier=Notifier.from_environment(),
+        bus=bus,
+        facts=facts,
+        metrics=metrics,
+        decisions=decisions,
+        prober=runs_probes,
+        lag=LagReporter(runs_probes, bus.emit),
+        reconciler=reconciler,
+        replans=replans,
+        keeper=keeper,
+        state_writer=writer,
+        saver=saver,
+        view=view,
+        api=ApiServer(create_app(view, metrics=metrics.render)),
+    )
+
+
+def _is_shadow(settings: Settings, config: Config) -> bool:
+    return settings.shadow or config.daemon.mode is Mode.SHADOW
+
+
+def _state_failed(bus: Bus, path: Path, error: StateFileError) -> None:
+    bus.emit(StateError(file=str(path), error=str(error)))

@@ -1,0 +1,39 @@
+"""When the wanted table is decided again: as soon as a verdict has changed, but never so often that probes suffer."""
+
+import asyncio
+import time
+
+from lvs_healthd.decide.decisions import Decisions
+from lvs_healthd.reconcile.reconciler import Reconciler
+
+SHARE = 0.1
+"""The largest share of the time that deciding may take. One decision is for all changes that came before it, so while
+thousands of servers fail within a second there are fewer and larger ones."""
+
+
+class Replans:
+    """Brings the wanted table up to date and hands it to the reconciler."""
+
+    def __init__(self, decisions: Decisions, reconciler: Reconciler) -> None:
+        self._decisions = decisions
+        self._reconciler = reconciler
+        self._due = asyncio.Event()
+
+    def ask(self) -> None:
+        """Have the table decided soon: a verdict has changed."""
+        self._due.set()
+
+    def now(self) -> None:
+        """Decide the table."""
+        self._due.clear()
+        wanted = self._decisions.wanted(self._reconciler.actual, self._reconciler.take_moved())
+        self._reconciler.want(wanted, self._decisions.take_touched())
+
+    async def run(self) -> None:
+        """Decide whenever somebody has asked, until cancelled."""
+        while True:
+            await self._due.wait()
+            started = time.perf_counter()
+            self.now()
+            took_s = time.perf_counter() - started
+            await asyncio.sleep(took_s / SHARE - took_s)

@@ -1,0 +1,43 @@
+"""Describes services for the metrics: columns of their servers, several times as fast as a status."""
+
+from lvs_healthd.decide.held import ServiceState
+from lvs_healthd.ipvs.interface import IpvsTable
+from lvs_healthd.plan.records import destination_key
+from lvs_healthd.reconcile.reconciler import Reconciler
+from lvs_healthd.view.status import uses_fallback, weight_in
+from lvs_healthd.view.status_values import ServiceSamples
+
+
+def service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsTable, shift_s: float) -> ServiceSamples:
+    """Describe one service for metrics; `shift_s` turns the monotonic clock into Unix time."""
+    wanted = reconciler.wanted
+    want = wanted.table.get(service.key) if wanted is not None else None
+    have = reconciler.actual.get(service.key)
+    servers = service.servers
+    names = [str(server.key) for server in servers]
+    statistics = table.statistics(service.key) if have is not None else None
+    present = have.destinations if have is not None else {}
+    # A dict, because a fallback server may be one of the real servers.
+    named = dict(zip((server.key for server in servers), names, strict=True))
+    named.update((key, str(key)) for key in map(destination_key, service.config.fallback) if key not in named)
+    keys = statistics.keys if statistics is not None else ()
+    return ServiceSamples(
+        name=service.config.name,
+        in_fallback=service.serving is False or uses_fallback(service, want),
+        in_sync=reconciler.in_sync(service.key),
+        servers=names,
+        verdicts=[server.health.verdict for server in servers],
+        since=[server.health.since + shift_s for server in servers],
+        weights_configured=[server.config.weight for server in servers],
+        weights_wanted=[weight_in(want, server.key) for server in servers],
+        weights_actual=[weight_in(have, server.key) for server in servers],
+        latencies=[
+            (name, watch.check.name, watch.probe.latency_s)
+            for name, server in zip(names, servers, strict=True)
+            for watch in server.watches
+            if watch.probe.latency_s is not None
+        ],
+        statistics=statistics,
+        counted=[named.get(key) if key in present else None for key in keys],
+        is_persistent=bool(service.config.persistence),
+    )

@@ -1,0 +1,90 @@
+"""Describes services for `lvs-healthd status`: verdicts, reasons and weights, wanted and actual."""
+
+from lvs_healthd.config.model import Endpoint
+from lvs_healthd.decide.held import ServerState, ServiceState, Watch
+from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
+from lvs_healthd.plan.records import destination_key
+from lvs_healthd.runtime.pace import paced
+from lvs_healthd.view.status_values import CheckStatus, RealServerStatus, ServiceStatus
+from lvs_healthd.view.table import reason_of
+
+
+async def service_status(
+    service: ServiceState, wanted: Wanted | None, actual: Table, *, in_sync: bool, shift_s: float
+) -> ServiceStatus:
+    """Describe one service; `shift_s` turns the monotonic clock into Unix time."""
+    wanted = wanted or Wanted({}, {}, {})
+    want = wanted.table.get(service.key)
+    have = actual.get(service.key)
+    config = service.config
+    described = (_server_status(server, want, have, shift_s) for server in service.servers)
+    servers = [server async for server in paced(described)]
+    for spare in config.fallback:
+        key = destination_key(spare)
+        why = wanted.why.get((service.key, key))
+        in_use = weight_in(want, key) is not None
+        servers.append(
+            RealServerStatus(
+                server=str(key),
+                verdict="unchecked",
+                reason=why.reason if why is not None and in_use else "standing by",
+                since=None,
+                weight_configured=spare.weight,
+                weight_wanted=weight_in(want, key),
+                weight_actual=weight_in(have, key),
+                fallback=True,
+                checks=(),
+            )
+        )
+    return ServiceStatus(
+        name=config.name,
+        service=str(service.key),
+        scheduler=config.scheduler,
+        forward=config.forward,
+        in_fallback=service.serving is False or uses_fallback(service, want),
+        in_sync=in_sync,
+        real_servers=tuple(servers),
+    )
+
+
+def uses_fallback(service: ServiceState, want: ServiceEntry | None) -> bool:
+    """Whether a fallback server is in the wanted table."""
+    return any(weight_in(want, destination_key(spare)) is not None for spare in service.config.fallback)
+
+
+def _server_status(
+    server: ServerState, want: ServiceEntry | None, have: ServiceEntry | None, shift_s: float
+) -> RealServerStatus:
+    health = server.health
+    return RealServerStatus(
+        server=str(server.key),
+        verdict=health.verdict,
+        reason=reason_of(health),
+        since=health.since + shift_s,
+        weight_configured=server.config.weight,
+        weight_wanted=weight_in(want, server.key),
+        weight_actual=weight_in(have, server.key),
+        fallback=False,
+        checks=tuple([_check_status(watch, shift_s) for watch in server.watches]),
+    )
+
+
+def _check_status(watch: Watch, shift_s: float) -> CheckStatus:
+    probe, health = watch.probe, watch.health
+    return CheckStatus(
+        name=watch.check.name,
+        type=watch.type,
+        target=str(Endpoint(watch.check.address, watch.check.port)),
+        verdict=health.verdict,
+        reason=probe.last.detail if probe.last is not None else "not probed yet",
+        passes=health.passes,
+        failures=health.failures,
+        latency_s=probe.latency_s,
+        last_probe=None if probe.last_at is None else probe.last_at + shift_s,
+    )
+
+
+def weight_in(entry: ServiceEntry | None, key: DestinationKey) -> int | None:
+    """Return a server's weight in a table; None where it is not in it."""
+    record = entry.destinations.get(key) if entry is not None else None
+    return record.weight if record is not None else None
