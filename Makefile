@@ -13,6 +13,11 @@ unexport PYTHONDONTWRITEBYTECODE
 # Debian keeps system tools out of a user's path; ntpd is only unpacked.
 export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/.cache/ntpsec/usr/sbin
 
+# KERNEL=trixie or KERNEL=sid: the tests and the demo run under that Debian suite's kernel, in a guest (docs/lab.md).
+ifneq ($(KERNEL),)
+export LVS_HEALTHD_LAB_KERNEL := $(KERNEL)
+endif
+
 bin := .venv/bin
 # By content, because a checkout changes the times of files that it leaves alone.
 locked := .venv/.installed-$(shell cat requirements/dev.txt pyproject.toml | sha256sum | cut -c 1-16)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from lab.boot import Guest, GuestError, kernel_image, vng_command, vng_environment, write_command
-from lab.host import REPOSITORY, needs_guest
+from lab.host import KERNEL, REPOSITORY, needs_guest
 
 DEMO_DEADLINE_S = 900.0
 """It takes two to three minutes in an emulated guest."""
@@ -34,9 +34,8 @@ def demo() -> int:
     command = [sys.executable, "-m", "lab.demo", *(["--colour"] if sys.stdout.isatty() else [])]
     if not needs_guest():
         return subprocess.run(command, check=False, cwd=REPOSITORY).returncode
-    print(
-        "This machine has no IPVS of its own (or we are not root): booting Debian's kernel in a small VM.", flush=True
-    )
+    why = f"KERNEL={KERNEL}" if KERNEL else "This machine has no IPVS of its own (or we are not root)"
+    print(f"{why}: booting Debian's kernel in a small VM.", flush=True)
     with tempfile.TemporaryDirectory(prefix="lab-") as name:
         folder = Path(name)
         with Guest(command, folder=folder, cwd=REPOSITORY, deadline_s=DEMO_DEADLINE_S) as guest:

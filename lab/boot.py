@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from lab.host import REPOSITORY
+from lab.host import KERNEL, REPOSITORY
 from lab.image import ImageError, images
 from lab.kvm import kvm_works
 
@@ -150,13 +150,14 @@ def vng_environment() -> dict[str, str]:
 
 
 def kernel_image() -> str:
-    """Return the path of the lab's kernel; fetch it when it is not there yet.
+    """Return the path of the lab's kernel, of this machine's release or of `KERNEL`; fetch it when it is not there yet.
 
     Raises `GuestError` when that fails, or on a machine for which there is none.
     """
     if platform.machine() != "x86_64":
         raise GuestError(f"the lab's guest needs an x86-64 machine, not {platform.machine()}")
-    fetched = subprocess.run([str(LAB / "fetch-kernel")], check=False, capture_output=True, text=True)
+    fetch = [str(LAB / "fetch-kernel"), *([KERNEL] if KERNEL else [])]
+    fetched = subprocess.run(fetch, check=False, capture_output=True, text=True)
     if fetched.returncode != 0:
         raise GuestError(f"cannot fetch the lab's kernel: {fetched.stderr.strip()}")
     return fetched.stdout.strip()

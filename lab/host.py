@@ -10,13 +10,18 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 MODE = os.environ.get("LVS_HEALTHD_LAB", "")
 """Set to "inside" within the guest; a user may set it to "vm" to get a guest even where the host has IPVS."""
 
+KERNEL = os.environ.get("LVS_HEALTHD_LAB_KERNEL", "")
+"""A user may set it to a Debian suite, such as "trixie" or "sid", to get a guest with that suite's kernel."""
+
 
 @functools.cache
 def needs_guest() -> bool:
     """Whether kernel work has to go to a guest. Decided once per process; may load the `ip_vs` module."""
     if MODE == "inside":
         return False
-    return MODE == "vm" or not (os.geteuid() == 0 and _has_ipvs() and _succeeds("unshare", "--net", "true"))
+    if MODE == "vm" or KERNEL:
+        return True
+    return not (os.geteuid() == 0 and _has_ipvs() and _succeeds("unshare", "--net", "true"))
 
 
 def _has_ipvs() -> bool:

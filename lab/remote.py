@@ -16,7 +16,7 @@ import pytest
 from lab.boot import LAB, Guest
 from lab.guest_reporter import read_records
 
-BOOT_DEADLINE_S = 300.0
+BOOT_DEADLINE_S = 600.0
 """Until the first test starts: boot, and the import of pytest and of every test file, all of it emulated."""
 
 SILENCE_MARGIN_S = 60.0

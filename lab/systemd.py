@@ -41,6 +41,11 @@ COMMAND_DEADLINE_S = 180.0
 """For one command, which may wait for the daemon's start in an emulated guest."""
 
 
+def systemd_version() -> int:
+    """Return the major version of this machine's systemd, which is the lab's too."""
+    return int(subprocess.run(["systemctl", "--version"], check=True, capture_output=True, text=True).stdout.split()[1])
+
+
 @dataclass(frozen=True, slots=True)
 class Systemd:
     """A running systemd. Build one with `Systemd.on`."""

@@ -35,7 +35,7 @@ def daemon(
         version="0.1.0",
         pid=812,
         mode=mode,
-        table="IPVS 1.2.1 (size=4096)",
+        table="IPVS 1.2.1",
         started=NOW - 7200,
         config_file="/etc/lvs-healthd/config.toml",
         config_loaded=NOW - 3600,

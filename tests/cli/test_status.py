@@ -29,7 +29,7 @@ def test_piped_every_server_is_one_line_with_its_service(run: Run, daemon: Daemo
     assert ran.err == ""
     assert ran.out.splitlines() == [
         "lvs-healthd 0.1.0  mode enforce  up 2h  pid 812",
-        "table IPVS 1.2.1 (size=4096), read 3s ago",
+        "table IPVS 1.2.1, read 3s ago",
         "configuration /etc/lvs-healthd/config.toml, loaded 1h ago",
         'odd "name"\\  192.0.2.100:80/tcp  wrr  nat  NO REAL SERVER MAY SERVE  NOT IN SYNC WITH THE KERNEL',
         "SERVICE      REAL SERVER          VERDICT   WEIGHT  SINCE  REASON",
@@ -79,7 +79,7 @@ def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> No
     daemon.status = msgspec.structs.replace(daemon.status, daemon=trouble, services=())
     assert run("--control", str(daemon.control)).out.splitlines()[:12] == [
         "lvs-healthd 0.1.0  mode shadow  up 2h  pid 812",
-        "table IPVS 1.2.1 (size=4096), never read",
+        "table IPVS 1.2.1, never read",
         "configuration /etc/lvs-healthd/config.toml, loaded 1h ago",
         "SHADOW MODE: nothing is written to the kernel's table",
         "TABLE ERROR: EPERM",

@@ -37,7 +37,7 @@ def test_piped_every_line_stands_with_its_service_and_what_is_wrong(run: Run, da
         out = out.replace(f"  {why}\n", f"  WHY{number}\n", 1)
     assert out.splitlines() == [
         "lvs-healthd 0.1.0  mode enforce  up 2h  pid 812",
-        "table IPVS 1.2.1 (size=4096), read 3s ago",
+        "table IPVS 1.2.1, read 3s ago",
         "configuration /etc/lvs-healthd/config.toml, loaded 1h ago",
         "NOT AS WANTED: 2 missing, 1 extra, 1 differs; 1 foreign service left alone",
         "SERVICE                NAME  REAL SERVER         METHOD  WEIGHT  ACTIVE  INACT  VERDICT  STATE    WHY",

@@ -42,7 +42,10 @@ sysctl = { conntrack = true, expire_nodest_conn = false, sync_threshold = [3, 50
     assert parse(to_toml(read(text + service())), "effective.toml").ipvs == found
 
 
-VALUES = {name: st.booleans() | st.integers(0, 64) | st.sampled_from([[1, 9], [3, 0]]) for name in SYSCTL_KEYS}
+VALUES = {
+    name: st.booleans() | st.integers(-20, 64) | st.sampled_from([[1, 9], [3, 0], "'0'", "'9,1-3'"])
+    for name in SYSCTL_KEYS
+}
 
 
 @given(st.fixed_dictionaries({}, optional=VALUES))
@@ -55,10 +58,55 @@ def test_effective_sysctls_load_to_the_same(written: dict[str, object]) -> None:
 
 def is_right(name: str, value: object) -> bool:
     try:
-        SYSCTL_KEYS[name].parse(value)
+        SYSCTL_KEYS[name].parse(value.strip("'") if isinstance(value, str) else value)
     except Exception:  # noqa: BLE001  # whatever: it is wrong
         return False
     return True
+
+
+# As Linux 7.2 shows what was written; each was tried.
+CPUS = {
+    "0": "0",
+    "00": "0",
+    "1,0": "0-1",
+    "0-1": "0-1",
+    "0,1,1": "0-1",
+    "6,0-3": "0-3,6",
+    "1-2,4,3,8,10-11": "1-4,8,10-11",
+    "3-3": "3",
+}
+
+
+@pytest.mark.parametrize(("written", "shown"), CPUS.items())
+def test_cpus_are_written_as_the_kernel_shows_them(written: str, shown: str) -> None:
+    assert ipvs(f"[ipvs.sysctl]\nest_cpulist = '{written}'").sysctl == (("est_cpulist", shown),)
+
+
+@given(st.sets(st.integers(0, 8191), min_size=1, max_size=40))
+def test_the_same_cpus_are_always_written_the_same(cpus: set[int]) -> None:
+    parse_cpus = SYSCTL_KEYS["est_cpulist"].parse
+    text = str(parse_cpus(",".join(map(str, cpus))))
+    assert parse_cpus(text) == text
+    spans = [part.partition("-") for part in text.split(",")]
+    assert {cpu for low, _, high in spans for cpu in range(int(low), int(high or low) + 1)} == cpus
+
+
+BOUNDS = {
+    "conn_lfactor": (-8, 8),
+    "conn_max": (0, 1073741824),
+    "est_nice": (-20, 19),
+    "svc_lfactor": (-8, 8),
+}
+
+
+@pytest.mark.parametrize(("name", "bounds"), BOUNDS.items())
+def test_bounds_are_the_kernel_s(name: str, bounds: tuple[int, int]) -> None:
+    least, most = bounds
+    for value in bounds:
+        assert ipvs(f"[ipvs.sysctl]\n{name} = {value}").sysctl == ((name, str(value)),)
+    for value in (least - 1, most + 1):
+        (error,) = errors_of(f"[ipvs.sysctl]\n{name} = {value}\n" + service())
+        assert error.endswith(f"{name}: expected {least}..{most}, got {value}")
 
 
 WRONG = {
@@ -86,6 +134,13 @@ WRONG = {
     "got 2; the kernel itself makes 2 of 1 while memory is short",
     "[ipvs.sysctl]\nsecure_tcp = true": "sysctl.secure_tcp: expected 0 (never), 1 (while memory is short) or 3 "
     "(always), got true",
+    "[ipvs.sysctl]\nest_cpulist = 0": 'sysctl.est_cpulist: expected CPUs from 0 to 8191, such as "0-3,6", got 0',
+    "[ipvs.sysctl]\nest_cpulist = '3-1'": 'sysctl.est_cpulist: expected CPUs from 0 to 8191, such as "0-3,6", got '
+    '"3-1"',
+    "[ipvs.sysctl]\nest_cpulist = '0-8192'": 'sysctl.est_cpulist: expected CPUs from 0 to 8191, such as "0-3,6", got '
+    '"0-8192"',
+    "[ipvs.sysctl]\nest_cpulist = ''": 'sysctl.est_cpulist: expected CPUs from 0 to 8191, such as "0-3,6", got ""; '
+    "for none: run_estimation = false",
     "[ipvs.sysctl]\nsync_ports = 3": "sysctl.sync_ports: expected a power of two, 1 to 64, got 3",
     '[ipvs]\nnetns = "a\\u0000b"': 'netns: expected a name that `ip netns` lists, or an absolute path, got '
     '"a\\u0000b"',

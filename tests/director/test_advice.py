@@ -1,9 +1,10 @@
 import pytest
 
-from lvs_healthd.director.advice import READ, advise
+from lvs_healthd.director.advice import CONN_MAX, READ, advise
 from tests.config.reading import read, service
 
-GOOD = dict.fromkeys(READ, "1")
+LIMIT = "net.ipv4.vs.conn_max"
+GOOD = dict.fromkeys(READ, "1") | {LIMIT: str(CONN_MAX)}
 NODEST = "net.ipv4.vs.expire_nodest_conn"
 QUIESCENT = "net.ipv4.vs.expire_quiescent_template"
 
@@ -38,6 +39,25 @@ QUIESCE = 'on_failure = "quiesce"'
 )
 def test_each_sysctl_where_it_matters(keys: str, name: str, is_told: bool) -> None:
     assert advised(service(keys), **{name.replace(".", "__"): "0"}) == [name] * is_told
+
+
+@pytest.mark.parametrize("keys", ["", QUIESCE, 'protocol = "udp"\none_packet = true', 'forward = "dr"'])
+@pytest.mark.parametrize("value", ["0", "65536", str(CONN_MAX - 1)])
+def test_a_limit_on_connections_below_the_kernel_s_own_concerns_every_service(keys: str, value: str) -> None:
+    assert advised(service(keys), net__ipv4__vs__conn_max=value) == [LIMIT]
+
+
+def test_a_configured_limit_on_connections_is_somebody_s_decision() -> None:
+    assert advised(f"[ipvs.sysctl]\nconn_max = 65536\n{service()}", net__ipv4__vs__conn_max="65536") == []
+
+
+def test_a_kernel_without_a_limit_on_connections_needs_no_advice() -> None:
+    assert advised(service(), net__ipv4__vs__conn_max=None) == []
+
+
+def test_advice_tells_the_value_found() -> None:
+    (advice,) = advise(read(service()), GOOD | {LIMIT: "65536"})
+    assert (advice.value, advice.text.endswith(f"conn_max = {CONN_MAX}")) == ("65536", True)
 
 
 @pytest.mark.parametrize("value", ["true", "false"])

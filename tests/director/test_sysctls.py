@@ -16,6 +16,7 @@ KERNEL = {
     "net.ipv4.vs.secure_tcp": "1",
     "net.ipv4.vs.drop_packet": "0",
     "net.ipv4.vs.conn_reuse_mode": "2",
+    "net.ipv4.vs.est_cpulist": "",
 }
 
 
@@ -46,6 +47,14 @@ async def test_a_defence_that_the_kernel_has_put_up_is_as_wanted(kept: Sysctls) 
 async def test_a_defence_against_all_is_not_one_while_memory_is_short(kept: Sysctls) -> None:
     kept.want(wanting(drop_entry="3"))
     assert await kept.differing() == [Setting("net.ipv4.vs.drop_entry", "2", "3")]
+
+
+async def test_one_that_is_empty_is_not_one_that_is_missing(kept: Sysctls) -> None:
+    kept.want(wanting(est_cpulist="0-3", conn_max="5"))
+    assert await kept.differing() == [
+        Setting("net.ipv4.vs.est_cpulist", "empty", "0-3"),
+        Setting("net.ipv4.vs.conn_max", "missing", "5"),
+    ]
 
 
 async def test_a_reload_while_they_are_read_does_no_harm(kept: Sysctls) -> None:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from lab.netns import Namespace
+from lab.netns import CommandError, Namespace
+from lab.nginx import Nginx
 from lab.topology import Topology
 from lab.wait import wait_until
+from lvs_healthd.config.ipvs import SYSCTL_KEYS
 from lvs_healthd.config.load import parse
 from lvs_healthd.config.model import Config
 from lvs_healthd.director import aspects
+from lvs_healthd.director.advice import CONN_MAX
 from lvs_healthd.director.keeper import CALM_S, Keeper
 from lvs_healthd.events.kinds import Event, SettingAdvice, SettingChanged, SettingDrift, SettingFailed
 from lvs_healthd.ipvs.interface import TableUnavailableError
@@ -179,6 +182,138 @@ async def test_what_somebody_else_changes_is_told_and_set_back(nat: Topology) ->
     assert await bench.look() == []
 
 
+SYSCTLS = Path("/proc/sys/net/ipv4/vs")
+OF_SCHEDULERS = {"lblc_expiration", "lblcr_expiration"}
+"""They come and go with the schedulers."""
+
+PLAIN = '[[service]]\naddress = "192.0.2.100:80"\ncheck = "tcp"\nreal_server = ["198.51.100.11"]\n'
+
+
+def sysctl(director: Namespace, name: str, value: str | None = None) -> str | None:
+    """Write one of IPVS's, and return what is read then; None where this kernel has none of this name."""
+    if name not in director.run(["ls", str(SYSCTLS)]).stdout.split():
+        return None
+    if value is not None:
+        director.run(["sysctl", "-qw", f"net.ipv4.vs.{name}={value}"])
+    return director.run(["cat", str(SYSCTLS / name)]).stdout.strip()
+
+
+def test_every_sysctl_of_this_kernel_can_be_configured(nat: Topology) -> None:
+    there = set(nat.director.run(["ls", str(SYSCTLS)]).stdout.split())
+    assert there - OF_SCHEDULERS <= SYSCTL_KEYS.keys()
+
+
+NEWER = {
+    "est_cpulist": ('"1,0"', "0-1"),
+    "est_nice": ("-5", "-5"),
+    "conn_lfactor": ("-3", "-3"),
+    "conn_max": ("5000", "5000"),
+    "svc_lfactor": ("2", "2"),
+}
+"""Linux 6.1 has none of these, 6.12 the first two."""
+
+
+@pytest.mark.parametrize(("name", "written", "value"), [(name, *pair) for name, pair in NEWER.items()])
+async def test_a_newer_sysctl_is_set_and_left_alone_or_said_to_be_missing(
+    nat: Topology, name: str, written: str, value: str
+) -> None:
+    before = sysctl(nat.director, name)
+    if name == "est_cpulist" and before is not None:
+        sysctl(nat.director, name, "0")
+    bench = Bench(nat.director)
+    await bench.keep(configured(f"[ipvs.sysctl]\n{name} = {written}\n{PLAIN}"))
+    if before is None:
+        assert bench.keeper.last_error == f"net.ipv4.vs.{name} = {value}: this kernel has no such sysctl"
+        return
+    assert bench.keeper.last_error == ""
+    assert bench.set() == {f"net.ipv4.vs.{name}"}
+    assert await bench.look() == []
+    assert sysctl(nat.director, name) == value
+    sysctl(nat.director, name, before)
+
+
+async def test_cpus_that_the_machine_lacks_are_told(nat: Topology) -> None:
+    if sysctl(nat.director, "est_cpulist") is None:
+        pytest.skip("this kernel has no est_cpulist")
+    bench = Bench(nat.director)
+    await bench.keep(configured(f'[ipvs.sysctl]\nest_cpulist = "0-8191"\n{PLAIN}'))
+    assert bench.keeper.last_error == "net.ipv4.vs.est_cpulist = 0-8191: this machine has not so many CPUs"
+
+
+BOUNDS = {"conn_lfactor": (-8, 8), "conn_max": (0, 2**30), "est_nice": (-20, 19), "svc_lfactor": (-8, 8)}
+"""As in the configuration (tests/config/test_ipvs.py)."""
+
+
+@pytest.mark.parametrize(("name", "bounds"), BOUNDS.items())
+def test_the_kernel_takes_what_is_within_bounds_and_nothing_else(
+    nat: Topology, name: str, bounds: tuple[int, int]
+) -> None:
+    before = sysctl(nat.director, name)
+    if before is None:
+        pytest.skip(f"this kernel has no {name}")
+    least, most = bounds
+    for value in bounds:
+        assert sysctl(nat.director, name, str(value)) == str(value)
+    for value in (least - 1, most + 1):
+        with pytest.raises(CommandError, match="Invalid argument"):
+            sysctl(nat.director, name, str(value))
+    sysctl(nat.director, name, before)
+
+
+def connects(client: Namespace, vip: str) -> bool:
+    """Whether a new connection is served; False when nothing answers at all."""
+    status = client.run(["curl", "-s", "-o", "/dev/null", "--max-time", "5", f"http://{vip}/"], check=False).returncode
+    assert status in {0, 28}  # 28: time is over
+    return status == 0
+
+
+def connections_counted(topology: Topology) -> int:
+    """How many the service's statistics have; they lag two seconds behind."""
+    line = topology.ipvsadm("-Ln", "--stats", "--exact", "-t", f"{topology.vip}:80").splitlines()[-2]
+    return int(line.split()[2])
+
+
+async def test_connections_beyond_the_limit_are_dropped_uncounted_and_the_limit_is_advised_on(
+    nat: Topology, web: tuple[Nginx, ...]
+) -> None:
+    default = sysctl(nat.director, "conn_max")
+    if default is None:
+        pytest.skip("this kernel has no conn_max")
+    assert default == str(CONN_MAX)
+    vip = f"{nat.vip}:80"
+    nat.ipvsadm("-A", "-t", vip, "-s", "rr")
+    nat.ipvsadm("-a", "-t", vip, "-r", f"{nat.servers[0].address}:80", "-m")
+    try:
+        sysctl(nat.director, "conn_max", "1")
+        bench = Bench(nat.director)
+        await bench.keep(configured(PLAIN))
+        assert [
+            (event.setting, event.value)
+            for event in bench.events
+            if isinstance(event, SettingAdvice) and event.setting.endswith("conn_max")
+        ] == [("net.ipv4.vs.conn_max", "1")]
+
+        assert connects(nat.client, nat.vip)
+        assert not connects(nat.client, nat.vip)  # the first has ended, and is remembered for two minutes
+        sysctl(nat.director, "conn_max", default)
+        assert connects(nat.client, nat.vip)
+        wait_until(lambda: connections_counted(nat) >= 2, timeout_s=30, what="the statistics")
+        assert connections_counted(nat) == 2
+
+        # A template of persistence counts like a connection: the first client needs two.
+        nat.ipvsadm("-D", "-t", vip)
+        nat.ipvsadm("-A", "-t", vip, "-s", "rr", "-p", "60")
+        nat.ipvsadm("-a", "-t", vip, "-r", f"{nat.servers[0].address}:80", "-m")
+        remembered = len(nat.ipvsadm("-Lnc").splitlines()) - 2
+        sysctl(nat.director, "conn_max", str(remembered + 1))
+        assert not connects(nat.client, nat.vip)
+        sysctl(nat.director, "conn_max", str(remembered + 2))
+        assert connects(nat.client, nat.vip)
+    finally:
+        sysctl(nat.director, "conn_max", default)
+        nat.ipvsadm("-D", "-t", vip)
+
+
 async def test_sync_daemon_that_is_configured_otherwise_is_started_anew(nat: Topology) -> None:
     bench = Bench(nat.director)
     await bench.keep(configured(IPVS + SERVICES))
@@ -199,7 +334,7 @@ async def test_sync_daemon_that_is_configured_otherwise_is_started_anew(nat: Top
 def sync_threads() -> Counter[str]:
     """The kernel's threads of sync daemons, m for master and b for backup: one for each port."""
     names = (file.read_text() for file in Path("/proc").glob("[0-9]*/comm"))
-    return Counter(name[5] for name in names if name.startswith("ipvs-"))
+    return Counter(name[5] for name in names if name.startswith(("ipvs-m", "ipvs-b")))
 
 
 async def test_another_number_of_sync_ports_starts_the_sync_daemons_anew(nat: Topology) -> None:

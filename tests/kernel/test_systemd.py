@@ -3,12 +3,13 @@
 import re
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from lab.host import REPOSITORY
 from lab.nginx import Nginx
-from lab.systemd import UNIT, Systemd
+from lab.systemd import UNIT, Systemd, systemd_version
 from lab.topology import Topology
 from lab.wait import wait_until
 
@@ -16,6 +17,8 @@ CONFIGURATION = "/etc/lvs-healthd/config.toml"
 PROGRAM = ("env", "PYTHONPATH=/opt/lvs-healthd/checkout/src", "/opt/lvs-healthd/.venv/bin/lvs-healthd")
 RS1, RS2 = "198.51.100.11:80", "198.51.100.12:80"
 TIMEOUT_S = 120.0
+NOTIFY_RELOAD_SINCE = 253
+"""The version of systemd that brought Type=notify-reload."""
 
 BASIC = """
 [daemon]
@@ -142,6 +145,42 @@ def test_a_daemon_that_hangs_is_replaced_and_the_table_is_right_again(nat: Topol
     wait_until(lambda: machine.show("MainPID") not in {before, "0"}, timeout_s=TIMEOUT_S, what=machine.journal)
     until_both(nat, machine)
     assert machine.show("NRestarts") == "1"
+
+
+def test_with_the_documented_drop_in_a_reload_returns_when_it_is_done(nat: Topology, machine: Systemd) -> None:
+    if systemd_version() < NOTIFY_RELOAD_SINCE:
+        pytest.skip(f"systemd {systemd_version()} has no Type=notify-reload: it came with {NOTIFY_RELOAD_SINCE}")
+    machine.drop_in(documented("notify-reload"))
+    machine.systemctl("start", UNIT)
+    until_both(nat, machine)
+    pid = machine.show("MainPID")
+
+    # A daemon that is held up has not reloaded, so neither has systemctl.
+    configure(machine, BASIC.replace("weight = 3", "weight = 7"))
+    machine.run(["kill", f"-{signal.SIGSTOP.value}", pid])
+    with ThreadPoolExecutor(1) as background:
+        reload = background.submit(machine.systemctl, "reload", UNIT)
+        wait_until(lambda: machine.show("ActiveState") == "reloading", timeout_s=TIMEOUT_S, what=machine.journal)
+        assert not reload.done()
+        machine.run(["kill", f"-{signal.SIGCONT.value}", pid])
+        reload.result()
+    assert machine.show("ActiveState") == "active"
+    machine.run(["journalctl", "--sync"])
+    assert "config.reloaded" in machine.journal()
+    until_both(nat, machine, weight=7)
+
+    # A rejected file ends the reload as well; systemd is told in the same message what became of it.
+    configure(machine, BASIC.replace("weight = 3", "weight = -3"))
+    machine.systemctl("reload", UNIT)
+    assert "RELOAD REJECTED" in machine.show("StatusText")
+    assert machine.show("ActiveState") == "active"
+    assert has_both(nat, weight=7)
+
+    configure(machine, BASIC)
+    machine.systemctl("reload", UNIT)
+    assert "RELOAD REJECTED" not in machine.show("StatusText")
+    until_both(nat, machine)
+    assert (machine.show("MainPID"), machine.show("NRestarts")) == (pid, "0")
 
 
 def test_settings_that_the_sandbox_forbids_are_told_and_the_documented_drop_in_allows_them(

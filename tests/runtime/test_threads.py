@@ -1,9 +1,11 @@
 """Calls on threads: answered like any, and no reason to go on living."""
 
 import asyncio
+import queue
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
 
 import pytest
 
@@ -37,13 +39,48 @@ async def test_idle_threads_are_used_again_and_calls_beyond_the_most_wait() -> N
     threads = Threads()
     asyncio.get_running_loop().set_default_executor(threads)
     names = {await asyncio.to_thread(lambda: threading.current_thread().name) for _ in range(20)}
-    assert len(names) <= 2
+    assert len(names) == 1
     go_on = threading.Event()
     waiting = [threads.submit(go_on.wait, 60) for _ in range(MOST + 5)]
     assert threading.active_count() <= MOST + 5
     assert not waiting[-1].running()
     go_on.set()
     assert all(await asyncio.gather(*map(asyncio.wrap_future, waiting)))
+
+
+def test_a_thread_is_free_before_its_result_is_told() -> None:
+    threads = Threads()
+    go_on = threading.Event()
+    again: queue.SimpleQueue[Future[int]] = queue.SimpleQueue()
+    first = threads.submit(lambda: go_on.wait(60) and threading.get_ident())
+    first.add_done_callback(lambda _: again.put(threads.submit(threading.get_ident)))
+    go_on.set()
+    assert again.get(timeout=60).result(60) == first.result(60)
+
+
+def test_a_call_that_nobody_waits_for_any_more_gives_its_thread_back() -> None:
+    threads = Threads()
+    go_on = threading.Event()
+    running = [threads.submit(go_on.wait, 60) for _ in range(MOST)]
+    given_up = threads.submit(int, "7")
+    assert given_up.cancel()
+    go_on.set()
+    assert all(each.result(60) for each in running)
+    assert threads.submit(int, "8").result(60) == 8
+
+
+def test_a_call_that_was_refused_is_not_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threads = Threads()
+    calls: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            threads.submit(calls.append, "refused")
+    threads.submit(calls.append, "made").result(60)
+    assert calls == ["made"]
 
 
 def test_without_a_new_thread_the_old_ones_do_it(monkeypatch: pytest.MonkeyPatch) -> None:

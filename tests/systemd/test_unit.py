@@ -5,6 +5,9 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from lab.systemd import systemd_version
 from lvs_healthd.config.model import Daemon
 
 ROOT = Path(__file__).parents[2]
@@ -29,13 +32,31 @@ def settings() -> dict[str, list[str]]:
     return found
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
-    # verify wants the program to exist; everything else is the unit as it is installed.
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The unit as it is installed, but for the program: `verify` wants it to exist."""
     copy = tmp_path / UNIT.name
     text, count = re.subn(r"(?m)^(ExecStart=)/opt/\S+", r"\1/bin/true", UNIT.read_text(encoding="utf-8"))
     assert count == 1
     copy.write_text(text)
-    assert systemd_analyze("verify", str(copy)) == ""
+    return copy
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(installed: Path) -> None:
+    assert systemd_analyze("verify", str(installed)) == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "since"), [("ProtectKernelTunables", 252), ("RestrictNamespaces", 252), ("notify-reload", 253)]
+)
+def test_systemd_finds_nothing_wrong_with_the_documented_drop_ins(installed: Path, setting: str, since: int) -> None:
+    if systemd_version() < since:
+        pytest.skip(f"systemd {systemd_version()} does not know it yet; {since} does")
+    [text] = [text for text in re.findall(r"(?s)```\w*\n(.*?)```", PAGE) if setting in text]
+    folder = installed.with_name(f"{installed.name}.d")
+    folder.mkdir()
+    (folder / "override.conf").write_text(text)
+    assert systemd_analyze("verify", str(installed)) == ""
 
 
 def test_exposure_is_at_most_two_and_as_documented() -> None:

@@ -11,6 +11,7 @@ from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import Ipvs, Service, Sync, SyncDaemon, Timeouts
 from lvs_healthd.config.schema import Key, read_table
 
+_CPUS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
 _INTERFACE = re.compile(r"[^\s/\0]{1,15}")
 _NETNS_NAME = re.compile(r"[^\s/\0]{1,255}")
 _LONGEST_SYNC = {4: 65507, 6: 65487}
@@ -82,22 +83,50 @@ def _ports(value: object) -> str:
     return str(value)
 
 
+def _cpus(value: object) -> str:
+    """Take CPUs; return them as the kernel shows them, ascending and in the fewest ranges (lib/vsprintf.c, %*pbl)."""
+    words = f'CPUs from 0 to {_LAST_CPU}, such as "0-3,6"'
+    if not isinstance(value, str) or not _CPUS.fullmatch(value):
+        hint = "for none: run_estimation = false" if value == "" else ""
+        raise expected(words, value, hint)
+    cpus: set[int] = set()
+    for part in value.split(","):
+        first, _, last = part.partition("-")
+        numbers = range(int(first), int(last or first) + 1)
+        if not numbers or numbers[-1] > _LAST_CPU:
+            raise expected(words, value)
+        cpus.update(numbers)
+    firsts = sorted(cpu for cpu in cpus if cpu - 1 not in cpus)
+    lasts = sorted(cpu for cpu in cpus if cpu + 1 not in cpus)
+    spans = zip(firsts, lasts, strict=True)
+    return ",".join(f"{first}-{last}" if first < last else str(first) for first, last in spans)
+
+
 _INT_MAX = 2**31 - 1
 _LONGEST_S = _INT_MAX // 1000
 """Seconds that fit into an int of jiffies, at the 1000 Hz of some kernels."""
+_LAST_CPU = 8191
+"""Of the most CPUs that Linux can be built for (arch/x86/Kconfig, NR_CPUS). Those that a machine lacks it refuses."""
+_MOST_CONNECTIONS = 2**30
+"""What the kernel takes at most, and has by default, on 64 bits (net/netfilter/ipvs/ip_vs_conn.c)."""
 _PORTS = frozenset({1, 2, 4, 8, 16, 32, 64})
 _SWITCH = Key(_on_or_off)
 _DEFENCE = Key(_defence)
+_CPU_LIST = Key(_cpus)
 
 SYSCTL_KEYS = {
     "am_droprate": _number(1, _INT_MAX),
     "amemthresh": _number(0, _INT_MAX),
     "backup_only": _SWITCH,
     "cache_bypass": _SWITCH,
+    "conn_lfactor": _number(-8, 8),
+    "conn_max": _number(0, _MOST_CONNECTIONS),
     "conn_reuse_mode": _number(0, 3),
     "conntrack": _SWITCH,
     "drop_entry": _DEFENCE,
     "drop_packet": _DEFENCE,
+    "est_cpulist": _CPU_LIST,
+    "est_nice": _number(-20, 19),
     "expire_nodest_conn": _SWITCH,
     "expire_quiescent_template": _SWITCH,
     "ignore_tunneled": _SWITCH,
@@ -109,6 +138,7 @@ SYSCTL_KEYS = {
     "sloppy_sctp": _SWITCH,
     "sloppy_tcp": _SWITCH,
     "snat_reroute": _SWITCH,
+    "svc_lfactor": _number(-8, 8),
     "sync_persist_mode": _SWITCH,
     "sync_ports": Key(_ports),
     "sync_qlen_max": _number(0, _INT_MAX),
@@ -118,7 +148,9 @@ SYSCTL_KEYS = {
     "sync_threshold": Key(_threshold),
     "sync_version": _number(0, 1),
 }
-"""Every file in /proc/sys/net/ipv4/vs of Linux 6.1 but those of the schedulers lblc and lblcr, and what it takes.
+"""Every file in /proc/sys/net/ipv4/vs of Linux 7.2 but those of the schedulers lblc and lblcr, and what it takes.
+
+Linux 6.1 has all but five: est_cpulist and est_nice, which 6.12 has, and conn_lfactor, conn_max and svc_lfactor.
 
 Sources: Documentation/networking/ipvs-sysctl.rst; net/netfilter/ipvs/ip_vs_ctl.c (proc_do_*, update_defense_level).
 """
@@ -148,6 +180,8 @@ def sysctl_value(name: str, text: str) -> object:
     """Return what stands in the configuration for what goes into a sysctl's file."""
     if SYSCTL_KEYS[name] is _SWITCH:
         return text == "1"
+    if SYSCTL_KEYS[name] is _CPU_LIST:
+        return text
     numbers = [int(each) for each in text.split()]
     return numbers if len(numbers) > 1 else numbers[0]
 

@@ -1,9 +1,10 @@
-"""Sysctls that decide whether taking a server out works as meant: what is worth saying of their values. Pure.
+"""Sysctls that decide whether services work as meant: what is worth saying of their values. Pure.
 
 Sources: Documentation/networking/ipvs-sysctl.rst; net/netfilter/ipvs/ip_vs_core.c (ip_vs_in_hook) and ip_vs_conn.c
-(ip_vs_check_template).
+(ip_vs_check_template, ip_vs_conn_new).
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
@@ -25,9 +26,21 @@ class _Rule(msgspec.Struct, frozen=True):
     """With this value of a sysctl, services of some kind do not work as their operator thinks."""
 
     name: str
-    bad: str
+    is_bad: Callable[[str], bool]
     concerns: Callable[[Service], bool]
     text: str
+
+
+def _is_off(value: str) -> bool:
+    return value == "0"
+
+
+def _is_below_default(value: str) -> bool:
+    return int(value) < CONN_MAX
+
+
+def _any(_: Service) -> bool:
+    return True
 
 
 def _removes(service: Service) -> bool:
@@ -42,6 +55,9 @@ def _translates(family: Family) -> Callable[[Service], bool]:
     return lambda service: service.family is family and any(server.forward in TRANSLATING for server in service.servers)
 
 
+CONN_MAX = 2**30 if sys.maxsize > 2**32 else 2**24
+"""The kernel's default of conn_max, and its most (net/netfilter/ipvs/ip_vs_conn.c)."""
+
 _FORWARDING = (
     "answers of servers with nat and fullnat have to be forwarded to the clients, and this director forwards nothing: "
     "set it to 1, in /etc/sysctl.d"
@@ -49,7 +65,7 @@ _FORWARDING = (
 _RULES = (
     _Rule(
         "net.ipv4.vs.expire_nodest_conn",
-        "0",
+        _is_off,
         _removes,
         "packets of connections to a server that was removed are dropped silently until they time out: a tcp client "
         "hangs, a udp client that keeps its port gets no answer. With 1 the one is reset and the other gets "
@@ -57,13 +73,21 @@ _RULES = (
     ),
     _Rule(
         "net.ipv4.vs.expire_quiescent_template",
-        "0",
+        _is_off,
         _quiesces_persistent,
         "persistent clients of a server at weight 0 stay with it, up or down, until their persistence ends. With 1 "
         "they get another one at once: [ipvs.sysctl] expire_quiescent_template = true",
     ),
-    _Rule("net.ipv4.ip_forward", "0", _translates(Family.IPV4), _FORWARDING),
-    _Rule("net.ipv6.conf.all.forwarding", "0", _translates(Family.IPV6), _FORWARDING),
+    _Rule("net.ipv4.ip_forward", _is_off, _translates(Family.IPV4), _FORWARDING),
+    _Rule("net.ipv6.conf.all.forwarding", _is_off, _translates(Family.IPV6), _FORWARDING),
+    _Rule(
+        "net.ipv4.vs.conn_max",
+        _is_below_default,
+        _any,
+        "when the kernel remembers so many connections, ended ones and templates of persistence among them, packets of "
+        "new ones are dropped silently and no counter moves: clients hang. The kernel's default is "
+        f"[ipvs.sysctl] conn_max = {CONN_MAX}",
+    ),
 )
 
 READ = tuple(rule.name for rule in _RULES)
@@ -77,8 +101,9 @@ def advise(config: Config, values: Mapping[str, str | None]) -> Iterator[Advice]
     """
     configured = wanted(config)
     for rule in _RULES:
-        if rule.name in configured or values.get(rule.name) != rule.bad:
+        value = values.get(rule.name)
+        if rule.name in configured or value is None or not rule.is_bad(value):
             continue
         concerned = next((service for service in config.services if rule.concerns(service)), None)
         if concerned is not None:
-            yield Advice(rule.name, rule.bad, concerned.name, rule.text)
+            yield Advice(rule.name, value, concerned.name, rule.text)

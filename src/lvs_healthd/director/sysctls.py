@@ -34,7 +34,7 @@ class Sysctls:
             return []
         found = await read(self._netns, wanted)
         return [
-            Setting(name, found[name] or "missing", value)
+            Setting(name, _shown(found[name]), value)
             for name, value in wanted.items()
             if not _is_as_wanted(name, found[name], value)
         ]
@@ -56,6 +56,10 @@ class Sysctls:
 def _is_as_wanted(name: str, found: str | None, value: str) -> bool:
     # The kernel makes 2 of 1 while memory is short, and 1 of 2 afterwards (ip_vs_ctl.c, update_defense_level).
     return found == value or (name in _DEFENCES and {found, value} == {"1", "2"})
+
+
+def _shown(found: str | None) -> str:
+    return "missing" if found is None else found or "empty"
 
 
 def wanted(config: Config) -> dict[str, str]:
@@ -108,5 +112,7 @@ def _why(error: OSError) -> str:
             return "not permitted: needs CAP_NET_ADMIN: run as root or give the unit AmbientCapabilities=CAP_NET_ADMIN"
         case errno.EINVAL:
             return "the kernel does not take this value"
+        case errno.ERANGE:
+            return "this machine has not so many CPUs"
         case _:
             return error.strerror or str(error)

@@ -24,7 +24,7 @@ class DaemonStarted(Event, frozen=True, kw_only=True):
     pid: int
     mode: str
     table: str
-    """What the table is: "IPVS 1.2.1 (size=4096)" or "memory"."""
+    """What the table is: "IPVS 1.2.1" or "memory"."""
     services: int
     real_servers: int
     checks: int

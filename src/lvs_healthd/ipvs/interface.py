@@ -16,7 +16,7 @@ class IpvsTable(Protocol):
     """A table that can be read and written. One caller at a time: IPVS dumps are not atomic."""
 
     async def open(self) -> str:
-        """Make ready for use and return a line describing it ("IPVS 1.2.1, 4096 buckets").
+        """Make ready for use and return a line describing it ("IPVS 1.2.1").
 
         Raises `TableUnavailableError`.
         """

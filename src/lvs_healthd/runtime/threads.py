@@ -21,7 +21,8 @@ class Threads(ThreadPoolExecutor):
     def __init__(self) -> None:
         super().__init__(max_workers=1)  # of its own, which it never starts
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._unfinished = 0
         self._started = 0
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:  # noqa: ANN401
@@ -30,17 +31,23 @@ class Threads(ThreadPoolExecutor):
 
         def call() -> None:
             if not future.set_running_or_notify_cancel():
+                self._finished()
                 return
+            # Counted before the result is out: whoever waits for it may call again at once, and shall find this thread.
             try:
                 result = function(*arguments, **named)
             except BaseException as error:  # noqa: BLE001  # it belongs to whoever waits
+                self._finished()
                 future.set_exception(error)
             else:
+                self._finished()
                 future.set_result(result)
 
+        with self._lock:
+            if self._unfinished >= self._started and self._started < MOST:
+                self._start()
+            self._unfinished += 1
         self._calls.put(call)
-        if not self._idle.acquire(blocking=False) and self._started < MOST:
-            self._start()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # inherited
@@ -57,10 +64,10 @@ class Threads(ThreadPoolExecutor):
 
     def _work(self) -> None:
         while True:
-            try:
-                call = self._calls.get_nowait()
-            except queue.Empty:
-                self._idle.release()
-                call = self._calls.get()
+            call = self._calls.get()
             call()
             del call  # with all it refers to
+
+    def _finished(self) -> None:
+        with self._lock:
+            self._unfinished -= 1

@@ -58,7 +58,7 @@ def adds(count: int) -> list[Operation]:
 
 async def test_open_describes_the_table() -> None:
     client: IpvsTable = client_of(FakeKernel())
-    assert await client.open() == "IPVS 1.2.1 (size=4096)"
+    assert await client.open() == "IPVS 1.2.1"
 
 
 async def test_open_loads_the_module_itself_where_the_kernel_could_not() -> None:
@@ -70,7 +70,7 @@ async def test_open_loads_the_module_itself_where_the_kernel_could_not() -> None
         return True
 
     loader = Loader(modprobe)
-    assert await client_of(kernel, loader).open() == "IPVS 1.2.1 (size=4096)"
+    assert await client_of(kernel, loader).open() == "IPVS 1.2.1"
     assert loader.asked == ["ip_vs"]
 
 

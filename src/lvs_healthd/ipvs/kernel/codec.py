@@ -66,7 +66,6 @@ _DEST_TUN_FLAGS = 15
 
 # IPVS_INFO_ATTR_*
 _INFO_VERSION = 1
-_INFO_CONN_TAB_SIZE = 2
 
 _ATTRIBUTE_HEADER = struct.Struct("=HH")
 _U8 = struct.Struct("=B")
@@ -202,11 +201,13 @@ def decode_counted_destination(payload: bytes, service_family: int) -> tuple[Des
 
 
 def decode_info(payload: bytes) -> str:
-    """Decode the reply to GET_INFO into a line for people: "IPVS 1.2.1 (size=4096)". Raises `GarbledMessageError`."""
+    """Decode the reply to GET_INFO into a line for people: "IPVS 1.2.1". Raises `GarbledMessageError`.
+
+    The size of the connection table, which is there too, is left out: Linux 7.2 resizes the table while it runs.
+    """
     found = attributes(payload, GENL_HEADER_BYTES, len(payload))
     version = _number(_U32, payload, found, _INFO_VERSION)
-    size = _number(_U32, payload, found, _INFO_CONN_TAB_SIZE)
-    return f"IPVS {version >> 16 & 0xFF}.{version >> 8 & 0xFF}.{version & 0xFF} (size={size})"
+    return f"IPVS {version >> 16 & 0xFF}.{version >> 8 & 0xFF}.{version & 0xFF}"
 
 
 def _service(payload: bytes, found: Spans) -> ServiceRecord:
