@@ -13,9 +13,10 @@ from lvs_healthd.probing.workers import place as module
 from lvs_healthd.probing.workers.link import COMMAND
 from lvs_healthd.probing.workers.place import LATE_S, Place
 from lvs_healthd.probing.workers.pool import Pool
-from lvs_healthd.probing.workers.protocol import RECORD, Fault, Hello, Report, Text, frame
+from lvs_healthd.probing.workers.protocol import RECORD, Fault, Hello, Report, Text
 from tests.probes.peers import silent, stream_server
 from tests.probing.workers.bench import Bench, Sink, closed_ports, running, tcp
+from tests.probing.workers.talking import frame
 from tests.processes import is_running, until_gone
 
 

@@ -16,20 +16,11 @@ import trustme
 from lvs_healthd import __version__
 from lvs_healthd.config.model import AnyCheck, HttpsCheck, Seconds
 from lvs_healthd.probes.outcome import Outcome, Reason
+from lvs_healthd.probing.workers.framing import Frames
 from lvs_healthd.probing.workers.link import COMMAND
-from lvs_healthd.probing.workers.protocol import (
-    MOST_BYTES,
-    RECORD,
-    Assigned,
-    Change,
-    Frames,
-    Hello,
-    Report,
-    Said,
-    frame,
-    said,
-)
+from lvs_healthd.probing.workers.protocol import MOST_BYTES, RECORD, Assigned, Change, Hello, Report, Said, said
 from tests.probing.workers.bench import closed_ports, tcp
+from tests.probing.workers.talking import frame
 
 
 class Talk:

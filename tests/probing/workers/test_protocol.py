@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lvs_healthd.config.model import HttpCheck, HttpsCheck, Seconds, TcpCheck, UdpCheck
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
+from lvs_healthd.probing.workers.framing import Frames, GarbledFrameError
 from lvs_healthd.probing.workers.protocol import (
     MOST_BYTES,
     MOST_RECORDS,
@@ -15,18 +16,16 @@ from lvs_healthd.probing.workers.protocol import (
     Assigned,
     Change,
     Fault,
-    Frames,
-    GarbledFrameError,
     Hello,
     Report,
     Said,
     Text,
     change,
-    frame,
     packed,
     said,
 )
 from lvs_healthd.probing.workers.reporter import MOST_LAGS
+from tests.probing.workers.talking import frame
 
 U32 = st.integers(0, 2**32 - 1)
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

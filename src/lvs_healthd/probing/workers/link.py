@@ -8,17 +8,8 @@ import sys
 from collections.abc import Callable
 
 from lvs_healthd import __version__
-from lvs_healthd.probing.workers.protocol import (
-    MOST_BYTES,
-    Change,
-    Fault,
-    Frames,
-    GarbledFrameError,
-    Hello,
-    Report,
-    frame,
-    said,
-)
+from lvs_healthd.probing.workers.framing import FrameSocket, GarbledFrameError
+from lvs_healthd.probing.workers.protocol import MOST_BYTES, Change, Fault, Hello, Report, encoded, said
 
 # -P: a file of the current directory must not stand in for a module.
 COMMAND = (sys.executable, "-P", "-m", "lvs_healthd.probing.workers")
@@ -26,7 +17,7 @@ COMMAND = (sys.executable, "-P", "-m", "lvs_healthd.probing.workers")
 END_S = 0.4
 """How long a worker may take to end by itself, and then after SIGKILL; a stop has two seconds for both."""
 
-_RECEIVE_SIZE = 16384
+_RECEIVE_BYTES = 16384
 """About one report, then the other workers and everything else get their turn."""
 
 
@@ -41,18 +32,22 @@ class Link:
         self, process: asyncio.subprocess.Process, opened: socket.socket, take: Callable[[Report], None]
     ) -> None:
         self._process = process
-        self._socket = opened
         self._take = take
         self._loop = asyncio.get_running_loop()
         self._lost: asyncio.Future[str] = self._loop.create_future()
-        self._frames = Frames(MOST_BYTES)
-        self._outgoing = bytearray()
         self._fault = ""
         self.heard = self._loop.time()
         """When it last said something, on the loop's clock."""
         self.greeted = False
         """Whether it has said anything yet."""
-        self._loop.add_reader(opened.fileno(), self._guarded, self._receive)
+        self._frames = FrameSocket(
+            opened,
+            most_bytes=MOST_BYTES,
+            receive_bytes=_RECEIVE_BYTES,
+            take=self._receive,
+            gone=lambda: self.lose(""),
+            guard=self._guarded,
+        )
 
     @property
     def pid(self) -> int:
@@ -74,10 +69,7 @@ class Link:
 
     def send(self, change: Change) -> None:
         """Tell it what to probe. What its socket does not take waits here: a worker that does not read is soon lost."""
-        was_stuck = bool(self._outgoing)
-        self._outgoing += frame(change)
-        if not was_stuck:
-            self._send()
+        self._frames.send(encoded(change))
 
     async def end(self) -> None:
         """Close the socket, at which it ends, or else is killed. Returns when it is gone or after another `END_S`."""
@@ -89,10 +81,7 @@ class Link:
 
     def close(self) -> None:
         """Close the socket. May be called twice."""
-        if self._socket.fileno() >= 0:
-            self._loop.remove_reader(self._socket.fileno())
-            self._loop.remove_writer(self._socket.fileno())
-            self._socket.close()
+        self._frames.close()
         self._lost.cancel()
 
     async def _status(self) -> int | None:
@@ -114,48 +103,21 @@ class Link:
             if not self._lost.done():
                 self._lost.set_exception(error)
 
-    def _receive(self) -> None:
-        try:
-            data = self._socket.recv(_RECEIVE_SIZE)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._loop.remove_reader(self._socket.fileno())
-            self.lose("")
-            return
+    def _receive(self, payload: bytes) -> None:
         self.heard, self.greeted = self._loop.time(), True
-        for payload in self._frames.feed(data):
-            match said(payload):
-                case Report() as report:
-                    self._take(report)
-                case Hello(version=version):
-                    if version != __version__:
-                        self.lose(f"is version {version} and this daemon is {__version__}: restart the daemon")
-                case Fault(error=error):
-                    self._fault = f"ended by a fault of its own: {error}"
-
-    def _send(self) -> None:
-        try:
-            sent = self._socket.send(self._outgoing)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return  # it has gone, as reading will tell
-        del self._outgoing[:sent]
-        if self._outgoing:
-            self._loop.add_writer(self._socket.fileno(), self._guarded, self._send_rest)
-
-    def _send_rest(self) -> None:
-        self._loop.remove_writer(self._socket.fileno())
-        self._send()
+        match said(payload):
+            case Report() as report:
+                self._take(report)
+            case Hello(version=version):
+                if version != __version__:
+                    self.lose(f"is version {version} and this daemon is {__version__}: restart the daemon")
+            case Fault(error=error):
+                self._fault = f"ended by a fault of its own: {error}"
 
 
 async def start(take: Callable[[Report], None], command: tuple[str, ...] = COMMAND) -> Link:
     """Start a worker. Raises `OSError` when there is no process or socket to be had."""
     ours, theirs = socket.socketpair()
-    ours.setblocking(False)
     try:
         with theirs:
             process = await asyncio.create_subprocess_exec(

@@ -11,8 +11,9 @@ from lvs_healthd.events.kinds import Event, WorkerFailed
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.probing.workers import link
+from lvs_healthd.probing.workers.framing import GarbledFrameError
 from lvs_healthd.probing.workers.link import Link
-from lvs_healthd.probing.workers.protocol import RECORD, Assigned, Change, GarbledFrameError, Report
+from lvs_healthd.probing.workers.protocol import RECORD, Assigned, Change, Report
 from lvs_healthd.runtime.pace import paced
 
 SILENT_S = 5.0

@@ -22,7 +22,8 @@ from lvs_healthd.probes.targets import Conversations, target
 from lvs_healthd.probes.tls import read_again
 from lvs_healthd.probing.engine import TICK_S, Engine
 from lvs_healthd.probing.scheduler import Probe, Scheduler
-from lvs_healthd.probing.workers.protocol import Assigned, Change, Fault, Frames, Hello, Said, change, frame
+from lvs_healthd.probing.workers.framing import FrameSocket
+from lvs_healthd.probing.workers.protocol import Assigned, Change, Fault, Hello, Said, change, encoded
 from lvs_healthd.probing.workers.reporter import Reporter
 from lvs_healthd.runtime.garbage import spare_long_lived
 
@@ -35,7 +36,7 @@ RETRY_S = 2.0
 HUNG_S = 10.0
 """A worker whose loop stands still so long is ended by the kernel. The daemon gives up on it sooner, if it is there."""
 
-_RECEIVE_SIZE = 65536
+_RECEIVE_BYTES = 65536
 _NO_LIMIT = 2**32
 """The daemon is believed: a change is as long as the checks in it."""
 
@@ -88,7 +89,6 @@ class _Worker:
     """The parts of a worker and the socket between them and the daemon. `ended` is done when that has gone."""
 
     def __init__(self, opened: socket.socket, loop: asyncio.AbstractEventLoop, ended: "asyncio.Future[None]") -> None:
-        self._socket = opened
         self._loop = loop
         self._ended = ended
         self._reporter = Reporter(time.monotonic, self._report_soon)
@@ -96,9 +96,15 @@ class _Worker:
         self.scheduler: Scheduler[AnyCheck] = Scheduler(
             self._engine, clock=time.monotonic, random=random.random, observer=self._reporter
         )
-        self._frames = Frames(_NO_LIMIT)
-        self._outgoing = bytearray()
-        """What the socket has not taken yet; no report is made while there is any."""
+        self._frames = FrameSocket(
+            opened,
+            most_bytes=_NO_LIMIT,
+            receive_bytes=_RECEIVE_BYTES,
+            take=lambda payload: self._take(change(payload)),
+            gone=self._gone,
+            guard=self._guarded,
+            drained=self._report,
+        )
         self._checks: dict[int, AnyCheck] = {}
         self._added: list[Probe[AnyCheck]] = []
         self._dropped: list[AnyCheck] = []
@@ -108,17 +114,13 @@ class _Worker:
         self._next_try = 0.0
 
     def begin(self) -> None:
-        """Listen to the daemon, and show signs of life."""
-        self._loop.add_reader(self._socket.fileno(), self._guarded, self._receive)
+        """Greet the daemon, and show signs of life from now on."""
         self.say(Hello(__version__))
         self._show_life()
 
     def say(self, message: Said) -> None:
         """Send a message: now what the socket takes, the rest when it takes more."""
-        was_stuck = bool(self._outgoing)
-        self._outgoing += frame(message)
-        if not was_stuck:
-            self._send()
+        self._frames.send(encoded(message))
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -138,7 +140,7 @@ class _Worker:
 
     def _show_life(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, HUNG_S)
-        if not self._outgoing:
+        if not self._frames.is_stuck:
             self._say_report()
         self._report()
         self._try_unready()
@@ -161,43 +163,13 @@ class _Worker:
 
     def _report(self) -> None:
         """Report until nothing waits or the socket is full; then the rest goes when it has room again."""
-        while self._reporter.pending and not self._outgoing and not self._ended.done():
+        while self._reporter.pending and not self._frames.is_stuck and not self._ended.done():
             self._say_report()
 
     def _say_report(self) -> None:
         self.say(self._reporter.report(in_flight=self._engine.in_flight, waiting=self._engine.waiting))
 
-    def _send(self) -> None:
-        try:
-            sent = self._socket.send(self._outgoing)
-        except BlockingIOError:
-            sent = 0
-        except OSError:  # the daemon has gone
-            self._gone()
-            return
-        del self._outgoing[:sent]
-        if self._outgoing:
-            self._loop.add_writer(self._socket.fileno(), self._guarded, self._send_rest)
-
-    def _send_rest(self) -> None:
-        self._loop.remove_writer(self._socket.fileno())
-        self._send()
-        self._report()
-
     # From the daemon
-
-    def _receive(self) -> None:
-        try:
-            data = self._socket.recv(_RECEIVE_SIZE)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._gone()
-            return
-        for payload in self._frames.feed(data):
-            self._take(change(payload))
 
     def _take(self, told: Change) -> None:
         """Take one part of a change, and with the last one put it into effect."""

@@ -1,19 +1,18 @@
 """What the daemon and its probe workers say to each other, over one stream socket each.
 
-A frame is its payload's length (32 bits, little endian) and the payload: one msgpack message. Outcomes, of which there
-are thousands a second, go as packed records inside one: which probe, which outcome, how long it took and when it ended.
+Each message is one frame, encoded by msgpack. Outcomes, of which there are thousands a second, go as packed records
+inside one message: which probe, which outcome, how long it took and when it ended.
 An outcome's text is told once, under a number. Both ends are one program on one host, so numbers are in its byte order
 and times are of its monotonic clock; nothing here is an interface to anybody else.
 """
 
 import struct
-from collections.abc import Iterator
 
 import msgspec
 
 from lvs_healthd.config.model import AnyCheck
 from lvs_healthd.probes.outcome import Outcome
-from lvs_healthd.runtime.exceptions import PeerError
+from lvs_healthd.probing.workers.framing import GarbledFrameError
 
 RECORD = struct.Struct("<IIdd")
 """Probe, outcome, latency and the time it ended on the monotonic clock; seconds."""
@@ -24,12 +23,7 @@ MOST_RECORDS = 512
 MOST_BYTES = 1024 * 1024
 """The longest frame taken from a worker; a full report with a new text for every record has some 100 KiB."""
 
-_LENGTH = struct.Struct("<I")
 _ENCODER = msgspec.msgpack.Encoder()
-
-
-class GarbledFrameError(PeerError):
-    """The other side said something that it cannot have meant."""
 
 
 class Assigned(msgspec.Struct, frozen=True, array_like=True):
@@ -94,10 +88,9 @@ _CHANGES = msgspec.msgpack.Decoder(Change)
 _SAID = msgspec.msgpack.Decoder(Said)
 
 
-def frame(message: Change | Said) -> bytes:
-    """Write a message as it goes over the socket."""
-    payload = _ENCODER.encode(message)
-    return _LENGTH.pack(len(payload)) + payload
+def encoded(message: Change | Said) -> bytes:
+    """Return a message as the payload of a frame."""
+    return _ENCODER.encode(message)
 
 
 def packed(check: AnyCheck) -> bytes:
@@ -124,33 +117,3 @@ def said(payload: bytes) -> Said:
     ):
         raise GarbledFrameError("a report with a broken record")
     return message
-
-
-class Frames:
-    """Cuts what comes out of a socket into frames."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._held = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take what was received and yield the payload of every frame that is whole.
-
-        Raises `GarbledFrameError` when one is announced that is longer than `most_bytes`.
-        """
-        held = self._held
-        held += data
-        start = 0
-        try:
-            while len(held) - start >= _LENGTH.size:
-                (length,) = _LENGTH.unpack_from(held, start)
-                if length > self._most_bytes:
-                    raise GarbledFrameError(f"a message of {length} bytes")
-                end = start + _LENGTH.size + length
-                if end > len(held):
-                    break
-                payload = bytes(held[start + _LENGTH.size : end])
-                start = end
-                yield payload
-        finally:
-            del held[:start]

@@ -1,0 +1,8 @@
+"""Messages as they go over the socket between the daemon and a worker."""
+
+from lvs_healthd.probing.workers import framing
+from lvs_healthd.probing.workers.protocol import Change, Said, encoded
+
+
+def frame(message: Change | Said) -> bytes:
+    return framing.frame(encoded(message))
