@@ -1,4 +1,4 @@
-# Sets up, tests and shows lvs-healthd from a bare Debian 12 checkout. `make help` lists what there is.
+# Sets up, tests and shows lvs-healthd from a bare checkout on Debian 12 or 13. `make help` lists what there is.
 #
 # Everything is set up on first use and only once: packages from Debian (lab/packages.txt), the virtual environment
 # in .venv from the locked requirements, and, where this machine has no IPVS, a kernel for the lab (docs/lab.md).
