@@ -5,9 +5,10 @@ from pathlib import Path
 
 from lvs_healthd.events.kinds import TableError, TableFight, TableFightOver
 from lvs_healthd.ipvs.records import DestinationRecord
-from lvs_healthd.reconcile.fights import MAX_HOLD_S, TIMES, TOLD_AGAIN_S, hold_s
+from lvs_healthd.reconcile.fights import TOLD_AGAIN_S
 from lvs_healthd.reconcile.suspects import suspects
 from lvs_healthd.runtime.netns import Netns
+from lvs_healthd.runtime.patience import MAX_HOLD_S, TIMES, hold_s
 from tests.ipvs.tables import WEB, copy, entry, server, service, table
 from tests.reconciling import BOTH, ONE, RESYNC_S, TWO, Bench
 

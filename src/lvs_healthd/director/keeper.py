@@ -14,9 +14,8 @@ from lvs_healthd.director.advice import READ, Advice, advise
 from lvs_healthd.director.aspect import Aspect, Setting, SettingError
 from lvs_healthd.director.sysctls import read
 from lvs_healthd.events.kinds import Event, SettingAdvice, SettingChanged, SettingDrift, SettingFailed
-from lvs_healthd.reconcile.fights import TIMES as FIGHT_TIMES
-from lvs_healthd.reconcile.fights import hold_s
 from lvs_healthd.runtime.netns import Netns
+from lvs_healthd.runtime.patience import TIMES, hold_s
 
 RETRY_S = 5.0
 """After a failure: what an operator mends takes effect while they still watch."""
@@ -25,11 +24,11 @@ REPEAT_S = 60.0
 
 
 CALM_S = 300.0
-"""Changes further apart are no row."""
+"""Changes further apart do not follow each other."""
 
 
 class _Undone:
-    """How often in a row a setting was changed under our hands."""
+    """How often in succession a setting was changed under our hands."""
 
     __slots__ = ("held_until", "last", "times")
 
@@ -148,7 +147,7 @@ class Keeper:
             undone = self._undone[name] = _Undone()
         undone.times += 1
         undone.last = now
-        if undone.times >= FIGHT_TIMES:
+        if undone.times >= TIMES:
             undone.held_until = now + hold_s(undone.times, self._config.daemon.resync)
 
     def _watch(self, differing: list[Setting]) -> None:

@@ -1,7 +1,6 @@
 """Somebody else undoes our writes again and again: notices it, says who it may be, and slows down.
 
-Undone once is an accident, which the next resync mends. Undone `TIMES` times in a row is another program that manages
-the same service, and neither of the two gives in: writing as fast as it does would only make the table flap.
+How long a line is left alone is in `runtime.patience`.
 """
 
 import asyncio
@@ -11,23 +10,14 @@ from collections.abc import Callable, Sequence
 from lvs_healthd.events.kinds import Event, TableFight, TableFightOver
 from lvs_healthd.ipvs.diff import Phase, line_of, takes_capacity
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, ServiceRecord, TableLine, Verb
+from lvs_healthd.runtime.patience import TIMES, hold_s
 
-TIMES = 3
-MAX_HOLD_S = 60.0
-"""The longest that a line is left as somebody else wants it."""
 TOLD_AGAIN_S = 600.0
 _CALM_RESYNCS = 10
 """A line that was not undone for so many resyncs, and twice as long as it was held back, is at peace."""
 
 
-_MOST_DOUBLINGS = 10
 _GIVING = (Phase.ADD_SERVERS, Phase.RAISE)
-
-
-def hold_s(times: int, resync_s: float) -> float:
-    """Return how long to leave alone what was undone so often in a row, `TIMES` or more; seconds."""
-    # Bounded before it is a power: a fight may last for years.
-    return min(resync_s * 2.0 ** min(times - TIMES + 1, _MOST_DOUBLINGS), MAX_HOLD_S)
 
 
 class _Fight:
