@@ -2,12 +2,14 @@
 # httptools never reports the end of an answer to a HEAD request.
 #
 # Expected: a parser for HTTP answers can be told that the request was HEAD. Such an answer carries the Content-Length
-# of the body that GET would have brought, but ends with its headers (RFC 9110, 9.3.2), and on_message_complete is called.
-# What happens: HttpResponseParser has no way to be told. After the headers it waits for the body that will not come.
-# A checker that waits for on_message_complete times out on every healthy server. On a kept connection the first bytes
-# of the next answer are handed over as this one's body and complete it: the second probe sees the first one's status. The parser knows only the statuses that never have a
-# body: it ends a 204 and a 304 with a Content-Length at once. llhttp, the C library inside, lets its caller skip the
-# body by the return value of on_headers_complete; a value returned from the Python callback goes nowhere.
+# of the body that GET would have brought, but ends with its headers (RFC 9110, 9.3.2), and on_message_complete is
+# called.
+# What happens: HttpResponseParser has no way to be told. After the headers it waits for the body that will not come,
+# and a checker that waits for on_message_complete times out on every healthy server. The parser knows only the
+# statuses that never have a body: it ends a 204 or a 304 with a Content-Length at once. llhttp, the C library inside,
+# lets its caller skip the body by the return value of on_headers_complete; what the Python callback returns goes
+# nowhere. So a checker that offers HEAD has to take the headers for the end by itself, and to use a new parser for
+# each answer.
 # Version: httptools 0.9.0, Python 3.11.
 # Seen on 2026-11-28: the lines under "recorded" below.
 set -euo pipefail
@@ -17,9 +19,9 @@ trap 'rm -rf "$tmp"' EXIT
 python3 -m venv "$tmp/venv"
 "$tmp/venv/bin/pip" -qq --disable-pip-version-check install httptools==0.9.0
 
-recorded='304 Not Modified: headers, complete
-200 OK, answer to HEAD: headers
-200 OK, answer to HEAD, and the next answer: headers, body HTTP/1.1 503, complete'
+recorded='204 No Content: headers, complete
+304 Not Modified: headers, complete
+200 OK, answer to HEAD: headers'
 
 seen=$("$tmp/venv/bin/python" - <<'PYTHON'
 import httptools
@@ -33,28 +35,19 @@ class Events:
         self.seen.append("headers")
         return 1  # in llhttp: this message has no body
 
-    def on_body(self, body):
-        self.seen.append(f"body {body.decode()}")
-
     def on_message_complete(self):
         self.seen.append("complete")
 
 
-def parse(title, *received):
+def parse(title, received):
     events = Events()
-    parser = httptools.HttpResponseParser(events)
-    for data in received:
-        parser.feed_data(data)
+    httptools.HttpResponseParser(events).feed_data(received)
     print(f"{title}: {', '.join(events.seen)}")
 
 
-parse("304 Not Modified", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 12\r\n\r\n")
-parse("200 OK, answer to HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")
-parse(
-    "200 OK, answer to HEAD, and the next answer",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n",
-    b"HTTP/1.1 503",
-)
+for title in ("204 No Content", "304 Not Modified", "200 OK, answer to HEAD"):
+    status = title.partition(",")[0]
+    parse(title, f"HTTP/1.1 {status}\r\nContent-Length: 12\r\n\r\n".encode())
 PYTHON
 )
 

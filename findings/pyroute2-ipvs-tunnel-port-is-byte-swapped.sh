@@ -3,10 +3,11 @@
 #
 # Expected: IPVSDest(port=80, tun_type=1, tun_port=6080) puts both ports into the message in network byte order. The
 # kernel reads both attributes, IPVS_DEST_ATTR_PORT and IPVS_DEST_ATTR_TUN_PORT, as big-endian 16-bit numbers.
-# What happens: `port` is big-endian, `tun_port` has the byte order of the machine. On x86-64 and arm64 the kernel takes
-# 6080 (0x17c0) for 49175 (0xc017) and wraps the packets for that UDP port. It refuses nothing, and what pyroute2 reads
-# back looks right, because it swaps a second time. The servers, which listen on 6080, get no packet.
-# Version: pyroute2 0.9.7, Python 3.11, little-endian machine. No kernel IPVS is needed: the script looks at the bytes.
+# What happens: `port` is big-endian, `tun_port` has the byte order of the machine. On x86-64 and arm64 the kernel
+# takes 6080 (0x17c0) for 49175 (0xc017) and wraps the packets for that UDP port. It refuses nothing, and what
+# pyroute2 reads back looks right, because it swaps a second time. The servers, which listen on 6080, get no packet.
+# Version: pyroute2 0.9.7, Python 3.11, little-endian machine. No kernel IPVS is needed: the script looks at the
+# bytes.
 # Seen on 2026-11-28: the lines under "recorded" below.
 set -euo pipefail
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # pyroute2's verb "update" deletes an IPVS service or real server.
 #
-# Expected: pyroute2.IPVS().dest("update", ...) and .service("update", ...) edit the record in the kernel, as "set" does.
-# What happens: both build the kernel's delete command, with the whole record attached. The kernel needs no more than the
-# key to delete, so the call succeeds and the real server or the virtual service is gone. "set" is the verb that edits.
+# Expected: pyroute2.IPVS().dest("update", ...) and .service("update", ...) edit the record in the kernel, as "set"
+# does.
+# What happens: both build the kernel's delete command, with the whole record attached. The kernel deletes by the key
+# and does not look at the rest, so the real server or the virtual service is gone. "set" is the verb that edits.
 # Version: pyroute2 0.9.7, Python 3.11. No kernel IPVS is needed: the script prints the command each verb would send.
 # Seen on 2026-11-28: the lines under "recorded" below.
 set -euo pipefail
@@ -27,7 +28,9 @@ from pyroute2 import IPVSDest, IPVSService
 from pyroute2.ipvs import AsyncIPVS
 from pyroute2.netlink.generic import ipvs
 
-NAMES = {number: name for name, number in vars(ipvs).items() if name.startswith("IPVS_CMD_") and isinstance(number, int)}
+NAMES = {
+    number: name for name, number in vars(ipvs).items() if name.startswith("IPVS_CMD_") and isinstance(number, int)
+}
 
 
 class Recorder(AsyncIPVS):
