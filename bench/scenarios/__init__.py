@@ -1,7 +1,7 @@
 """All scenarios, in the order of the report."""
 
 from bench.context import Scenario
-from bench.scenarios import cpu, growth, lab, mass_failure, reload, schedule, scrape, start, table, under_load
+from bench.scenarios import cpu, deciding, growth, lab, mass_failure, reload, schedule, scrape, start, table, under_load
 
 SCENARIOS: tuple[Scenario, ...] = (
     *cpu.SCENARIOS,
@@ -11,6 +11,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *reload.SCENARIOS,
     *scrape.SCENARIOS,
     *mass_failure.SCENARIOS,
+    *deciding.SCENARIOS,
     *under_load.SCENARIOS,
     *lab.SCENARIOS,
     *table.SCENARIOS,
