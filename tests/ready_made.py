@@ -7,7 +7,6 @@ every state it goes through, as JSON. In there a server may have any port and an
 import asyncio
 import contextlib
 import json
-import re
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from lvs_healthd.config.load import parse
 from lvs_healthd.config.model import StreamCheck, TcpCheck
+from lvs_healthd.config.patterns import answer_pattern
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probing.once import run_once
 
@@ -33,7 +33,7 @@ def ready_made(name: str, port: int, address: str = "127.0.0.1") -> StreamCheck:
 
 def accepts(check: StreamCheck, answer: bytes) -> bool:
     """Judge an answer as a probe does."""
-    return re.search(check.expect_regex.encode(), answer, re.DOTALL) is not None
+    return answer_pattern(check.expect_regex).is_in(answer)
 
 
 def ask(check: StreamCheck) -> bytes:

@@ -41,7 +41,7 @@ HTTP: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "status": st.lists(st.sampled_from(["200-299", "301", 404, "100-599"]), min_size=1),
     "body": TEXT,
     "body_regex": REGEXES,
-    "max_body": st.integers(1, 16 * 1024 * 1024),
+    "max_body": st.integers(1, 65536),
 }
 HTTPS = HTTP | {"sni": st.sampled_from(["", "a.example", "192.0.2.1"]), "verify": st.booleans(), "ca": st.just("")}
 STREAM: dict[str, st.SearchStrategy[Any]] = COMMON | {
@@ -50,7 +50,7 @@ STREAM: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "expect": TEXT,
     "expect_hex": st.binary(max_size=6).map(bytes.hex),
     "expect_regex": REGEXES,
-    "max_answer": st.integers(1, 16 * 1024 * 1024),
+    "max_answer": st.integers(1, 65536),
 }
 KEYS = {"http": HTTP, "https": HTTPS, "tcp": STREAM, "udp": STREAM}
 

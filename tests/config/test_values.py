@@ -106,15 +106,27 @@ def test_daemon_settings_are_read() -> None:
     assert (daemon.resync, daemon.control, daemon.mode) == (1.0, control, "shadow")
 
 
+TOO_OFTEN = "RE2 repeats 1000 times at most: use + or *, or several repetitions"
+NO_LOOKING = "RE2 has no look-around: describe the text itself, without looking ahead or back"
+
+
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("(", "missing ), unterminated subpattern at position 0"),
-        ("ab[", "unterminated character set at position 2"),
-        ("a**", "multiple repeat at position 2"),
-        ("[[a]", "Possible nested set at position 1"),
-        ("a{99999999999}", "the repetition number is too large"),
-        ("(?u)a", "bad inline flags: cannot use 'u' flag with a bytes pattern at position 3"),
+        ("(", "missing ): ("),
+        ("ab[", "missing ]: ["),
+        ("a**", "bad repetition operator: **"),
+        ("a{1001}", f"invalid repetition size: {{1001}}; {TOO_OFTEN}"),
+        ("a{99999999999}", TOO_OFTEN),
+        ("(?u)a", "invalid perl operator: (?u"),
+        ("(?=a)b", f"invalid perl operator: (?=; {NO_LOOKING}"),
+        ("(?<!a)b", f"invalid perl operator: (?<!; {NO_LOOKING}"),
+        (r"(a)\1", r"invalid escape sequence: \1; RE2 has no back-references: write out what is to be there twice"),
+        (
+            "a++b",
+            "bad repetition operator: ++; RE2 never backtracks: leave out the possessive + or the atomic group (?>…)",
+        ),
+        ("(?x) a", "invalid perl operator: (?x; RE2 has no comments and no x flag: write the expression without them"),
     ],
 )
 def test_wrong_regular_expression_says_where(pattern: str, message: str) -> None:

@@ -12,6 +12,7 @@ from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.http_values import host_name
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import AnyCheck, Endpoint
+from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.readymade import Shelf
 from lvs_healthd.config.schema import (
     CHECK_FIELDS,
@@ -158,10 +159,28 @@ class CheckReader:
         for field in ("body", "body_regex"):
             if check.fields.get("method") == "HEAD" and check.has(field):
                 self._errors.add(table.at(field), "the answer to HEAD has no body; use GET")
+        for field, most in (("expect_regex", "max_answer"), ("body_regex", "max_body")):
+            if check.fields.get(field) and field not in check.wrong and most not in check.wrong:
+                self._validate_cost(check, table, field, most)
+
+    def _validate_cost(self, check: Template, table: TomlTable, field: str, most: str) -> None:
+        """Refuse an expression that a peer could make hold the event loop for longer than other probes can bear."""
+        pattern = answer_pattern(str(check.fields[field]))
+        size = int(check.fields.get(most) or _default(check.kind, most))
+        if pattern.size * size > MOST_STEPS:
+            self._errors.add(
+                table.at(field if field in table else most),
+                f"an answer of {size} bytes could make this expression hold up all probes; "
+                f"make it shorter, or {most} {MOST_STEPS // pattern.size} at most",
+            )
 
     def _types(self) -> str:
         ready_made = self._shelf.names()
         return f"{', '.join(CHECK_TYPES)} or a ready-made check" + (f" ({', '.join(ready_made)})" if ready_made else "")
+
+
+def _default(kind: str, field: str) -> Any:  # noqa: ANN401  # whatever the field holds
+    return next(each.default for each in msgspec.structs.fields(CHECK_TYPES[kind]) if each.name == field)
 
 
 def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> AnyCheck:

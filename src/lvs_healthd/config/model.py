@@ -176,7 +176,7 @@ class StreamCheck(Check, frozen=True, kw_only=True, gc=False):
     expect: bytes = b""
     """The answer must contain these bytes; written as text in `expect`, or as hexadecimal in `expect_hex`."""
     expect_regex: str = ""
-    """Python regular expression on the answer's bytes (`re.search`, dot matches any byte); instead of `expect`."""
+    """Regular expression (RE2) that must match somewhere in the answer's bytes; instead of `expect`."""
     max_answer: int = 65536
     """Bytes of answer looked at, at most."""
 

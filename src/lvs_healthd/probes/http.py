@@ -7,8 +7,9 @@ when the body must contain it. A body that ends early, drips or never ends canno
 import httptools
 
 from lvs_healthd.config.model import HttpCheck, HttpsCheck
-from lvs_healthd.config.values import answer_pattern
+from lvs_healthd.config.patterns import answer_pattern
 from lvs_healthd.probes.exchange import Exchange, Step, quote
+from lvs_healthd.probes.expect import Expectation, Search
 from lvs_healthd.probes.outcome import Outcome, Reason, down, up
 
 MAX_HEADERS = 65536
@@ -38,15 +39,15 @@ _LENIENT = {
 class HttpExchanges:
     """The request in bytes, and what the answer must be: made once, used by every probe."""
 
-    __slots__ = ("body", "checks_body", "known", "max_body", "pattern", "request", "status")
+    __slots__ = ("checks_body", "known", "max_body", "pattern", "request", "status", "text")
 
     def __init__(self, check: HttpCheck | HttpsCheck) -> None:
         self.request = request_bytes(check)
         self.status = check.status
-        self.body = check.body.encode()
+        self.text = Expectation(check.body.encode(), None, check.max_body)
         self.pattern = answer_pattern(check.body_regex) if check.body_regex else None
         # The answer to HEAD has no body, whatever its headers announce (RFC 9110, section 9.3.2).
-        self.checks_body = bool(self.body or self.pattern) and check.method != "HEAD"
+        self.checks_body = bool(check.body or self.pattern) and check.method != "HEAD"
         self.max_body = check.max_body
         self.known: dict[int, Outcome] = {}
         """The outcome of each status met; always the same object, since almost every probe ends in one."""
@@ -158,10 +159,11 @@ class _StatusExchange:
 class _BodyExchange(_StatusExchange):
     """One request and its whole answer."""
 
-    __slots__ = ("_body", "_complete", "_unframed")
+    __slots__ = ("_body", "_complete", "_text", "_unframed")
 
     def __init__(self, rules: HttpExchanges) -> None:
         super().__init__(rules)
+        self._text = Search(rules.text)
         self._body = bytearray()
         self._complete = False
         self._unframed = True
@@ -212,8 +214,8 @@ class _BodyExchange(_StatusExchange):
         """Judge the body so far; None while it may still come right."""
         rules = self._rules
         full = len(self._body) >= rules.max_body
-        if rules.body in self._body and (
-            rules.pattern is None or ((ended or full) and rules.pattern.search(self._body))
+        if self._text.is_met(self._body) and (
+            rules.pattern is None or ((ended or full) and rules.pattern.is_in(self._body))
         ):
             return up(f"status {self._final_status}, body as expected")
         if ended or full:

@@ -2,7 +2,7 @@
 
 from lvs_healthd.config.model import TcpCheck
 from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote
-from lvs_healthd.probes.expect import Expectation, expectation
+from lvs_healthd.probes.expect import Expectation, Search, expectation
 from lvs_healthd.probes.outcome import Outcome, Reason, down, up
 
 _CONNECTED = up("connected")
@@ -58,32 +58,37 @@ class _ConnectOnly:
 class _SendExpect:
     """The answer must meet the expectation before the peer closes, the time is up or the limit is reached."""
 
-    __slots__ = ("_answer", "_expect", "_send")
+    __slots__ = ("_answer", "_limit", "_search", "_send")
 
     def __init__(self, send: bytes, expect: Expectation) -> None:
         self._send = send
-        self._expect = expect
+        self._limit = expect.limit
+        self._search = Search(expect)
         self._answer = bytearray()
 
     def connected(self) -> Step:
         return self._send or None
 
     def received(self, data: bytes) -> Step:
-        self._answer += data
-        if self._expect.met(self._answer):
+        room = self._limit - len(self._answer)
+        self._answer += data[:room]
+        is_full = len(data) >= room
+        if self._search.is_met(self._answer, is_whole=is_full):
             return _ANSWERED
-        if len(self._answer) >= self._expect.limit:
-            return down(Reason.TOO_LARGE, f"expected answer not in the first {self._expect.limit} bytes")
-        return None
+        return down(Reason.TOO_LARGE, f"expected answer not in the first {self._limit} bytes") if is_full else None
 
     def closed(self) -> Outcome:
         if not self._answer:
             return down(Reason.CLOSED_EARLY, "connection closed without an answer")
+        if self._search.is_met(self._answer, is_whole=True):
+            return _ANSWERED
         return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))}, then the connection closed")
 
     def expired(self, timeout: str) -> Outcome:
         if not self._answer:
             return down(Reason.TIMEOUT, f"connected, but no answer in {timeout}")
+        if self._search.is_met(self._answer, is_whole=True):
+            return _ANSWERED
         return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))} in {timeout}")
 
     def end(self) -> None:

@@ -1,0 +1,96 @@
+"""Regular expressions on the bytes of an answer, by an engine of linear time.
+
+Python's own engine backtracks: an ordinary expression can hold the process for tens of seconds over an answer of
+64 KiB, and all probes with it. RE2 (https://github.com/google/re2/wiki/Syntax) looks at each byte once, and lacks what
+cannot be done that way: look-around and back-references.
+"""
+
+import functools
+import re
+from typing import Any
+
+from lvs_healthd.config.errors import Problem, WrongValueError
+
+MOST_STEPS = 5_000_000
+"""The largest product of a compiled expression's size and the bytes it looks at. The slowest expressions that were
+tried (`a[ab]{n}c` on random a and b) take 4 ns a step, so one search holds the event loop for some 20 ms at most."""
+
+_MEMORY_BYTES = 1 << 20
+"""Of RE2's cache of states. With its default of 8 MiB the first searches of an unlucky expression are slower."""
+
+_TOO_OFTEN = "RE2 repeats 1000 times at most: use + or *, or several repetitions"
+_HINTS = (
+    (re.compile(rb"\(\?<?[=!]"), "RE2 has no look-around: describe the text itself, without looking ahead or back"),
+    (re.compile(rb"\\[1-9]|\(\?P="), "RE2 has no back-references: write out what is to be there twice"),
+    (re.compile(rb"\(\?>|[*+?}]\+"), "RE2 never backtracks: leave out the possessive + or the atomic group (?>…)"),
+    (re.compile(rb"\(\?#|\(\?[a-zA-Z]*x"), "RE2 has no comments and no x flag: write the expression without them"),
+    (re.compile(rb"\{\d{4,}"), _TOO_OFTEN),
+)
+"""What the engine cannot do, and what to write instead."""
+
+
+class AnswerPattern:
+    """A compiled expression. `size` is how many steps it has; a search costs that many for each byte, at most."""
+
+    __slots__ = ("_search", "size")
+
+    def __init__(self, compiled: Any) -> None:  # noqa: ANN401  # the engine has no types
+        self._search = compiled.search
+        self.size: int = compiled.programsize
+
+    def is_in(self, answer: bytes | bytearray) -> bool:
+        """Whether the expression matches somewhere in an answer."""
+        return self._search(answer) is not None
+
+
+@functools.lru_cache(maxsize=1024)
+def answer_pattern(text: str) -> AnswerPattern:
+    r"""Compile a regular expression on the bytes of an answer.
+
+    The text stands for its UTF-8, `\xff` for that byte, and the dot for any byte, a newline too. Raises
+    `WrongValueError`, which says what is wrong and how to write it.
+    """
+    # Three megabytes and 8 ms, which only those pay who have an expression.
+    import re2  # noqa: PLC0415
+
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # a character is a byte
+    options.dot_nl = True
+    options.log_errors = False
+    options.max_mem = _MEMORY_BYTES
+    written = text.encode("utf-8", "surrogateescape")
+    if re.search(rb"\{\d{5,}", written):  # which RE2 would take as these very characters
+        raise WrongValueError(Problem((), f"not a regular expression: {_TOO_OFTEN}"))
+    try:
+        return AnswerPattern(re2.compile(_in_its_dialect(written), options))
+    except re2.error as error:
+        reason = error.args[0].decode("utf-8", "replace") if error.args else "too large"
+        hint = next((hint for found, hint in _HINTS if found.search(written)), "")
+        message = f"not a regular expression: {reason}"
+        raise WrongValueError(Problem((), f"{message}; {hint}" if hint else message)) from error
+
+
+def _in_its_dialect(written: bytes) -> bytes:
+    r"""Spell in RE2's dialect what has meant the same in Python's: `\Z`, and a `$` before a last newline."""
+    is_by_line = re.search(rb"\(\?[a-zA-Z]*m", written) is not None
+    spelled = bytearray()
+    in_class = False
+    position = 0
+    while position < len(written):
+        part = written[position : position + (2 if written[position : position + 1] == b"\\" else 1)]
+        position += len(part)
+        if part == b"\\Z":
+            part = rb"\z"
+        elif part == b"$" and not in_class and not is_by_line:
+            part = rb"(?:\n?\z)"
+        elif part == b"[" and not in_class:
+            in_class = True
+            # A bracket right after the opening one, or after its ^, is one of the characters.
+            rest = re.compile(rb"\^?\]?").match(written, position)
+            if rest is not None:
+                part += rest[0]
+                position = rest.end()
+        elif part == b"]":
+            in_class = False
+        spelled += part
+    return bytes(spelled)
