@@ -148,7 +148,7 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     body: str = ""
     """Text the body must contain."""
     body_regex: str = ""
-    """Python regular expression the body must match somewhere (`re.search`, dot matches newline); instead of `body`."""
+    """Regular expression (RE2) that must match somewhere in the body; instead of `body`."""
     max_body: int = 65536
     """Bytes of body looked at, at most, when `body` or `body_regex` is set. 64 KiB: a health page is smaller."""
 
