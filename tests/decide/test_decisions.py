@@ -1,4 +1,4 @@
-"""What is held between outcomes: adoption, fan-out, reload, events, and the table that follows."""
+"""The state between outcomes: adoption, shared probes, reload, events, and the wanted table that follows."""
 
 import msgspec
 import pytest
@@ -315,7 +315,7 @@ def test_reload_with_the_same_configuration_changes_nothing(bench: Bench) -> Non
 
 
 def test_edited_check_keeps_the_old_verdict_until_it_has_its_own(bench: Bench) -> None:
-    """keepalived puts a dead server back in service when its timeout is edited."""
+    """keepalived puts a dead server back into service when its timeout is edited."""
     bench.configure(PAIR, table_of(PAIR))
     bench.feed(CHECK_A, FAIL, FAIL, FAIL)
     edited = tcp_check(A, 80, timeout=Seconds(0.5))
@@ -327,7 +327,7 @@ def test_edited_check_keeps_the_old_verdict_until_it_has_its_own(bench: Bench) -
     assert bench.weights() == {A: 1, B: 1}
 
 
-def test_edited_check_begins_its_count_anew(bench: Bench) -> None:
+def test_edited_check_counts_from_zero(bench: Bench) -> None:
     bench.configure(PAIR, table_of(PAIR))
     bench.feed(CHECK_A, FAIL, FAIL)
     edited = tcp_check(A, 80, timeout=Seconds(0.5))

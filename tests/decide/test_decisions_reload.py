@@ -1,4 +1,4 @@
-"""Reloads one after the other: whatever changes, what is held fits the configuration, as if it had been read afresh."""
+"""After any sequence of reloads, the state fits the configuration as if that had been the first one read."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ class Uncounted:
 
 
 class Run:
-    """Decisions, and the probes that somebody runs who is only told what comes and what goes."""
+    """Decisions, and the set of running probes, kept only by what each reload adds and drops."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -53,7 +53,7 @@ _service_servers = st.lists(_servers, min_size=1, max_size=3, unique_by=lambda o
 
 @st.composite
 def sequences(draw: st.DrawFn) -> list[Config]:
-    """Each configuration keeps some services of the one before as the same objects, as a reload does."""
+    """Draw configurations. Each keeps some services of the previous one as the same objects, as a reload does."""
     configs: list[Config] = []
     kept: dict[str, Service] = {}
     for _ in range(draw(st.integers(2, 5))):

@@ -1,4 +1,4 @@
-"""The rise/fall machine, stepped by hand, and held against a plain restatement of its rules on random rows."""
+"""The rise/fall machine, stepped by hand, and compared with a plain restatement of its rules on random outcomes."""
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ FAIL = down(Reason.REFUSED, "connection refused")
 UNSURE = unsure(Reason.LOCAL_LIMIT, "our file descriptors are used up")
 
 
-def row(
+def after(
     health: Health, *outcomes: Outcome, rise: int = 2, fall: int = 3, begin: float = 100.0, latency_s: float = 0.0
 ) -> Health:
     for turn, outcome in enumerate(outcomes):
@@ -26,66 +26,66 @@ NEW = Health(Verdict.UNKNOWN, 0.0)
 
 
 def test_server_that_is_up_falls_at_the_last_of_fall_failures() -> None:
-    assert row(SERVING, FAIL, FAIL).verdict is Verdict.UP
-    fallen = row(SERVING, FAIL, FAIL, FAIL)
+    assert after(SERVING, FAIL, FAIL).verdict is Verdict.UP
+    fallen = after(SERVING, FAIL, FAIL, FAIL)
     assert (fallen.verdict, fallen.since, fallen.failures) == (Verdict.DOWN, 102.0, 3)
 
 
 def test_one_pass_forgets_the_failures_before_it() -> None:
     """Only consecutive failures count: loxilb let sporadic misses add up."""
-    assert row(SERVING, FAIL, FAIL, PASS, FAIL, FAIL).verdict is Verdict.UP
-    assert row(SERVING, FAIL, FAIL, PASS).failures == 0
+    assert after(SERVING, FAIL, FAIL, PASS, FAIL, FAIL).verdict is Verdict.UP
+    assert after(SERVING, FAIL, FAIL, PASS).failures == 0
 
 
 def test_server_that_is_down_rises_at_the_last_of_rise_passes() -> None:
-    assert row(OUT, PASS).verdict is Verdict.DOWN
-    risen = row(OUT, PASS, PASS)
+    assert after(OUT, PASS).verdict is Verdict.DOWN
+    risen = after(OUT, PASS, PASS)
     assert (risen.verdict, risen.since) == (Verdict.UP, 101.0)
 
 
 def test_one_failure_forgets_the_passes_before_it() -> None:
-    assert row(OUT, PASS, FAIL, PASS).verdict is Verdict.DOWN
-    assert row(NEW, PASS, FAIL, PASS).verdict is Verdict.UNKNOWN
+    assert after(OUT, PASS, FAIL, PASS).verdict is Verdict.DOWN
+    assert after(NEW, PASS, FAIL, PASS).verdict is Verdict.UNKNOWN
 
 
 def test_unknown_server_must_earn_rise_passes() -> None:
-    assert row(NEW, PASS).verdict is Verdict.UNKNOWN
-    assert row(NEW, PASS, PASS).verdict is Verdict.UP
+    assert after(NEW, PASS).verdict is Verdict.UNKNOWN
+    assert after(NEW, PASS, PASS).verdict is Verdict.UP
 
 
 def test_unknown_server_is_down_only_after_fall_failures() -> None:
-    assert row(NEW, FAIL, FAIL).verdict is Verdict.UNKNOWN
-    assert row(NEW, FAIL, FAIL, FAIL).verdict is Verdict.DOWN
+    assert after(NEW, FAIL, FAIL).verdict is Verdict.UNKNOWN
+    assert after(NEW, FAIL, FAIL, FAIL).verdict is Verdict.DOWN
 
 
-def test_unsure_neither_counts_nor_breaks_a_row() -> None:
-    assert row(SERVING, *[UNSURE] * 50) is SERVING
-    assert row(SERVING, FAIL, UNSURE, FAIL, UNSURE, FAIL).verdict is Verdict.DOWN
-    assert row(OUT, PASS, UNSURE, PASS).verdict is Verdict.UP
-    assert row(NEW, *[UNSURE] * 50) is NEW
+def test_unsure_neither_counts_nor_breaks_a_streak() -> None:
+    assert after(SERVING, *[UNSURE] * 50) is SERVING
+    assert after(SERVING, FAIL, UNSURE, FAIL, UNSURE, FAIL).verdict is Verdict.DOWN
+    assert after(OUT, PASS, UNSURE, PASS).verdict is Verdict.UP
+    assert after(NEW, *[UNSURE] * 50) is NEW
 
 
 def test_rise_and_fall_of_one_act_at_once() -> None:
-    assert row(SERVING, FAIL, fall=1).verdict is Verdict.DOWN
-    assert row(OUT, PASS, rise=1).verdict is Verdict.UP
+    assert after(SERVING, FAIL, fall=1).verdict is Verdict.DOWN
+    assert after(OUT, PASS, rise=1).verdict is Verdict.UP
 
 
 def test_detection_begins_with_the_first_packet_of_the_first_failed_probe() -> None:
     slow = down(Reason.TIMEOUT, "no answer in 1s")
-    assert row(SERVING, FAIL, PASS, slow, slow, slow, latency_s=1.0).first_failure == 102.0 - 1.0
-    assert row(SERVING, slow, slow, slow, PASS, latency_s=1.0).first_failure == 99.0
-    assert row(SERVING, slow, slow, slow, PASS, PASS, latency_s=1.0).first_failure is None
+    assert after(SERVING, FAIL, PASS, slow, slow, slow, latency_s=1.0).first_failure == 102.0 - 1.0
+    assert after(SERVING, slow, slow, slow, PASS, latency_s=1.0).first_failure == 99.0
+    assert after(SERVING, slow, slow, slow, PASS, PASS, latency_s=1.0).first_failure is None
 
 
 def test_steady_state_makes_no_new_value() -> None:
-    healthy = row(SERVING, PASS)
-    assert row(healthy, PASS) is healthy
-    dead = row(SERVING, FAIL, FAIL, FAIL)
-    assert row(dead, FAIL, FAIL) is dead
+    healthy = after(SERVING, PASS)
+    assert after(healthy, PASS) is healthy
+    dead = after(SERVING, FAIL, FAIL, FAIL)
+    assert after(dead, FAIL, FAIL) is dead
 
 
 def test_reason_of_a_dead_server_follows_what_is_found_now() -> None:
-    dead = row(SERVING, FAIL, FAIL, FAIL, down(Reason.TIMEOUT, "no answer in 1s"))
+    dead = after(SERVING, FAIL, FAIL, FAIL, down(Reason.TIMEOUT, "no answer in 1s"))
     assert (dead.verdict, dead.detail, dead.since) == (Verdict.DOWN, "no answer in 1s", 102.0)
 
 

@@ -1,4 +1,4 @@
-"""Whatever happens, the wanted table is what the policy says of the same verdicts and the same kernel table."""
+"""Whatever happens, the wanted table is what the policy decides from the same verdicts and the same kernel table."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,7 +56,7 @@ _servers = st.builds(_server, st.sampled_from(HOSTS), st.integers(0, 2))
 
 
 def lines_that_moved(before: Table, after: Table) -> set[TableLine]:
-    """What a reconciler would tell of a table that somebody has changed."""
+    """Return the lines that a reconciler would name after somebody has changed the table."""
     appeared: set[TableLine] = {(key, None) for key in after.keys() - before.keys()}
     return appeared | {(drift.service, drift.server) for drift in compare(before, after, list(before))}
 
@@ -73,7 +73,7 @@ class Planning(RuleBasedStateMachine):
         self.as_planned: Table = {}
         """The kernel's table at the last plan."""
         self.copied: Table = {}
-        """The wanted table as somebody knows it who was told of the lines that changed, and of nothing else."""
+        """The wanted table as known to a reader that copies only the lines named as changed."""
 
     @initialize(given_config=configs())
     def start(self, given_config: Config) -> None:
@@ -82,7 +82,7 @@ class Planning(RuleBasedStateMachine):
     @rule(given_config=configs(), fresh=st.lists(healths, max_size=8))
     def reload(self, given_config: Config, fresh: list[Health]) -> None:
         self.config = given_config
-        # As the daemon does: what has not changed is the same object.
+        # As in the daemon, what has not changed stays the same object.
         same = {each: each for each in self.services}
         self.services = tuple(same.get(each, each) for each in prepare(given_config))
         wanted = [(each.key, one.key) for each in self.services for one in each.servers]
@@ -142,7 +142,7 @@ class Planning(RuleBasedStateMachine):
                 self.copied[key].destinations[each] = table[key].destinations[each]
 
     @invariant()
-    def it_is_what_is_decided_anew(self) -> None:
+    def it_equals_a_plan_from_scratch(self) -> None:
         wanted = plan(self.services, self.healths, self.as_planned)
         assert self.planner.wanted == wanted
         assert self.copied == wanted.table

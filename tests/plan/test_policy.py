@@ -109,7 +109,7 @@ def test_servers_dropped_by_a_reload_serve_until_a_new_one_is_proven() -> None:
     assert held.why[WEB, A].reason == LEAVING_REASON
     assert weights(planned(swapped, before, s21=unknown, s22=down)) == {A: 3, B: 2}
     assert weights(planned(swapped, before, s21=Verdict.UP, s22=unknown)) == {new: 1}
-    # Proven bad is proven: what is configured for that case takes over.
+    # Once all new servers are proven down, there is nothing left to wait for.
     assert weights(planned(swapped, before, s21=down, s22=down)) == {SPARE: 1}
 
 

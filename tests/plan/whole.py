@@ -1,4 +1,4 @@
-"""The policy run for every service at once: what the planner must come to, however it got there."""
+"""The policy run for every service at once: the result that the planner must reach by any sequence of changes."""
 
 from collections.abc import Mapping
 

@@ -14,7 +14,7 @@ Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 async def stream_server(
     behave: Behaviour, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """Serve every connection by `behave`, which may be cut off; yields the port."""
+    """Serve every connection with `behave`, and yield the port. Leaving the context cuts `behave` off."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,7 +40,7 @@ async def stream_server(
 
 
 def answering(answer: bytes, *, until: bytes = b"\r\n\r\n") -> Behaviour:
-    """Read a request up to `until`, write `answer`, close."""
+    """Read a request up to `until`, write `answer`, then close."""
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if until:
@@ -54,7 +54,7 @@ def answering(answer: bytes, *, until: bytes = b"\r\n\r\n") -> Behaviour:
 
 
 async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-    """Accept and never say a word."""
+    """Accept, then say nothing."""
     await reader.read()
     await asyncio.sleep(60)
 
@@ -92,7 +92,7 @@ def flooding(head: bytes, total: int) -> Behaviour:
 
 @contextlib.asynccontextmanager
 async def datagram_server(answer: bytes | None) -> AsyncIterator[int]:
-    """Answer every datagram with `answer`, or swallow it when None; yields the port."""
+    """Answer every datagram with `answer`, or with nothing if that is None. Yield the port."""
 
     class Serve(asyncio.DatagramProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -159,7 +159,7 @@ def test_truncated_body_is_down() -> None:
 
 
 def test_chunked_body_is_joined_before_it_is_judged() -> None:
-    """keepalived looks at the raw chunks."""
+    """keepalived examines the raw chunks."""
     step = converse(
         check(body_regex="^all READY$"),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nall RE\r\n",
@@ -224,6 +224,6 @@ def test_cutting_an_answer_into_pieces_changes_nothing(size: int) -> None:
 
 
 def test_parser_is_llhttp() -> None:
-    """The strictness above is llhttp's; a parser that turned lenient would show here."""
+    """llhttp provides the strictness tested above, so a change of parser must show here."""
     with pytest.raises(httptools.HttpParserError):
         httptools.HttpResponseParser(object()).feed_data(b"HTTP/1.1 abc\r\n")

@@ -1,4 +1,4 @@
-"""https checks against a real TLS server on loopback: what is verified, and in what words it fails."""
+"""https checks against a real TLS server on loopback: what is verified, and how a failure is worded."""
 
 import datetime as dt
 import ssl

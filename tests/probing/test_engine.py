@@ -1,4 +1,4 @@
-"""Every kind of peer, on real sockets: what the outcome is, and that nothing is left behind."""
+"""The engine against every kind of peer, on real sockets: the outcome is right, and no descriptor is left behind."""
 
 import asyncio
 import errno
@@ -153,14 +153,14 @@ async def test_stream_server_that_misbehaves_is_down(
 
 
 async def test_dripping_server_ends_at_the_total_deadline() -> None:
-    """keepalived re-arms its timer at every read and lets such a server pass after any time."""
+    """keepalived re-arms its timer at every read, and so lets such a server pass after any length of time."""
     async with stream_server(dripping(OK, every_s=0.05)) as port:
         begun = time.monotonic()
         outcome = await outcome_of(http(port))
         took = time.monotonic() - begun
     assert outcome.reason is Reason.TIMEOUT
     assert outcome.detail.startswith("headers incomplete after 300ms")
-    assert took < 0.05 * len(OK) / 2  # the last byte would come after twice that
+    assert took < 0.05 * len(OK) / 2  # the last byte would come after twice as long
 
 
 async def test_endless_headers_one_line_at_a_time_end_at_the_deadline() -> None:
@@ -180,7 +180,7 @@ async def test_four_gigabytes_of_body_are_read_only_up_to_the_limit() -> None:
         outcome, latency_s = (await run_once([check]))[probe_key(check)]
         assert (outcome.reason, latency_s < 2) == (Reason.BAD_ANSWER, True)
         assert outcome.detail.startswith("expected text not in the first 65536 bytes")
-        # Without a body check the status is enough, whatever follows.
+        # Without a body check the status is enough, and what follows does not matter.
         assert (await outcome_of(http(port))).kind is OutcomeKind.UP
 
 
@@ -335,7 +335,7 @@ class Hand:
             self.engine.tick(late_s=0.0)
 
     def slow_down(self, method: str, cost_s: float) -> None:
-        """Let each call of a method of the engine take so long."""
+        """Let each call of a method of the engine take `cost_s` seconds."""
         real = getattr(self.engine, method)
 
         def slow(*arguments: object) -> object:
@@ -364,7 +364,7 @@ async def test_costly_answers_do_not_hold_the_loop_up_all_in_one_turn() -> None:
             ended.append(len(hand.outcomes))
         hand.engine.close()
     assert len(hand.outcomes) == count
-    # A millisecond each: the first batch uses the turn up.
+    # Each takes a millisecond, so one batch uses up a turn.
     assert max(later - earlier for earlier, later in itertools.pairwise([0, *ended])) == batch
 
 
@@ -485,7 +485,7 @@ async def test_many_timeouts_at_once_leave_the_loop_its_turns() -> None:
 
 
 async def test_loop_held_up_by_others_makes_a_healthy_server_unsure_at_worst() -> None:
-    """With one probe the next tick would be its deadline, and a pause over all of it would not show."""
+    """With only one probe, the next tick would be its deadline, and a pause as long as its timeout would not show."""
     loop = asyncio.get_running_loop()
     outcomes: list[Outcome] = []
 
@@ -547,7 +547,7 @@ async def test_identical_checks_are_one_probe() -> None:
 
 
 async def test_check_that_only_connects_is_over_before_the_application_hears_of_it() -> None:
-    """No worker of the real server is woken ten thousand times a second for a connection that asks nothing."""
+    """The real server's processes must not be woken ten thousand times a second by connections that ask for nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         found = await run_once([tcp(listener.getsockname()[1])])
         assert [each.outcome.kind for each in found.values()] == [OutcomeKind.UP]
@@ -558,7 +558,7 @@ async def test_check_that_only_connects_is_over_before_the_application_hears_of_
 
 @pytest.mark.parametrize("body", ["", "ok"])
 async def test_conversation_that_is_over_leaves_no_garbage(body: str) -> None:
-    """Ten thousand probes a second would keep the collector busy; and what it was told to spare would never go."""
+    """Ten thousand probes a second would keep the collector busy, and it would never free what it was told to spare."""
     async with stream_server(answering(OK)) as port:
         check = http(port, body=body)
         await run_once([check])

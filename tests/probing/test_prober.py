@@ -1,4 +1,4 @@
-"""Who runs the probes is chosen in one place, and both offer the same."""
+"""The prober is chosen by the number of workers, and both kinds have the same interface."""
 
 from lvs_healthd.probing.prober import Prober, prober
 from lvs_healthd.probing.scheduler import Scheduler

@@ -1,4 +1,4 @@
-"""The schedule, moved by hand: spread, absolute times, no overlap, lag."""
+"""The schedule, driven by hand: spread, absolute times, no overlap, lag."""
 
 import itertools
 import math
@@ -147,7 +147,7 @@ def test_second_turn_is_not_on_the_heels_of_the_early_first_one(bench: Bench) ->
 
 
 def test_spread_is_the_same_after_a_restart() -> None:
-    """Phases hang on the clock and the key, not on the process."""
+    """Phases depend on the clock and the key, not on the process."""
     first, second = Bench(), Bench()
     first.probes("a", interval_s=7.0)
     first.run(70.0)
@@ -169,7 +169,7 @@ def test_probe_still_under_way_is_not_started_again(bench: Bench) -> None:
 
 
 def test_missed_turn_is_made_up_for_as_soon_as_the_slow_probe_has_ended(bench: Bench) -> None:
-    """Otherwise a timeout a little above the interval would halve the rate, and double the time to detection."""
+    """Otherwise a timeout a little above the interval would halve the rate and double the time to detection."""
     bench.engine.answers_at_once = False
     bench.probes("slow")
     begun = bench.now
@@ -229,7 +229,7 @@ def test_a_reload_hides_no_pause(bench: Bench) -> None:
     bench.probes("a")
     bench.run(3.0)
     bench.late.clear()
-    bench.now += 7.0  # the reload itself took so long
+    bench.now += 7.0  # the reload itself takes this long
     bench.probes("a", "b")
     bench.scheduler.tick()
     bench.scheduler.tick()
@@ -258,7 +258,7 @@ def test_reload_keeps_the_turn_of_a_known_probe_and_drops_others(bench: Bench) -
 
 
 def test_constant_reloads_do_not_starve_a_check(bench: Bench) -> None:
-    """keepalived restarts its timers at each reload: a dead server is then never seen."""
+    """keepalived restarts its timers at each reload, so constant reloads keep it from noticing a dead server."""
     for turn in range(40):
         bench.probes("a", f"other {turn}", interval_s=2.0)
         bench.run(0.8)
@@ -299,7 +299,7 @@ def test_next_due_is_after_now_and_within_one_interval(now: float, interval_s: f
 
 
 def starts_of_each_tick(bench: Bench, cost_s: float) -> list[int]:
-    """Tick until nothing is due, where a start takes `cost_s`; return how many each tick began."""
+    """Tick until nothing is due, with starts that take `cost_s` seconds. Return how many each tick started."""
     bench.cost_s = cost_s
     found = []
     while bench.scheduler.next_wake <= bench.now:

@@ -1,4 +1,4 @@
-"""A socket serves one probe after another, and what one of them met is nothing to the next."""
+"""A socket serves one probe after another, and no probe is affected by the one before it."""
 
 import asyncio
 import contextlib
@@ -62,7 +62,7 @@ class Running:
         self._failures: list[Exception] = []
 
     async def outcomes(self, *checks: AnyCheck) -> list[Outcome]:
-        """Run these at once, and return what they found in the order they ended."""
+        """Run these checks at once, and return the outcomes in the order they ended."""
         self._outcomes.clear()
         for check in checks:
             self.engine.start(_Run(target(check), self._outcomes))
@@ -74,7 +74,7 @@ class Running:
         return list(self._outcomes)
 
     async def outcome(self, check: AnyCheck) -> Outcome:
-        """Run this one."""
+        """Run one check, and return its outcome."""
         return (await self.outcomes(check))[0]
 
     def fail(self, error: Exception) -> None:
@@ -87,7 +87,7 @@ class _Run:
         self._outcomes = outcomes
 
     def started(self, now: float) -> None:
-        """Nobody waits for it."""
+        """Ignore the start."""
 
     def ended(self, outcome: Outcome, latency_s: float) -> None:
         self._outcomes.append(outcome)
@@ -113,7 +113,7 @@ def tcp(port: int, **keys: object) -> TcpCheck:
 
 @contextlib.contextmanager
 def unanswering() -> Iterator[int]:
-    """Listen with a full queue, so that the kernel ignores who else would connect."""
+    """Listen with a full queue, so that the kernel ignores further connections. Yield the port."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -127,7 +127,7 @@ def unanswering() -> Iterator[int]:
 
 async def test_one_socket_serves_probe_after_probe() -> None:
     async with stream_server(answering(OK)) as port, running() as engine:
-        # The server's own sockets come and go; ours is the one that stays.
+        # The server's own sockets come and go. The one that stays is ours.
         await engine.outcome(http(port))
         spare = {f"socket:[{os.fstat(each.fileno()).st_ino}]" for each in spares(engine)}
         assert len(spare) == 1
@@ -142,7 +142,7 @@ def spares(engine: Running) -> list[sockets_module.Socket]:
 
 
 async def test_what_one_probe_met_is_nothing_to_the_next() -> None:
-    """Every kind of end of a connection, in random order, on the same socket: each as a new socket finds it."""
+    """End connections in every way and in random order. A reused socket must give the same outcomes as a new one."""
     async with contextlib.AsyncExitStack() as stack:
         serve = stack.enter_async_context
         nobody = free_port()
@@ -221,7 +221,7 @@ async def test_datagram_socket_serves_again_after_each_kind_of_end() -> None:
                 Reason.PASSED,
                 Reason.REFUSED,
             ]
-            assert len(spares(engine)) == 0  # one that met an error may hold more of them
+            assert len(spares(engine)) == 0  # a socket that met an error may hold more errors
     assert len(spares(engine)) == 0
 
 

@@ -1,4 +1,4 @@
-"""When somebody else undoes our writes again and again: told with suspects, slowed down, never a hot loop."""
+"""When somebody else undoes our writes again and again, we name suspects and slow down, and never enter a hot loop."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ SUSPECT = "keepalived (pid 812)"
 
 
 class Fight(Bench):
-    """Somebody sets the weight of ONE to 7, or takes out all, whenever we have set it back."""
+    """A bench where somebody sets the weight of ONE to 7, or takes everything out, whenever we have set it back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Fight(Bench):
         return self.table.entries[WEB].destinations.get(ONE.key) == ONE
 
     async def decide(self, record: DestinationRecord) -> None:
-        """Want one line otherwise, as a verdict does."""
+        """Change one wanted line, as a verdict does."""
         wanted = self.reconciler.wanted
         assert wanted is not None
         wanted.table[WEB].destinations[record.key] = record

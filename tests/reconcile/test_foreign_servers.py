@@ -1,4 +1,4 @@
-"""Servers that somebody else has put into a service of ours: left alone where the service is shared."""
+"""Servers that somebody else has added to a service of ours are left alone if the service is shared."""
 
 import errno
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ THEIRS = server("198.51.100.77", 5)
 
 
 class Shared(Bench):
-    """A service with ONE and TWO of ours, and whatever somebody else likes."""
+    """A service with our servers ONE and TWO, and any that somebody else adds."""
 
     async def want_shared(
         self, *serving: DestinationRecord, configured: Sequence[DestinationRecord] = (ONE, TWO)

@@ -25,7 +25,7 @@ async def test_in_sync_means_zero_writes_over_100_resyncs() -> None:
         await bench.resync()
     assert bench.table.writes == []
     assert bench.events == []
-    assert len(bench.counts.resyncs) == 102  # adoption is two readings that are the same
+    assert len(bench.counts.resyncs) == 102  # adoption takes two equal readings
 
 
 async def test_a_restart_on_its_own_table_writes_nothing() -> None:
@@ -700,7 +700,7 @@ async def test_all_that_comes_back_with_a_deleted_service_is_repair() -> None:
 
 async def test_adoption_overlooks_nobody_while_another_program_writes() -> None:
     class Filling(MemoryTable):
-        """Somebody is writing: it holds more at each of the first readings."""
+        """A table that another program is still filling: each of the first readings finds more in it."""
 
         async def read(self) -> Table:
             found = await super().read()

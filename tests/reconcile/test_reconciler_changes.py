@@ -1,4 +1,4 @@
-"""Changes line by line, also amid a turn: written once, retried until they hold, never at the price of an outage."""
+"""Changes line by line, also during a turn: written once, retried until in effect, never at the price of an outage."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ HOSTS = [server(f"198.51.100.{number}") for number in range(1, 6)]
 
 
 def change(living: Wanted, record: DestinationRecord, *, out: bool = False, key: ServiceKey = WEB) -> set[TableLine]:
-    """Change one line of a wanted table in place, as the planner does, and name it."""
+    """Change one line of a wanted table in place, as the planner does, and return it."""
     if out:
         living.table[key].destinations.pop(record.key, None)
     else:
@@ -30,7 +30,7 @@ def change(living: Wanted, record: DestinationRecord, *, out: bool = False, key:
 
 
 async def start(bench: Bench, entries: Table) -> Wanted:
-    """Begin on a table that is as wanted, and return the wanted table to change."""
+    """Start with a table that is as wanted, and return the wanted table for the test to change."""
     living = wanted(copy(entries))
     bench.table.entries = copy(entries)
     await bench.reconciler.adopt()
@@ -130,13 +130,13 @@ async def test_what_is_not_wanted_any_more_when_its_batch_is_due_is_not_written(
     while not bench.reconciler.in_sync(WEB):
         await bench.reconciler.turn()
     deleted = [one for one in bench.writes() if one[0] == "delete_server"]
-    # If its batch was the first one sent, it had to be put back.
+    # If the batch that deletes it was sent first, it had to be added again.
     assert len(deleted) - len([one for one in bench.writes() if one[0] == "add_server"]) == 198
     assert set(bench.table.entries[WEB].destinations) == {many[0].key, many[150].key}
 
 
 async def test_a_server_that_recovers_amid_the_turn_that_removes_the_last_ones_is_kept() -> None:
-    """Both are down and the fallback is refused: when one comes back between the steps, it must not leave."""
+    """Both servers are down, and the fallback is refused. A server that recovers between the steps must stay."""
     eventful = EventfulTable()
     bench = Bench(table=eventful)
     living = await start(bench, BOTH)
@@ -196,7 +196,7 @@ async def test_lines_of_the_table_that_moved_are_named() -> None:
 @pytest.mark.usefixtures("counted_pace")
 @pytest.mark.parametrize("servers", [(1, 4000), (40, 100)])
 async def test_the_loop_turns_often_while_thousands_of_lines_are_compared_and_written(servers: tuple[int, int]) -> None:
-    """Counted in turns of the loop and not in seconds, which a busy machine would stretch."""
+    """The test counts turns of the event loop, not seconds, which a busy machine would stretch."""
     services, per = servers
     before = table(
         *(
@@ -351,7 +351,7 @@ def test_whatever_happens_the_table_is_as_wanted_in_the_end(steps: list[tuple[st
 def test_no_write_takes_the_last_server_that_serves_while_another_is_wanted(steps: list[tuple[str, object]]) -> None:
     class Watchful(EventfulTable):
         should_serve = False
-        """Whether servers were wanted when the batch was handed over; what is wanted since came too late for it."""
+        """Whether servers were wanted when the batch was handed over. What is wanted later comes too late for it."""
 
         async def apply(self, operations: Sequence[Operation]) -> list[Result]:
             self.should_serve = serves(life.living.table)

@@ -1,7 +1,8 @@
 """Holds what is known of every check and server, and turns outcomes into verdicts, events and the wanted table.
 
-The thinking is elsewhere and pure (`health`, `plan`); this file keeps the values between two outcomes, fans one probe's
-outcome out to every service that uses the same target, and carries state over a reload by what a thing is.
+The rules are elsewhere and pure (`health`, `plan`). This file keeps the state between two outcomes and passes one
+probe's outcome to every service that uses the same target. Over a reload it matches things by their key, and what
+matches keeps its state.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,26 +30,29 @@ from lvs_healthd.state.file import SavedVerdict
 
 
 class ProbeChanges(NamedTuple):
-    """Which probes a new configuration brings, and which it has no more use for."""
+    """Which probes a new configuration adds, and which it drops."""
 
     added: list[ProbeState]
     dropped: list[AnyCheck]
 
 
 class _Origins(NamedTuple):
-    """Where the health of a server comes from that no configuration knew before."""
+    """What the first health of a newly configured server is taken from, and where its new probes go."""
 
     actual: Table
     saved: Mapping[tuple[str, str, str], SavedVerdict]
     added: list[ProbeState]
-    """Takes the probes that are made for it."""
+    """Collects the probes that are made for it."""
 
 
 class Decisions:
-    """What is held of every configured thing.
+    """The state of every configured check, server and service.
 
-    `clock` is monotonic and `wall` is Unix time, both in seconds. `changed` is called when the wanted table may have
-    changed; `tally` returns what counts the probes of a service (by name) and check type.
+    emit: receives the events.
+    changed: called when the wanted table may have changed.
+    tally: returns the counter for the probes of a service (by name) and a check type.
+    clock: monotonic time, seconds.
+    wall: Unix time, seconds.
     """
 
     def __init__(
@@ -93,11 +97,14 @@ class Decisions:
     def configure(
         self, config: Config, actual: Table, saved: Mapping[tuple[str, str, str], SavedVerdict]
     ) -> ProbeChanges:
-        """Take over a configuration, at start and on reload; return the probes that come by it and those that go.
+        """Take over a configuration, at start or on reload, and return the probes that it adds and drops.
 
-        What was known stays known. A server that is new to us but present in `actual` with weight > 0 is taken as up;
-        an absent one must earn `rise` passes, and `saved` tells why it was taken out. A service that is the same object
-        as before goes on untouched.
+        What is known already is kept. A service that is the same object as before is not touched.
+
+        actual: the kernel's table. A server that is new to us but is in it with weight > 0 is taken as up. One that is
+            absent must earn `rise` passes.
+        saved: verdicts from before a restart, by service, server and check name. They tell why an absent server was
+            taken out.
         """
         before = {state.key: state for state in self.services}
         after: list[ServiceState] = []
@@ -118,7 +125,7 @@ class Decisions:
             for server in state.servers:
                 if server.service is state:
                     probes.dropped.extend(self._forget(server))
-            # They know each other: let go, for the garbage collector does not look here.
+            # They refer to each other, and the garbage collector spares them (`runtime.garbage`): break the cycle here.
             state.servers.clear()
         self.server_count = sum(len(state.servers) for state in self.services)
         self._planner.configure(
@@ -128,7 +135,7 @@ class Decisions:
         return probes
 
     def _fill(self, service: ServiceState, old: ServiceState | None, origins: _Origins) -> None:
-        """Give a new or changed service its servers; those that have not changed move over as they are."""
+        """Give a new or changed service its servers. Unchanged ones move over as they are."""
         known = {server.key: server for server in old.servers} if old is not None else {}
         for config, line in zip(service.config.real_servers, service.planned.servers, strict=True):
             key = line.key
@@ -144,7 +151,7 @@ class Decisions:
             service.serving = True
 
     def _forget(self, server: ServerState) -> Iterator[AnyCheck]:
-        """Drop a server, and yield the probes that nobody else needs."""
+        """Drop a server, and yield the probes that no other server uses."""
         for watch in server.watches:
             probe = watch.probe
             probe.unwatch(watch)
@@ -155,7 +162,7 @@ class Decisions:
         server.watches = ()
 
     def judge(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> bool:
-        """Step the health of everybody who uses this probe; True when it stays as it is for this outcome."""
+        """Apply an outcome to every check that uses this probe; True when all stay as they were."""
         now = self.clock()
         previous, probe.last = probe.last, outcome
         if outcome.kind is OutcomeKind.UNSURE:
@@ -176,9 +183,10 @@ class Decisions:
         return settled
 
     def wanted(self, actual: Table, moved: Iterable[TableLine] | None = None) -> Wanted:
-        """Decide the table, knowing the kernel's, and tell of services that lost their last server or got one back.
+        """Return the wanted table, and report services that lost their last server or got one back.
 
-        `moved` names the lines of `actual` that changed since the last time; None means that any may have.
+        actual: the kernel's table.
+        moved: the lines of `actual` that have changed since the last call; None when any may have.
         """
         self._planner.plan(actual, moved)
         for service in self._unannounced:
@@ -187,11 +195,11 @@ class Decisions:
         return self._planner.wanted
 
     def take_touched(self) -> set[TableLine] | None:
-        """Return the lines of the wanted table that changed since the last call; None when all may have."""
+        """Return the lines of the wanted table that changed since the last call; None when any may have."""
         return self._planner.take_touched()
 
     def saved_verdicts(self) -> Iterator[SavedVerdict]:
-        """Return what the state file keeps; a reload may come between two of them."""
+        """Yield the verdicts for the state file. A reload may happen between two of them."""
         shift = self._wall() - self.clock()
         for watch in self._watches():
             health = watch.health
@@ -205,7 +213,7 @@ class Decisions:
             )
 
     def _watches(self) -> Iterator[Watch]:
-        for server in list(self.servers):  # a reload may come meanwhile
+        for server in list(self.servers):  # a copy, because a reload may happen meanwhile
             yield from server.watches
 
     def _add_server(self, server: ServerState, old: ServerState | None, origins: _Origins) -> None:
@@ -231,7 +239,10 @@ class Decisions:
             self._emit_verdict(server, old.health, server.health, None)
 
     def _first_health(self, memory: SavedVerdict | None, *, present: bool) -> Health:
-        """Return the health to begin with: the kernel says who serves, the state file only since when and why not."""
+        """Return the health that a check begins with.
+
+        The kernel's table decides whether the server serves. The state file adds only since when, and why not.
+        """
         now = self.clock()
         since = now if memory is None else min(now, now - (self._wall() - memory.since))
         if present:
@@ -262,7 +273,10 @@ class Decisions:
             self._changed()
 
     def _emit_verdict(self, server: ServerState, was: Health, by: Health, check: AnyCheck | None) -> None:
-        """Tell that a server's verdict is another now: by what a check found, or (None) because one was removed."""
+        """Report that a server's verdict has changed.
+
+        check: the check that changed it; None when it changed because a check was removed.
+        """
         about = {
             "service": server.service.config.name,
             "server": str(server.key),
@@ -296,9 +310,9 @@ def _names(watch: Watch) -> dict[str, str]:
 
 
 def _is_news(before: Health, after: Health) -> bool:
-    """Whether a failure is worth telling: the first of a row, or another kind than the one before.
+    """Whether a failure is worth reporting: the first of a streak, or one with another reason than the last.
 
-    Of a check that was down already (perhaps since before a restart), only another kind is.
+    For a check that was down already (perhaps since before a restart), only another reason is.
     """
     if not after.failures:
         return False
@@ -307,7 +321,7 @@ def _is_news(before: Health, after: Health) -> bool:
 
 
 def _is_serving(config: RealServer, service: ServiceKey, server: DestinationKey, actual: Table) -> bool:
-    """Whether the kernel sends this server connections, or would but for its configured weight of 0."""
+    """Whether the kernel sends this server connections, or would if its configured weight were not 0."""
     entry = actual.get(service)
     record = entry.destinations.get(server) if entry is not None else None
     return record is not None and (record.weight > 0 or config.weight == 0)
@@ -316,8 +330,9 @@ def _is_serving(config: RealServer, service: ServiceKey, server: DestinationKey,
 def _carried_over(check: AnyCheck, old: ServerState, now: float) -> Health:
     """Return the health a check of a known server begins with after a reload.
 
-    An unchanged check goes on where it was, an edited one (same name) keeps its verdict until it has its own, a new one
-    begins with the server's, so that adding a check to a serving server does not interrupt it.
+    - An unchanged check keeps its health.
+    - An edited check (same name) keeps its verdict until its own outcomes change it.
+    - A new check begins up if the server is up, so that adding it interrupts no service; otherwise it begins unknown.
     """
     for watch in old.watches:
         if watch.check.name == check.name:

@@ -1,4 +1,4 @@
-"""What is held of every probe, check, real server and service between two outcomes. `decisions` does the thinking."""
+"""The state of every probe, check, real server and service between two outcomes. `decisions` has the logic."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -11,43 +11,47 @@ from lvs_healthd.probes.outcome import Outcome
 
 
 class Tally(Protocol):
-    """What counts every probe: the metrics of one service and check type."""
+    """Counts probes: the metrics of one service and check type."""
 
     def add(self, outcome: Outcome, latency_s: float) -> None:
         """Count one probe."""
 
 
 class Judge(Protocol):
-    """Who decides by what probes find."""
+    """Turns the outcomes of probes into verdicts; implemented by `Decisions`."""
 
     clock: Callable[[], float]
 
     def judge(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> bool:
-        """Step the health of everybody who uses this probe; True when it stays as it is for this outcome."""
+        """Apply an outcome to every check that uses this probe; True when all stay as they were."""
 
 
 class ProbeState:
-    """One probe and everybody who uses its outcome."""
+    """One probe and the checks that use its outcomes."""
 
     __slots__ = ("_judge", "_settled", "check", "last", "last_at", "latency_s", "tallies", "watches")
 
     def __init__(self, check: AnyCheck, judge: "Judge") -> None:
         self.check = check
-        # Tuples, as in `ServerState`: there are tens of thousands, nearly all of one, and a list takes twice that.
+        # Tuples, as in `ServerState`: there are tens of thousands, nearly all with one item, and a list would take
+        # twice the memory.
         self.watches: tuple[Watch, ...] = ()
         self.tallies: tuple[Tally, ...] = ()
         """One for each watch."""
         self.last: Outcome | None = None
         self.last_at: float | None = None
-        """When it ended, on the monotonic clock."""
+        """When the last run ended, seconds on the monotonic clock."""
         self.latency_s: float | None = None
-        """Of the last probe."""
+        """How long the last run took."""
         self._judge = judge
         self._settled: Outcome | None = None
-        """The outcome that changed nothing the last time, and so will not the next time: the usual case, made short."""
+        """The last outcome if it changed nothing, and None if it did.
+
+        The same outcome will change nothing the next time either. Skipping it makes this usual case cheap.
+        """
 
     def outcome(self, outcome: Outcome, latency_s: float) -> None:
-        """Take one probe's outcome into account, for everybody who uses that probe."""
+        """Take one outcome into account, for every check that uses this probe."""
         self.latency_s, self.last_at = latency_s, self._judge.clock()
         for tally in self.tallies:
             tally.add(outcome, latency_s)
@@ -55,20 +59,20 @@ class ProbeState:
             self._settled = outcome if self._judge.judge(self, outcome, latency_s) else None
 
     def watch(self, watch: "Watch", tally: Tally) -> None:
-        """Judge by this watch too."""
+        """Pass outcomes on to this watch too, and count them in `tally`."""
         self.watches += (watch,)
         self.tallies += (tally,)
         self._settled = None
 
     def unwatch(self, watch: "Watch") -> None:
-        """Judge by this watch no more; without any, what a probe still under way will find is of no consequence."""
+        """Pass no more outcomes on to this watch. Without any watch, an outcome still to come is ignored."""
         index = self.watches.index(watch)
         self.watches = self.watches[:index] + self.watches[index + 1 :]
         self.tallies = self.tallies[:index] + self.tallies[index + 1 :]
 
 
 class Watch:
-    """One check of one real server: a probe's outcomes, judged by this check's rise and fall."""
+    """One check of one real server: applies its own rise and fall to the outcomes of a probe that others may share."""
 
     __slots__ = ("check", "health", "probe", "server", "type")
 
@@ -106,7 +110,7 @@ class ServiceState:
 
     @property
     def key(self) -> ServiceKey:
-        """What the kernel knows it by."""
+        """The key by which the kernel knows it."""
         return self.planned.key
 
     def may_serve(self) -> bool:

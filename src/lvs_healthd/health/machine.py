@@ -1,10 +1,10 @@
-"""The rise/fall machine: one check's outcomes in, its verdict out. Pure; time comes in with the outcome.
+"""The rise/fall machine: one check's outcomes in, its verdict out. Pure: the caller passes the time with each outcome.
 
     UNKNOWN --rise passes--> UP --fall failures--> DOWN --rise passes--> UP
     UNKNOWN --fall failures--> DOWN
 
-Only consecutive outcomes count: a pass forgets the failures before it and the other way round (loxilb once let sporadic
-misses add up to a flap). An unsure outcome is no evidence: it neither counts nor breaks a row.
+Only consecutive outcomes count: a pass cancels the failures before it, and a failure the passes (loxilb once let
+sporadic misses add up to a flap). An unsure outcome is no evidence: it neither counts nor breaks a streak.
 """
 
 import enum
@@ -16,35 +16,38 @@ from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 
 
 class Verdict(enum.StrEnum):
-    """What we hold of a check, and of a server."""
+    """The health of a check or of a server, after rise and fall."""
 
     UNKNOWN = "unknown"
-    """Not proven since we first saw it; must earn `rise` passes before it serves."""
+    """Not proven since we first saw it. It must earn `rise` passes before it serves."""
     UP = "up"
     DOWN = "down"
 
 
 class Health(msgspec.Struct, frozen=True, gc=False):
-    """One check's verdict and the row of outcomes behind it. Times are on the monotonic clock, seconds."""
+    """One check's verdict and the streak of outcomes behind it. Times are seconds on the monotonic clock."""
 
     verdict: Verdict
     since: float
     reason: Reason | None = None
-    """Of the last outcome that counted; None before the first."""
+    """The reason of the last outcome that counted; None before the first."""
     detail: str = ""
-    """The same in words."""
+    """The detail of the same outcome."""
     passes: int = 0
-    """Consecutive, counted while not up."""
+    """Consecutive passes, counted while the verdict is not up."""
     failures: int = 0
-    """Consecutive, counted up to `fall`."""
+    """Consecutive failures, counted up to `fall`."""
     first_failure: float | None = None
-    """When the first failed probe of the row began; the clock of detection starts there."""
+    """When the first failed probe of the streak began. The time to detection is measured from there."""
 
 
 def step(health: Health, outcome: Outcome, *, rise: int, fall: int, now: float, latency_s: float = 0.0) -> Health:
-    """Take one outcome into account; returns the same object when nothing changes, which is the usual case.
+    """Return the health after one more outcome. In the usual case nothing changes, and it is the same object.
 
-    The probe ended `now` and took `latency_s`. An outcome that changes nothing changes nothing the next time either.
+    An outcome that changes nothing will change nothing the next time either.
+
+    now: when the probe ended, seconds on the monotonic clock.
+    latency_s: how long the probe took, seconds.
     """
     if outcome.kind is OutcomeKind.UNSURE:
         return health
@@ -93,9 +96,9 @@ def _failed(health: Health, outcome: Outcome, fall: int, now: float, began: floa
 
 
 def combined(checks: Iterable[Health]) -> Health:
-    """Return what decides about a server that must pass all its checks: the worst of them, the latest among equals.
+    """Return the health of a server that must pass all its checks: that of the worst, and the latest among equals.
 
-    Raises `ValueError` when there are none.
+    Raises `ValueError` when there are no checks.
     """
     return max(checks, key=lambda health: (_BADNESS[health.verdict], health.since))
 

@@ -1,1 +1,1 @@
-"""The policy: what is configured, the verdicts and what is present in, the wanted table out, with reasons. Pure."""
+"""The policy: from the configuration, the verdicts and the kernel's table to the wanted table, with reasons. Pure."""

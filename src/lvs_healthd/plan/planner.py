@@ -1,4 +1,4 @@
-"""Keeps the wanted table up to date: runs the policy for the services that something has happened to."""
+"""Keeps the wanted table up to date: runs the policy for the services that have changed, and for no others."""
 
 from collections.abc import Iterable, Mapping
 
@@ -26,13 +26,16 @@ class _Service:
     def __init__(self, planned: PlannedService, healths: dict[DestinationKey, Health]) -> None:
         self.planned = planned
         self.entry = ServiceEntry(planned.record, {})
-        """The service in the wanted table."""
+        """The service's entry in the wanted table."""
         self.healths = healths
-        """What the last plan knew of each real server, in the order of `planned.servers`."""
+        """The health of each real server, with the verdict that the last plan used. Ordered like `planned.servers`."""
         self.plan = _NO_PLAN
 
     def depends_on(self, server: DestinationKey | None) -> bool:
-        """Whether one line of the kernel's table (None: the service's own) decides anything here."""
+        """Whether the plan depends on one line of the kernel's table.
+
+        server: the line's server; None for the service's own line.
+        """
         if not self.plan.is_unproven:
             return False
         health = self.healths.get(server) if server is not None else None
@@ -40,16 +43,16 @@ class _Service:
 
 
 class Planner:
-    """The wanted table, and the changes of health that it does not show yet."""
+    """Holds the wanted table, and the changes of health that it does not include yet."""
 
     def __init__(self) -> None:
         self.wanted = Wanted({}, {}, {})
-        """As of the last `plan`, which changes it in place; `configure` makes another object."""
+        """The table as of the last `plan`, which changes it in place. `configure` replaces it with another object."""
         self.up = 0
         """How many real servers of all services were up at the last `plan`."""
         self._services: dict[ServiceKey, _Service] = {}
         self._due: dict[tuple[ServiceKey, DestinationKey], Health] = {}
-        """Changes since the last plan."""
+        """Changes of health since the last plan."""
         self._unplanned: dict[ServiceKey, None] = {}
         """Services that are new or changed since the last plan."""
         self._touched: set[TableLine] | None = None
@@ -57,9 +60,9 @@ class Planner:
     def configure(
         self, services: Iterable[PlannedService], healths: Mapping[tuple[ServiceKey, DestinationKey], Health]
     ) -> None:
-        """Plan for these services from now on. One that is the same object as before goes on as it is.
+        """Plan for these services from now on. A service that is the same object as before keeps its plan.
 
-        `healths` holds what is known of each real server of the others.
+        healths: the health of each real server of the other services.
         """
         before, self._services = self._services, {}
         why = dict(self.wanted.why)
@@ -89,10 +92,10 @@ class Planner:
         self._touched = None
 
     def changed(self, service: ServiceKey, server: DestinationKey, health: Health) -> None:
-        """Note what is now known of a real server; the last word before a plan counts.
+        """Note a real server's new health. The next plan uses the last one noted.
 
-        Where the verdict is the same, only the reason is another, and no plan is needed for that: ten thousand first
-        failures must not pile up until a verdict changes.
+        When only the reason has changed and not the verdict, the reason is replaced at once, without a plan. Otherwise
+        ten thousand first failures could pile up until a verdict changes.
         """
         line = (service, server)
         if line in self._due or health.verdict is not self._services[service].healths[server].verdict:
@@ -102,9 +105,10 @@ class Planner:
             self.wanted.why[line] = reason_for(health)
 
     def plan(self, actual: Table, moved: Iterable[TableLine] | None = None) -> None:
-        """Bring `wanted` up to date with all changes, knowing what is in the kernel's table (`actual`).
+        """Bring `wanted` up to date with all changes.
 
-        `moved` names the lines of `actual` that are different from the last plan; None means that any may be.
+        actual: the kernel's table.
+        moved: the lines of `actual` that have changed since the last plan; None when any may have.
         """
         concerned, self._unplanned = self._unplanned, {}
         due, self._due = self._due, {}
@@ -124,12 +128,12 @@ class Planner:
             self._replan(self._services[key], entry.destinations if entry is not None else {})
 
     def take_touched(self) -> set[TableLine] | None:
-        """Return the lines of `wanted` that changed since the last call; None: it is another object, look at all."""
+        """Return the lines of `wanted` that changed since the last call; None when it was replaced, so that any may."""
         touched, self._touched = self._touched, set()
         return touched
 
     def standing(self, key: ServiceKey) -> ServicePlan:
-        """Return a service's last plan, which says how its real servers stood."""
+        """Return a service's last plan, which says how many of its real servers are up and whether any may serve."""
         return self._services[key].plan
 
     def _replan(self, service: _Service, present: Present) -> None:
@@ -144,7 +148,7 @@ class Planner:
         self._explain(service, before)
 
     def _explain(self, service: _Service, before: ServicePlan) -> None:
-        """Give the lines a reason that no real server's health explains."""
+        """Give a reason to the lines that no real server's health explains."""
         key, plan, why = service.planned.key, service.plan, self.wanted.why
         for server in before.leaving:
             why.pop((key, server), None)

@@ -1,6 +1,6 @@
 """The policy: which servers of one service are in the table, at which weight, and why. Pure.
 
-Every rule about a service's servers stands in `plan_service`, and nowhere else.
+`plan_service` holds every rule about a service's servers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,33 +22,35 @@ Present = Mapping[DestinationKey, DestinationRecord]
 
 
 class ServicePlan(msgspec.Struct, frozen=True):
-    """What the table should hold of one service, and how its real servers stand, fallbacks not among them."""
+    """The servers that the table should hold for one service, and the state of its real servers without fallbacks."""
 
     destinations: dict[DestinationKey, DestinationRecord]
     up: int
     """How many real servers are up, whatever their weight."""
     may_serve: bool
-    """Whether a real server that is up has weight."""
+    """Whether any real server is up and has a weight above 0."""
     may_come: bool
-    """Whether a real server that is not proven yet has weight."""
+    """Whether any real server is not proven yet and has a weight above 0."""
     is_unproven: bool
-    """Whether a real server is not proven yet: then the plan depends on what is in the kernel's table."""
+    """Whether any real server is not proven yet. The plan then depends on what is in the kernel's table."""
     uses_fallback: bool
     leaving: tuple[DestinationKey, ...]
-    """Servers that are not configured any more and serve on for a while."""
+    """Servers that are no longer configured and keep serving for a while."""
 
 
 def plan_service(service: PlannedService, healths: Iterable[Health], present: Present) -> ServicePlan:
     """Decide the servers of one service.
 
-    `healths` is what is known of each of `service.servers`, in their order; `present` is what the kernel's table holds
-    of the service now.
+    healths: the health of each of `service.servers`, in their order.
+    present: what the kernel's table holds of the service now.
 
-    A server that is up is in with its configured weight. One that is down is out, or at weight 0 where the service
-    quiesces. One that is not proven yet is treated like one that is down, except that it stays at weight 0, with its
-    connections, where it is in the table. The fallback is in while no server may serve. Servers that a reload has
-    dropped serve on while none may serve and some are not proven yet: to replace all servers at once must not empty
-    the service.
+    - A server that is up is in the table, with its configured weight.
+    - A server that is down is out of the table, or at weight 0 if the service quiesces.
+    - A server that is not proven yet is treated as down, with one exception: if the kernel's table has it, it stays at
+      weight 0 and keeps its connections.
+    - Servers that a reload has dropped keep serving while no configured server may serve and some are not proven yet.
+      Otherwise replacing all servers at once would empty the service.
+    - The fallback is in the table while none of these may serve.
     """
     destinations: dict[DestinationKey, DestinationRecord] = {}
     up = weight = unproven = unproven_weight = 0
@@ -86,7 +88,7 @@ def plan_service(service: PlannedService, healths: Iterable[Health], present: Pr
 
 
 def reason_for(health: Health) -> Why:
-    """Return why a configured server's line in the table is what it is."""
+    """Return the reason for a configured server's line in the wanted table."""
     if health.verdict is Verdict.UNKNOWN:
         return Why(UNPROVEN_REASON, health.first_failure)
     return Why(health.detail or ADOPTED_REASON, health.first_failure)

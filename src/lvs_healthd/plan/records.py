@@ -1,4 +1,4 @@
-"""From the configuration to IPVS records: what of the wanted table no verdict changes. Pure."""
+"""From the configuration to IPVS records: the part of the wanted table that no verdict changes. Pure."""
 
 from collections.abc import Iterable
 
@@ -35,7 +35,7 @@ from lvs_healthd.ipvs.words import (
 
 
 class PlannedServer(msgspec.Struct, frozen=True):
-    """A configured server as the kernel would keep it at its full weight."""
+    """A configured server as IPVS records: at its configured weight, and quiesced."""
 
     key: DestinationKey
     record: DestinationRecord
@@ -43,25 +43,25 @@ class PlannedServer(msgspec.Struct, frozen=True):
 
 
 class PlannedService(msgspec.Struct, frozen=True):
-    """A configured service as the kernel would keep it: everything of the plan that no verdict changes."""
+    """A configured service as IPVS records: the part of its plan that no verdict changes."""
 
     key: ServiceKey
     record: ServiceRecord
     name: str
     quiesce: bool
     is_shared: bool
-    """Somebody else may have servers in it too."""
+    """Whether somebody else may have servers in it too."""
     servers: tuple[PlannedServer, ...]
     fallback: tuple[PlannedServer, ...]
 
     @property
     def configured(self) -> frozenset[DestinationKey]:
-        """All its servers, fallbacks too."""
+        """All its servers, including fallbacks."""
         return frozenset(server.key for server in (*self.servers, *self.fallback))
 
 
 def prepare(config: Config) -> tuple[PlannedService, ...]:
-    """Return the IPVS records of a whole configuration, which every plan for it uses."""
+    """Return the IPVS records of a whole configuration. Every plan for it uses them."""
     return tuple(planned(service) for service in config.services)
 
 
@@ -79,12 +79,12 @@ def planned(service: Service) -> PlannedService:
 
 
 def shared(services: Iterable[PlannedService]) -> dict[ServiceKey, frozenset[DestinationKey]]:
-    """Return the configured servers of the services in which somebody else may have some too."""
+    """Return the configured servers of each service in which somebody else may have servers too."""
     return {service.key: service.configured for service in services if service.is_shared}
 
 
 def service_key(service: Service) -> ServiceKey:
-    """Return what the kernel will know this service by."""
+    """Return the key by which the kernel knows this service."""
     if service.endpoint is None:
         return ServiceKey(AF_INET6 if service.family is Family.IPV6 else AF_INET, fwmark=service.fwmark)
     endpoint = service.endpoint
@@ -92,7 +92,7 @@ def service_key(service: Service) -> ServiceKey:
 
 
 def destination_key(server: RealServer) -> DestinationKey:
-    """Return what the kernel will know this real server by."""
+    """Return the key by which the kernel knows this real server."""
     return DestinationKey(_family(server.endpoint), server.endpoint.address, server.endpoint.port)
 
 

@@ -1,1 +1,1 @@
-"""Probes: one file per protocol, sans-I/O; `engine` alone owns sockets."""
+"""Probes: one file per protocol, sans-I/O. Only the engine (`probing.engine`) owns sockets."""

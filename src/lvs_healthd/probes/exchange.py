@@ -1,7 +1,11 @@
-"""What a protocol must offer the engine: one conversation with a target, bytes in, bytes or an outcome out. No sockets.
+"""The contract between a protocol and the engine: one conversation with a target, free of sockets.
 
-A step is what a conversation answers to an event: bytes to send, an `Outcome` when it has made up its mind (the engine
-then closes the socket and calls nothing more), a `Farewell` for an outcome with last words, or None to wait.
+The engine passes each event to the conversation, which answers with a step:
+
+- bytes: send them.
+- an `Outcome`: the probe is over. The engine closes the socket and makes no call after that but `end`.
+- a `Farewell`: send these last bytes, then the probe is over.
+- None: wait for the next event.
 """
 
 import socket
@@ -14,7 +18,7 @@ from lvs_healthd.probes.outcome import Outcome
 
 
 class Farewell(msgspec.Struct, frozen=True):
-    """Bytes to send before the outcome; the connection is then closed in good order, not reset."""
+    """An outcome with last bytes to send. The connection is then closed normally, not reset."""
 
     data: bytes
     outcome: Outcome
@@ -24,33 +28,37 @@ Step = bytes | Outcome | Farewell | None
 
 
 class Exchange(Protocol):
-    """One conversation. Every method but `expired` and `closed` may answer with any `Step`."""
+    """One conversation with a target."""
 
     def connected(self) -> Step:
-        """Begin: the connection stands (for UDP: the socket is ready to send)."""
+        """Begin: the connection is established (UDP: the socket is ready to send)."""
 
     def received(self, data: bytes) -> Step:
-        """Take `data` from the peer (never empty for TCP; one whole datagram for UDP)."""
+        """Take `data` from the peer: never empty for TCP, one whole datagram for UDP."""
 
     def closed(self) -> Outcome:
-        """Judge by what has come so far: the peer closed its side of the connection."""
+        """Return the outcome of what has arrived so far: the peer closed its side of the connection."""
 
     def expired(self, timeout: str) -> Outcome:
-        """Judge by what has come so far: the time is up; `timeout` is that time in words ("1s")."""
+        """Return the outcome of what has arrived so far: the time is up.
+
+        timeout: how long the probe was allowed to take, in words ("1s").
+        """
 
     def end(self) -> None:
-        """Let go of whatever refers back to this conversation: it is over, and only the garbage collector would."""
+        """Drop whatever refers back to this conversation, so that it is freed without the garbage collector."""
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A probe made ready to run any number of times: where to connect, for how long, and what to say there."""
+    """A probe that is ready to run any number of times: where to connect, for how long, and what to say there."""
 
     kind: socket.SocketKind
     family: socket.AddressFamily
     address: tuple[str, int]
     timeout_s: float
-    """Total: from the first packet to the outcome."""
+    """The whole time allowed, from the first packet to the outcome."""
     begin: Callable[[], Exchange]
+    """Begins one conversation."""
 
 
 def seconds_in_words(seconds: float) -> str:

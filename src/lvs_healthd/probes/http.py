@@ -1,7 +1,8 @@
 """http checks: one HTTP/1.1 request and its answer, parsed by llhttp. Sans-I/O.
 
-The verdict falls as early as the answer allows: at the end of the headers when only the status counts, at the text
-when the body must contain it. A body that ends early, drips or never ends cannot pass (RFC 9112, section 8).
+The outcome is decided as early as the answer allows: at the end of the headers when only the status counts, or as soon
+as the body contains the expected text. Until then, a body that ends early, drips or never ends cannot pass (RFC 9112,
+section 8).
 """
 
 import httptools
@@ -13,11 +14,11 @@ from lvs_healthd.probes.expect import Expectation, Search
 from lvs_healthd.probes.outcome import Outcome, Reason, down, up
 
 MAX_HEADERS = 65536
-"""Bytes of headers read, at most. 64 KiB: above every common server's own limit (nginx 32 KiB, Apache 8 KiB)."""
+"""The most bytes of headers that are read: 64 KiB. Common servers set lower limits (nginx 32 KiB, Apache 8 KiB)."""
 
 
 def http_exchanges(check: HttpCheck | HttpsCheck) -> "HttpExchanges":
-    """Return what begins a conversation for each probe of this check."""
+    """Return a factory that begins a conversation for each probe of this check."""
     return HttpExchanges(check)
 
 
@@ -32,12 +33,15 @@ _LENIENT = {
     "lenient_optional_cr_before_lf": True,
     "lenient_spaces_after_chunk_size": True,
 }
-"""What clients read is read here too: folded headers, bare line feeds, odd chunks (RFC 9112, sections 2.2, 5.2, 7.1.1).
-"Dangerous" are they where a proxy passes on what another program reads otherwise; nothing is passed on here."""
+"""Accept what common clients accept: folded headers, bare line feeds, odd chunks (RFC 9112, sections 2.2, 5.2, 7.1.1).
+
+llhttp calls these options dangerous because a proxy may forward bytes that the next program reads differently. A probe
+forwards nothing.
+"""
 
 
 class HttpExchanges:
-    """The request in bytes, and what the answer must be: made once, used by every probe."""
+    """One check's request in bytes and the rules for its answer. Made once and used by every probe."""
 
     __slots__ = ("checks_body", "known", "max_body", "pattern", "request", "status", "text")
 
@@ -50,7 +54,7 @@ class HttpExchanges:
         self.checks_body = bool(check.body or self.pattern) and check.method != "HEAD"
         self.max_body = check.max_body
         self.known: dict[int, Outcome] = {}
-        """The outcome of each status met; always the same object, since almost every probe ends in one."""
+        """One outcome for each status seen so far. It is reused, because almost every probe ends in one of them."""
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
@@ -61,7 +65,7 @@ class HttpExchanges:
         return any(low <= status <= high for low, high in self.status)
 
     def status_outcome(self, status: int) -> Outcome:
-        """Return the outcome of a status alone, and keep it in `known`."""
+        """Judge an answer by its status alone, and keep the outcome in `known`."""
         if self.accepts(status):
             outcome = up(f"status {status}")
         else:
@@ -72,22 +76,23 @@ class HttpExchanges:
 
 
 def request_bytes(check: HttpCheck | HttpsCheck) -> bytes:
-    """Write the request. `Connection: close` lets the server close first, so that it and not we keep TIME_WAIT."""
+    """Return the request. `Connection: close` lets the server close first, so that TIME_WAIT stays on its side."""
     lines = [f"{check.method} {check.path} HTTP/1.1", f"Host: {check.host}"]
     given = {name.lower() for name, _ in check.headers}
     for name, value in (("User-Agent", "lvs-healthd"), ("Accept", "*/*"), ("Connection", "close")):
         if name.lower() not in given:
             lines.append(f"{name}: {value}")
     if check.method in _WITH_CONTENT:
-        lines.append("Content-Length: 0")  # RFC 9110, section 8.6: some servers refuse to guess
+        lines.append("Content-Length: 0")  # RFC 9110, section 8.6; some servers refuse a request without it
     lines += [f"{name}: {value}" for name, value in check.headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 class _StatusExchange:
-    """One request and its answer up to the end of the headers, for checks that ask for nothing more.
+    """One request and its answer up to the end of the headers, for checks that need nothing more.
 
-    llhttp calls the `on_…` methods, and only those that are there: each costs, and there is one for every header.
+    llhttp calls the `on_…` methods that a class defines. Every call costs time, and `on_header` is called for each
+    header, so this class defines only what it needs.
     """
 
     __slots__ = ("_final_status", "_headers_seen", "_parser", "_rules", "_start")
@@ -111,7 +116,7 @@ class _StatusExchange:
             if self._parser is not None:
                 self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # 101 or CONNECT: the headers are complete, what follows is no HTTP
+            pass  # 101 or CONNECT: the headers are complete, and what follows is not HTTP
         except httptools.HttpParserError as error:
             if not self._final_status:
                 return down(Reason.PROTOCOL_ERROR, f"not an HTTP answer: {quote(self._start or data)}")
@@ -147,17 +152,17 @@ class _StatusExchange:
             self._final_status = status
 
     def _headers_outcome(self) -> Outcome | None:
-        """Judge by the headers, which are complete."""
+        """Judge the answer by its headers, which are complete; None to wait for the body."""
         rules, status = self._rules, self._final_status
         return rules.known.get(status) or rules.status_outcome(status)
 
     def _broken(self, _error: str) -> Outcome | None:
-        """Judge an answer whose body is no HTTP: nobody asked for the body."""
+        """Judge an answer whose body is not valid HTTP. This check does not need the body."""
         return self._headers_outcome()
 
 
 class _BodyExchange(_StatusExchange):
-    """One request and its whole answer."""
+    """One request and its whole answer, for checks that examine the body."""
 
     __slots__ = ("_body", "_complete", "_text", "_unframed")
 
@@ -192,7 +197,7 @@ class _BodyExchange(_StatusExchange):
 
     def on_body(self, body: bytes) -> None:
         if self._complete:
-            return  # of another message, which nobody asked for
+            return  # this belongs to a second answer, which nobody asked for
         room = self._rules.max_body - len(self._body)
         if room > 0:
             self._body += body[:room]
@@ -211,7 +216,7 @@ class _BodyExchange(_StatusExchange):
         return self._headers_outcome() if self._complete else down(Reason.PROTOCOL_ERROR, f"broken HTTP body: {error}")
 
     def _body_outcome(self, *, ended: bool) -> Outcome | None:
-        """Judge the body so far; None while it may still come right."""
+        """Judge the body so far; None while the rest of it may still pass."""
         rules = self._rules
         full = len(self._body) >= rules.max_body
         if self._text.is_met(self._body) and (

@@ -1,4 +1,4 @@
-"""What one probe found. Never a bool: a fault on our own side must not count against a server."""
+"""What one probe found: up, down or unsure. Never a bool: a fault on our own side must not count against a server."""
 
 import enum
 
@@ -14,7 +14,7 @@ class OutcomeKind(enum.StrEnum):
 
 
 class Reason(enum.StrEnum):
-    """Why, as a closed set: the label of metrics and the stable part of logs."""
+    """Why a probe has its outcome. A closed set: it labels metrics and is the stable part of log lines."""
 
     PASSED = "passed"
     REFUSED = "refused"
@@ -28,9 +28,9 @@ class Reason(enum.StrEnum):
     PROTOCOL_ERROR = "protocol_error"
     TLS = "tls"
     LOCAL_LIMIT = "local_limit"
-    """Our descriptors, ports or buffers ran out."""
+    """We ran out of descriptors, ports or buffers."""
     LOCAL_NETWORK = "local_network"
-    """Our interface, route or firewall is in the way."""
+    """Our own interface, route or firewall is in the way."""
     STALLED = "stalled"
     """We were too late to judge: this process did not run while the answer was due."""
 
@@ -38,7 +38,7 @@ class Reason(enum.StrEnum):
 class Outcome(msgspec.Struct, frozen=True):
     """What one probe found. `detail` is the sentence an operator reads ("status 503, expected 200-299").
 
-    How long the probe took is told beside it, so that the usual outcomes are made once and not once a probe.
+    The latency is kept apart, so that probes with the same result can share one outcome.
     """
 
     kind: OutcomeKind
@@ -47,15 +47,15 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def up(detail: str) -> Outcome:
-    """Say that the target answered as it should."""
+    """Return the outcome of a probe whose target answered as it should."""
     return Outcome(OutcomeKind.UP, Reason.PASSED, detail)
 
 
 def down(reason: Reason, detail: str) -> Outcome:
-    """Say that the target failed, by its own doing."""
+    """Return the outcome of a probe whose target failed through its own fault."""
     return Outcome(OutcomeKind.DOWN, reason, detail)
 
 
 def unsure(reason: Reason, detail: str) -> Outcome:
-    """Say that we could not find out, through a fault on our side; never removes a server."""
+    """Return the outcome of a probe that failed through a fault on our side. It never removes a server."""
     return Outcome(OutcomeKind.UNSURE, reason, detail)

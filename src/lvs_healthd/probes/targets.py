@@ -1,4 +1,4 @@
-"""From a configured check to a target the engine can probe: the one place that knows every protocol."""
+"""Turns a configured check into a target that the engine can probe. Only this file knows every protocol."""
 
 import socket
 from collections.abc import Callable, Container, Iterable
@@ -15,14 +15,14 @@ from lvs_healthd.probes.udp import udp_exchanges
 
 
 def probe_key(check: AnyCheck) -> AnyCheck:
-    """Return what makes two checks the same probe: all but the name and the thresholds, which judge its outcome."""
+    """Return the check without its name and its rise and fall. Checks that are equal so far share one probe."""
     return msgspec.structs.replace(check, name="", rise=0, fall=0)
 
 
 def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dict[AnyCheck, Target]:
-    """Make every distinct probe of these services ready to run, by `probe_key`, but those that are `known`.
+    """Make every distinct probe of these services ready to run, by `probe_key`, except those in `known`.
 
-    Raises `ConfigError` for what only shows when it is tried: a `ca` or a server name that TLS does not take.
+    Raises `ConfigError` for faults that show only when tried: a `ca` or a server name that TLS rejects.
     """
     ready: dict[AnyCheck, Target] = {}
     shared = Conversations()
@@ -45,24 +45,27 @@ def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dic
 
 
 def read_certificates(services: Iterable[Service]) -> None:
-    """Read every `ca` anew, for a reload. Raises `ConfigError` when one cannot be read, and then changes nothing."""
+    """Read every `ca` again, for a reload.
+
+    Raises `ConfigError`, and changes nothing, when one cannot be read.
+    """
     checks = (check for service in services for server in service.real_servers for check in server.checks)
     try:
         read_again(check for check in checks if isinstance(check, HttpsCheck))
     except OSError as error:
         what = f'ca = "{error.filename}"' if error.filename else "the system's certificates"
-        raise ConfigError((f"{what}, which https checks trust: cannot be used: {error.strerror}",)) from error
+        raise ConfigError((f"{what}, which https checks trust, cannot be used: {error.strerror}",)) from error
 
 
 class Conversations:
-    """What checks say to their targets, made once for all that say the same: request, expectations, trust."""
+    """Shares one conversation factory among all checks that say the same: request, expectation and trust."""
 
     def __init__(self) -> None:
         self._known: dict[AnyCheck, Callable[[], Exchange]] = {}
 
     def of(self, check: AnyCheck) -> Callable[[], Exchange]:
-        """Return what begins the conversations of this check. Raises `OSError` when its `ca` cannot be read."""
-        # Where the probe goes does not matter, except to TLS where there is no name to verify.
+        """Return the factory of this check's conversations. Raises `OSError` when its `ca` cannot be read."""
+        # The address makes no difference, unless TLS has no name to verify and verifies the address instead.
         address = check.address if isinstance(check, HttpsCheck) and not check.sni else ""
         said = msgspec.structs.replace(check, name="", rise=0, fall=0, interval=0.0, address=address, port=0)
         begin = self._known.get(said)
@@ -74,6 +77,8 @@ class Conversations:
 def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
     """Make a check ready to run.
 
+    shared: reuses the conversations of checks that were made ready with it before.
+
     Raises `OSError` (also as `ssl.SSLError`) when the check's `ca` cannot be read.
     """
     begin = (shared or Conversations()).of(check)
@@ -83,7 +88,7 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
 
 
 def _conversations(check: AnyCheck) -> Callable[[], Exchange]:
-    if isinstance(check, HttpsCheck):  # before HttpCheck, of which it is one
+    if isinstance(check, HttpsCheck):  # first, because it is also an HttpCheck
         return TlsExchanges(check, http_exchanges(check))
     if isinstance(check, HttpCheck):
         return http_exchanges(check)

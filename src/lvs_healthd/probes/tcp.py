@@ -1,4 +1,4 @@
-"""tcp checks: a connection; with `send` or `expect…` also a short exchange. Sans-I/O."""
+"""tcp checks: a connection and, with `send` or `expect…`, a short exchange. Sans-I/O."""
 
 from lvs_healthd.config.model import TcpCheck
 from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote
@@ -10,12 +10,12 @@ _ANSWERED = up("answered as expected")
 
 
 def tcp_exchanges(check: TcpCheck) -> "TcpExchanges":
-    """Return what begins a conversation for each probe of this check."""
+    """Return a factory that begins a conversation for each probe of this check."""
     return TcpExchanges(check.send, expectation(check))
 
 
 class TcpExchanges:
-    """Begins conversations of one check."""
+    """Begins the conversations of one check."""
 
     __slots__ = ("_connect_only", "_expect", "_send")
 
@@ -32,7 +32,10 @@ class TcpExchanges:
 
 
 class _ConnectOnly:
-    """Nothing is expected: up once the connection stands and our bytes, if any, are on their way. Has no memory."""
+    """A conversation that expects no answer: up once the connection is established and our bytes, if any, are sent.
+
+    It has no state, so one object serves all probes.
+    """
 
     __slots__ = ("_end",)
 
@@ -52,11 +55,11 @@ class _ConnectOnly:
         return down(Reason.TIMEOUT, f"no answer in {timeout}")
 
     def end(self) -> None:
-        """Nothing to let go: there is one for all probes."""
+        """Drop nothing: nothing refers back to this object."""
 
 
 class _SendExpect:
-    """The answer must meet the expectation before the peer closes, the time is up or the limit is reached."""
+    """A conversation that must meet the expectation before the peer closes, the time is up or the limit is reached."""
 
     __slots__ = ("_answer", "_limit", "_search", "_send")
 
@@ -92,4 +95,4 @@ class _SendExpect:
         return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))} in {timeout}")
 
     def end(self) -> None:
-        """Nothing refers back."""
+        """Drop nothing: nothing refers back to this object."""

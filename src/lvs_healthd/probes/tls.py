@@ -1,6 +1,6 @@
 """TLS around any stream conversation, through `ssl.MemoryBIO`: still sans-I/O.
 
-keepalived's SSL_GET never verifies a certificate; here chain, name and dates are verified unless `verify = false`.
+keepalived's SSL_GET never verifies a certificate. Here the chain, name and dates are verified unless `verify = false`.
 """
 
 import errno
@@ -16,9 +16,11 @@ _READ_SIZE = 65536
 
 
 class Trust:
-    """What a check believes of certificates; one for all checks with the same `ca` and `verify`.
+    """Which certificates a check trusts. All checks with the same `ca` and `verify` share one.
 
-    Loading the system's certificates costs 20 ms. Raises `OSError` (also as `ssl.SSLError`) when `ca` cannot be read.
+    Sharing matters: loading the system's certificates takes 20 ms.
+
+    Raises `OSError` (also as `ssl.SSLError`) when `ca` cannot be read.
     """
 
     def __init__(self, ca: str, *, verify: bool) -> None:
@@ -27,7 +29,7 @@ class Trust:
         self.context = self.load()
 
     def load(self) -> ssl.SSLContext:
-        """Read the certificates. Raises `OSError`."""
+        """Read the certificates. Raises `OSError` when `ca` cannot be read."""
         context = ssl.create_default_context(cafile=self.ca or None)
         if not self.verify:
             context.check_hostname = False
@@ -40,7 +42,10 @@ _trusts: WeakValueDictionary[tuple[str, bool], Trust] = WeakValueDictionary()
 
 
 def trust(check: HttpsCheck) -> Trust:
-    """Return what this check believes. Raises `OSError` when it is the first with its `ca`, and that cannot be read."""
+    """Return which certificates this check trusts.
+
+    Raises `OSError` when this check is the first with its `ca`, and the file cannot be read.
+    """
     key = (check.ca, check.verify)
     found = _trusts.get(key)
     if found is None:
@@ -49,9 +54,9 @@ def trust(check: HttpsCheck) -> Trust:
 
 
 def read_again(checks: Iterable[HttpsCheck]) -> None:
-    """Read the certificates of these checks anew, for the files may have changed.
+    """Read the certificates of these checks again, because the files may have changed.
 
-    Raises `OSError`, which names the file, when one cannot be read, and then changes nothing.
+    Raises `OSError`, which names the file, and changes nothing, when one cannot be read.
     """
     trusts = {(check.ca, check.verify): trust(check) for check in checks}
     contexts: list[tuple[Trust, ssl.SSLContext]] = []
@@ -67,7 +72,7 @@ def read_again(checks: Iterable[HttpsCheck]) -> None:
 
 
 class TlsExchanges:
-    """Begins TLS conversations that carry another protocol's."""
+    """Begins TLS conversations, each of which carries a conversation of another protocol."""
 
     __slots__ = ("_inner", "_name", "_trust")
 
@@ -116,7 +121,7 @@ class _TlsExchange:
         self._inner.end()
 
     def _advance(self) -> Step:
-        """Go on as far as the bytes at hand allow."""
+        """Shake hands, read and write as far as the received bytes allow."""
         try:
             if not self._handshaken:
                 self._tls.do_handshake()
@@ -139,7 +144,7 @@ class _TlsExchange:
         return self._inner.closed()
 
     def _say(self, step: Step) -> Outcome | Farewell | None:
-        """Encrypt what the inner conversation wants to send; hand on what ends it."""
+        """Encrypt what the inner conversation wants to send. Return what ends it, or None while it goes on."""
         if isinstance(step, bytes):
             self._tls.write(step)
             return None

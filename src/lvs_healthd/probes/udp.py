@@ -1,7 +1,8 @@
 """udp checks: one datagram out, at most one in. Sans-I/O.
 
-Silence is up only when nothing is expected: then only an ICMP error, which the engine hears of, proves the port dead.
-keepalived accepts an empty or one-byte reply whatever it was told to require; here the expectation holds for the whole.
+Silence is up only when no answer is expected. Then only an ICMP error, which the engine receives, proves the port dead.
+keepalived accepts an empty or one-byte reply whatever it was told to require. Here the whole reply must meet the
+expectation.
 """
 
 from lvs_healthd.config.model import UdpCheck
@@ -14,12 +15,12 @@ _ANSWERED_AS_EXPECTED = up("answered as expected")
 
 
 def udp_exchanges(check: UdpCheck) -> "UdpExchanges":
-    """Return what begins a conversation for each probe of this check."""
+    """Return a factory that begins a conversation for each probe of this check."""
     return UdpExchanges(check.send, expectation(check))
 
 
 class UdpExchanges:
-    """Begins conversations of one check."""
+    """Begins the conversations of one check."""
 
     __slots__ = ("_datagram",)
 
@@ -32,7 +33,7 @@ class UdpExchanges:
 
 
 class _Datagram:
-    """A question and its answer. Has no memory: there is one for all probes."""
+    """A question and its answer. It has no state, so one object serves all probes."""
 
     __slots__ = ("_expect", "_send")
 
@@ -51,7 +52,7 @@ class _Datagram:
         return down(Reason.BAD_ANSWER, f"unexpected answer {quote(data)}")
 
     def closed(self) -> Outcome:
-        """Datagram sockets are never closed by the peer; an empty datagram comes in through `received`."""
+        """Never called: a peer cannot close a datagram socket, and an empty datagram arrives through `received`."""
         raise AssertionError("a UDP peer cannot close")
 
     def expired(self, timeout: str) -> Outcome:
@@ -60,4 +61,4 @@ class _Datagram:
         return down(Reason.TIMEOUT, f"no answer in {timeout}")
 
     def end(self) -> None:
-        """Nothing refers back."""
+        """Drop nothing: nothing refers back to this object."""

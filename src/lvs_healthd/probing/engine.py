@@ -1,8 +1,8 @@
-"""The only owner of probe sockets: starts conversations, moves their bytes, ends each one at its deadline.
+"""Owns all probe sockets: starts conversations, moves their bytes, and ends each one at its deadline.
 
-All sockets sit in one epoll set of our own whose descriptor asyncio watches, each registered once and edge-triggered:
-no task, no timer and no re-registration per probe, which is where an asyncio client spends most of its time. Deadlines
-are kept in ticks; the scheduler calls `tick` when one is due.
+All sockets are in one epoll set of our own, whose descriptor asyncio watches. Each is registered once, edge-triggered.
+So a probe costs no task, no timer and no re-registration, where an asyncio client spends most of its time. Deadlines
+are kept in ticks, and the scheduler calls `tick` when one is due.
 """
 
 import asyncio
@@ -21,26 +21,26 @@ from lvs_healthd.probing.sockets import Socket, Sockets
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
 
 TICK_S = 0.05
-"""Granularity of starts and deadlines: probes start in groups, so that one wake-up serves many."""
+"""Granularity of starts and deadlines. Probes start in groups, so that one wake-up serves many."""
 
 STALL_WATCH_S = 0.1
-"""How often a tick comes at least while probes are under way; a pause shorter than this goes unnoticed."""
+"""While probes are under way, a tick comes at least this often. A pause of ours that is shorter goes unnoticed."""
 
 STALL_SHARE = 0.25
-"""A pause of ours longer than this share of a probe's timeout makes a timeout our fault as likely as the server's."""
+"""If we paused for more than this share of a probe's timeout, the timeout is as likely our fault as the server's."""
 
 MAX_RECEIVED = 32 * 1024 * 1024
-"""Bytes taken from one peer in one probe, TLS and all; above every limit that a check can set for itself."""
+"""The most bytes taken from one peer in one probe, TLS included. Above every limit that a check can set for itself."""
 
 _RECV_SIZE = 65536
 _READS_PER_TURN = 16
 """Reads from one socket before the others get their turn: 1 MiB."""
 
 _BATCH = 16
-"""Sockets served between two looks at the clock. The end of a TLS handshake takes half a millisecond."""
+"""Sockets served between two readings of the clock. Finishing a TLS handshake takes half a millisecond."""
 
 _CROWDED = 512
-"""With so many probes under way slices are longer: their answers may come faster than they are read."""
+"""From this many probes under way, `poll` takes longer slices. Answers might otherwise arrive faster than it reads."""
 
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -48,15 +48,15 @@ _ENDING = select.EPOLLRDHUP | select.EPOLLHUP
 
 
 class Run(Protocol):
-    """Who wants a probe: what to run, and whom to tell."""
+    """One probe to run, and the receiver of its outcome."""
 
     target: Target
 
     def started(self, now: float) -> None:
-        """Take note that the probe's turn has come, on the engine's clock."""
+        """Note that the probe starts. now: on the engine's clock, seconds."""
 
     def ended(self, outcome: Outcome, latency_s: float) -> None:
-        """Take the outcome, and the time from the first packet to it; called exactly once, perhaps within `start`."""
+        """Take the outcome, and the time from the first packet to it. Called once, perhaps before `start` returns."""
 
 
 class _Flight:
@@ -66,10 +66,10 @@ class _Flight:
 
     def __init__(self, run: Run, started: float, stalls_s: float, opened: Socket) -> None:
         self.run: Run | None = run
-        """None once it has ended."""
+        """None once the probe has ended."""
         self.started = started
         self.stalls_s = stalls_s
-        """The engine's pauses so far, when this probe began."""
+        """All pauses of the engine before this probe began, seconds."""
         self.exchange = run.target.begin()
         self.socket = opened
         self.descriptor = opened.fileno()
@@ -79,9 +79,10 @@ class _Flight:
 
 
 class Engine:
-    """Runs probes. Not thread-safe; lives on one event loop.
+    """Runs probes on one event loop. Not thread-safe.
 
-    `max_in_flight` bounds the sockets open at once; a probe above it waits its turn (`waiting`).
+    clock: monotonic time, seconds.
+    max_in_flight: the most sockets open at once. Further probes wait for a place (`waiting`).
     """
 
     def __init__(self, *, clock: Callable[[], float], max_in_flight: int = 1000) -> None:
@@ -92,9 +93,9 @@ class Engine:
         self._deadlines: dict[int, list[_Flight]] = {}
         self._deadline_ticks: list[int] = []
         self._reads_left: int | None = None
-        """While something is overdue: how often to read before ending it. None: nothing is."""
+        """While a probe is overdue: how many more times to read before ending it. None: no probe is overdue."""
         self._stalls_s = 0.0
-        """All our pauses together, seconds."""
+        """The sum of all our pauses, seconds."""
         self._fail: Callable[[Exception], None] | None = None
         self._epoll = select.epoll()
         self._sockets = Sockets(self._epoll)
@@ -105,8 +106,8 @@ class Engine:
     def open(self, loop: asyncio.AbstractEventLoop, fail: Callable[[Exception], None]) -> None:
         """Let `loop` watch the sockets. Before this, `poll` must be called by hand.
 
-        An exception that escapes a probe is a fault of this program: it goes to `fail`, which must end the daemon. The
-        loop would only log it, and the probe would run into its timeout and count against a healthy server.
+        fail: gets every exception that escapes a probe. It is a fault of this program and must end the daemon. The loop
+            would only log it, and the probe would run into its timeout and count against a healthy server.
         """
         self._loop = loop
         self._fail = fail
@@ -121,7 +122,7 @@ class Engine:
             self._fail(error)
 
     def close(self) -> None:
-        """Drop every probe under way without an outcome and give back all descriptors."""
+        """Drop every probe under way without an outcome, and close all descriptors."""
         if self._loop is not None:
             self._loop.remove_reader(self._epoll.fileno())
             self._loop = None
@@ -142,14 +143,14 @@ class Engine:
 
     @property
     def waiting(self) -> int:
-        """Probes that wait for one of `max_in_flight` places."""
+        """Probes that wait for one of the `max_in_flight` places."""
         return len(self._waiting)
 
     @property
     def next_tick(self) -> float | None:
         """When `tick` must be called next, on the clock; None when nothing is in flight.
 
-        Sooner than the first deadline, because a pause of ours shows only in a tick that comes late.
+        It may be sooner than the first deadline, because a pause of ours shows only in a tick that comes late.
         """
         if not self._deadline_ticks:
             return None
@@ -158,23 +159,23 @@ class Engine:
         return min(self._deadline_ticks[0] * TICK_S, self._clock() + STALL_WATCH_S)
 
     def start(self, run: Run) -> None:
-        """Run one probe, now or when one of `max_in_flight` places is free."""
+        """Run one probe, now or when one of the `max_in_flight` places is free."""
         if len(self._flights) >= self.max_in_flight:
             self._waiting.append(run)
         else:
             self._launch(run)
 
     def tick(self, late_s: float) -> None:
-        """End what is overdue, or some of it: then `next_tick` has passed already, and the caller calls again.
+        """End the overdue probes, or as many as fit into a slice. If any are left, `next_tick` is already in the past.
 
-        `late_s` is how late this call itself is, seconds: pauses of ours excuse the servers.
+        late_s: how late this call is, seconds. It counts as a pause of ours, and such pauses excuse the servers.
         """
         if late_s > TICK_S:
             self._stalls_s += late_s
         now = self._clock()
         if not self._is_overdue(now):
             return
-        # What has arrived in time must be read first, however late we are and however much it is.
+        # First read what arrived in time, however late we are and however much there is.
         if self._reads_left is None:
             self._reads_left = len(self._flights) // _BATCH + 1
         if self._reads_left:
@@ -198,7 +199,7 @@ class Engine:
         return bool(self._deadline_ticks) and self._deadline_ticks[0] * TICK_S <= now
 
     def poll(self) -> bool:
-        """Serve sockets that are ready, up to a bound, and say whether there may be more; asyncio calls again then."""
+        """Serve ready sockets for at most a slice. Return whether more may be ready; asyncio then calls again."""
         flights = self._flights
         end = self._clock() + (SLICE_S if len(flights) < _CROWDED else LONG_SLICE_S)
         is_more = True
@@ -211,7 +212,7 @@ class Engine:
             is_more = len(events) == _BATCH
             if self._clock() >= end:
                 break
-        # Only now: a new socket may get the number of one closed above, whose events are still in the list.
+        # Not before: a new socket may get the number of one closed above, whose events would then reach it.
         self._start_waiting()
         return is_more
 
@@ -229,7 +230,7 @@ class Engine:
             return
         flight = _Flight(run, now, self._stalls_s, opened)
         self._flights[flight.descriptor] = flight
-        # The tick at or after the deadline: a probe may run up to one tick long, never short.
+        # The first tick after the deadline: a probe may run up to one tick too long, but never too short.
         due = int((now + target.timeout_s) / TICK_S) + 1
         bucket = self._deadlines.get(due)
         if bucket is None:
@@ -240,12 +241,12 @@ class Engine:
         else:
             bucket.append(flight)
         if target.kind is socket.SOCK_DGRAM:
-            # Nothing to wait for: a datagram can go at once.
+            # A datagram needs no connection, so it can go at once.
             flight.connected = True
             self._obey(flight, flight.exchange.connected())
 
     def _advance(self, flight: _Flight, mask: int) -> None:
-        """Go on with a socket that epoll reported."""
+        """Serve one socket that epoll reported."""
         if flight.run is None:
             return
         if not flight.connected:
@@ -275,7 +276,7 @@ class Engine:
             except BlockingIOError:
                 return
             except OSError as error:
-                # What else is in the queue of a datagram socket's errors would be taken for the next probe's.
+                # A datagram socket may have more errors queued, which the next probe would take for its own.
                 self._finish(flight, _outcome_of(target, error.errno or errno.EINVAL), is_spent=not is_stream)
                 return
             if is_stream and not data:
@@ -287,16 +288,16 @@ class Engine:
             if flight.received > MAX_RECEIVED:
                 self._finish(flight, down(Reason.TOO_LARGE, f"more than {MAX_RECEIVED} bytes, and no end"))
                 return
-            # A short read has emptied a stream, and epoll will report what comes later; but an end that is already
-            # reported is not reported again.
+            # A short read has emptied a stream, and epoll will report what comes later. But epoll does not repeat an
+            # end of the stream that it has reported already, so read on to reach that.
             if is_stream and len(data) < _RECV_SIZE and not mask & _ENDING:
                 return
-        # More is there, and the edge is spent: come back after the others had their turn.
+        # There is more to read, but epoll will not report it again. Come back after the other sockets' turns.
         if self._loop is not None:
             self._loop.call_soon(self._guarded, self._advance, flight, mask | select.EPOLLIN)
 
     def _obey(self, flight: _Flight, step: Step) -> bool:
-        """Do what the conversation asks for; True when that ended it."""
+        """Carry out a step of the conversation; True when that ended the probe."""
         if step is None:
             return False
         if isinstance(step, Outcome):
@@ -304,7 +305,7 @@ class Engine:
             return True
         if isinstance(step, bytes):
             return self._send(flight, flight.pending + step)
-        # A farewell. What does not fit into the socket's buffer at once is lost; last words are short.
+        # A farewell. Its bytes are few, so whatever does not fit into the socket's buffer at once may be lost.
         if not self._send(flight, step.data):
             self._finish(flight, step.outcome, in_good_order=True)
         return True
@@ -316,7 +317,7 @@ class Engine:
         except OSError as error:
             number = error.errno or errno.EINVAL
             if flight.run is not None and flight.run.target.kind is socket.SOCK_DGRAM:
-                # It cannot go later: what finds our own buffer full is lost.
+                # A datagram cannot be sent later. When our own buffer is full, it is lost.
                 outcome = at_connect(errno.ENOBUFS if number == errno.EAGAIN else number)
                 self._finish(flight, outcome, is_spent=True)
                 return True
@@ -353,7 +354,7 @@ class Engine:
             flight.socket.close()
         else:
             self._sockets.reset(flight.socket, run.target)
-        # The deadline's tick still holds the flight: what the conversation gathered must not wait for it.
+        # `_deadlines` holds the flight until its tick comes. What the conversation gathered is freed now.
         flight.exchange.end()
         del flight.exchange
         flight.pending = b""
@@ -361,7 +362,7 @@ class Engine:
 
 
 def _nobody() -> None:
-    """Listen to `wake` for an engine that is polled by hand."""
+    """Ignore `wake`, for an engine that is polled by hand."""
 
 
 def _outcome_of(target: Target, number: int) -> Outcome:

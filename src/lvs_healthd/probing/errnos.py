@@ -1,8 +1,11 @@
-"""Whose fault an errno is: the one table that keeps our own trouble from counting against a server.
+"""Whose fault an errno is: one table that keeps our own trouble from counting against a server.
 
-`TARGET` counts as down. `LOCAL` is unsure and never removes. `AMBIGUOUS` (nobody answered ARP, or a router sent ICMP)
-is what a powered-off server looks like, so it counts as down; its wording names the other possibility. The phase
-matters: when `connect` itself says "unreachable", our own routing table said so before a packet left.
+- `TARGET` counts as down.
+- `LOCAL` is unsure and never removes a server.
+- `AMBIGUOUS` (nobody answered ARP, or a router sent ICMP) is how a powered-off server looks, so it counts as down. Its
+  wording names the other possibility.
+
+The phase matters: when `connect` itself says "unreachable", our own routing table said so before a packet left.
 """
 
 import enum
@@ -13,7 +16,7 @@ from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure
 
 
 class Fault(enum.Enum):
-    """Who is to blame."""
+    """Whose fault an errno is."""
 
     TARGET = enum.auto()
     LOCAL = enum.auto()
@@ -56,16 +59,18 @@ _SAID_BEFORE_SENDING = {
 
 
 def at_connect(number: int) -> Outcome:
-    """Judge an errno that `socket`, `connect` or `send` gave at once, before any answer could have come."""
+    """Judge an errno that `socket`, `connect` or `send` gave at once, before any answer could have arrived."""
     if number in _SAID_BEFORE_SENDING:
         return unsure(Reason.LOCAL_NETWORK, _SAID_BEFORE_SENDING[number])
     return from_network(number)
 
 
 def from_network(number: int, *, datagram: bool = False) -> Outcome:
-    """Judge an errno that came as the answer (SO_ERROR, or from a read).
+    """Judge an errno that arrived as the answer (SO_ERROR, or from a read).
 
-    An errno the table lacks is unsure: what we do not understand must not remove a server.
+    An errno that is not in the table is unsure: what we do not understand must not remove a server.
+
+    datagram: whether the probe is over UDP, where a refusal is an ICMP message.
     """
     if datagram and number == errno.ECONNREFUSED:
         return down(Reason.REFUSED, "port unreachable (ICMP)")

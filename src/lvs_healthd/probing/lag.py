@@ -1,4 +1,4 @@
-"""Tells when probes start late, seldom enough for a log."""
+"""Reports probes that start late, at most once a minute so as not to flood the log."""
 
 import math
 from collections.abc import Callable
@@ -7,12 +7,13 @@ from lvs_healthd.events.kinds import Event, SchedulerLag
 from lvs_healthd.probing.prober import Prober
 
 LAG_S = 0.5
-"""A start later than this is worth a log line, at most one in `REPORT_S`."""
+"""A start that is later than this is worth a log line."""
 REPORT_S = 60.0
+"""The least time between two such log lines."""
 
 
 class LagReporter:
-    """Looks at how late `prober` was since the last look."""
+    """Emits `SchedulerLag` when `prober` starts probes late."""
 
     def __init__(self, prober: Prober, emit: Callable[[Event], None]) -> None:
         self._prober = prober
@@ -20,7 +21,10 @@ class LagReporter:
         self._reported = -math.inf
 
     def turn(self, now: float) -> None:
-        """Look, and tell if there is need; `now` is monotonic, seconds."""
+        """Emit an event if a start since the last call was too late, unless one was emitted recently.
+
+        now: monotonic time, seconds.
+        """
         worst_s = self._prober.take_worst_lag()
         if worst_s > LAG_S and now - self._reported >= REPORT_S:
             self._reported = now

@@ -20,7 +20,9 @@ class ProbeResult(NamedTuple):
 
 
 async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> dict[AnyCheck, ProbeResult]:
-    """Run each distinct probe of `checks` once and return what it found by `probe_key`.
+    """Run each distinct probe of `checks` once, and return what each found, by `probe_key`.
+
+    max_in_flight: the most sockets open at once.
 
     Raises `OSError` when a check's `ca` cannot be read.
     """
@@ -60,11 +62,11 @@ async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> 
 
 
 class _Once:
-    """One probe for the engine."""
+    """One probe, as the engine takes it."""
 
     def __init__(self, target: Target, ended: Callable[[Outcome, float], None]) -> None:
         self.target = target
         self.ended = ended
 
     def started(self, now: float) -> None:
-        """Nobody waits for it."""
+        """Ignore the start: nothing here depends on it."""

@@ -1,4 +1,4 @@
-"""Who runs the probes: this process itself, or worker processes. The one place that knows of both."""
+"""Chooses who runs the probes: this process itself or worker processes. Only this file knows of both."""
 
 import random
 from collections.abc import Callable, Iterable
@@ -15,11 +15,11 @@ class Prober(Protocol):
     """Runs probes and hands each outcome to the probe's sink."""
 
     max_in_flight: int
-    """Bounds the sockets open at once; a new value holds from the next `update` on at the latest."""
+    """The most sockets open at once. A new value takes effect with the next `update` at the latest."""
 
     @property
     def next_wake(self) -> float:
-        """When it does something next, on the clock; in the past when the loop stands still."""
+        """When it is due to act next, on the clock. A time in the past means that the event loop stands still."""
 
     @property
     def in_flight(self) -> int:
@@ -27,20 +27,23 @@ class Prober(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Probes that wait for one of `max_in_flight` places."""
+        """Probes that wait for one of the `max_in_flight` places."""
 
     @property
     def workers(self) -> int:
-        """How many processes run probes at present."""
+        """How many processes run probes now."""
 
     async def run(self) -> None:
-        """Run until cancelled. Raises what must end the daemon: a fault of this program."""
+        """Run until cancelled. Raises any fault of this program, which must end the daemon."""
 
     def close(self) -> None:
         """Start no more probes and drop those under way. May be called twice."""
 
     def update(self, probes: Iterable[Probe[AnyCheck]], dropped: Iterable[AnyCheck] = ()) -> None:
-        """Take these up and drop those; all others go on. A probe known by its key keeps its turn."""
+        """Add or replace `probes`, and drop those with the keys in `dropped`. All others go on unchanged.
+
+        A probe whose key is known already keeps its turn.
+        """
 
     def take_worst_lag(self) -> float:
         """Return the longest lag of a start since the last call, seconds."""
@@ -54,9 +57,13 @@ def prober(
     emit: Callable[[Event], None],
     max_in_flight: int,
 ) -> Prober:
-    """Return what runs the probes in so many processes; a single one is the caller's own.
+    """Return a prober for the configured number of processes.
 
-    `clock` is `time.monotonic`, which the loop's own is too.
+    workers: how many processes run probes. With 1, this process runs them itself.
+    clock: `time.monotonic`, which is also the event loop's clock.
+    observer: receives measurements of the schedule.
+    emit: receives the events.
+    max_in_flight: the most sockets open at once, in all processes together.
     """
     if workers == 1:
         engine = Engine(clock=clock, max_in_flight=max_in_flight)

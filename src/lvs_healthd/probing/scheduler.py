@@ -1,8 +1,10 @@
-"""When each probe runs: spread evenly by hash, due at absolute times, started in ticks, never two of one at once.
+"""Decides when each probe runs: spread evenly by hash, due at absolute times, started in ticks, never twice at once.
 
-Phases come from the monotonic clock and a stable hash, so that a restart keeps the spread. A probe that is still under
-way when its next turn comes is not started a second time: the turn is counted as skipped and made up for as soon as the
-probe has ended, so that failures follow each other at the interval or the timeout, whichever is longer.
+Phases come from the monotonic clock and a stable hash, so a restart keeps the spread.
+
+A probe that is still under way at its next turn is not started a second time. The turn counts as skipped, and the probe
+gets an extra turn as soon as it has ended. So failures follow each other at the interval or the timeout, whichever is
+longer.
 """
 
 import asyncio
@@ -20,13 +22,13 @@ from lvs_healthd.probing.engine import TICK_S, Engine
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
 
 JITTER_SHARE = 0.02
-"""Each start is moved by up to this share of the interval, so that several directors do not probe in lockstep."""
+"""Each start is delayed by up to this share of the interval, so that several directors do not probe in lockstep."""
 
 BEHIND_S = 2 * TICK_S
-"""When due probes wait for longer than this, they get longer slices."""
+"""When due probes have waited longer than this, ticks take longer slices."""
 
 FIRST_PROBES_PER_S = 2000
-"""At start and after a reload new probes do not wait a whole interval for their first turn, up to this rate."""
+"""At start and after a reload, new probes get an early first turn instead of waiting a whole interval, at this rate."""
 
 FIRST_SPREAD_S = 0.5
 """The shortest time over which first probes are spread, seconds."""
@@ -36,16 +38,16 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Sink(Protocol):
-    """Who is told what a probe found."""
+    """Receives what a probe found."""
 
     def outcome(self, outcome: Outcome, latency_s: float) -> None:
-        """Take one outcome, and the time from the probe's first packet to it."""
+        """Take one outcome, and the seconds from the probe's first packet to it."""
 
 
 class Probe(msgspec.Struct, Generic[Key], frozen=True):
-    """What to run, how often, and for whom.
+    """What to run, how often, and who receives the outcomes.
 
-    `key` tells identical probes apart from others and keeps their turn over a reload.
+    `key` identifies the probe. When a reload brings the same key again, the probe keeps its turn.
     """
 
     key: Key
@@ -55,7 +57,7 @@ class Probe(msgspec.Struct, Generic[Key], frozen=True):
 
 
 class ScheduleObserver(Protocol):
-    """Who is told about the schedule itself: the metrics."""
+    """Receives measurements of the schedule itself, for the metrics."""
 
     def lag(self, seconds: float) -> None:
         """Note how long after its due time a probe started."""
@@ -64,7 +66,7 @@ class ScheduleObserver(Protocol):
         """Note how late a tick came."""
 
     def skipped(self) -> None:
-        """Note a turn that was skipped because the probe's last one was still under way."""
+        """Note a turn that was skipped because the probe was still under way from the turn before."""
 
 
 class _Job:
@@ -80,27 +82,27 @@ class _Job:
         self.target = probe.target
         self.interval_s = probe.interval_s
         self.sink: Sink | None = probe.sink
-        """None once it has been dropped."""
+        """None once the probe has been dropped."""
         self.regular = phase
-        """Its phase plus a whole number of intervals: its last regular turn but for the jitter."""
+        """The phase plus a whole number of intervals: the time of the last regular turn, without the jitter."""
         self.due = due
-        """When its next regular turn is."""
+        """When the next regular turn is due."""
         self.turn = due
         """When the turn under way was due."""
         self.is_first = True
-        """Its next turn is its first, which comes early and has nothing to do with its phase."""
+        """Whether the next turn is the first, which comes early and does not depend on the phase."""
         self.running = False
         self.missed = False
-        """A turn came while it was running."""
+        """Whether a turn came while the probe was running."""
         self.extra = False
-        """Is to make up for a missed turn, beside its regular ones."""
+        """Whether an extra turn is due, which makes up for a missed one."""
 
     def started(self, now: float) -> None:
-        """Measure how late it is."""
+        """Report how late the start is."""
         self.scheduler.note_lag(now - self.turn)
 
     def ended(self, outcome: Outcome, latency_s: float) -> None:
-        """Hand on what the probe found, unless a reload has dropped it meanwhile."""
+        """Hand on what the probe found, unless a reload has dropped the probe meanwhile."""
         self.running = False
         if self.sink is None:
             return
@@ -114,20 +116,22 @@ class _Schedule(Protocol):
     """What a job asks of its scheduler."""
 
     def note_lag(self, lag_s: float) -> None:
-        """Measure a start that came so late."""
+        """Measure a start that came `lag_s` seconds late."""
 
     def make_up(self, job: _Job) -> None:
-        """Give a job a turn now."""
+        """Give a job an extra turn now."""
 
 
 class Scheduler(Generic[Key]):
-    """Starts probes on an engine and hands each outcome to the probe's sink.
+    """Starts probes on an engine, and hands each outcome to the probe's sink.
 
-    `clock` is `time.monotonic`, which the loop's own is too; `random` gives floats in [0, 1).
+    clock: `time.monotonic`, which is also the event loop's clock.
+    random: returns floats in [0, 1), for the jitter.
+    observer: receives measurements of the schedule.
     """
 
     workers = 1
-    """How many processes run probes: this one."""
+    """How many processes run probes: only this one."""
 
     def __init__(
         self,
@@ -150,13 +154,13 @@ class Scheduler(Generic[Key]):
         self._failure: asyncio.Future[None] | None = None
         self._armed_for = math.inf
         self._late_s = 0.0
-        """How late the next tick is already."""
+        """How late the next tick is already, seconds."""
         engine.wake = self._arm_earlier
         self._worst_lag_s = 0.0
 
     @property
     def max_in_flight(self) -> int:
-        """How many sockets may be open at once."""
+        """The most sockets open at once."""
         return self._engine.max_in_flight
 
     @max_in_flight.setter
@@ -170,16 +174,16 @@ class Scheduler(Generic[Key]):
 
     @property
     def waiting(self) -> int:
-        """Probes that wait for one of `max_in_flight` places."""
+        """Probes that wait for one of the `max_in_flight` places."""
         return self._engine.waiting
 
     @property
     def next_wake(self) -> float:
-        """When the next tick is due, on the clock; in the past when the loop stands still. Infinity: nothing to do."""
+        """When the next tick is due, on the clock. In the past: the event loop stands still. Infinity: none is due."""
         return self._armed_for
 
     async def run(self) -> None:
-        """Run until cancelled. Raises what escapes a probe or a tick: a fault of this program, never a server's."""
+        """Run until cancelled. Raises what escapes a probe or a tick: a fault of this program, never of a server."""
         self._loop = asyncio.get_running_loop()
         self._failure = self._loop.create_future()
         self._engine.open(self._loop, self._fail)
@@ -209,9 +213,9 @@ class Scheduler(Generic[Key]):
         self._engine.close()
 
     def update(self, probes: Iterable[Probe[Key]], dropped: Iterable[Key] = ()) -> None:
-        """Take these up and drop those; all others go on. A probe known by its key keeps its turn.
+        """Add or replace `probes`, and drop those with the keys in `dropped`. All others go on unchanged.
 
-        A new one gets an early first turn.
+        A probe whose key is known already keeps its turn. A new one gets an early first turn.
         """
         for key in dropped:
             self._jobs.pop(key).sink = None
@@ -237,7 +241,7 @@ class Scheduler(Generic[Key]):
         return worst_s
 
     def note_lag(self, lag_s: float) -> None:
-        """Measure a start that came so late; one before its time (its tick begins earlier) is on time."""
+        """Measure a start that came `lag_s` seconds late. A start before its due time counts as on time."""
         if lag_s < 0.0:
             lag_s = 0.0
         elif lag_s > self._worst_lag_s:
@@ -245,18 +249,18 @@ class Scheduler(Generic[Key]):
         self._observe_lag(lag_s)
 
     def make_up(self, job: _Job) -> None:
-        """Give a job a turn now, for one that it missed."""
+        """Give a job an extra turn now, for one that it missed."""
         self._enqueue(job, self._clock())
         self._arm_earlier()
 
     def tick(self) -> None:
-        """End overdue probes and start due ones, as many as hold the loop up for some milliseconds; then again soon.
+        """End overdue probes and start due ones, for a slice of some milliseconds. The next tick does what is left.
 
-        Called by the loop; tests call it by hand.
+        The event loop calls this; tests call it by hand.
         """
         now = self._clock()
         self._note_late(now)
-        self._armed_for = -math.inf  # nobody is to arm before the end
+        self._armed_for = -math.inf  # the engine's `wake` must not set the timer before the end
         late_s, self._late_s = self._late_s, 0.0
         self._observer.loop_lag(late_s)
         self._engine.tick(late_s)
@@ -277,14 +281,16 @@ class Scheduler(Generic[Key]):
             return
         due = job.due
         if job.extra:
-            # The one for the missed turn. It may be met in its regular place; the other of the two then stands in.
+            # The queue holds two turns of this job, the extra and the next regular one. Whichever comes first counts as
+            # the extra one, and the other as the regular one.
             job.extra = False
             due = now
         else:
             interval_s = job.interval_s
             regular = job.regular + interval_s
             if job.is_first or regular <= now:
-                # Not less than half an interval after an early first turn: two answers in one hiccup are one.
+                # At least half an interval after the early first turn: two probes within one hiccup prove no more than
+                # one does.
                 regular = next_due(now + interval_s / 2 if job.is_first else now, interval_s, regular)
                 job.is_first = False
             job.regular = regular
@@ -317,15 +323,15 @@ class Scheduler(Generic[Key]):
         return due if tick is None else min(due, tick)
 
     def _note_late(self, now: float) -> None:
-        """Remember how late the tick is that was asked for: asked for anew, it would seem to be in time."""
+        """Remember how late the tick is that the timer was set for. Setting it again would make it seem on time."""
         if math.isfinite(self._armed_for):
             self._late_s = max(self._late_s, now - self._armed_for)
 
     def _arm(self) -> None:
-        """Ask the loop to call `tick` at the next turn or deadline, whichever comes first."""
+        """Set the timer, so that the loop calls `tick` at the next turn or deadline, whichever comes first."""
         now = self._clock()
         self._note_late(now)
-        # What is due already has its place right after the sockets' turn; it is not late before then.
+        # A tick that is due already runs right after the loop has served the sockets, and is not late until then.
         due = self._armed_for = max(self._next_wake(), now)
         if self._loop is None:
             return
@@ -337,7 +343,7 @@ class Scheduler(Generic[Key]):
 
 
 def stable_share(key: Hashable) -> float:
-    """Return a share in [0, 1) that depends on the key alone, not on this process (unlike `hash`)."""
+    """Return a share in [0, 1) that depends on the key alone. Unlike `hash`, it is the same in every process."""
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 

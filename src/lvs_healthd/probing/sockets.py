@@ -1,8 +1,8 @@
-"""The engine's sockets: opened, watched, and used again.
+"""Opens, watches and reuses the engine's sockets.
 
-A socket is as good as new when connect(2) with AF_UNSPEC has dissolved its association, which resets a TCP connection
-and gives the local port back. To open, set up, watch and close one for each probe takes up to five more system calls, a
-quarter of what a tcp probe costs.
+connect(2) with AF_UNSPEC makes a socket as good as new: it resets the TCP connection and releases the local port.
+Opening, setting up, watching and closing a socket for each probe would take up to five more system calls, a quarter of
+what a tcp probe costs.
 """
 
 import _socket
@@ -17,9 +17,9 @@ from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 from lvs_healthd.probing.errnos import at_connect
 
 MOST_SPARE = 64
-"""Sockets of one address family and protocol that are kept for the next probes: a turn's worth of starts."""
+"""How many sockets of one address family and protocol are kept for the next probes: about as many as start at once."""
 
-# socket.socket is a Python class around this one; its constructor and close cost 3 µs a probe.
+# socket.socket is a Python class around this one. Its constructor and `close` would cost 3 µs a probe.
 Socket = _socket.socket
 
 _TYPES = {
@@ -27,10 +27,10 @@ _TYPES = {
 }
 _STREAM_EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _DATAGRAM_EDGES = select.EPOLLIN | select.EPOLLET
-"""A datagram socket can be written to at once; to hear of it would be an event a probe for nothing."""
+"""Without EPOLLOUT: a datagram socket is writable at once, and reporting that would cost each probe an event."""
 
-# Closing with a reset leaves no TIME_WAIT on the director, which would run out of local ports at a few hundred
-# probes a second to one address (HAProxy's checks do the same).
+# Closing with a reset leaves no TIME_WAIT on the director. Otherwise the director would run out of local ports at a few
+# hundred probes a second to one address. HAProxy's checks do the same.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _FIN_ON_CLOSE = struct.pack("ii", 0, 0)
 
@@ -39,7 +39,7 @@ _ALL_ERRORS = ((socket.IPPROTO_IP, 11), (socket.IPPROTO_IPV6, 25))
 
 _BEGUN = frozenset((0, errno.EINPROGRESS))
 
-# Python's own connect cannot be told an address without a family.
+# Python's own `connect` cannot pass an address of family AF_UNSPEC.
 _connect = ctypes.CDLL(None).connect
 _connect.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _connect.restype = ctypes.c_int
@@ -49,17 +49,17 @@ _NOWHERE = struct.pack("H14x", socket.AF_UNSPEC)
 class Sockets:
     """Sockets that `epoll` watches, edge-triggered, each registered once.
 
-    A spare one is still watched: what epoll says of a descriptor that is in no use is to be ignored.
+    Spare sockets are still watched, so the caller must ignore events of descriptors that are not in use.
     """
 
     def __init__(self, epoll: select.epoll) -> None:
         self._epoll = epoll
-        # IPv4 and IPv6; not by family, for an enumeration's hash is a call in Python.
+        # IPv4 at index 0, IPv6 at 1. A dict by family would be slower: hashing an enum member is a call in Python.
         self._streams: tuple[list[Socket], list[Socket]] = ([], [])
         self._datagrams: tuple[list[Socket], list[Socket]] = ([], [])
 
     def connect(self, target: Target) -> Socket | Outcome:
-        """Return a socket that has begun to connect, or what is to be said of the probe when there can be none."""
+        """Return a socket that has begun to connect, or the outcome of a probe that cannot have one."""
         is_stream = target.kind is socket.SOCK_STREAM
         spare = self._spare(target)
         opened = spare.pop() if spare else None
@@ -71,8 +71,8 @@ class Sockets:
             if opened is None:
                 opened = self._open(target)
             if is_stream:
-                # The handshake's last packet waits for the first bytes of ours: one packet less, and a check that only
-                # connects is over before the server's application is woken (HAProxy does the same).
+                # Send the handshake's last packet together with our first bytes. That saves a packet, and a check that
+                # only connects is over before the server's application is woken (HAProxy does the same).
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         except OSError as error:
             if opened is not None:
@@ -91,7 +91,7 @@ class Sockets:
         return opened
 
     def reset(self, opened: Socket, target: Target) -> None:
-        """End a connection at once, whatever is under way on it; the peer is sent a reset."""
+        """End a connection at once, whatever is under way on it. The peer receives a reset."""
         spare = self._spare(target)
         if len(spare) < MOST_SPARE and _connect(opened.fileno(), _NOWHERE, len(_NOWHERE)) == 0:
             spare.append(opened)
@@ -100,17 +100,17 @@ class Sockets:
 
     @staticmethod
     def speak_last(opened: Socket) -> None:
-        """Send the handshake's last packet now: the peer speaks first, and its application does not know of us yet."""
+        """Send the handshake's last packet now, for a peer that speaks first: its application waits for that packet."""
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     @staticmethod
     def finish(opened: Socket) -> None:
-        """End a connection in good order: what was sent arrives, and the peer sees the end of it."""
+        """End a connection normally: what was sent arrives, and the peer sees the connection end."""
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FIN_ON_CLOSE)
         opened.close()
 
     def close(self) -> None:
-        """Give the spare ones back."""
+        """Close the spare sockets."""
         for spare in (*self._streams, *self._datagrams):
             while spare:
                 spare.pop().close()
@@ -125,13 +125,13 @@ class Sockets:
         if target.kind is socket.SOCK_STREAM:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         else:
-            # Otherwise a datagram socket hears of closed ports, and of hosts and networks that are unreachable never.
+            # Without this, a datagram socket learns of closed ports, but never of unreachable hosts and networks.
             opened.setsockopt(*_ALL_ERRORS[target.family is socket.AF_INET6], 1)
         return opened
 
 
 def _is_empty(datagrams: Socket) -> bool:
-    """Whether nothing waits on a spare socket that a late or second answer, or an ICMP error, has left there."""
+    """Whether a spare socket holds nothing: no late or second answer and no ICMP error from an earlier probe."""
     try:
         datagrams.recv(1)
     except BlockingIOError:

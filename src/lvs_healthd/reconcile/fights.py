@@ -1,6 +1,6 @@
-"""Somebody else undoes our writes again and again: notices it, says who it may be, and slows down.
+"""Notices when somebody else undoes our writes again and again, reports who it may be, and slows our writes down.
 
-How long a line is left alone is in `runtime.patience`.
+`runtime.patience` decides how long a line is left alone.
 """
 
 import asyncio
@@ -13,15 +13,17 @@ from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, S
 from lvs_healthd.runtime.patience import TIMES, hold_s
 
 TOLD_AGAIN_S = 600.0
+"""The least time between two events about the same fight."""
 _CALM_RESYNCS = 10
-"""A line that was not undone for so many resyncs, and twice as long as it was held back, is at peace."""
+"""A fight is over when its line was not undone for this many resyncs plus twice the time it was held back."""
 
 
 _GIVING = (Phase.ADD_SERVERS, Phase.RAISE)
+"""The phases that bring servers into service."""
 
 
 class _Fight:
-    """One line of the table that somebody else has undone."""
+    """One line of the table that somebody else has changed back."""
 
     __slots__ = ("held", "hold_s", "last", "times", "told", "until")
 
@@ -32,13 +34,15 @@ class _Fight:
         self.until = -math.inf
         self.told = -math.inf
         self.held: tuple[Verb, ServiceRecord | DestinationRecord] | None = None
-        """What is held back; anything else is a decision of ours, made since, and is written."""
+        """The write that is held back. Any other write is a newer decision of ours and goes out."""
 
 
 class Fights:
-    """The lines of the table that are undone. `name` gives a service its name; `suspects` says who may be doing it.
+    """The lines of the table that somebody else undoes, and how long to leave each alone.
 
-    `suspects` is called on a thread, for it looks at all processes.
+    emit: receives the events.
+    name: returns the name of a service.
+    suspects: returns the programs that may be undoing our writes. Called on a thread, because it reads all of /proc.
     """
 
     def __init__(
@@ -61,7 +65,7 @@ class Fights:
         return sum(fight.times >= TIMES for fight in self._lines.values())
 
     def drifted(self, line: TableLine, now: float) -> None:
-        """Note that a line was found otherwise than we left it; `now` is monotonic, seconds."""
+        """Note that a line was found to differ from what we wrote. now: monotonic, seconds."""
         fight = self._lines.get(line)
         if fight is None or self._is_over(fight, now):
             fight = self._lines[line] = _Fight()
@@ -77,7 +81,7 @@ class Fights:
             self._to_tell.append(line)
 
     def release(self) -> None:
-        """Hold nothing back for now: somebody reloads, and wants it written."""
+        """Hold nothing back until the next drift: an operator has reloaded, and wants everything written."""
         for fight in self._lines.values():
             fight.until = -math.inf
 
@@ -89,10 +93,14 @@ class Fights:
         is_configured: Callable[[TableLine], bool],
         is_uncovered: Callable[[ServiceKey], bool],
     ) -> bool:
-        """Take writes out of `phases` that would only be undone, until their time has come; say whether there were any.
+        """Take the writes that would only be undone out of `phases`. Return whether there were any.
 
-        What takes a configured server out of service is never held back: it is down, and clients would be sent to it.
-        Nor is what brings one in where no other serves.
+        A write that takes a configured server out of service is never held back: that server is down, and clients would
+        be sent to it. A write that brings a server in is not held back either when no other server serves.
+
+        now: monotonic, seconds.
+        is_configured: whether a line belongs to a configured server.
+        is_uncovered: whether none of the servers that should serve in a service is in the table.
         """
         if not any(fight.until > now for fight in self._lines.values()):
             return False
@@ -110,7 +118,7 @@ class Fights:
         return is_any_held
 
     async def report(self, now: float) -> None:
-        """Tell of new fights, and of those that are over."""
+        """Emit an event for each new fight, and for each that is over. now: monotonic, seconds."""
         told, self._to_tell = self._to_tell, []
         suspects = tuple(await asyncio.to_thread(self._suspects)) if told else ()
         for line in told:
@@ -128,7 +136,7 @@ class Fights:
         line = line_of(operation)
         service = self._lines.get((line[0], None))
         if service is not None and service.until > now and line[1] is not None and operation.verb is Verb.ADD_SERVER:
-            return service.held is not None  # it goes with its service
+            return service.held is not None  # held back with its service
         fight = self._lines.get(line)
         if fight is None or fight.until <= now:
             return False

@@ -1,4 +1,4 @@
-"""The last look at writes before they are sent: what cannot work, or would leave a service empty, is held back."""
+"""The last check of writes before they are sent. It holds back what cannot work or would leave a service empty."""
 
 from collections.abc import Mapping
 
@@ -7,13 +7,16 @@ from lvs_healthd.ipvs.records import Operation, ServiceKey, Table, TableLine
 
 
 class Guard:
-    """Remembers which services are uncovered, for as long as that holds."""
+    """Decides which writes may be sent.
+
+    It remembers which services are uncovered: none of the servers that should serve is in the table.
+    """
 
     def __init__(self) -> None:
         self._uncovered: dict[ServiceKey, bool] = {}
 
     def forget(self) -> None:
-        """Forget what was seen: a step of writing begins, or another table is wanted."""
+        """Forget which services are uncovered, before each step of writing and when the wanted table changes."""
         self._uncovered.clear()
 
     def permitted(
@@ -27,8 +30,12 @@ class Guard:
     ) -> list[Operation]:
         """Return the writes that may be sent now.
 
-        Held back are: writes to a service that is not there; what the kernel has just `refused`; with `has_news`, what
-        is wanted otherwise by now; and what takes a server out of a service whose new servers did not get in.
+        These are held back:
+
+        - a write to the servers of a service that does not exist;
+        - a write that the kernel has just `refused`;
+        - with `has_news`, a write that the wanted table no longer asks for;
+        - a write that takes a server out of a service whose new servers could not be added.
         """
         return [
             operation

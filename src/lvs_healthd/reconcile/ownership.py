@@ -1,4 +1,4 @@
-"""What of the kernel's table is ours to change: services we made or took over, and our servers in shared ones."""
+"""Which part of the kernel's table we may change: services we made or took over, and our servers in shared services."""
 
 from lvs_healthd.ipvs.diff import line_of
 from lvs_healthd.ipvs.records import DestinationKey, Operation, ServiceKey, Table, Verb, Wanted
@@ -6,37 +6,40 @@ from lvs_healthd.state.file import Ours, Saved, SharedService
 
 
 class Ownership:
-    """Grows with what is wanted, and shrinks with what is taken out of the table."""
+    """The services and servers that are ours. What is wanted becomes ours, and what is taken out stops being ours."""
 
     def __init__(self) -> None:
         self.services: set[ServiceKey] = set()
-        """Preset from saved state, and every service ever wanted until it is deleted or left to somebody else."""
+        """The services that are ours: those from the saved state, and every one that was ever wanted.
+
+        A service leaves the set when it is deleted or left to somebody else.
+        """
         self.servers: dict[ServiceKey, set[DestinationKey]] = {}
-        """Of services in which somebody else may have servers too: those that are ours. Preset likewise."""
+        """Our servers in each service in which somebody else may have servers too. Also preset from the saved state."""
 
     def saved(self) -> Ours:
-        """Return it for the state file."""
+        """Return what is ours, for the state file."""
         shared = (SharedService(key, tuple(sorted(servers))) for key, servers in sorted(self.servers.items()))
         return Ours(frozenset(self.services), tuple(shared))
 
     def take_over(self, saved: Saved) -> None:
-        """Take as ours what was so before a restart."""
+        """Take over what was ours before a restart."""
         self.services.update(saved.owned)
         self.servers.update({each.service: set(each.servers) for each in saved.shared})
 
     def want(self, wanted: Wanted, *, shadow: bool) -> None:
-        """Note what is ours from now on. In shadow mode no service becomes so."""
+        """Note what is ours from now on. In shadow mode no service becomes ours."""
         if not shadow:
             self.services.update(wanted.table)
         for key in self.servers.keys() - wanted.shared.keys():
-            # Of a service of ours that is not wanted any more, only these are removed.
+            # When a shared service of ours is no longer wanted, only our servers are removed from it, so keep those.
             if key in wanted.table or key not in self.services:
                 del self.servers[key]
         for key, configured in wanted.shared.items():
             self.servers.setdefault(key, set()).update(configured)
 
     def wrote(self, operation: Operation, wanted: Wanted) -> None:
-        """Give up what has been deleted and is not configured: should somebody else add its like, it is theirs."""
+        """Give up what was deleted and is not configured. If somebody else adds the same again, it is theirs."""
         key, server = line_of(operation)
         if operation.verb is Verb.DELETE_SERVICE and key not in wanted.table:
             self._forget(key)
@@ -44,12 +47,12 @@ class Ownership:
             self.servers.get(key, set()).discard(server)
 
     def give_up_gone(self, wanted: Wanted, actual: Table) -> None:
-        """Give up what is not wanted and has gone, and services that have only servers of somebody else's left."""
+        """Give up unwanted services that are gone, or that contain only somebody else's servers."""
         for key in self.services - wanted.table.keys():
             if key not in actual or self._is_left(key, actual):
                 self._forget(key)
         for key, configured in wanted.shared.items():
-            # One that left the configuration while it was out of the table is theirs, should it come again.
+            # A server that left the configuration while it was out of the table is theirs if it appears again.
             present = actual[key].destinations if key in actual else {}
             self.servers[key] = {each for each in self.servers.get(key, ()) if each in configured or each in present}
 

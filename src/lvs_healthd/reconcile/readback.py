@@ -1,4 +1,4 @@
-"""The kernel's table as last read, then changed by the writes it acknowledged; and what of that is in doubt."""
+"""What we know of the kernel's table: as last read, plus the acknowledged writes, and which parts are in doubt."""
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -13,16 +13,20 @@ from lvs_healthd.runtime.pace import Pace, paced
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What a reading of the table has shown."""
+    """What a reading of the table showed."""
 
     confirmed: tuple[Operation, ...] = ()
-    """Writes whose outcome was unknown, and that turn out to have been done."""
+    """Writes whose result was unknown, and that turn out to be in effect."""
     drifts: tuple[Drift, ...] = ()
-    """What somebody else has done to the services that were asked about."""
+    """What somebody else has changed in the services that were asked about."""
 
 
 class Readback:
-    """What is known of `table`. `clock` is monotonic, seconds."""
+    """Reads the table, and holds what is known of it.
+
+    table: the kernel's table.
+    clock: monotonic, seconds.
+    """
 
     def __init__(self, table: IpvsTable, clock: Callable[[], float]) -> None:
         self.actual: Table = {}
@@ -30,26 +34,29 @@ class Readback:
         self.last_resync: float | None = None
         """When the whole table was last read, on `clock`."""
         self.took_s = 0.0
-        """How long that took, seconds."""
+        """How long that reading took, seconds."""
         self.due = -math.inf
         """When the whole table is to be read again, on `clock`."""
         self.resync_s = 0.0
-        """How often that is, seconds."""
+        """How often the whole table is read, seconds."""
         self.progress = clock()
-        """When the work last got on, on `clock`."""
+        """When the work last made progress, on `clock`."""
         self.is_all_stale = False
         """Whether the whole of `actual` is in doubt."""
         self.stale: set[ServiceKey] = set()
         """Services whose entry in `actual` is in doubt."""
         self.unconfirmed: list[Operation] = []
-        """Writes whose outcome is unknown until the next reading."""
+        """Writes whose result is unknown until the next reading."""
         self.moved: set[TableLine] = set()
-        """Lines of `actual` that changed since they were last asked for."""
+        """Lines of `actual` that have changed and that `Reconciler.take_moved` has not returned yet."""
         self._table = table
         self._clock = clock
 
     async def read_whole(self) -> Table:
-        """Read the whole table and return it; `actual` stays. Raises `TableUnavailableError`."""
+        """Read the whole table and return it. `actual` stays as it is.
+
+        Raises `TableUnavailableError` when the table cannot be read.
+        """
         started = self._clock()
         found = await self._table.read()
         now = self._clock()
@@ -59,18 +66,21 @@ class Readback:
         return found
 
     async def resync(self, ours: Iterable[ServiceKey]) -> Reading:
-        """Read the whole table back, and look for drift in our services. Raises `TableUnavailableError`."""
+        """Read the whole table back, and look for drift in `ours`.
+
+        Raises `TableUnavailableError` when the table cannot be read.
+        """
         keys = dict.fromkeys(ours)
         found = await self.read_whole()
         confirmed = await self._confirm(found)
         surprises = dict.fromkeys([drift.service async for drift in self._drifts(found, keys)])
         if surprises:
-            # A dump is not atomic: one that races a write may skip an entry. So a surprise is read a second time.
+            # A dump is not atomic. One that races a write may skip an entry, so read a surprise a second time.
             second = await self._table.read_services(list(surprises))
             for key in surprises:
                 _replace(found, key, second)
         drifts = await self._take_drifts(found, surprises)
-        # Nobody has looked at the single lines of a service that a reload has brought meanwhile.
+        # No drift was looked for in a service that a reload has added meanwhile, so name the whole service.
         known = keys.keys() & self.actual.keys()
         self.moved.update((key, None) for key in {*self.actual, *found} - known)
         self.actual = found
@@ -79,9 +89,9 @@ class Readback:
         return Reading(confirmed, drifts)
 
     async def reread(self, ours: Iterable[ServiceKey]) -> tuple[list[ServiceKey], Reading]:
-        """Read the services in doubt, return which they were, and look for drift in those that are ours.
+        """Read the services in doubt, and look for drift in those that are in `ours`. Return which were read.
 
-        Raises `TableUnavailableError`.
+        Raises `TableUnavailableError` when the table cannot be read.
         """
         keys = sorted(self.stale)
         found = await self._table.read_services(keys)
@@ -96,7 +106,7 @@ class Readback:
         return keys, Reading(confirmed, drifts)
 
     def take_in(self, operation: Operation) -> bool:
-        """Note that a write is in effect; False where its service has gone meanwhile, so that it has no place."""
+        """Apply a write to `actual`. Return False if its service is gone meanwhile, which leaves no place for it."""
         is_of_service = operation.verb in (Verb.ADD_SERVICE, Verb.DELETE_SERVICE)
         if not is_of_service and operation.service.key not in self.actual:
             return False
@@ -105,7 +115,7 @@ class Readback:
         return True
 
     async def _confirm(self, found: Table) -> tuple[Operation, ...]:
-        """Take in the writes of unknown outcome that are in effect, and return them."""
+        """Apply the writes with an unknown result that turn out to be in effect, and return them."""
         unconfirmed, self.unconfirmed = self.unconfirmed, []
         confirmed = [operation async for operation in paced(unconfirmed) if is_in_effect(operation, found)]
         for operation in confirmed:
@@ -113,13 +123,13 @@ class Readback:
         return tuple(confirmed)
 
     async def _take_drifts(self, found: Table, keys: Iterable[ServiceKey]) -> tuple[Drift, ...]:
-        """Return what somebody else has done to these services, and note which lines changed by it."""
+        """Return what somebody else has changed in these services, and note the lines in `moved`."""
         drifts = [drift async for drift in self._drifts(found, keys)]
         self.moved.update((drift.service, drift.server) for drift in drifts)
         return tuple(drifts)
 
     async def _drifts(self, found: Table, keys: Iterable[ServiceKey]) -> AsyncIterator[Drift]:
-        """Find how services differ from the way we left them."""
+        """Yield the differences between these services as found and as we last knew them."""
         pace = Pace()
         for key in keys:
             if pace.is_over():

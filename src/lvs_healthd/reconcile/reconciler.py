@@ -1,11 +1,11 @@
 """Makes the kernel's table equal to the wanted one, and keeps it so.
 
-One task owns the table. Each turn of its loop reads the table back when that is due, compares what may differ from the
-newest wanted table, and writes the difference. A lost event, a foreign edit and a refused write all heal in the same
-way: by the next turn. In sync, a turn writes nothing.
+One task owns the table. Each turn of its loop reads the table back if that is due, compares what may differ from the
+newest wanted table, and writes the difference. So the next turn repairs a lost event, a foreign edit or a refused write
+alike. A turn that finds the table in sync writes nothing.
 
-The wanted table changes in place while a turn goes on, between any two of its awaits. So a write is derived from the
-table as it is then, and looked at once more before it is sent.
+The wanted table may change in place during a turn, at any `await`. So each write is derived from the newest table, and
+is checked once more before it is sent.
 """
 
 import asyncio
@@ -30,19 +30,26 @@ from lvs_healthd.reconcile.trouble import Trouble
 from lvs_healthd.runtime.pace import paced
 
 HEARTBEAT_S = 1.0
-"""The longest sleep between two turns, so that `progress` shows a watchdog that the loop lives."""
+"""The longest sleep between two turns, so that `progress` shows a watchdog that the loop is alive."""
 _ROUNDS = 3
-"""Attempts within one turn when the table proves to be other than we thought; each but the first after reading back."""
+"""The most attempts within one turn when the table turns out to differ from what we knew. The table is read back before
+each but the first."""
 _BATCH = 128
-"""Writes between two looks at the clock and two turns of the event loop."""
+"""The most writes sent before the event loop gets its turn."""
 _ADOPTION_READS = 3
+"""The most readings, after the first, until two in succession are the same."""
 
 
 class Reconciler:
-    """Keeps one table true to what `want` was last given.
+    """Keeps the kernel's table equal to the wanted table last given to `want`.
 
-    `table` is written by nobody else in this process. `emit` receives the events, `clock` is monotonic, `resync_s` is
-    how often the table is read back, in seconds. With `shadow` nothing is written: each difference is told once.
+    table: the kernel's table. Nothing else in this process writes to it.
+    emit: receives the events.
+    clock: monotonic, seconds.
+    resync_s: how often the whole table is read back, seconds.
+    shadow: write nothing, and report each difference once.
+    observer: counts and measures, for the metrics.
+    suspects: returns the programs that may be undoing our writes (see `Fights`).
     """
 
     def __init__(
@@ -57,11 +64,11 @@ class Reconciler:
         suspects: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.ownership = Ownership()
-        """What is ours; preset from saved state."""
+        """Which part of the table is ours. Preset from the saved state."""
         self.last_error = ""
-        """Why the table is not in order; empty when it is."""
+        """Why the table is not as wanted; empty when it is."""
         self.shadow = shadow
-        """Whether nothing is written; may be changed between two turns, and takes effect with the next."""
+        """Whether nothing is written. It may change between two turns, and takes effect with the next."""
 
         self._table = table
         self._emit = emit
@@ -79,7 +86,7 @@ class Reconciler:
         self._was_shadow = shadow
         self._guard = Guard()
         self._is_new = False
-        """`want` was called since the last attempt."""
+        """Whether `want` was called since the last attempt."""
         self._trouble = Trouble()
 
     @property
@@ -98,18 +105,23 @@ class Reconciler:
 
     @property
     def progress(self) -> float:
-        """When the loop last got on with its work, on `clock`."""
+        """When the loop last made progress, on `clock`."""
         return self._readback.progress
 
     async def open(self) -> str:
-        """Make the table ready and return a line describing it. Raises `TableUnavailableError`."""
+        """Make the table ready, and return a line that describes it.
+
+        Raises `TableUnavailableError` when the table cannot be reached.
+        """
         return await self._table.open()
 
     async def adopt(self) -> Table:
-        """Read the whole table for the first time; what it holds is the starting point, not drift.
+        """Read the whole table for the first time. What it holds is the starting point, not drift.
 
-        It is read until two readings are the same: who serves in it goes on serving, so none may be overlooked while
-        another program still writes. Raises `TableUnavailableError`.
+        It is read until two readings are the same, because another program may still be writing. The servers that serve
+        in it go on serving, so none may be overlooked.
+
+        Raises `TableUnavailableError` when the table cannot be read.
         """
         self._readback.actual = await self._read_whole()
         for _ in range(_ADOPTION_READS):
@@ -124,9 +136,9 @@ class Reconciler:
         return found
 
     def want(self, wanted: Wanted, touched: Collection[TableLine] | None = None) -> None:
-        """Take a new wanted table; the latest wins. Returns at once, the loop does the work.
+        """Take a new wanted table; the latest wins. Returns at once, and the loop does the work.
 
-        `touched` names the lines that changed in a table that was given before; None means that all may have.
+        touched: the lines that have changed, in a table that was given before; None when any may have.
         """
         if touched is None or wanted is not self._wanted:
             self._wanted = wanted
@@ -143,12 +155,12 @@ class Reconciler:
         self._wake.set()
 
     def take_moved(self) -> set[TableLine]:
-        """Return the lines of `actual` that changed since the last call; a service that came or went is one line."""
+        """Return the lines of `actual` that changed since the last call. A service that came or went is one line."""
         moved, self._readback.moved = self._readback.moved, set()
         return moved
 
     def set_resync(self, resync_s: float) -> None:
-        """Change how often the table is read back, in seconds."""
+        """Change how often the whole table is read back, seconds."""
         self._set_resync(resync_s)
         if self.last_resync is not None:
             self._readback.due = self.last_resync + resync_s
@@ -159,11 +171,11 @@ class Reconciler:
 
     @property
     def wanted(self) -> Wanted | None:
-        """What `want` was last given."""
+        """The table last given to `want`."""
         return self._wanted
 
     async def read_back(self, timeout_s: float) -> None:
-        """Have `run` read the whole table back before anything else is done, and wait for that, in seconds at most."""
+        """Make `run` read the whole table back before it does anything else, and wait at most `timeout_s` seconds."""
         self._readback.due = -math.inf
         self._was_read.clear()
         self._wake.set()
@@ -172,11 +184,11 @@ class Reconciler:
                 await self._was_read.wait()
 
     def in_sync(self, key: ServiceKey) -> bool:
-        """Tell whether a service is in the table exactly as wanted."""
+        """Whether a service is in the kernel's table exactly as wanted."""
         return self._wanted is not None and is_in_sync(key, self._wanted.table, self.actual, self.ownership.servers)
 
     async def run(self) -> None:
-        """Keep the table true until cancelled."""
+        """Keep the kernel's table as wanted until cancelled."""
         while True:
             await self.turn()
             delay = min(max(self._next_due() - self._clock(), 0.0), HEARTBEAT_S)
@@ -187,7 +199,7 @@ class Reconciler:
                 pass
 
     async def turn(self) -> None:
-        """Do what is due now: read back, compare, write. One step of `run`."""
+        """Do what is due now: read back, compare, write. `run` calls this in a loop."""
         self._wake.clear()
         now = self._clock()
         if now >= self._next_due():
@@ -231,7 +243,7 @@ class Reconciler:
             await self._todo.compare(keys, self._wanted.table, self.actual, self.ownership)
 
     async def _report(self, reading: Reading) -> None:
-        """Report what a reading has shown: late confirmations of our writes, and what somebody else has done."""
+        """Report what a reading showed: late confirmations of our writes, and what somebody else has changed."""
         async for operation in paced(reading.confirmed):
             self._confirm(operation)
         if self.shadow:
@@ -247,7 +259,7 @@ class Reconciler:
     # Writing
 
     async def _converge(self) -> None:
-        """Write the difference between the wanted and the actual table."""
+        """Write the difference between the wanted and the actual table, or report it in shadow mode."""
         if self._wanted is None:
             self._recover()
             return
@@ -275,7 +287,7 @@ class Reconciler:
         await self._conclude(self._wanted, failed)
 
     async def _watch(self, wanted: Wanted) -> None:
-        """Tell what would be written."""
+        """Report what would be written. Used in shadow mode."""
         ours = self.ownership
         if self._todo.is_whole:
             self._todo.add(self._reports.would_be_written)
@@ -287,12 +299,17 @@ class Reconciler:
     async def _write(
         self, due: dict[Phase, list[Operation]], failed: dict[TableLine, str], refused: dict[TableLine, Operation]
     ) -> None:
-        """Write in three steps, each acknowledged before the next; what was refused in this turn is not tried again."""
+        """Write in three steps, each of which is acknowledged before the next begins.
+
+        due: the writes of each phase.
+        failed: the errors of this turn, by line. Updated.
+        refused: the writes that the kernel has refused in this turn, which are not sent again. Updated.
+        """
         for phases in STEPS:
             step = list(itertools.chain.from_iterable(due[each] for each in phases))
             self._guard.forget()
             for start in range(0, len(step), _BATCH):
-                # Each batch goes by the newest table: a reload may want another one meanwhile.
+                # Check each batch against the newest table, because a reload may have replaced it meanwhile.
                 batch = self._guard.permitted(
                     step[start : start + _BATCH],
                     self._wanted_table,
@@ -311,7 +328,7 @@ class Reconciler:
                 await asyncio.sleep(0)
 
     async def _conclude(self, wanted: Wanted, failed: dict[TableLine, str]) -> None:
-        """Judge how far the attempt came; what is new since it began is the next one's affair."""
+        """Report how the attempt ended: in order, or with errors. The next attempt handles what has changed since."""
         errors: list[TableError] = []
         left: Operation | None = None
         is_pending = False
@@ -360,7 +377,7 @@ class Reconciler:
         failed[line] = result.message
 
     def _confirm(self, operation: Operation) -> None:
-        """Draw the consequences of a write that was done, and report it."""
+        """Update what is ours after a write that is in effect, and report the write."""
         if self._wanted is not None:
             self.ownership.wrote(operation, self._wanted)
         self._reports.written(operation)

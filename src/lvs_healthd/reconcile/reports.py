@@ -1,4 +1,4 @@
-"""What the reconciler tells of its work: every write with its reason, every foreign edit, every error, by name."""
+"""Reports the reconciler's work: every write with its reason, every foreign edit and every error, by service name."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -11,23 +11,27 @@ from lvs_healthd.ipvs.records import Operation, ServiceKey, TableLine, Verb, Wan
 
 
 class TableObserver(Protocol):
-    """What wants to count and measure: metrics."""
+    """Counts and measures the reconciler's work, for the metrics."""
 
     def operation(self, verb: str, ok: bool, error: str) -> None:  # noqa: FBT001  # a yes-or-no answer
-        """Take note that one write was answered; `error` is the errno's name, "unknown", or empty."""
+        """Count one answered write. error: the errno's name, "unknown", or empty."""
 
     def resync(self, seconds: float) -> None:
-        """Take note that the whole table was read, in so many seconds."""
+        """Note how long it took to read the whole table."""
 
     def drift(self, kind: str) -> None:
-        """Take note that somebody else's edit was found; `kind` is a `drift.Kind`."""
+        """Count one edit by somebody else. kind: the value of a `drift.Kind`."""
 
     def detection(self, seconds: float) -> None:
-        """Take note that a failed server was taken out, so many seconds after its first failed probe."""
+        """Note how long after its first failed probe a server was taken out."""
 
 
 class TableReports:
-    """Turns operations and drifts into events. `clock` is monotonic, seconds."""
+    """Turns operations and drifts into events and measurements.
+
+    emit: receives the events.
+    clock: monotonic, seconds.
+    """
 
     def __init__(self, emit: Callable[[Event], None], observer: TableObserver, clock: Callable[[], float]) -> None:
         self._emit = emit
@@ -36,20 +40,20 @@ class TableReports:
         self._wanted = Wanted({}, {}, {})
         self._names: dict[ServiceKey, str] = {}
         self._repairs: set[TableLine] = set()
-        """What was found drifted and is not yet written back; for the reason of the write."""
+        """Lines with drift that is not written back yet. The reason of their next write begins with "repair"."""
         self._detected: dict[TableLine, float] = {}
-        """The first failure that each server's last removal answered to, so that it is measured once."""
+        """The first failure behind the last removal of each server, so that each failure is measured only once."""
         self._told: dict[TableLine, Operation] = {}
-        """In shadow mode: the differences already told."""
+        """In shadow mode: the differences that have been reported already."""
 
     def want(self, wanted: Wanted) -> None:
-        """Take the names and reasons that hold from now on."""
+        """Use the names and reasons of this wanted table from now on."""
         self._wanted = wanted
         self._names.update(wanted.names)
         self._detected = {key: at for key, at in self._detected.items() if key in wanted.why}
 
     def drifted(self, drift: Drift) -> None:
-        """Tell what somebody else has done."""
+        """Report what somebody else has changed."""
         self._repairs.add((drift.service, drift.server))
         if drift.kind is Kind.MISSING_SERVICE and drift.service in self._wanted.table:
             self._repairs.update((drift.service, server) for server in self._wanted.table[drift.service].destinations)
@@ -65,7 +69,7 @@ class TableReports:
         self._repairs.clear()
 
     def written(self, operation: Operation) -> None:
-        """Tell of a write that the kernel has acknowledged."""
+        """Report a write that the kernel has acknowledged."""
         why = self._why(operation)
         detection_s = self._detection(operation, why)
         if detection_s is not None:
@@ -74,7 +78,10 @@ class TableReports:
         self._repairs.discard(line_of(operation))
 
     def would_write(self, line: TableLine, operation: Operation | None) -> None:
-        """Tell what would have been written to a line, each difference once for as long as it lasts."""
+        """Report what would be written to a line in shadow mode, once for as long as the difference lasts.
+
+        operation: the write; None when the line is as wanted.
+        """
         if operation is None:
             self._told.pop(line, None)
         elif self._told.get(line) != operation:
@@ -83,15 +90,15 @@ class TableReports:
 
     @property
     def would_be_written(self) -> list[TableLine]:
-        """The lines with a difference that was told and lasts as far as is known."""
+        """The lines whose difference was reported and, as far as is known, still exists."""
         return list(self._told)
 
     def writes_again(self) -> None:
-        """Forget what was only told: from now on it is written."""
+        """Forget the differences that were only reported, because from now on they are written."""
         self._told.clear()
 
     def error(self, operation: Operation, text: str) -> TableError:
-        """Say what went wrong with one write."""
+        """Return the event for one failed write. text: what went wrong."""
         return TableError(
             operation=operation.verb.value,
             service=self.name(operation.service.key),
@@ -114,7 +121,7 @@ class TableReports:
         )
 
     def _detection(self, operation: Operation, why: Why | None) -> float | None:
-        """Measure from the first failed probe to now, once for each failure that takes a server out of service."""
+        """Return the seconds since the first failed probe, once for each failure that takes a server out of service."""
         if why is None or why.first_failure is None or not takes_capacity(operation):
             return None
         line = line_of(operation)
@@ -137,5 +144,5 @@ class TableReports:
         return self._wanted.why.get((operation.service.key, operation.destination.key))
 
     def name(self, key: ServiceKey) -> str:
-        """Return the configured name of a service, also of one that was dropped."""
+        """Return the configured name of a service, even if a reload has dropped it."""
         return self._names.get(key) or str(key)

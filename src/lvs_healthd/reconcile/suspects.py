@@ -1,4 +1,4 @@
-"""Programs that write IPVS tables, found running: who may be undoing our writes."""
+"""Finds running programs that manage IPVS tables, and so may be undoing our writes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -23,13 +23,17 @@ MANAGERS = frozenset(
         "lvs-healthd",
     }
 )
-"""As /proc/PID/comm has them, which is cut at 15 characters."""
+"""Names as in /proc/PID/comm, which holds at most 15 characters."""
 
 
 def suspects(netns: Netns, own_pid: int, *, proc: Path = Path("/proc")) -> list[str]:
-    """Return "NAME (pid N)" of each manager of IPVS tables in the network namespace, this process and its own not.
+    """Return "NAME (pid N)" for each manager of IPVS tables in this network namespace, except our own processes.
 
-    One whose namespace may not be looked at is included. Blocks for some milliseconds.
+    A program whose namespace we may not read is included. Blocks for some milliseconds.
+
+    netns: the network namespace whose table we write.
+    own_pid: the daemon's pid. The daemon and its children are left out.
+    proc: where procfs is mounted.
     """
     namespace = -1
     with contextlib.suppress(NetnsError):
@@ -45,11 +49,11 @@ def _managers(proc: Path, own_pid: int) -> Iterator[tuple[str, int]]:
             if name in MANAGERS and own_pid not in (pid, _parent(folder)):
                 yield name, pid
         except (OSError, ValueError, IndexError):
-            continue  # it has ended, or is none of our business
+            continue  # it has ended meanwhile, or we may not read it
 
 
 def _parent(folder: Path) -> int:
-    # The name in parentheses may hold anything; after it come the state and the parent's pid.
+    # The name is in parentheses and may contain anything. After it come the state and the parent's pid.
     return int((folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
 
 

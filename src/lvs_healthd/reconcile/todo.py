@@ -1,7 +1,7 @@
-"""What may still have to be written: the lines of the table that changed since they were last known to be as wanted.
+"""Keeps the lines that may have to be written: those that changed since they were last known to be as wanted.
 
-Between two whole readings only these are looked at, so that one verdict among fifty thousand costs one comparison. A
-line stays until it is seen to be as wanted; a failed write is therefore tried again.
+Between two whole readings only these lines are compared, so that one verdict among fifty thousand costs one comparison.
+A line stays until it is seen to be as wanted, so a failed write is tried again.
 """
 
 from collections.abc import Iterable
@@ -13,26 +13,26 @@ from lvs_healthd.runtime.pace import Pace, paced
 
 
 class ToDo:
-    """Lines to compare, kept in the order they came."""
+    """Lines to compare, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._lines: dict[TableLine, None] = {}
         self._news: dict[TableLine, None] = {}
-        """Lines that came since the last `take_news`."""
+        """Lines that were added since the last `take_news`."""
         self.is_whole = False
-        """Whether every line has to be looked at, because a table was read whole or another one is wanted."""
+        """Whether every line must be compared, because the whole table was read or the wanted one was replaced."""
 
     @property
     def has_news(self) -> bool:
-        """Whether anything came since the last `take_news`."""
+        """Whether anything was added since the last `take_news`."""
         return self.is_whole or bool(self._news)
 
     def add(self, changed: Iterable[TableLine]) -> None:
-        """Have these lines looked at."""
+        """Add lines that have changed."""
         self._news.update(dict.fromkeys(changed))
 
     async def take_news(self, wanted: Table, actual: Table, ours: Ownership) -> None:
-        """Take in what came, after comparing the tables whole if that is due."""
+        """Move the new lines to those to compare. If `is_whole`, compare the whole tables for more of them."""
         self._lines.update(self._news)
         self._news.clear()
         if self.is_whole:
@@ -40,7 +40,7 @@ class ToDo:
             await self.compare([*wanted, *(key for key in actual if key not in wanted)], wanted, actual, ours)
 
     async def compare(self, keys: Iterable[ServiceKey], wanted: Table, actual: Table, ours: Ownership) -> None:
-        """Compare services line by line, and take in the lines of those that differ."""
+        """Compare services line by line, and add the lines that differ."""
         pace = Pace()
         for key in keys:
             if pace.is_over():
@@ -51,7 +51,7 @@ class ToDo:
                     await pace.rest()
 
     async def operations(self, wanted: Table, actual: Table, ours: Ownership) -> dict[Phase, list[Operation]]:
-        """Return the writes that are due, phase by phase in safe order, and forget the lines that are as wanted."""
+        """Return the writes that are due, by phase in a safe order, and forget the lines that are as wanted."""
         phases: dict[Phase, list[Operation]] = {each: [] for each in Phase}
         async for line in paced(list(self._lines)):
             operation = operation_on(line, wanted, actual, ours.services, ours.servers)
@@ -62,10 +62,10 @@ class ToDo:
         return phases
 
     def is_news(self, line: TableLine) -> bool:
-        """Whether a line came since the last `take_news`."""
+        """Whether a line was added since the last `take_news`."""
         return line in self._news
 
     def take_lines(self) -> list[TableLine]:
-        """Return all lines taken in, and forget them."""
+        """Return all lines to compare, and forget them."""
         taken, self._lines = list(self._lines), {}
         return taken

@@ -1,24 +1,25 @@
-"""Errors of the table since it was last in order: when to try again, and which of them to tell."""
+"""Decides what to do about errors of the table: when to try again, and which errors to report."""
 
 import math
 
 from lvs_healthd.events.kinds import TableError
 
 RETRY_MIN_S = 0.25
-"""The first retry, and the least time between two attempts while something fails: a blink to a person, no hot loop."""
+"""The pause before the first retry, and the least time between two attempts while something fails. A person hardly
+notices it, and it is long enough to avoid a hot loop."""
 RETRY_MAX_S = 10.0
-"""The longest pause between retries: what an operator repairs by hand takes effect while they still watch."""
+"""The longest pause between retries. What an operator repairs by hand takes effect while they are still watching."""
 ERROR_REPEAT_S = 60.0
-"""An unchanged error is told again this often."""
+"""How often an unchanged error is reported again."""
 ERRORS_TOLD = 10
-"""Of many errors at once, this many are told one by one and the others as a number."""
+"""Of many errors at once, this many are reported one by one. The others are only counted."""
 
 _Identity = tuple[str, str, str, str]
-"""Operation, service, server and text: what makes two errors the same one."""
+"""Operation, service, server and text. Two errors that agree in these are the same error."""
 
 
 class Trouble:
-    """Errors since the table was last in order: when to try again, and which of them to tell."""
+    """The errors since the table was last as wanted. Decides when to try again and which errors to report."""
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -27,14 +28,18 @@ class Trouble:
         self.not_before = -math.inf
         self._delay_s = RETRY_MIN_S
         self._told: dict[_Identity, float] = {}
-        """When each error of the last attempt was last told."""
+        """When each error of the last attempt was last reported."""
         self._noted: dict[_Identity, float] = {}
         self._fresh: list[TableError] = []
         self._more = 0
-        """How many are worth telling beyond `_fresh`."""
+        """How many more errors should be reported than `_fresh` holds."""
 
     def attempt_failed(self, now: float, errors: int) -> None:
-        """Count an attempt that did not bring the table in order, and put the next one off."""
+        """Count an attempt that failed, and schedule the next one.
+
+        now: monotonic, seconds.
+        errors: how many errors the attempt had.
+        """
         if self.since is None:
             self.since = now
         self.errors += errors
@@ -43,7 +48,7 @@ class Trouble:
         self._delay_s = min(self._delay_s * 2, RETRY_MAX_S)
 
     def note(self, error: TableError, now: float) -> None:
-        """Take in one error of the attempt that failed."""
+        """Note one error of the failed attempt. now: monotonic, seconds."""
         identity = (error.operation, error.service, error.server, error.error)
         told_at = self._told.get(identity, -math.inf)
         if now - told_at < ERROR_REPEAT_S:
@@ -56,7 +61,10 @@ class Trouble:
             self._more += 1
 
     def worth_telling(self, now: float) -> list[TableError]:
-        """Return those noted that are new or have not been told for a while; many at once are summed up."""
+        """Return the noted errors that are new or have not been reported for a while. Many at once are summed up.
+
+        now: monotonic, seconds.
+        """
         self._told, self._noted = self._noted, {}
         told, rest = self._fresh[:ERRORS_TOLD], self._fresh[ERRORS_TOLD:]
         for more in rest:

@@ -1,4 +1,4 @@
-"""A pool of real worker processes, and what it tells."""
+"""A pool of real worker processes, and a record of what it reports."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ class Sink:
 
 
 class Bench:
-    """Is the pool's observer and listens to its events."""
+    """Runs a pool, observes it and records its events."""
 
     def __init__(self, workers: int, command: tuple[str, ...]) -> None:
         self.changed = asyncio.Event()
@@ -65,7 +65,7 @@ class Bench:
 
     @property
     def pids(self) -> list[int]:
-        """The processes at present, by their place."""
+        """The ids of the current processes, in the order of their places."""
         return [place._link.pid if place._link is not None else 0 for place in self.pool._places]
 
     def sink(self, check: AnyCheck) -> Sink:
@@ -75,14 +75,14 @@ class Bench:
         self.pool.update([Probe(each, target(each), each.interval, self.sink(each)) for each in checks], dropped)
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        """Wait for what an outcome or an event brings about."""
+        """Wait until an outcome or an event makes the condition true."""
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()
 
     async def until_all(self, status: OutcomeKind) -> None:
-        """Wait until the newest outcome of every probe is this."""
+        """Wait until the newest outcome of every probe is of this kind."""
         await self.until(
             lambda: all(sink.outcomes and sink.outcomes[-1].kind is status for sink in self.sinks.values())
         )
@@ -92,7 +92,7 @@ class Bench:
 async def running(
     checks: Iterable[AnyCheck] = (), *, workers: int = 1, command: tuple[str, ...] = COMMAND
 ) -> AsyncIterator[Bench]:
-    """Run a pool with these probes; what it raises comes out here."""
+    """Run a pool with these probes, and raise what it raises."""
     bench = Bench(workers, command)
     bench.update(checks)
     run = asyncio.create_task(bench.pool.run())
@@ -111,5 +111,5 @@ def tcp(port: int, *, interval_s: float = 0.1) -> TcpCheck:
 
 
 def closed_ports(count: int, *, interval_s: float = 0.1) -> list[TcpCheck]:
-    """Return checks of ports on which nobody listens: reserved ones."""
+    """Return checks of reserved ports, on which nothing listens."""
     return [tcp(port, interval_s=interval_s) for port in range(1, count + 1)]

@@ -1,4 +1,4 @@
-"""Messages as they go over the socket between the daemon and a worker."""
+"""Messages in the form in which they go over the socket between the daemon and a worker."""
 
 from lvs_healthd.probing.workers import framing
 from lvs_healthd.probing.workers.protocol import Change, Said, encoded

@@ -1,4 +1,4 @@
-"""Real worker processes: shared probes, and what becomes of them when a worker is killed, hangs or speaks nonsense."""
+"""Real worker processes: how they share the probes, and what happens when one is killed, hangs or sends nonsense."""
 
 import asyncio
 import os
@@ -132,7 +132,7 @@ async def test_worker_that_keeps_failing_is_started_ever_less_often(monkeypatch:
 
 
 def saying(data: bytes) -> tuple[str, ...]:
-    """Return the command of a worker that says just this, and then waits for its end."""
+    """Return the command of a worker that sends only this, and then waits for its end."""
     script = f"import socket, sys; s = socket.socket(fileno=int(sys.argv[1])); s.sendall({data!r}); s.recv(1)"
     return (sys.executable, "-c", script)
 
@@ -177,7 +177,7 @@ async def test_update_keeps_the_turns_of_the_others_and_drops_what_is_gone() -> 
         await bench.until_all(OutcomeKind.DOWN)
         bench.update([often], [dropped])
         count = len(bench.sink(dropped).outcomes)
-        # A probe that lost its turn would have a new first one, half a second from now at most.
+        # A probe that lost its turn would have a new first turn, at most half a second from now.
         begun = time.monotonic()
         await bench.until(lambda: len(bench.sink(often).outcomes) >= 3 and time.monotonic() > begun + 1.0)
         assert len(bench.sink(seldom).outcomes) == 1

@@ -107,7 +107,7 @@ def test_worker_nobody_listens_to_keeps_what_is_newest_and_goes_on(talk: Talk) -
 
 
 def newest(talk: Talk) -> float:
-    """Read until an outcome comes that has just ended; returns when that was."""
+    """Read until an outcome arrives that ended within the last second. Return when it ended."""
     for message in talk.messages():
         if isinstance(message, Report):
             for *_, ended in RECORD.iter_unpack(message.records):
@@ -141,7 +141,7 @@ def test_ca_that_can_be_read_again_is_read_without_a_reload(talk: Talk, tmp_path
 
 
 def test_worker_that_hangs_is_ended_by_the_kernel_though_nobody_looks() -> None:
-    # Its second sign of life never comes, as when it were stuck in a probe.
+    # Its second sign of life never comes, as if it were stuck in a probe.
     patched = "process.HUNG_S = 0.2; process.SIGN_OF_LIFE_S = 3600"
     code = f"from lvs_healthd.probing.workers import process; {patched}; process.main()"
     ours, theirs = socket.socketpair()

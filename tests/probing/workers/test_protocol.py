@@ -1,4 +1,4 @@
-"""What goes over the socket comes out as it went in, and anything else is refused."""
+"""Messages arrive over the socket unchanged, and anything else is refused."""
 
 import itertools
 

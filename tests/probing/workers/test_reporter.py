@@ -1,4 +1,4 @@
-"""Reports made by hand: what a worker says of its probes, and what it does while nobody listens."""
+"""Reports made by hand: how a worker reports its probes, and what it keeps while the daemon does not listen."""
 
 from array import array
 

@@ -1,5 +1,5 @@
-"""Probe worker processes: several cores for the probes, while one daemon alone decides and writes.
+"""Probe worker processes: they use several cores for probes, while the daemon alone decides and writes.
 
-`pool` is the daemon's side, `process` the worker's, `protocol` what they say to each other. `python -m` this package is
-a worker.
+`pool` is the daemon's side, `process` is the worker's side, and `protocol` defines their messages. `python -m` with
+this package runs a worker.
 """

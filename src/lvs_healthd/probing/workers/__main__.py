@@ -1,4 +1,4 @@
-"""One worker: `python -m lvs_healthd.probing.workers DESCRIPTOR`. Started by the daemon alone."""
+"""Runs one worker: `python -m lvs_healthd.probing.workers DESCRIPTOR`. Only the daemon starts it."""
 
 from lvs_healthd.probing.workers.process import main
 

@@ -1,4 +1,4 @@
-"""Frames over a stream socket: either end of the conversation between the daemon and a probe worker.
+"""Frames over a stream socket, for both ends of the conversation between the daemon and a probe worker.
 
 A frame is its payload's length (32 bits, little endian) and the payload.
 """
@@ -14,25 +14,28 @@ _LENGTH = struct.Struct("<I")
 
 
 class GarbledFrameError(PeerError):
-    """The other end said something that it cannot have meant."""
+    """The other end sent bytes that are not a valid message."""
 
 
 def frame(payload: bytes) -> bytes:
-    """Return a payload as it goes over the socket."""
+    """Return a payload as a frame, ready to send."""
     return _LENGTH.pack(len(payload)) + payload
 
 
 class Frames:
-    """Cuts what comes out of a socket into frames. `most_bytes` bounds the payload of one."""
+    """Cuts the bytes received from a socket into frames.
+
+    most_bytes: the longest payload that is accepted.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._held = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take what was received and yield the payload of every frame that is whole.
+        """Take received bytes, and yield the payload of every frame that is complete.
 
-        Raises `GarbledFrameError` when the other end announces a frame that is longer than `most_bytes`.
+        Raises `GarbledFrameError` when the other end announces a payload longer than `most_bytes`.
         """
         held = self._held
         held += data
@@ -53,14 +56,15 @@ class Frames:
 
 
 class FrameSocket:
-    """One end of a stream socket, on the running event loop. It is non-blocking, and closed by `close`.
+    """Sends and receives frames over one end of a stream socket, on the running event loop.
 
-    most_bytes: the longest payload that is taken.
-    receive_bytes: how much is read before other work gets its turn.
-    take: gets every payload.
+    opened: the socket, which becomes non-blocking and belongs to this object.
+    most_bytes: the longest payload that is accepted.
+    receive_bytes: how much to read before other work gets its turn.
+    take: gets every payload received.
     gone: called when the other end has closed, perhaps more than once.
     guard: runs each piece of work that the event loop starts here, and decides what its exceptions mean.
-    drained: called when the socket has taken everything that waited.
+    drained: called when the socket has taken everything that waited to be sent.
     """
 
     def __init__(
@@ -88,11 +92,11 @@ class FrameSocket:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether something waits until the socket takes more."""
+        """Whether unsent bytes wait for the socket to take more."""
         return bool(self._outgoing)
 
     def send(self, payload: bytes) -> None:
-        """Send a payload: what the socket takes now, and the rest when it takes more."""
+        """Send a payload. What the socket does not take now is sent when it takes more."""
         was_stuck = self.is_stuck
         self._outgoing += frame(payload)
         if not was_stuck:

@@ -1,4 +1,4 @@
-"""The daemon's end of one worker process, from its start to its end: its handle and its socket."""
+"""The daemon's end of one worker process: holds the process and the socket to it, from its start to its end."""
 
 import asyncio
 import contextlib
@@ -11,21 +11,21 @@ from lvs_healthd import __version__
 from lvs_healthd.probing.workers.framing import FrameSocket, GarbledFrameError
 from lvs_healthd.probing.workers.protocol import MOST_BYTES, Change, Fault, Hello, Report, encoded, said
 
-# -P: a file of the current directory must not stand in for a module.
+# -P: a file in the current directory must not shadow a module.
 COMMAND = (sys.executable, "-P", "-m", "lvs_healthd.probing.workers")
 
 END_S = 0.4
-"""How long a worker may take to end by itself, and then after SIGKILL; a stop has two seconds for both."""
+"""How long a worker may take to end by itself, and then again after SIGKILL. A stop of the daemon has 2 s for both."""
 
 _RECEIVE_BYTES = 16384
-"""About one report, then the other workers and everything else get their turn."""
+"""About one report. Then the other workers and all other work get their turn."""
 
 
 class Link:
-    """One worker process.
+    """One worker process, and the socket to it.
 
-    `take` gets its reports; what it raises, other than `GarbledFrameError`, is a fault of this program and is raised by
-    `lost`.
+    take: gets its reports. If it raises `GarbledFrameError`, the worker is lost. Any other exception is a fault of this
+        program, which `lost` raises.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class Link:
         self._lost: asyncio.Future[str] = self._loop.create_future()
         self._fault = ""
         self.heard = self._loop.time()
-        """When it last said something, on the loop's clock."""
+        """When the worker last sent a message, on the event loop's clock."""
         self.greeted = False
-        """Whether it has said anything yet."""
+        """Whether the worker has sent any message yet."""
         self._frames = FrameSocket(
             opened,
             most_bytes=MOST_BYTES,
@@ -55,7 +55,10 @@ class Link:
         return self._process.pid
 
     async def lost(self) -> str:
-        """Wait until it is of no more use, and return why, in words."""
+        """Wait until the worker is lost, and return why, in words.
+
+        Raises what `take` raised, other than `GarbledFrameError`.
+        """
         why = await self._lost or self._fault
         if why:
             return why
@@ -63,16 +66,22 @@ class Link:
         return "closed its socket" if status is None else _ending(status)
 
     def lose(self, why: str) -> None:
-        """Call it of no more use; "" where its process's end will tell why."""
+        """Declare the worker lost. why: the reason in words; "" when the exit status of the process will tell."""
         if not self._lost.done():
             self._lost.set_result(why)
 
     def send(self, change: Change) -> None:
-        """Tell it what to probe. What its socket does not take waits here: a worker that does not read is soon lost."""
+        """Tell the worker what to probe.
+
+        What its socket does not take waits here. That is bounded in time, for a worker that does not read is soon lost.
+        """
         self._frames.send(encoded(change))
 
     async def end(self) -> None:
-        """Close the socket, at which it ends, or else is killed. Returns when it is gone or after another `END_S`."""
+        """Close the socket, so that the worker ends. Kill it when it does not end within `END_S`.
+
+        Returns when the process has ended, or `END_S` after killing it.
+        """
         self.close()
         if await self._status() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -116,7 +125,11 @@ class Link:
 
 
 async def start(take: Callable[[Report], None], command: tuple[str, ...] = COMMAND) -> Link:
-    """Start a worker. Raises `OSError` when there is no process or socket to be had."""
+    """Start a worker. Raises `OSError` when the system gives us no process or socket.
+
+    take: gets the worker's reports (see `Link`).
+    command: the program to run, to which the descriptor of the worker's socket is added.
+    """
     ours, theirs = socket.socketpair()
     try:
         with theirs:

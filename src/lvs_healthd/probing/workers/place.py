@@ -1,6 +1,6 @@
-"""The place of one worker among the others: its share of the probes, and the process that runs them at present.
+"""One worker's place in the pool: its share of the probes, and the process that runs them now.
 
-The place stays when its process fails: another one takes it, after a while that grows with each failure.
+When the process fails, the place remains and starts another one. The pause before that grows with each failure.
 """
 
 import asyncio
@@ -17,29 +17,36 @@ from lvs_healthd.probing.workers.protocol import RECORD, Assigned, Change, Repor
 from lvs_healthd.runtime.pace import paced
 
 SILENT_S = 5.0
-"""A worker that said nothing for so long, where it should twice a second, is replaced."""
+"""A worker that has been silent for this long is replaced. It should send a message twice a second."""
 
 START_S = 15.0
-"""The same for its first word: Python may have to come from a slow disk."""
+"""How long a worker may take to send its first message: Python may have to be loaded from a slow disk."""
 
 LATE_S = 5.0
-"""An outcome that ended longer ago is not judged any more: the daemon was held up, and knows nothing of now."""
+"""An outcome older than this counts as unsure. The daemon was held up, and the outcome may no longer be true."""
 
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 30.0
-"""A worker that failed is started again after this long, doubled each time it fails again."""
+"""The first and the longest pause before a failed worker is started again. The pause doubles with each failure."""
 
 PROVEN_S = 60.0
-"""One that lived so long has not failed again, but anew."""
+"""After a worker has lived this long, its next failure counts as a first one."""
 
 PROBES_PER_MESSAGE = 200
-"""A worker makes so many probes ready in 10 ms, and then looks after those under way."""
+"""A worker makes this many probes ready in 10 ms. Between two messages it serves the probes under way."""
 
 _LATE = unsure(Reason.STALLED, f"this daemon learned of the outcome more than {LATE_S:g}s late and could not judge")
 
 
 class Place:
-    """The place of one worker among the others: its probes, and the process that runs them at present."""
+    """One worker's place in the pool: its probes, and the process that runs them now.
+
+    number: names the place in events.
+    noted: gets every report, for its measurements.
+    clock: monotonic time, seconds.
+    emit: receives the events.
+    command: starts a worker process.
+    """
 
     def __init__(
         self,
@@ -60,14 +67,14 @@ class Place:
         self._checks: dict[int, AnyCheck] = {}
         self._sinks: dict[int, Callable[[Outcome, float], None]] = {}
         self._outcomes: dict[int, Outcome] = {}
-        """The outcomes that the present process names by number: always the same object for one number."""
+        """The outcomes that the current process refers to by number. One number always gives the same object."""
         self._link: Link | None = None
         self._failed: Outcome | None = None
-        """What is known of the probes while no process is there after one has failed."""
+        """The outcome of every probe between the failure of one process and the start of the next."""
 
     @property
     def alive(self) -> bool:
-        """Whether a process is there that has shown a sign of life."""
+        """Whether there is a process that has sent a message."""
         return self._link is not None and self._link.greeted
 
     def add(self, number: int, probe: Probe[AnyCheck]) -> None:
@@ -78,11 +85,11 @@ class Place:
             probe.sink.outcome(self._failed, 0.0)
 
     def drop(self, number: int) -> None:
-        """Hand on no more outcomes of this probe."""
+        """Ignore outcomes of this probe from now on."""
         del self._checks[number], self._sinks[number]
 
     def send(self, added: list[Assigned], dropped: Iterable[int]) -> None:
-        """Tell the process what has changed; one that is yet to start will be told everything."""
+        """Tell the process what has changed. A process that starts later will be told everything."""
         if self._link is not None:
             for change in _changes(self.max_in_flight, added, dropped):
                 self._link.send(change)
@@ -93,7 +100,10 @@ class Place:
             self._link.close()
 
     def watch(self, *, excused: bool) -> None:
-        """Give up a process that has been silent for too long, unless it is excused this time."""
+        """Give up a process that has been silent for too long.
+
+        excused: the silence so far does not count, because the daemon itself stood still.
+        """
         if self._link is None:
             return
         now = self._clock()
@@ -104,7 +114,7 @@ class Place:
             self._link.lose(f"said nothing for {patience_s:g}s")
 
     async def keep(self) -> None:
-        """Keep a process running, until cancelled; then end it."""
+        """Keep a process running until cancelled, then end it."""
         retry_s = FIRST_RETRY_S
         while True:
             begun, pid = self._clock(), 0
@@ -124,7 +134,7 @@ class Place:
             retry_s = min(2 * retry_s, LAST_RETRY_S)
 
     async def _run(self, process: Link) -> str:
-        """Let a process work, and return why it does not any more."""
+        """Let a process work until it is lost, and return why, in words."""
         self._outcomes.clear()
         self._failed = None
         try:
@@ -141,7 +151,7 @@ class Place:
                 sink(outcome, 0.0)
 
     def _take(self, report: Report) -> None:
-        """Hand on what a process found. Raises `GarbledFrameError`."""
+        """Hand on what a process found. Raises `GarbledFrameError` when the report names an unknown outcome."""
         outcomes, sinks = self._outcomes, self._sinks
         for text in report.texts:
             outcomes[text.number] = text.outcome
@@ -149,7 +159,7 @@ class Place:
         for probe, number, latency_s, ended in RECORD.iter_unpack(report.records):
             outcome = outcomes.get(number)
             if outcome is None:
-                raise GarbledFrameError(f"an outcome numbered {number} of which it never told")
+                raise GarbledFrameError(f"an outcome numbered {number} that it never described")
             sink = sinks.get(probe)
             if sink is not None:  # None: dropped while this was on its way
                 sink(outcome if ended >= judged_from else _LATE, latency_s)
@@ -161,7 +171,7 @@ class Place:
 
 
 def _changes(max_in_flight: int, added: list[Assigned], dropped: Iterable[int]) -> Iterator[Change]:
-    """Cut a change into messages; with nothing to change there is one all the same, by which files are read again."""
+    """Cut a change into messages. An empty change is one message too, because it makes the worker read files again."""
     starts = range(0, max(1, len(added)), PROBES_PER_MESSAGE)
     for start in starts:
         yield Change(

@@ -1,8 +1,8 @@
-"""The daemon's side of its probe workers: shares the probes out, hands on what they find, replaces a worker that fails.
+"""The daemon's side of its probe workers: shares out the probes, hands on their outcomes, replaces failed workers.
 
-A worker that ended, hangs or speaks nonsense is a fault on our own side: each of its probes is unsure until the worker
-that takes its place reports, and nothing is removed for it. Which worker runs a probe is decided by a hash of the
-check; it stays with its worker over a reload.
+A worker that ends, hangs or sends nonsense is a fault on our own side. Each of its probes is unsure until the worker
+that replaces it reports, and nothing is removed because of it. A hash of the check decides which worker runs a probe,
+so a probe stays with its worker over a reload.
 """
 
 import asyncio
@@ -20,13 +20,16 @@ from lvs_healthd.probing.workers.place import Place
 from lvs_healthd.probing.workers.protocol import Assigned, Report, packed
 
 WATCH_S = 0.5
-"""How often silence is looked for."""
+"""How often the pool looks for silent workers."""
 
 
 class Pool:
-    """Runs probes in `count` worker processes. It has what the daemon asks of a scheduler.
+    """Runs probes in `count` worker processes. It is a `Prober`, like `Scheduler`.
 
-    `clock` is `time.monotonic`, which the loop's own is too.
+    clock: `time.monotonic`, which is also the event loop's clock.
+    observer: receives the measurements of all workers.
+    emit: receives the events.
+    command: starts a worker process.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class Pool:
         command: tuple[str, ...] = COMMAND,
     ) -> None:
         self.max_in_flight = max_in_flight
-        """Bounds the sockets of all workers together, in equal shares; a new value holds from the next `update` on."""
+        """The most sockets open at once, shared equally among all workers. A new value takes effect with `update`."""
         self._clock = clock
         self._observer = observer
         self._numbers = itertools.count()
@@ -52,7 +55,7 @@ class Pool:
 
     @property
     def next_wake(self) -> float:
-        """When the workers are looked after next, on the clock; in the past when the daemon's loop stands still."""
+        """When the pool next checks its workers, on the clock. In the past: the daemon's event loop stands still."""
         return self._next_watch
 
     @property
@@ -62,16 +65,19 @@ class Pool:
 
     @property
     def in_flight(self) -> int:
-        """Probes with an open socket, in all workers, as last reported."""
+        """Probes with an open socket in all workers, as last reported."""
         return sum(place.in_flight for place in self._places)
 
     @property
     def waiting(self) -> int:
-        """Probes that wait for a place, in all workers, as last reported."""
+        """Probes that wait for one of the `max_in_flight` places in all workers, as last reported."""
         return sum(place.waiting for place in self._places)
 
     async def run(self) -> None:
-        """Run until cancelled, and leave no process. Raises what is a fault of this program, never a worker's end."""
+        """Run until cancelled, and leave no process behind.
+
+        Raises any fault of this program. The end of a worker is none: the worker is replaced.
+        """
         self._next_watch = self._clock() + WATCH_S
         async with asyncio.TaskGroup() as group:
             for place in self._places:
@@ -79,12 +85,15 @@ class Pool:
             group.create_task(self._watch(), name="watch over probe workers")
 
     def close(self) -> None:
-        """Let all workers end. May be called twice; `run` does more, and is to be cancelled before."""
+        """Let all workers end. May be called twice. Cancel `run` first, which also waits for their ends."""
         for place in self._places:
             place.close()
 
     def update(self, probes: Iterable[Probe[AnyCheck]], dropped: Iterable[AnyCheck] = ()) -> None:
-        """Take these up and drop those; all others go on. A probe known by its key keeps its worker and its turn."""
+        """Add or replace `probes`, and drop those with the keys in `dropped`. All others go on unchanged.
+
+        A probe whose key is known already keeps its worker and its turn.
+        """
         gone: dict[Place, list[int]] = {place: [] for place in self._places}
         new: dict[Place, list[Assigned]] = {place: [] for place in self._places}
         for key in dropped:
@@ -111,7 +120,7 @@ class Pool:
         return worst_s
 
     def _noted(self, report: Report) -> None:
-        """Hand a worker's measurements on."""
+        """Hand on a worker's measurements."""
         observer = self._observer
         lags = array("f", report.lags)
         if lags:
@@ -124,7 +133,7 @@ class Pool:
             observer.skipped()
 
     async def _watch(self) -> None:
-        """Look for silent workers, and measure the lag of this process's loop, as the workers do of theirs."""
+        """Look for silent workers, and measure the lag of this process's event loop. Each worker measures its own."""
         while True:
             due = self._next_watch
             await asyncio.sleep(due - self._clock())
@@ -132,5 +141,5 @@ class Pool:
             self._observer.loop_lag(late_s)
             self._next_watch = self._clock() + WATCH_S
             for place in self._places:
-                # While this process stood still it may have been the whole machine: a worker has time to speak up.
+                # If this process stood still, perhaps the whole machine did. Then the workers get more time.
                 place.watch(excused=late_s > WATCH_S)

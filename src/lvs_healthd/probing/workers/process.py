@@ -1,7 +1,7 @@
-"""A worker: an engine and a scheduler in a process of their own, told what to probe, telling what they find.
+"""A worker process: an engine and a scheduler of its own. The daemon tells it what to probe; it reports what it finds.
 
-It judges nothing and writes nowhere. It ends when its socket does, so it cannot outlive the daemon, however that ended;
-and should it hang so that it cannot see that, the kernel ends it. It imports what probes need and no more, for it is
+It decides no verdicts and writes no table. It ends when its socket closes, so it cannot outlive the daemon, however the
+daemon ended. If it hangs and cannot notice that, the kernel ends it. It imports only what probes need, because it is
 started again whenever it fails.
 """
 
@@ -28,22 +28,22 @@ from lvs_healthd.probing.workers.reporter import Reporter
 from lvs_healthd.runtime.garbage import spare_long_lived
 
 SIGN_OF_LIFE_S = 0.5
-"""How often a worker says something at least."""
+"""A worker sends a message at least this often."""
 
 RETRY_S = 2.0
 """How often a file that could not be read is tried again."""
 
 HUNG_S = 10.0
-"""A worker whose loop stands still so long is ended by the kernel. The daemon gives up on it sooner, if it is there."""
+"""The kernel ends a worker whose event loop stands still for this long. A daemon that still runs gives it up sooner."""
 
 _RECEIVE_BYTES = 65536
 _NO_LIMIT = 2**32
-"""The daemon is believed: a change is as long as the checks in it."""
+"""The daemon's messages may have any length: a change is as long as the checks in it."""
 
 
 def main() -> None:
-    """Run until the daemon has gone. The one argument is the descriptor of the socket to it."""
-    # Service managers and terminals signal every process of a daemon. When this one goes is the daemon's to say.
+    """Run until the daemon has gone. The only command-line argument is the descriptor of the socket to the daemon."""
+    # Service managers and terminals signal every process of a daemon, but only the daemon decides when this one ends.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -53,9 +53,10 @@ def main() -> None:
 
 
 async def work(opened: socket.socket) -> None:
-    """Probe until the socket ends.
+    """Probe until the socket closes.
 
-    Raises what escapes a probe or a message of the daemon's: a fault of this program, told to the daemon before.
+    Raises what escapes a probe or the handling of a message. It is a fault of this program, and the daemon is told
+    first.
     """
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
@@ -77,7 +78,7 @@ async def work(opened: socket.socket) -> None:
 
 
 class _Sink:
-    """Who is told what one probe found: the reporter, by the probe's number."""
+    """Passes what one probe found to the reporter, with the probe's number."""
 
     __slots__ = ("outcome",)
 
@@ -86,7 +87,7 @@ class _Sink:
 
 
 class _Worker:
-    """The parts of a worker and the socket between them and the daemon. `ended` is done when that has gone."""
+    """The parts of a worker, and the socket to the daemon. `ended` becomes done when the daemon has gone."""
 
     def __init__(self, opened: socket.socket, loop: asyncio.AbstractEventLoop, ended: "asyncio.Future[None]") -> None:
         self._loop = loop
@@ -108,9 +109,9 @@ class _Worker:
         self._checks: dict[int, AnyCheck] = {}
         self._added: list[Probe[AnyCheck]] = []
         self._dropped: list[AnyCheck] = []
-        """What a change that is not complete yet brings, and takes."""
+        """What a change adds and drops, collected until its last message has arrived."""
         self._unready: dict[int, Assigned] = {}
-        """Probes that lack a file."""
+        """Probes that cannot run, because their `ca` could not be read."""
         self._next_try = 0.0
 
     def begin(self) -> None:
@@ -119,7 +120,7 @@ class _Worker:
         self._show_life()
 
     def say(self, message: Said) -> None:
-        """Send a message: now what the socket takes, the rest when it takes more."""
+        """Send a message. What the socket does not take now is sent when it takes more."""
         self._frames.send(encoded(message))
 
     def _guarded(self, work: Callable[[], None]) -> None:
@@ -147,13 +148,13 @@ class _Worker:
         self._loop.call_later(SIGN_OF_LIFE_S, self._guarded, self._show_life)
 
     def _try_unready(self) -> None:
-        """Try probes again that lack a file, but for amid a change, whose end does so too."""
+        """Try again to read the `ca` of the probes that cannot run. A change that is under way does this at its end."""
         now = self._loop.time()
         if not self._unready or now < self._next_try or self._added or self._dropped:
             return
         self._next_try = now + RETRY_S
         shared = Conversations()
-        unreadable: set[str] = set()  # thousands may have the same one
+        unreadable: set[str] = set()  # thousands of probes may have the same one
         for assigned in tuple(self._unready.values()):
             ca = assigned.check.ca if isinstance(assigned.check, HttpsCheck) else ""
             if ca not in unreadable and not self._add(assigned, shared):
@@ -162,7 +163,7 @@ class _Worker:
         self._added = []
 
     def _report(self) -> None:
-        """Report until nothing waits or the socket is full; then the rest goes when it has room again."""
+        """Report until nothing waits or the socket is full. The rest is sent when the socket has room again."""
         while self._reporter.pending and not self._frames.is_stuck and not self._ended.done():
             self._say_report()
 
@@ -172,7 +173,7 @@ class _Worker:
     # From the daemon
 
     def _take(self, told: Change) -> None:
-        """Take one part of a change, and with the last one put it into effect."""
+        """Take one part of a change. The last part puts the change into effect."""
         self._engine.max_in_flight = told.max_in_flight
         for probe in told.dropped:
             if self._unready.pop(probe, None) is None:
@@ -184,7 +185,7 @@ class _Worker:
             return
         for assigned in tuple(self._unready.values()):
             self._add(assigned, shared)
-        # The certificates' files may have changed; one that cannot be read any more goes on with what was in it.
+        # The certificate files may have changed. If one can no longer be read, all checks keep what was read before.
         with contextlib.suppress(OSError):
             read_again(check for check in self._checks.values() if isinstance(check, HttpsCheck))
         self.scheduler.update(self._added, self._dropped)
@@ -192,13 +193,13 @@ class _Worker:
         spare_long_lived()
 
     def _add(self, assigned: Assigned, shared: Conversations) -> bool:
-        """Have a probe run from the next update on; say whether it can."""
+        """Make a probe ready to run from the next update on. Return whether that worked."""
         probe, check = assigned.probe, assigned.check
         outcome = functools.partial(self._reporter.found, probe)
         try:
             ready = target(check, shared)
         except OSError as error:
-            # The daemon could read it, so this is a fault on our side. It is tried again soon.
+            # The daemon could read the file, so this is a fault on our side. The worker soon tries again.
             self._unready[probe] = assigned
             outcome(unsure(Reason.LOCAL_LIMIT, f"its probe worker cannot read the ca: {error.strerror or error}"), 0.0)
             return False

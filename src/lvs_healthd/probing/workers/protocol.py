@@ -1,9 +1,11 @@
-"""What the daemon and its probe workers say to each other, over one stream socket each.
+"""The messages between the daemon and a probe worker. Each worker has a stream socket of its own.
 
-Each message is one frame, encoded by msgpack. Outcomes, of which there are thousands a second, go as packed records
-inside one message: which probe, which outcome, how long it took and when it ended.
-An outcome's text is told once, under a number. Both ends are one program on one host, so numbers are in its byte order
-and times are of its monotonic clock; nothing here is an interface to anybody else.
+Each message is one frame, encoded with msgpack. Outcomes come by the thousand every second, so a message carries them
+as packed records: which probe, which outcome, how long it took and when it ended. The text of an outcome is sent once,
+with a number, and records contain only the number.
+
+Both ends are the same program on the same host, and no other program uses this protocol. So C floats are in the host's
+byte order, and times are on its monotonic clock.
 """
 
 import struct
@@ -15,56 +17,56 @@ from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.workers.framing import GarbledFrameError
 
 RECORD = struct.Struct("<IIdd")
-"""Probe, outcome, latency and the time it ended on the monotonic clock; seconds."""
+"""The probe's number, the outcome's number, the latency, and the end on the monotonic clock. Both times in seconds."""
 
 MOST_RECORDS = 512
-"""Records in one report: half a millisecond of the daemon's work, or 10 ms when all these servers fail at once."""
+"""The most records in one report. The daemon needs half a millisecond for them, or 10 ms if all these servers fail."""
 
 MOST_BYTES = 1024 * 1024
-"""The longest frame taken from a worker; a full report with a new text for every record has some 100 KiB."""
+"""The longest frame accepted from a worker. A full report with a new text for every record has some 100 KiB."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 
 
 class Assigned(msgspec.Struct, frozen=True, array_like=True):
-    """A probe and the number it is reported by; a number is never used for two probes."""
+    """A probe, and the number that reports use for it. No two probes ever get the same number."""
 
     probe: int
     check: AnyCheck
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """To a worker: what it has to probe from now on, told as the difference to what it was told before."""
+    """To a worker: what to probe from now on, as the difference from what it was told before."""
 
     max_in_flight: int
     dropped: tuple[int, ...] = ()
     added: tuple[Assigned, ...] = ()
     more: bool = False
-    """The same change goes on in the next message, and takes effect with its last."""
+    """Whether the change continues in the next message. It takes effect with its last message."""
 
 
 class Text(msgspec.Struct, frozen=True, array_like=True):
-    """An outcome and the number that stands for it from now on."""
+    """An outcome, and the number that stands for it from now on."""
 
     number: int
     outcome: Outcome
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """From a worker, first of all: what it is."""
+    """From a worker, as its first message: the version of this program that it runs."""
 
     version: str
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
-    """From a worker: what its probes found, and how it does itself. An empty one is its sign of life."""
+    """From a worker: what its probes found, and how the worker itself is doing. An empty one is a sign of life."""
 
     texts: tuple[Text, ...] = ()
-    """Outcomes that `records` name for the first time."""
+    """Outcomes that `records` refer to for the first time."""
     records: bytes = b""
     """`RECORD` after `RECORD`."""
     forget: int = 0
-    """After these records, outcomes with a number below this are not named any more."""
+    """After this report, no record will refer to an outcome with a number below this."""
     lags: bytes = b""
     """How long after its due time each probe started, seconds as C floats."""
     loop_lags: bytes = b""
@@ -76,13 +78,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
 
 
 class Fault(msgspec.Struct, frozen=True, tag="fault"):
-    """From a worker, last of all: the fault of this program by which it ends."""
+    """From a worker, as its last message: the fault of this program that ends it."""
 
     error: str
 
 
 Said = Hello | Report | Fault
-"""Whatever a worker says."""
+"""Any message from a worker."""
 
 _CHANGES = msgspec.msgpack.Decoder(Change)
 _SAID = msgspec.msgpack.Decoder(Said)
@@ -94,12 +96,12 @@ def encoded(message: Change | Said) -> bytes:
 
 
 def packed(check: AnyCheck) -> bytes:
-    """Write a check in the same bytes each time: what it is, for a hash that all processes agree on."""
+    """Return a check as bytes that are the same in every process, for a hash that stays the same too."""
     return _ENCODER.encode(check)
 
 
 def change(payload: bytes) -> Change:
-    """Read what the daemon said. Raises `GarbledFrameError`."""
+    """Decode a message from the daemon. Raises `GarbledFrameError` when it is not a valid one."""
     try:
         return _CHANGES.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -107,7 +109,7 @@ def change(payload: bytes) -> Change:
 
 
 def said(payload: bytes) -> Said:
-    """Read what a worker said. Raises `GarbledFrameError`."""
+    """Decode a message from a worker. Raises `GarbledFrameError` when it is not a valid one."""
     try:
         message: Said = _SAID.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,8 +1,8 @@
-"""The worker's end of the reports: gathers what probes found until the daemon can take it. No sockets.
+"""Gathers what a worker's probes found, until the daemon can take it. No sockets.
 
-The daemon may be slow, or stand still. Then the newest outcome of each probe is kept and older ones are dropped, so
-that what waits is bounded by the number of probes, and the daemon goes on with what is true now. It loses failures that
-way, and passes: a verdict may come later than it should, never by an outcome that was not found.
+When the daemon is slow or stands still, only the newest outcome of each probe is kept. So the number of probes bounds
+what waits, and the daemon goes on with what is true now. Dropped outcomes may be failures or passes, so a verdict may
+come late. But every verdict still rests on outcomes that probes really found.
 """
 
 from array import array
@@ -12,19 +12,21 @@ from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.workers.protocol import MOST_RECORDS, RECORD, Report, Text
 
 LEAST_KEPT = 8192
-"""Up to so many outcomes may wait before older ones of the same probe are dropped: a normal wait is a tick's worth."""
+"""This many outcomes may wait before older ones of the same probe are dropped. Normally one tick's outcomes wait."""
 
 MOST_LAGS = 65536
-"""Lags left where outcomes were dropped; older ones are lost to the metrics."""
+"""The most lags kept when outcomes are dropped. Older ones are lost to the metrics."""
 
 MOST_TEXTS = 4096
-"""Outcomes known by number at once. Texts that quote answers have no end, so at times all begin anew."""
+"""The most outcomes that keep their number. Texts that quote answers may be new without end, so when there are more
+outcomes than this, all numbers are given up."""
 
 
 class Reporter:
-    """Takes what happens to the probes (it is the scheduler's observer) and makes reports of it.
+    """Turns outcomes and measurements into reports. It is the scheduler's observer.
 
-    `wake` is called when there is something to report after there was nothing.
+    clock: monotonic time, seconds.
+    wake: called when there is something to report after there was nothing.
     """
 
     def __init__(self, clock: Callable[[], float], wake: Callable[[], None]) -> None:
@@ -43,7 +45,7 @@ class Reporter:
         """Note how late a tick came, seconds."""
 
     def skipped(self) -> None:
-        """Note a turn that was skipped because the probe's last one was still under way."""
+        """Note a turn that was skipped because the probe was still under way from the turn before."""
         self._skipped += 1
 
     def found(self, probe: int, outcome: Outcome, latency_s: float) -> None:
@@ -61,7 +63,11 @@ class Reporter:
         return bool(self._found)
 
     def report(self, *, in_flight: int, waiting: int) -> Report:
-        """Make a report of what waits, up to `MOST_RECORDS` outcomes; what is in it waits no more."""
+        """Return a report of up to `MOST_RECORDS` waiting outcomes, and forget what it contains.
+
+        in_flight: how many probes have an open socket.
+        waiting: how many probes wait for a place.
+        """
         texts: list[Text] = []
         records = bytearray()
         numbers, pack = self._numbers, RECORD.pack
@@ -89,17 +95,17 @@ class Reporter:
         return made
 
     def _drop_older(self) -> None:
-        """Keep each probe's newest outcome."""
+        """Keep only each probe's newest outcome."""
         newest = {each[0]: each for each in self._found}
         self._found[:] = newest.values()
         for lags in (self._lags, self._loop_lags):
             del lags[:-MOST_LAGS]
-        # Twice what is left: the next time comes after as much work as this one took.
+        # Twice what is left, so that the next drop comes only after as many new outcomes as were kept now.
         self._most_found = max(LEAST_KEPT, 2 * len(newest))
 
 
 def _taken(lags: "array[float]") -> bytes:
-    """Empty an array (which stays the same object, for its `append` is in use) and return what it held."""
+    """Return what an array holds, and empty it. The object must stay the same, because its `append` is in use."""
     taken = lags.tobytes()
     del lags[:]
     return taken
