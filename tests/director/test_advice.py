@@ -26,7 +26,7 @@ QUIESCE = 'on_failure = "quiesce"'
     [
         ("", NODEST, True),
         ('protocol = "udp"', NODEST, True),
-        ('protocol = "udp"\none_packet = true', NODEST, False),  # no connections that could outlive their server
+        ('protocol = "udp"\none_packet = true', NODEST, False),  # it has no connections that could outlive their server
         (QUIESCE, NODEST, False),
         (QUIESCE, QUIESCENT, False),
         (f'{QUIESCE}\npersistence = "5m"', QUIESCENT, True),

@@ -1,4 +1,4 @@
-"""The keeper on settings in memory; the real ones are in tests/kernel/test_director.py."""
+"""The keeper with settings in memory. tests/kernel/test_director.py tests it with real settings."""
 
 from lvs_healthd.config.model import Config
 from lvs_healthd.director.aspect import Setting, SettingError
@@ -8,7 +8,7 @@ from lvs_healthd.runtime.netns import Netns
 
 
 class Dial:
-    """One setting in memory, wanted at 1, that can refuse to be read or set."""
+    """An aspect with one setting in memory, whose wanted value is 1. Reading or setting it can be made to fail."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class Bench:
         self.keeper.want(Config(), shadow=shadow)
 
     async def look(self) -> list[str]:
-        """What one look makes it say, in short."""
+        """Run one turn, and return its events in short form."""
         self.events.clear()
         await self.keeper.turn()
         return [words for event in self.events if (words := in_short(event))]
@@ -56,7 +56,7 @@ def in_short(event: Event) -> str:
         case SettingFailed(error=error):
             return f"error {error}"
         case _:
-            return ""  # advice about this machine
+            return ""  # ignore advice, which depends on the machine
 
 
 async def test_sets_what_differs_and_then_nothing() -> None:
@@ -94,7 +94,7 @@ async def test_one_that_cannot_be_set_holds_up_nothing_and_is_told_once_a_minute
     bench.now = REPEAT_S
     assert await bench.look() == ["error first: no"]
     bench.first.refusal = ""
-    assert await bench.look() == ["set first 0 -> 1: configured"]  # nobody else's doing
+    assert await bench.look() == ["set first 0 -> 1: configured"]  # not taken for somebody else's change
     assert bench.keeper.last_error == ""
 
 

@@ -1,4 +1,4 @@
-"""Running nft: a program that fails, hangs or is not there."""
+"""Running nft when it works, fails, hangs or is not installed."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ FULLNAT = Service(
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is the whole path; put an nft there."""
+    """Return an empty folder and make it the whole search path, so that a test can put its own nft there."""
     monkeypatch.setattr(nft, "_PATH", str(tmp_path))
     return tmp_path
 
@@ -79,7 +79,7 @@ async def test_without_rules_of_ours_nobody_minds_an_nft_that_fails(fake: Path) 
     rules.want(Config())
     assert await rules.differing() == []
     rules.want(Config(services=(FULLNAT,)))
-    for config in (Config(services=(FULLNAT,)), Config()):  # what was ours is looked for until it is seen gone
+    for config in (Config(services=(FULLNAT,)), Config()):  # our old rules are looked for until they are gone
         rules.want(config)
         with pytest.raises(SettingError, match="JSON support"):
             await rules.differing()

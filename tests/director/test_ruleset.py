@@ -1,4 +1,4 @@
-"""The rules as values. That nft takes them, and lists them as equal, is for tests/kernel/test_director.py to show."""
+"""The rules as values. tests/kernel/test_director.py shows that nft accepts them and lists them as equal."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def rules(text: str) -> list[dict[str, Any]]:
 
 
 def right(rule: dict[str, Any]) -> list[Any]:
-    """What the matches of a rule want, and its verdict's name."""
+    """Return the values that a rule's matches compare with, and the name of its final statement."""
     return [one["match"]["right"] if "match" in one else next(iter(one)) for one in rule["expr"]]
 
 
@@ -93,10 +93,10 @@ def test_listing_in_another_order_with_handles_is_the_same() -> None:
 
 
 def without_protocol(expressions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As nft lists them: the protocol not named beside a port, the set in another order."""
-    address, _, port, pairs, verdict = expressions
+    """Return expressions as nft lists them: with the set reordered, and without the protocol."""
+    address, _, port, pairs, statement = expressions
     turned = {"set": list(reversed(pairs["match"]["right"]["set"]))}
-    return [address, port, {"match": {**pairs["match"], "right": turned}}, verdict]
+    return [address, port, {"match": {**pairs["match"], "right": turned}}, statement]
 
 
 def test_described_in_few_words() -> None:

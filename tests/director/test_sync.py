@@ -1,4 +1,4 @@
-"""When sync daemons are started anew, on a client in memory; the real ones are in tests/kernel/test_director.py."""
+"""When sync daemons are restarted, with a kernel in memory. tests/kernel/test_director.py uses the real kernel."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,7 +12,7 @@ from lvs_healthd.runtime.netns import Netns
 
 
 class Kernel:
-    """Reads the number of ports when its first sync daemon starts, as the real one does."""
+    """Reads the number of ports when its first sync daemon starts, like the real kernel."""
 
     def __init__(self) -> None:
         self.sync_ports = 1
@@ -50,11 +50,11 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 @pytest.fixture
 def kept(kernel: Kernel) -> SyncDaemons:
-    return SyncDaemons(kernel, Netns())  # type: ignore[arg-type]  # all that is asked of it
+    return SyncDaemons(kernel, Netns())  # type: ignore[arg-type]  # it has every method that is called
 
 
 async def keep(kept: SyncDaemons, kernel: Kernel, *, ports: int, backup: bool = True, writes: bool = True) -> list[str]:
-    """What was set."""
+    """Apply a configuration, and return the names of the settings that were set."""
     if writes:
         kernel.sync_ports = ports
     kept.want(configured(ports=ports, backup=backup))

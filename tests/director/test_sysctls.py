@@ -1,4 +1,4 @@
-"""Which sysctls count as set; the real ones are in tests/kernel/test_director.py."""
+"""Which values of sysctls count as wanted. tests/kernel/test_director.py uses the real sysctls."""
 
 import asyncio
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Random tables of all that a configuration can say. Without hypothesis, for the kernel tests."""
+"""Random tables that use everything a configuration can express. Made without hypothesis, for the kernel tests."""
 
 import random
 
@@ -19,7 +19,7 @@ from lvs_healthd.ipvs.words import (
 )
 
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh")
-"""Those of Debian 12's kernel."""
+"""The schedulers of Debian 12's kernel."""
 TUNNELS = (
     {},
     *({"tunnel_type": TUNNEL_GRE, "tunnel_flags": flags} for flags in (0, TUNNEL_F_CSUM)),
@@ -34,7 +34,10 @@ MOST_SERVICES = 5
 
 
 def random_table(source: random.Random, number: int = 0) -> Table:
-    """Draw a table of one to five services with one to four servers each; tables of other numbers have others."""
+    """Draw a table of one to five services with one to four servers each.
+
+    number: tables with different numbers share no service.
+    """
     first = number * MOST_SERVICES
     entries = (_entry(source, first + index) for index in range(source.randint(1, MOST_SERVICES)))
     return {entry.service.key: entry for entry in entries}

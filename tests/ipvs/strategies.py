@@ -16,7 +16,7 @@ from lvs_healthd.ipvs.records import (
 from lvs_healthd.ipvs.words import AF_INET, AF_INET6, ForwardingMethod
 from tests.ipvs.tables import WORLD_KEYS, WORLD_SERVERS, WORLD_SERVICES, entry, table
 
-# Strategies over all the codec can say
+# Everything the codec can express
 
 _v4_addresses = st.binary(min_size=4, max_size=4).map(lambda raw: socket.inet_ntop(AF_INET, raw))
 _v6_addresses = st.binary(min_size=16, max_size=16).map(lambda raw: socket.inet_ntop(AF_INET6, raw))
@@ -36,7 +36,7 @@ def _services_of(key: ServiceKey) -> st.SearchStrategy[ServiceRecord]:
         ServiceRecord,
         st.just(key),
         scheduler=_names,
-        flags=_u32.map(lambda flags: flags & ~2),  # the kernel's own bit is no part of a record
+        flags=_u32.map(lambda flags: flags & ~2),  # records do not hold the kernel's own bit
         timeout=_u32,
         netmask=st.integers(0, 128) if key.family == AF_INET6 else st.integers(0, 32),
         persistence_engine=st.one_of(st.just(""), _names),
@@ -60,7 +60,7 @@ destinations = st.builds(
     tunnel_flags=st.integers(0, 65535),
 )
 
-# Strategies over a small world, where random operations meet the same records again and again
+# A small world, in which random operations hit the same records again and again
 
 world_operations = st.one_of(
     st.builds(

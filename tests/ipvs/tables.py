@@ -1,6 +1,7 @@
-"""Records for tests of the table: short names for what every test needs, and a small world for random writes.
+"""Records for tests of the table: short names for common ones, and a small world for random writes.
 
-No hypothesis here, which the kernel tests do without: in an emulated guest its import alone takes ten seconds.
+This module does not import hypothesis, because the kernel tests use it too: in their emulated guest that import alone
+takes ten seconds.
 """
 
 import itertools
@@ -62,7 +63,7 @@ def copy(source: Table) -> Table:
     return {key: ServiceEntry(one.service, dict(one.destinations)) for key, one in source.items()}
 
 
-# A small world, where random operations meet the same records again and again
+# A small world, in which random operations hit the same records again and again
 
 WORLD_KEYS = (
     WEB,
@@ -102,11 +103,11 @@ WORLD_SERVERS = [
     )
 ]
 WORLD_VERBS = [*Verb, Verb.ADD_SERVICE, *[Verb.ADD_SERVER] * 4]
-"""Adds more often than the rest, so that there is something to edit and to delete."""
+"""Adds are more frequent than the rest, so that there is something to edit and delete."""
 
 
 def random_operation(source: random.Random) -> Operation:
-    """Draw one write. An unknown scheduler is rare: the kernel runs modprobe for each."""
+    """Draw one write. Unknown schedulers are rare, because the kernel runs modprobe for each."""
     verb = source.choice(WORLD_VERBS)
     is_about_server = verb in (Verb.ADD_SERVER, Verb.SET_SERVER, Verb.DELETE_SERVER)
     record = source.choice(WORLD_SERVICES)

@@ -164,7 +164,7 @@ async def test_a_server_write_without_a_server_is_a_programming_error() -> None:
 
 
 class MemoryMachine(RuleBasedStateMachine):
-    """Random writes against a model of two dictionaries: what exists, and with which record."""
+    """Compares random writes to a model: two dictionaries of the services and servers that exist."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A table to ipvsadm's text and back."""
+"""Tables written as ipvsadm's text and read back."""
 
 import contextlib
 

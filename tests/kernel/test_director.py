@@ -237,7 +237,7 @@ async def test_cpus_that_the_machine_lacks_are_told(nat: Topology) -> None:
         pytest.skip("this kernel has no est_cpulist")
     bench = Bench(nat.director)
     await bench.keep(configured(f'[ipvs.sysctl]\nest_cpulist = "0-8191"\n{PLAIN}'))
-    assert bench.keeper.last_error == "net.ipv4.vs.est_cpulist = 0-8191: this machine has not so many CPUs"
+    assert bench.keeper.last_error == "net.ipv4.vs.est_cpulist = 0-8191: this machine does not have that many CPUs"
 
 
 BOUNDS = {"conn_lfactor": (-8, 8), "conn_max": (0, 2**30), "est_nice": (-20, 19), "svc_lfactor": (-8, 8)}

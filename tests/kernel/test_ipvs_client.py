@@ -192,7 +192,7 @@ async def test_errors_are_the_kernels_in_words(client: IpvsClient) -> None:
         (errno.ENOENT, "no such server"),
         (errno.ENOENT, "no such server"),
         (errno.ERANGE, "weight or connection threshold out of range"),
-        (errno.EINVAL, "the kernel takes no such server"),
+        (errno.EINVAL, "the kernel rejects this server"),
         (errno.ENOENT, 'scheduler "no-such" is not known to this kernel'),
         (0, ""),
         (errno.EEXIST, "the server already exists"),

@@ -376,7 +376,7 @@ async def test_many_errors_are_summed_up() -> None:
     errors = bench.told(TableError)
     assert len(errors) == 11
     assert isinstance(errors[-1], TableError)
-    assert errors[-1].error == "the kernel has no memory for it (and 90 more failed writes)"
+    assert errors[-1].error == "the kernel is out of memory (and 90 more failed writes)"
 
 
 async def test_an_add_that_finds_the_server_there_already_sets_it() -> None:

@@ -1,4 +1,4 @@
-"""The state file: whole or old, never half; unreadable content is put aside, not lost."""
+"""The state file is either the old one or the whole new one. Unreadable content is put aside and not lost."""
 
 import os
 from pathlib import Path

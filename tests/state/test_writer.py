@@ -1,4 +1,4 @@
-"""The state file is written beside the loop: a slow disk delays nothing else, and the newest content wins."""
+"""The state file is written in a thread: a slow disk delays nothing else, and the newest content wins."""
 
 import asyncio
 import threading
@@ -22,7 +22,7 @@ def ours(number: int) -> Ours:
 
 
 class Disk:
-    """Stands in for `write_state`; writes only while it is let."""
+    """Replaces `write_state`, and waits for the test's permission before it writes."""
 
     def __init__(self) -> None:
         self.open = threading.Event()

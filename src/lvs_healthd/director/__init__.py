@@ -1,4 +1,4 @@
-"""What the director's network stack needs beside the IPVS table, kept as configured like the table itself."""
+"""Keeps the director's other network settings as configured: sysctls, timeouts, sync daemons and nftables rules."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ from lvs_healthd.runtime.netns import Netns
 
 
 def aspects(netns: Netns) -> Sequence[Aspect]:
-    """Make what keeps the real ones.
+    """Return the aspects that manage this machine's settings, in the order in which they must be applied.
 
-    The rules come first: they load connection tracking, without which its sysctls do not exist. The sysctls come before
-    the sync daemons, whose number of ports is read when they start.
+    The nftables rules come first because they load connection tracking; without it, its sysctls do not exist. The
+    sysctls come before the sync daemons because the kernel reads `sync_ports` when a sync daemon starts.
     """
     client = SettingsClient(netns)
     return (NftTable(netns), Sysctls(netns), ConnectionTimeouts(client), SyncDaemons(client, netns))

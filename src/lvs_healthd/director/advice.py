@@ -1,4 +1,4 @@
-"""Sysctls that decide whether services work as meant: what is worth saying of their values. Pure.
+"""Warns about values of sysctls with which services do not work as their operator expects. Pure.
 
 Sources: Documentation/networking/ipvs-sysctl.rst; net/netfilter/ipvs/ip_vs_core.c (ip_vs_in_hook) and ip_vs_conn.c
 (ip_vs_check_template, ip_vs_conn_new).
@@ -14,7 +14,7 @@ from lvs_healthd.director.sysctls import wanted
 
 
 class Advice(msgspec.Struct, frozen=True):
-    """A sysctl, its value, and what follows from that for a service: the first that it concerns."""
+    """A warning about the value of one sysctl. `service` is the first service that it concerns."""
 
     name: str
     value: str
@@ -23,7 +23,7 @@ class Advice(msgspec.Struct, frozen=True):
 
 
 class _Rule(msgspec.Struct, frozen=True):
-    """With this value of a sysctl, services of some kind do not work as their operator thinks."""
+    """A sysctl, the values that are bad for some services, which services those are, and the advice."""
 
     name: str
     is_bad: Callable[[str], bool]
@@ -56,11 +56,11 @@ def _translates(family: Family) -> Callable[[Service], bool]:
 
 
 CONN_MAX = 2**30 if sys.maxsize > 2**32 else 2**24
-"""The kernel's default of conn_max, and its most (net/netfilter/ipvs/ip_vs_conn.c)."""
+"""The kernel's default for conn_max, which is also its maximum (net/netfilter/ipvs/ip_vs_conn.c)."""
 
 _FORWARDING = (
-    "answers of servers with nat and fullnat have to be forwarded to the clients, and this director forwards nothing: "
-    "set it to 1, in /etc/sysctl.d"
+    "answers of nat and fullnat servers have to be forwarded to the clients, and this director forwards nothing: set "
+    "it to 1 in /etc/sysctl.d"
 )
 _RULES = (
     _Rule(
@@ -68,8 +68,8 @@ _RULES = (
         _is_off,
         _removes,
         "packets of connections to a server that was removed are dropped silently until they time out: a tcp client "
-        "hangs, a udp client that keeps its port gets no answer. With 1 the one is reset and the other gets "
-        "another server: [ipvs.sysctl] expire_nodest_conn = true",
+        "hangs, and a udp client that keeps its port gets no answer. With 1 the tcp client is reset and the udp client "
+        "gets another server: [ipvs.sysctl] expire_nodest_conn = true",
     ),
     _Rule(
         "net.ipv4.vs.expire_quiescent_template",
@@ -84,20 +84,22 @@ _RULES = (
         "net.ipv4.vs.conn_max",
         _is_below_default,
         _any,
-        "when the kernel remembers so many connections, ended ones and templates of persistence among them, packets of "
-        "new ones are dropped silently and no counter moves: clients hang. The kernel's default is "
+        "once the kernel holds this many connections, including ended ones and persistence templates, it drops the "
+        "packets of new ones silently and counts nothing: clients hang. The kernel's default is "
         f"[ipvs.sysctl] conn_max = {CONN_MAX}",
     ),
 )
 
 READ = tuple(rule.name for rule in _RULES)
-"""What has to be read for advice."""
+"""The sysctls whose values `advise` needs."""
 
 
 def advise(config: Config, values: Mapping[str, str | None]) -> Iterator[Advice]:
-    """Look at the values, one piece of advice for each sysctl at most.
+    """Check the values of sysctls, and yield at most one piece of advice for each.
 
-    What could not be read is passed over, and what is configured: that is somebody's decision.
+    values: the value of each sysctl in `READ`; None for one that does not exist.
+
+    A sysctl that is configured gets no advice, because its value is the operator's decision.
     """
     configured = wanted(config)
     for rule in _RULES:

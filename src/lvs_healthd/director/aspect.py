@@ -1,4 +1,4 @@
-"""What the keeper keeps: settings of one kind, each with a name and a value in words."""
+"""The interface between the keeper and the settings it keeps."""
 
 from typing import NamedTuple, Protocol
 
@@ -7,11 +7,11 @@ from lvs_healthd.runtime.exceptions import HostError
 
 
 class SettingError(HostError):
-    """A setting cannot be read or written; the message says what to do."""
+    """A setting cannot be read or written. The message says what to do."""
 
 
 class Setting(NamedTuple):
-    """One setting that is not as wanted. Values are for people."""
+    """One setting that is not as wanted. `found` and `wanted` are texts for people."""
 
     name: str
     found: str
@@ -19,13 +19,13 @@ class Setting(NamedTuple):
 
 
 class Aspect(Protocol):
-    """Settings of one kind. What is not configured is none of its business."""
+    """Reads and writes settings of one kind, such as sysctls. It leaves alone whatever is not configured."""
 
     def want(self, config: Config) -> None:
-        """Take what is configured from now on."""
+        """Take a new configuration. It applies from the next `differing` on."""
 
     async def differing(self) -> list[Setting]:
-        """Read what there is, and return what is not as wanted. Raises `SettingError`."""
+        """Read the settings, and return those that are not as wanted. Raises `SettingError`."""
 
     async def mend(self, setting: Setting) -> None:
-        """Make one setting as wanted. Raises `SettingError`."""
+        """Set one setting to its wanted value. Raises `SettingError`."""

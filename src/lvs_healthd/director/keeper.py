@@ -1,7 +1,8 @@
-"""Keeps the settings of the director as configured, the way the reconciler keeps the table: read, compare, write.
+"""Keeps the director's settings as configured, in the same way as the reconciler keeps the table.
 
-What is as wanted is not written. What somebody else has changed is told and set back at the next look; what cannot be
-set is told, and tried again.
+It reads the settings, compares them with the configuration, and writes only those that differ. When somebody else has
+changed a setting, it reports the drift and sets it back. When a setting cannot be set, it reports the error and tries
+again later.
 """
 
 import asyncio
@@ -18,17 +19,21 @@ from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.patience import TIMES, hold_s
 
 RETRY_S = 5.0
-"""After a failure: what an operator mends takes effect while they still watch."""
+"""How soon to try again after a failure: soon enough that an operator sees the effect of a fix."""
 REPEAT_S = 60.0
-"""An unchanged error is told again this often."""
-
+"""How often an error that persists is reported again."""
 
 CALM_S = 300.0
-"""Changes further apart do not follow each other."""
+"""Foreign changes to a setting that are further apart than this do not belong to the same fight."""
 
 
 class _Undone:
-    """How often in succession a setting was changed under our hands."""
+    """A setting that somebody else keeps changing back.
+
+    times: how often in succession.
+    last: when it was last seen changed, on the keeper's clock, seconds.
+    held_until: when we may write it again, on the same clock.
+    """
 
     __slots__ = ("held_until", "last", "times")
 
@@ -39,7 +44,13 @@ class _Undone:
 
 
 class Keeper:
-    """Keeps the settings of `aspects`, in this order; without any it does nothing. `clock` is monotonic, seconds."""
+    """Keeps the settings of several aspects as configured.
+
+    aspects: the settings to keep, in the order in which they are applied. Without any, the keeper does nothing.
+    netns: network namespace whose sysctls are checked for advice.
+    emit: takes the events.
+    clock: monotonic time, seconds.
+    """
 
     def __init__(
         self,
@@ -50,9 +61,9 @@ class Keeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.last_error = ""
-        """Why a setting is not as wanted; empty when all are."""
+        """Why a setting is not as wanted; empty when all settings are."""
         self.shadow = False
-        """Whether nothing is written, and each difference told once."""
+        """Whether the keeper only reports differences, each once, and writes nothing."""
         self._aspects = aspects
         self._netns = netns
         self._emit = emit
@@ -60,20 +71,23 @@ class Keeper:
         self._config = Config()
         self._wake = asyncio.Event()
         self._seen: set[Aspect] = set()
-        """What was looked at since the last `want`: a difference later is somebody else's doing,"""
+        """Aspects that were applied since the last `want`. If one differs later, somebody else changed it,"""
         self._unmended: set[str] = set()
-        """unless the setting is one of these, that could not be set."""
+        """unless the setting is one of these, which could not be set."""
         self._undone: dict[str, _Undone] = {}
-        """Settings that were changed under our hands."""
+        """Settings that somebody else changed, by name."""
         self._told: set[Setting] = set()
-        """In shadow mode: differences told already."""
+        """In shadow mode, the differences already reported."""
         self._errors: dict[str, float] = {}
-        """When each error of the last look was told."""
+        """The errors of the last turn, each with the time it was last reported."""
         self._advice: set[Advice] = set()
-        """What holds, and was told."""
+        """The advice that applies now and was already given."""
 
     def want(self, config: Config, *, shadow: bool) -> None:
-        """Take a configuration. Returns at once; `run` does the work."""
+        """Take a new configuration. This returns at once; `run` applies it.
+
+        shadow: only report what would be set, and write nothing.
+        """
         self.shadow = shadow
         self._config = config
         for aspect in self._aspects:
@@ -97,7 +111,7 @@ class Keeper:
             await self.turn()
 
     async def turn(self) -> None:
-        """Look at everything once. One step of `run`."""
+        """Check every setting once, and set those that differ. `run` repeats this."""
         self._wake.clear()
         config = self._config
         failures: list[str] = []
@@ -124,7 +138,7 @@ class Keeper:
             await self._advise()
 
     async def _apply(self, setting: Setting, aspect: Aspect) -> None:
-        """Set one setting, and tell of it. Raises `SettingError`."""
+        """Set one setting, and emit the events for it. Raises `SettingError`."""
         is_drift = aspect in self._seen and setting.name not in self._unmended
         if is_drift:
             self._emit(SettingDrift(setting=setting.name, found=setting.found, expected=setting.wanted))
@@ -133,14 +147,14 @@ class Keeper:
         if undone is not None and self._clock() < undone.held_until:
             raise SettingError(
                 f"{setting.name}: somebody else has changed it {undone.times} times in a row, at last to "
-                f"{setting.found}: find out who it is; meanwhile it is set again ever more seldom"
+                f"{setting.found}: find out who it is; meanwhile it is set again less and less often"
             )
         await aspect.mend(setting)
         self._unmended.discard(setting.name)
         self._emit_changed(setting, "repair: somebody else changed it" if is_drift else "configured")
 
     def _note_undone(self, name: str) -> None:
-        """Count how often in a row, and hold the setting back from the third time on."""
+        """Count a foreign change to a setting. From the third in succession on, wait before it is set again."""
         now = self._clock()
         undone = self._undone.get(name)
         if undone is None or now - undone.last > CALM_S:
@@ -151,7 +165,7 @@ class Keeper:
             undone.held_until = now + hold_s(undone.times, self._config.daemon.resync)
 
     def _watch(self, differing: list[Setting]) -> None:
-        """Tell what would be set, each difference once."""
+        """In shadow mode, report what would be set, each difference once."""
         for setting in differing:
             if setting not in self._told:
                 self._told.add(setting)
@@ -174,11 +188,11 @@ class Keeper:
         self.last_error = failures[0] if failures else ""
 
     async def _advise(self) -> None:
-        """Say which sysctls make removing servers work otherwise than one might think, each once while it holds."""
+        """Warn about sysctls with surprising effects, each once for as long as its warning applies."""
         try:
             values = await read(self._netns, READ)
         except SettingError:
-            return  # no advice, then
+            return  # advice is optional: the next turn tries again
         found = set(advise(self._config, values))
         for each in sorted(found - self._advice, key=lambda one: one.name):
             self._emit(SettingAdvice(setting=each.name, value=each.value, service=each.service, advice=each.text))

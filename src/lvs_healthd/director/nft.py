@@ -1,4 +1,4 @@
-"""Runs nft, the program, by its JSON interface. In a thread: it takes some ten milliseconds."""
+"""Runs the program nft through its JSON interface. A run takes about ten milliseconds, so it belongs in a thread."""
 
 import os
 import shutil
@@ -10,30 +10,34 @@ from lvs_healthd.director.aspect import SettingError
 from lvs_healthd.runtime.netns import Netns, NetnsError
 
 DEADLINE_S = 30.0
-"""For one run, on a thread of its own. It takes some ten milliseconds; the first may have to load modules, and a
+"""Longest time for one run. A run usually takes about ten milliseconds, but the first may have to load modules, and a
 director under attack is slow."""
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
-"""nft is no program for users, so it may not be on the daemon's path."""
+"""Includes the sbin folders, where nft is installed and which the daemon's own PATH may lack."""
 _ENVIRONMENT = {"PATH": _PATH, "LC_ALL": "C"}
 _SHOWN = 300
+"""How many characters of nft's error message are shown."""
 
 
 def is_there() -> bool:
-    """Tell whether this machine has nft."""
+    """Return whether nft is installed."""
     return shutil.which("nft", path=_PATH) is not None
 
 
 def nft(netns: Netns, *words: str, stdin: bytes = b"") -> bytes | None:
-    """Run `nft -j` and return its output; None where the table or chain that it should list is not there.
+    """Run `nft -j` in a network namespace and return its output. This blocks.
 
-    Raises `SettingError`.
+    words: the arguments after `-j`.
+    stdin: what nft reads from its standard input.
+
+    Returns None when the table or chain to list does not exist. Raises `SettingError`.
     """
     program = shutil.which("nft", path=_PATH)
     if program is None:
         raise SettingError("nft: not found; fullnat and synproxy need it: apt install nftables")
     try:
         with netns.entered():
-            process = subprocess.Popen(  # noqa: S603  # fixed words
+            process = subprocess.Popen(  # noqa: S603  # the arguments are ours
                 [program, "-j", *words],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -59,7 +63,7 @@ def nft(netns: Netns, *words: str, stdin: bytes = b"") -> bytes | None:
 
 
 def decode(output: bytes) -> list[dict[str, object]]:
-    """Take apart what `nft -j list` wrote. Raises `SettingError`."""
+    """Decode the output of `nft -j list` into a list of objects. Raises `SettingError`."""
     try:
         return msgspec.json.decode(output, type=_Listing).nftables
     except msgspec.DecodeError as error:

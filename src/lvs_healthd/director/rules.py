@@ -1,4 +1,4 @@
-"""Our nftables table: reads it back, and writes it whole, in one step, where it is not as wanted."""
+"""Keeps our nftables table as the services need it. When it differs, it is replaced whole in one transaction."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ NAME = f"nftables {FAMILY} {TABLE}"
 
 
 def remove_rules(netns: Netns) -> bool:
-    """Delete our table, and say whether there was one. Blocks. Raises `SettingError`."""
+    """Delete our table, and return whether it existed. This blocks. Raises `SettingError`."""
     if not nft.is_there() or nft.nft(netns, "list", "table", FAMILY, TABLE) is None:
         return False
     nft.nft(netns, "-f", "-", stdin=msgspec.json.encode(transaction([])))
@@ -22,20 +22,20 @@ def remove_rules(netns: Netns) -> bool:
 
 
 class NftTable:
-    """The table as the services need it. It is ours by its name, whoever made it."""
+    """The nftables table that the services need. Any table with its name is ours, whoever created it."""
 
     def __init__(self, netns: Netns) -> None:
         self._netns = netns
         self._wanted: list[Object] = []
         self._may_exist = True
-        """Whether it may be there though nothing is wanted: a run before this one may have left it."""
+        """Whether the table may exist although no rules are wanted, for example left behind by an earlier run."""
         self._had_rules = False
-        """Whether rules are wanted, or were since they were last seen gone."""
+        """Whether rules are wanted, or old ones may still be in the table."""
         self._same: tuple[list[Object], list[Object]] | None = None
-        """What was written, and how nft lists just that, where another version of it spells something otherwise."""
+        """The rules last written, and how nft then listed them, because some versions list a rule in another form."""
 
     def want(self, config: Config) -> None:
-        """Take what the services need."""
+        """Take a new configuration."""
         self._wanted = ruleset(config.services)
         self._had_rules |= bool(self._wanted)
         self._may_exist = True
@@ -49,7 +49,7 @@ class NftTable:
         except SettingError:
             if self._had_rules:
                 raise
-            return []  # most likely there is nothing of ours; looked at again at the next resync
+            return []  # most likely nothing of ours exists; the next resync checks again
         if found == normal(self._wanted) or self._same == (self._wanted, found):
             self._may_exist = bool(found)
             self._had_rules = bool(self._wanted)

@@ -1,13 +1,13 @@
 """The nftables rules that fullnat and synproxy services need, as `nft -j` lists them. Pure.
 
-Source NAT: with net.ipv4.vs.conntrack=1 a connection that IPVS forwards by nat stays in connection tracking with the
-address that the client reached, and passes postrouting like any other.
+Source NAT: with net.ipv4.vs.conntrack=1, connection tracking keeps a connection that IPVS forwards by nat, under the
+address that the client connected to. Its packets pass the postrouting hook like any others.
 
-SYN proxy: a SYN to the service is not tracked, and is answered with a cookie before IPVS sees it. The handshake's last
-packet is the first that tracking hears of, so it is invalid (with nf_conntrack_tcp_loose=0); if its cookie is right,
-the kernel opens the connection to the service in the client's name, and IPVS schedules that.
+SYN proxy: a SYN to the service is not tracked, and is answered with a cookie before IPVS sees it. So the last packet of
+the handshake is the first that connection tracking sees, which makes it invalid (with nf_conntrack_tcp_loose=0). If its
+cookie is right, the kernel opens the connection to the service on behalf of the client, and IPVS schedules that.
 
-libnftables-json(5) has the format. A set of one address is written as that address, as nft lists it.
+The format is described in libnftables-json(5). A set with one address is written as that address, as nft lists it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +20,9 @@ TABLE = "lvs_healthd"
 
 _IP = {Family.IPV4: "ip", Family.IPV6: "ip6"}
 _MSS = {Family.IPV4: 1460, Family.IPV6: 1440}
-"""What fits into Ethernet's 1500 bytes."""
+"""Largest segment that fits into Ethernet's 1500 bytes."""
 _COMMENT_BYTES = 127
+"""Longest comment that nft accepts."""
 
 _POSTROUTING = {"name": "postrouting", "type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"}
 _PREROUTING = {"name": "prerouting", "type": "filter", "hook": "prerouting", "prio": -300, "policy": "accept"}
@@ -29,11 +30,11 @@ _INPUT = {"name": "input", "type": "filter", "hook": "input", "prio": 0, "policy
 _L4PROTO = {"meta": {"key": "l4proto"}}
 
 Object = dict[str, Any]
-"""One chain or rule, as nft's JSON has it (libnftables-json(5)), without its handle."""
+"""One chain or rule in nft's JSON (libnftables-json(5)), without its handle."""
 
 
 def ruleset(services: Iterable[Service]) -> list[Object]:
-    """Return the chains and rules of our table; none where no service needs any."""
+    """Return the chains and rules of our table; an empty list when no service needs any."""
     chosen = list(services)
     source_nat = [rule for service in chosen for rule in _source_nat(service)]
     proxied = _proxied(chosen)
@@ -47,10 +48,13 @@ def ruleset(services: Iterable[Service]) -> list[Object]:
 
 
 def transaction(objects: Iterable[Object]) -> Object:
-    """Return what makes our table hold just these, in one step. Without any, there is no table afterwards."""
+    """Return the commands that make our table hold just these objects, in one transaction.
+
+    Without objects, the table is deleted.
+    """
     table = {"table": {"family": FAMILY, "name": TABLE}}
     chosen = list(objects)
-    # Added first, because what is not there cannot be deleted.
+    # The table is added first because deleting one that does not exist is an error.
     commands: list[Object] = [{"add": table}, {"delete": table}]
     if chosen:
         commands += [{"add": table}, *({"add": each} for each in chosen)]
@@ -58,22 +62,22 @@ def transaction(objects: Iterable[Object]) -> Object:
 
 
 def normal(listing: Iterable[Object]) -> list[Object]:
-    """Bring rules, ours or as nft lists them, into one form, so that they can be compared.
+    """Bring our rules, or the rules that nft lists, into one form in which they can be compared.
 
-    A listing has handles, sets in an order of its own, and not the protocol where a port tells it.
+    Unlike ours, a listing has handles, orders sets in its own way, and omits the protocol when a port implies it.
     """
     objects = (_normal(each) for each in listing if "metainfo" not in each and "table" not in each)
     return sorted(objects, key=lambda each: "rule" in each)
 
 
 def describe(objects: Iterable[Object]) -> str:
-    """Say in a few words what a table holds."""
+    """Summarise what a table holds, such as "3 rules"."""
     rules = sum("rule" in each for each in objects)
     return f"{rules} rule{'' if rules == 1 else 's'}" if rules else "none"
 
 
 def _source_nat(service: Service) -> Iterator[Object]:
-    """Replace the client's address by the director's, on the way to servers that are forwarded to by fullnat."""
+    """Yield the rule that replaces the client's address with the director's on the way to fullnat servers."""
     servers = [server.endpoint for server in service.servers if server.forward is Forward.FULLNAT]
     if not servers:
         return
@@ -92,7 +96,7 @@ def _source_nat(service: Service) -> Iterator[Object]:
 
 
 class _Announced(NamedTuple):
-    """What clients of a service are told in its servers' name."""
+    """The TCP options that the director announces to clients on behalf of the servers."""
 
     family: Family
     mss: int
@@ -166,24 +170,24 @@ def _rule(chain: Object, expressions: list[Object], comment: str = "") -> Object
 def _normal(each: Object) -> Object:
     kind, body = next(iter(each.items()))
     found = {key: _sorted_set(value) for key, value in body.items() if key != "handle"}
-    if kind == "rule" and any(_tells_protocol(_left(one)) for one in found["expr"]):
+    if kind == "rule" and any(_implies_protocol(_left(one)) for one in found["expr"]):
         found["expr"] = [one for one in found["expr"] if _left(one) != _L4PROTO]
     return {kind: found}
 
 
 def _left(expression: Object) -> Object:
-    """Return what a match looks at; nothing for a statement."""
+    """Return the left side of a match, the packet field it tests; an empty object for a statement."""
     left = expression.get("match", {}).get("left", {})
     return left if isinstance(left, dict) else {}
 
 
-def _tells_protocol(left: Object) -> bool:
-    """Tell whether a match looks at a port, alone or beside an address."""
+def _implies_protocol(left: Object) -> bool:
+    """Return whether a match tests a port, alone or together with an address."""
     return any(each.get("payload", {}).get("field") == "dport" for each in (left, *left.get("concat", ())))
 
 
 def _sorted_set(value: Any) -> Any:  # noqa: ANN401  # JSON
-    """Put the elements of anonymous sets in one order, whatever they are: somebody else's rule may hold anything."""
+    """Sort the elements of all anonymous sets. They may be of any type, because the rules may be somebody else's."""
     if isinstance(value, list):
         return [_sorted_set(each) for each in value]
     if isinstance(value, dict):

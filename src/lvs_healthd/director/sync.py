@@ -1,4 +1,7 @@
-"""The sync daemons of IPVS: `ipvsadm --start-daemon`. One that was never configured in this run is left alone."""
+"""Keeps the sync daemons of IPVS as configured, as `ipvsadm --start-daemon` would start them.
+
+A sync daemon that was never configured in this run is left alone.
+"""
 
 import asyncio
 import errno
@@ -23,17 +26,17 @@ class SyncDaemons:
         self._client = client
         self._netns = netns
         self._wanted: dict[Role, SyncDaemon | None] = {}
-        """None: to be stopped, because it was configured before."""
+        """The sync daemons by role. None means that it was configured before and has to be stopped."""
         self._running: set[Role] = set()
         self._ports: str | None = None
-        """The configured `sync_ports`, which the kernel reads when the first daemon starts."""
+        """The configured value of `sync_ports`. The kernel reads it when the first sync daemon starts."""
         self._ports_of: dict[Role, str] = {}
-        """What that was for those started here."""
+        """The value of `sync_ports` with which each sync daemon was started, as far as we started it."""
         self._stale: set[Role] = set()
-        """Those that run with another number of ports than configured."""
+        """The sync daemons that run with another number of ports than configured."""
 
     def want(self, config: Config) -> None:
-        """Take what is configured."""
+        """Take a new configuration."""
         self._ports = dict(config.ipvs.sysctl).get("sync_ports")
         written = {Role.MASTER: config.ipvs.sync.master, Role.BACKUP: config.ipvs.sync.backup}
         for role, daemon in written.items():
@@ -41,7 +44,7 @@ class SyncDaemons:
                 self._wanted[role] = daemon
 
     async def differing(self) -> list[Setting]:
-        """Read the kernel's. Raises `SettingError`."""
+        """Return the sync daemons that are not as wanted. Raises `SettingError`."""
         if not self._wanted:
             return []
         try:
@@ -57,7 +60,7 @@ class SyncDaemons:
         ]
 
     async def _with_other_ports(self) -> set[Role]:
-        # While the sysctl itself cannot be set, to start them anew would change nothing.
+        # While the sysctl itself is not as configured, restarting the daemons would change nothing.
         if self._ports is None or await self._ports_in_force() != self._ports:
             return set()
         ours = self._running & self._wanted.keys()
@@ -71,13 +74,13 @@ class SyncDaemons:
         return _shown(found, self._wanted[role]) + stale
 
     async def mend(self, setting: Setting) -> None:
-        """Stop what runs otherwise, and start what is wanted. Raises `SettingError`."""
+        """Stop a sync daemon that is not as wanted, and start the wanted one. Raises `SettingError`."""
         role = Role[setting.name.rpartition(".")[2].upper()]
         wanted = self._wanted[role]
         if wanted is not None:
             await asyncio.to_thread(self._require_interface, wanted.interface, setting.name)
         try:
-            # The number of ports is read anew only when none runs.
+            # The kernel reads the number of ports again only when no sync daemon is running.
             for each in (self._stale | {role}) & self._running:
                 await self._client.stop_sync(each)
                 self._running.discard(each)
@@ -99,7 +102,7 @@ class SyncDaemons:
             self._ports_of[role] = ports
 
     def _require_interface(self, interface: str, name: str) -> None:
-        """Find the interface, before one that runs is stopped for nothing. Raises `SettingError`."""
+        """Check that the interface exists, before a running daemon is stopped in vain. Raises `SettingError`."""
         try:
             with self._netns.entered():
                 socket.if_nametoindex(interface)
@@ -126,7 +129,10 @@ def _described(role: Role, daemon: SyncDaemon | None) -> str:
 
 
 def _shown(found: SyncRecord | None, wanted: SyncDaemon | None) -> str:
-    """Describe one that runs; its longest message only where that is configured, for else it is the kernel's choice."""
+    """Describe a running sync daemon.
+
+    Its longest message is included only when that is configured. Otherwise the kernel chose it.
+    """
     if found is None:
         return _OFF
     is_chosen = wanted is not None and wanted.maxlen is not None
@@ -143,7 +149,7 @@ def _refusal(error: KernelError, wanted: SyncDaemon | None) -> str:
     interface = wanted.interface if wanted is not None else ""
     match error.answer.errno:
         case errno.EINVAL:
-            return "the kernel takes no sync daemon while a server is of another address family than its service"
+            return "the kernel accepts no sync daemon while a server is of another address family than its service"
         case errno.EADDRNOTAVAIL:
             return f'interface "{interface}" has no address of the group\'s family'
         case _:

@@ -1,4 +1,4 @@
-"""Sysctls of the network namespace: those of IPVS that are configured, and those that fullnat and synproxy rest on."""
+"""Keeps sysctls as wanted: those of IPVS that are configured, and those that fullnat and synproxy need."""
 
 import asyncio
 import errno
@@ -13,7 +13,8 @@ _IPVS = "net.ipv4.vs."
 CONNTRACK = f"{_IPVS}conntrack"
 _DEFENCES = frozenset({f"{_IPVS}drop_entry", f"{_IPVS}drop_packet", f"{_IPVS}secure_tcp"})
 TCP_LOOSE = "net.netfilter.nf_conntrack_tcp_loose"
-"""0: a TCP connection begins with its SYN. So the last packet of a handshake that synproxy answered is told apart."""
+"""With 0, a tracked TCP connection must begin with its SYN. synproxy relies on this: the last packet of a handshake
+that it answered is then invalid, and its rule matches invalid packets."""
 
 
 class Sysctls:
@@ -24,11 +25,11 @@ class Sysctls:
         self._wanted: dict[str, str] = {}
 
     def want(self, config: Config) -> None:
-        """Take what is configured, and what services need."""
+        """Take a new configuration."""
         self._wanted = wanted(config)
 
     async def differing(self) -> list[Setting]:
-        """Read the wanted ones. Raises `SettingError`."""
+        """Return the sysctls that are not as wanted. Raises `SettingError`."""
         wanted = self._wanted  # a reload may want others while these are read
         if not wanted:
             return []
@@ -40,12 +41,12 @@ class Sysctls:
         ]
 
     async def mend(self, setting: Setting) -> None:
-        """Write one. Raises `SettingError`."""
+        """Write one sysctl. Raises `SettingError`."""
         await asyncio.to_thread(self._write, setting.name, setting.wanted)
 
     def _write(self, name: str, value: str) -> None:
         try:
-            with self._netns.entered(), open(_path(name), "w", encoding="ascii") as file:  # noqa: PTH123  # of a thread
+            with self._netns.entered(), open(_path(name), "w", encoding="ascii") as file:  # noqa: PTH123  # in a thread
                 file.write(value)
         except NetnsError as error:
             raise SettingError(str(error)) from error
@@ -54,7 +55,7 @@ class Sysctls:
 
 
 def _is_as_wanted(name: str, found: str | None, value: str) -> bool:
-    # The kernel makes 2 of 1 while memory is short, and 1 of 2 afterwards (ip_vs_ctl.c, update_defense_level).
+    # The kernel turns 1 into 2 while memory is short, and 2 into 1 afterwards (ip_vs_ctl.c, update_defense_level).
     return found == value or (name in _DEFENCES and {found, value} == {"1", "2"})
 
 
@@ -63,7 +64,7 @@ def _shown(found: str | None) -> str:
 
 
 def wanted(config: Config) -> dict[str, str]:
-    """Return what the sysctls are to be. Pure."""
+    """Return the wanted value of each sysctl by its dotted name. Pure."""
     found = {_IPVS + name: value for name, value in config.ipvs.sysctl}
     if any(service.needs_conntrack for service in config.services):
         found[CONNTRACK] = "1"
@@ -73,7 +74,7 @@ def wanted(config: Config) -> dict[str, str]:
 
 
 async def read(netns: Netns, names: Iterable[str]) -> Mapping[str, str | None]:
-    """Read sysctls by their dotted names; None for one that there is not. Raises `SettingError`."""
+    """Read sysctls by their dotted names; None for one that does not exist. Raises `SettingError`."""
     return await asyncio.to_thread(_read, netns, tuple(names))
 
 
@@ -87,7 +88,7 @@ def _read(netns: Netns, names: tuple[str, ...]) -> dict[str, str | None]:
 
 def _read_one(name: str) -> str | None:
     try:
-        with open(_path(name), encoding="ascii") as file:  # noqa: PTH123  # no Path for each of a dozen at each resync
+        with open(_path(name), encoding="ascii") as file:  # noqa: PTH123  # cheaper, at each resync
             return file.read().strip()
     except FileNotFoundError:
         return None
@@ -111,8 +112,8 @@ def _why(error: OSError) -> str:
         case errno.EACCES | errno.EPERM:
             return "not permitted: needs CAP_NET_ADMIN: run as root or give the unit AmbientCapabilities=CAP_NET_ADMIN"
         case errno.EINVAL:
-            return "the kernel does not take this value"
+            return "the kernel does not accept this value"
         case errno.ERANGE:
-            return "this machine has not so many CPUs"
+            return "this machine does not have that many CPUs"
         case _:
             return error.strerror or str(error)

@@ -1,4 +1,4 @@
-"""The connection timeouts of IPVS: `ipvsadm --set`."""
+"""Keeps the connection timeouts of IPVS as configured, as `ipvsadm --set` would set them."""
 
 from lvs_healthd.config.model import Config
 from lvs_healthd.director.aspect import Setting, SettingError
@@ -9,19 +9,20 @@ _NAMES = ("tcp", "tcp_fin", "udp")
 
 
 class ConnectionTimeouts:
-    """The wanted timeouts; 0 for one that is not configured."""
+    """The connection timeouts. Those that are not configured are left alone."""
 
     def __init__(self, client: SettingsClient) -> None:
         self._client = client
         self._wanted = TimeoutRecord(0, 0, 0)
+        """0 for a timeout that is not configured."""
 
     def want(self, config: Config) -> None:
-        """Take what is configured."""
+        """Take a new configuration."""
         written = config.ipvs.timeouts
         self._wanted = TimeoutRecord(*(int(getattr(written, name) or 0) for name in _NAMES))
 
     async def differing(self) -> list[Setting]:
-        """Read the kernel's. Raises `SettingError`."""
+        """Return the timeouts that are not as wanted. Raises `SettingError`."""
         if not any(self._configured(name) for name in _NAMES):
             return []
         try:
@@ -35,7 +36,7 @@ class ConnectionTimeouts:
         ]
 
     async def mend(self, setting: Setting) -> None:
-        """Write one, and leave the others. Raises `SettingError`."""
+        """Write one timeout, and leave the others unchanged. Raises `SettingError`."""
         name = setting.name.rpartition(".")[2]
         only = {each: self._configured(each) if each == name else 0 for each in _NAMES}
         try:

@@ -1,1 +1,1 @@
-"""What happened, as values, and the bus that hands them to log, metrics and state."""
+"""The events of the daemon, and the bus that passes them to log, metrics and state."""

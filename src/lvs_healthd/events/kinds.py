@@ -1,7 +1,7 @@
-"""What happened, as values: every step of the daemon emits events; log, metrics, state and hooks listen.
+"""The events that the daemon emits, and that log, metrics, state and hooks listen to.
 
-An event's name is a stable dotted noun and its fields are an interface that operators build alerts on; both are
-documented in docs/logs.md. Nothing is emitted for a probe that merely passed.
+An event's name is a stable dotted noun. Operators build alerts on names and fields, so both are an interface and are
+documented in docs/logs.md. A probe that merely passes emits nothing.
 """
 
 from typing import ClassVar
@@ -17,21 +17,21 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DaemonStarted(Event, frozen=True, kw_only=True):
-    """The daemon is ready: table adopted, first probes due."""
+    """The daemon is ready: it has adopted the table, and the first probes are due."""
 
     name = "daemon.started"
     version: str
     pid: int
     mode: str
     table: str
-    """What the table is: "IPVS 1.2.1" or "memory"."""
+    """The kind of table: "IPVS 1.2.1" or "memory"."""
     services: int
     real_servers: int
     checks: int
 
 
 class DaemonFailed(Event, frozen=True, kw_only=True):
-    """The daemon could not start, or ends by a fault of its own; the table stays as it is."""
+    """The daemon could not start, or ends because of an internal error. The table stays as it is."""
 
     name = "daemon.failed"
     level = "error"
@@ -39,7 +39,7 @@ class DaemonFailed(Event, frozen=True, kw_only=True):
 
 
 class DaemonStopping(Event, frozen=True, kw_only=True):
-    """The daemon goes; the table stays as it is."""
+    """The daemon is stopping. The table stays as it is."""
 
     name = "daemon.stopping"
     signal: str
@@ -58,7 +58,7 @@ class ConfigReloaded(Event, frozen=True, kw_only=True):
 
 
 class ConfigRejected(Event, frozen=True, kw_only=True):
-    """A reload found errors, and the old configuration stays in force; or the first load did, and there is none."""
+    """A configuration has errors. After a reload the old one stays in force; at the start there is none."""
 
     name = "config.rejected"
     level = "error"
@@ -67,7 +67,7 @@ class ConfigRejected(Event, frozen=True, kw_only=True):
 
 
 class ConfigRestartNeeded(Event, frozen=True, kw_only=True):
-    """A reload brought another value of a key that holds from the next start on; everything else took effect."""
+    """A reload changed a key that takes effect only at the next start. Everything else took effect."""
 
     name = "config.restart_needed"
     level = "warning"
@@ -89,9 +89,9 @@ class RealServerUp(Event, frozen=True, kw_only=True):
     passes: int
     rise: int
     was: str
-    """The verdict before: "down" or "unknown"."""
+    """The previous verdict: "down" or "unknown"."""
     after_s: float
-    """How long the old verdict held, seconds."""
+    """How long the previous verdict held, seconds."""
 
 
 class RealServerDown(Event, frozen=True, kw_only=True):
@@ -103,7 +103,7 @@ class RealServerDown(Event, frozen=True, kw_only=True):
     server: str
     check: str
     reason: str
-    """What an operator understands: "no answer in 1s"."""
+    """For an operator, such as "no answer in 1s"."""
     failures: int
     fall: int
     was: str
@@ -111,7 +111,7 @@ class RealServerDown(Event, frozen=True, kw_only=True):
 
 
 class CheckFailing(Event, frozen=True, kw_only=True):
-    """The first failure after success, or a failure for a new reason: what is about to happen, or what it is now."""
+    """A check failed for the first time after a pass, or for a new reason. A verdict of "down" may follow."""
 
     name = "check.failing"
     level = "warning"
@@ -123,11 +123,11 @@ class CheckFailing(Event, frozen=True, kw_only=True):
     """Counted up to `fall`."""
     fall: int
     verdict: str
-    """The check's, at this moment: "up", "unknown" or "down"."""
+    """The check's verdict at this moment: "up", "unknown" or "down"."""
 
 
 class CheckUnsure(Event, frozen=True, kw_only=True):
-    """A probe could not tell, through a fault on our own side. The verdict stands."""
+    """A probe was inconclusive because of a fault on our own side. The verdict stays the same."""
 
     name = "check.unsure"
     level = "warning"
@@ -148,7 +148,7 @@ class ServiceFallback(Event, frozen=True, kw_only=True):
 
 
 class ServiceServing(Event, frozen=True, kw_only=True):
-    """A real server serves again after none could."""
+    """A real server may serve again, after a time in which none could."""
 
     name = "service.serving"
     service: str
@@ -156,7 +156,7 @@ class ServiceServing(Event, frozen=True, kw_only=True):
 
 
 class TableChanged(Event, frozen=True, kw_only=True):
-    """One write the kernel acknowledged (in shadow mode: one that would have been made)."""
+    """One write that the kernel acknowledged. In shadow mode, one that would have been made."""
 
     name = "table.changed"
     operation: str
@@ -166,10 +166,10 @@ class TableChanged(Event, frozen=True, kw_only=True):
     """Empty for an operation on the service itself."""
     reason: str
     fields: str
-    """Which fields were set from what to what: "weight 1 -> 0"."""
+    """The fields that were set, each with its old and new value, such as "weight 1 -> 0"."""
     shadow: bool
     detection_s: float | None = None
-    """From the first failed probe to the kernel's acknowledgement; only where a failure took the server out."""
+    """Seconds from the first failed probe to the kernel's acknowledgement, when a failure took the server out."""
 
 
 class TableDrift(Event, frozen=True, kw_only=True):
@@ -180,26 +180,26 @@ class TableDrift(Event, frozen=True, kw_only=True):
     service: str
     server: str
     found: str
-    """What is different: "missing", "not configured", "weight 7, expected 1"."""
+    """The difference, such as "missing", "not configured" or "weight 7, expected 1"."""
 
 
 class TableFight(Event, frozen=True, kw_only=True):
-    """Somebody else undoes the same write of ours again and again. Told again every ten minutes."""
+    """Somebody else undoes the same write of ours again and again. The event is repeated every ten minutes."""
 
     name = "table.fight"
     level = "error"
     service: str
     server: str
     times: int
-    """How often in a row."""
+    """How often in succession the write was undone."""
     hold_s: float
-    """How long we wait before we write it again."""
+    """How long we wait before we write it again, seconds."""
     suspects: tuple[str, ...]
-    """Programs that manage IPVS tables and run here: "keepalived (pid 812)"."""
+    """Programs running here that manage IPVS tables, such as "keepalived (pid 812)"."""
 
 
 class TableFightOver(Event, frozen=True, kw_only=True):
-    """A line that was fought over has been left alone for a while."""
+    """A fight has ended: nobody has undone our write for a while."""
 
     name = "table.fight_over"
     service: str
@@ -207,7 +207,7 @@ class TableFightOver(Event, frozen=True, kw_only=True):
 
 
 class TableError(Event, frozen=True, kw_only=True):
-    """The kernel refused a write, or the table could not be read; it is tried again after `retry_s`."""
+    """The kernel refused a write, or the table could not be read. It is tried again after `retry_s` seconds."""
 
     name = "table.error"
     level = "error"
@@ -227,11 +227,11 @@ class TableRecovered(Event, frozen=True, kw_only=True):
 
 
 class SettingChanged(Event, frozen=True, kw_only=True):
-    """A setting of the director beside the table was set (in shadow mode: would have been)."""
+    """A setting of the director outside the table was set. In shadow mode, it would have been set."""
 
     name = "setting.changed"
     setting: str
-    """A sysctl by its dotted name, "ipvs.timeouts.tcp", "ipvs.sync.master", "nftables inet lvs_healthd"."""
+    """A sysctl's dotted name, "ipvs.timeouts.tcp", "ipvs.sync.master", "nftables inet lvs_healthd" and the like."""
     found: str
     value: str
     reason: str
@@ -250,7 +250,7 @@ class SettingDrift(Event, frozen=True, kw_only=True):
 
 
 class SettingFailed(Event, frozen=True, kw_only=True):
-    """A setting could not be read or written; it is tried again after `retry_s`."""
+    """A setting could not be read or written. It is tried again after `retry_s` seconds."""
 
     name = "setting.error"
     level = "error"
@@ -259,7 +259,7 @@ class SettingFailed(Event, frozen=True, kw_only=True):
 
 
 class SettingAdvice(Event, frozen=True, kw_only=True):
-    """A sysctl that is not configured makes a service work otherwise than one might think. Told once while it holds."""
+    """A sysctl that is not configured makes a service behave in a surprising way. Emitted once while that is so."""
 
     name = "setting.advice"
     level = "warning"
@@ -271,7 +271,7 @@ class SettingAdvice(Event, frozen=True, kw_only=True):
 
 
 class SchedulerLag(Event, frozen=True, kw_only=True):
-    """Probes start late: the machine is overloaded or `max_probes` is too low. At most one a minute."""
+    """Probes start late because the machine is overloaded or `max_probes` is too low. At most one event a minute."""
 
     name = "scheduler.lag"
     level = "warning"
@@ -281,22 +281,22 @@ class SchedulerLag(Event, frozen=True, kw_only=True):
 
 
 class WorkerFailed(Event, frozen=True, kw_only=True):
-    """A probe worker process ended, hung or spoke nonsense; its probes are unsure until another takes its place."""
+    """A probe worker process ended, hung or sent garbage. Its probes are unsure until it is replaced."""
 
     name = "worker.failed"
     level = "error"
     worker: int
-    """Which of them, from 1."""
+    """The worker's number, counted from 1."""
     pid: int
     """Its process id; 0 when it could not be started."""
     reason: str
     probes: int
-    """How many it ran."""
+    """How many probes it was responsible for."""
     retry_s: float
 
 
 class StateError(Event, frozen=True, kw_only=True):
-    """The state file could not be read or written; the daemon goes on without it."""
+    """The state file could not be read or written. The daemon continues without it."""
 
     name = "state.error"
     level = "warning"
@@ -305,4 +305,4 @@ class StateError(Event, frozen=True, kw_only=True):
 
 
 EVENTS: tuple[type[Event], ...] = tuple(Event.__subclasses__())
-"""Every kind of event, in this file's order."""
+"""Every kind of event, in the order of this file."""

@@ -1,4 +1,7 @@
-"""IPVS records in an operator's words: "weight 1 -> 0", "weight 7, expected 1". Pure; for logs, not for parsing."""
+"""Describes IPVS records and their differences for people: "weight 1 -> 0", "weight 7, expected 1".
+
+Pure. The texts are for logs and are not meant to be parsed.
+"""
 
 import functools
 import ipaddress
@@ -16,7 +19,10 @@ from lvs_healthd.ipvs.words import (
 
 
 def describe(operation: Operation) -> str:
-    """Say which fields an operation sets: from what to what on an edit, the telling ones on add and delete."""
+    """Describe which fields an operation sets.
+
+    An edit lists each changed field with its old and new value. An add or delete lists the fields that matter most.
+    """
     record = operation.destination or operation.service
     if operation.was is None or operation.was is record or operation.was == record:
         return _summary(record)
@@ -24,27 +30,27 @@ def describe(operation: Operation) -> str:
 
 
 def surprise(expected: ServiceRecord | DestinationRecord, found: ServiceRecord | DestinationRecord) -> str:
-    """Say how a record differs from what we left: "weight 7, expected 1"."""
+    """Describe how a record differs from the one we wrote: "weight 7, expected 1"."""
     return "; ".join(f"{name} {new}, expected {old}" for name, old, new in differences(expected, found))
 
 
 def differences(
     old: ServiceRecord | DestinationRecord, new: ServiceRecord | DestinationRecord
 ) -> list[tuple[str, str, str]]:
-    """List the fields that differ: name, old value, new value."""
+    """List the fields that differ, each as (name, old value, new value)."""
     before = fields(old)
     return [(name, before[name], value) for name, value in fields(new).items() if before[name] != value]
 
 
 def _summary(record: ServiceRecord | DestinationRecord) -> str:
-    """Show the fields an operator thinks of first, and of the others only those that are set."""
+    """List the fields an operator thinks of first, and any other field that is set."""
     shown = ("weight", "forward") if isinstance(record, DestinationRecord) else ("scheduler",)
     quiet = {"off", "none", "0", "/32", "/128"}
     return ", ".join(f"{name} {value}" for name, value in fields(record).items() if name in shown or value not in quiet)
 
 
 def fields(record: ServiceRecord | DestinationRecord) -> Mapping[str, str]:
-    """Put each field of a record in words."""
+    """Return the fields of a record by name, each value written for people."""
     if isinstance(record, ServiceRecord):
         return {
             "scheduler": record.scheduler,
@@ -65,7 +71,10 @@ def fields(record: ServiceRecord | DestinationRecord) -> Mapping[str, str]:
 def _server_fields(
     forward: ForwardingMethod, weight: int, thresholds: tuple[int, int], tunnel: tuple[int, int, int]
 ) -> Mapping[str, str]:
-    """Put a server's fields in words; kept, because the servers of a service are alike and may all fail at once."""
+    """Return a server's fields, written for people.
+
+    The result is cached because the servers of a service are alike and may all fail at once.
+    """
     upper, lower = thresholds
     return {
         "weight": str(weight),

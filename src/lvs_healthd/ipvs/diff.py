@@ -1,4 +1,7 @@
-"""What to write so that one table becomes another, in an order that never leaves a service empty. Pure."""
+"""Compares two IPVS tables and finds the writes that turn one into the other.
+
+The writes are ordered so that no service is left without a server. Everything here is pure.
+"""
 
 import enum
 from collections.abc import Collection, Iterator, Mapping
@@ -17,7 +20,7 @@ from lvs_healthd.ipvs.records import (
 
 
 class Phase(enum.IntEnum):
-    """The safe order: what gives capacity first, what takes it last."""
+    """The safe order of writes: those that add capacity come first, those that remove it come last."""
 
     ADD_SERVICES = 0
     ADD_SERVERS = 1
@@ -35,11 +38,14 @@ STEPS = (
     (Phase.ADD_SERVERS, Phase.RAISE, Phase.EDIT),
     (Phase.QUIESCE, Phase.DELETE_SERVERS, Phase.DELETE_SERVICES),
 )
-"""Services, what gives capacity, what takes it: a step starts when the one before is acknowledged."""
+"""The phases that may be written together: services, then added capacity, then removed capacity.
+
+A step starts only when the kernel has acknowledged the one before it.
+"""
 
 
 Servers = Mapping[ServiceKey, Collection[DestinationKey]]
-"""Of services in which somebody else may have servers too: which are ours. In all others every server is."""
+"""Our servers in each service that we share with somebody else. In a service not listed here, every server is ours."""
 
 
 def diff(
@@ -47,9 +53,11 @@ def diff(
 ) -> list[Operation]:
     """Return the writes that make `actual` equal `wanted` for our services, in safe order.
 
-    Services of `owned` that are no longer wanted are deleted; one with servers of somebody else's stays with those.
-    Every other service that is not wanted is somebody else's and is left alone, and so is every server that is not
-    ours.
+    owned: the services that are ours. One that is no longer wanted is deleted, unless somebody else has servers in it;
+    then only our servers are removed.
+    servers: see `Servers`; None means that no service is shared.
+
+    Services and servers that belong to somebody else are left alone.
     """
     ours = servers or {}
     keys = [*wanted, *(key for key in actual if key in owned and key not in wanted)]
@@ -64,16 +72,17 @@ def diff(
 
 
 def lines(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) -> Iterator[TableLine]:
-    """Go through the lines in which a service may differ between two tables: none where it is equal, else all of them.
+    """Iterate over the lines in which a service may differ between two tables.
 
-    The tables may change meanwhile; whether a line that came or went is met is then open.
+    That is no line when the service is equal in both, and every line otherwise. The tables may change during the
+    iteration; a line added or removed meanwhile may or may not be visited.
     """
     entry, found = wanted.get(key), actual.get(key)
     if entry == found:
         return
     yield key, None
     if entry is None and key not in servers:
-        return  # what is in it goes with it
+        return  # the kernel deletes a service's servers along with it
     wanted_servers = entry.destinations if entry is not None else {}
     for server in list(wanted_servers):
         yield key, server
@@ -83,13 +92,13 @@ def lines(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) -> It
 
 
 def is_foreign(line: TableLine, servers: Servers) -> bool:
-    """Tell whether a server in a service of ours is somebody else's."""
+    """Return whether a line is somebody else's server in a service of ours."""
     key, server = line
     return server is not None and key in servers and server not in servers[key]
 
 
 def is_in_sync(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) -> bool:
-    """Tell whether a service is in the table as wanted, whatever somebody else has in it."""
+    """Return whether the kernel has a service as wanted. Servers that belong to somebody else are ignored."""
     entry, found = wanted.get(key), actual.get(key)
     if entry is None or found is None or key not in servers:
         return entry == found
@@ -103,15 +112,19 @@ def _without_foreign(entry: ServiceEntry, ours: Collection[DestinationKey]) -> S
 def operation_on(
     line: TableLine, wanted: Table, actual: Table, owned: Collection[ServiceKey], servers: Servers
 ) -> Operation | None:
-    """Return the write that makes one line of `actual` as in `wanted`; None where it is so, or is somebody else's."""
+    """Return the write that brings one line of `actual` in line with `wanted`.
+
+    None when the line is already as wanted, or belongs to somebody else.
+    """
     key, server = line
     entry, found = wanted.get(key), actual.get(key)
     if entry is None:
-        return _farewell(line, found, servers) if found is not None and key in owned else None
+        return _removal(line, found, servers) if found is not None and key in owned else None
     if server is None:
         return _service_operation(entry, found)
     if is_foreign(line, servers):
-        return None  # wanted or not: those that serve until ours are proven are in the wanted table, too
+        # Even if it is wanted: the wanted table also holds foreign servers that serve until ours are proven.
+        return None
     record = entry.destinations.get(server)
     was = found.destinations.get(server) if found is not None else None
     if record is None:
@@ -122,7 +135,7 @@ def operation_on(
 
 
 def phase(operation: Operation) -> Phase:
-    """Say where in the safe order an operation belongs."""
+    """Return the phase of the safe order that an operation belongs to."""
     match operation.verb:
         case Verb.ADD_SERVICE:
             return Phase.ADD_SERVICES
@@ -139,7 +152,7 @@ def phase(operation: Operation) -> Phase:
 
 
 def is_uncovered(key: ServiceKey, wanted: Table, actual: Table) -> bool:
-    """Tell whether a service has servers that should serve and none of them is in the table yet."""
+    """Return whether a service has servers that should serve, but none of them serves in `actual` yet."""
     entry, found = wanted.get(key), actual.get(key)
     if entry is None or found is None:
         return False
@@ -154,7 +167,10 @@ def is_uncovered(key: ServiceKey, wanted: Table, actual: Table) -> bool:
 
 
 def update(table: Table, operation: Operation) -> None:
-    """Do to `table` what the kernel does to its own when the operation succeeds. Every field is replaced."""
+    """Change `table` in the way the kernel changes its own when the operation succeeds.
+
+    An edit replaces every field of the record.
+    """
     key = operation.service.key
     destination = operation.destination
     match operation.verb:
@@ -173,7 +189,7 @@ def update(table: Table, operation: Operation) -> None:
 
 
 def takes_capacity(operation: Operation) -> bool:
-    """Tell whether an operation takes a server out of service that is in it."""
+    """Return whether an operation stops a serving server from getting new connections."""
     if operation.verb not in (Verb.SET_SERVER, Verb.DELETE_SERVER):
         return False
     is_out = operation.verb is Verb.DELETE_SERVER or (
@@ -189,7 +205,7 @@ def line_of(operation: Operation) -> TableLine:
 
 
 def is_in_effect(operation: Operation, table: Table) -> bool:
-    """Tell whether a table is as the operation would have left it."""
+    """Return whether a table is already as the operation would leave it."""
     entry = table.get(operation.service.key)
     if operation.verb is Verb.DELETE_SERVICE:
         return entry is None
@@ -207,8 +223,11 @@ def _service_operation(entry: ServiceEntry, found: ServiceEntry | None) -> Opera
     return None if found.service == entry.service else Operation(Verb.SET_SERVICE, entry.service, was=found.service)
 
 
-def _farewell(line: TableLine, found: ServiceEntry, servers: Servers) -> Operation | None:
-    """Return what takes out a service that we want no more: it goes whole, unless it has servers of somebody else's."""
+def _removal(line: TableLine, found: ServiceEntry, servers: Servers) -> Operation | None:
+    """Return the write that removes one line of a service that is no longer wanted.
+
+    The service is deleted whole, unless somebody else has servers in it; then only our servers are removed.
+    """
     key, server = line
     if server is None:
         is_in_use = any(is_foreign((key, each), servers) for each in found.destinations)

@@ -1,4 +1,4 @@
-"""How a table differs from the way we left it: what somebody else has done to it. Pure."""
+"""Finds drift: how a table differs from the way we left it, because somebody else wrote to it. Pure."""
 
 import enum
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, ServiceKey, T
 
 
 class Kind(enum.StrEnum):
-    """What somebody else has done, named by what we find; the label of a metric."""
+    """What kind of difference was found. The values are labels of a metric."""
 
     MISSING_SERVICE = "missing_service"
     MISSING_SERVER = "missing_server"
@@ -20,7 +20,7 @@ class Kind(enum.StrEnum):
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """One difference. `server` is None where it is about the service itself; `found` is for people."""
+    """One difference. `server` is None when the service itself differs; `found` describes the difference for people."""
 
     kind: Kind
     service: ServiceKey
@@ -29,10 +29,14 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 def compare(left: Table, found: Table, keys: Iterable[ServiceKey]) -> Iterator[Drift]:
-    """Find how `found` differs from `left`, the table as we left it, looking at the services `keys` only.
+    """Find how a table differs from the way we left it.
 
-    A missing service is one difference, whatever servers went with it. A service that we had not put there is none:
-    it was not ours to miss.
+    left: the table as we left it.
+    found: the table as it is now.
+    keys: the services to compare.
+
+    A missing service counts as one difference, however many servers were in it. A service that `left` does not have is
+    ignored, because we did not put it there.
     """
     for key in keys:
         before = left.get(key)

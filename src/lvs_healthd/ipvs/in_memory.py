@@ -1,7 +1,7 @@
-"""The kernel's table, in memory: same interface, same errors, plus what tests need: faults and a log of writes.
+"""An IPVS table in memory, with the kernel's interface and errors, for tests and for machines without IPVS.
 
-Also behind `--table memory`, to try a configuration on a machine without IPVS. The errors follow
-net/netfilter/ipvs/ip_vs_ctl.c; tests/kernel/ holds the two against each other.
+Tests can inject faults and read a log of the writes. `--table memory` uses it to try a configuration without IPVS. The
+errors follow net/netfilter/ipvs/ip_vs_ctl.c; tests/kernel/ compares this table with the real one.
 """
 
 import errno
@@ -28,7 +28,7 @@ from lvs_healthd.ipvs.refusals import UNKNOWN_OUTCOME, explain
 from lvs_healthd.ipvs.words import AF_INET6, ForwardingMethod
 
 SCHEDULERS = frozenset({"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "none"})
-"""Debian 12's kernel, and "none", which IPVS takes as well."""
+"""The schedulers of Debian 12's kernel, and "none", which IPVS also accepts."""
 PERSISTENCE_ENGINES = frozenset({"", "sip"})
 
 _MAX_WEIGHT = 2**31 - 1
@@ -39,8 +39,9 @@ _TUNNEL_GUE = 1
 class MemoryTable:
     """An IPVS table that lives in this process.
 
-    `writes` lists the operations that changed `entries`; a test may also change `entries` itself, as somebody else
-    with ipvsadm would. It forwards nothing and so counts nothing, except what a test puts into `counted`.
+    `writes` lists the operations that changed `entries`. A test may also change `entries` directly, to act as somebody
+    else with ipvsadm. The table forwards no packets, so its statistics are zero except for what a test puts into
+    `counted`.
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class MemoryTable:
         self._unavailable: deque[str] = deque()
 
     async def open(self) -> str:
-        """Nothing to make ready; describes itself as "memory"."""
+        """Return "memory" as the description. There is nothing to open."""
         self._check_available()
         return "memory"
 
@@ -61,17 +62,17 @@ class MemoryTable:
         return {key: _copy(entry) for key, entry in self.entries.items()}
 
     async def read_services(self, keys: Sequence[ServiceKey]) -> Table:
-        """Return a copy of the named services; a missing one is absent."""
+        """Return a copy of the named services. One that does not exist is left out."""
         self._check_available()
         return {key: _copy(self.entries[key]) for key in keys if key in self.entries}
 
     async def apply(self, operations: Sequence[Operation]) -> list[Result]:
-        """Do each operation, or answer with the kernel's error."""
+        """Carry out each operation, or return the error the kernel would return."""
         self._check_available()
         return [self._apply_one(operation) for operation in operations]
 
     def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
-        """Return what is counted now."""
+        """Return the statistics of a service as they are now."""
         entry = self.entries.get(key)
         if entry is None:
             return None
@@ -82,26 +83,28 @@ class MemoryTable:
         return ServiceStatistics(keys, b"".join(rows))
 
     def row(self, key: ServiceKey, server: DestinationKey | None) -> bytes:
-        """Return one line's row of statistics."""
+        """Return the row of statistics of one line."""
         counted = self.counted.get((key, server))
         return NOTHING if counted is None else encoded(counted)
 
     def connections(self) -> Iterator[bytes]:
-        """List none: nothing is forwarded."""
+        """Return no connections, because nothing is forwarded."""
         return iter(())
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is no socket to close."""
 
     def fail_next(self, verb: Verb, code: int | None, *, times: int = 1, executed: bool = False) -> None:
-        """Let the next operations of this kind fail with errno `code`; None is an outcome that stays unknown.
+        """Let the next operations of one kind fail.
 
-        With `executed` the operation takes effect all the same: an acknowledgement lost, not a write.
+        code: the errno to answer with; None means that the result stays unknown.
+        times: how many operations fail.
+        executed: the operation takes effect all the same, as if only its acknowledgement were lost.
         """
         self._faults[verb].extend([(code, executed)] * times)
 
     def be_unavailable(self, message: str, *, times: int = 1) -> None:
-        """Let the next calls raise `TableUnavailableError`."""
+        """Let the next `times` calls raise `TableUnavailableError` with `message`."""
         self._unavailable.extend([message] * times)
 
     def _check_available(self) -> None:
@@ -127,7 +130,7 @@ class MemoryTable:
         return code
 
     def _errno_of(self, operation: Operation) -> int:
-        """Return the errno the kernel would answer, in the kernel's order of checks."""
+        """Return the errno the kernel would return. The checks are made in the kernel's order."""
         entry = self.entries.get(operation.service.key)
         verb = operation.verb
         if verb is Verb.ADD_SERVICE:
@@ -170,7 +173,10 @@ def _destination_errno(verb: Verb, entry: ServiceEntry, destination: Destination
 
 
 def _is_unicast(text: str) -> bool:
-    """Tell what the kernel takes for a server's address; routes and local addresses are not looked at."""
+    """Return whether the kernel would accept an address for a server.
+
+    The kernel also considers routes and local addresses; this function does not.
+    """
     address = ipaddress.ip_address(text)
     if address.is_multicast or address.is_unspecified:
         return False

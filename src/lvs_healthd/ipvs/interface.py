@@ -1,4 +1,4 @@
-"""What a table is to the rest of the daemon: read it, write to it. The kernel's and the in-memory one both do this."""
+"""The interface through which the daemon reads and writes an IPVS table, the kernel's or the one in memory."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -9,14 +9,14 @@ from lvs_healthd.runtime.exceptions import HostError
 
 
 class TableUnavailableError(HostError):
-    """The table cannot be reached at all; the message says what to do (load the module, grant the capability)."""
+    """The table cannot be reached. The message says what to do, such as load the module or grant the capability."""
 
 
 class IpvsTable(Protocol):
-    """A table that can be read and written. One caller at a time: IPVS dumps are not atomic."""
+    """A table that can be read and written, by one caller at a time, because IPVS dumps are not atomic."""
 
     async def open(self) -> str:
-        """Make ready for use and return a line describing it ("IPVS 1.2.1").
+        """Prepare the table for use and return a description of it, such as "IPVS 1.2.1".
 
         Raises `TableUnavailableError`.
         """
@@ -25,22 +25,22 @@ class IpvsTable(Protocol):
         """Read the whole table. Raises `TableUnavailableError`."""
 
     async def read_services(self, keys: Sequence[ServiceKey]) -> Table:
-        """Read only the named services; a missing one is absent from the answer. Raises `TableUnavailableError`."""
+        """Read only the named services. One that does not exist is left out. Raises `TableUnavailableError`."""
 
     async def apply(self, operations: Sequence[Operation]) -> list[Result]:
-        """Write in the given order, one result for each operation; a failed one does not stop the later ones.
+        """Make the writes in the given order, and return one result for each.
 
-        Raises `TableUnavailableError`.
+        A write that fails does not stop the later ones. Raises `TableUnavailableError`.
         """
 
     def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
-        """Return what the kernel had counted of a service when it was last read; None when it was not there then."""
+        """Return a service's statistics as of its last reading; None when the table did not have it then."""
 
     def connections(self) -> Iterator[bytes]:
-        """Read the list of connections in blocks of whole lines; for a thread. Raises `TableUnavailableError`.
+        """Read the list of connections, in blocks of whole lines that `ipvs.kernel.connections` decodes.
 
-        `ipvs.connections` decodes it.
+        It blocks, so call it in a thread. Raises `TableUnavailableError`.
         """
 
     def close(self) -> None:
-        """Give back the socket. The table itself stays as it is."""
+        """Close the socket. The table itself stays as it is."""

@@ -1,6 +1,7 @@
-"""IPVS table records, as values with equality. Names follow the kernel's include/uapi/linux/ip_vs.h.
+"""The records of an IPVS table: services, destinations, and the writes that change them.
 
-Only what is configured is here; counters and connections are read beside it and are no part of equality.
+Records are values that compare by their fields. Names follow the kernel's include/uapi/linux/ip_vs.h. A record holds
+only what can be configured; counters and connections are read separately and take no part in comparisons.
 """
 
 import enum
@@ -11,9 +12,10 @@ from lvs_healthd.ipvs.words import AF_INET6, PROTOCOL_NAMES, ForwardingMethod
 
 
 class ServiceKey(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
-    """What the kernel tells services apart by: either protocol, address and port, or a firewall mark.
+    """What identifies a service: its protocol, address and port, or a firewall mark.
 
-    Records hold no cycles and there are tens of thousands, so the garbage collector need not walk them (`gc=False`).
+    There are tens of thousands of records and none refers back to itself, so the garbage collector does not have to
+    scan them (`gc=False`).
     """
 
     family: int
@@ -30,7 +32,7 @@ class ServiceKey(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
 
 
 class ServiceRecord(msgspec.Struct, frozen=True, gc=False):
-    """A virtual service as the kernel keeps it."""
+    """A virtual service, with the fields the kernel keeps for it."""
 
     key: ServiceKey
     scheduler: str
@@ -39,16 +41,16 @@ class ServiceRecord(msgspec.Struct, frozen=True, gc=False):
     timeout: int = 0
     """Persistence timeout, seconds."""
     netmask: int = 32
-    """Persistence granularity as a prefix length: 32 (IPv4) or 128 (IPv6) is one client.
+    """Persistence granularity as a prefix length: with 32 (IPv4) or 128 (IPv6) each address is a client of its own.
 
-    Negative for an IPv4 mask with holes, which no length can say (`ipvsadm -M 255.0.255.0`): minus the mask as a
-    number.
+    An IPv4 mask with holes (`ipvsadm -M 255.0.255.0`) has no prefix length. It is stored as a negative number: minus
+    the mask.
     """
     persistence_engine: str = ""
 
 
 class DestinationKey(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
-    """What the kernel tells the destinations of one service apart by."""
+    """What identifies a destination within its service."""
 
     family: int
     address: str
@@ -59,7 +61,7 @@ class DestinationKey(msgspec.Struct, frozen=True, order=True, cache_hash=True, g
 
 
 class DestinationRecord(msgspec.Struct, frozen=True, gc=False):
-    """A real server of one service as the kernel keeps it."""
+    """A real server of one service, with the fields the kernel keeps for it."""
 
     key: DestinationKey
     forward: ForwardingMethod
@@ -83,34 +85,35 @@ Table = dict[ServiceKey, ServiceEntry]
 """A whole IPVS table: the kernel's (actual) or ours (wanted)."""
 
 TableLine = tuple[ServiceKey, DestinationKey | None]
-"""One line of a table: a server of a service, or (None) the service itself."""
+"""One line of a table: a server of a service, or the service itself when the second part is None."""
 
 
 class Why(msgspec.Struct, frozen=True, gc=False):
-    """Why a server's line in the wanted table is what it is."""
+    """The reason for a server's line in the wanted table."""
 
     reason: str
     first_failure: float | None = None
-    """When the first failed probe of the streak that took the server out began, on the monotonic clock, seconds."""
+    """When the first failed probe of the streak that took the server out began: seconds on the monotonic clock."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """The plan as the reconciler takes it: the table we want, and what to say about it.
+    """The plan as the reconciler takes it: the wanted table, with a name for each service and a reason for each server.
 
-    Its maker goes on changing it in place, line by line, and tells the reconciler which lines (`Reconciler.want`).
+    The planner keeps changing it in place, line by line, and tells the reconciler which lines changed
+    (`Reconciler.want`).
     """
 
     table: Table
     names: dict[ServiceKey, str]
     """The configured name of each service."""
     why: dict[tuple[ServiceKey, DestinationKey], Why]
-    """For every configured server, also those that are not in the table."""
+    """The reason for every configured server, including those that are not in the table."""
     shared: dict[ServiceKey, frozenset[DestinationKey]] = {}
-    """Services in which somebody else may have servers too, with all that are configured."""
+    """The services in which somebody else may have servers too, each with the servers that are configured."""
 
 
 class Verb(enum.StrEnum):
-    """The writes we make."""
+    """The kinds of writes we make."""
 
     ADD_SERVICE = "add_service"
     SET_SERVICE = "set_service"
@@ -121,17 +124,21 @@ class Verb(enum.StrEnum):
 
 
 class Operation(msgspec.Struct, frozen=True, gc=False):
-    """One write. Records are whole: the kernel replaces every field."""
+    """One write. It carries whole records, because the kernel replaces every field."""
 
     verb: Verb
     service: ServiceRecord
     destination: DestinationRecord | None = None
     was: ServiceRecord | DestinationRecord | None = None
-    """The record it replaces or deletes, for the log line; None on add."""
+    """The record that the write replaces or deletes, for the log line; None on add."""
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
-    """What the kernel said to one operation. `errno` 0 is done; None is unknown (ENOBUFS or deadline): read back."""
+    """The kernel's answer to one operation.
+
+    `errno` is 0 when the write succeeded. It is None when the answer was lost (ENOBUFS) or came too late; then only
+    reading the table back shows what happened.
+    """
 
     errno: int | None
     message: str = ""

@@ -1,4 +1,4 @@
-"""What the kernel's errno means for each write, in words that say what to do.
+"""Explains the kernel's errno for each write, and says what to do about it.
 
 Source: net/netfilter/ipvs/ip_vs_ctl.c.
 """
@@ -16,7 +16,7 @@ NO_MODULE = (
 UNKNOWN_OUTCOME = "outcome unknown: the kernel's acknowledgement was lost"
 
 GONE_ANYWAY = frozenset({(Verb.DELETE_SERVER, errno.ENOENT), (Verb.DELETE_SERVICE, errno.ESRCH)})
-"""What was to be deleted is not there: done."""
+"""Errors that count as success: the thing to delete is already gone."""
 MISMATCH = frozenset(
     {
         (Verb.ADD_SERVICE, errno.EEXIST),
@@ -28,19 +28,19 @@ MISMATCH = frozenset(
         (Verb.DELETE_SERVER, errno.ESRCH),
     }
 )
-"""The table is not as we thought: somebody else writes to it. Read it back, then decide again."""
+"""Errors that show the table is not as we thought, because somebody else writes to it. Read it and decide again."""
 
 _SERVICE_WRITES = frozenset({Verb.ADD_SERVICE, Verb.SET_SERVICE})
 
 _BY_VERB = {
     (Verb.ADD_SERVICE, errno.EEXIST): "the service already exists",
-    (Verb.ADD_SERVICE, errno.EINVAL): "the kernel takes no such service: check the persistence netmask",
-    (Verb.SET_SERVICE, errno.EINVAL): "the kernel takes no such service: check the persistence netmask",
+    (Verb.ADD_SERVICE, errno.EINVAL): "the kernel rejects this service: check the persistence netmask",
+    (Verb.SET_SERVICE, errno.EINVAL): "the kernel rejects this service: check the persistence netmask",
     (Verb.ADD_SERVER, errno.EEXIST): "the server already exists",
-    (Verb.ADD_SERVER, errno.EINVAL): "the kernel takes no such server: its address must be unicast, and of the "
+    (Verb.ADD_SERVER, errno.EINVAL): "the kernel rejects this server: its address must be unicast, and of the "
     "service's family unless the forwarding method is tun",
     (Verb.SET_SERVER, errno.ENOENT): "no such server",
-    (Verb.SET_SERVER, errno.EINVAL): "the kernel takes no such server: its address must be of the service's family "
+    (Verb.SET_SERVER, errno.EINVAL): "the kernel rejects this server: its address must be of the service's family "
     "unless the forwarding method is tun",
     (Verb.DELETE_SERVER, errno.ENOENT): "no such server",
 }
@@ -50,14 +50,14 @@ _BY_ERRNO = {
     errno.EACCES: NO_PERMISSION,
     errno.ESRCH: "no such service",
     errno.ERANGE: "weight or connection threshold out of range",
-    errno.EAFNOSUPPORT: "this kernel's IPVS does not do this address family (is IPv6 disabled?)",
+    errno.EAFNOSUPPORT: "this kernel's IPVS does not support this address family (is IPv6 disabled?)",
     errno.ENOPROTOOPT: "the ip_vs module is being unloaded",
-    errno.ENOMEM: "the kernel has no memory for it",
+    errno.ENOMEM: "the kernel is out of memory",
 }
 
 
 def explain(operation: Operation, code: int, kernel_text: str = "") -> str:
-    """Say what errno `code` means for `operation`; the kernel's own words, where it has any, come along."""
+    """Explain what errno `code` means for `operation`, and append the kernel's own message `kernel_text` if given."""
     if operation.verb in _SERVICE_WRITES and code == errno.ENOENT:
         words = _no_scheduler(operation)
     else:
@@ -66,12 +66,12 @@ def explain(operation: Operation, code: int, kernel_text: str = "") -> str:
 
 
 def code_name(code: int | None) -> str:
-    """Name an errno for a metric's label: "EPERM"; "unknown" where the outcome is."""
+    """Return the name of an errno for a metric's label, such as "EPERM"; "unknown" when there is no errno."""
     return "unknown" if code is None else errno.errorcode.get(code, str(code))
 
 
 def _no_scheduler(operation: Operation) -> str:
-    """ENOENT is the scheduler's or the persistence engine's; the kernel does not say which."""
+    """Explain ENOENT: the scheduler or the persistence engine is missing. The kernel does not say which."""
     service = operation.service
     words = f'scheduler "{service.scheduler}" is not known to this kernel: modprobe ip_vs_{service.scheduler}'
     if service.persistence_engine:

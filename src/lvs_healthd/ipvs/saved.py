@@ -1,7 +1,8 @@
-"""A table as `ipvsadm -Sn` writes it and `ipvsadm -R` reads it. Pure.
+"""Writes a table in the format of `ipvsadm -Sn`, which `ipvsadm -R` reads. Pure.
 
-ipvsadm 1.31, ipvsadm.c: print_service_entry, print_largeconn, parse_netmask. It leaves out thresholds and connection
-timeouts; here thresholds are written too, for `-R` takes them. Comments are not written: `-R` does not understand them.
+The format follows ipvsadm 1.31, ipvsadm.c: print_service_entry, print_largeconn, parse_netmask. ipvsadm leaves out
+thresholds and connection timeouts. We do write thresholds, because `-R` accepts them. We write no comments, because
+`-R` does not understand them.
 """
 
 import ipaddress
@@ -28,9 +29,11 @@ from lvs_healthd.ipvs.words import (
 
 
 def saved(table: Table, *, thresholds: bool = True) -> Iterator[str]:
-    """Write a table, a service with its servers at a time, in ipvsadm's order. Lines end in a newline.
+    """Write a table in ipvsadm's order. Each text is a service with its servers; every line ends in a newline.
 
-    Without `thresholds` it is what ipvsadm itself would write. The table may change between two services.
+    thresholds: write thresholds too; without them the output is exactly ipvsadm's.
+
+    The table may change while this iterates.
     """
     for key in sorted(table, key=service_order):
         entry = table.get(key)
@@ -46,13 +49,13 @@ def saved(table: Table, *, thresholds: bool = True) -> Iterator[str]:
 
 
 def service_order(key: ServiceKey) -> tuple[int, int, int, bytes, int]:
-    """Return what ipvsadm sorts services by."""
+    """Return the key by which ipvsadm sorts services."""
     address = socket.inet_pton(key.family, key.address) if key.address else b""
     return key.fwmark, key.family, key.protocol, address, key.port
 
 
 def server_order(key: DestinationKey) -> tuple[int, bytes, int]:
-    """Return what ipvsadm sorts the servers of a service by."""
+    """Return the key by which ipvsadm sorts the servers of a service."""
     return key.family, socket.inet_pton(key.family, key.address), key.port
 
 
@@ -82,14 +85,14 @@ def _service_options(record: ServiceRecord) -> str:
 def _netmask(record: ServiceRecord) -> str:
     bits = record.netmask
     if record.key.family == AF_INET6:
-        return f" -M {bits}" if bits != 128 else ""  # an address
+        return f" -M {bits}" if bits != 128 else ""  # 128: one address
     if bits < 0:
         return f" -M {ipaddress.IPv4Address(-bits)}"
-    return f" -M {ipaddress.IPv4Network((0, bits)).netmask}" if bits != 32 else ""  # an address
+    return f" -M {ipaddress.IPv4Network((0, bits)).netmask}" if bits != 32 else ""  # 32: one address
 
 
 def _server_options(record: DestinationRecord) -> str:
-    # ipvsadm writes -g for a method that it cannot set.
+    # Like ipvsadm, write -g for a method that cannot be set.
     method = METHOD_OPTIONS.get(record.forward, METHOD_OPTIONS[ForwardingMethod.DROUTE])
     tunnel = f" --tun-type {_tunnel(record)}" if record.forward is ForwardingMethod.TUNNEL else ""
     return f" {method} -w {record.weight}{tunnel}"

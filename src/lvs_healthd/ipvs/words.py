@@ -1,7 +1,7 @@
-"""The kernel's numbers and their names: one table for the configuration, for ipvsadm's options and for the log.
+"""The kernel's numbers and their names, shared by the configuration, ipvsadm's options and the log.
 
-Constants are named after the kernel's (include/uapi/linux/ip_vs.h). Each table goes from the word an operator writes to
-the number; the opposite direction is made of it, so that no word stands twice.
+Constants are named after the kernel's (include/uapi/linux/ip_vs.h). Each table maps the word an operator writes to the
+number. The reverse table is derived from it, so that every word is written only once.
 """
 
 import enum
@@ -16,12 +16,12 @@ IPPROTO_SCTP = 132
 
 SVC_F_PERSISTENT = 0x0001
 SVC_F_HASHED = 0x0002
-"""The kernel sets it on every service it lists; it is no part of a record."""
+"""The kernel sets this flag on every service it lists. Records do not hold it."""
 SVC_F_ONEPACKET = 0x0004
 SVC_F_SCHED1 = 0x0008
 SVC_F_SCHED2 = 0x0010
 SVC_F_SCHED3 = 0x0020
-"""Each scheduler decides what these three mean."""
+"""The meaning of these three flags depends on the scheduler."""
 
 TUNNEL_IPIP = 0
 TUNNEL_GUE = 1
@@ -31,7 +31,7 @@ TUNNEL_F_REMCSUM = 0x0002
 
 
 class ForwardingMethod(enum.IntEnum):
-    """IP_VS_CONN_F_FWD_MASK values."""
+    """How packets reach a server: the values under the kernel's IP_VS_CONN_F_FWD_MASK."""
 
     MASQ = 0
     LOCAL = 1
@@ -52,17 +52,17 @@ METHODS = {
     "local": ForwardingMethod.LOCAL,
     "bypass": ForwardingMethod.BYPASS,
 }
-"""The last two can be read from the kernel, but nobody can set them. `fullnat` is the kernel's MASQ."""
+"""The last two can be read from the kernel but not set. `fullnat` is MASQ to the kernel, so it is not here."""
 METHOD_NAMES = {method: name for name, method in METHODS.items()}
 METHOD_OPTIONS = {
     ForwardingMethod.DROUTE: "-g",
     ForwardingMethod.TUNNEL: "-i",
     ForwardingMethod.MASQ: "-m",
 }
-"""ipvsadm's options."""
+"""ipvsadm's option for each method that can be set."""
 
 TUNNELS = {"ipip": TUNNEL_IPIP, "gue": TUNNEL_GUE, "gre": TUNNEL_GRE}
-"""Our words are also those of ipvsadm's --tun-type."""
+"""The same words as for ipvsadm's --tun-type."""
 TUNNEL_NAMES = {number: name for name, number in TUNNELS.items()}
 
 CHECKSUMS = {"off": 0, "on": TUNNEL_F_CSUM, "remote": TUNNEL_F_REMCSUM}
@@ -76,16 +76,16 @@ _SCHEDULER_FLAG_NAMES = {
     "sh": ("sh-fallback", "sh-port", "flag-3"),
     "mh": ("mh-fallback", "mh-port", "flag-3"),
 }
-"""The names of a scheduler's flags, in the order of their bits; any other scheduler has the plain names.
+"""The names of a scheduler's flags, in the order of their bits. All other schedulers use the plain names.
 
-sh and mh have two. ipvsadm has no name for a third there, and writes "-b" without a value.
+sh and mh define two flags. ipvsadm has no name for their third, and writes "-b" without a value.
 """
 SCHEDULER_FLAGS = {
     name: flag
     for names in (_PLAIN_FLAG_NAMES, *_SCHEDULER_FLAG_NAMES.values())
     for name, flag in zip(names, _SCHEDULER_FLAGS, strict=True)
 }
-"""Every name of a scheduler flag, of whichever scheduler."""
+"""The bit of every scheduler flag, by each of its names."""
 
 
 def scheduler_flag_names(scheduler: str) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ def names_of_flags(scheduler: str, flags: int) -> list[str]:
 
 
 def flags_of_names(names: Iterable[str]) -> int:
-    """Return the SVC_F_* bits of scheduler flags. Raises `KeyError` for a word that names none."""
+    """Return the SVC_F_* bits of scheduler flags. Raises `KeyError` when a name is unknown."""
     flags = 0
     for name in names:
         flags |= SCHEDULER_FLAGS[name]
@@ -107,7 +107,7 @@ def flags_of_names(names: Iterable[str]) -> int:
 
 
 def plain_flag_names(flags: int) -> list[str]:
-    """Name a service's flags by the kernel's numbers, whatever its scheduler makes of them; the rest in hexadecimal."""
+    """Return the names of a service's flags, whatever they mean to its scheduler. Unknown bits are hexadecimal."""
     names = ["ops"] if flags & SVC_F_ONEPACKET else []
     names += names_of_flags("", flags)
     rest = flags & ~(SVC_F_PERSISTENT | SVC_F_ONEPACKET | sum(_SCHEDULER_FLAGS))

@@ -1,1 +1,1 @@
-"""What survives a restart: the file's format, and who writes it when."""
+"""Saves what must survive a restart: the format of the state file, and when and how it is written."""

@@ -1,7 +1,7 @@
-"""What survives a restart: verdicts with their reasons, and which services are ours. One small JSON file.
+"""Reads and writes the state file, a small JSON file with the verdicts, their reasons, and which services are ours.
 
-The kernel's table is the truth about who serves; this file adds what the kernel cannot know. It is replaced whole by a
-rename, so that a crash leaves either the old one or the new one; a file that cannot be read is put aside, not lost.
+The kernel's table shows which servers serve; this file adds what the kernel cannot know. The file is replaced by a
+rename, so a crash leaves either the old one or the new one. A file that cannot be read is put aside and not lost.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ FORMAT = 1
 
 
 class StateFileError(HostError):
-    """The state file could not be read or written; the message names the file and what to do."""
+    """The state file could not be read or written. The message names the file and says what to do."""
 
 
 class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One check's verdict as last known."""
+    """The last known verdict of one check."""
 
     service: str
     server: str
@@ -30,29 +30,29 @@ class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     verdict: str
     detail: str
     since: float
-    """Unix time."""
+    """When the verdict was reached, Unix time."""
 
 
 class SharedService(msgspec.Struct, frozen=True):
-    """A service in which somebody else may have servers too, and which are ours: only these are ever removed."""
+    """A service in which somebody else may have servers too. `servers` are ours; only these are ever removed."""
 
     service: ServiceKey
     servers: tuple[DestinationKey, ...]
 
 
 class Ours(msgspec.Struct, frozen=True):
-    """What of the kernel's table is ours."""
+    """The part of the kernel's table that is ours."""
 
     services: frozenset[ServiceKey] = frozenset()
     shared: tuple[SharedService, ...] = ()
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole file."""
+    """The content of the state file."""
 
     format: int = FORMAT
     owned: tuple[ServiceKey, ...] = ()
-    """Services we created or took over: only these are deleted when they leave the configuration."""
+    """Services we created or took over. Only these are deleted when they leave the configuration."""
     shared: tuple[SharedService, ...] = ()
     verdicts: tuple[SavedVerdict, ...] = ()
 
@@ -62,10 +62,11 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_state(path: Path, *, put_aside: bool = True) -> Saved:
-    """Read the file; an absent one is empty.
+    """Read the state file. One that does not exist counts as empty.
 
-    Raises `StateFileError` when it cannot be read; one with unusable content is first renamed to NAME.bad, unless
-    `put_aside` is false because the file is somebody else's.
+    put_aside: first rename a file with unusable content to NAME.bad. Callers pass false when the file is not theirs.
+
+    Raises `StateFileError` when the file cannot be read or its content is unusable.
     """
     rescue = _put_aside if put_aside else _left_alone
     try:
@@ -84,7 +85,7 @@ def read_state(path: Path, *, put_aside: bool = True) -> Saved:
 
 
 def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict]) -> None:
-    """Replace the file. Raises `StateFileError`."""
+    """Replace the state file. Raises `StateFileError`."""
     temporary = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -103,10 +104,10 @@ def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict]) -> Non
 
 
 def _content(ours: Ours, verdicts: Iterable[SavedVerdict]) -> Iterator[bytes]:
-    """Spell the file out, a line for each verdict.
+    """Encode the content of the file in pieces, one line for each verdict.
 
-    In pieces, because one encoding of fifty thousand verdicts would hold the interpreter, and with it the event loop,
-    for as long as it takes.
+    Encoding fifty thousand verdicts in one call would hold the interpreter, and with it the event loop, until it is
+    done.
     """
     encode = msgspec.json.Encoder().encode
     yield b'{"format":%d,\n"owned":%b,\n"shared":%b,\n"verdicts":[' % (

@@ -1,4 +1,4 @@
-"""When what a restart needs is saved: changed verdicts now and then, ownership and a stop at once."""
+"""Decides when the state file is written: at intervals for changed verdicts, at once for ownership and at a stop."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -9,12 +9,13 @@ from lvs_healthd.state.file import Ours, SavedVerdict
 from lvs_healthd.state.writer import StateWriter
 
 STATE_S = 5.0
-"""A changed verdict is saved at most this often: the file holds every check, 2 MB with 10 000 servers. A crash may lose
-the reasons of the last seconds; who serves is in the table. Which services are ours, and a stop, are saved at once."""
+"""Changed verdicts are saved at most this often, because the file holds every check: 2 MB with 10 000 servers. A crash
+may lose the reasons of the last seconds, but the kernel's table shows which servers serve. A change of ownership and a
+stop are saved at once."""
 
 
 class Saver:
-    """Decides when `writer` writes. `verdicts` and `ours` say what there is to save."""
+    """Passes the state to `writer` when it is due. `verdicts` and `ours` return what to save."""
 
     def __init__(
         self,
@@ -30,17 +31,21 @@ class Saver:
         self._not_before = -math.inf
 
     def changed(self) -> None:
-        """Take note that verdicts changed."""
+        """Note that verdicts have changed, so that they are saved."""
         self._is_due = True
 
     async def turn(self, path: Path, now: float) -> None:
-        """Have it written if that is due; `now` is monotonic, seconds, infinite at a stop."""
+        """Write the state if that is due.
+
+        path: the state file.
+        now: monotonic time, seconds; infinity at a stop, so that whatever changed is written at once.
+        """
         ours = self._ours()
         is_due = self._is_due or self._writer.has_failed
         if not ((is_due and now >= self._not_before) or ours != self._saved):
             return
         self._is_due, self._saved = False, ours
         self._not_before = now + STATE_S
-        # A verdict that changes between two slices makes the next write due.
+        # If a verdict changes while these are collected, the next write is due.
         verdicts = tuple([verdict async for verdict in paced(self._verdicts())])
         self._writer.write(path, ours, verdicts)

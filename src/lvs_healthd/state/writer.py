@@ -1,6 +1,7 @@
-"""Writes the state file beside the event loop: a disk that hangs must not stop probing, the watchdog or a stop.
+"""Writes the state file in a thread, because a disk that hangs must not delay probes, the watchdog or a stop.
 
-One write at a time, the newest wins, on a thread that does not keep the process alive.
+It writes one content at a time. If several are waiting, only the newest is written. The thread is a daemon thread, so
+it does not keep the process alive.
 """
 
 import asyncio
@@ -14,14 +15,17 @@ _Content = tuple[Path, Ours, tuple[SavedVerdict, ...]]
 
 
 class StateWriter:
-    """Takes contents to write. `report` is called on the loop when writing begins to fail, once until it works."""
+    """Writes the state file in a thread.
+
+    report: called on the loop when a write fails after one that succeeded.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, report: Callable[[Path, StateFileError], None]) -> None:
         self._loop = loop
         self._report = report
         self._next: _Content | None = None
         self._asked = 0
-        """How many writes were asked for; the last one done tells whether any is left."""
+        """How many writes were requested. A finished write with this number was the last one."""
         self._work = threading.Condition()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -30,7 +34,7 @@ class StateWriter:
         self._thread: threading.Thread | None = None
 
     def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...]) -> None:
-        """Write this soon; returns at once."""
+        """Write this content soon. This returns at once."""
         self._idle.clear()
         with self._work:
             self._next = (path, ours, verdicts)
@@ -41,7 +45,7 @@ class StateWriter:
             self._thread.start()
 
     async def flush(self) -> None:
-        """Wait until all is written. The caller bounds the wait."""
+        """Wait until everything is written. There is no time limit; the caller must set one."""
         await self._idle.wait()
 
     def _run(self) -> None:
@@ -59,7 +63,7 @@ class StateWriter:
             try:
                 self._loop.call_soon_threadsafe(self._done, number, path, error)
             except RuntimeError:
-                return  # the loop has ended meanwhile
+                return  # the loop was closed meanwhile
 
     def _done(self, number: int, path: Path, error: StateFileError | None) -> None:
         if error is not None and not self.has_failed:

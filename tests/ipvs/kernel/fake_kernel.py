@@ -1,7 +1,7 @@
-"""A kernel on the other end of the netlink channel: decodes the client's requests, answers from a `MemoryTable`.
+"""A fake kernel at the other end of the netlink channel: it decodes requests and answers from a `MemoryTable`.
 
-It stands in for `Channel`, so that the client's own code runs whole, codec included, and each kind of trouble on the
-wire can be made to happen.
+It replaces `Channel`, so that tests run all of the client's code, including the codec, and can cause every kind of
+trouble on the wire.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _VERBS = {
 
 
 class FakeKernel(Channel):
-    """Answers as the kernel does. `family` is the number of the IPVS family, 0 while the module is not loaded."""
+    """Answers like the kernel. `family` is the number of the IPVS family; 0 while the module is not loaded."""
 
     def __init__(self, *, deadline_s: float = 0.01) -> None:
         super().__init__(deadline_s)
@@ -38,9 +38,9 @@ class FakeKernel(Channel):
         self.sends: list[list[Message]] = []
         self.sent_in_thread: list[bool] = []
         self.refuse_all = 0
-        """An errno for every request."""
+        """The errno with which every request fails; 0 for none."""
         self.lose_answers_after: int | None = None
-        """The receive buffer holds this many acknowledgements, then overflows."""
+        """How many acknowledgements the receive buffer holds before it overflows; None for no limit."""
         self.is_silent = False
         self.interrupted_dumps = 0
         self.is_garbled = False
@@ -48,7 +48,7 @@ class FakeKernel(Channel):
         self._answers: deque[bytes] = deque()
         self._has_overflowed = False
 
-    def connect(self) -> None:  # type: ignore[override]  # no socket to give
+    def connect(self) -> None:  # type: ignore[override]  # there is no socket
         pass
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ class FakeKernel(Channel):
 
     async def receive(self) -> list[Message]:
         if self.is_silent or not (self._answers or self._has_overflowed):
-            raise TimeoutError  # what asyncio.timeout would make of waiting
+            raise TimeoutError  # what asyncio.timeout raises after a wait
         if self._has_overflowed:
             self._has_overflowed = False
             raise OSError(errno.ENOBUFS, "No buffer space available")
@@ -149,7 +149,7 @@ class FakeKernel(Channel):
 
 
 def _statistics(row: bytes) -> bytes:
-    """Put the counters of a row as the kernel lists them: 64 bits, and 32 for old programs."""
+    """Encode the counters of a row as the kernel does: once with 64 bits, and once with 32 for old programs."""
     numbers = [struct.unpack_from("=Q", row, 24 + 12 * number)[0] for number in range(10)]
     wide = [attribute(1 + kind, struct.pack("=Q", number)) for kind, number in enumerate(numbers)]
     is_wide = [False, False, False, True, True, False, False, False, False, False]
@@ -166,7 +166,7 @@ def _frame(request: Message, kind: int, flags: int, payload: bytes) -> bytes:
 
 
 def _operation(verb: Verb, payload: bytes) -> Operation:
-    """Decode a write; deletes carry keys only, which is all the table looks at then."""
+    """Decode a write. A delete carries only keys, and the table needs no more."""
     if verb in (Verb.ADD_SERVICE, Verb.SET_SERVICE):
         return Operation(verb, codec.decode_service(payload))
     key = _service_key(payload)
@@ -175,7 +175,7 @@ def _operation(verb: Verb, payload: bytes) -> Operation:
         return Operation(verb, service)
     if verb is Verb.DELETE_SERVER:
         family = AF_INET6 if payload.find(struct.pack("=HHH", 6, 11, AF_INET6)) > 0 else AF_INET
-        # the method, weight and the rest that a deletion does not say
+        # Add the method and weight, which a delete leaves out.
         whole = _with_last_nest(payload, attribute(3, struct.pack("=I", 0)) + attribute(4, struct.pack("=I", 0)))
         found = codec.decode_destination(whole, family)
         return Operation(verb, service, DestinationRecord(found.key, ForwardingMethod.MASQ, 0))
@@ -189,7 +189,7 @@ def _service_key(payload: bytes) -> ServiceKey:
 
 
 def _with_last_nest(payload: bytes, more: bytes) -> bytes:
-    """Append attributes to the last nest of a message."""
+    """Append attributes to the last nested attribute of a message."""
     position = 4
     while position + struct.unpack_from("=H", payload, position)[0] < len(payload):
         position += struct.unpack_from("=H", payload, position)[0]

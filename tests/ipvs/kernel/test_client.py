@@ -119,7 +119,7 @@ async def test_only_the_services_asked_for_are_read_and_missing_ones_are_absent(
     kernel.table.entries = table(entry(service(WEB), ONE), entry(service(MARK), ONE))
     client = await opened(kernel)
     assert await client.read_services([MARK, DNS]) == table(entry(service(MARK), ONE))
-    assert len(kernel.sends) == 3  # the mark, its servers, and one that is not there
+    assert len(kernel.sends) == 3  # the mark, its servers, and a service that does not exist
 
 
 async def test_statistics_come_with_each_reading_and_go_with_the_service() -> None:
@@ -168,7 +168,7 @@ async def test_many_writes_go_in_batches_of_128_each_with_its_own_result() -> No
     results = await client.apply(adds(300))
     assert [len(batch) for batch in kernel.sends] == [128, 128, 44]
     assert [result.errno for result in results] == [errno.ENOMEM] + [0] * 299
-    assert results[0].message == "the kernel has no memory for it"
+    assert results[0].message == "the kernel is out of memory"
     assert client.writes_sent == 300
 
 
@@ -235,7 +235,7 @@ async def test_garbled_answers_are_an_unavailable_table() -> None:
         await client.read()
 
 
-async def test_an_unknown_scheduler_is_loaded_once_and_the_writes_that_hung_on_it_repeated() -> None:
+async def test_an_unknown_scheduler_is_loaded_once_and_the_writes_that_need_it_are_retried() -> None:
     kernel = FakeKernel()
     kernel.table.fail_next(Verb.ADD_SERVICE, errno.ENOENT)
     loader = Loader(lambda: True)
@@ -262,7 +262,7 @@ async def test_a_scheduler_that_cannot_be_loaded_is_an_error_that_says_what_to_d
     assert loader.asked == ["ip_vs_no-such"]
 
 
-async def test_a_module_loaded_anew_is_found_by_its_new_number() -> None:
+async def test_a_reloaded_module_is_found_by_its_new_number() -> None:
     kernel = FakeKernel()
     client = await opened(kernel)
     kernel.family = 40

@@ -15,7 +15,7 @@ from tests.ipvs.tables import DNS, MARK, WEB, server, service
 
 _GENL_HEADER = bytes([0, 1, 0, 0])
 
-# Independent of our own numbers: as they stand in include/uapi/linux/ip_vs.h.
+# Copied from include/uapi/linux/ip_vs.h, so that the test does not depend on our own numbers.
 _COMMANDS = {
     Verb.ADD_SERVICE: 1,
     Verb.SET_SERVICE: 2,
@@ -48,7 +48,7 @@ def oracle_service_key(key: ServiceKey) -> list[tuple[str, object]]:
 
 def oracle_service(record: ServiceRecord) -> tuple[str, object]:
     if record.key.family == AF_INET6:
-        # pyroute2 knows the netmask only as an IPv4 address; IPv6 wants the prefix length as a native number.
+        # pyroute2 encodes every netmask as an IPv4 address. The kernel expects a prefix length in native byte order.
         netmask = str(ipaddress.IPv4Address(struct.pack("=I", record.netmask)))
     else:
         netmask = str(ipaddress.IPv4Network(f"0.0.0.0/{record.netmask}").netmask)
@@ -65,7 +65,7 @@ def oracle_service(record: ServiceRecord) -> tuple[str, object]:
 
 
 def oracle_destination(record: DestinationRecord) -> tuple[str, object]:
-    # pyroute2's tun_port is a native number; the kernel's is big-endian.
+    # pyroute2 encodes tun_port in native byte order; the kernel expects big-endian.
     swapped_port = struct.unpack("=H", struct.pack(">H", record.tunnel_port))[0]
     return "IPVS_CMD_ATTR_DEST", {
         "attrs": [
@@ -227,7 +227,7 @@ def test_an_old_kernels_server_has_the_services_family_and_no_tunnel() -> None:
         2,
         attribute(1, bytes([0x20, 1, 0x0D, 0xB8]) + bytes(11) + b"\1"),
         attribute(2, struct.pack(">H", 80)),
-        attribute(3, struct.pack("=I", 0x100)),  # flags beside the method are masked off
+        attribute(3, struct.pack("=I", 0x100)),  # the flags next to the method are masked off
         attribute(4, struct.pack("=I", 3)),
     )
     assert codec.decode_destination(listed, AF_INET6) == server("2001:db8::1", 3)

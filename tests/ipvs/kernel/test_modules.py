@@ -8,7 +8,7 @@ from lvs_healthd.ipvs.kernel import modules
 
 @pytest.fixture
 def modprobe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Put a script of the test's in the place of modprobe, and let this process load modules."""
+    """Replace modprobe by a script that the test writes, and let this process load modules."""
     script = tmp_path / "modprobe"
     monkeypatch.setattr(modules, "_MODPROBE", str(script))
     monkeypatch.setattr(modules, "_may_load", lambda: True)

@@ -1,4 +1,4 @@
-"""Sync daemons on the wire; what the kernel makes of them is in tests/kernel/test_director.py."""
+"""How sync daemons are encoded and decoded. tests/kernel/test_director.py tests them against the real kernel."""
 
 import pytest
 from hypothesis import given
@@ -46,5 +46,5 @@ async def test_kernel_that_leaves_a_timeout_out_is_an_error_and_not_the_end(monk
 
     monkeypatch.setattr(Requests, "find_family", find_family)
     monkeypatch.setattr(Requests, "ask", ask)
-    with pytest.raises(TableUnavailableError, match="does not tell its timeouts"):
+    with pytest.raises(TableUnavailableError, match="does not report its timeouts"):
         await SettingsClient(Netns()).timeouts()

@@ -1,4 +1,4 @@
-"""Statistics as the kernel sends them, and as older and other kernels do: on bytes recorded from Linux 6.1."""
+"""Statistics as Linux 6.1 sends them, from recorded bytes, and as older and other kernels send them."""
 
 import json
 import random
@@ -18,11 +18,11 @@ from tests.ipvs.tables import server, service
 SOME = Statistics(1, 2, 3, 4, 5, 6, 7, 2**40, 8, 9, 10, 11, 12)
 GENL = bytes(4)
 WIDE_IN_OLD = (4, 5)
-"""Bytes have 64 bits in the old attribute, too."""
+"""Indices of the byte counters, which have 64 bits in the old attribute too."""
 
 
 def recorded(name: str) -> bytes:
-    """Return the first message of a dump, as the lab's kernel sent it."""
+    """Return the first message of a dump that was recorded from the lab's kernel."""
     message, *_ = genetlink.messages(bytes.fromhex(json.loads(RECORDED.read_text(encoding="ascii"))[name]))
     return message.payload
 
@@ -48,14 +48,14 @@ def old(counted: Statistics) -> dict[int, bytes]:
 
 
 def destination(counted: Statistics = SOME) -> dict[int, bytes]:
-    """Put counters into the places of the recorded destination's."""
+    """Return the recorded destination with its counters replaced by `counted`."""
     connections = {7 + number: struct.pack("=I", astuple(counted)[number]) for number in range(3)}
     stats = {10: b"".join(old(counted).values()), 12: b"".join(wide(counted).values())}
     return {**nested(recorded("destinations")), **connections, **stats}
 
 
 def read(values: dict[int, bytes]) -> Statistics:
-    """Read a destination's message as the client does."""
+    """Decode a destination's message the way the client does."""
     record, row = codec.decode_counted_destination(message(2, values), AF_INET)
     return Statistics(*joined(NOTHING, [(record, row)]).servers()[record.key])
 
@@ -83,7 +83,7 @@ def test_recorded_server_has_counted_nothing_and_its_record_is_what_it_was() -> 
 
 
 def test_services_own_counters_are_not_taken_for_connections() -> None:
-    # Flags, timeout and netmask have the numbers that connections have in a server's message.
+    # In a service, flags, timeout and netmask have the attribute numbers that connection counts have in a server.
     values = {**nested(recorded("services")), 12: b"".join(wide(SOME).values())}
     record, row = codec.decode_counted_service(message(1, values))
     assert record == service(scheduler="rr")
@@ -118,5 +118,5 @@ def test_what_a_kernel_does_not_say_is_0() -> None:
 
 
 def test_row_is_small() -> None:
-    """Each server of the table has one, and 10 000 are read at each resync."""
+    """Every server of the table has a row, and a resync may read 10 000."""
     assert len(NOTHING) == len(encoded(SOME)) == 140

@@ -1,4 +1,4 @@
-"""Destinations of the usual shape are decoded by a short cut, which comes to the same as the long way."""
+"""Destinations with the usual layout are decoded by a short cut, with the same result as the long way."""
 
 import random
 
@@ -15,7 +15,7 @@ GENL = bytes(4)
 
 
 def message(seed: int, family: int) -> bytes:
-    """A destination as the kernel sends it, its numbers at random."""
+    """Return a destination's message with the kernel's usual layout and random values."""
     chance = random.Random(seed)
     body = b""
     for kind, size in codec._USUAL_ORDER:
@@ -47,7 +47,7 @@ def the_short_cut(payload: bytes) -> tuple[DestinationRecord, bytes]:
 
 
 @given(st.integers(0, 2**32), st.sampled_from([AF_INET, AF_INET6]))
-def test_the_usual_is_recognised_and_decoded_alike(seed: int, family: int) -> None:
+def test_the_usual_layout_is_recognised_and_decodes_the_same_both_ways(seed: int, family: int) -> None:
     payload = message(seed, family)
     assert len(payload) == codec._USUAL_BYTES
     assert codec._USUAL_HEADERS.unpack_from(payload) == codec._USUAL
@@ -55,7 +55,7 @@ def test_the_usual_is_recognised_and_decoded_alike(seed: int, family: int) -> No
 
 
 @given(st.integers(0, 2**32), st.lists(st.tuples(st.integers(4, 339), st.integers(0, 255)), min_size=1, max_size=4))
-def test_bytes_that_are_otherwise_come_to_the_same_both_ways(seed: int, changes: list[tuple[int, int]]) -> None:
+def test_altered_bytes_decode_the_same_both_ways(seed: int, changes: list[tuple[int, int]]) -> None:
     payload = bytearray(message(seed, AF_INET))
     for place, value in changes:
         payload[place] = value

@@ -1,1 +1,1 @@
-"""The kernel's side of IPVS: generic netlink, and what it lists in /proc."""
+"""Access to the kernel's IPVS: generic netlink, and the connections listed in /proc."""

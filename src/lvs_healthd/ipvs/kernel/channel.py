@@ -1,4 +1,4 @@
-"""A generic netlink socket on the event loop: open it, send, receive, each exchange bounded by a deadline."""
+"""A generic netlink socket on the event loop. Every exchange has a deadline."""
 
 import asyncio
 import contextlib
@@ -16,24 +16,29 @@ _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _SO_RCVBUFFORCE = 33
 _KERNEL = 0
-"""The kernel's own port number; anything from another port is not an answer."""
+"""The kernel's own port number. A message from any other port is not an answer."""
 
 _BUFFER_BYTES = 4 * 1024 * 1024
-"""Room for the acknowledgements of far more than one batch of writes: the default holds 256."""
+"""Room for the acknowledgements of far more than one batch of writes. The default buffer holds 256."""
 _RECEIVE_BYTES = 65536
-"""A dump comes in parts of up to 32 KiB."""
+"""Bytes of one receive. A dump arrives in parts of up to 32 KiB."""
 
 
 DEADLINE_S = 5.0
-"""One request takes microseconds; five seconds is a kernel in trouble, and well within a watchdog's patience."""
+"""Default deadline of one exchange. A request takes microseconds, so a kernel that needs five seconds is in trouble.
+Five seconds are well below the watchdog's timeout."""
 
 
 class LostError(TableUnavailableError):
-    """A part of the answer is lost, or it contradicts itself: ask again."""
+    """Part of the answer was lost, or the table changed during a dump. Asking again may help."""
 
 
 class Channel:
-    """One netlink socket, opened when first needed in `netns`. `deadline_s` bounds each exchange, in seconds."""
+    """One netlink socket, opened when it is first needed.
+
+    deadline_s: longest duration of one exchange, seconds.
+    netns: network namespace to open it in; default: the process's own.
+    """
 
     def __init__(self, deadline_s: float, netns: Netns | None = None) -> None:
         self._deadline_s = deadline_s
@@ -42,7 +47,7 @@ class Channel:
         self._open: socket.socket | None = None
 
     def connect(self) -> socket.socket:
-        """Return the socket, opened if it is not. Raises `TableUnavailableError`."""
+        """Return the socket, and open it first if necessary. Raises `TableUnavailableError`."""
         if self._open is None:
             try:
                 self._identity = self._netns.identity()
@@ -55,9 +60,9 @@ class Channel:
         return self._open
 
     def follow_netns(self) -> None:
-        """Let go of a network namespace that was deleted, or made anew under its name.
+        """Close the socket if its network namespace was deleted, or replaced by another of the same name.
 
-        The socket would keep it alive, and go on writing where no packet comes any more.
+        The socket would keep the old namespace alive, and would write to a table that no longer sees any packets.
         """
         if self._open is None or not self._netns.name:
             return
@@ -76,9 +81,9 @@ class Channel:
 
     @contextlib.asynccontextmanager
     async def exchange(self) -> AsyncIterator[None]:
-        """Hold one request and its answer within the deadline, and turn what breaks it into `TableUnavailableError`.
+        """Bound one request and its answer by the deadline. Raises `TableUnavailableError` when the exchange fails.
 
-        A socket that is left amid an answer is thrown away: an abandoned dump would make the next one fail with EBUSY.
+        A failed exchange closes the socket, because an unfinished dump would make the next one fail with EBUSY.
         """
         self.connect()
         is_complete = False
@@ -99,9 +104,11 @@ class Channel:
                 self.close()
 
     async def send(self, data: bytes, *, may_wait: bool = False) -> None:
-        """Hand messages to the kernel, which acts on them inside this call.
+        """Send messages to the kernel, which acts on them before this call returns.
 
-        `may_wait` sends from a thread: some requests make the kernel run modprobe or wait for an RCU grace period.
+        may_wait: send from a thread, because the request may make the kernel run modprobe or wait for an RCU grace
+        period.
+
         Raises `OSError`.
         """
         sock = self.connect()
@@ -119,7 +126,7 @@ class Channel:
                 return list(messages(data))
 
     def receive_held(self) -> list[Message]:
-        """Return what is in the receive buffer already. Raises `OSError` and `GarbledMessageError`."""
+        """Return the messages already in the receive buffer. Raises `OSError` and `GarbledMessageError`."""
         held: list[Message] = []
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -138,7 +145,7 @@ def _opened() -> socket.socket:
         except PermissionError:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
-            with contextlib.suppress(OSError):  # before Linux 4.12: no texts, and errors that echo the request
+            with contextlib.suppress(OSError):  # Linux before 4.12 sends no texts and echoes the request
                 sock.setsockopt(_SOL_NETLINK, option, 1)
         sock.bind((0, 0))
     except OSError:

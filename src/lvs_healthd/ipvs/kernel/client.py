@@ -1,10 +1,12 @@
-"""The kernel's IPVS table over generic netlink: one request at a time, every one bounded, the loop never held up.
+"""Reads and writes the kernel's IPVS table over generic netlink.
 
-Facts this file rests on (net/netlink/af_netlink.c, net/netfilter/ipvs/ip_vs_ctl.c):
-- A write is done when send() returns; its acknowledgement then waits in the receive buffer. Many writes fit in one
-  send; they run in order, a failed one does not stop the later ones, each has its own acknowledgement.
-- When the receive buffer overflows, acknowledgements are lost and recv() says ENOBUFS once; the writes were made.
-- Asked for the destinations of a service that is gone, the kernel lists none and reports no error.
+Requests are made one at a time, each has a deadline, and none blocks the event loop. This code relies on these facts
+(net/netlink/af_netlink.c, net/netfilter/ipvs/ip_vs_ctl.c):
+
+- A write is done when send() returns; its acknowledgement then waits in the receive buffer. One send can carry many
+  writes. They run in order, a failed one does not stop the later ones, and each has its own acknowledgement.
+- When the receive buffer overflows, acknowledgements are lost and recv() fails once with ENOBUFS. The writes were made.
+- When a service is gone, the kernel answers a request for its destinations with an empty list and no error.
 """
 
 import asyncio
@@ -25,20 +27,21 @@ from lvs_healthd.ipvs.refusals import NO_MODULE, UNKNOWN_OUTCOME, explain
 from lvs_healthd.runtime.netns import Netns
 
 _BATCH = 128
-"""Writes in one send: half of what a default receive buffer can acknowledge, should enlarging it fail."""
+"""Most writes in one send: half of what the default receive buffer can acknowledge, in case enlarging it fails."""
 _SERVICE_COST = 8
-"""What a service's write counts for in a batch: it may run modprobe or wait for an RCU grace period, some 30 ms each,
-and the whole send has one deadline."""
+"""How many ordinary writes a write to a service counts for in a batch. It may run modprobe or wait for an RCU grace
+period, about 30 ms each, and the whole batch has one deadline."""
 _SERVICE_WRITES = frozenset({Verb.ADD_SERVICE, Verb.SET_SERVICE})
 
 _T = TypeVar("_T")
 
 
 class IpvsClient:
-    """The kernel's IPVS table. See `IpvsTable` for what each call does.
+    """The kernel's IPVS table. `IpvsTable` documents the calls.
 
-    `netns` is where it is looked for. `deadline_s` bounds each single request, in seconds; `load` loads a kernel module
-    by name and says whether it did.
+    netns: network namespace of the table; default: the process's own.
+    deadline_s: longest duration of one request, seconds.
+    load: loads a kernel module by name and returns whether it succeeded.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class IpvsClient:
         load: Callable[[str], Awaitable[bool]] = load_module,
     ) -> None:
         self.writes_sent = 0
-        """Write messages handed to the kernel since start, for tests that want none."""
+        """How many writes were sent to the kernel since start. Tests check that a table in sync gets none."""
         self._netns = netns or Netns()
         self._requests = Requests(Channel(deadline_s, self._netns))
         self._load = load
@@ -57,7 +60,7 @@ class IpvsClient:
         self._schedulers_tried: set[str] = set()
 
     async def open(self) -> str:
-        """Find the IPVS family, loading the module where need and permission are, and describe the table."""
+        """Find the IPVS netlink family and describe the table. Load the module if that is needed and permitted."""
         async with self._requests.lock:
             find = self._requests.find_family
             if not await find() and not (await self._load("ip_vs") and await find()):
@@ -76,7 +79,7 @@ class IpvsClient:
             return await self._reading(lambda: self._read_some(keys))
 
     async def apply(self, operations: Sequence[Operation]) -> list[Result]:
-        """Write in batches; what fails for want of a module is tried once more after loading it."""
+        """Make the writes in batches. A write that fails for lack of a module is retried once after loading it."""
         async with self._requests.lock:
             self._requests.check_open()
             results = await self._write(operations)
@@ -88,11 +91,11 @@ class IpvsClient:
             return results
 
     def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
-        """Return what came with the last reading of a service."""
+        """Return the statistics that came with the last reading of a service."""
         return self._statistics.get(key)
 
     def connections(self) -> Iterator[bytes]:
-        """Read them from /proc: netlink does not tell."""
+        """Read the connections from /proc, because netlink does not list them."""
         return connections.blocks(self._netns)
 
     def close(self) -> None:
@@ -102,7 +105,7 @@ class IpvsClient:
     # Reading
 
     async def _reading(self, read: Callable[[], Awaitable[_T]]) -> _T:
-        """Run a read; once more when the family has a new number, for the module was loaded anew meanwhile."""
+        """Run a read. Retry it once if the family has a new number, because the module was reloaded meanwhile."""
         self._requests.check_open()
         try:
             try:
@@ -145,7 +148,7 @@ class IpvsClient:
             lambda payload: codec.decode_counted_destination(payload, family),
         )
         destinations = {destination.key: destination for destination, _ in found}
-        # At once and not when all is read: the rows of two readings of the whole table are never held together.
+        # Replaced service by service, so that memory never holds the rows of two whole readings at once.
         self._statistics[service.key] = joined(row, found)
         return ServiceEntry(service, destinations)
 
@@ -186,23 +189,23 @@ class IpvsClient:
                 except OSError as error:
                     if error.errno != errno.ENOBUFS:
                         raise
-                    # All writes were made inside send(): every acknowledgement that will ever come is here now.
+                    # All writes were made inside send(), so every acknowledgement that was not lost is already here.
                     take(channel.receive_held())
         except TableUnavailableError as error:
-            # It may have been sent, so the outcome of those without an answer is unknown; the others have theirs.
+            # The batch may have been sent: writes without an answer have an unknown result, the others keep theirs.
             for index in waiting.values():
                 results[index] = Result(None, f"outcome unknown: {error}")
         return results
 
     async def _curable(self, operations: Sequence[Operation], results: Sequence[Result]) -> list[int]:
-        """Cure what made writes fail with ENOENT, and return which operations deserve another try."""
+        """Fix the cause of writes that failed with ENOENT, and return the indices of the operations to retry."""
         missing = [index for index, result in enumerate(results) if result.errno == errno.ENOENT]
         if not missing:
             return []
         family = self._requests.family
         with contextlib.suppress(TableUnavailableError):
             if await self._requests.find_family() and self._requests.family != family:
-                return missing  # the module was loaded anew meanwhile, and the old number leads nowhere
+                return missing  # the module was reloaded meanwhile, and the old number is invalid
         services = {operations[index].service for index in missing if operations[index].verb in _SERVICE_WRITES}
         loaded = {scheduler for scheduler in {service.scheduler for service in services} if await self._cure(scheduler)}
         cured = {service.key for service in services if service.scheduler in loaded}
@@ -213,7 +216,7 @@ class IpvsClient:
         ]
 
     async def _cure(self, scheduler: str) -> bool:
-        """Load a scheduler's module. Tried once: the kernel has tried as well, and each try starts a process."""
+        """Load a scheduler's module, only once: the kernel has already tried, and each try starts a process."""
         if scheduler in self._schedulers_tried:
             return False
         self._schedulers_tried.add(scheduler)

@@ -1,7 +1,8 @@
-"""IPVS generic netlink attributes: records to bytes and back. Framing is in `genetlink`, sockets are in `client`.
+"""Encodes IPVS records as generic netlink attributes and decodes them. `genetlink` frames them, `channel` sends them.
 
-Wire format: include/uapi/linux/ip_vs.h and net/netfilter/ipvs/ip_vs_ctl.c. Hand-made with `struct`, because a director
-with ten thousand servers reads them all at each resync: a few microseconds each, where a general library takes 360.
+Wire format: include/uapi/linux/ip_vs.h and net/netfilter/ipvs/ip_vs_ctl.c. It is written by hand with `struct`, because
+a director with ten thousand servers reads them all at each resync. A destination takes a few microseconds here, and
+360 µs with a general library.
 """
 
 import functools
@@ -75,9 +76,9 @@ _U32 = struct.Struct("=I")
 _BE32 = struct.Struct(">I")
 _FLAGS = struct.Struct("=II")
 _ALL_FLAGS = 0xFFFFFFFF
-"""The mask: set every flag to what the record says, leave none as it was."""
+"""The flags mask: the kernel sets every flag to the record's value."""
 
-# A destination after its address, attribute headers included: one pack instead of nine.
+# All attributes of a destination after its address, headers included, so that one pack replaces nine.
 _DEST_KEY_REST = struct.Struct("=HH2s2x")
 _DEST_REST = struct.Struct("=" + "HHI" * 4 + "HHH2x" + "HHB3x" + "HH2s2x" + "HHH2x")
 _ADDR_FAMILY = struct.Struct("=HHH2x")
@@ -85,8 +86,8 @@ _ADDR_FAMILY = struct.Struct("=HHH2x")
 _FWD_MASK = 0x7
 _METHODS = tuple(ForwardingMethod)
 
-# Since Linux 5.3 the kernel sends every destination's attributes in this order, each with so many bytes. To see that
-# they lie as usual takes a fraction of the time it takes to look for them.
+# The types and sizes of a destination's attributes, in the order in which the kernel sends them since Linux 5.3.
+# Checking that a message has this layout takes a fraction of the time it takes to search for the attributes.
 _USUAL_ORDER = (
     (_DEST_ADDR, 16),
     (_DEST_PORT, 2),
@@ -134,7 +135,7 @@ def encode(operation: Operation) -> tuple[int, bytes]:
 
 @functools.lru_cache(maxsize=1024)
 def encode_service_key(key: ServiceKey) -> bytes:
-    """Encode what identifies a service; kept, because every write to one of its servers carries it."""
+    """Encode what identifies a service. It is cached because every write to one of its servers carries it."""
     return attribute(_SERVICE, _service_identity(key))
 
 
@@ -179,7 +180,7 @@ def decode_service(payload: bytes) -> ServiceRecord:
 
 
 def decode_counted_service(payload: bytes) -> tuple[ServiceRecord, bytes]:
-    """Decode as `decode_service`, and cut out the service's row of `statistics`."""
+    """Decode like `decode_service`, and also return the service's row for `statistics`."""
     found = _nested(payload, _SERVICE)
     return _service(payload, found), service_row(payload, found)
 
@@ -187,13 +188,13 @@ def decode_counted_service(payload: bytes) -> tuple[ServiceRecord, bytes]:
 def decode_destination(payload: bytes, service_family: int) -> DestinationRecord:
     """Decode one message of a destination dump. Unknown attributes are skipped. Raises `GarbledMessageError`.
 
-    `service_family` stands in for the destination's own, which kernels before 3.18 do not say.
+    service_family: used when the message has no family for the destination, as with kernels before 3.18.
     """
     return _destination(payload, _nested(payload, _DEST), service_family)
 
 
 def decode_counted_destination(payload: bytes, service_family: int) -> tuple[DestinationRecord, bytes]:
-    """Decode as `decode_destination`, and cut out the server's row of `statistics`."""
+    """Decode like `decode_destination`, and also return the server's row for `statistics`."""
     if len(payload) == _USUAL_BYTES and _USUAL_HEADERS.unpack_from(payload) == _USUAL:
         return _usual_destination(payload), server_row(payload, _USUAL_SPANS)
     found = _nested(payload, _DEST)
@@ -201,9 +202,10 @@ def decode_counted_destination(payload: bytes, service_family: int) -> tuple[Des
 
 
 def decode_info(payload: bytes) -> str:
-    """Decode the reply to GET_INFO into a line for people: "IPVS 1.2.1". Raises `GarbledMessageError`.
+    """Decode the reply to GET_INFO into a description such as "IPVS 1.2.1". Raises `GarbledMessageError`.
 
-    The size of the connection table, which is there too, is left out: Linux 7.2 resizes the table while it runs.
+    The reply also holds the size of the connection table. It is left out because Linux 7.2 resizes that table at run
+    time.
     """
     found = attributes(payload, GENL_HEADER_BYTES, len(payload))
     version = _number(_U32, payload, found, _INFO_VERSION)
@@ -261,7 +263,7 @@ def _destination(payload: bytes, found: Spans, service_family: int) -> Destinati
 
 
 def _usual_destination(payload: bytes) -> DestinationRecord:
-    """Decode a destination of the usual shape, a third of the time."""
+    """Decode a destination with the usual layout, in a third of the time that searching takes."""
     address, port, forward, weight, *tunnel, upper, lower, family = _USUAL_VALUES.unpack_from(payload)
     try:
         text = socket.inet_ntop(family, address[:4] if family == AF_INET else address)
@@ -299,7 +301,7 @@ def _destination_identity(key: DestinationKey) -> bytes:
 
 
 def _encode_netmask(family: int, netmask: int) -> bytes:
-    """IPv6 wants the prefix length as a number, IPv4 the mask itself in network order."""
+    """Encode a netmask: for IPv6 the prefix length as a number, for IPv4 the mask itself in network order."""
     if family == AF_INET6:
         return _U32.pack(netmask)
     if netmask < 0:
@@ -322,13 +324,13 @@ def _nested(payload: bytes, kind: int) -> Spans:
     whole, start = len(payload), GENL_HEADER_BYTES
     inner = start + _ATTRIBUTE_HEADER.size
     if whole >= inner and _ATTRIBUTE_HEADER.unpack_from(payload, start) == (whole - start, kind):
-        # The record alone, as the kernel sends it: to look for it would take a tenth of the whole time.
+        # The message holds only this record, as the kernel sends it. Searching would add a tenth to the decoding time.
         return attributes(payload, inner, whole)
     return attributes(payload, *attributes(payload, start, whole).get(kind, (0, 0)))
 
 
 def _number(form: struct.Struct, payload: bytes, found: Spans, kind: int) -> int:
-    """Read an attribute that may be missing; missing is 0."""
+    """Read an attribute; 0 when it is missing."""
     span = found.get(kind)
     return 0 if span is None else _unpack(form, payload, span)
 
@@ -342,7 +344,7 @@ def _unpack(form: struct.Struct, payload: bytes, span: tuple[int, int]) -> int:
 
 
 def _address(family: int, payload: bytes, span: tuple[int, int]) -> str:
-    """Read an address; the kernel sends its whole 16-byte union for either family."""
+    """Read an address. The kernel sends its 16-byte union for either family."""
     if family == AF_INET:
         return socket.inet_ntop(AF_INET, payload[span[0] : min(span[1], span[0] + 4)])
     return socket.inet_ntop(family, payload[span[0] : span[1]])

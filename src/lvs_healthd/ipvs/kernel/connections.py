@@ -1,7 +1,7 @@
-"""The kernel's list of connections, ip_vs_conn in /proc/net: read in blocks of whole lines, chosen by service, decoded.
+"""Reads the kernel's list of connections from /proc/net/ip_vs_conn, selects lines by service and decodes them.
 
-Format: net/netfilter/ipvs/ip_vs_conn.c, ip_vs_conn_seq_show. The kernel makes 4 KiB of it a read, and looks for the
-place to go on from the beginning each time: a million connections take minutes, whoever asks.
+Format: net/netfilter/ipvs/ip_vs_conn.c, ip_vs_conn_seq_show. The kernel returns 4 KiB a read, and for each read it
+walks the list from the start to find its place. So a million connections take minutes, whichever program reads them.
 """
 
 import ipaddress
@@ -17,22 +17,22 @@ from lvs_healthd.ipvs.words import AF_INET6, PROTOCOL_NAMES
 from lvs_healthd.runtime.netns import Netns, NetnsError
 
 FILE = Path("/proc/thread-self/net/ip_vs_conn")
-"""Of the network namespace that the thread is in; /proc/net would be the process's."""
+"""The list of the thread's network namespace; /proc/net would be that of the process."""
 
 _BLOCK_BYTES = 32 * 1024
 _COLUMNS = 9
-"""Protocol, three addresses with their ports, state, seconds; then the persistence engine's name and data, if any."""
+"""Protocol, three addresses with their ports, state, seconds. The persistence engine's name and data may follow."""
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One connection, or a persistence template."""
 
     protocol: str
-    """tcp, udp, sctp; "ip" for the template of a firewall mark."""
+    """tcp, udp or sctp; "ip" for the template of a firewall mark."""
     expires_s: int
-    """When the kernel forgets it, unless another packet comes."""
+    """Seconds until the kernel forgets the connection, unless another packet arrives."""
     state: str
-    """As the kernel names it; NONE or ASSURED for a template."""
+    """The kernel's name for the state; NONE or ASSURED for a template."""
     client: str
     """address:port; port 0 for a template."""
     virtual: str
@@ -40,21 +40,21 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     destination: str
     """address:port of the real server."""
     engine: str
-    """Persistence engine and its data; mostly empty."""
+    """The persistence engine's name and data; usually empty."""
 
 
 def blocks(netns: Netns, file: Path = FILE) -> Iterator[bytes]:
-    """Read the list, without its heading; each read waits for the kernel, so this is for a thread.
+    """Read the list without its header line, in blocks of whole lines.
 
-    Raises `TableUnavailableError`.
+    Each read blocks until the kernel answers, so call this in a thread. Raises `TableUnavailableError`.
     """
     try:
         with netns.entered():
-            opened = file.open("rb", buffering=0)  # it is read outside
+            opened = file.open("rb", buffering=0)  # once open, it can be read outside the namespace
         with opened as listed:
             rest, gathered = b"", listed.read(_BLOCK_BYTES).partition(b"\n")[2]
             while gathered:
-                # A read returns a page at most; a few of them are worth a turn.
+                # A read returns at most one page, so gather several for each block.
                 while len(gathered) < _BLOCK_BYTES and (more := listed.read(_BLOCK_BYTES)):
                     gathered += more
                 whole, newline, rest = (rest + gathered).rpartition(b"\n")
@@ -69,9 +69,10 @@ def blocks(netns: Netns, file: Path = FILE) -> Iterator[bytes]:
 
 
 def chooser(service: ServiceKey, servers: Collection[DestinationKey]) -> Callable[[bytes], bool]:
-    """Return what tells whether a line belongs to a service.
+    """Return a function that says whether a line of the list belongs to a service.
 
-    The list does not say so of a firewall mark's connections: they are those to its servers.
+    The list does not name the firewall mark of a connection. A connection to one of the mark's servers counts as its
+    own.
     """
     if service.fwmark:
         targets = {(_hexadecimal(key.family, key.address), b"%04X" % key.port) for key in servers}
@@ -111,7 +112,7 @@ def decode(line: bytes) -> Connection:
 
 
 def _hexadecimal(family: int, address: str) -> bytes:
-    """Write an address as the list does: IPv4 as a number, IPv6 in full."""
+    """Format an address as the list does: IPv4 as a hexadecimal number, IPv6 written out in full."""
     if family == AF_INET6:
         return ipaddress.IPv6Address(address).exploded.encode()
     return b"%08X" % int.from_bytes(socket.inet_aton(address), "big")

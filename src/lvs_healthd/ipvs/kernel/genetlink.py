@@ -1,4 +1,4 @@
-"""Generic netlink framing: messages in, bytes out, and back. No socket and nothing of IPVS in sight.
+"""Encodes and decodes generic netlink messages. It uses no socket and knows nothing about IPVS.
 
 Wire format: include/uapi/linux/netlink.h and genetlink.h. All numbers are in the host's byte order.
 """
@@ -19,7 +19,7 @@ NLM_F_DUMP = 0x300
 NLM_F_CAPPED = 0x100
 """On an acknowledgement: the request's own payload is not echoed."""
 NLM_F_ACK_TLVS = 0x200
-"""On an acknowledgement: attributes follow, among them a text."""
+"""On an acknowledgement: attributes follow, which may include a text."""
 
 GENL_ID_CTRL = 0x10
 CTRL_VERSION = 2
@@ -29,7 +29,7 @@ _CTRL_ATTR_FAMILY_ID = 1
 _CTRL_ATTR_FAMILY_NAME = 2
 _NLMSGERR_ATTR_MSG = 1
 _NLA_TYPE_MASK = 0x3FFF
-"""Without NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
+"""The attribute's type without the bits NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
 
 _MESSAGE_HEADER = struct.Struct("=IHHII")
 _REQUEST_HEADER = struct.Struct("=IHHIIBBH")
@@ -43,7 +43,7 @@ GENL_HEADER_BYTES = 4
 
 
 class GarbledMessageError(PeerError):
-    """Bytes that are no netlink message: cut short, or lengths that contradict each other."""
+    """Bytes are not a valid netlink message: they are cut short, or their lengths contradict each other."""
 
 
 class Message(NamedTuple):
@@ -56,7 +56,7 @@ class Message(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An acknowledgement: errno (0 is done) and the kernel's own words, mostly empty."""
+    """An acknowledgement: an errno, 0 for success, and the kernel's own message, which is usually empty."""
 
     errno: int
     text: str
@@ -70,7 +70,7 @@ def request(family: int, command: int, attributes: bytes, *, flags: int, sequenc
 
 
 def messages(data: bytes) -> Iterator[Message]:
-    """Take apart what one receive returned. Raises `GarbledMessageError`."""
+    """Split the bytes of one receive into messages. Raises `GarbledMessageError`."""
     position = 0
     end = len(data)
     while position < end:
@@ -90,11 +90,10 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def attributes(data: bytes, position: int, end: int) -> dict[int, tuple[int, int]]:
-    """Find the attributes between two offsets: type to (first byte, past the last byte) of the value.
+    """Find the attributes in `data[position:end]`: maps each type to the (start, end) offsets of its value.
 
-    Offsets instead of slices, because a destination has a dozen attributes and we look at ten.
-
-    Raises `GarbledMessageError`.
+    It returns offsets instead of slices because a destination has a dozen attributes and only ten are read. Raises
+    `GarbledMessageError`.
     """
     found: dict[int, tuple[int, int]] = {}
     unpack = _ATTRIBUTE_HEADER.unpack_from
@@ -108,7 +107,11 @@ def attributes(data: bytes, position: int, end: int) -> dict[int, tuple[int, int
 
 
 def spans(order: Iterable[tuple[int, int]], position: int) -> tuple[dict[int, tuple[int, int]], int]:
-    """Return what `attributes` finds where attributes of these types and sizes follow each other, and the end."""
+    """Return what `attributes` would find for a fixed layout, and the offset where that layout ends.
+
+    order: type and size in bytes of each attribute, in order.
+    position: offset of the first attribute.
+    """
     found: dict[int, tuple[int, int]] = {}
     for kind, size in order:
         start = position + _ATTRIBUTE_HEADER.size
@@ -130,7 +133,7 @@ def answer(message: Message) -> Answer:
 
 
 def family_name(name: str) -> bytes:
-    """Attributes of a CTRL_CMD_GETFAMILY request."""
+    """Encode the attributes of a CTRL_CMD_GETFAMILY request for the family called `name`."""
     return attribute(_CTRL_ATTR_FAMILY_NAME, name.encode() + b"\0")
 
 
@@ -157,5 +160,5 @@ def _words(message: Message) -> str:
 
 
 def aligned(length: int) -> int:
-    """Return how many bytes an attribute's value takes: a multiple of four."""
+    """Round a length up to a multiple of four bytes, as netlink pads messages and attributes."""
     return (length + 3) & ~3

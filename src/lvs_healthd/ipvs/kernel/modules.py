@@ -1,4 +1,4 @@
-"""Loading a kernel module, where this process may. Most often the kernel has done so itself before we get here."""
+"""Loads IPVS kernel modules if this process is permitted to. Usually the kernel has already loaded them itself."""
 
 import asyncio
 import re
@@ -7,12 +7,15 @@ from pathlib import Path
 _MODPROBE = "/sbin/modprobe"
 _CAP_SYS_MODULE = 16
 _TIMEOUT_S = 10.0
-"""A module loads in milliseconds; ten seconds is a disk in trouble."""
+"""A module loads in milliseconds. If it takes ten seconds, the disk is in trouble."""
 _NAME = re.compile(r"ip_vs[a-z0-9_]*")
 
 
 async def load_module(name: str) -> bool:
-    """Load an IPVS module by name; False where that failed or this process may not. Bounded, never raises `OSError`."""
+    """Load an IPVS module by name, and return whether that succeeded.
+
+    It returns False when this process may not load modules, and when modprobe fails or takes longer than ten seconds.
+    """
     if not _NAME.fullmatch(name) or not _may_load():
         return False
     try:
@@ -33,7 +36,7 @@ async def load_module(name: str) -> bool:
 
 
 def _may_load() -> bool:
-    """Tell whether this process has CAP_SYS_MODULE, rather than start a program that will fail."""
+    """Return whether this process has CAP_SYS_MODULE. Without it, modprobe would only fail."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:

@@ -1,4 +1,4 @@
-"""Requests to the kernel's IPVS over generic netlink, one at a time and each bounded. What they ask is the caller's."""
+"""Sends requests to the kernel's IPVS netlink family and collects the answers. Each request has a deadline."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ class KernelError(TableUnavailableError):
 
 
 class Requests:
-    """Asks the family IPVS, whose number it finds out. One caller at a time: `lock`."""
+    """Requests to the netlink family IPVS, whose number the kernel assigns. Callers hold `lock` during a request."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
@@ -47,9 +47,9 @@ class Requests:
         self._pace = Pace()
 
     async def find_family(self) -> bool:
-        """Ask for the family's number. The kernel loads the module for this question, if it can.
+        """Ask for the family's number, and return whether the family exists.
 
-        Raises `TableUnavailableError`.
+        The kernel tries to load the module for this request. Raises `TableUnavailableError`.
         """
         name = genetlink.family_name(codec.FAMILY_NAME)
         try:
@@ -64,9 +64,12 @@ class Requests:
         return True
 
     async def ask(self, command: int, attributes: bytes, *, family: int = 0, may_wait: bool = False) -> bytes:
-        """Make one request that has one answer, or just an acknowledgement.
+        """Make one request, and return the payload of its answer; empty when there is only an acknowledgement.
 
-        Raises `TableUnavailableError`, where the kernel refuses as `KernelError`.
+        family: number of the netlink family to ask; 0 means IPVS.
+        may_wait: the request may block in the kernel, so send it from a thread.
+
+        Raises `TableUnavailableError`, and its subclass `KernelError` when the kernel refuses.
         """
         sequence = self.next_sequence()
         reply = b""
@@ -90,27 +93,30 @@ class Requests:
     async def dump(
         self, command: int, attributes: bytes, decode: Callable[[bytes], _T], *, may_wait: bool = False
     ) -> list[_T]:
-        """Ask for a list. Raises `TableUnavailableError`, where the kernel refuses as `KernelError`."""
+        """Ask for a list, and decode each of its messages with `decode`.
+
+        Raises `TableUnavailableError`, and its subclass `KernelError` when the kernel refuses.
+        """
         for _ in range(_DUMP_TRIES):
             with contextlib.suppress(LostError):
                 return await self._dump_once(command, attributes, decode, may_wait=may_wait)
         raise TableUnavailableError(f"the table could not be read whole in {_DUMP_TRIES} tries")
 
     def request(self, command: int, attributes: bytes, flags: int, sequence: int, *, family: int = 0) -> bytes:
-        """Frame a request to the family IPVS, or to another."""
+        """Encode a request to the netlink family with number `family`; 0 means IPVS."""
         version = genetlink.CTRL_VERSION if family == genetlink.GENL_ID_CTRL else codec.VERSION
         return genetlink.request(
             family or self.family, command, attributes, flags=flags, sequence=sequence, version=version
         )
 
     def next_sequence(self) -> int:
-        """Return a number that tells an answer's request."""
+        """Return a sequence number, by which the answer to a request is recognised."""
         return next(self._sequences) & 0xFFFFFFFF
 
     def check_open(self) -> None:
-        """Refuse to go on without the family's number: what is sent to number 0 is acknowledged, and ignored.
+        """Raise `TableUnavailableError` when the family's number is not known yet.
 
-        Raises `TableUnavailableError`.
+        The kernel would acknowledge a request to family 0, and ignore it.
         """
         if not self.family:
             raise TableUnavailableError(NO_MODULE)
@@ -142,13 +148,16 @@ class Requests:
         return records
 
     async def _pause(self) -> None:
-        """Let the event loop turn when a slice of decoding is over: answers that are there already do not wait."""
+        """Yield to the event loop when decoding has taken long enough.
+
+        Reading answers that have already arrived never yields by itself.
+        """
         if self._pace.is_over():
             await self._pace.rest()
 
 
 def _words(answer: Answer) -> str:
-    """Say why the kernel does not tell."""
+    """Explain the error with which the kernel answered."""
     if answer.errno in (errno.EPERM, errno.EACCES):
         return NO_PERMISSION
     if answer.errno == errno.ENOENT:

@@ -1,4 +1,4 @@
-"""What IPVS keeps beside its table: connection timeouts and the sync daemons. Records, wire format and a client.
+"""Reads and writes the kernel's IPVS settings outside the table: connection timeouts and sync daemons.
 
 Wire format: include/uapi/linux/ip_vs.h, IPVS_CMD_ATTR_* and IPVS_DAEMON_ATTR_*; net/netfilter/ipvs/ip_vs_ctl.c.
 """
@@ -44,14 +44,14 @@ _U32 = struct.Struct("=I")
 
 
 class Role(enum.IntEnum):
-    """IP_VS_STATE_*: which way connections go."""
+    """Whether a sync daemon sends connections (master) or receives them (backup): the kernel's IP_VS_STATE_*."""
 
     MASTER = 1
     BACKUP = 2
 
 
 class TimeoutRecord(msgspec.Struct, frozen=True):
-    """Connection timeouts, seconds. 0 in a write leaves the kernel's as it is."""
+    """Connection timeouts in seconds. In a write, 0 leaves the kernel's value unchanged."""
 
     tcp: int
     tcp_fin: int
@@ -59,7 +59,7 @@ class TimeoutRecord(msgspec.Struct, frozen=True):
 
 
 class SyncRecord(msgspec.Struct, frozen=True):
-    """A sync daemon as the kernel lists it."""
+    """A sync daemon, with the fields the kernel lists."""
 
     role: Role
     interface: str
@@ -68,13 +68,16 @@ class SyncRecord(msgspec.Struct, frozen=True):
     port: int
     ttl: int
     maxlen: int
-    """0 in a write lets the kernel choose."""
+    """Longest message, bytes. In a write, 0 lets the kernel choose."""
 
 
 class SettingsClient:
-    """Reads and writes them. Calls raise `TableUnavailableError`, where the kernel refuses as `requests.KernelError`.
+    """Reads and writes the timeouts and sync daemons of one network namespace.
 
-    Every request may wait in the kernel for the table's mutex, which a write of ours holds meanwhile.
+    Calls raise `TableUnavailableError`, and its subclass `requests.KernelError` when the kernel refuses. Every request
+    may have to wait in the kernel for the IPVS mutex, which a write of ours may hold.
+
+    deadline_s: longest duration of one request, seconds.
     """
 
     def __init__(self, netns: Netns, *, deadline_s: float = DEADLINE_S) -> None:
@@ -89,8 +92,8 @@ class SettingsClient:
             return TimeoutRecord(
                 *(_u32(payload, found, kind) for kind in (_TIMEOUT_TCP, _TIMEOUT_TCP_FIN, _TIMEOUT_UDP))
             )
-        except GarbledMessageError as error:  # a kernel built without IPVS for tcp or udp leaves them out
-            raise TableUnavailableError(f"the kernel does not tell its timeouts: {error}") from error
+        except GarbledMessageError as error:  # a kernel built without IPVS for tcp or udp leaves these out
+            raise TableUnavailableError(f"the kernel does not report its timeouts: {error}") from error
 
     async def set_timeouts(self, wanted: TimeoutRecord) -> None:
         """Write the timeouts that are not 0."""
@@ -105,13 +108,13 @@ class SettingsClient:
         await self._write(_CMD_SET_CONFIG, body)
 
     async def sync_daemons(self) -> dict[Role, SyncRecord]:
-        """List the sync daemons that run."""
+        """Return the running sync daemons."""
         async with self._asking():
             records = await self._requests.dump(_CMD_GET_DAEMON, b"", decode_sync, may_wait=True)
         return {record.role: record for record in records}
 
     async def start_sync(self, record: SyncRecord) -> None:
-        """Start a sync daemon. The kernel starts a thread and opens its sockets meanwhile."""
+        """Start a sync daemon. The kernel starts its thread and opens its sockets before this returns."""
         await self._write(_CMD_NEW_DAEMON, encode_sync(record))
 
     async def stop_sync(self, role: Role) -> None:
@@ -124,7 +127,7 @@ class SettingsClient:
 
     @contextlib.asynccontextmanager
     async def _asking(self) -> AsyncIterator[None]:
-        """Find the family and go on, then close the socket: these questions are few, and seldom."""
+        """Find the family before the request, and close the socket after it, because these requests are rare."""
         async with self._requests.lock:
             try:
                 if not await self._requests.find_family():
@@ -135,7 +138,7 @@ class SettingsClient:
 
 
 def encode_sync(record: SyncRecord) -> bytes:
-    """Encode what starts a sync daemon."""
+    """Encode the attributes that start a sync daemon."""
     is_ipv6 = ":" in record.group
     group = socket.inet_pton(socket.AF_INET6 if is_ipv6 else socket.AF_INET, record.group)
     body = (

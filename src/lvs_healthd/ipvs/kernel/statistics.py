@@ -1,7 +1,8 @@
-"""What the kernel counts of services and servers: kept as the bytes it sent, decoded when somebody asks.
+"""Keeps the kernel's counters for services and servers as raw bytes, and decodes them on demand.
 
-A resync reads the counters of ten thousand servers, and hardly anybody looks at them before the next one. As bytes they
-take 140 a server, as Python's numbers 500, and to decode them takes as long as to read all the rest.
+A resync reads the counters of ten thousand servers, and they are rarely looked at before the next resync. A server's
+counters take 140 bytes raw and 500 bytes as Python numbers. Decoding them would take as long as reading the rest of the
+table.
 
 Wire format: include/uapi/linux/ip_vs.h and net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_fill_stats64.
 """
@@ -15,21 +16,21 @@ from lvs_healthd.ipvs.kernel.genetlink import GarbledMessageError, attribute, at
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord
 
 Spans = Mapping[int, tuple[int, int]]
-"""Where attributes are in a message, as `genetlink.attributes` finds them."""
+"""The offsets of attributes in a message, as `genetlink.attributes` returns them."""
 
 # IPVS_DEST_ATTR_*
 _ACTIVE_CONNS = 7
 _INACT_CONNS = 8
 _PERSIST_CONNS = 9
 
-# The same number in IPVS_SVC_ATTR_* and IPVS_DEST_ATTR_*
+# These have the same number in IPVS_SVC_ATTR_* and IPVS_DEST_ATTR_*.
 _STATS = 10
-"""Numbers of 32 bits, and all there is before Linux 4.1."""
+"""32-bit counters, the only ones before Linux 4.1."""
 _STATS64 = 12
 
 COUNTED_CONNECTIONS = ((_ACTIVE_CONNS, 4), (_INACT_CONNS, 4), (_PERSIST_CONNS, 4))
 COUNTED_STATS = ((_STATS, 88), (_STATS64, 120))
-"""The attributes of a destination that count something, with their bytes, as Linux sends them on 64 bits."""
+"""The counters among a destination's attributes, each with its size in bytes on 64-bit Linux."""
 
 _STATS_KINDS = range(1, 11)
 """IPVS_STATS_ATTR_CONNS to IPVS_STATS_ATTR_OUTBPS."""
@@ -37,8 +38,8 @@ _STATS_KINDS = range(1, 11)
 _NOWHERE = (0, 0)
 _MOST_CONNECTIONS = 0xFFFFFFFF
 
-# A row is three attributes of 32 bits without the first header, then ten of 64 bits with theirs: as the kernel sends
-# them, so that cutting two pieces from its message is all there is to do.
+# A row holds three 32-bit attributes without the first one's header, then ten 64-bit attributes with their headers.
+# The kernel sends them in just this layout, so a row is made of two slices of its message.
 _ROW = struct.Struct("=I4xI4xI" + "4xQ" * len(_STATS_KINDS))
 _CONNECTIONS = struct.Struct("=I4xI4xI")
 _U32 = struct.Struct("=I")
@@ -46,22 +47,23 @@ _U64 = struct.Struct("=Q")
 _STATS64_BYTES = 12 * len(_STATS_KINDS)
 _KIND_BYTES = bytes(_STATS_KINDS)
 _CONNECTION_KINDS = bytes((_ACTIVE_CONNS, _INACT_CONNS, _PERSIST_CONNS))
-"""The kinds of attributes that lie one behind the other, as every kernel sends them: one byte of each, eight or twelve
-apart. What does not look so, on a big-endian machine nothing does, is read one by one."""
+"""The low byte of each attribute's type, in the order every kernel sends them. In a message these bytes are eight
+(connections) or twelve (statistics) apart. A message that looks different, as all do on a big-endian machine, is read
+attribute by attribute."""
 _NO_CONNECTIONS = bytes(_CONNECTIONS.size)
 NOTHING = bytes(_ROW.size)
-"""The row of what has not counted anything."""
+"""A row with every counter at 0."""
 
 
 class Statistics(msgspec.Struct, frozen=True, gc=False):
-    """What the kernel has counted since the entry was added or zeroed (`ipvsadm -Z`).
+    """The kernel's counters for a service or server, since it was added or zeroed (`ipvsadm -Z`).
 
-    A service counts connections, packets and bytes of its own; they are not the sum of its servers', of which some may
-    be gone. The first three are 0 there.
+    A service has counters of its own. They are not the sum of its servers' counters, because some servers may be gone.
+    The first three fields are 0 for a service.
     """
 
     active_connections: int
-    """In state ESTABLISHED; the rest is inactive. The kernel's scheduler goes by these."""
+    """Connections in state ESTABLISHED; all others are inactive. The kernel's schedulers decide by these."""
     inactive_connections: int
     persistent_connections: int
     """Persistence templates: clients bound to this server."""
@@ -69,11 +71,11 @@ class Statistics(msgspec.Struct, frozen=True, gc=False):
     in_packets: int
     """From clients."""
     out_packets: int
-    """To clients; 0 where answers do not pass the director (dr, tun)."""
+    """To clients; 0 when answers bypass the director (dr, tun)."""
     in_bytes: int
     out_bytes: int
     connections_per_s: int
-    """This and the following are the kernel's own estimators: an average over some seconds, renewed every two."""
+    """This and the fields below are the kernel's estimates: averages over some seconds, updated every two seconds."""
     in_packets_per_s: int
     out_packets_per_s: int
     in_bytes_per_s: int
@@ -81,27 +83,30 @@ class Statistics(msgspec.Struct, frozen=True, gc=False):
 
 
 class ServiceStatistics(msgspec.Struct, frozen=True, gc=False):
-    """What the kernel has counted of one service and its servers, as of one reading."""
+    """The counters of one service and its servers, as of one reading."""
 
     keys: tuple[DestinationKey, ...]
     rows: bytes
     """The service's own row, then one for each key."""
 
     def service(self) -> Statistics:
-        """Decode the service's own."""
+        """Decode the service's own counters."""
         return Statistics(*_ROW.unpack_from(self.rows))
 
     def column(self, field: str) -> list[int]:
-        """Decode one field of every server's, in the order of `keys`."""
+        """Decode one field for every server, in the order of `keys`."""
         return [number for (number,) in _COLUMNS[field].iter_unpack(memoryview(self.rows)[_ROW.size :])]
 
     def servers(self) -> dict[DestinationKey, tuple[int, ...]]:
-        """Decode each server's; the fields are those of `Statistics`, which takes as long again to make."""
+        """Decode the counters of every server, as tuples in the order of the fields of `Statistics`.
+
+        Making `Statistics` records of them would take twice as long.
+        """
         return dict(zip(self.keys, _ROW.iter_unpack(memoryview(self.rows)[_ROW.size :]), strict=True))
 
 
 def _column(number: int) -> struct.Struct:
-    """Return what takes one field from a row and leaves the rest."""
+    """Return a struct that unpacks only field `number` of a row."""
     offset, form = (8 * number, "I") if number < 3 else (_CONNECTIONS.size + 12 * (number - 3) + 4, "Q")
     rest = _ROW.size - offset - struct.calcsize(f"={form}")
     return struct.Struct(f"={offset}x{form}{rest}x")
@@ -111,24 +116,24 @@ _COLUMNS = {field: _column(number) for number, field in enumerate(Statistics.__s
 
 
 def encoded(statistics: Statistics) -> bytes:
-    """Write a row."""
+    """Encode counters as a row."""
     numbers = msgspec.structs.astuple(statistics)
     return _CONNECTIONS.pack(*numbers[:3]) + _counted(numbers[3:])
 
 
 def joined(service: bytes, servers: Sequence[tuple[DestinationRecord, bytes]]) -> ServiceStatistics:
-    """Put the rows of one reading together."""
+    """Combine the rows of a service and its servers from one reading."""
     keys = tuple([record.key for record, _ in servers])
     return ServiceStatistics(keys, b"".join([service, *[row for _, row in servers]]))
 
 
 def service_row(payload: bytes, found: Spans) -> bytes:
-    """Cut a service's row from a message, where `found` is where its attributes are. Raises `GarbledMessageError`."""
+    """Extract a service's row from a message. `found` locates its attributes. Raises `GarbledMessageError`."""
     return _NO_CONNECTIONS + _stats(payload, found)
 
 
 def server_row(payload: bytes, found: Spans) -> bytes:
-    """Cut a server's row from a message, where `found` is where its attributes are. Raises `GarbledMessageError`."""
+    """Extract a server's row from a message. `found` locates its attributes. Raises `GarbledMessageError`."""
     start, _ = found.get(_ACTIVE_CONNS, _NOWHERE)
     _, end = found.get(_PERSIST_CONNS, _NOWHERE)
     if end - start == _CONNECTIONS.size and payload[start - 2 : end : 8] == _CONNECTION_KINDS:
@@ -143,7 +148,7 @@ def _stats(payload: bytes, found: Spans) -> bytes:
     start, end = found.get(_STATS64, _NOWHERE)
     if end - start == _STATS64_BYTES and payload[start + 2 : end : 12] == _KIND_BYTES:
         return payload[start:end]
-    # Of 32 bits, padded, or in an order of its own.
+    # The counters have 32 bits, are padded, or come in another order.
     inner = attributes(payload, *found.get(_STATS64, found.get(_STATS, _NOWHERE)))
     return _counted([_number(payload, inner.get(kind, _NOWHERE)) for kind in _STATS_KINDS])
 
@@ -153,7 +158,7 @@ def _counted(numbers: Iterable[int]) -> bytes:
 
 
 def _number(payload: bytes, span: tuple[int, int]) -> int:
-    """Read a number of either size; one that is missing is 0."""
+    """Read a number of 32 or 64 bits; 0 when it is missing."""
     start, end = span
     form = {_U32.size: _U32, _U64.size: _U64}.get(end - start)
     return 0 if form is None else int(form.unpack_from(payload, start)[0])
