@@ -48,7 +48,7 @@ lint: packages $(locked) ## Check style and types
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
 
-test: setup lint ## Check style and types, then run all tests, those on the real kernel too
+test: setup lint ## Check style and types, then run all tests, those on the real kernel too; KERNEL=sid for another kernel
 	@$(bin)/pytest
 
 demo: setup ## Watch it work: servers die, hang and return, the daemon is killed, the table is vandalised

@@ -17,7 +17,10 @@ from lab.boot import LAB, Guest
 from lab.guest_reporter import read_records
 
 BOOT_DEADLINE_S = 600.0
-"""Until the first test starts: boot, and the import of pytest and of every test file, all of it emulated."""
+"""Until the first test starts: boot, and the import of pytest and of every test file, all of it emulated.
+
+Half a minute on an idle machine. The newer the kernel, the slower it boots, and the machine may be busy besides.
+"""
 
 SILENCE_MARGIN_S = 60.0
 """Beyond one test's own time limit: an interpreter that died is replaced, which is an import of everything again."""

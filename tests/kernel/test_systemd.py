@@ -1,5 +1,6 @@
 """The unit as it is shipped, under a real systemd on the lab's director: what docs/systemd.md promises, seen."""
 
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -82,6 +83,7 @@ def stopped_and_plain(machine: Systemd) -> Iterator[None]:
 def configure(machine: Systemd, text: str) -> None:
     file = machine.file(CONFIGURATION)
     file.parent.mkdir(exist_ok=True)
+    file.unlink(missing_ok=True)  # a write to a FIFO would wait for a reader
     file.write_text(text, encoding="utf-8")
 
 
@@ -155,14 +157,15 @@ def test_with_the_documented_drop_in_a_reload_returns_when_it_is_done(nat: Topol
     until_both(nat, machine)
     pid = machine.show("MainPID")
 
-    # A daemon that is held up has not reloaded, so neither has systemctl.
-    configure(machine, BASIC.replace("weight = 3", "weight = 7"))
-    machine.run(["kill", f"-{signal.SIGSTOP.value}", pid])
+    # While the daemon waits for a slow file the reload is not done, and systemctl waits with it.
+    file = machine.file(CONFIGURATION)
+    file.unlink()
+    os.mkfifo(file)
     with ThreadPoolExecutor(1) as background:
         reload = background.submit(machine.systemctl, "reload", UNIT)
-        wait_until(lambda: machine.show("ActiveState") == "reloading", timeout_s=TIMEOUT_S, what=machine.journal)
+        wait_until(lambda: machine.show("SubState") == "reload-notify", timeout_s=TIMEOUT_S, what=machine.journal)
         assert not reload.done()
-        machine.run(["kill", f"-{signal.SIGCONT.value}", pid])
+        file.write_text(BASIC.replace("weight = 3", "weight = 7"), encoding="utf-8")
         reload.result()
     assert machine.show("ActiveState") == "active"
     machine.run(["journalctl", "--sync"])
