@@ -227,3 +227,23 @@ def test_parser_is_llhttp() -> None:
     """llhttp provides the strictness tested above, so a change of parser must show here."""
     with pytest.raises(httptools.HttpParserError):
         httptools.HttpResponseParser(object()).feed_data(b"HTTP/1.1 abc\r\n")
+
+
+@pytest.mark.parametrize(
+    ("start", "endless"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x" * 1024),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 100 + b"\r\na\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Trailer: ", b"x" * 1024),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Trailer: " + b"x" * 100 + b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-Header: ", b"x" * 1024),
+        (b"", b"HTTP/1.1 100 Continue\r\nX-Header: " + b"x" * 100 + b"\r\n\r\n"),
+    ],
+    ids=["chunk extension", "chunk extensions", "trailer", "trailers", "header", "interim answers"],
+)
+def test_bytes_that_are_no_body_come_to_an_end(start: bytes, endless: bytes) -> None:
+    """They count against the limit of the headers, wherever they stand: a peer could go on with them for ever."""
+    count = MAX_HEADERS // min(len(endless), 100) + 2
+    outcome = converse(check(body="never", max_body=1 << 20), start, *[endless] * count)
+    assert isinstance(outcome, Outcome)
+    assert outcome.reason is Reason.TOO_LARGE

@@ -14,7 +14,8 @@ from lvs_healthd.probes.expect import Expectation, Search
 from lvs_healthd.probes.outcome import Outcome, Reason, down, up
 
 MAX_HEADERS = 65536
-"""The most bytes of headers that are read: 64 KiB. Common servers set lower limits (nginx 32 KiB, Apache 8 KiB)."""
+"""The most bytes that are read of everything but the body: headers, interim answers, chunk sizes and extensions,
+trailers. 64 KiB; common servers set lower limits for headers (nginx 32 KiB, Apache 8 KiB)."""
 
 
 def http_exchanges(check: HttpCheck | HttpsCheck) -> "HttpExchanges":
@@ -164,14 +165,24 @@ class _StatusExchange:
 class _BodyExchange(_StatusExchange):
     """One request and its whole answer, for checks that examine the body."""
 
-    __slots__ = ("_body", "_complete", "_text", "_unframed")
+    __slots__ = ("_body", "_body_bytes", "_complete", "_received", "_text", "_unframed")
 
     def __init__(self, rules: HttpExchanges) -> None:
         super().__init__(rules)
+        self._received = 0
+        self._body_bytes = 0
+        """Bytes of all bodies, those beyond `max_body` too."""
         self._text = Search(rules.text)
         self._body = bytearray()
         self._complete = False
         self._unframed = True
+
+    def received(self, data: bytes) -> Step:
+        step = super().received(data)
+        self._received += len(data)
+        if step is None and self._received - self._body_bytes > MAX_HEADERS:
+            return down(Reason.TOO_LARGE, f"headers, chunk sizes and trailers longer than {MAX_HEADERS} bytes")
+        return step
 
     def closed(self) -> Outcome:
         if not self._final_status:
@@ -196,6 +207,7 @@ class _BodyExchange(_StatusExchange):
             self._unframed = False
 
     def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
         if self._complete:
             return  # this belongs to a second answer, which nobody asked for
         room = self._rules.max_body - len(self._body)
