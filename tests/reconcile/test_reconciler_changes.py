@@ -106,7 +106,7 @@ async def test_a_change_that_was_refused_is_tried_again_without_being_named_agai
     assert [type(event) for event in bench.events] == [TableError, TableChanged, TableChanged, TableRecovered]
 
 
-async def test_a_change_amid_a_turn_is_no_error_and_the_next_turns_work() -> None:
+async def test_a_change_during_a_turn_is_no_error_and_is_left_to_the_next_turn() -> None:
     eventful = EventfulTable()
     bench = Bench(table=eventful)
     living = await start(bench, BOTH)
@@ -135,7 +135,7 @@ async def test_what_is_not_wanted_any_more_when_its_batch_is_due_is_not_written(
     assert set(bench.table.entries[WEB].destinations) == {many[0].key, many[150].key}
 
 
-async def test_a_server_that_recovers_amid_the_turn_that_removes_the_last_ones_is_kept() -> None:
+async def test_a_server_that_recovers_during_the_turn_that_removes_the_last_ones_is_kept() -> None:
     """Both servers are down, and the fallback is refused. A server that recovers between the steps must stay."""
     eventful = EventfulTable()
     bench = Bench(table=eventful)
@@ -153,7 +153,7 @@ async def test_a_server_that_recovers_amid_the_turn_that_removes_the_last_ones_i
     assert bench.table.entries == living.table
 
 
-async def test_a_reload_amid_a_turn_is_taken_whole() -> None:
+async def test_a_reload_during_a_turn_takes_effect_as_a_whole() -> None:
     eventful = EventfulTable()
     bench = Bench(table=eventful)
     living = await start(bench, BOTH)
@@ -381,7 +381,7 @@ def test_no_write_takes_the_last_server_that_serves_while_another_is_wanted(step
     asyncio.run(live())
 
 
-async def test_who_asks_for_a_reading_back_waits_for_it_and_not_for_ever() -> None:
+async def test_read_back_waits_for_the_reading_but_not_for_ever() -> None:
     bench = Bench()
     await bench.adopt(BOTH, BOTH)
     running = asyncio.create_task(bench.reconciler.run())
