@@ -272,7 +272,7 @@ async def test_what_shadow_has_told_is_written_when_shadow_ends() -> None:
 _lines = st.tuples(st.sampled_from(range(5)), st.sampled_from([None, 0, 1, 2]))
 _steps = st.one_of(
     st.tuples(st.just("want"), st.lists(_lines, min_size=1, max_size=3)),
-    st.tuples(st.just("amid"), st.lists(_lines, min_size=1, max_size=3)),
+    st.tuples(st.just("during"), st.lists(_lines, min_size=1, max_size=3)),
     st.tuples(st.just("reload"), st.lists(_lines, max_size=5)),
     st.tuples(st.just("fault"), st.sampled_from([(verb, code) for verb in Verb for code in (errno.ENOMEM, None)])),
     st.tuples(st.just("edit"), _lines),
@@ -302,7 +302,7 @@ class Life:
         match kind, what:
             case "want", list(lines):
                 self.want(lines)
-            case "amid", list(lines):
+            case "during", list(lines):
                 self.table.happenings.append(lambda: self.want(lines))
             case "reload", list(lines):
                 self.living = wanted(table(entry(service(WEB))))
@@ -346,7 +346,7 @@ def test_whatever_happens_the_table_is_as_wanted_in_the_end(steps: list[tuple[st
     asyncio.run(live())
 
 
-@given(st.lists(_steps.filter(lambda step: step[0] in ("want", "amid", "reload", "fault", "turn")), max_size=25))
+@given(st.lists(_steps.filter(lambda step: step[0] in ("want", "during", "reload", "fault", "turn")), max_size=25))
 @settings(deadline=None, max_examples=150)
 def test_no_write_takes_the_last_server_that_serves_while_another_is_wanted(steps: list[tuple[str, object]]) -> None:
     class Watchful(EventfulTable):
