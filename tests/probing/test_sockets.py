@@ -141,7 +141,7 @@ def spares(engine: Running) -> list[sockets_module.Socket]:
     return [each for kept in (*made._streams, *made._datagrams) for each in kept]
 
 
-async def test_what_one_probe_met_is_nothing_to_the_next() -> None:
+async def test_no_probe_is_affected_by_the_one_before_it() -> None:
     """End connections in every way and in random order. A reused socket must give the same outcomes as a new one."""
     async with contextlib.AsyncExitStack() as stack:
         serve = stack.enter_async_context

@@ -154,7 +154,7 @@ async def test_a_service_that_is_deleted_again_and_again_is_held_back_with_its_s
     assert bench.table.entries == BOTH
 
 
-async def test_peace_is_told_and_the_count_begins_anew() -> None:
+async def test_the_end_of_a_fight_is_told_and_counting_starts_over() -> None:
     bench = Fight()
     await bench.adopt(BOTH, copy(BOTH))
     await bench.rounds(TIMES)
@@ -195,7 +195,7 @@ def process(proc: Path, pid: int, name: str, *, parent: int = 1) -> Path:
     return folder
 
 
-def test_suspects_are_known_managers_here_but_not_we_ourselves(tmp_path: Path) -> None:
+def test_suspects_are_the_known_managers_in_this_namespace_except_ourselves(tmp_path: Path) -> None:
     process(tmp_path, 812, "keepalived")
     process(tmp_path, 7, "ldirectord")
     process(tmp_path, 9, "nginx")

@@ -31,7 +31,7 @@ class Shared(Bench):
         return set(self.table.entries[WEB].destinations.values())
 
 
-async def test_theirs_is_left_alone_and_none_of_our_drift() -> None:
+async def test_their_server_is_left_alone_and_is_no_drift() -> None:
     bench = Shared()
     await bench.adopt(BOTH)
     await bench.want_shared(ONE, TWO)
@@ -57,7 +57,7 @@ async def test_ours_is_repaired_beside_theirs() -> None:
     assert len(bench.told(TableDrift)) == 2
 
 
-async def test_one_of_ours_that_is_down_is_taken_out_also_when_somebody_puts_it_back() -> None:
+async def test_our_server_that_is_down_is_taken_out_even_when_somebody_puts_it_back() -> None:
     bench = Shared()
     await bench.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
     await bench.want_shared(TWO)
@@ -67,7 +67,7 @@ async def test_one_of_ours_that_is_down_is_taken_out_also_when_somebody_puts_it_
     assert bench.present() == {TWO, THEIRS}
 
 
-async def test_one_that_leaves_the_configuration_is_removed_and_theirs_if_it_comes_again() -> None:
+async def test_server_that_leaves_the_configuration_is_removed_and_is_theirs_if_it_reappears() -> None:
     bench = Shared()
     await bench.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
     await bench.want_shared(ONE, TWO)
@@ -99,7 +99,7 @@ async def test_a_service_that_is_not_shared_any_more_is_cleared_of_theirs() -> N
     assert bench.present() == {ONE, TWO}
 
 
-async def test_one_that_was_out_of_the_table_when_it_left_the_configuration_is_theirs_if_it_comes_again() -> None:
+async def test_server_that_left_the_configuration_while_out_of_the_table_is_theirs_if_it_reappears() -> None:
     bench = Shared()
     await bench.adopt(table(entry(service(WEB), ONE, TWO, THEIRS)))
     await bench.want_shared(ONE)

@@ -184,7 +184,7 @@ async def test_a_service_known_as_ours_from_saved_state_is_deleted_when_it_is_no
     assert bench.table.entries == {MARK: FOREIGN}
 
 
-async def test_a_foreign_service_and_its_changes_are_nobodys_business() -> None:
+async def test_a_foreign_service_is_left_alone_whatever_happens_to_it() -> None:
     bench = Bench()
     await bench.adopt(BOTH | {MARK: FOREIGN}, BOTH)
     changed = entry(service(MARK, "wlc"), THREE)
@@ -492,7 +492,7 @@ async def test_a_table_that_cannot_be_read_is_told_retried_and_recovered_from() 
     assert bench.events[1:] == [TableRecovered(errors=2, after_s=0.75)]
 
 
-async def test_a_table_lost_amid_writing_is_read_whole_before_it_is_written_again() -> None:
+async def test_a_table_lost_during_writing_is_read_whole_before_it_is_written_again() -> None:
     bench = Bench()
     await bench.adopt(BOTH, BOTH)
     bench.table.be_unavailable("netlink: broken")

@@ -106,7 +106,7 @@ async def test_a_change_that_was_refused_is_tried_again_without_being_named_agai
     assert [type(event) for event in bench.events] == [TableError, TableChanged, TableChanged, TableRecovered]
 
 
-async def test_a_change_amid_a_turn_is_no_error_and_the_next_turns_work() -> None:
+async def test_a_change_during_a_turn_is_no_error_and_is_left_to_the_next_turn() -> None:
     eventful = EventfulTable()
     bench = Bench(table=eventful)
     living = await start(bench, BOTH)
@@ -135,7 +135,7 @@ async def test_what_is_not_wanted_any_more_when_its_batch_is_due_is_not_written(
     assert set(bench.table.entries[WEB].destinations) == {many[0].key, many[150].key}
 
 
-async def test_a_server_that_recovers_amid_the_turn_that_removes_the_last_ones_is_kept() -> None:
+async def test_a_server_that_recovers_during_the_turn_that_removes_the_last_ones_is_kept() -> None:
     """Both servers are down, and the fallback is refused. A server that recovers between the steps must stay."""
     eventful = EventfulTable()
     bench = Bench(table=eventful)
@@ -153,7 +153,7 @@ async def test_a_server_that_recovers_amid_the_turn_that_removes_the_last_ones_i
     assert bench.table.entries == living.table
 
 
-async def test_a_reload_amid_a_turn_is_taken_whole() -> None:
+async def test_a_reload_during_a_turn_takes_effect_as_a_whole() -> None:
     eventful = EventfulTable()
     bench = Bench(table=eventful)
     living = await start(bench, BOTH)
@@ -272,7 +272,7 @@ async def test_what_shadow_has_told_is_written_when_shadow_ends() -> None:
 _lines = st.tuples(st.sampled_from(range(5)), st.sampled_from([None, 0, 1, 2]))
 _steps = st.one_of(
     st.tuples(st.just("want"), st.lists(_lines, min_size=1, max_size=3)),
-    st.tuples(st.just("amid"), st.lists(_lines, min_size=1, max_size=3)),
+    st.tuples(st.just("during"), st.lists(_lines, min_size=1, max_size=3)),
     st.tuples(st.just("reload"), st.lists(_lines, max_size=5)),
     st.tuples(st.just("fault"), st.sampled_from([(verb, code) for verb in Verb for code in (errno.ENOMEM, None)])),
     st.tuples(st.just("edit"), _lines),
@@ -302,7 +302,7 @@ class Life:
         match kind, what:
             case "want", list(lines):
                 self.want(lines)
-            case "amid", list(lines):
+            case "during", list(lines):
                 self.table.happenings.append(lambda: self.want(lines))
             case "reload", list(lines):
                 self.living = wanted(table(entry(service(WEB))))
@@ -346,7 +346,7 @@ def test_whatever_happens_the_table_is_as_wanted_in_the_end(steps: list[tuple[st
     asyncio.run(live())
 
 
-@given(st.lists(_steps.filter(lambda step: step[0] in ("want", "amid", "reload", "fault", "turn")), max_size=25))
+@given(st.lists(_steps.filter(lambda step: step[0] in ("want", "during", "reload", "fault", "turn")), max_size=25))
 @settings(deadline=None, max_examples=150)
 def test_no_write_takes_the_last_server_that_serves_while_another_is_wanted(steps: list[tuple[str, object]]) -> None:
     class Watchful(EventfulTable):
@@ -381,7 +381,7 @@ def test_no_write_takes_the_last_server_that_serves_while_another_is_wanted(step
     asyncio.run(live())
 
 
-async def test_who_asks_for_a_reading_back_waits_for_it_and_not_for_ever() -> None:
+async def test_read_back_waits_for_the_reading_but_not_for_ever() -> None:
     bench = Bench()
     await bench.adopt(BOTH, BOTH)
     running = asyncio.create_task(bench.reconciler.run())

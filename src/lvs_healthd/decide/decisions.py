@@ -1,8 +1,7 @@
 """Holds what is known of every check and server, and turns outcomes into verdicts, events and the wanted table.
 
 The rules are elsewhere and pure (`health`, `plan`). This file keeps the state between two outcomes and passes one
-probe's outcome to every service that uses the same target. Over a reload it matches things by their key, and what
-matches keeps its state.
+probe's outcome to every service that uses the same target. Over a reload, whatever keeps its key keeps its state.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,7 +36,7 @@ class ProbeChanges(NamedTuple):
 
 
 class _Origins(NamedTuple):
-    """What the first health of a newly configured server is taken from, and where its new probes go."""
+    """The sources of a newly configured server's first health, and a list for its new probes."""
 
     actual: Table
     saved: Mapping[tuple[str, str, str], SavedVerdict]
@@ -241,7 +240,7 @@ class Decisions:
     def _first_health(self, memory: SavedVerdict | None, *, present: bool) -> Health:
         """Return the health that a check begins with.
 
-        The kernel's table decides whether the server serves. The state file adds only since when, and why not.
+        The kernel's table decides whether the server serves. The state file adds only since when, and why it does not.
         """
         now = self.clock()
         since = now if memory is None else min(now, now - (self._wall() - memory.since))
@@ -310,9 +309,9 @@ def _names(watch: Watch) -> dict[str, str]:
 
 
 def _is_news(before: Health, after: Health) -> bool:
-    """Whether a failure is worth reporting: the first of a streak, or one with another reason than the last.
+    """Whether a failure is worth reporting: it is the first of a streak, or its reason is not that of the last.
 
-    For a check that was down already (perhaps since before a restart), only another reason is.
+    If the check was down already (perhaps since before a restart), only a new reason is worth reporting.
     """
     if not after.failures:
         return False

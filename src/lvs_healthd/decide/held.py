@@ -40,9 +40,9 @@ class ProbeState:
         """One for each watch."""
         self.last: Outcome | None = None
         self.last_at: float | None = None
-        """When the last run ended, seconds on the monotonic clock."""
+        """When the last outcome came, seconds on the monotonic clock."""
         self.latency_s: float | None = None
-        """How long the last run took."""
+        """How long the probe took to reach that outcome."""
         self._judge = judge
         self._settled: Outcome | None = None
         """The last outcome if it changed nothing, and None if it did.
@@ -65,7 +65,7 @@ class ProbeState:
         self._settled = None
 
     def unwatch(self, watch: "Watch") -> None:
-        """Pass no more outcomes on to this watch. Without any watch, an outcome still to come is ignored."""
+        """Pass no more outcomes on to this watch. Once none is left, an outcome still to come is ignored."""
         index = self.watches.index(watch)
         self.watches = self.watches[:index] + self.watches[index + 1 :]
         self.tallies = self.tallies[:index] + self.tallies[index + 1 :]

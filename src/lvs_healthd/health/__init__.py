@@ -1,1 +1,1 @@
-"""The rise and fall machine: outcomes of one check in, its verdict out. Pure."""
+"""The rise/fall machine: one check's outcomes in, its verdict out. Pure."""

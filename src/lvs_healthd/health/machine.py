@@ -3,8 +3,9 @@
     UNKNOWN --rise passes--> UP --fall failures--> DOWN --rise passes--> UP
     UNKNOWN --fall failures--> DOWN
 
-Only consecutive outcomes count: a pass cancels the failures before it, and a failure the passes (loxilb once let
-sporadic misses add up to a flap). An unsure outcome is no evidence: it neither counts nor breaks a streak.
+Only consecutive outcomes count: a pass cancels the failures before it, and a failure cancels the passes before it
+(loxilb once let sporadic misses add up to a flap). An unsure outcome is no evidence: it neither counts nor breaks a
+streak.
 """
 
 import enum
@@ -42,7 +43,7 @@ class Health(msgspec.Struct, frozen=True, gc=False):
 
 
 def step(health: Health, outcome: Outcome, *, rise: int, fall: int, now: float, latency_s: float = 0.0) -> Health:
-    """Return the health after one more outcome. In the usual case nothing changes, and it is the same object.
+    """Return the health after one more outcome: the same object when nothing changes, which is the usual case.
 
     An outcome that changes nothing will change nothing the next time either.
 

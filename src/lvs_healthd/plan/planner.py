@@ -128,7 +128,10 @@ class Planner:
             self._replan(self._services[key], entry.destinations if entry is not None else {})
 
     def take_touched(self) -> set[TableLine] | None:
-        """Return the lines of `wanted` that changed since the last call; None when it was replaced, so that any may."""
+        """Return the lines of `wanted` that have changed since the last call.
+
+        None means that `wanted` was replaced, and any line may have changed.
+        """
         touched, self._touched = self._touched, set()
         return touched
 

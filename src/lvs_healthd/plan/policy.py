@@ -22,7 +22,7 @@ Present = Mapping[DestinationKey, DestinationRecord]
 
 
 class ServicePlan(msgspec.Struct, frozen=True):
-    """The servers that the table should hold for one service, and the state of its real servers without fallbacks."""
+    """The servers that the table should hold for one service, and whether its real servers (not fallbacks) serve."""
 
     destinations: dict[DestinationKey, DestinationRecord]
     up: int

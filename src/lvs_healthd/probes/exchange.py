@@ -3,7 +3,7 @@
 The engine passes each event to the conversation, which answers with a step:
 
 - bytes: send them.
-- an `Outcome`: the probe is over. The engine closes the socket and makes no call after that but `end`.
+- an `Outcome`: the probe is over. The engine closes the socket, and then calls only `end`.
 - a `Farewell`: send these last bytes, then the probe is over.
 - None: wait for the next event.
 """

@@ -153,7 +153,7 @@ class _StatusExchange:
             self._final_status = status
 
     def _headers_outcome(self) -> Outcome | None:
-        """Judge the answer by its headers, which are complete; None to wait for the body."""
+        """Judge the answer by its headers, which are complete; None means to wait for the body."""
         rules, status = self._rules, self._final_status
         return rules.known.get(status) or rules.status_outcome(status)
 
@@ -228,7 +228,7 @@ class _BodyExchange(_StatusExchange):
         return self._headers_outcome() if self._complete else down(Reason.PROTOCOL_ERROR, f"broken HTTP body: {error}")
 
     def _body_outcome(self, *, ended: bool) -> Outcome | None:
-        """Judge the body so far; None while the rest of it may still pass."""
+        """Judge the body so far; None while it may still pass."""
         rules = self._rules
         full = len(self._body) >= rules.max_body
         if self._text.is_met(self._body) and (

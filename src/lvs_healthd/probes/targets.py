@@ -15,7 +15,7 @@ from lvs_healthd.probes.udp import udp_exchanges
 
 
 def probe_key(check: AnyCheck) -> AnyCheck:
-    """Return the check without its name and its rise and fall. Checks that are equal so far share one probe."""
+    """Return the check without its name, rise and fall. Checks that are equal in all the rest share one probe."""
     return msgspec.structs.replace(check, name="", rise=0, fall=0)
 
 
@@ -58,7 +58,7 @@ def read_certificates(services: Iterable[Service]) -> None:
 
 
 class Conversations:
-    """Shares one conversation factory among all checks that say the same: request, expectation and trust."""
+    """Shares one conversation factory among all checks with the same request, expectation and trust."""
 
     def __init__(self) -> None:
         self._known: dict[AnyCheck, Callable[[], Exchange]] = {}
@@ -77,7 +77,7 @@ class Conversations:
 def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
     """Make a check ready to run.
 
-    shared: reuses the conversations of checks that were made ready with it before.
+    shared: the conversation factories made so far, for reuse; None when there are none.
 
     Raises `OSError` (also as `ssl.SSLError`) when the check's `ca` cannot be read.
     """

@@ -42,7 +42,7 @@ _trusts: WeakValueDictionary[tuple[str, bool], Trust] = WeakValueDictionary()
 
 
 def trust(check: HttpsCheck) -> Trust:
-    """Return which certificates this check trusts.
+    """Return the `Trust` of this check, which other checks may share.
 
     Raises `OSError` when this check is the first with its `ca`, and the file cannot be read.
     """

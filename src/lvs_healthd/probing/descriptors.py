@@ -10,7 +10,7 @@ that wait for the next probes (IPv4, IPv6, TCP, UDP)."""
 
 
 def raise_descriptor_limit() -> None:
-    """Raise the limit of open files as far as we may. Each probe needs one, and running out makes outcomes unsure."""
+    """Raise our limit of descriptors as far as allowed. Each probe needs one, and running out makes outcomes unsure."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -40,7 +40,7 @@ _BATCH = 16
 """Sockets served between two readings of the clock. Finishing a TLS handshake takes half a millisecond."""
 
 _CROWDED = 512
-"""From this many probes under way, `poll` takes longer slices. Answers might otherwise arrive faster than it reads."""
+"""From this many probes under way, `poll` takes longer slices: answers could otherwise arrive faster than it reads."""
 
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -53,7 +53,7 @@ class Run(Protocol):
     target: Target
 
     def started(self, now: float) -> None:
-        """Note that the probe starts. now: on the engine's clock, seconds."""
+        """Note that the probe starts at `now`, seconds on the engine's clock."""
 
     def ended(self, outcome: Outcome, latency_s: float) -> None:
         """Take the outcome, and the time from the first packet to it. Called once, perhaps before `start` returns."""
@@ -166,7 +166,9 @@ class Engine:
             self._launch(run)
 
     def tick(self, late_s: float) -> None:
-        """End the overdue probes, or as many as fit into a slice. If any are left, `next_tick` is already in the past.
+        """End the overdue probes, or as many of them as fit into a slice.
+
+        If any are left, `next_tick` is already in the past, so the caller calls again.
 
         late_s: how late this call is, seconds. It counts as a pause of ours, and such pauses excuse the servers.
         """

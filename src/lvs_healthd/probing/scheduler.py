@@ -28,7 +28,7 @@ BEHIND_S = 2 * TICK_S
 """When due probes have waited longer than this, ticks take longer slices."""
 
 FIRST_PROBES_PER_S = 2000
-"""At start and after a reload, new probes get an early first turn instead of waiting a whole interval, at this rate."""
+"""The most first turns a second. At start and after a reload, new probes do not wait a whole interval for theirs."""
 
 FIRST_SPREAD_S = 0.5
 """The shortest time over which first probes are spread, seconds."""

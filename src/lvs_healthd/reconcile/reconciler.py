@@ -1,8 +1,8 @@
 """Makes the kernel's table equal to the wanted one, and keeps it so.
 
 One task owns the table. Each turn of its loop reads the table back if that is due, compares what may differ from the
-newest wanted table, and writes the difference. So the next turn repairs a lost event, a foreign edit or a refused write
-alike. A turn that finds the table in sync writes nothing.
+newest wanted table, and writes the difference. The next turn therefore repairs lost events, foreign edits and refused
+writes alike. A turn that finds the table in sync writes nothing.
 
 The wanted table may change in place during a turn, at any `await`. So each write is derived from the newest table, and
 is checked once more before it is sent.
@@ -35,7 +35,7 @@ _ROUNDS = 3
 """The most attempts within one turn when the table turns out to differ from what we knew. The table is read back before
 each but the first."""
 _BATCH = 128
-"""The most writes sent before the event loop gets its turn."""
+"""The most writes sent before `progress` is updated and the event loop gets its turn."""
 _ADOPTION_READS = 3
 """The most readings, after the first, until two in succession are the same."""
 
@@ -175,7 +175,7 @@ class Reconciler:
         return self._wanted
 
     async def read_back(self, timeout_s: float) -> None:
-        """Make `run` read the whole table back before it does anything else, and wait at most `timeout_s` seconds."""
+        """Make `run` read the whole table back before anything else, and wait for that, at most `timeout_s` seconds."""
         self._readback.due = -math.inf
         self._was_read.clear()
         self._wake.set()
@@ -328,7 +328,7 @@ class Reconciler:
                 await asyncio.sleep(0)
 
     async def _conclude(self, wanted: Wanted, failed: dict[TableLine, str]) -> None:
-        """Report how the attempt ended: in order, or with errors. The next attempt handles what has changed since."""
+        """Report whether the table is as wanted after an attempt. Changes since it began are left to the next one."""
         errors: list[TableError] = []
         left: Operation | None = None
         is_pending = False

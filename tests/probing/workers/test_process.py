@@ -140,7 +140,7 @@ def test_ca_that_can_be_read_again_is_read_without_a_reload(talk: Talk, tmp_path
     assert any(each.reason is Reason.REFUSED for each in outcomes)
 
 
-def test_worker_that_hangs_is_ended_by_the_kernel_though_nobody_looks() -> None:
+def test_worker_that_hangs_is_ended_by_the_kernel_even_if_nobody_looks() -> None:
     # Its second sign of life never comes, as if it were stuck in a probe.
     patched = "process.HUNG_S = 0.2; process.SIGN_OF_LIFE_S = 3600"
     code = f"from lvs_healthd.probing.workers import process; {patched}; process.main()"

@@ -73,7 +73,7 @@ class Link:
     def send(self, change: Change) -> None:
         """Tell the worker what to probe.
 
-        What its socket does not take waits here. That is bounded in time, for a worker that does not read is soon lost.
+        What its socket does not take waits here. It does not wait long: a worker that does not read is soon lost.
         """
         self._frames.send(encoded(change))
 

@@ -76,7 +76,7 @@ class Pool:
     async def run(self) -> None:
         """Run until cancelled, and leave no process behind.
 
-        Raises any fault of this program. The end of a worker is none: the worker is replaced.
+        Raises any fault of this program. A worker that ends is not such a fault, but is replaced.
         """
         self._next_watch = self._clock() + WATCH_S
         async with asyncio.TaskGroup() as group:
@@ -85,7 +85,10 @@ class Pool:
             group.create_task(self._watch(), name="watch over probe workers")
 
     def close(self) -> None:
-        """Let all workers end. May be called twice. Cancel `run` first, which also waits for their ends."""
+        """Let all workers end, without waiting for them. May be called twice.
+
+        Cancel `run` first: it waits for the workers and kills those that do not end.
+        """
         for place in self._places:
             place.close()
 

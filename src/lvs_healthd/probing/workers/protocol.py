@@ -17,7 +17,7 @@ from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.workers.framing import GarbledFrameError
 
 RECORD = struct.Struct("<IIdd")
-"""The probe's number, the outcome's number, the latency, and the end on the monotonic clock. Both times in seconds."""
+"""The probe's number, the outcome's number, the latency, and when the probe ended on the monotonic clock; seconds."""
 
 MOST_RECORDS = 512
 """The most records in one report. The daemon needs half a millisecond for them, or 10 ms if all these servers fail."""
@@ -96,7 +96,7 @@ def encoded(message: Change | Said) -> bytes:
 
 
 def packed(check: AnyCheck) -> bytes:
-    """Return a check as bytes that are the same in every process, for a hash that stays the same too."""
+    """Return a check as bytes that are the same in every process, so that a hash of them is too."""
     return _ENCODER.encode(check)
 
 

@@ -1,8 +1,8 @@
 """Gathers what a worker's probes found, until the daemon can take it. No sockets.
 
 When the daemon is slow or stands still, only the newest outcome of each probe is kept. So the number of probes bounds
-what waits, and the daemon goes on with what is true now. Dropped outcomes may be failures or passes, so a verdict may
-come late. But every verdict still rests on outcomes that probes really found.
+what waits, and the daemon goes on with what is true now. The dropped outcomes may be failures or passes, so a verdict
+may come late. But every verdict still rests on outcomes that probes really had.
 """
 
 from array import array
