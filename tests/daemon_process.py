@@ -14,11 +14,11 @@ LvsHealthd = (str(Path(sys.executable).with_name("lvs-healthd")),)
 Line = dict[str, Any]
 
 TIMEOUT_S = 90.0
-"""Far above what anything here takes, even emulated: a test waits for what happens, not for time to pass."""
+"""Far more than anything here takes, even emulated. A test waits for an event, not for time to pass."""
 
 
 class DaemonProcess:
-    """One `lvs-healthd run`."""
+    """One running `lvs-healthd run`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -64,7 +64,7 @@ class DaemonProcess:
             raise AssertionError(f"no {what} in {TIMEOUT_S:g}s: {self.lines} {self.garbage}") from None
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end; returns the exit status."""
+        """Send a signal, wait for the process to end, and return its exit status."""
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(number)
@@ -84,7 +84,7 @@ def _has(line: Line, fields: Mapping[str, object]) -> bool:
 async def daemon(
     config: Path, *options: str, command: tuple[str, ...] = (), env: Mapping[str, str] | None = None
 ) -> AsyncIterator[DaemonProcess]:
-    """Run `lvs-healthd run --config FILE OPTIONS`, behind `command` if given; ended at the latest with the block."""
+    """Run `lvs-healthd run --config FILE OPTIONS` for the block, prefixed with `command` (as in `ip netns exec …`)."""
     process = await asyncio.create_subprocess_exec(
         *command,
         *LvsHealthd,
@@ -105,7 +105,7 @@ async def daemon(
 
 
 async def run_cli(*words: str, command: tuple[str, ...] = (), timeout_s: float = TIMEOUT_S) -> tuple[int, str, str]:
-    """Run one `lvs-healthd` verb to its end, by `command` elsewhere; returns exit status, standard output and error."""
+    """Run one `lvs-healthd` verb to its end, prefixed with `command`, and return (exit status, stdout, stderr)."""
     process = await asyncio.create_subprocess_exec(
         *command,
         *LvsHealthd,

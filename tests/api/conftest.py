@@ -1,4 +1,4 @@
-"""A server on loopback and on a socket file of its own, with everything it shows made by hand."""
+"""An API server on loopback and on its own socket file. Everything it shows is made by hand."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""The endpoints, asked by a real HTTP client."""
+"""The endpoints, as a real HTTP client sees them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Clients that hoard, dawdle or send too much cost little and end soon."""
+"""Clients that hoard connections, read slowly or send too much cost little and are dropped soon."""
 
 import asyncio
 import time
@@ -60,7 +60,7 @@ async def test_request_that_never_ends_is_cut_off(app: web.Application, monkeypa
     answer = asyncio.create_task(_read_until_closed(reader))
     writer.write(b"GET /healthz HTTP/1.1\r\n")
     async with asyncio.timeout(5):
-        while not answer.done():  # a drip must not buy more time than silence
+        while not answer.done():  # a byte now and then must buy no more time than silence
             writer.write(b"X: y\r\n")
             await asyncio.wait([answer], timeout=0.05)
     assert await answer == b""

@@ -1,4 +1,4 @@
-"""Where the server listens: errors at start, the control socket's file, moving on a reload."""
+"""Where the server listens: errors at start, the control socket's file, and moves on a reload."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tests.api.conftest import ShownApp
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A TCP port that somebody else listens on."""
+    """A TCP port on which another program listens."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         yield other.getsockname()[1]
 
@@ -195,7 +195,7 @@ async def test_control_directory_that_is_not_writable_is_named(
 ) -> None:
     path = tmp_path / "control.sock"
 
-    # Tests may run as root, whom no mode stops.
+    # Tests may run as root, and no file mode stops root.
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 

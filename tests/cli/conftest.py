@@ -1,4 +1,4 @@
-"""A daemon's window for the command line to look through: the real server on a real socket, in a thread of its own."""
+"""A daemon for the command line to ask: the real API server on a real socket, in a thread of its own."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ from tests.shown import Shown, ShownView
 
 
 class Daemon(Shown):
-    """What it shows, which tests change, and where it listens."""
+    """Where the daemon listens and what it shows; tests change the latter."""
 
     control: Path = Path()
 
@@ -46,7 +46,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 @pytest.fixture
 def answering() -> Iterator[Callable[[Path, bytes], None]]:
-    """Listen on a socket and give one answer, whatever is asked."""
+    """Return a function that listens on a socket and gives the same answer to every request."""
     started: list[tuple[threading.Thread, socket.socket]] = []
 
     def listen(path: Path, answer: bytes) -> None:

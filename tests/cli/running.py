@@ -1,4 +1,4 @@
-"""Runs a verb as an operator does: in a pipe, and on a terminal."""
+"""Runs a verb as an operator does, in a pipe or on a terminal."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""Finding the control socket, also with a configuration that is broken right now; and saying why nobody answers."""
+"""Finding the control socket, even with a broken configuration, and explaining why nobody answers."""
 
 import socket
 from collections.abc import Callable
@@ -108,7 +108,7 @@ def test_socket_of_a_killed_daemon_says_not_running(tmp_path: Path) -> None:
 
 
 def test_permission_denied_names_the_group_that_may(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Tests may run as root, whom no mode stops.
+    # Tests may run as root, and no file mode stops root.
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 

@@ -1,4 +1,4 @@
-"""`lvs-healthd flush`, on a table in memory; tests/kernel has it on the kernel's."""
+"""`lvs-healthd flush` on a table in memory; tests/kernel runs it on the kernel's table."""
 
 import contextlib
 import errno
@@ -25,7 +25,7 @@ VERDICT = SavedVerdict(service="a", server="b", check="c", verdict="up", detail=
 
 
 class Site:
-    """A state file that owns WEB and DNS, and a table with MARK besides."""
+    """A state file that owns WEB and DNS, and a table that also holds MARK."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.memory = MemoryTable()

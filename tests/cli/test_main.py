@@ -1,4 +1,4 @@
-"""The entry point: quick where it can be, one verb's imports at a time, errors in words."""
+"""The entry point: it starts fast, imports only the verb that runs, and explains its errors in words."""
 
 import subprocess
 import sys

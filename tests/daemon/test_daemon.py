@@ -1,4 +1,4 @@
-"""The whole daemon as a process, on a table in memory: what it does, says and survives."""
+"""The whole daemon as a process, on a table in memory: what it does, what it says and what it survives."""
 
 import asyncio
 import contextlib
@@ -250,7 +250,7 @@ async def test_watchdog_hangs_on_progress_of_scheduler_and_reconciler(site: Site
 
 
 async def test_pause_of_the_daemon_removes_no_server(site: Site) -> None:
-    # One failure would do, so that no pass between two pauses can hide one.
+    # A single failure suffices to go down. With more, a pass between two pauses could hide them.
     site.file.write_text(site.file.read_text().replace("fall = 3", "fall = 1"))
     async with daemon(site.file, "--table", "memory") as running, site.web_server():
         await up(running, site)
@@ -264,11 +264,12 @@ async def test_pause_of_the_daemon_removes_no_server(site: Site) -> None:
 
 
 async def test_used_up_descriptors_remove_no_server_and_show_as_blindness(site: Site) -> None:
-    # A connection that is closed in good order needs a new socket the next time; one that was reset would serve again.
+    # A connection that ends with an orderly close needs a new socket next time. After a reset the old one would be
+    # used again.
     site.write(check=', send = "bye"')
     async with daemon(site.file, "--table", "memory") as running, site.web_server():
         await up(running, site)
-        # A connection from before: no new one can be accepted.
+        # This connection must exist beforehand: with no descriptors left the daemon cannot accept a new one.
         async with aiohttp.ClientSession(f"http://{site.listen}") as session:
             async with session.get("/healthz") as answer:
                 assert (answer.status, await answer.text()) == (200, "ok\n")
@@ -358,7 +359,7 @@ async def test_shadow_decides_and_tells_but_writes_nothing(site: Site) -> None:
 
 
 async def cannot_start(site: Site, *options: str) -> str:
-    """Run the daemon, which must end by itself with exit status 1; returns what it said."""
+    """Run the daemon, check that it ends by itself with exit status 1, and return what it said."""
     async with daemon(site.file, *options) as running:
         assert await running.ended() == 1
         assert running.garbage == []
@@ -454,7 +455,7 @@ async def test_probe_verb_runs_every_check_once(site: Site) -> None:
 
 
 async def test_fault_in_our_own_probe_code_ends_the_daemon_loudly_and_removes_nothing(site: Site) -> None:
-    """The event loop would only log it, and the probe would time out and count against a healthy server."""
+    """Left alone, the event loop would only log the fault, and the probe's timeout would blame a healthy server."""
     (site.folder / "sitecustomize.py").write_text(
         "import lvs_healthd.probes.tcp as tcp\n"
         "begun = 0\n"

@@ -1,4 +1,4 @@
-"""When the daemon saves its state: changed verdicts in batches, ownership and a stop at once, shadow never."""
+"""When the daemon saves its state: verdicts in batches, ownership at once, all at a stop, nothing in shadow mode."""
 
 import math
 from pathlib import Path
@@ -32,7 +32,7 @@ def prepared(*, shadow: bool = False) -> tuple[Parts, Writes]:
     around = Surroundings(table=MemoryTable(), log=configure(), netns=Netns(), aspects=(), exclusive=False)
     parts = build(Settings(config_file=Path("x"), shadow=shadow), Config(), around)
     writes = Writes()
-    parts.saver._writer = writes  # type: ignore[assignment]  # all that is asked of it
+    parts.saver._writer = writes  # type: ignore[assignment]  # it has all that the saver calls
     return parts, writes
 
 

@@ -56,7 +56,7 @@ def site(tmp_path: Path) -> Site:
 
 
 async def workers_of(running: DaemonProcess, count: int) -> list[int]:
-    """Wait until the daemon has so many workers, and return their process ids."""
+    """Wait until the daemon has `count` workers, and return their process ids."""
     async with asyncio.timeout(60):
         while len(found := children(running.pid)) != count:
             await asyncio.sleep(0.02)
@@ -64,7 +64,7 @@ async def workers_of(running: DaemonProcess, count: int) -> list[int]:
 
 
 async def all_at_work(running: DaemonProcess, site: Site) -> list[int]:
-    """Wait until both workers have said something, and return their process ids."""
+    """Wait until the status counts both workers, and return their process ids."""
     await running.until("daemon.started")
     async with asyncio.timeout(60):
         while (await status(site))["daemon"]["probe_workers"] != 2:
@@ -126,7 +126,7 @@ async def test_killed_worker_removes_nothing_and_is_replaced(site: Site) -> None
 async def test_killed_daemon_leaves_no_worker_behind(site: Site) -> None:
     async with daemon(site.file, "--table", "memory") as running:
         pids = await workers_of(running, 2)
-        # One of them before it can even see that.
+        # A worker that is stopped cannot see the daemon die.
         os.kill(pids[0], signal.SIGSTOP)
         running.process.send_signal(signal.SIGKILL)
         await until_gone(pids[1])

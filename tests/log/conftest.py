@@ -1,4 +1,4 @@
-"""Each test gets logging as it was before: `configure` sets it up for the whole process."""
+"""Restores logging after each test, because `configure` sets it up for the whole process."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""docs/logs.md says what the code does: every event, field and level, and nothing else."""
+"""docs/logs.md matches the code: it names every event, field and level, and nothing else."""
 
 import json
 import re

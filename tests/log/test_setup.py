@@ -1,4 +1,4 @@
-"""What reaches the stream: JSON, the terminal's form, levels, the flood guard, other libraries' logging."""
+"""What reaches the stream: JSON, the terminal's form, levels, the rate limit, and other libraries' logging."""
 
 import contextlib
 import io
@@ -47,7 +47,7 @@ class Clock:
 
 
 class Log:
-    """A configured log with a clock to step and lines to look at."""
+    """A configured log with a clock that a test steps, and the lines written so far."""
 
     def __init__(self, *, level: str = "info") -> None:
         self.stream = io.StringIO()
@@ -196,7 +196,7 @@ def test_libraries_log_in_the_same_form() -> None:
 
 def test_library_with_a_broken_format_string_or_odd_level_still_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     logged = Log()
-    # pytest's own handlers would raise on the broken one; ours was added last.
+    # pytest's own handlers would raise on the broken record. Ours is the last one added.
     monkeypatch.setattr(logging.getLogger(), "handlers", logging.getLogger().handlers[-1:])
     library = logging.getLogger("asyncio")
     library.warning("%d servers", "many")
@@ -233,7 +233,7 @@ def on_terminal(event: Event, monkeypatch: pytest.MonkeyPatch, *, no_color: bool
         written.close()
         stream.close()
         shown = b""
-        # The kernel hands a terminal's text over in parts, when it likes; the end is an error on Linux.
+        # The kernel delivers a terminal's text in parts of any size, and on Linux the end shows as an error.
         with contextlib.suppress(OSError):
             while part := reader.read(4096):
                 shown += part

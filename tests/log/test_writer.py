@@ -1,4 +1,4 @@
-"""Lines reach their reader whole, and a reader that is gone or stuck costs lines, never time."""
+"""Lines reach their reader whole. A reader that is gone or stuck costs lines, but never time."""
 
 import io
 import os
@@ -68,7 +68,7 @@ def test_line_cut_short_is_finished_before_the_next_one() -> None:
             writer.write("x" * 3000)
         written = dropped = b""
         theirs.setblocking(False)
-        for _ in range(3):  # read what there is, write on: the lines that got through must be whole
+        for _ in range(3):  # read what is there, then write more: every line that gets through must be whole
             dropped = b""
             while True:
                 try:

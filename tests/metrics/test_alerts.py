@@ -1,4 +1,4 @@
-"""The alert rules, judged by Prometheus' own promtool: each case is what a director's metrics say minute by minute."""
+"""The alert rules, tested with Prometheus's own promtool. Each case is a director's metrics over some minutes."""
 
 import json
 import subprocess
@@ -19,14 +19,14 @@ IN_SYNC = f"lvs_healthd_service_in_sync{SERVICE}"
 
 
 def firing(series: dict[str, str], alert: str, *, at: str, folder: Path) -> bool:
-    """Whether `alert` fires at that moment; each series is in promtool's notation, a value each 15 seconds."""
+    """Whether `alert` fires at the time `at`. Each series is in promtool's notation, with a value every 15 seconds."""
     case: dict[str, Any] = {
         "interval": "15s",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "alert_rule_test": [{"eval_time": at, "alertname": alert, "exp_alerts": []}],
     }
     file = folder / "case.yml"
-    # JSON is YAML.
+    # promtool reads YAML, and JSON is valid YAML.
     file.write_text(json.dumps({"rule_files": [str(ALERTS)], "evaluation_interval": "15s", "tests": [case]}))
     ran = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False)
     said = ran.stdout + ran.stderr
@@ -40,13 +40,13 @@ def firing(series: dict[str, str], alert: str, *, at: str, folder: Path) -> bool
 CASES = [
     ("LvsHealthdGone", {'up{job="lvs-healthd", instance="lvs1"}': "1x3 0x20"}, "5m", True),
     ("LvsHealthdGone", {'up{job="lvs-healthd", instance="lvs1"}': "1x3 0x1 1x20"}, "5m", False),
-    # A director that starts proves its servers one after another: no outage, and nothing goes up and down.
+    # A director that starts proves its servers one after another. That is neither an outage nor flapping.
     ("LvsServiceInFallback", {f"lvs_healthd_service_in_fallback{SERVICE}": "1x1 0x20"}, "1m", False),
     ("LvsServiceInFallback", {f"lvs_healthd_service_in_fallback{SERVICE}": "0x3 1x20"}, "3m", True),
     ("LvsRealServerFlaps", {f"lvs_healthd_real_server_up{SERVER}": "_ _ 0 1x60"}, "10m", False),
     ("LvsRealServerFlaps", {f"lvs_healthd_real_server_up{SERVER}": "1 1 0 0 1 1 0 0 1 1 0 0 1 1 0 0"}, "4m", True),
     ("LvsRealServerDown", {f"lvs_healthd_real_server_up{SERVER}": "1x3 0x20"}, "3m", True),
-    # A probe worker that is gone counts no probes any more; those it had are blind all the same.
+    # A dead probe worker counts no more probes, yet the probes it had are blind.
     (
         "LvsProbesUnsure",
         {
@@ -56,7 +56,7 @@ CASES = [
         "8m",
         True,
     ),
-    # One in many turns is unsure: the gauge is seldom caught at it, the counter grows.
+    # Only a few probes are unsure: the gauge rarely shows one at a scrape, but the counter grows.
     (
         "LvsProbesUnsure",
         {
@@ -67,7 +67,7 @@ CASES = [
         True,
     ),
     ("LvsProbesUnsure", {UNSURE: "0x3 9x3 0x40"}, "8m", False),
-    # With a long resync of their own, old readings are as they should be.
+    # With a long configured resync, old readings are normal.
     (
         "LvsTableNotReadBack",
         {AGE: "0+15x20", INTERVAL: "600x20"},
@@ -80,7 +80,7 @@ CASES = [
         "5m",
         True,
     ),
-    # In shadow mode the table is not as wanted, and is not to be.
+    # In shadow mode the table may differ from the wanted one, for the daemon writes nothing.
     (
         "LvsTableOutOfSync",
         {

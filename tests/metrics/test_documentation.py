@@ -1,4 +1,4 @@
-"""docs/metrics.md and the alert rules say what the code does: every metric, type, label and bucket, and no other."""
+"""docs/metrics.md and the alert rules match the code: they name every metric, type, label and bucket, and no other."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ class Described(msgspec.Struct, frozen=True):
 
 
 def everything() -> bytes:
-    """Scrape a daemon in which everything has happened once."""
+    """Return a scrape of a daemon in which everything has happened once."""
     metrics = Metrics(samples=sampled, internals=lambda: dict.fromkeys(INTERNALS, 1.0))
     metrics.tally("web", "http").add(up("ok"), 0.001)
     metrics.operation("add_server", False, "EPERM")

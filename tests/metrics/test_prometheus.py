@@ -1,4 +1,4 @@
-"""One real Prometheus scrapes one real server, and says what it understood."""
+"""A real Prometheus scrapes a real API server, and the tests ask it what it understood."""
 
 import asyncio
 import socket
@@ -30,7 +30,7 @@ async def daemon() -> AsyncIterator[ApiServer]:
 
 @pytest.fixture
 async def prometheus(daemon: ApiServer, tmp_path: Path) -> AsyncIterator[str]:
-    """Start Prometheus with our alert rules and a scrape every 200 ms; the value is its address."""
+    """Run Prometheus with our alert rules and a scrape every 200 ms. Yields its address."""
     configuration = tmp_path / "prometheus.yml"
     configuration.write_text(f"""
 global: {{scrape_interval: 200ms, evaluation_interval: 200ms}}
@@ -57,7 +57,7 @@ scrape_configs:
 
 
 async def ask(session: aiohttp.ClientSession, query: str) -> dict[str, float]:
-    """Return server label → value."""
+    """Run a query and return its values by the label `server`."""
     async with session.get("/api/v1/query", params={"query": query}) as response:
         result = (await response.json())["data"]["result"]
     return {series["metric"].get("server", ""): float(series["value"][1]) for series in result}

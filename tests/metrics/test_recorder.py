@@ -1,4 +1,4 @@
-"""What is counted, by reading back the exposition."""
+"""What `Metrics` counts, read back from its exposition."""
 
 import asyncio
 

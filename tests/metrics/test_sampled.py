@@ -1,4 +1,4 @@
-"""What is read from the daemon's state at each scrape."""
+"""The metrics that are read from the daemon's state at each scrape."""
 
 import msgspec
 import pytest
@@ -11,7 +11,7 @@ from tests.statuses import NOW, STATISTICS, real_server, service
 
 
 def read(status: Status) -> dict[str, dict[tuple[str, ...], float]]:
-    """Return name → label values → value."""
+    """Return the metrics' values by name and label values."""
     found: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families("".join(pieces(statuses.samples(status), {}))):
         for sample in family.samples:

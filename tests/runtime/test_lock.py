@@ -42,7 +42,7 @@ async def test_a_daemon_s_lock_is_taken_once_and_given_back() -> None:
     lock.follow_netns()
     with pytest.raises(AlreadyRunningError):
         lock_table()
-    await asyncio.sleep(0)  # whoever asked for the pid is let go of
+    await asyncio.sleep(0)  # whoever asked for the pid is disconnected
     lock.release()
     lock.follow_netns()
     lock_table().close()

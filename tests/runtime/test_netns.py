@@ -1,4 +1,4 @@
-"""What can be said of network namespaces without one; the lab has them."""
+"""The parts of `Netns` that can be tested without a network namespace. The lab tests the rest."""
 
 from pathlib import Path
 

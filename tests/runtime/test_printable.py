@@ -1,4 +1,4 @@
-"""Text from elsewhere, on a terminal."""
+"""Text from outside is safe on a terminal."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Calls on threads: answered like any, and no reason to go on living."""
+"""Calls on threads return their results, and never keep the process alive."""
 
 import asyncio
 import queue

@@ -1,4 +1,4 @@
-"""The table line by line: what each is, what differs, and what the kernel has counted."""
+"""The table line by line: each line's state, its differences, and what the kernel has counted."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ COUNTED = Statistics(3, 5, 2, 1000, 12_000, 11_000, 1_300_000, 2**40, 10, 120, 1
 
 
 def state(*healths: Health, fallback: tuple[str, ...] = ()) -> ServiceState:
-    """A service "web" with servers .1, .2, … in these states."""
+    """A service "web" whose servers .1, .2, … have these states of health."""
     config = configs.service(*(configs.server(f"198.51.100.{n}") for n, _ in enumerate(healths, 1)), fallback=fallback)
     made = ServiceState(config)
     for number, health in enumerate(healths):

@@ -1,4 +1,4 @@
-"""What the daemon tells of the kernel's table: for metrics, for the table's listing, and the list of connections."""
+"""What the daemon shows of the kernel's table: the metrics, the listing, and the list of connections."""
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
@@ -26,7 +26,7 @@ TO_MARK = b"TCP C0000202 D1F3 C00002FA 0050 C633644D 0050 ESTABLISHED     899\n"
 
 
 class ConnectedTable(MemoryTable):
-    """A table with connections, in blocks."""
+    """A table that also has connections, read in blocks."""
 
     def connections(self) -> Iterator[bytes]:
         return iter([TO_WEB + TO_MARK, TO_WEB])
@@ -36,7 +36,7 @@ class ConnectedTable(MemoryTable):
 async def viewed(
     *servers: str, fallback: tuple[str, ...] = ("198.51.100.99",), persistence: float = 0.0
 ) -> AsyncIterator[tuple[View, ConnectedTable]]:
-    """Look at a daemon that has just adopted a table: .1 and the fallback are in it, and a foreign service."""
+    """Make the view of a daemon that has just adopted a table with .1, the fallback server and a foreign service."""
     kernel = ConnectedTable()
     kernel.entries = table(entry(service(scheduler="rr"), ONE, SPARE), entry(service(MARK), ALIEN))
     around = Surroundings(table=kernel, log=configure(), netns=Netns(), aspects=(), exclusive=False)

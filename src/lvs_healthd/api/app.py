@@ -1,4 +1,4 @@
-"""The endpoints as an aiohttp application. All are read only; what they show is injected."""
+"""The API's endpoints as an aiohttp application. All of them are read-only, and what they show is injected."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,32 +32,39 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class View(Protocol):
-    """What there is to show."""
+    """What the endpoints show."""
 
     async def status(self) -> Status:
-        """Describe everything."""
+        """Return the daemon's whole status."""
 
     def health(self) -> str:
-        """Return "" while the daemon makes progress, else what is wrong."""
+        """Return what is wrong with the daemon, or "" while it makes progress."""
 
     def wanted(self) -> Table:
         """Return the table we want."""
 
     def actual(self) -> Table:
-        """Return the kernel's table, as last read or written."""
+        """Return the kernel's table as last read or written."""
 
     def listing(self, which: str) -> AsyncIterator[bytes]:
-        """Write a `Listing` as JSON. Raises `UnknownServiceError`."""
+        """Yield a `Listing` as JSON, piece by piece.
+
+        which: the service's name, address or firewall mark, or "" for all of them.
+        Raises `UnknownServiceError`.
+        """
 
     def connections(self, which: str) -> AsyncIterator[bytes]:
-        """Read the kernel's list of connections. Raises `UnknownServiceError` and `TableUnavailableError`."""
+        """Yield the lines of the kernel's list of connections. `which` is as for `listing`.
+
+        Raises `UnknownServiceError` and `TableUnavailableError`.
+        """
 
 
 def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> web.Application:
-    """Make the application.
+    """Make the application that shows `view`.
 
-    `metrics` renders Prometheus's text format. It comes in chunks, as tables do: of tens of thousands of servers it is
-    tens of megabytes, which are never held together.
+    metrics: renders Prometheus's text format in chunks. Tens of thousands of servers make tens of megabytes, which are
+    never in memory all at once. Tables come in chunks for the same reason.
     """
     tables = {"wanted": view.wanted, "actual": view.actual}
 
@@ -79,7 +86,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> we
 
     async def show_connections(request: web.Request) -> web.StreamResponse:
         if not _is_control(request):
-            # Who is connected to what is nobody's business who may only look at metrics.
+            # Whoever may only read metrics must not learn which clients are connected to what.
             return _refused(request, 403, "only on the control socket")
         return await _stream(request, view.connections(request.query.get("service", "")), _TEXT_TYPE)
 
@@ -90,7 +97,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> we
         lines = (chunk.encode() async for chunk in chunks(saved(table())))
         return await _stream(request, lines, _TEXT_TYPE)
 
-    # Nothing here takes a body; a client that sends one is refused without reading it.
+    # No endpoint takes a body. A client that sends one is refused, and the body is not read.
     app = web.Application(middlewares=[_errors_as_json], client_max_size=1024)
     app.router.add_get("/", show_index)
     app.router.add_get("/metrics", show_metrics)
@@ -104,7 +111,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> we
 
 
 async def _stream(request: web.Request, body: AsyncIterator[bytes], content_type: str) -> web.StreamResponse:
-    # Before the headers: what fails here is an error and not an answer that breaks off.
+    # Before the headers are sent: a failure here can still become an error status instead of a truncated answer.
     try:
         first = await anext(body)
     except UnknownServiceError as error:
@@ -112,7 +119,7 @@ async def _stream(request: web.Request, body: AsyncIterator[bytes], content_type
     except TableUnavailableError as error:
         return _refused(request, 503, str(error))
     response = web.StreamResponse(headers={"Content-Type": content_type})
-    with contextlib.suppress(ConnectionResetError):  # a client that has read enough
+    with contextlib.suppress(ConnectionResetError):  # the client has read enough
         await response.prepare(request)
         if request.method != "HEAD":
             await response.write(first)
@@ -131,7 +138,7 @@ def _refused(request: web.Request, status: int, why: str) -> web.Response:
 
 
 def _is_control(request: web.Request) -> bool:
-    """Whether it came by a Unix socket, whose own name is text and not a pair."""
+    """Whether the request came over a Unix socket. Its own name is a string; a TCP socket's is a tuple."""
     return request.transport is not None and isinstance(request.transport.get_extra_info("sockname"), str)
 
 
@@ -147,8 +154,8 @@ async def _errors_as_json(request: web.Request, handler: _Handler) -> web.Stream
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    # A status is true for a moment only.
+    # A status is true only for a moment.
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
-    # aiohttp's and Python's versions are nobody's business.
+    # By default this header would reveal the versions of aiohttp and Python.
     response.headers["Server"] = "lvs-healthd"

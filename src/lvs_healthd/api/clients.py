@@ -1,31 +1,34 @@
-"""Bounds what clients can hold: connections at once, and time to take an answer.
+"""Limits what clients can hold: how many connections at once, and how long they may leave an answer unread.
 
-aiohttp closes a connection that has not sent a whole request within its keep-alive time, and caps header sizes. Two
-things it leaves open: any number of idle connections, each a descriptor the probes then lack; and a client that never
-reads its answer, whose megabytes stay in our memory.
+aiohttp closes a connection that has not sent a whole request within its keep-alive time, and it limits the size of
+headers. It does not limit two things. Any number of connections may stay idle, and each costs a descriptor that the
+probes then lack. And a client may never read its answer, whose megabytes then stay in our memory.
 """
 
 import asyncio
 from collections.abc import Callable
 
 MAX_CONNECTIONS = 64
-"""Over all listeners. Some Prometheus servers and people need ten; the rest of the descriptors belongs to probes."""
+"""Over all listeners. A few Prometheus servers and people need ten; the other descriptors are for probes."""
 
 STALLED_WRITE_S = 15.0
-"""How long a client may leave its answer untouched."""
+"""How long a client may leave its answer unread."""
 
 
 class Connections:
-    """Makes protocols for a listener; when there are too many, the one that was quiet longest goes.
+    """Makes protocols for a listener, and drops the longest idle connection when there are too many.
 
-    Dropping the quietest instead of refusing the newest keeps the door open: whoever hoards idle connections loses his
-    own first.
+    Refusing the newest one instead would let idle connections lock everybody out. This way whoever hoards them loses
+    their own first.
+
+    make_protocol: makes aiohttp's protocol for one connection.
+    limit: how many connections may be open at once.
     """
 
     def __init__(self, make_protocol: Callable[[], asyncio.Protocol], *, limit: int = MAX_CONNECTIONS) -> None:
         self._make_protocol = make_protocol
         self._limit = limit
-        # A dict keeps order: the quietest first.
+        # A dict keeps its order: the longest idle connection comes first.
         self._open: dict[_Connection, None] = {}
 
     def __call__(self) -> asyncio.Protocol:
@@ -37,7 +40,7 @@ class Connections:
         return len(self._open)
 
     def opened(self, connection: "_Connection") -> None:
-        """Take a new connection in, and drop the quietest one if it is one too many."""
+        """Add a new connection, and drop the longest idle one if that makes too many."""
         if len(self._open) >= self._limit:
             quietest = next(iter(self._open))
             del self._open[quietest]
@@ -45,7 +48,7 @@ class Connections:
         self._open[connection] = None
 
     def heard(self, connection: "_Connection") -> None:
-        """Note that a connection is in use."""
+        """Note that a connection has just sent something."""
         if self._open.pop(connection, self) is None:
             self._open[connection] = None
 
@@ -55,7 +58,7 @@ class Connections:
 
 
 class _Connection(asyncio.Protocol):
-    """Stands before aiohttp's protocol and watches."""
+    """Wraps aiohttp's protocol for one connection, and reports what happens on it."""
 
     def __init__(self, inner: asyncio.Protocol, connections: Connections) -> None:
         self._inner = inner

@@ -1,4 +1,4 @@
-"""Why the API cannot listen, in words that say what to do."""
+"""Explains why the API cannot listen, in words that say what to do."""
 
 import errno
 
@@ -6,17 +6,21 @@ from lvs_healthd.runtime.exceptions import HostError
 
 
 class ApiError(HostError):
-    """An address or a socket path that cannot be used; the text is for the operator."""
+    """An address or a socket path cannot be used. The text is for the operator."""
 
 
 def refused(what: str, error: OSError, *, hint: str = "") -> ApiError:
-    """Turn a failed bind of `what` (`listen 127.0.0.1:9880`, `control /run/…`) into an `ApiError`."""
+    """Make the error for a failed bind.
+
+    what: the key and its value, as in "listen 127.0.0.1:9880" or "control /run/…".
+    hint: what to do about it, if known.
+    """
     meaning = _MEANINGS.get(error.errno or 0, error.strerror or str(error))
     return ApiError(f"{what}: {meaning}" + (f"; {hint}" if hint else ""))
 
 
 def address_in_use(listen: str, port: int) -> ApiError:
-    """Say whom to look for."""
+    """Make the error for a TCP address in use, with the command that shows who uses it."""
     return ApiError(
         f"listen {listen}: address already in use: another program (maybe another lvs-healthd) has it; "
         f"see `ss -ltnp 'sport = :{port}'`"

@@ -1,4 +1,4 @@
-"""Serves one application on a TCP address and on the control socket, and moves it to others on a reload."""
+"""Serves one application on a TCP address and on the control socket, and moves it to new ones on a reload."""
 
 import asyncio
 import logging
@@ -13,24 +13,28 @@ from lvs_healthd.api.listening import ApiError
 from lvs_healthd.config.model import Endpoint
 
 KEEPALIVE_S = 75.0
-"""A connection without a whole request for so long is closed. Above Prometheus's default interval of a minute."""
+"""A connection is closed after this long without a whole request. Prometheus's default interval is a minute."""
 
 _MAX_LINE_BYTES = 2048
 _MAX_HEADER_BYTES = 8190
 _LINGER_S = 0.5
-"""How long a body nobody asked for is read away, so that the client sees our answer instead of a reset."""
+"""How long an unwanted body is read and thrown away, so that the client sees our answer instead of a reset."""
 
 _SHUTDOWN_S = 0.5
-"""For answers under way at stop; the daemon has two seconds for everything."""
+"""How long a stop waits for unfinished answers. The daemon has two seconds for the whole stop."""
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Tell whether a message of the HTTP library is about us: that a stranger writes no proper HTTP is not."""
+    """Whether a message of the HTTP library is about our own faults. A client's malformed HTTP is not."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 class ApiServer:
-    """One application on `listen` ("127.0.0.1:9880"; "" for none) and on the Unix socket `control` ("" for none)."""
+    """Serves one application on a TCP address and on a Unix socket.
+
+    The methods' arguments: `listen` is the address ("127.0.0.1:9880") and `control` is the socket's path. "" means
+    none.
+    """
 
     def __init__(self, app: web.Application) -> None:
         logging.getLogger("aiohttp.server").addFilter(_is_ours)
@@ -49,11 +53,11 @@ class ApiServer:
 
     @property
     def address(self) -> Endpoint | None:
-        """Where it listens now, with the port the kernel chose if 0 was asked for; None when it does not."""
+        """The TCP address now, or None. If port 0 was asked for, this has the port that the kernel chose."""
         return None if self._tcp is None else Endpoint(*self._tcp.socket.getsockname()[:2])
 
     async def start(self, listen: str, control: str) -> None:
-        """Open both. Raises `ApiError`, and then neither is open."""
+        """Open both sockets. Raises `ApiError` if one cannot be opened, and then neither is open."""
         await self._runner.setup()
         assert self._runner.server is not None  # noqa: S101  # setup() made it
         self._connections = Connections(self._runner.server)
@@ -65,7 +69,7 @@ class ApiServer:
             raise
 
     async def stop(self) -> None:
-        """Close everything; answers under way get a moment."""
+        """Close everything. Unfinished answers get a moment to complete."""
         for listener in (self._tcp, self._unix):
             if listener is not None:
                 listener.close()
@@ -73,9 +77,9 @@ class ApiServer:
         await self._runner.cleanup()
 
     async def rebind(self, listen: str, control: str) -> None:
-        """Move to other addresses, the new one opened before the old one is closed; open connections stay.
+        """Move to other addresses. The new socket opens before the old one closes, and open connections stay.
 
-        Raises `ApiError`, and then everything is as before.
+        Raises `ApiError` if one cannot be opened, and then everything is as before.
         """
         before = self._unix.name if self._unix is not None else ""
         await self._move_control(control)
@@ -100,7 +104,8 @@ class ApiServer:
         except ApiError:
             if old is None or not _same_port(old.name, listen):
                 raise
-        # 127.0.0.1:9880 to 0.0.0.0:9880: the old one is itself in the way, so it goes first and comes back on failure.
+        # From 127.0.0.1:9880 to 0.0.0.0:9880 the old socket itself is in the way. It closes first, and reopens on
+        # failure.
         old.close()
         self._tcp = None
         try:
@@ -129,7 +134,7 @@ class ApiServer:
 
 
 class _Listener:
-    """One listening socket. Closing it leaves its connections alone; a control socket's file goes with it."""
+    """One listening socket. Closing it keeps its connections, and removes a control socket's file."""
 
     def __init__(
         self, name: str, opened: socket.socket, server: asyncio.Server, identity: tuple[int, int] | None

@@ -1,4 +1,4 @@
-"""Opens the listening sockets, TCP and Unix, with errors an operator understands."""
+"""Opens the listening sockets, TCP and Unix, with errors that an operator understands."""
 
 import errno
 import os
@@ -10,16 +10,16 @@ from lvs_healthd.api.listening import ApiError, address_in_use, refused
 from lvs_healthd.config.model import Endpoint, Family, canonical_address
 
 BACKLOG = 64
-"""Connections the kernel may hold for us while the loop is busy."""
+"""How many connections the kernel may queue for us while the event loop is busy."""
 
 CONTROL_MODE = 0o660
-"""Owner and group: whoever is in the daemon's group may ask it for its status."""
+"""Read and write for owner and group: the daemon's group may ask it for its status."""
 
 _PROBE_TIMEOUT_S = 0.5
 
 
 def parse_listen(listen: str) -> Endpoint:
-    """Read "127.0.0.1:9880" or "[::1]:9880". Raises `ApiError`."""
+    """Parse "127.0.0.1:9880" or "[::1]:9880". Raises `ApiError` for anything else."""
     host, _, port = listen.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     try:
@@ -33,7 +33,7 @@ def parse_listen(listen: str) -> Endpoint:
 
 
 def open_listen(listen: str) -> socket.socket:
-    """Open a listening TCP socket on `listen`. Raises `ApiError`."""
+    """Open a listening TCP socket on `listen` ("127.0.0.1:9880"). Raises `ApiError` when it cannot be opened."""
     endpoint = parse_listen(listen)
     hint = "ports below 1024 need CAP_NET_BIND_SERVICE" if 0 < endpoint.port < 1024 else ""
     try:
@@ -45,20 +45,20 @@ def open_listen(listen: str) -> socket.socket:
 
 
 def open_control(path: str) -> socket.socket:
-    """Open the control socket at `path`, replacing one that a killed daemon left; make its folder where it is missing.
+    """Open the control socket at `path`. Replace one that a killed daemon left, and make a missing folder.
 
-    Raises `ApiError`.
+    Raises `ApiError` when the path is in use, is not a socket, or cannot be written.
     """
     what = f"control {path}"
     try:
-        # Under systemd RuntimeDirectory= has made it; by hand nobody has.
+        # Under systemd, RuntimeDirectory= has made the folder. In a run by hand nobody has.
         Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _make_room(path)
         return _listening_unix(path)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ApiError(f"{what}: another program took the path just now") from error
-        # Both paths named: at 3 a.m. the directory is what is wrong.
+        # Name the folder as well as the socket: the folder is usually what is wrong.
         hint = f"the daemon must be able to write in {Path(path).parent}"
         raise refused(
             what, error, hint=hint if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else ""
@@ -66,12 +66,15 @@ def open_control(path: str) -> socket.socket:
 
 
 def remove_control(path: str, identity: tuple[int, int]) -> None:
-    """Remove the socket file, unless by now it is another one than the (device, inode) we made."""
+    """Remove the socket file, unless another file has taken its place.
+
+    identity: the device and inode of the file that we made.
+    """
     try:
         if file_identity(path) == identity:
             Path(path).unlink()
     except OSError:
-        # Gone already, or not ours to remove any more: the next daemon finds out whether it is stale.
+        # It is gone already, or we may no longer remove it. The next daemon finds out whether it is stale.
         return
 
 
@@ -85,10 +88,10 @@ def _listening_tcp(endpoint: Endpoint) -> socket.socket:
     family = socket.AF_INET6 if endpoint.family is Family.IPV6 else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        # A restart must not wait for TIME_WAIT. It does not let two daemons share the port on Linux.
+        # A restart must not wait for TIME_WAIT. On Linux this option does not let two daemons share the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # "[::]" means IPv6; whoever wants both says so when there is a way to say it.
+            # "[::]" means IPv6 only, whatever net.ipv6.bindv6only says.
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((endpoint.address, endpoint.port))
         listener.listen(BACKLOG)
@@ -100,7 +103,7 @@ def _listening_tcp(endpoint: Endpoint) -> socket.socket:
 
 def _listening_unix(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    # bind() creates the file with 0777 & ~umask: this way there is no moment in which the mode is wrong.
+    # bind() creates the file with 0777 & ~umask. Setting the umask first leaves no moment with the wrong mode.
     umask = os.umask(0o777 & ~CONTROL_MODE)
     try:
         listener.bind(path)
@@ -114,9 +117,9 @@ def _listening_unix(path: str) -> socket.socket:
 
 
 def _make_room(path: str) -> None:
-    """Remove a socket nobody listens on. Raises `ApiError` when the path is in use or is no socket."""
+    """Remove a socket that nobody listens on. Raises `ApiError` when the path is in use or is not a socket."""
     what = f"control {path}"
-    # sun_path holds 108 bytes with its final NUL: unix(7).
+    # sun_path holds 108 bytes including the final NUL: unix(7).
     if not path or len(os.fsencode(path)) > 107:
         raise ApiError(f"{what}: a socket's path must have 1 to 107 bytes")
     try:

@@ -1,7 +1,7 @@
-"""The command line: `lvs-healthd VERB`. Each verb lives in a file of its own and is imported only when it is called.
+"""The command line: `lvs-healthd VERB`. Each verb lives in its own file and is imported only when it is called.
 
-A verb is the function of its file's name (`import_` for import), annotated for typer. It says expected errors in words
-on standard error and exits with a status of its own; what reaches the operator as a traceback is a bug.
+A verb is a function with the same name as its file (`import_` for import), annotated for typer. It explains expected
+errors on standard error and exits with a status of its own. A traceback that reaches the operator is a bug.
 """
 
 import importlib
@@ -13,29 +13,29 @@ from lvs_healthd import __version__
 
 VERBS = {
     "run": "Probe the real servers and keep the IPVS table true.",
-    "validate": "Say everything that is wrong with a configuration file.",
-    "status": "Ask the running daemon how every real server stands.",
-    "table": "Show the kernel's IPVS table, and where it is not as wanted.",
+    "validate": "List everything that is wrong with a configuration file.",
+    "status": "Ask the running daemon for the health of every real server.",
+    "table": "Show the kernel's IPVS table beside the wanted one.",
     "probe": "Run every check once and show what it found.",
-    "export": "Write the daemon's IPVS table as ipvsadm -R reads it.",
-    "import": "Make a configuration of a saved IPVS table.",
-    "flush": "Take what is ours out of the kernel's IPVS table.",
+    "export": "Write the daemon's IPVS table in the format of ipvsadm -R.",
+    "import": "Make a configuration from a saved IPVS table.",
+    "flush": "Remove what is ours from the kernel's IPVS table.",
 }
-"""What there is, for `--help`."""
+"""Every verb with its summary for `--help`."""
 
 
 def main() -> None:
     """Run the verb on the command line."""
     arguments = sys.argv[1:]
     if arguments == ["--version"]:
-        # Before typer, whose import takes ten times as long as all of this.
+        # Answered before typer is imported: that import takes ten times as long as everything else here.
         _print_version()
         return
     _run(arguments)
 
 
 def _run(arguments: list[str]) -> None:
-    import typer  # noqa: PLC0415  # not for --version
+    import typer  # noqa: PLC0415  # --version does without it
 
     def options(
         *,
@@ -54,7 +54,7 @@ def _run(arguments: list[str]) -> None:
         rich_markup_mode=None,
         callback=options,
     )
-    # Global options take no values, so the first word is the verb; only that one's imports are paid for.
+    # Global options take no values, so the first word is the verb. Only that verb's imports are paid for.
     called = next((argument for argument in arguments if not argument.startswith("-")), "")
     for verb, summary in VERBS.items():
         if verb == called:
@@ -66,7 +66,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _not_called() -> None:
-    """Stand in for a verb in the list of `--help`."""
+    """Stand in for a verb that `--help` lists but this run does not call."""
     raise AssertionError("a verb was run without being imported")
 
 

@@ -1,4 +1,4 @@
-"""Asks the running daemon over its control socket, and explains when it does not answer."""
+"""Asks the running daemon over its control socket, and explains why if it does not answer."""
 
 import grp
 import http.client
@@ -15,7 +15,7 @@ from lvs_healthd.config.text import read_text, toml_document
 from lvs_healthd.runtime.exceptions import PeerError
 
 TIMEOUT_S = 5.0
-"""A daemon that takes longer is stuck; its own watchdog thinks so too."""
+"""How long to wait for an answer. A daemon that takes longer is stuck, and its own watchdog has the same limit."""
 
 _PIECE_BYTES = 1 << 16
 
@@ -28,10 +28,11 @@ class ControlError(PeerError):
 
 
 def find_socket(config: Path, *, explicit: bool) -> tuple[str, str]:
-    """Return the control socket's path as the configuration has it, and a remark if that had to be guessed.
+    """Return the control socket's path from the configuration, and a remark if the path had to be guessed.
 
-    Only the one key is read, so that a configuration which is broken right now is no obstacle. `explicit` says that the
-    operator named the file, and so wants to know if it cannot be read.
+    Only this one key is read, so a configuration that is broken elsewhere still works.
+
+    explicit: whether the operator named the file and so wants to know if it does not exist.
     """
     default = Daemon().control
     try:
@@ -51,7 +52,11 @@ def find_socket(config: Path, *, explicit: bool) -> tuple[str, str]:
 
 
 class RefusedError(ControlError):
-    """The daemon answered, but not with what was asked for; `status` is HTTP's, `why` the daemon's own words if any."""
+    """The daemon refused a request.
+
+    status: the HTTP status.
+    why: the daemon's own reason, or "" if it gave none.
+    """
 
     def __init__(self, text: str, status: int, why: str) -> None:
         super().__init__(text)
@@ -60,12 +65,16 @@ class RefusedError(ControlError):
 
 
 def get(control: str, path: str, *, timeout_s: float = TIMEOUT_S) -> bytes:
-    """Fetch `path` from the daemon. Raises `ControlError`."""
+    """Fetch `path` from the daemon that listens on the socket `control`.
+
+    timeout_s: how long to wait for each piece of the answer, seconds.
+    Raises `ControlError` if the daemon cannot be asked or breaks off, and `RefusedError` if it refuses.
+    """
     return b"".join(pieces(control, path, timeout_s=timeout_s))
 
 
 def pieces(control: str, path: str, *, timeout_s: float = TIMEOUT_S) -> Iterator[bytes]:
-    """Fetch `path` from the daemon, as it comes; `timeout_s` is for each piece. Raises `ControlError`."""
+    """Do as `get`, but yield the answer piece by piece as it arrives."""
     connection = _UnixConnection(control, timeout_s)
     try:
         connection.request("GET", path)
@@ -86,7 +95,7 @@ def pieces(control: str, path: str, *, timeout_s: float = TIMEOUT_S) -> Iterator
 
 
 def _words(body: bytes) -> str:
-    """Return what the daemon gives as the reason of a refusal."""
+    """Return the reason that the daemon gives for a refusal."""
     try:
         return str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
@@ -94,7 +103,7 @@ def _words(body: bytes) -> str:
 
 
 def _search_broken(text: str) -> str:
-    """Find the key in a file that is not TOML at the moment, as long as its own line is in order."""
+    """Find the key in a file that is not valid TOML right now, as long as the key's own line is valid."""
     section = ""
     for line in text.splitlines():
         if heading := _SECTION.fullmatch(line):
@@ -130,14 +139,14 @@ def _why(control: str, error: OSError) -> str:
         case TimeoutError():
             return f"no answer in {TIMEOUT_S:g}s: the daemon is stuck. See `journalctl -u lvs-healthd`"
         case ConnectionResetError() | BrokenPipeError():
-            return "the daemon hung up: it is just stopping, or out of descriptors. Try again"
+            return "the daemon hung up: it is stopping right now or out of descriptors. Try again"
         case _:
             return error.strerror or str(error)
 
 
 def _group(control: str) -> str:
-    """Name the group that may ask. The directory may hide the socket itself."""
-    for path in (control, os.path.dirname(control)):  # noqa: PTH120  # plain text is all that is needed
+    """Name the group that may ask the daemon. The directory's group counts when the directory hides the socket."""
+    for path in (control, os.path.dirname(control)):  # noqa: PTH120  # a plain string will do
         try:
             return grp.getgrgid(os.stat(path).st_gid).gr_name  # noqa: PTH116  # same
         except (OSError, KeyError):

@@ -1,4 +1,4 @@
-"""Draws the daemon's status: grouped by service and in colour on a terminal, one whole line a server in a pipe."""
+"""Draws the daemon's status: grouped by service and in colour on a terminal, one line per server in a pipe."""
 
 from collections.abc import Iterator
 
@@ -12,11 +12,11 @@ from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, Servi
 COLOURS = {"up": "green", "down": "bold red", "unknown": "yellow"}
 ALARM = "bold red"
 
-_WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table, - is not in it"
+_WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table; - means not in it"
 
 
 def draw(status: Status, now: float) -> RenderableType:
-    """Draw for a terminal. `now` is Unix time."""
+    """Draw the status for a terminal. `now` is Unix time."""
     parts: list[RenderableType] = list(_header(status, now))
     server_width = max((len(server.server) for _, server in _rows(status)), default=0)
     weight_width = max((len(_weight(server)) for _, server in _rows(status)), default=0)
@@ -28,7 +28,10 @@ def draw(status: Status, now: float) -> RenderableType:
 
 
 def plain(status: Status, now: float) -> str:
-    """Write for a pipe: every server on one line with its service, so that grep finds both."""
+    """Write the status for a pipe: each server shares a line with its service, so that grep finds both.
+
+    `now` is Unix time.
+    """
     rows = [("SERVICE", "REAL SERVER", "VERDICT", "WEIGHT", "SINCE", "REASON")]
     rows += [
         (printable(service.name), server.server, _verdict(server), _weight(server), _since(server, now), reason)
@@ -43,7 +46,10 @@ def plain(status: Status, now: float) -> str:
 
 
 def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
-    """Write what is to be known of the daemon before all else. `now` is Unix time."""
+    """Write the lines at the top: the daemon, its table, its configuration, and what is wrong with them.
+
+    `now` is Unix time.
+    """
     age = daemon.last_resync_age_s
     workers = "" if daemon.probe_workers == 1 else f"  probe workers {daemon.probe_workers}"
     read = "never read" if age is None else f"read {ago(age)} ago"
@@ -74,7 +80,7 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
 
 
 def troubles(status: Status) -> list[str]:
-    """List what is wrong: the reasons for `--check` to fail."""
+    """List everything that is wrong. Any entry makes `--check` fail."""
     found = []
     if status.daemon.table_error:
         found.append("table error")
@@ -120,7 +126,7 @@ def _service_line(service: ServiceStatus) -> Text:
 def _servers(service: ServiceStatus, now: float, server_width: int, weight_width: int) -> Grid:
     table = Grid(box=None, pad_edge=False, show_header=False, expand=True, padding=(0, 1, 0, 0))
     table.add_column(width=1)
-    # Wide enough for any IPv4 and most IPv6 addresses; a longer one folds, so that the reason keeps its place.
+    # Wide enough for any IPv4 and most IPv6 addresses. A longer one folds, so that the reason keeps its column.
     table.add_column(width=min(server_width, 28), overflow="fold")
     table.add_column(width=8)
     table.add_column(width=min(weight_width, 17), overflow="fold")
@@ -144,7 +150,7 @@ def _verdict(server: RealServerStatus) -> str:
 
 
 def _weight(server: RealServerStatus) -> str:
-    """Write one number when all three agree, as they do in quiet times."""
+    """Write the three weights, or a single number while all three agree."""
     weights = (server.weight_configured, server.weight_wanted, server.weight_actual)
     if len(set(weights)) == 1:
         return str(server.weight_configured)
@@ -156,7 +162,7 @@ def _since(server: RealServerStatus, now: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """Write a duration, in seconds, in its largest unit."""
+    """Write a duration of `seconds` in its largest unit, such as "3h"."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
             return f"{int(seconds // size)}{unit}"

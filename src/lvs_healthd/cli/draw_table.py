@@ -1,4 +1,4 @@
-"""Draws the IPVS table: grouped by service and in colour on a terminal, one whole line an entry in a pipe."""
+"""Draws the IPVS table: grouped by service and in colour on a terminal, one line per entry in a pipe."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.table_values import WRONG, ListedServer, ListedService, Listing, ServiceFields, State
 
 Counters = tuple[tuple[str, str], ...]
-"""Columns of numbers: heading, and field of `Statistics`."""
+"""Columns of numbers: each a heading and a field of `Statistics`."""
 
 STATS: Counters = (
     ("CONNS", "connections"),
@@ -30,21 +30,21 @@ RATE: Counters = (
     ("INBPS", "in_bytes_per_s"),
     ("OUTBPS", "out_bytes_per_s"),
 )
-"""As ipvsadm calls them; BPS are bytes."""
+"""The headings are ipvsadm's; BPS means bytes per second."""
 _NOW: Counters = (("ACTIVE", "active_connections"), ("INACT", "inactive_connections"))
 
 CONNECTION_HEADINGS = ("PROTO", "EXPIRES", "STATE", "CLIENT", "VIRTUAL", "REAL SERVER", "ENGINE")
 
 _TERMINAL_HEADINGS = ("METHOD", "WEIGHT", *(heading for heading, _ in _NOW), "VERDICT", "WHY")
 _PLAIN_HEADINGS = (*_TERMINAL_HEADINGS[:-1], "STATE", "WHY")
-"""On a terminal the state stands with the reason, and only where something is wrong."""
+"""A terminal has no column for the state: the state precedes the reason, and only where something is wrong."""
 
 _LARGE = 100_000_000
-"""From here on numbers are scaled, as ipvsadm does."""
+"""Numbers from here on are scaled, as ipvsadm does it."""
 _SCALES = ((10**14, 10**12, "T"), (10**11, 10**9, "G"), (10**9, 10**6, "M"), (_LARGE, 10**3, "K"))
 
 _SERVER_WIDTH = 28
-"""Wide enough for any IPv4 and most IPv6 addresses; a longer one folds."""
+"""Wide enough for any IPv4 and most IPv6 addresses. A longer one folds."""
 _NUMBER_WIDTH = 9
 _NONE = "-"
 _OF_SERVICE = "(service)"
@@ -57,7 +57,12 @@ _WORDS = {
 
 
 def draw(listing: Listing, now: float, counters: Counters, *, exact: bool) -> RenderableType:
-    """Draw for a terminal. `now` is Unix time; without `counters` it is the table itself; `exact` scales no number."""
+    """Draw the table for a terminal.
+
+    now: Unix time.
+    counters: the columns to show instead of the table's own, or () for the table itself.
+    exact: show whole numbers instead of scaled ones.
+    """
     parts: list[RenderableType] = [*header(listing.daemon, now), _summary(listing)]
     rows = [_terminal_rows(service, counters, exact=exact) for service in listing.services]
     titles = _headings(counters) or _TERMINAL_HEADINGS
@@ -73,7 +78,10 @@ def draw(listing: Listing, now: float, counters: Counters, *, exact: bool) -> Re
 
 
 def plain(listing: Listing, now: float, counters: Counters) -> str:
-    """Write for a pipe: every service and every server on one line with its service, so that grep finds both."""
+    """Write the table for a pipe: each server shares a line with its service, so that grep finds both.
+
+    The arguments are those of `draw`. Numbers are always whole.
+    """
     lines = [line.plain for line in header(listing.daemon, now)]
     lines.append(_summary(listing).plain)
     rows = [("SERVICE", "NAME", "REAL SERVER", *(_headings(counters) or _PLAIN_HEADINGS))]
@@ -87,7 +95,7 @@ def plain(listing: Listing, now: float, counters: Counters) -> str:
 
 
 def connection(found: Connection) -> tuple[str, ...]:
-    """Write a connection's columns, those of `CONNECTION_HEADINGS`."""
+    """Write a connection's columns in the order of `CONNECTION_HEADINGS`."""
     minutes, seconds = divmod(found.expires_s, 60)
     expires = f"{minutes:02}:{seconds:02}"
     engine = printable(found.engine)
@@ -95,7 +103,7 @@ def connection(found: Connection) -> tuple[str, ...]:
 
 
 def scaled(number: int) -> str:
-    """Write a number with nine characters at most: 100 million is 100000K (ipvsadm.c, print_largenum)."""
+    """Write a number in at most nine characters: 100 million is 100000K (ipvsadm.c, print_largenum)."""
     for least, unit, letter in _SCALES:
         if number >= least:
             return f"{number // unit}{letter}"
@@ -130,7 +138,7 @@ def _server_cells(server: ListedServer, counters: Counters, *, exact: bool) -> t
 
 
 def _change(server: ListedServer) -> str:
-    """Say what the daemon would write."""
+    """Describe what the daemon would change."""
     if server.state is State.MISSING and server.wanted is not None:
         return f"weight {server.wanted.weight} is wanted"
     if server.state is State.EXTRA:
@@ -146,7 +154,7 @@ def _numbers(statistics: Statistics | None, counters: Counters, *, exact: bool) 
 
 
 def _summary(listing: Listing) -> Text:
-    """Say in one line whether there is anything to look for below."""
+    """Write the one line that says whether anything below differs from the wanted table."""
     states = Counter(service.state for service in listing.services)
     states.update(server.state for service in listing.services for server in service.servers)
     wrong = [f"{states[state]} {state}" for state in WRONG if states[state]]

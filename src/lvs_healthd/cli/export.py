@@ -1,4 +1,4 @@
-"""`lvs-healthd export`: writes the running daemon's IPVS table as `ipvsadm -R` reads it."""
+"""`lvs-healthd export`: writes the running daemon's IPVS table in the format of `ipvsadm -R`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from lvs_healthd.cli.status import DEFAULT_FILE, EXIT_UNREACHABLE
 def export(
     *,
     actual: Annotated[
-        bool, typer.Option("--actual", help="The kernel's table as last read, foreign services too.")
+        bool, typer.Option("--actual", help="The kernel's table as last read, including foreign services.")
     ] = False,
     config: Annotated[
         Path | None,
@@ -20,9 +20,9 @@ def export(
     ] = None,
     control: Annotated[str | None, typer.Option(help="The control socket; overrides the configuration's.")] = None,
 ) -> None:
-    """Write the table that the daemon wants, in the form that ipvsadm -R reads.
+    """Write the table that the daemon wants, in the format of ipvsadm -R.
 
-    It holds what ipvsadm -S leaves out as well: the thresholds. Exit status 1: the daemon cannot be reached.
+    It includes the thresholds, which ipvsadm -S leaves out. Exit status: 1 the daemon cannot be reached.
     """
     path, remark = (control, "") if control else find_socket(config or DEFAULT_FILE, explicit=config is not None)
     if remark:

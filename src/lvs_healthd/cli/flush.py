@@ -1,4 +1,4 @@
-"""`lvs-healthd flush`: takes what is ours out of the kernel's IPVS table, and nothing else."""
+"""`lvs-healthd flush`: removes what is ours from the kernel's IPVS table, and nothing else."""
 
 import asyncio
 import sys
@@ -34,11 +34,12 @@ def flush(
     config: Annotated[Path, typer.Option(help="Configuration file that names the state file.")] = DEFAULT_FILE,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete the services that are ours from the kernel's table, with their servers; foreign ones are not touched.
+    """Delete our services and their servers from the kernel's table. Foreign services are not touched.
 
-    Ours are those that lvs-healthd has made or taken over, as its state file has it, and the nftables table
-    lvs_healthd. A service in which somebody else has servers (foreign_servers = "keep") stays, with those. The daemon
-    must be stopped, for it would put them back. Exit status: 1 it could not be done, 2 it was not confirmed.
+    Our services are those that lvs-healthd has made or taken over; its state file lists them. The nftables table
+    lvs_healthd is deleted too. A service that also has somebody else's servers (foreign_servers = "keep") stays, with
+    those servers. The daemon must be stopped first: it would put everything back. Exit status: 1 it could not be done,
+    2 it was not confirmed.
     """
     state, netns = _places(config)
     try:
@@ -54,7 +55,10 @@ def flush(
 
 
 def _places(config: Path) -> tuple[Path, Netns]:
-    """Return the state file's path, and the network namespace. No guess: what is deleted depends on them."""
+    """Return the state file's path and the network namespace.
+
+    A broken configuration ends the command. Guessing would be dangerous, for the two decide what is deleted.
+    """
     try:
         document = toml_document(read_text(config), str(config))
     except ConfigError as error:
@@ -92,7 +96,7 @@ async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> N
             ours.wrote(operation, _NOTHING)
         else:
             failed.append(f"{_name(operation)}: {result.message or f'errno {result.errno}'}")
-    # What is gone is not ours any more, should somebody else make the like of it.
+    # What is gone is no longer ours: somebody else may make the same service again.
     ours.give_up_gone(_NOTHING, present)
     write_state(state, ours.saved(), saved.verdicts)
     typer.echo(f"{_count(before - len(present), 'service')} deleted")

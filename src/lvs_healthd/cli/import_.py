@@ -1,4 +1,4 @@
-"""`lvs-healthd import`: makes a configuration of a saved IPVS table."""
+"""`lvs-healthd import`: makes a configuration from a saved IPVS table."""
 
 import enum
 import sys
@@ -16,18 +16,19 @@ EXIT_REFUSED = 3
 
 
 class Format(enum.StrEnum):
-    """What can be imported."""
+    """The formats that can be imported."""
 
     IPVSADM = "ipvsadm"
 
 
 def import_(
     form: Annotated[Format, typer.Argument(metavar="FORMAT", help="ipvsadm: what `ipvsadm -Sn` writes.")],
-    file: Annotated[str, typer.Argument(help="The saved table, - for standard input.")],
+    file: Annotated[str, typer.Argument(help="The saved table; - for standard input.")],
 ) -> None:
-    """Print a configuration that holds a saved table, with the plainest checks; remarks go to standard error.
+    """Print a configuration that makes a saved table, with the simplest checks. Remarks go to standard error.
 
-    Exit status: 1 the file cannot be read or is no such table; 3 the kernel would have it, but a configuration cannot.
+    Exit status: 1 the file cannot be read or is not a table in this format, 3 the kernel would take the table but a
+    configuration cannot express it.
     """
     source = "standard input" if file == "-" else file
     try:

@@ -1,4 +1,4 @@
-"""`lvs-healthd probe`: every check of a configuration once, now, without a daemon and without touching IPVS."""
+"""`lvs-healthd probe`: runs every check of a configuration once, without a daemon and without touching IPVS."""
 
 import asyncio
 from pathlib import Path
@@ -26,7 +26,7 @@ _COLOURS = {OutcomeKind.UP: "green", OutcomeKind.DOWN: "red", OutcomeKind.UNSURE
 
 
 class ProbeLine(msgspec.Struct, frozen=True):
-    """One line of the answer."""
+    """What one check of one real server found: one line of the output."""
 
     service: str
     server: str
@@ -44,8 +44,8 @@ def probe(
 ) -> None:
     """Run every check once and show what it found.
 
-    Exit status: 0 all up, 1 any down or the file has errors, 3 none down but some could not be told (a fault on this
-    host).
+    Exit status: 0 all are up, 1 some are down or the file has errors, 3 none is down but some could not be told (a
+    fault on this host).
     """
     try:
         config = load(file)
@@ -108,6 +108,6 @@ def _show(found: list[ProbeLine]) -> None:
         )
     console = Console()
     if not console.is_terminal:
-        # Whole lines for grep, however long.
+        # In a pipe a line must stay whole for grep, however long it is.
         console = Console(width=10_000)
     console.print(table)

@@ -1,4 +1,4 @@
-"""`lvs-healthd run`: the daemon, in the foreground."""
+"""`lvs-healthd run`: runs the daemon in the foreground."""
 
 import asyncio
 import enum
@@ -23,14 +23,14 @@ from lvs_healthd.runtime.netns import Netns
 
 
 class TableKind(enum.StrEnum):
-    """Where the table lives."""
+    """Where the IPVS table lives."""
 
     KERNEL = "kernel"
     MEMORY = "memory"
 
 
 class LogLevel(enum.StrEnum):
-    """The least important log lines that are written."""
+    """The lowest level of log lines that are written."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -43,9 +43,9 @@ def run(
     *,
     shadow: Annotated[bool, typer.Option("--shadow", help="Decide, log and count, but write nothing.")] = False,
     table: Annotated[
-        TableKind, typer.Option(help="kernel: the director's IPVS; memory: none at all, to try things out.")
+        TableKind, typer.Option(help="kernel: the director's IPVS; memory: no IPVS at all, to try things out.")
     ] = TableKind.KERNEL,
-    log_level: Annotated[LogLevel, typer.Option(help="The least important log lines to write.")] = LogLevel.INFO,
+    log_level: Annotated[LogLevel, typer.Option(help="The lowest level of log lines to write.")] = LogLevel.INFO,
 ) -> None:
     """Probe the real servers and keep the IPVS table true, until SIGTERM.
 

@@ -1,4 +1,4 @@
-"""`lvs-healthd status`: asks the running daemon how every real server stands."""
+"""`lvs-healthd status`: asks the running daemon for the health of every real server."""
 
 import time
 from collections.abc import Callable
@@ -35,10 +35,10 @@ def status(
     ] = None,
     control: Annotated[str | None, typer.Option(help="The control socket; overrides the configuration's.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the daemon's answer as JSON.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with status 3 if anything is wrong.")] = False,
 ) -> None:
-    """Ask the running daemon how every real server stands.
+    """Ask the running daemon for the health of every real server.
 
     Exit status: 0 answered, 1 the daemon cannot be reached, 2 wrong usage, 3 with --check: a real server is down, a
     service is left without one, the table or a setting cannot be written, somebody else undoes our writes, probes
@@ -86,7 +86,7 @@ def _show(body: bytes, answer: Status, *, json: bool) -> None:
 
 
 def _watch(ask: Callable[[], bytes], seconds: float, *, json: bool) -> None:
-    """Ask until Ctrl-C. A daemon that is away for a restart is no reason to stop watching."""
+    """Ask until Ctrl-C, and keep asking while the daemon is away for a restart."""
     console = Console(highlight=False)
     try:
         if console.is_terminal and not json:

@@ -1,4 +1,4 @@
-"""`lvs-healthd table`: the kernel's IPVS table as the running daemon last read it, the wanted one beside it."""
+"""`lvs-healthd table`: shows the kernel's IPVS table as the running daemon last read it, beside the wanted one."""
 
 import itertools
 import time
@@ -18,10 +18,10 @@ from lvs_healthd.ipvs.kernel.connections import Connection, decode
 from lvs_healthd.view.table_values import Listing
 
 CONNECTIONS_TIMEOUT_S = 60.0
-"""For a part of the list of connections: the kernel takes long over the end of a list of a million."""
+"""How long to wait for each piece of the list of connections: the kernel is slow at the end of a list of a million."""
 
 _MEASURED = 500
-"""Connections looked at for the width of columns; they come in no order."""
+"""How many connections decide the widths of the columns. They come in no order, so the first ones will do."""
 _WIDEST = 1000
 _NOT_FOUND = 404
 
@@ -34,19 +34,21 @@ def table(
     stats: Annotated[
         bool, typer.Option("--stats", help="Connections, packets and bytes since each was added.")
     ] = False,
-    rate: Annotated[bool, typer.Option("--rate", help="The same a second, by the kernel's estimators.")] = False,
-    connections: Annotated[bool, typer.Option("--connections", help="The connections that are there now.")] = False,
-    exact: Annotated[bool, typer.Option("--exact", help="Whole numbers; in a pipe they always are.")] = False,
+    rate: Annotated[bool, typer.Option("--rate", help="The same per second, from the kernel's estimators.")] = False,
+    connections: Annotated[bool, typer.Option("--connections", help="The connections that exist now.")] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Whole numbers instead of scaled ones; always so in a pipe.")
+    ] = False,
     config: Annotated[
         Path | None,
         typer.Option(help="Configuration file that names the control socket.", show_default=str(DEFAULT_FILE)),
     ] = None,
     control: Annotated[str | None, typer.Option(help="The control socket; overrides the configuration's.")] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="The daemon's answer as JSON; of connections one object a line.")
+        bool, typer.Option("--json", help="The daemon's answer as JSON; connections as one object per line.")
     ] = False,
 ) -> None:
-    """Show the kernel's IPVS table as the daemon last read it, and where it is not as wanted.
+    """Show the kernel's IPVS table as the daemon last read it, beside the wanted one.
 
     Exit status: 0 answered, 1 the daemon cannot be reached, 2 wrong usage or no such service.
     """
@@ -83,7 +85,7 @@ def _show(body: bytes, counters: table_lines.Counters, *, exact: bool, json: boo
         typer.echo(body.decode())
     elif console.is_terminal:
         drawn = table_lines.draw(answer, time.time(), counters, exact=exact)
-        if exact:  # a terminal that is too narrow breaks the lines; no number is cut
+        if exact:  # a terminal that is too narrow wraps the lines, so that no number is cut
             console.width = max(
                 console.width, console.measure(drawn, options=console.options.update(max_width=_WIDEST)).maximum
             )

@@ -1,4 +1,4 @@
-"""`lvs-healthd validate`: say everything that is wrong with a configuration, or show the whole of it."""
+"""`lvs-healthd validate`: lists everything that is wrong with a configuration, or prints it with every default."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ def validate(
         bool, typer.Option("--effective", help="Print the whole configuration with every default filled in.")
     ] = False,
 ) -> None:
-    """Check a configuration file; exit status 1 and every error on standard error if there are any."""
+    """Check a configuration file. Errors go to standard error, all at once. Exit status: 1 there are errors."""
     try:
         config = load(file)
     except ConfigError as error:

@@ -1,1 +1,1 @@
-"""The daemon's lifetime: its parts are built, run, reloaded and stopped here. No decision is made here."""
+"""The daemon's lifetime: builds its parts, runs them, reloads them and stops them. It makes no decisions."""

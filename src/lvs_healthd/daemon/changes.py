@@ -1,4 +1,4 @@
-"""What a reload changed, for the events that tell of it. Pure."""
+"""Describes what a reload changed, for the events that report it. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,9 +8,11 @@ from lvs_healthd.plan.records import destination_key, service_key
 
 
 def changes(file: str, old: Config, new: Config) -> ConfigReloaded:
-    """Count what differs between two configurations, by what things are and not by their place in the file.
+    """Count the differences between two configurations. The order of services and servers does not matter.
 
-    A service that is the same object in both does not differ, and is not looked at.
+    A service that is the same object in both is skipped, for it cannot differ.
+
+    file: the configuration's path, for the event.
     """
     same = {id(service) for service in old.services} & {id(service) for service in new.services}
     before = [service for service in old.services if id(service) not in same]
@@ -32,7 +34,10 @@ def changes(file: str, old: Config, new: Config) -> ConfigReloaded:
 
 
 def restart_needed(file: str, started: Config, new: Config) -> Iterator[ConfigRestartNeeded]:
-    """Tell of every key that keeps the value it had when the daemon started."""
+    """Yield an event for each key whose new value needs a restart to take effect.
+
+    started: the configuration with which the daemon started.
+    """
     keys = {
         "probe_workers": (started.daemon.probe_workers, new.daemon.probe_workers),
         "ipvs.netns": (started.ipvs.netns, new.ipvs.netns),

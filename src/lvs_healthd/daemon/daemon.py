@@ -1,8 +1,8 @@
-"""The daemon's lifetime: starts the parts, lets them run, stops them.
+"""The daemon's lifetime: starts the parts, lets them run and stops them.
 
-A start takes the lock, opens the table, adopts what it holds, reads the state, opens the API, begins to probe and says
-READY. A signal ends the daemon within two seconds, and the kernel's table stays exactly as it is; a second signal ends
-it at once. SIGHUP reloads.
+At start the daemon takes the lock, opens the table, opens the API, adopts what the table holds, reads the state, begins
+to probe and tells systemd READY. SIGTERM or SIGINT ends it within two seconds and leaves the kernel's table exactly as
+it is. A second such signal ends it at once. SIGHUP reloads.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from lvs_healthd.runtime.threads import Threads
 from lvs_healthd.state.file import Saved, StateFileError, read_state
 
 HOUSEKEEPING_S = 1.0
-"""How often log summaries, the state file, the watchdog and the status line get their turn."""
+"""How often the log's summaries, the state file, the watchdog and the status line get their turn."""
 
 STOP_S = 1.0
 """How long each step of a stop may take."""
@@ -41,11 +41,11 @@ STOP_S = 1.0
 class Daemon:
     """One run of the daemon over one table.
 
-    table: the IPVS table, which nobody else in this process writes.
-    log: takes every event; closed at the end.
-    exclusive: whether the daemon must be the only one that writes the table.
-    netns: where `table` looks. The configuration names it.
-    aspects: settings of the director that are kept beside the table.
+    table: the IPVS table. Nothing else in this process may write it.
+    log: takes every event, and is closed at the end.
+    exclusive: whether no other daemon may write the table.
+    netns: the network namespace of `table`. Its name is set from the configuration.
+    aspects: the director's settings that the daemon maintains beside the table.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Daemon:
         self._reload_asked = asyncio.Event()
 
     async def run(self) -> None:
-        """Start, run until a signal, stop. Raises `HealthdError` or `OSError` when it cannot start."""
+        """Start, run until a signal, and stop. Raises `HealthdError` or `OSError` when the daemon cannot start."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, number)
@@ -92,7 +92,7 @@ class Daemon:
             parts.log.close()
 
     async def _serve(self, parts: Parts, reloads: Reloads) -> None:
-        """Run all parts until a signal; a part that fails ends the daemon, loudly."""
+        """Run all parts until a signal. A part that fails ends the daemon with its exception."""
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(parts.prober.run(), name="prober"),
@@ -107,7 +107,7 @@ class Daemon:
                 task.cancel()
 
     def _asked_to_stop(self, number: signal.Signals) -> None:
-        """End in order; another signal of this kind ends the process at once."""
+        """Begin an orderly stop. The next signal of this kind kills the process at once."""
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
@@ -115,7 +115,7 @@ class Daemon:
         self._stop.set()
 
     async def _finish(self, parts: Parts) -> None:
-        """Give back everything but the table, which stays as it is."""
+        """Save the state and close every part. The table stays as it is."""
         parts.notifier.stopping()
         if self._stopped_by:
             parts.bus.emit(DaemonStopping(signal=self._stopped_by))
@@ -133,8 +133,8 @@ async def _start(parts: Parts, config: Config) -> None:
     parts.facts.table = await parts.reconciler.open()
     parts.adopt(config)
     await parts.api.start(config.daemon.listen, config.daemon.control)
-    # The settings come before the first packet that needs them. The table is read afterwards: nothing waits between
-    # that and the first decision.
+    # The settings must be in place before the first packet that needs them. The table is read after them, so that
+    # nothing waits between that reading and the first decision.
     parts.keeper.want(config, shadow=parts.is_shadow(config))
     await parts.keeper.turn()
     actual = await parts.reconciler.adopt()

@@ -1,4 +1,4 @@
-"""The parts of a running daemon, in one record, and how they are connected."""
+"""The parts of a running daemon in one record, and how they are connected."""
 
 import asyncio
 import os
@@ -35,24 +35,24 @@ from lvs_healthd.view.view import Facts, View
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line decides."""
+    """The settings that come from the command line."""
 
     config_file: Path
     shadow: bool = False
-    """Overrides `mode`: decide and log, write nothing."""
+    """Overrides the configuration's `mode`: decide and log, but write nothing."""
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a daemon is given from outside, beside its configuration."""
+    """What a daemon is given from outside besides its configuration."""
 
     table: IpvsTable
     log: EventLog
     netns: Netns
-    """Where `table` looks."""
+    """The network namespace of `table`."""
     aspects: Sequence[Aspect]
-    """Settings of the director that are kept beside the table."""
+    """The director's settings that the daemon maintains beside the table."""
     exclusive: bool
-    """Whether the daemon must be the only one that writes the table."""
+    """Whether no other daemon may write the table."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,34 +81,35 @@ class Parts:
     api: ApiServer
 
     def is_shadow(self, config: Config) -> bool:
-        """Whether nothing is written under a configuration."""
+        """Whether the daemon writes nothing while `config` is in force."""
         return _is_shadow(self.settings, config)
 
     def take_lock(self, config: Config) -> bool:
-        """Become the only writer of the network namespace's table, unless nothing will be written.
+        """Become the only writer of the network namespace's table, unless the daemon will write nothing.
 
-        Returns whether this call took the lock. Raises `AlreadyRunningError` and `NetnsError`.
+        Returns whether this call took the lock. Raises `AlreadyRunningError` when another daemon holds it, and
+        `NetnsError` when the namespace cannot be entered.
         """
         return self.exclusive and not self.is_shadow(config) and self.lock.take()
 
     def adopt(self, config: Config) -> None:
-        """Note that a configuration is in force from now on."""
+        """Record that `config` is in force from now on."""
         self.config = config
         self.facts.config_loaded, self.facts.config_error = time.time(), ""
         self.facts.mode = Mode.SHADOW if self.is_shadow(config) else Mode.ENFORCE
         self.facts.resync_s = config.daemon.resync
 
     async def save(self, now: float) -> None:
-        """Save what a restart needs, if that is due at `now` (monotonic, seconds; infinite at a stop).
+        """Save what a restart needs, if a save is due. In shadow mode nothing is ours, so nothing is saved.
 
-        In shadow mode nothing is ours, so nothing is saved.
+        now: monotonic seconds; infinity at a stop.
         """
         if not self.is_shadow(self.config):
             await self.saver.turn(Path(self.config.daemon.state), now)
 
 
 def build(settings: Settings, config: Config, around: Surroundings) -> Parts:
-    """Make the parts and connect them; nothing runs yet. Call it on the event loop that they will run on."""
+    """Make the parts and connect them, but start nothing. Call it on the event loop that will run them."""
     clock = time.monotonic
     bus = Bus()
     facts = Facts(config_file=str(settings.config_file), started=time.time())
@@ -117,7 +118,7 @@ def build(settings: Settings, config: Config, around: Surroundings) -> Parts:
         saver.changed()
         replans.ask()
 
-    # Lambdas, because the view looks at parts that are made after these, and these count into the metrics.
+    # Lambdas break a cycle: the metrics read the view, the view reads parts made below, and those count in the metrics.
     metrics = Metrics(samples=lambda: view.samples(), internals=lambda: view.internals())  # noqa: PLW0108
     bus.subscribe(around.log)
     bus.subscribe(metrics.listen)

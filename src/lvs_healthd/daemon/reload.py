@@ -1,4 +1,4 @@
-"""Reloads: everything that can fail is done before anything is changed, so a bad file changes nothing."""
+"""Reloads the configuration. Everything that can fail is done first, so a bad file changes nothing."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -20,24 +20,28 @@ from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
 
 MOST_ERRORS = 100
-"""Errors of a rejected configuration in one line of the log; journald splits a line beyond 48 KiB."""
+"""How many errors of a rejected configuration go into its log line. journald splits lines longer than 48 KiB."""
 
 READ_BACK_S = 2.0
-"""How long a reload waits for the kernel's table; without an answer it goes by the last reading."""
+"""How long a reload waits for the kernel's table. Without an answer it uses the last reading."""
 
 
 class Reloads:
-    """Puts changed configurations into force. `last_reading` is what the configuration in force was read from."""
+    """Puts changed configurations into force.
+
+    last_reading: what the configuration in force was read from.
+    asked: set whenever somebody asks for a reload.
+    """
 
     def __init__(self, parts: Parts, last_reading: LastReading, asked: asyncio.Event) -> None:
         self._parts = parts
         self._last_reading = last_reading
         self._asked = asked
         self._started = parts.config
-        """The configuration at the start, whose restart-only keys stay in force."""
+        """The configuration with which the daemon started. Its restart-only keys stay in force."""
 
     async def run(self) -> None:
-        """Reload whenever that is asked for, until cancelled."""
+        """Reload whenever somebody asks for it, until cancelled."""
         notifier, view = self._parts.notifier, self._parts.view
         while True:
             await self._asked.wait()
@@ -60,9 +64,9 @@ class Reloads:
             if newly_locked:
                 parts.lock.release()
             raise
-        # Whoever reloads may have edited the table too, and what a new service finds there goes on serving.
+        # Whoever reloads may have edited the table too, and a new service must keep the servers it finds there.
         await parts.reconciler.read_back(READ_BACK_S)
-        # From here on nothing can fail and nothing waits: the old configuration ends and the new one is in force.
+        # Nothing below can fail or wait: the new configuration replaces the old one in a single step.
         self._switch(config, ready)
 
     def _switch(self, config: Config, ready: Mapping[AnyCheck, Target]) -> None:
@@ -88,7 +92,7 @@ class Reloads:
         spare_long_lived()
 
     def _make_ready(self, config: Config) -> dict[AnyCheck, Target]:
-        """Make the new probes of a configuration ready to run, on a thread. Raises `ConfigError`."""
+        """Prepare the new probes of `config`. It may block, so it runs on a thread. Raises `ConfigError`."""
         known = {id(service) for service in self._parts.config.services}
         new = [service for service in config.services if id(service) not in known]
         ready = targets(new, self._parts.decisions.probes)
@@ -106,5 +110,5 @@ class Reloads:
 
 
 def joined(probes: Iterable[ProbeState], ready: Mapping[AnyCheck, Target]) -> list[Probe[AnyCheck]]:
-    """Join each probe, to which the outcomes go, with its target."""
+    """Combine the state of each probe, which receives its outcomes, with the target it probes."""
     return [Probe(each.check, ready[each.check], each.check.interval, each) for each in probes]

@@ -1,4 +1,4 @@
-"""When the wanted table is decided again: as soon as a verdict has changed, but never so often that probes suffer."""
+"""Recomputes the wanted table as soon as a verdict has changed, but never so often that probes suffer."""
 
 import asyncio
 import time
@@ -7,8 +7,8 @@ from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.reconcile.reconciler import Reconciler
 
 SHARE = 0.1
-"""The largest share of the time that deciding may take. One decision is for all changes that came before it, so while
-thousands of servers fail within a second there are fewer and larger ones."""
+"""The largest share of the time that may be spent on planning, 0 to 1. Each plan covers all changes before it, so when
+thousands of servers fail within a second there are fewer and larger plans."""
 
 
 class Replans:
@@ -20,17 +20,17 @@ class Replans:
         self._due = asyncio.Event()
 
     def ask(self) -> None:
-        """Have the table decided soon: a verdict has changed."""
+        """Ask for a new plan soon, because a verdict has changed."""
         self._due.set()
 
     def now(self) -> None:
-        """Decide the table."""
+        """Compute the wanted table and hand it to the reconciler."""
         self._due.clear()
         wanted = self._decisions.wanted(self._reconciler.actual, self._reconciler.take_moved())
         self._reconciler.want(wanted, self._decisions.take_touched())
 
     async def run(self) -> None:
-        """Decide whenever somebody has asked, until cancelled."""
+        """Make a new plan whenever somebody has asked for one, until cancelled."""
         while True:
             await self._due.wait()
             started = time.perf_counter()

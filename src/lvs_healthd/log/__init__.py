@@ -1,6 +1,6 @@
-"""The log: every event as one line, JSON for machines, readable on a terminal.
+"""The log: each event becomes one line, as JSON for machines or as readable text on a terminal.
 
-`configure` sets it up and returns the listener for the event bus. What each line means is in docs/logs.md.
+`configure` sets it up and returns the listener for the event bus. docs/logs.md explains every line.
 """
 
 from lvs_healthd.log.setup import EventLog, configure

@@ -1,4 +1,4 @@
-"""Turns one log entry (timestamp, level, event, fields in order) into one line: JSON, or readable on a terminal."""
+"""Turns a log entry (timestamp, level, event, then fields in order) into a line of JSON or of readable text."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ _RESET, _DIM, _BOLD = "\x1b[0m", "\x1b[2m", "\x1b[1m"
 _COLOURS = {"debug": _DIM, "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[1;31m", "critical": "\x1b[1;31m"}
 
 _COUNTED = {"failures": "fall", "passes": "rise"}
-"""On a terminal a count and its limit read as one: failures=2/3."""
+"""Counts and their limits, which a terminal shows as one: failures=2/3."""
 
 
 def as_json(entry: Entry) -> str:
@@ -24,7 +24,7 @@ def as_json(entry: Entry) -> str:
 
 
 def as_journal(entry: Entry) -> str:
-    """Write the entry as JSON behind the priority prefix journald understands."""
+    """Write the entry as JSON after the priority prefix that journald understands."""
     return _PRIORITIES[str(entry["level"])] + as_json(entry)
 
 
@@ -55,7 +55,7 @@ def readable(*, colour: bool) -> Format:
 
 
 def _joined(fields: dict[str, object]) -> dict[str, object]:
-    """Merge each count with its limit."""
+    """Replace each count and its limit by one field."""
     for count, limit in _COUNTED.items():
         if count in fields and limit in fields:
             fields[count] = f"{fields[count]}/{fields.pop(limit)}"

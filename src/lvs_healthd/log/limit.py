@@ -1,17 +1,17 @@
-"""Keeps a mass failure from flooding the log: a limit per event name, and one summary of what it held back."""
+"""Keeps a mass failure from flooding the log: a limit per event name, and one summary of the lines held back."""
 
 from collections import Counter, deque
 
 LINES_PER_SECOND = 20
-"""Per event name. Enough to see what is going on, little enough to read; the metrics count every one."""
+"""Lines per event name. Enough to see what is going on, few enough to read. The metrics count every event."""
 
 _WINDOW_S = 1.0
 
 REPEAT_S = 60.0
-"""The same message of a library is written at most this often."""
+"""The shortest time between two writes of the same message from a library."""
 
 TOLD = 20
-"""The summary names so many of what it held back, the most frequent first."""
+"""How many kinds of held-back lines the summary names, the most frequent first."""
 
 
 class RateLimit:
@@ -24,9 +24,10 @@ class RateLimit:
         self._since = 0.0
 
     def admit(self, name: str, now: float, *, kind: str = "", about: str = "") -> bool:
-        """Whether a line of this name may be written now; if not, it is counted for the summary.
+        """Whether a line of this name may be written now. If not, it is counted for the summary.
 
-        Lines of one name but different `kind` have a limit each. `about` is what the summary says of it.
+        kind: lines of one name but different kinds have separate limits.
+        about: what the summary says about the line.
         """
         times = self._admitted.setdefault(name + kind, deque(maxlen=LINES_PER_SECOND))
         if len(times) == LINES_PER_SECOND and now - times[0] < _WINDOW_S:
@@ -36,11 +37,11 @@ class RateLimit:
         return True
 
     def admit_message(self, name: str, now: float, message: str) -> bool:
-        """Whether a message that may repeat for ever may be written now; if not, it is counted for the summary."""
+        """Whether a message that may repeat forever may be written now. If not, it is counted for the summary."""
         if now - self._repeated.get(message, -REPEAT_S) < REPEAT_S:
             self._count(name, now, message)
             return False
-        # Messages hold numbers and addresses, so there may be any number of different ones.
+        # Old messages are forgotten: they contain numbers and addresses, so there is no end of different ones.
         self._repeated = {each: at for each, at in self._repeated.items() if now - at < REPEAT_S}
         self._repeated[message] = now
         return self.admit(name, now, about=message)
@@ -55,7 +56,7 @@ class RateLimit:
         return bool(self._suppressed) and now - self._since >= _WINDOW_S
 
     def take(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Return how many lines were held back since the last call: by event name, and the most frequent in words."""
+        """Return how many lines were held back since the last call: by event name, and the most frequent by text."""
         counts: Counter[str] = Counter()
         for (name, _), count in self._suppressed.items():
             counts[name] += count

@@ -1,4 +1,4 @@
-"""Sets structlog up, routes the libraries' logging into it, and writes each event of the bus."""
+"""Sets up structlog, routes the libraries' logging into it, and writes each event of the bus."""
 
 import logging
 import os
@@ -28,10 +28,13 @@ def configure(
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
 ) -> "EventLog":
-    """Set up all logging of the process and return the listener that writes events.
+    """Set up all logging of the process and return the listener that writes events. It may be called again.
 
-    `stream` defaults to standard error; `level` is debug, info, warning or error; `json` None means JSON unless the
-    stream is a terminal. `clock` (monotonic) and `wall` (Unix time) are in seconds. May be called again.
+    stream: where lines go; None means standard error.
+    level: the lowest level to write: "debug", "info", "warning" or "error".
+    json: whether to write JSON; None means JSON unless the stream is a terminal.
+    clock: monotonic seconds, for the rate limit.
+    wall: Unix time in seconds, for the timestamps.
     """
     target: TextIO | None = stream or sys.stderr
     if target is not None and target.closed:
@@ -40,7 +43,7 @@ def configure(
     write = _format(target, json=json)
 
     def stamp(_: object, method: str, fields: _Fields) -> _Fields:
-        # In front, so that every line begins alike.
+        # The timestamp comes first, so that every line begins the same way.
         now = datetime.fromtimestamp(wall(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {"timestamp": now, "level": method, "event": fields.pop("event"), **fields}
 
@@ -71,19 +74,19 @@ class EventLog:
 
     @property
     def dropped(self) -> int:
-        """Lines lost so far because nobody read them or the stream was closed."""
+        """How many lines were lost so far because nobody read them or the stream was closed."""
         return self._writer.dropped
 
     @property
     def suppressed(self) -> int:
-        """Lines held back so far by the rate limit."""
+        """How many lines the rate limit has held back so far."""
         return self._limited.total
 
     def __call__(self, event: Event) -> None:
-        """Write one event, after the summary of earlier ones if that is due."""
+        """Write one event, and before it the summary of earlier ones if that is due."""
         self.flush()
         level = _LEVELS[event.level]
-        # Judged here and not by structlog: of ten thousand failures at once nearly all are counted and not written.
+        # Filtered here and not in structlog: of ten thousand failures at once nearly all are counted and not written.
         if level >= self._level and self._limited.admits(event):
             fields = {name: _plain(getattr(event, name)) for name in event.__struct_fields__}
             self._logger.log(level, event.name, **fields)
@@ -110,7 +113,10 @@ class EventLog:
 
 
 class _Limited:
-    """The rate limit on events, and as a structlog processor on what libraries say. Errors of our own always pass."""
+    """Applies the rate limit to events and, as a structlog processor, to libraries' messages.
+
+    Our own errors always pass, except for one that thousands of services may report at once.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.limit = RateLimit()
@@ -118,10 +124,10 @@ class _Limited:
         self._clock = clock
 
     def admits(self, event: Event) -> bool:
-        """Whether this event may be written now; if not, it is counted for the summary."""
-        if event.level == "error" and not isinstance(event, ServiceFallback):  # which thousands may say at once
+        """Whether this event may be written now. If not, it is counted for the summary."""
+        if event.level == "error" and not isinstance(event, ServiceFallback):  # thousands may come at once
             return True
-        # A fallback that is added must not drown in the removals that made it necessary.
+        # The write that adds a fallback server must not drown among the removals that made it necessary.
         kind = getattr(event, "operation", "")
         about = getattr(event, "service", "")
         if about and (reason := getattr(event, "reason", "")):
@@ -132,7 +138,7 @@ class _Limited:
         return False
 
     def library(self, _: object, __: str, fields: _Fields) -> _Fields:
-        """Let a library's message pass, or drop it."""
+        """Let a library's message pass, or raise `structlog.DropEvent`."""
         if fields["event"] != "library.message":
             return fields
         first_line = str(fields["message"]).partition("\n")[0]
@@ -143,7 +149,7 @@ class _Limited:
 
 
 class _Lines:
-    """What structlog hands finished lines to."""
+    """The logger to which structlog hands finished lines."""
 
     def __init__(self, writer: LineWriter) -> None:
         self.debug = self.info = self.warning = self.error = self.critical = writer.write
@@ -157,7 +163,7 @@ class _LibraryHandler(logging.Handler):
             message = record.getMessage()
         except (TypeError, ValueError, KeyError):
             message = str(record.msg)
-        # Libraries may use levels of their own; ours are the closed set.
+        # Libraries may define levels of their own. Each becomes the nearest of our four below it.
         level = max((known for known in _LEVELS.values() if known <= record.levelno), default=logging.DEBUG)
         exception = {"exc_info": record.exc_info} if record.exc_info else {}
         structlog.get_logger().log(level, "library.message", logger=record.name, message=message, **exception)
@@ -168,7 +174,7 @@ def _route_libraries(level: int) -> None:
     for handler in [handler for handler in root.handlers if isinstance(handler, _LibraryHandler)]:
         root.removeHandler(handler)
     root.addHandler(_LibraryHandler())
-    # Below a warning, libraries speak to their own developers.
+    # Messages below a warning are meant for the libraries' own developers.
     root.setLevel(max(level, logging.WARNING))
 
 

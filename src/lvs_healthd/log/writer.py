@@ -1,9 +1,9 @@
-"""Writes log lines without ever raising or holding up the daemon: a line that cannot be written is counted and gone.
+"""Writes log lines without ever raising or blocking the daemon. A line that cannot be written is counted and dropped.
 
-A reader that stopped reading (a stalled journald, `| less`) would block a plain write for ever, and the checks with it.
-O_NONBLOCK is no way out: it belongs to the open file, which is shared with whoever started us. So each chunk waits for
-poll(2) first. Chunks are at most PIPE_BUF long, because that much is what POLLOUT on a pipe promises to take. On a
-terminal it promises a single byte; so a terminal is opened once more, and that one is ours not to block on.
+A reader that stops reading (a stalled journald, `| less`) would block a plain write forever, and the checks with it.
+O_NONBLOCK on the stream is no solution: the flag belongs to the open file, which we share with whoever started us. So
+each chunk waits for poll(2) first. A chunk has at most PIPE_BUF bytes, because POLLOUT on a pipe promises room for that
+many. On a terminal POLLOUT promises only a single byte, so we open the terminal again and set O_NONBLOCK there.
 """
 
 import contextlib
@@ -16,28 +16,29 @@ from typing import TextIO
 
 _CHUNK_BYTES = select.PIPE_BUF
 _PATIENCE_MS = 50
-"""How long one line may wait for its reader. Once it ran out, later lines wait no more until one gets through."""
+"""How long a line may wait for its reader. After a line has waited in vain, later lines do not wait until one gets
+through."""
 
 
 class LineWriter:
-    """Writes whole lines to `stream`; None (a daemon started without stderr) drops them all."""
+    """Writes whole lines to `stream`. None drops them all: the daemon was started without stderr."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self.dropped = 0
-        """Lines lost so far."""
+        """How many lines were lost so far."""
         self.working = True
         """Whether the last line was written."""
         self._stream = stream
         self._descriptor = _descriptor(stream)
-        self._own = _opened_anew(self._descriptor)
-        """A terminal's, in place of the stream's."""
+        self._own = _opened_again(self._descriptor)
+        """Our own descriptor of a terminal, used instead of the stream's."""
         self._unfinished = b""
         # Libraries may log from worker threads.
         self._lock = threading.Lock()
 
     def write(self, line: str) -> None:
         """Write `line` and a line break, or count it as dropped."""
-        # A lone surrogate (an undecodable file name) becomes \udcXX, which is also how JSON would spell it.
+        # A lone surrogate (from an undecodable file name) becomes \udcXX, just as JSON would write it.
         data = (line + "\n").encode("utf-8", "backslashreplace")
         with self._lock:
             try:
@@ -49,7 +50,7 @@ class LineWriter:
                 self.dropped += 1
 
     def close(self) -> None:
-        """Give back what was opened; what is written later goes to the stream itself."""
+        """Close the descriptor that we opened. Lines written later go to the stream itself."""
         with self._lock:
             if self._own is not None:
                 os.close(self._own)
@@ -63,7 +64,7 @@ class LineWriter:
             self._stream.flush()
             return True
         descriptor = self._descriptor if self._own is None else self._own
-        # The rest of a line that was cut short goes first, so that no two lines ever melt into one.
+        # The rest of a line that was cut short goes first, so that no two lines ever run together.
         if self._unfinished:
             self._unfinished = self._write_some(descriptor, self._unfinished)
             if self._unfinished:
@@ -75,10 +76,10 @@ class LineWriter:
         return True
 
     def _write_some(self, descriptor: int, data: bytes) -> bytes:
-        """Write what the reader takes in time, and return what is left."""
+        """Write what the reader takes in time, and return the rest."""
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
-        # A terminal may take a line byte by byte, each in its own good time.
+        # A terminal may take a line byte by byte, so the whole line has a deadline too.
         deadline = time.monotonic() + _PATIENCE_MS / 1000
         while data and poll.poll(_PATIENCE_MS if self.working else 0) and time.monotonic() < deadline:
             with contextlib.suppress(BlockingIOError):
@@ -87,7 +88,7 @@ class LineWriter:
 
 
 def _descriptor(stream: TextIO | None) -> int | None:
-    """Return the file descriptor behind `stream`; None for one that lives in memory."""
+    """Return the file descriptor behind `stream`, or None for a stream in memory."""
     if stream is None:
         return None
     try:
@@ -96,8 +97,8 @@ def _descriptor(stream: TextIO | None) -> int | None:
         return None
 
 
-def _opened_anew(descriptor: int | None) -> int | None:
-    """Open a terminal once more, not to block on; None for anything else, and for a terminal of somebody else (su)."""
+def _opened_again(descriptor: int | None) -> int | None:
+    """Open a terminal again, with O_NONBLOCK. None for anything else, and for another user's terminal (after su)."""
     if descriptor is not None and os.isatty(descriptor):
         with contextlib.suppress(OSError):
             return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

@@ -1,6 +1,6 @@
-"""Metrics for Prometheus: what is counted as it happens (`recorder`) and what is read at each scrape (`sampled`).
+"""Metrics for Prometheus. `recorder` counts things as they happen; `sampled` reads the daemon's state at each scrape.
 
-Every metric is described in docs/metrics.md.
+docs/metrics.md describes every metric.
 """
 
 from lvs_healthd.metrics.recorder import Metrics

@@ -1,4 +1,7 @@
-"""Metrics counted as things happen. Each instance has its own registry; label children are cached for the hot path."""
+"""Counts things as they happen, and renders all metrics at a scrape.
+
+Each instance has its own registry. Counters with labels are cached for the hot path.
+"""
 
 import errno
 import itertools
@@ -16,24 +19,25 @@ from lvs_healthd.metrics.tally import Distribution, Single, Tallies, Tally
 from lvs_healthd.runtime.pace import chunks
 from lvs_healthd.view.status_values import Samples
 
-# Half again as many series, and Prometheus does not use them from the text format.
+# These metrics would add half as many series again, and Prometheus does not use them from the text format.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 PROBE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-"""From a TCP handshake in the rack (0.5 ms) over a default probe's timeout (1 s) to the longest sensible one. Per
-service and check type only: per real server it would be 160 000 series for 10 000 servers."""
+"""Seconds. From a TCP handshake in the same rack (0.5 ms) past a probe's default timeout (1 s) to the longest sensible
+one. The histogram is per service and check type only: per real server, 10 000 servers would make 160 000 series."""
 
 LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-"""Starts come in 50 ms ticks, so up to there is normal; at half a second something is wrong; at 5 s everything is."""
+"""Seconds. Probes start in 50 ms ticks, so a lag up to that is normal. Half a second means trouble, 5 s a disaster."""
 
 LOOP_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
-"""Milliseconds are normal, 0.05 is a whole tick lost, and beyond 1 s outcomes can no longer be trusted."""
+"""Seconds. Milliseconds are normal, 0.05 s is a whole tick lost, and beyond 1 s outcomes cannot be trusted."""
 
 RESYNC_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-"""A dump of few services takes a millisecond, of 10 000 real servers some hundred; beyond that the kernel is busy."""
+"""Seconds. A dump of a few services takes a millisecond and one of 10 000 real servers about a hundred. A longer one
+means that the kernel is busy."""
 
 DETECTION_BUCKETS = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 60, 120)
-"""Fine around the defaults: three failures 2 s apart make 4 s, with a timeout 5 s."""
+"""Seconds. Fine-grained around the defaults: three failures 2 s apart take 4 s, or 5 s with a timeout."""
 
 _VERDICTS = ("up", "down")
 _ERRORS = frozenset({*errno.errorcode.values(), "unknown"})
@@ -42,8 +46,8 @@ _ERRORS = frozenset({*errno.errorcode.values(), "unknown"})
 class Metrics:
     """All of the daemon's metrics.
 
-    `samples` and `internals` are asked at each scrape: the daemon's state, and the numbers named in
-    `sampled.INTERNALS`.
+    samples: called at each scrape for the daemon's state.
+    internals: called at each scrape for the numbers named in `sampled.INTERNALS`.
     """
 
     def __init__(
@@ -83,17 +87,17 @@ class Metrics:
         self._lag = self._single("schedule_lag_seconds", "How long after its due time a probe started.", LAG_BUCKETS)
         self._loop_lag = self._single("loop_lag_seconds", "How late the event loop ran a tick.", LOOP_LAG_BUCKETS)
         self.lag = self._lag.add
-        """Note how long after its due time a probe started, seconds."""
+        """Record how long after its due time a probe started, seconds."""
         self.loop_lag = self._loop_lag.add
-        """Note how late a tick came, seconds."""
-        # A mass failure counts three times for each server: `labels` alone would take a quarter of its time.
+        """Record how late a tick of the event loop came, seconds."""
+        # A mass failure makes three counts per server, and calling `labels` for each would take a quarter of its time.
         self._event_of = self._begin(self._events, (event.name for event in events.EVENTS))
         self._operation_of = self._begin(self._operations, (verb.value for verb in Verb))
         self._begin(self._drift, (kind.value for kind in Kind))
         self._transition_of: dict[tuple[str, str], Counter] = {}
 
     async def render(self) -> AsyncIterator[bytes]:
-        """Write everything in Prometheus's text format, version 0.0.4, a chunk at a time while the event loop turns."""
+        """Yield all metrics in Prometheus's text format, version 0.0.4. The event loop runs between two chunks."""
         samples = await self._samples()
         yield generate_latest(self.registry)
         pieces = itertools.chain(self._tallies.pieces(), sampled.pieces(samples, self._internals()))
@@ -101,36 +105,40 @@ class Metrics:
             yield chunk.encode("utf-8")
 
     def tally(self, service: str, check_type: str) -> Tally:
-        """Return what counts the probes of a service's checks of this type."""
+        """Return the tally that counts the probes of a service's checks of one type."""
         for verdict in _VERDICTS:
             self._transitions.labels(service, verdict)
         return self._tallies.of(service, check_type)
 
     def skipped(self) -> None:
-        """Note a turn that was skipped because the probe's last one was still under way."""
+        """Count a turn that a check skipped because its last probe was still under way."""
         self._skipped.inc()
 
     def operation(self, verb: str, ok: bool, error: str) -> None:  # noqa: FBT001  # the reconciler's observer
-        """Count one write to the table; `error` is the errno's name, or "unknown"."""
+        """Count one write to the table.
+
+        verb: the operation, a value of `Verb`.
+        error: why the write failed: the errno's name, or "unknown".
+        """
         self._operation_of[verb].inc()
         if not ok:
-            # A closed set: whatever is not an errno must not become a label of its own.
+            # The set of labels is closed: what is not the name of an errno must not become a new one.
             self._operation_errors.labels(verb, error if error in _ERRORS else "other").inc()
 
     def resync(self, seconds: float) -> None:
-        """Note how long it took to read the table whole."""
+        """Record how long it took to read the whole table, seconds."""
         self._resync.observe(seconds)
 
     def drift(self, kind: str) -> None:
-        """Count one foreign change found."""
+        """Count one difference that we did not make. `kind` is a value of `ipvs.drift.Kind`."""
         self._drift.labels(kind).inc()
 
     def detection(self, seconds: float) -> None:
-        """Note the time from a first failed probe to the acknowledged removal."""
+        """Record the time from the first failed probe to the acknowledged removal, seconds."""
         self._detection.observe(seconds)
 
     def listen(self, event: events.Event) -> None:
-        """Count an event of the bus."""
+        """Count an event from the bus."""
         self._event_of[event.name].inc()
         match event:
             case events.RealServerUp(service=service):
@@ -155,7 +163,7 @@ class Metrics:
 
     @staticmethod
     def _begin(counter: Counter, labels: Iterable[str]) -> dict[str, Counter]:
-        """Let a counter with a closed set of labels begin at 0: `increase()` cannot see a new series' first step."""
+        """Start every label of a closed set at 0, because `increase()` does not see the first step of a new series."""
         return {label: counter.labels(label) for label in labels}
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:

@@ -1,4 +1,4 @@
-"""Metrics read from the daemon's state at each scrape."""
+"""Writes the metrics that are read from the daemon's state at each scrape."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -17,11 +17,11 @@ INTERNALS = {
     "log_lines_dropped_total": ("counter", "Log lines lost because they could not be written."),
     "log_lines_suppressed_total": ("counter", "Log lines held back by the rate limit."),
 }
-"""What the daemon's parts tell as plain numbers; the keys of `gauges()`. One that is not given has no sample."""
+"""Numbers that the daemon's parts supply directly: name, kind and help text. A number not supplied has no sample."""
 
 
 def pieces(samples: Samples, internals: Mapping[str, float]) -> Iterator[str]:
-    """Write all sampled metrics, a line at a time. Raises `KeyError` for a name that is not in `INTERNALS`."""
+    """Yield all sampled metrics in small pieces. Raises `KeyError` for a name that is not in `INTERNALS`."""
     yield from _daemon(samples.daemon)
     yield from _internals(internals)
     yield from _services(samples.services)
@@ -115,19 +115,19 @@ def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
 
 
 def _real_servers(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
-    """Write the metrics of real servers, a service's worth at a time: their lines are nearly all of a scrape."""
+    """Yield the metrics of real servers, one service at a time: they make up nearly all of a scrape."""
     labels: list[list[str]] = []
-    """Of each service's servers, without the closing brace."""
+    """For each service, its servers' labels without the closing brace."""
     counted: list[list[str | None]] = []
-    """The same of each line that the kernel counts; they are the same strings, for there are tens of thousands."""
+    """The same for each line of the kernel's counters. The strings are shared, for there are tens of thousands."""
     for service in services:
         begin = labelled(service=service.name)[:-1] + ',server="'
-        # Addresses are numeric: there is nothing to escape.
+        # Addresses are numeric, so there is nothing to escape.
         of_servers = [f'{begin}{server}"' for server in service.servers]
         of = dict(zip(service.servers, of_servers, strict=True))
         labels.append(of_servers)
         counted.append([name and (of.get(name) or f'{begin}{name}"') for name in service.counted])
-        yield ""  # nothing yet, but a chance to pause
+        yield ""  # no output yet, but a chance for the event loop to run
     for name, text, column in _COLUMNS:
         yield from family(name, "gauge", text, ())
         full = PREFIX + name
@@ -153,7 +153,7 @@ def _latencies(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
 
 
 def _statistics(services: tuple[ServiceSamples, ...], labels: list[list[str | None]]) -> Iterator[str]:
-    """Write what the kernel has counted of services and of their servers."""
+    """Yield what the kernel has counted for services and for their servers."""
     counted = [(service, service.statistics) for service in services if service.statistics is not None]
     own = [(labelled(service=service.name), statistics.service()) for service, statistics in counted]
     for name, text, field in _COUNTERS:
@@ -194,7 +194,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[ServiceSamples], Iterable[float | None
         lambda service: service.since,
     ),
 )
-"""What there is one number of for each server; None is no sample."""
+"""The metrics with one number per server: name, help text, and the column of values. None means no sample."""
 
 _COUNTERS = (
     ("connections_total", "Connections", "connections"),
@@ -203,7 +203,7 @@ _COUNTERS = (
     ("incoming_bytes_total", "Bytes from clients", "in_bytes"),
     ("outgoing_bytes_total", "Bytes to clients", "out_bytes"),
 )
-"""What the kernel counts of services and servers alike."""
+"""What the kernel counts for services and servers alike: name, help text, and field of `Statistics`."""
 
 _SERVER_STATISTICS = (
     *(

@@ -1,6 +1,7 @@
-"""What every single probe adds to: plain numbers, read at a scrape.
+"""Counts the outcomes and durations of probes in plain numbers, which are read at a scrape.
 
-prometheus_client's own counters and histograms take a lock for each addition, 3.5 µs a probe; these take 0.7 µs.
+prometheus_client's own counters and histograms take a lock for each addition. That costs 3.5 µs per probe; these cost
+0.7 µs.
 """
 
 from bisect import bisect_left
@@ -14,7 +15,10 @@ from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 
 
 class Distribution:
-    """A histogram: how many values fell below each bound, and their sum. `bounds` ascend, without infinity."""
+    """A histogram: how many values fell into each bucket, and their sum.
+
+    bounds: the upper bounds of the buckets, ascending, without infinity.
+    """
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -24,18 +28,18 @@ class Distribution:
         self.sum = 0.0
 
     def add(self, value: float) -> None:
-        """Count one value; one on a bound falls below it."""
+        """Count one value. A value equal to a bound belongs to that bound's bucket."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Return the cumulative counts by upper bound, as the exposition wants them."""
+        """Return upper bounds and cumulative counts, as the exposition format wants them."""
         bounds = [*(repr(float(bound)) for bound in self.bounds), "+Inf"]
         return list(zip(bounds, accumulate(self.counts), strict=True))
 
 
 class Single:
-    """A histogram without labels, for a registry."""
+    """A histogram without labels that can be added to a registry."""
 
     def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
         self._name = name
@@ -43,14 +47,14 @@ class Single:
         self.distribution = Distribution(bounds)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metric."""
+        """Yield the metric, as prometheus_client's collectors do."""
         yield HistogramMetricFamily(
             self._name, self._text, buckets=self.distribution.buckets(), sum_value=self.distribution.sum
         )
 
 
 class Tally:
-    """Outcomes and durations of one service's checks of one type."""
+    """The outcomes and durations of a service's checks of one type."""
 
     __slots__ = ("counts", "durations")
 
@@ -59,11 +63,14 @@ class Tally:
         self.durations = Distribution(bounds)
 
     def add(self, outcome: Outcome, latency_s: float) -> None:
-        """Count one probe. An unsure one's duration says something about us and nothing about the server."""
+        """Count one probe.
+
+        The duration of an unsure probe is left out: it says nothing about the server, only something about us.
+        """
         key = (outcome.kind, outcome.reason)
         self.counts[key] = self.counts.get(key, 0) + 1
         if outcome.kind is not OutcomeKind.UNSURE:
-            # What `Distribution.add` does, without the call.
+            # This is `Distribution.add`, inlined to save the call.
             durations = self.durations
             durations.counts[bisect_left(durations.bounds, latency_s)] += 1
             durations.sum += latency_s
@@ -77,19 +84,19 @@ class Tallies:
         self._of: dict[tuple[str, str], Tally] = {}
 
     def of(self, service: str, check_type: str) -> Tally:
-        """Return the tally of a service's checks of this type, the same each time."""
+        """Return the tally of a service's checks of one type, always the same object."""
         tally = self._of.get((service, check_type))
         if tally is None:
             tally = self._of[service, check_type] = Tally(self._bounds)
         return tally
 
     def forget(self, service: str) -> None:
-        """Drop what was counted for a service."""
+        """Drop a service's tallies."""
         for key in [key for key in self._of if key[0] == service]:
             del self._of[key]
 
     def pieces(self) -> Iterator[str]:
-        """Write both metrics, a line at a time; what has not been probed yet has no samples."""
+        """Yield both metrics in small pieces. What has not been probed yet has no samples."""
         probed = [
             (labelled(service=service, type=check_type)[:-1], tally)
             for (service, check_type), tally in self._of.items()
@@ -109,7 +116,7 @@ class Tallies:
         yield from family(
             "probe_duration_seconds",
             "histogram",
-            "Duration of probes that came to a result, good or bad, by service and check type.",
+            "Duration of probes that came to a result, up or down, by service and check type.",
             (),
         )
         for labels, tally in probed:

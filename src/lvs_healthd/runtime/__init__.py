@@ -1,1 +1,1 @@
-"""Small tools that belong to no field: network namespace, lock, threads, service manager, pace."""
+"""Small tools that are not about health checks: network namespaces, the lock, threads, systemd, pacing."""

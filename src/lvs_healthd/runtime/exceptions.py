@@ -1,7 +1,7 @@
-"""The root of this program's exceptions, and its branches.
+"""The base classes of this program's exceptions.
 
-All of them are expected trouble: the message is for an operator, and says what to do. Whatever else escapes is a fault
-of this program. The concrete exceptions live in the rooms that raise them.
+All of them are expected trouble: the message is for an operator and says what to do. Any other exception that escapes
+is a bug in this program. The concrete exceptions live in the packages that raise them.
 """
 
 
@@ -10,12 +10,12 @@ class HealthdError(Exception):
 
 
 class InputError(HealthdError):
-    """Something that a person wrote cannot be used: a configuration, a command, a name."""
+    """Something that a person wrote cannot be used, such as a configuration, a command or a name."""
 
 
 class HostError(HealthdError):
-    """The host does not give what is needed: its kernel, files, addresses or namespaces, or another daemon has it."""
+    """The host lacks what is needed (kernel, files, addresses, namespaces), or another daemon has it."""
 
 
 class PeerError(HealthdError):
-    """The other end of a connection is not there, or says what it cannot mean."""
+    """The other end of a connection does not answer, or its answer makes no sense."""

@@ -1,7 +1,7 @@
-"""One writer per director: a second daemon in the same network namespace is refused with the first one's pid.
+"""Lets only one daemon write the IPVS table of a network namespace. A second one is refused, with the first one's pid.
 
-The lock is an abstract Unix socket. Such names belong to the network namespace, just as IPVS tables do, vanish with
-their process even after kill -9, and the kernel vouches for the holder's pid (SO_PEERCRED).
+The lock is an abstract Unix socket. Its name belongs to the network namespace, just as the IPVS table does, and
+vanishes with its process even after kill -9. The kernel vouches for the holder's pid (SO_PEERCRED).
 """
 
 import asyncio
@@ -21,9 +21,10 @@ class AlreadyRunningError(HostError):
 
 
 def lock_table(netns: Netns | None = None) -> socket.socket:
-    """Take the lock of a network namespace; it is held until the returned socket is closed or the process ends.
+    """Take the lock of a network namespace (None: the process's own) and return the socket that holds it.
 
-    Raises `AlreadyRunningError` with the holder's pid, and `NetnsError`.
+    The lock is held until the socket is closed or the process ends. Raises `AlreadyRunningError` with the holder's pid,
+    and `NetnsError`.
     """
     namespace = netns or Netns()
     lock = _socket(namespace)
@@ -43,23 +44,23 @@ def lock_table(netns: Netns | None = None) -> socket.socket:
 
 
 def answer_lock(lock: socket.socket) -> None:
-    """Let go of whoever asked for our pid; called when the lock is readable, so that its queue never fills."""
+    """Disconnect whoever asked for our pid. Call it when the lock is readable, so that its queue never fills."""
     with contextlib.suppress(OSError):
         asking, _ = lock.accept()
         asking.close()
 
 
 class TableLock:
-    """The lock as a daemon holds it, on the running event loop, for as long as it writes."""
+    """The lock as a daemon on an event loop holds it, for as long as it writes the table."""
 
     def __init__(self, netns: Netns) -> None:
         self._netns = netns
         self._held: socket.socket | None = None
         self._identity = 0
-        """The namespace whose lock is held or waited for; 0 where none is."""
+        """The namespace whose lock we hold or wait for; 0 if there is none."""
 
     def take(self) -> bool:
-        """Take it, and say whether it was not held before. Raises `AlreadyRunningError` and `NetnsError`."""
+        """Take the lock. Returns False if we hold it already. Raises `AlreadyRunningError` and `NetnsError`."""
         if self._held is not None:
             return False
         identity = self._netns.identity()
@@ -69,14 +70,15 @@ class TableLock:
         return True
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock, if we hold it."""
         self._close()
         self._identity = 0
 
     def follow_netns(self) -> None:
-        """Let go of a named namespace that was deleted, which the socket would keep alive; take the lock of a new one.
+        """Move the lock when a named namespace was deleted: release the old one and take that of a new one.
 
-        Raises `AlreadyRunningError`.
+        Our socket would keep the deleted namespace alive. Raises `AlreadyRunningError` if another daemon holds the lock
+        of the new one.
         """
         if not self._identity or not self._netns.name:
             return

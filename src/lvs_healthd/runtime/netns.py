@@ -1,7 +1,7 @@
-"""The network namespace whose IPVS is managed: this process's own, or another, as `[ipvs] netns` says.
+"""The network namespace whose IPVS is managed: this process's own, or the one that `[ipvs] netns` names.
 
-Sockets, files of /proc/sys/net and child processes belong to the namespace that their thread is in when they are made,
-so a thread enters for that moment and leaves again. (`os.setns` came with Python 3.12.)
+A socket, an open file of /proc/sys/net or a child process belongs to the namespace in which its thread is at that
+moment. So a thread enters the namespace to make it, and then leaves again. (`os.setns` came with Python 3.12.)
 """
 
 import contextlib
@@ -19,24 +19,27 @@ _FOLDER = "/run/netns"
 
 
 class NetnsError(HostError):
-    """A network namespace cannot be entered; the message says what to do."""
+    """A network namespace cannot be entered. The message says what to do."""
 
 
 class Netns:
-    """A network namespace by its name or path; "" is the process's own."""
+    """A network namespace, given by name or path. "" is the process's own."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
-        """May be changed until the first use."""
+        """It may be changed until the first use."""
 
     @property
     def path(self) -> str:
-        """The file that stands for it; "" for the process's own."""
+        """The file that represents the namespace; "" for the process's own."""
         return self.name if not self.name or self.name.startswith("/") else f"{_FOLDER}/{self.name}"
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Have the calling thread inside for a while; nothing may be awaited there. Raises `NetnsError`."""
+        """Put the calling thread into the namespace for the block, in which nothing may be awaited.
+
+        Raises `NetnsError` when it cannot be entered.
+        """
         if not self.name:
             yield
             return
@@ -53,7 +56,10 @@ class Netns:
                 _setns(outside.fileno())
 
     def identity(self) -> int:
-        """Return what changes when a namespace is deleted and made anew under the same name. Raises `NetnsError`."""
+        """Return a number that changes when the namespace is deleted and made again under the same name.
+
+        Raises `NetnsError` when there is no such namespace.
+        """
         try:
             return os.stat(self.path or _OWN).st_ino  # noqa: PTH116
         except OSError as error:

@@ -1,7 +1,7 @@
-"""Tells systemd how we are: sd_notify(3)'s datagrams, without its library.
+"""Tells systemd about our state with the datagrams of sd_notify(3), without its library.
 
-Everything here is a no-op outside systemd, and nothing raises: a service manager that went deaf is no reason to stop
-checking. Sends are non-blocking; systemd's socket holds far more messages than we send.
+Outside systemd nothing happens. Nothing raises either: a service manager that does not listen is no reason to stop
+checking. Sends do not block, and systemd's socket holds far more messages than we send.
 """
 
 import os
@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 
 _STATUS_MAX = 1024
-"""Characters of STATUS= sent at most: it is one line of `systemctl status`, and a datagram has a size limit."""
+"""The most characters of STATUS= to send: it is one line of `systemctl status`, and a datagram has a size limit."""
 
 
 class Notifier:
     """Sends state changes to the service manager's socket.
 
-    `address` is NOTIFY_SOCKET's value ("" sends nothing); `watchdog_s` is how long systemd waits between two
-    `watchdog()` calls before it kills the service, seconds, None when no watchdog is set. `clock` is CLOCK_MONOTONIC.
+    address: the value of NOTIFY_SOCKET; "" sends nothing.
+    watchdog_s: systemd kills the service when two calls of `watchdog` are further apart than this, seconds. None means
+        that no watchdog is set.
+    clock: CLOCK_MONOTONIC, seconds.
     """
 
     def __init__(
@@ -36,23 +38,23 @@ class Notifier:
         return cls(address if address[:1] in ("/", "@") else "", watchdog_s=_watchdog_s(variables))
 
     def ready(self, status: str) -> None:
-        """Start-up or a reload is complete."""
+        """Tell systemd that the start or a reload is complete, with the line for `systemctl status`."""
         self._send("READY=1", _status(status))
 
     def reloading(self) -> None:
-        """Announce a reload; `ready` ends it. systemd 253 and later (Type=notify-reload) want the time."""
+        """Announce a reload, which `ready` ends. systemd 253 and later (Type=notify-reload) need the time."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock() * 1_000_000)}")
 
     def stopping(self) -> None:
-        """Shutdown begins."""
+        """Tell systemd that the stop has begun."""
         self._send("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """Set the line `systemctl status` shows."""
+        """Set the line that `systemctl status` shows."""
         self._send(_status(text))
 
     def watchdog(self) -> None:
-        """Say that real work made progress. Call it at least twice per `watchdog_s`."""
+        """Tell systemd's watchdog that real work made progress. Call it at least twice per `watchdog_s`."""
         self._send("WATCHDOG=1")
 
     def _send(self, *lines: str) -> None:
@@ -63,17 +65,17 @@ class Notifier:
                 channel.setblocking(False)
                 channel.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
         except OSError:
-            # Nobody listens, or our descriptors ran out; the next message tries again.
+            # Nobody listens, or we are out of descriptors. The next message tries again.
             return
 
 
 def _status(text: str) -> str:
-    """Write one STATUS= line: a line break would start another assignment."""
+    """Write STATUS= on one line, because a line break would start another assignment."""
     return "STATUS=" + " ".join(text.split())[:_STATUS_MAX]
 
 
 def _watchdog_s(variables: Mapping[str, str]) -> float | None:
-    """Follow sd_watchdog_enabled(3): a timeout meant for another process is none of ours."""
+    """Read the watchdog's timeout as sd_watchdog_enabled(3) does: ignore one that is meant for another process."""
     try:
         timeout_us = int(variables.get("WATCHDOG_USEC", "0"))
         pid = int(variables.get("WATCHDOG_PID", os.getpid()))

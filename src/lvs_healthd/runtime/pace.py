@@ -1,6 +1,6 @@
-"""The pace of long work: the event loop gets its turn every few milliseconds, however large the configuration is.
+"""Splits long work into slices, so that the event loop runs every few milliseconds however large the configuration is.
 
-Work is measured by the clock and not counted, so one constant serves every kind of it on every machine.
+A slice is a length of time, not a number of items, so one constant fits every kind of work on every machine.
 """
 
 import asyncio
@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
 SLICE_S = 0.003
-"""How long work may hold the event loop at a stretch. Probes that wait behind it are late by that much."""
+"""How long work may hold the event loop at a time. Probes that wait for the loop are late by that much."""
 
 LONG_SLICE_S = 0.006
-"""The same for probes that are behind: other paced work takes a slice between any two of theirs."""
+"""The same for probes that have fallen behind: other paced work takes a slice between any two of theirs."""
 
 clock = time.perf_counter
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class Pace:
-    """Says when a slice of work is over. Reading the clock costs 50 ns, so work asks after every item."""
+    """Says when a slice of work is over. Reading the clock costs 50 ns, so work can ask after every item."""
 
     def __init__(self) -> None:
         self.restart()
@@ -30,17 +30,17 @@ class Pace:
         self._end = clock() + SLICE_S
 
     def is_over(self) -> bool:
-        """Whether the slice is over and the event loop should turn."""
+        """Whether the slice is over and the event loop should run."""
         return clock() >= self._end
 
     async def rest(self) -> None:
-        """Let the event loop turn once, and begin the next slice."""
+        """Let the event loop run once, then begin the next slice."""
         await asyncio.sleep(0)
         self.restart()
 
 
 async def paced(items: Iterable[_T]) -> AsyncIterator[_T]:
-    """Yield the items, and let the event loop turn whenever a slice is over. The consumer's work counts."""
+    """Yield the items, and let the event loop run whenever a slice is over. The consumer's work counts too."""
     pace = Pace()
     for item in items:
         yield item
@@ -49,7 +49,10 @@ async def paced(items: Iterable[_T]) -> AsyncIterator[_T]:
 
 
 async def chunks(pieces: Iterable[str]) -> AsyncIterator[str]:
-    """Join strings that are made while asked for: a slice of work makes a chunk, and the event loop turns after it."""
+    """Join small strings into chunks, one per slice of work. The event loop runs after each.
+
+    pieces: usually a generator, whose own work counts towards the slice.
+    """
     pace = Pace()
     gathered: list[str] = []
     for piece in pieces:

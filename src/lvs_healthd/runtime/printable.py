@@ -1,8 +1,8 @@
-"""Makes text from elsewhere (a server's answer, a file's name) safe to show on a terminal."""
+"""Makes text from outside (a server's answer, a file's name) safe to show on a terminal."""
 
 
 def printable(text: str) -> str:
-    """Write control characters, line breaks and lone surrogates as escapes: a real server must not move our cursor."""
+    """Escape control characters, line breaks and lone surrogates: a real server must not move the reader's cursor."""
     if text.isprintable():
         return text
     return "".join(

@@ -1,4 +1,4 @@
-"""Threads for calls that may block: none of them holds up the end of the process."""
+"""Runs calls that may block on threads that never delay the end of the process."""
 
 import queue
 import threading
@@ -7,36 +7,37 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 MOST = 32
-"""Threads at once. The daemon's tasks need a handful; calls that hang are given up, and each keeps its thread."""
+"""The most threads at once. The daemon needs a handful. A call that hangs is abandoned, and keeps its thread."""
 
 
 class Threads(ThreadPoolExecutor):
-    """An event loop's default executor whose threads are daemons, and are never waited for at the end.
+    """A default executor for an event loop whose threads are daemon threads and never waited for.
 
-    The standard one is joined when the loop closes and again when the interpreter ends, without a limit: a file system
-    or a program that hangs would hold up a stop until systemd kills. Idle threads are used again; a call for which
-    there is none waits.
+    The standard executor's threads are joined without a timeout, when the loop closes and when the interpreter ends. A
+    file system or a program that hangs would delay the stop until systemd kills the daemon. Idle threads are used
+    again. When all `MOST` threads are busy, a call waits for one.
     """
 
     def __init__(self) -> None:
-        super().__init__(max_workers=1)  # of its own, which it never starts
+        super().__init__(max_workers=1)  # the base class's own thread, which it never starts
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._unfinished = 0
         self._started = 0
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:  # noqa: ANN401
-        """Call it on a thread. Raises `RuntimeError` when there is none and none can be started."""
+        """Call `function` on a thread. Raises `RuntimeError` when there is no thread and none can be started."""
         future: Future[Any] = Future()
 
         def call() -> None:
             if not future.set_running_or_notify_cancel():
                 self._finished()
                 return
-            # Counted before the result is out: whoever waits for it may call again at once, and shall find this thread.
+            # Counted before the result is set: whoever waits for it may call again at once and must find this thread
+            # free.
             try:
                 result = function(*arguments, **named)
-            except BaseException as error:  # noqa: BLE001  # it belongs to whoever waits
+            except BaseException as error:  # noqa: BLE001  # it is for whoever waits
                 self._finished()
                 future.set_exception(error)
             else:
@@ -51,12 +52,12 @@ class Threads(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # inherited
-        """Leave them to themselves."""
+        """Do nothing: the threads end with the process."""
 
     def _start(self) -> None:
         try:
             threading.Thread(target=self._work, name=f"call {self._started + 1}", daemon=True).start()
-        except RuntimeError:  # a limit of the system's: those that are there will get to it
+        except RuntimeError:  # a limit of the system: the threads that exist will take the call
             if not self._started:
                 raise
         else:
@@ -66,7 +67,7 @@ class Threads(ThreadPoolExecutor):
         while True:
             call = self._calls.get()
             call()
-            del call  # with all it refers to
+            del call  # and everything it refers to
 
     def _finished(self) -> None:
         with self._lock:

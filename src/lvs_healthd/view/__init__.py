@@ -1,1 +1,1 @@
-"""What the daemon tells when asked: its status, the table and the samples of the metrics."""
+"""What the daemon answers when asked: its status, the IPVS table, and the samples for metrics."""

@@ -1,4 +1,4 @@
-"""Describes services for the metrics: columns of their servers, several times as fast as a status."""
+"""Describes services for the metrics, in columns: several times as fast as building a status."""
 
 from lvs_healthd.decide.held import ServiceState
 from lvs_healthd.ipvs.interface import IpvsTable
@@ -9,7 +9,10 @@ from lvs_healthd.view.status_values import ServiceSamples
 
 
 def service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsTable, shift_s: float) -> ServiceSamples:
-    """Describe one service for metrics; `shift_s` turns the monotonic clock into Unix time."""
+    """Describe one service for the metrics.
+
+    shift_s: what to add to the monotonic clock to get Unix time, seconds.
+    """
     wanted = reconciler.wanted
     want = wanted.table.get(service.key) if wanted is not None else None
     have = reconciler.actual.get(service.key)
@@ -17,7 +20,7 @@ def service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsTa
     names = [str(server.key) for server in servers]
     statistics = table.statistics(service.key) if have is not None else None
     present = have.destinations if have is not None else {}
-    # A dict, because a fallback server may be one of the real servers.
+    # A dict, because a fallback server may also be one of the real servers.
     named = dict(zip((server.key for server in servers), names, strict=True))
     named.update((key, str(key)) for key in map(destination_key, service.config.fallback) if key not in named)
     keys = statistics.keys if statistics is not None else ()

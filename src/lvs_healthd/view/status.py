@@ -1,4 +1,4 @@
-"""Describes services for `lvs-healthd status`: verdicts, reasons and weights, wanted and actual."""
+"""Describes services for `lvs-healthd status`: verdicts with reasons, and weights both wanted and actual."""
 
 from lvs_healthd.config.model import Endpoint
 from lvs_healthd.decide.held import ServerState, ServiceState, Watch
@@ -12,7 +12,11 @@ from lvs_healthd.view.table import reason_of
 async def service_status(
     service: ServiceState, wanted: Wanted | None, actual: Table, *, in_sync: bool, shift_s: float
 ) -> ServiceStatus:
-    """Describe one service; `shift_s` turns the monotonic clock into Unix time."""
+    """Describe one service.
+
+    in_sync: whether the kernel's entry of the service equals the wanted one.
+    shift_s: what to add to the monotonic clock to get Unix time, seconds.
+    """
     wanted = wanted or Wanted({}, {}, {})
     want = wanted.table.get(service.key)
     have = actual.get(service.key)
@@ -85,6 +89,6 @@ def _check_status(watch: Watch, shift_s: float) -> CheckStatus:
 
 
 def weight_in(entry: ServiceEntry | None, key: DestinationKey) -> int | None:
-    """Return a server's weight in a table; None where it is not in it."""
+    """Return a server's weight in the table, or None if it is not there."""
     record = entry.destinations.get(key) if entry is not None else None
     return record.weight if record is not None else None

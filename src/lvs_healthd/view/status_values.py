@@ -1,6 +1,6 @@
-"""The daemon's state as one value, for /api/v1/status, `lvs-healthd status` and metrics. Built fresh each time.
+"""The daemon's state as values, for /api/v1/status, `lvs-healthd status` and metrics. They are built for each request.
 
-`gc=False`: values that hold no one another need not be looked at by the garbage collector, twenty thousand at a time.
+`gc=False`: these values cannot form cycles, so the garbage collector need not walk them, twenty thousand at a time.
 """
 
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ class CheckStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     name: str
     type: str
     target: str
-    """Where the probe goes: address:port."""
+    """The address:port that is probed."""
     verdict: str
     reason: str
     """The last outcome in words."""
     passes: int
-    """Consecutive passes so far, counted up to `rise`."""
+    """Length of the current streak of passes, counted up to `rise`."""
     failures: int
-    """Consecutive failures so far."""
+    """Length of the current streak of failures."""
     latency_s: float | None
-    """Of the last probe; None before the first."""
+    """Duration of the last probe; None before the first."""
     last_probe: float | None
     """Unix time of the last outcome; None before the first."""
 
@@ -36,15 +36,15 @@ class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     server: str
     """address:port."""
     verdict: str
-    """up, down, unknown (not yet proven since start), or unchecked (a fallback server)."""
+    """"up", "down", "unknown" (not yet proven since the start) or "unchecked" (a fallback server)."""
     reason: str
     since: float | None
     """Unix time of the last change of verdict; None for an unchecked server."""
     weight_configured: int
     weight_wanted: int | None
-    """None: not wanted in the table."""
+    """None: the server should not be in the table."""
     weight_actual: int | None
-    """None: not in the kernel's table, as last read or written."""
+    """None: the server is not in the kernel's table, as last read or written."""
     fallback: bool
     checks: tuple[CheckStatus, ...]
 
@@ -58,9 +58,9 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: str
     forward: str
     in_fallback: bool
-    """No real server may serve."""
+    """Whether no real server may serve."""
     in_sync: bool
-    """The kernel's entry equals the wanted one."""
+    """Whether the kernel's entry equals the wanted one."""
     real_servers: tuple[RealServerStatus, ...]
 
 
@@ -72,37 +72,37 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     table: str
     started: float
-    """Unix time."""
+    """Unix time of the start."""
     config_file: str
     config_loaded: float
     """Unix time of the last successful load."""
     config_error: str
-    """Why the last reload was rejected; empty when it was not."""
+    """Why the last reload was rejected; empty if it was not."""
     last_resync_age_s: float | None
-    """Since the kernel's table was last read whole; None before the first time."""
+    """Time since the whole of the kernel's table was last read; None before the first reading."""
     resync_s: float
-    """How often that is to be, as configured."""
+    """The configured time between two such readings."""
     probe_workers: int
-    """How many processes run probes at present."""
+    """How many processes run probes now."""
     probes: int
-    """Distinct probes that are run."""
+    """How many distinct probes the daemon runs."""
     probes_unsure: int
-    """How many of them could not tell the last time, through a fault on our own side: we are blind there."""
+    """How many probes had an unsure last outcome, through a fault on our own side: we are blind there."""
     unsure_reason: str
-    """Why one of these could not tell; empty when none."""
+    """Why one of these was unsure; empty if there are none."""
     table_fights: int
     """Lines of the table that somebody else undoes again and again."""
     table_error: str
-    """The last error of the table; empty when in order."""
+    """The last error of the table; empty while all is well."""
     setting_error: str
-    """Why a setting beside the table is not as configured; empty when all are."""
+    """Why a setting beside the table is not as configured; empty while all settings are."""
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
-    """What metrics tell of one service, its real servers by column: of tens of thousands, a record each takes long.
+    """One service as metrics see it, with a column per field of its real servers.
 
-    Fallback servers have no checks, and so no state; they are only among those that are `counted`. The fields are those
-    of `RealServerStatus`.
+    Columns, because a record for each of tens of thousands of servers takes too long. The fields are those of
+    `RealServerStatus`. Fallback servers have no checks and so no verdict: they appear only in `counted`.
     """
 
     name: str
@@ -115,17 +115,17 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     weights_wanted: list[int | None]
     weights_actual: list[int | None]
     latencies: list[tuple[str, str, float]]
-    """Server, name of the check, and the last probe's latency; without those that have not been probed."""
+    """Server, name of the check, and duration of its last probe, for each check that has been probed."""
     statistics: ServiceStatistics | None
-    """What the kernel has counted; None while the service is not in its table. Not decoded, for it is five times as
-    large then."""
+    """What the kernel has counted; None while the service is not in its table. It stays encoded, because decoded it is
+    five times as large."""
     counted: list[str | None]
-    """The server of each line of the statistics; None for one that has left the table or was never configured."""
+    """The server of each line of the statistics; None for a server that has left the table or was never configured."""
     is_persistent: bool
 
 
 class Samples(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that metrics read from the daemon's state."""
+    """Everything that the metrics read from the daemon's state."""
 
     daemon: DaemonStatus
     services: tuple[ServiceSamples, ...]
@@ -139,7 +139,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def json_pieces(status: Status) -> Iterator[bytes]:
-    """Encode it as JSON a service at a time: tens of thousands of servers at once would hold the event loop up."""
+    """Encode a status as JSON, one service per piece: tens of thousands of servers at once would block the event loop."""
     yield b'{"daemon":' + msgspec.json.encode(status.daemon) + b',"services":['
     for number, service in enumerate(status.services):
         yield (b"," if number else b"") + msgspec.json.encode(service)

@@ -1,4 +1,4 @@
-"""Lists the IPVS table line by line: what is in the kernel's, what should be, and what the kernel has counted."""
+"""Lists the IPVS table line by line: what the kernel has, what it should have, and what it has counted."""
 
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
@@ -28,14 +28,17 @@ from lvs_healthd.view.table_values import ListedServer, ListedService, ServerFie
 
 
 class UnknownServiceError(InputError):
-    """No service is called so or has that address; the text is for the operator."""
+    """No service has the name or address that was asked for. The text is for the operator."""
 
 
 def meant(which: str, services: Iterable[ServiceState], tables: Iterable[Table]) -> list[ServiceKey]:
-    """Return the services an operator means, in ipvsadm's order: by name, address or firewall mark; "" means all.
+    """Return the services that an operator means, in ipvsadm's order.
 
-    "web", "192.0.2.100:80/tcp", "192.0.2.100:80", "192.0.2.100" and "fwmark 7" (of both families, or "fwmark 7 ipv6")
-    are all understood. Raises `UnknownServiceError`.
+    which: a name ("web"), an address ("192.0.2.100:80/tcp", "192.0.2.100:80", "192.0.2.100") or a firewall mark
+        ("fwmark 7" for both families, or "fwmark 7 ipv6"). "" means all services.
+    services: the configured services.
+    tables: tables whose services count too, configured or not.
+    Raises `UnknownServiceError` when there is no such service.
     """
     names = {service.key: service.config.name for service in services}
     keys = set(names).union(*tables)
@@ -57,7 +60,14 @@ async def listed(
     ours: Servers,
     statistics: Callable[[ServiceKey], ServiceStatistics | None],
 ) -> AsyncIterator[ListedService]:
-    """List services; the tables may change meanwhile, so that of many the last is of a moment later than the first."""
+    """Yield the services `keys` with their servers, wanted and actual side by side.
+
+    The event loop runs in between, so the tables may change before the last service is listed.
+
+    owned: services that are ours. A service that is neither wanted nor owned is foreign.
+    ours: which servers are ours in services that somebody else may add servers to.
+    statistics: returns what the kernel has counted for a service.
+    """
     wanted = wanted or Wanted({}, {}, {})
     states = {service.key: service for service in services}
     async for key in paced(keys):
@@ -85,7 +95,7 @@ def _addresses(key: ServiceKey) -> tuple[str, ...]:
 
 
 def _canonical(which: str) -> str:
-    """Spell an address as we do, with or without the port and protocol after it; anything else is left as it is."""
+    """Write an address in our spelling, and keep a port and protocol after it. Anything else stays as it is."""
     host, bracket, rest = which.removeprefix("[").partition("]")
     try:
         address = str(ipaddress.ip_address(host))
@@ -129,7 +139,7 @@ def _with_connections(own: Statistics, servers: list[ListedServer]) -> Statistic
 
 
 class _Servers:
-    """The servers of one service. `state` is None for a service that is not configured."""
+    """Lists the servers of one service. `state` is None for a service that is not configured."""
 
     def __init__(
         self,
@@ -150,7 +160,7 @@ class _Servers:
         self._is_foreign = is_foreign
 
     def listed(self, entry: ServiceEntry | None, found: ServiceEntry | None) -> Iterable[ListedServer]:
-        """List them in ipvsadm's order; a fallback server only while it is in one of the tables."""
+        """Yield the servers in ipvsadm's order. A fallback server is listed only while it is in one of the tables."""
         wanted = entry.destinations if entry is not None else {}
         actual = found.destinations if found is not None else {}
         for server in sorted({*wanted, *actual, *self._health}, key=server_order):

@@ -1,6 +1,6 @@
-"""The IPVS table as values, the kernel's lines beside the wanted ones: for /api/v1/table and `lvs-healthd table`.
+"""The IPVS table as values, the kernel's lines beside the wanted ones, for /api/v1/table and `lvs-healthd table`.
 
-`lister` makes them. `gc=False` for the same reason as in `status`.
+`view.table` makes them. `gc=False` has the same reason as in `status_values`.
 """
 
 import enum
@@ -12,39 +12,39 @@ from lvs_healthd.view.status_values import DaemonStatus
 
 
 class State(enum.StrEnum):
-    """How a line of the kernel's table stands to the wanted one."""
+    """How a line of the kernel's table compares with the wanted one."""
 
     OK = "ok"
     MISSING = "missing"
-    """Wanted, and not in the kernel's table."""
+    """Wanted, but not in the kernel's table."""
     EXTRA = "extra"
-    """In the kernel's table in a place of ours, and not wanted."""
+    """Not wanted, but in the kernel's table among what is ours."""
     DIFFERS = "differs"
     FOREIGN = "foreign"
-    """Not configured: somebody else's, left alone."""
+    """Not configured: it is somebody else's and left alone."""
     OUT = "out"
-    """A configured real server that is rightly in neither table."""
+    """A configured real server that should not be in the table now, and is not."""
 
 
 WRONG = (State.MISSING, State.EXTRA, State.DIFFERS)
-"""What the daemon would change: writes at once, or in shadow mode does not."""
+"""The states that the daemon corrects at once. In shadow mode it leaves them."""
 
 
 class ServiceFields(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A service's fields in an operator's words."""
+    """A service's fields in the words an operator uses."""
 
     scheduler: str
     persistence: str
     """The timeout, or "off"."""
     netmask: str
-    """Persistence granularity."""
+    """Which clients share a persistent server: the granularity of persistence."""
     flags: str
     engine: str
     """Persistence engine, or "none"."""
 
 
 class ServerFields(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A server's fields in an operator's words."""
+    """A server's fields in the words an operator uses."""
 
     forward: str
     weight: int
@@ -60,32 +60,32 @@ class ListedServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """address:port."""
     state: State
     differences: tuple[str, ...]
-    """Where it differs: "weight 3 -> 1" is 3 in the kernel's table and should be 1."""
+    """Which fields differ: "weight 3 -> 1" means that the kernel has 3 and should have 1."""
     actual: ServerFields | None
-    """None: not in the kernel's table."""
+    """None: the server is not in the kernel's table."""
     wanted: ServerFields | None
-    """None: it should not be in it, or is foreign."""
+    """None: the server should not be in the table, or is foreign."""
     verdict: str
-    """As in `RealServerStatus`; empty for what is not configured."""
+    """As in `RealServerStatus`; empty if the server is not configured."""
     reason: str
     statistics: Statistics | None
-    """None: not in the kernel's table when it was last read."""
+    """None: the server was not in the kernel's table at the last reading."""
 
 
 class ListedService(msgspec.Struct, frozen=True, kw_only=True):
     """One virtual service."""
 
     name: str
-    """Empty for what is not configured."""
+    """Empty if the service is not configured."""
     service: str
     """address:port/protocol or "fwmark N"."""
     state: State
-    """Of the service's own line, without its servers."""
+    """The state of the service's own line, whatever its servers' states."""
     differences: tuple[str, ...]
     actual: ServiceFields | None
     wanted: ServiceFields | None
     statistics: Statistics | None
-    """The service's own counters; the connections that are there now are those of its servers, added up."""
+    """The service's own counters. The numbers of current connections are the sums over its servers."""
     servers: tuple[ListedServer, ...]
 
 

@@ -1,4 +1,7 @@
-"""What the daemon tells of itself when asked: status, health, the line for systemd. Built fresh from its live parts."""
+"""Answers questions about the running daemon: its status, its health, the table, and the line for systemd.
+
+Every answer is built from the live parts when it is asked for.
+"""
 
 import asyncio
 import os
@@ -28,14 +31,14 @@ from lvs_healthd.view.status_values import (
 from lvs_healthd.view.table import listed, meant
 
 STUCK_S = 5.0
-"""A scheduler tick later than this withholds the watchdog's sign of life."""
+"""When a scheduler tick is later than this, the daemon stops telling systemd's watchdog that it is alive."""
 
 RECONCILER_STUCK_S = 30.0
-"""The same for the reconciler, which lives at least once a second but may wait for the kernel, 5 s a request."""
+"""The same for the reconciler. It makes progress every second, but may wait for the kernel up to 5 s per request."""
 
 
 class Facts(msgspec.Struct):
-    """What only the daemon's own code knows of its run. Times are Unix time."""
+    """Facts about this run that only the daemon's own code knows. Times are Unix time."""
 
     config_file: str
     started: float
@@ -43,12 +46,12 @@ class Facts(msgspec.Struct):
     table: str = ""
     config_loaded: float = 0.0
     config_error: str = ""
-    """Why the last reload was rejected."""
+    """Why the last reload was rejected; empty if it was not."""
     resync_s: float = 0.0
 
 
 class View:
-    """Looks at the running parts, and changes nothing. `clock` is the monotonic one they all use."""
+    """Reads the running parts and changes nothing. `clock` is the monotonic clock that all of them use, in seconds."""
 
     def __init__(
         self,
@@ -72,7 +75,10 @@ class View:
         self._clock = clock
 
     async def status(self) -> Status:
-        """Describe everything, now; of tens of thousands of servers the last a moment later than the first."""
+        """Describe everything as it is now.
+
+        The event loop runs in between, so the last services may be described a moment later than the first.
+        """
         reconciler = self._reconciler
         shift_s = time.time() - self._clock()
         return Status(
@@ -92,7 +98,7 @@ class View:
         )
 
     async def samples(self) -> Samples:
-        """Describe what metrics tell, now; as `status`, but several times as fast."""
+        """Describe what metrics need, as `status` does, but several times as fast."""
         reconciler = self._reconciler
         shift_s = time.time() - self._clock()
         services = paced(self._decisions.services)
@@ -125,7 +131,7 @@ class View:
         )
 
     async def listing(self, which: str) -> AsyncIterator[bytes]:
-        """Write a `Listing` of the services that are `meant`, as JSON and service by service.
+        """Yield a `Listing` as JSON, service by service. `which` is as for `meant`.
 
         Raises `UnknownServiceError`.
         """
@@ -147,9 +153,9 @@ class View:
         yield b"]}"
 
     async def connections(self, which: str) -> AsyncIterator[bytes]:
-        """Read the kernel's lines of connections of the services that are `meant`, a block at a time on a thread.
+        """Yield the kernel's list of connections, a block of lines at a time. `which` is as for `meant`.
 
-        Raises `UnknownServiceError` and `TableUnavailableError`.
+        The kernel is read on a thread. Raises `UnknownServiceError` and `TableUnavailableError`.
         """
         choosers = [chooser(key, self._servers(key)) for key in self._meant(which)] if which else []
         blocks = self._table.connections()
@@ -165,16 +171,16 @@ class View:
         return list(entry.destinations) if entry is not None else []
 
     def wanted(self) -> Table:
-        """Return the table we want; empty before the first decision."""
+        """Return the table we want; empty before the first plan."""
         wanted = self._reconciler.wanted
         return wanted.table if wanted is not None else {}
 
     def actual(self) -> Table:
-        """Return the kernel's whole table, as last read or written."""
+        """Return the kernel's whole table as last read or written."""
         return self._reconciler.actual
 
     def health(self) -> str:
-        """Say what is wrong with the daemon itself; "" when it does its work."""
+        """Return what is wrong with the daemon itself, or "" while it does its work."""
         now = self._clock()
         if self._reconciler.last_error:
             return f"table: {self._reconciler.last_error}"
@@ -191,7 +197,7 @@ class View:
         return ""
 
     def stuck(self) -> bool:
-        """Whether the scheduler or the reconciler made no progress though it should have."""
+        """Whether the scheduler or the reconciler has made no progress for too long."""
         now = self._clock()
         return now - self._prober.next_wake > STUCK_S or now - self._reconciler.progress > RECONCILER_STUCK_S
 
