@@ -1,6 +1,6 @@
 """A view of a daemon with everything it shows made by hand."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 
@@ -46,14 +46,14 @@ class ShownView:
     def actual(self) -> Table:
         return {}
 
-    async def listing(self, which: str) -> AsyncIterator[bytes]:
+    async def listing(self, which: str) -> AsyncGenerator[bytes, None]:
         listing = self._shown.listing
         chosen = tuple(each for each in listing.services if which in ("", each.name, each.service))
         if which and not chosen:
             raise UnknownServiceError(f'no service is called "{which}" or has that address')
         yield msgspec.json.encode(msgspec.structs.replace(listing, services=chosen))
 
-    async def connections(self, which: str) -> AsyncIterator[bytes]:
+    async def connections(self, which: str) -> AsyncGenerator[bytes, None]:
         if self._shown.unavailable:
             raise TableUnavailableError(self._shown.unavailable)
         for block in self._shown.connections:

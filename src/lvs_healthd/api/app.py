@@ -1,18 +1,21 @@
 """The API's endpoints as an aiohttp application. All of them are read-only, and what they show is injected."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 import msgspec
 from aiohttp import web
 
+from lvs_healthd.api.shared import SharedAnswer
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
 from lvs_healthd.ipvs.saved import saved
 from lvs_healthd.runtime.pace import chunks, paced
 from lvs_healthd.view.status_values import Status, json_pieces
 from lvs_healthd.view.table import UnknownServiceError
+
+_PART_BYTES = 65536
 
 _TEXT_TYPE = "text/plain; charset=utf-8"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -46,14 +49,14 @@ class View(Protocol):
     def actual(self) -> Table:
         """Return the kernel's table as last read or written."""
 
-    def listing(self, which: str) -> AsyncIterator[bytes]:
+    def listing(self, which: str) -> AsyncGenerator[bytes, None]:
         """Yield a `Listing` as JSON, piece by piece.
 
         which: the service's name, address or firewall mark, or "" for all of them.
         Raises `UnknownServiceError`.
         """
 
-    def connections(self, which: str) -> AsyncIterator[bytes]:
+    def connections(self, which: str) -> AsyncGenerator[bytes, None]:
         """Yield the lines of the kernel's list of connections. `which` is as for `listing`.
 
         Raises `UnknownServiceError` and `TableUnavailableError`.
@@ -68,18 +71,24 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> we
     """
     tables = {"wanted": view.wanted, "actual": view.actual}
 
+    async def status() -> AsyncIterator[bytes]:
+        async for piece in paced(json_pieces(await view.status())):
+            yield piece
+
+    shared_metrics, shared_status = SharedAnswer(metrics), SharedAnswer(status)
+
     async def show_index(_: web.Request) -> web.Response:
         return web.Response(text=_INDEX)
 
     async def show_metrics(request: web.Request) -> web.StreamResponse:
-        return await _stream(request, metrics(), _METRICS_TYPE)
+        return await _stream(request, shared_metrics(), _METRICS_TYPE)
 
     async def show_health(_: web.Request) -> web.Response:
         trouble = view.health()
         return web.Response(text=f"{trouble or 'ok'}\n", status=503 if trouble else 200)
 
-    async def show_status(_: web.Request) -> web.Response:
-        return _json(b"".join([piece async for piece in paced(json_pieces(await view.status()))]))
+    async def show_status(request: web.Request) -> web.StreamResponse:
+        return await _stream(request, shared_status(), "application/json")
 
     async def show_table(request: web.Request) -> web.StreamResponse:
         return await _stream(request, view.listing(request.query.get("service", "")), "application/json")
@@ -110,23 +119,31 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> we
     return app
 
 
-async def _stream(request: web.Request, body: AsyncIterator[bytes], content_type: str) -> web.StreamResponse:
-    # Before the headers are sent: a failure here can still become an error status instead of a truncated answer.
-    try:
-        first = await anext(body)
-    except UnknownServiceError as error:
-        return _refused(request, 404, str(error))
-    except TableUnavailableError as error:
-        return _refused(request, 503, str(error))
-    response = web.StreamResponse(headers={"Content-Type": content_type})
-    with contextlib.suppress(ConnectionResetError):  # the client has read enough
-        await response.prepare(request)
-        if request.method != "HEAD":
-            await response.write(first)
-            async for chunk in body:
-                await response.write(chunk)
-        await response.write_eof()
+async def _stream(request: web.Request, body: AsyncGenerator[bytes, None], content_type: str) -> web.StreamResponse:
+    async with contextlib.aclosing(body):
+        # Ask for the first chunk before the headers: a failure is an error then, and not an answer that breaks off.
+        try:
+            first = await anext(body)
+        except UnknownServiceError as error:
+            return _refused(request, 404, str(error))
+        except TableUnavailableError as error:
+            return _refused(request, 503, str(error))
+        response = web.StreamResponse(headers={"Content-Type": content_type})
+        with contextlib.suppress(ConnectionResetError):  # a client that has read enough
+            await response.prepare(request)
+            if request.method != "HEAD":
+                await _write(response, first)
+                async for chunk in body:
+                    await _write(response, chunk)
+            await response.write_eof()
     return response
+
+
+async def _write(response: web.StreamResponse, chunk: bytes) -> None:
+    """Send a chunk in parts, so that what waits for a slow client stays small."""
+    view = memoryview(chunk)
+    for start in range(0, len(chunk), _PART_BYTES):
+        await response.write(view[start : start + _PART_BYTES])
 
 
 def _json(body: bytes, *, status: int = 200) -> web.Response:

@@ -6,7 +6,7 @@ Every answer is built from the live parts when it is asked for.
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 import msgspec
 
@@ -130,7 +130,7 @@ class View:
             setting_error=self._keeper.last_error,
         )
 
-    async def listing(self, which: str) -> AsyncIterator[bytes]:
+    async def listing(self, which: str) -> AsyncGenerator[bytes, None]:
         """Yield a `Listing` as JSON, service by service. `which` is as for `meant`.
 
         Raises `UnknownServiceError`.
@@ -152,7 +152,7 @@ class View:
             comma = b","
         yield b"]}"
 
-    async def connections(self, which: str) -> AsyncIterator[bytes]:
+    async def connections(self, which: str) -> AsyncGenerator[bytes, None]:
         """Yield the kernel's list of connections, a block of lines at a time. `which` is as for `meant`.
 
         The kernel is read on a thread. Raises `UnknownServiceError` and `TableUnavailableError`.

@@ -1,0 +1,117 @@
+"""Everybody who asks within a second gets one rendering, at their own pace."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from lvs_healthd.api import ApiServer, create_app
+from lvs_healthd.api.shared import FRESH_S, MOST_KEPT, SharedAnswer
+from tests import statuses
+from tests.shown import Shown, ShownView
+
+
+class Rendered:
+    """Counts renderings; each has two chunks, and the second waits until the test lets it come."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.now = 100.0
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.answer = SharedAnswer(self.render, clock=lambda: self.now)
+
+    async def render(self) -> AsyncIterator[bytes]:
+        self.times += 1
+        number = self.times
+        yield b"first %d " % number
+        await self.go_on.wait()
+        yield b"second %d" % number
+
+    async def whole(self) -> bytes:
+        return b"".join([chunk async for chunk in self.answer()])
+
+
+async def test_all_who_ask_within_a_second_get_the_same() -> None:
+    rendered = Rendered()
+    assert await asyncio.gather(*(rendered.whole() for _ in range(40))) == [b"first 1 second 1"] * 40
+    rendered.now += FRESH_S / 2
+    assert await rendered.whole() == b"first 1 second 1"
+    rendered.now += FRESH_S
+    assert await rendered.whole() == b"first 2 second 2"
+
+
+async def test_who_comes_late_waits_for_the_rendering_under_way_and_gets_the_next() -> None:
+    rendered = Rendered()
+    rendered.go_on.clear()
+    early = asyncio.create_task(rendered.whole())
+    await asyncio.sleep(0)
+    rendered.now += 2 * FRESH_S
+    late = [asyncio.create_task(rendered.whole()) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    assert rendered.times == 1
+    rendered.go_on.set()
+    assert await early == b"first 1 second 1"
+    assert await asyncio.gather(*late) == [b"first 2 second 2"] * 3
+
+
+async def test_what_slow_clients_still_read_is_bounded() -> None:
+    rendered = Rendered()
+    slow = []
+    for _ in range(MOST_KEPT):
+        reading = rendered.answer()
+        slow.append((reading, await anext(reading)))
+        rendered.now += 2 * FRESH_S
+        await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(rendered.whole())
+    await asyncio.sleep(0.01)
+    assert rendered.times == MOST_KEPT
+    await slow[0][0].aclose()  # a client that has gone
+    assert await waiting == b"first %d second %d" % (MOST_KEPT + 1, MOST_KEPT + 1)
+    for reading, _ in slow[1:]:
+        await reading.aclose()
+
+
+async def test_a_fault_goes_to_everybody_and_the_next_client_gets_an_answer() -> None:
+    fails = [True]
+
+    async def render() -> AsyncIterator[bytes]:
+        if fails.pop() if fails else False:
+            raise KeyError("broken")
+        yield b"whole"
+
+    now = [0.0]
+    answer = SharedAnswer(render, clock=lambda: now[0])
+
+    async def whole() -> bytes:
+        return b"".join([chunk async for chunk in answer()])
+
+    found = await asyncio.gather(whole(), whole(), return_exceptions=True)
+    assert [type(each) for each in found] == [KeyError, KeyError]
+    now[0] += 2 * FRESH_S
+    assert await whole() == b"whole"
+
+
+async def test_an_answer_that_nobody_asks_for_again_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lvs_healthd.api.shared.FRESH_S", 0.01)
+    rendered = Rendered()
+    await rendered.whole()
+    await asyncio.sleep(0.05)
+    assert rendered.answer._latest is None
+    assert rendered.answer._kept == []
+
+
+async def test_scrapes_over_http_share_one_rendering() -> None:
+    rendered = Rendered()
+    app = create_app(ShownView(Shown(status=statuses.status(), listing=statuses.listing())), metrics=rendered.render)
+    server = ApiServer(app)
+    await server.start("127.0.0.1:0", "")
+    async with aiohttp.ClientSession(f"http://{server.address}") as session:
+
+        async def scrape() -> bytes:
+            async with session.get("/metrics") as response:
+                return await response.read()
+
+        assert await asyncio.gather(*(scrape() for _ in range(20))) == [b"first 1 second 1"] * 20
+    await server.stop()
