@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import socket
 import stat
 from collections.abc import Iterator
@@ -323,3 +324,32 @@ async def test_strangers_without_http_are_no_errors_of_ours(
         assert (await reader.readline()).startswith(b"HTTP/1.0 400") or b" 400 " in await reader.read()
         writer.close()
     assert caplog.records == []
+
+
+async def test_a_control_socket_whose_file_was_removed_comes_back(server: ApiServer, control: Path) -> None:
+    assert not await server.renew_control()
+    control.unlink()
+    assert await server.renew_control()
+    assert not await server.renew_control()
+    assert await over_control(control) == "ok\n"
+
+
+async def test_a_control_socket_in_a_folder_that_was_removed_comes_back(app: web.Application, tmp_path: Path) -> None:
+    control = tmp_path / "run" / "control.sock"
+    server = ApiServer(app)
+    await server.start("", str(control))
+    shutil.rmtree(control.parent)
+    assert await server.renew_control()
+    assert await over_control(control) == "ok\n"
+    await server.stop()
+
+
+async def test_what_took_the_place_of_the_control_socket_is_left_alone_and_named(
+    server: ApiServer, control: Path
+) -> None:
+    control.unlink()
+    control.write_text("a file")
+    with pytest.raises(ApiError, match="something that is not a socket is in the way"):
+        await server.renew_control()
+    control.unlink()
+    assert await server.renew_control()

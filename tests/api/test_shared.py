@@ -4,23 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
-import pytest
 
 from lvs_healthd.api import ApiServer, create_app
-from lvs_healthd.api.shared import FRESH_S, MOST_KEPT, SharedAnswer
+from lvs_healthd.api.shared import MOST_KEPT, SharedAnswer
 from tests import statuses
 from tests.shown import Shown, ShownView
+
+FRESH_S = 1.0
 
 
 class Rendered:
     """Counts renderings; each has two chunks, and the second waits until the test lets it come."""
 
-    def __init__(self) -> None:
+    def __init__(self, fresh_s: float = FRESH_S) -> None:
         self.times = 0
         self.now = 100.0
         self.go_on = asyncio.Event()
         self.go_on.set()
-        self.answer = SharedAnswer(self.render, clock=lambda: self.now)
+        self.answer = SharedAnswer(self.render, fresh_s=fresh_s, clock=lambda: self.now)
 
     async def render(self) -> AsyncIterator[bytes]:
         self.times += 1
@@ -82,7 +83,7 @@ async def test_a_fault_goes_to_everybody_and_the_next_client_gets_an_answer() ->
         yield b"whole"
 
     now = [0.0]
-    answer = SharedAnswer(render, clock=lambda: now[0])
+    answer = SharedAnswer(render, fresh_s=FRESH_S, clock=lambda: now[0])
 
     async def whole() -> bytes:
         return b"".join([chunk async for chunk in answer()])
@@ -93,9 +94,25 @@ async def test_a_fault_goes_to_everybody_and_the_next_client_gets_an_answer() ->
     assert await whole() == b"whole"
 
 
-async def test_an_answer_that_nobody_asks_for_again_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lvs_healthd.api.shared.FRESH_S", 0.01)
-    rendered = Rendered()
+async def test_an_answer_that_must_be_of_now_is_shared_only_by_those_who_wait_for_it() -> None:
+    rendered = Rendered(fresh_s=0.0)
+    assert await rendered.whole() == b"first 1 second 1"
+    rendered.now += 0.001
+    assert await rendered.whole() == b"first 2 second 2"
+    rendered.now += 0.001
+    rendered.go_on.clear()
+    early = asyncio.create_task(rendered.whole())
+    await asyncio.sleep(0)
+    rendered.now += 0.001
+    late = [asyncio.create_task(rendered.whole()) for _ in range(3)]
+    await asyncio.sleep(0)
+    rendered.go_on.set()
+    assert await early == b"first 3 second 3"
+    assert await asyncio.gather(*late) == [b"first 4 second 4"] * 3
+
+
+async def test_an_answer_that_nobody_asks_for_again_is_let_go() -> None:
+    rendered = Rendered(fresh_s=0.01)
     await rendered.whole()
     await asyncio.sleep(0.05)
     assert rendered.answer._latest is None

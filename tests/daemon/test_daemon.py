@@ -490,3 +490,13 @@ async def test_mode_can_be_changed_by_a_reload(site: Site) -> None:
         running.process.send_signal(signal.SIGHUP)
         await running.until("config.reloaded", after=position)
         assert (await site.status())["daemon"]["mode"] == "enforce"
+
+
+async def test_control_socket_that_somebody_removed_is_made_again_and_told(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        await running.until("daemon.started")
+        control = next(site.file.parent.glob("**/control.sock"))
+        control.unlink()
+        renewed = await running.until("control.renewed")
+        assert renewed["socket"] == str(control)
+        assert control.exists()

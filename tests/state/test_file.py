@@ -84,3 +84,38 @@ def test_file_has_a_line_for_each_verdict(tmp_path: Path) -> None:
     write_state(path, Ours(frozenset({KEY})), [VERDICT] * 3)
     assert sum(line.startswith('{"service":') for line in path.read_text().splitlines()) == 3
     assert read_state(path) == Saved(owned=(KEY,), verdicts=(VERDICT,) * 3)
+
+
+def test_a_fifo_in_its_place_does_not_hang_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    os.mkfifo(path)
+    with pytest.raises(StateFileError, match=r"cannot read: it is not a regular file"):
+        read_state(path)
+
+
+def test_content_nested_beyond_reason_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_bytes(b'{"verdicts":' + b"[" * 100_000)
+    with pytest.raises(StateFileError, match="put aside"):
+        read_state(path)
+
+
+def test_it_is_for_this_user_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_state(path, Ours(), [VERDICT])
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    (tmp_path / ".state.json.new").symlink_to(target)
+    write_state(tmp_path / "state.json", Ours(), [VERDICT])
+    assert target.read_text() == "precious"
+    assert read_state(tmp_path / "state.json").verdicts == (VERDICT,)
+
+
+def test_a_file_left_by_a_crash_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / ".state.json.new").write_text("half of")
+    write_state(tmp_path / "state.json", Ours(), [VERDICT])
+    assert [each.name for each in tmp_path.iterdir()] == ["state.json"]

@@ -80,3 +80,19 @@ async def test_what_is_written_is_the_state_file(tmp_path: Path) -> None:
     async with asyncio.timeout(20):
         await writer.flush()
     assert read_state(tmp_path / "state.json").owned == (key(7),)
+
+
+async def test_a_fault_of_ours_is_reported_and_the_next_write_is_made(disk: Disk, tmp_path: Path) -> None:
+    """Before, the thread died silently, and nothing was ever saved again."""
+    told: list[StateFileError] = []
+    writer = StateWriter(asyncio.get_running_loop(), lambda _, error: told.append(error))
+    disk.open.set()
+    writer.write(tmp_path, Ours(), ())  # which the disk of this test has no number for
+    async with asyncio.timeout(20):
+        await writer.flush()
+    assert "a fault of lvs-healthd" in str(told[0])
+    writer.write(tmp_path, ours(2), ())
+    async with asyncio.timeout(20):
+        await writer.flush()
+    assert disk.written == [2]
+    assert not writer.has_failed

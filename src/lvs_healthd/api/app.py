@@ -15,6 +15,9 @@ from lvs_healthd.runtime.pace import chunks, paced
 from lvs_healthd.view.status_values import Status, json_pieces
 from lvs_healthd.view.table import UnknownServiceError
 
+SCRAPE_FRESH_S = 1.0
+"""Scrapes within this time get the same metrics. Prometheus asks every few seconds at most."""
+
 _PART_BYTES = 65536
 
 _TEXT_TYPE = "text/plain; charset=utf-8"
@@ -75,7 +78,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> we
         async for piece in paced(json_pieces(await view.status())):
             yield piece
 
-    shared_metrics, shared_status = SharedAnswer(metrics), SharedAnswer(status)
+    shared_metrics, shared_status = SharedAnswer(metrics, fresh_s=SCRAPE_FRESH_S), SharedAnswer(status, fresh_s=0.0)
 
     async def show_index(_: web.Request) -> web.Response:
         return web.Response(text=_INDEX)

@@ -89,6 +89,19 @@ class ApiServer:
             await self._move_control(before)
             raise
 
+    async def renew_control(self) -> bool:
+        """Make the control socket again if its file is gone or another one took its place; True when it was made.
+
+        Whoever cleans up /run with too broad a pattern would otherwise leave a daemon that nobody can ask. Raises
+        `ApiError` when the file is missing and cannot be made.
+        """
+        old = self._unix
+        if old is None or old.is_there():
+            return False
+        self._unix = await self._serve(old.name, sockets.open_control(old.name))
+        old.close()
+        return True
+
     async def _move_listen(self, listen: str) -> None:
         old = self._tcp
         if old is not None and old.name == listen:
@@ -143,6 +156,15 @@ class _Listener:
         self.socket = opened
         self._server = server
         self._identity = identity
+
+    def is_there(self) -> bool:
+        """Whether clients that look for the name still find this socket."""
+        if self._identity is None:
+            return True
+        try:
+            return sockets.file_identity(self.name) == self._identity
+        except OSError:
+            return False
 
     def close(self) -> None:
         if self._identity is not None:

@@ -1,4 +1,4 @@
-"""One rendering of an expensive answer for everybody who asks within a second.
+"""One rendering of an expensive answer for everybody who asks at about the same time.
 
 Forty clients that scrape thousands of servers at once cost as much as one: the answer is made once, in chunks, and each
 client is sent the chunks at its own pace.
@@ -7,9 +7,6 @@ client is sent the chunks at its own pace.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-
-FRESH_S = 1.0
-"""An answer that began to be made this long ago is still new enough for the next client."""
 
 MOST_KEPT = 4
 """Renderings in memory at once, old ones included that slow clients still read. One more waits until one is let go."""
@@ -52,13 +49,20 @@ class SharedAnswer:
     """Renders an answer for everybody who asks for it.
 
     render: makes the answer, in chunks. What it raises, every client of that rendering gets.
+    fresh_s: how long an answer is still new enough for the next client, seconds from when it began to be made. With 0
+        only those share an answer who waited while the one before was made.
     clock: monotonic, seconds.
     """
 
     def __init__(
-        self, render: Callable[[], AsyncIterator[bytes]], *, clock: Callable[[], float] = time.monotonic
+        self,
+        render: Callable[[], AsyncIterator[bytes]],
+        *,
+        fresh_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._render = render
+        self._fresh_s = fresh_s
         self._clock = clock
         self._latest: _Rendering | None = None
         """What the next client gets, as long as it is fresh."""
@@ -66,7 +70,7 @@ class SharedAnswer:
         self._freed = asyncio.Event()
 
     async def __call__(self) -> AsyncGenerator[bytes, None]:
-        """Yield the chunks of an answer that began at most `FRESH_S` ago, or begins now. Close the iterator early."""
+        """Yield the chunks of an answer that is fresh, or begins now. Close the iterator when you stop early."""
         rendering = await self._fresh()
         rendering.readers += 1
         try:
@@ -87,9 +91,10 @@ class SharedAnswer:
 
     async def _fresh(self) -> _Rendering:
         """Return the latest rendering, or begin one as soon as none is under way and there is room for it."""
+        oldest = self._clock() - self._fresh_s
         while True:
             latest = self._latest
-            if latest is not None and self._clock() - latest.began < FRESH_S:
+            if latest is not None and latest.began >= oldest:
                 return latest
             if latest is not None and latest.is_over:
                 self._latest = latest = None
@@ -104,7 +109,7 @@ class SharedAnswer:
         self._kept.append(rendering)
         rendering.task = asyncio.create_task(rendering.make(self._render()), name="rendering")
         rendering.task.add_done_callback(lambda _: self._sweep())
-        asyncio.get_running_loop().call_later(FRESH_S, self._expire, rendering)
+        asyncio.get_running_loop().call_later(self._fresh_s, self._expire, rendering)
         return rendering
 
     def _expire(self, rendering: _Rendering) -> None:

@@ -15,13 +15,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lvs_healthd import __version__
+from lvs_healthd.api import ApiError
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Config
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.daemon.reload import Reloads, joined
 from lvs_healthd.director.aspect import Aspect
-from lvs_healthd.events.kinds import DaemonFailed, DaemonStarted, DaemonStopping, StateError
+from lvs_healthd.events.kinds import (
+    ControlFailed,
+    ControlRenewed,
+    DaemonFailed,
+    DaemonStarted,
+    DaemonStopping,
+    StateError,
+)
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.log import EventLog
 from lvs_healthd.probes.targets import targets
@@ -167,12 +175,26 @@ def _read_state(parts: Parts) -> Saved:
         return Saved()
 
 
+async def _renew_control(parts: Parts, told: str) -> str:
+    """Make the control socket again if its file is gone. Return why it cannot be made; report that if not `told`."""
+    control = parts.config.daemon.control
+    try:
+        if await parts.api.renew_control():
+            parts.bus.emit(ControlRenewed(socket=control))
+    except ApiError as error:
+        if str(error) != told:
+            parts.bus.emit(ControlFailed(error=str(error)))
+        return str(error)
+    return ""
+
+
 async def _keep_house(parts: Parts) -> None:
     watchdog_s = parts.notifier.watchdog_s
     pause_s = min(HOUSEKEEPING_S, watchdog_s / 3) if watchdog_s else HOUSEKEEPING_S
-    status_line = ""
+    status_line = control_error = ""
     while True:
         parts.log.flush()
+        control_error = await _renew_control(parts, control_error)
         parts.lag.turn(time.monotonic())
         parts.lock.follow_netns()
         line = parts.view.summary()

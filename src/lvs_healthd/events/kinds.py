@@ -45,6 +45,22 @@ class DaemonStopping(Event, frozen=True, kw_only=True):
     signal: str
 
 
+class ControlRenewed(Event, frozen=True, kw_only=True):
+    """Somebody had removed the control socket's file, and it was made again."""
+
+    name = "control.renewed"
+    level = "warning"
+    socket: str
+
+
+class ControlFailed(Event, frozen=True, kw_only=True):
+    """Somebody removed the control socket's file, and it cannot be made again. Tried every second, told once."""
+
+    name = "control.error"
+    level = "error"
+    error: str
+
+
 class ConfigReloaded(Event, frozen=True, kw_only=True):
     """A changed configuration took effect."""
 

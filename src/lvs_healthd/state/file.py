@@ -5,9 +5,12 @@ rename, so a crash leaves either the old one or the new one. A file that cannot 
 """
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -70,14 +73,14 @@ def read_state(path: Path, *, put_aside: bool = True) -> Saved:
     """
     rescue = _put_aside if put_aside else _left_alone
     try:
-        content = path.read_bytes()
+        content = _read_regular(path)
     except FileNotFoundError:
         return Saved()
     except OSError as error:
         raise StateFileError(f"{path}: cannot read: {error.strerror}; starting without saved reasons") from error
     try:
         saved = msgspec.json.decode(content, type=Saved)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StateFileError(f"{path}: not a state file ({error}); {rescue(path)}") from error
     if saved.format != FORMAT:
         raise StateFileError(f"{path}: format {saved.format}, this version knows {FORMAT}; {rescue(path)}")
@@ -89,7 +92,7 @@ def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict]) -> Non
     temporary = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with _created(temporary) as file:
             file.writelines(_content(ours, verdicts))
             file.flush()
             os.fsync(file.fileno())
@@ -101,6 +104,31 @@ def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict]) -> Non
             f"{path}: cannot write: {error.strerror}; reasons and ownership will not survive a restart: "
             f"make the folder writable for this user, or set [daemon] state"
         ) from error
+
+
+def _read_regular(path: Path) -> bytes:
+    """Read a regular file; anything else is refused, since a FIFO would block and a device may never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return file.read()
+
+
+def _created(path: Path) -> BinaryIO:
+    """Create a file that only this user may read. What has its name already, a symbolic link say, is removed first.
+
+    Nothing is ever written through a link or into a file that somebody else has opened.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.fdopen(os.open(path, flags, 0o600), "wb")
+    except FileExistsError:  # left behind by a crash, or put there by somebody
+        path.unlink()
+        return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
 def _content(ours: Ours, verdicts: Iterable[SavedVerdict]) -> Iterator[bytes]:

@@ -55,17 +55,19 @@ class StateWriter:
                     self._work.wait()
                 (path, ours, verdicts), self._next = self._next, None
                 number = self._asked
-            error: StateFileError | None = None
+            error: Exception | None = None
             try:
                 write_state(path, ours, verdicts)
-            except StateFileError as caught:
+            except Exception as caught:  # noqa: BLE001  # a fault of ours is raised on the event loop
                 error = caught
             try:
                 self._loop.call_soon_threadsafe(self._done, number, path, error)
             except RuntimeError:
                 return  # the loop was closed meanwhile
 
-    def _done(self, number: int, path: Path, error: StateFileError | None) -> None:
+    def _done(self, number: int, path: Path, error: Exception | None) -> None:
+        if error is not None and not isinstance(error, StateFileError):
+            error = StateFileError(f"{path}: cannot write, which is a fault of lvs-healthd: {error!r}")
         if error is not None and not self.has_failed:
             self._report(path, error)
         self.has_failed = error is not None
