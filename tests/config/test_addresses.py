@@ -148,7 +148,7 @@ def test_range_makes_a_service_of_each_address(written: str, first: str, last: s
         ("192.0.2.1-:80", f'{WHAT}, got "192.0.2.1-:80"; "192.0.2." is no IP address'),
         (
             "10.0.0.1-10.1.0.0:80",
-            f'{WHAT}, got "10.0.0.1-10.1.0.0:80"; the range holds 65536 addresses, and 1024 are the most',
+            f'{WHAT}, got "10.0.0.1-10.1.0.0:80"; the range holds 65536 addresses, and at most 1024 are allowed',
         ),
         (
             "[2001:db8::1-192.0.2.1]:80",

@@ -192,7 +192,7 @@ def test_wrong_check_of_the_service_hides_no_error_of_a_servers_check_and_makes_
 
 def test_firewall_mark_needs_a_port_to_probe() -> None:
     servers = '["198.51.100.11", { address = "198.51.100.12", check = { port = 81 } }, "198.51.100.13"]'
-    message = "port is missing; a firewall mark has none that a probe could go to, so name one: port = 80"
+    message = "port is missing; a firewall mark has none that could be probed, so name one: port = 80"
     assert errors_of(service("fwmark = 7", check='["tcp"]', servers=servers)) == [
         f'c.toml:4: service "web": check[0]: {message}'
     ]

@@ -71,7 +71,7 @@ def test_file_is_called_what_the_caller_calls_it() -> None:
 
 
 def errors(read: Callable[[], Config]) -> tuple[str, ...]:
-    """The errors of a configuration; none where it loads. Nothing but a `ConfigError` passes for an error."""
+    """Return the errors of a configuration; none when it loads. Any exception but `ConfigError` fails the test."""
     try:
         read()
     except ConfigError as error:
@@ -93,7 +93,7 @@ def test_right_documents_load(document: dict[str, Any]) -> None:
 
 
 def services_of(table: dict[str, Any]) -> int:
-    """How many services a table makes."""
+    """Return how many services a table defines."""
     protocols = table.get("protocol", "tcp")
     addresses = 3 if "-3:" in table.get("address", "") else 1
     return addresses * (len(protocols) if isinstance(protocols, list) else 1)
@@ -162,13 +162,13 @@ def test_fault_of_our_own_rejects_the_file_and_ends_nothing(tmp_path: Path, monk
     file = tmp_path / "config.toml"
     file.write_text(service())
     monkeypatch.setattr(load_module, "read_services", broken)
-    with pytest.raises(ConfigError, match=r"config\.toml: .* is a fault of its own: KeyError: 'x'"):
+    with pytest.raises(ConfigError, match=r"config\.toml: .* an internal error: KeyError: 'x'"):
         load(file)
 
 
 def test_socket_and_state_file_are_two_things() -> None:
     (error,) = errors_of('[daemon]\nstate = "/run/x"\ncontrol = "/run/x"\n' + service())
-    assert error == "c.toml:2: daemon.state: the same as control, which is a socket; it needs a file of its own"
+    assert error == "c.toml:2: daemon.state: the same as control, which is a socket; state needs a file of its own"
 
 
 def test_name_is_not_too_long_with_what_a_range_adds() -> None:

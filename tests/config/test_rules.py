@@ -204,7 +204,7 @@ def test_all_ports_need_persistence_and_servers_without_ports() -> None:
     (error,) = errors_of(everything.replace("198.51.100.11", "198.51.100.11:81"))
     assert error.endswith("real_server[0]: behind port 0 packets keep the port they came with; write the address alone")
     (error,) = errors_of(everything.replace(", port = 80", ""))
-    assert "port is missing; port 0 has none that a probe could go to, so name one: port = 80" in error
+    assert "port is missing; port 0 has none that could be probed, so name one: port = 80" in error
 
 
 def test_server_takes_from_its_service_what_belongs_together() -> None:

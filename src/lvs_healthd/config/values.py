@@ -1,6 +1,7 @@
-"""Parsers of single values: from what TOML holds to what a record holds, or `WrongValueError`.
+"""Parsers for single values of the TOML file.
 
-Each takes the TOML value and returns the record's; the ones that need bounds are made by a function of their bounds.
+A parser takes the TOML value and returns the value for the record, or raises `WrongValueError`. Some functions here
+return a parser for given bounds or choices.
 """
 
 import difflib
@@ -24,19 +25,19 @@ _LONGEST_UNIX_PATH = 107  # sun_path of sockaddr_un holds 108 bytes, one of them
 
 
 def anything(value: object) -> object:
-    """Take a value as it is: whoever asked for it looks at it closer."""
+    """Accept any value unchanged. The caller examines it further."""
     return value
 
 
 def string(value: object) -> str:
-    """Take any string."""
+    """Parse a string."""
     if not isinstance(value, str):
         raise expected("a string", value)
     return value
 
 
 def boolean(value: object) -> bool:
-    """Take true or false."""
+    """Parse true or false."""
     if not isinstance(value, bool):
         raise expected("true or false", value)
     return value
@@ -46,7 +47,7 @@ LONGEST_LABEL = 128
 
 
 def label(value: object) -> str:
-    """Take a name for logs, metrics and people."""
+    """Parse a name for logs, metrics and people."""
     text = string(value)
     if not (0 < len(text) <= LONGEST_LABEL and text.isprintable() and text.strip() == text):
         raise expected(f"1 to {LONGEST_LABEL} printable characters without blanks at either end", value)
@@ -54,7 +55,7 @@ def label(value: object) -> str:
 
 
 def sentence(value: object) -> str:
-    """Take a description of what something is for."""
+    """Parse a description of what something is for."""
     text = string(value)
     if not text.strip():
         raise expected("a sentence", value)
@@ -62,7 +63,7 @@ def sentence(value: object) -> str:
 
 
 def integer(least: int, most: int) -> Callable[[object], int]:
-    """Make a parser for integers within bounds, both included."""
+    """Return a parser for integers from `least` to `most`, both included."""
 
     def parse(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -73,7 +74,7 @@ def integer(least: int, most: int) -> Callable[[object], int]:
 
 
 def one_of(choices: Iterable[str]) -> Callable[[object], str]:
-    """Make a parser for a string out of a closed set."""
+    """Return a parser for a string that must be one of `choices`."""
     known = tuple(choices)
 
     def parse(value: object) -> str:
@@ -85,25 +86,29 @@ def one_of(choices: Iterable[str]) -> Callable[[object], str]:
 
 
 def member(kind: type[E]) -> Callable[[object], E]:
-    """Make a parser for a member of an enum."""
+    """Return a parser for a member of an enum."""
     parse_name = one_of(kind)
     return lambda value: kind(parse_name(value))
 
 
 def listing(words: Iterable[str]) -> str:
-    """Join words for a sentence: "nat, dr or tun"."""
+    """Join words to a list in a sentence: "nat, dr or tun"."""
     *most, last = words
     return f"{', '.join(most)} or {last}" if most else last
 
 
 def did_you_mean(got: object, known: Iterable[str]) -> str:
-    """Guess what was meant: `did you mean "interval"?`, or nothing."""
+    """Return a suggestion such as `did you mean "interval"?`, or an empty string when no known word is similar."""
     close = difflib.get_close_matches(got.lower(), known, n=1) if isinstance(got, str) else []
     return f'did you mean "{close[0]}"?' if close else ""
 
 
 def duration(least: str, most: str, *, whole: bool = False) -> Callable[[object], Seconds]:
-    """Make a parser for durations within bounds, both included; `whole` allows whole seconds only."""
+    """Return a parser for durations.
+
+    least, most: the bounds, both included, as written in the file ("1s").
+    whole: allow only whole seconds.
+    """
     least_s, most_s = _seconds(least), _seconds(most)
     what = f"{'whole seconds' if whole else 'a duration'} from {least} to {most}"
 
@@ -130,14 +135,14 @@ def _seconds(text: str) -> Decimal:
 
 
 def absolute_path(value: object) -> str:
-    """Take an absolute path: the daemon's working directory is nobody's business."""
+    """Parse an absolute path. A relative one would depend on the daemon's working directory."""
     if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
         raise expected("an absolute path", value)
     return value
 
 
 def socket_path(value: object) -> str:
-    """Take an absolute path short enough for a Unix socket."""
+    """Parse an absolute path that is short enough for a Unix socket."""
     path = absolute_path(value)
     if len(path.encode()) > _LONGEST_UNIX_PATH:
         raise expected(
@@ -147,12 +152,12 @@ def socket_path(value: object) -> str:
 
 
 def text_bytes(value: object) -> bytes:
-    """Take text to be sent or expected, as UTF-8."""
+    """Parse text to send or expect, and encode it as UTF-8."""
     return string(value).encode()
 
 
 def hex_bytes(value: object) -> bytes:
-    """Take bytes written as hexadecimal, blanks between them allowed."""
+    """Parse bytes written in hexadecimal, with optional blanks between them."""
     try:
         return bytes.fromhex(string(value))
     except ValueError:
@@ -161,12 +166,13 @@ def hex_bytes(value: object) -> bytes:
 
 @functools.lru_cache(maxsize=1024)
 def answer_pattern(text: str) -> re.Pattern[bytes]:
-    r"""Compile a regular expression on the bytes of an answer: the text as UTF-8, and the dot matches newline too.
+    r"""Compile a regular expression for the bytes of an answer.
 
-    `\xff` in it is that byte. Raises `WrongValueError`, which says where the expression is wrong.
+    The expression is encoded as UTF-8, `\xff` in it stands for that byte, and the dot matches newlines too. Raises
+    `WrongValueError`, which says where the expression is wrong.
     """
     with warnings.catch_warnings():
-        # Python warns of what later versions will read differently; an expression that does so is no safe check.
+        # Python warns when later versions will read an expression differently. Such an expression is not a safe check.
         warnings.simplefilter("error")
         try:
             return re.compile(text.encode(), re.DOTALL)
@@ -175,11 +181,12 @@ def answer_pattern(text: str) -> re.Pattern[bytes]:
 
 
 def regex(value: object) -> str:
-    """Take a regular expression that compiles."""
+    """Parse a regular expression, which must compile."""
     text = string(value)
     answer_pattern(text)
     if text.startswith((".*", ".+")):
-        # Tried anew at every byte of the answer, each time to its end: seconds on 64 KiB, and all probes wait.
+        # It would be tried at every byte of the answer, each time to its end. That takes seconds for 64 KiB, and all
+        # probes would wait.
         raise WrongValueError(
             Problem((), f"{show(text)} begins with {text[:2]}, which finds nothing more: leave it out")
         )
@@ -187,13 +194,13 @@ def regex(value: object) -> str:
 
 
 def one_or_more(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
-    """Make a parser for one value, or a list of some that differ."""
+    """Return a parser for one value, or a list of distinct values."""
     parse_list = several(parse)
     return lambda value: parse_list(value) if isinstance(value, list) and value else (parse(value),)
 
 
 def several(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
-    """Make a parser for a list of values that differ, perhaps of none."""
+    """Return a parser for a list of distinct values, which may be empty."""
 
     def parse_several(value: object) -> tuple[T, ...]:
         if value == []:
@@ -208,7 +215,11 @@ def several(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
 
 
 def listed(parse: Callable[[object], T], what: str) -> Callable[[object], tuple[T, ...]]:
-    """Make a parser for a list of at least one, every element of which is told about when wrong."""
+    """Return a parser for a list of at least one value. It reports every element that is wrong.
+
+    parse: parser for one element.
+    what: what to expect, for the error message.
+    """
 
     def parse_list(value: object) -> tuple[T, ...]:
         if not isinstance(value, list) or not value:
