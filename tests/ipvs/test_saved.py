@@ -170,7 +170,7 @@ def test_names_are_looked_up() -> None:
         ("-A -t 192.0.2.1:80 -u 192.0.2.1:80", "expected one service: -t, -u, --sctp-service or -f"),
         ("-t 192.0.2.1:80", "no command: expected -A, -E, -D, -C, -a, -e or -d"),
         ("-A -a -t 192.0.2.1:80", "two commands in one line: -A and -a"),
-        ("-a -t 192.0.2.1:80 -r 10.0.0.1", "service 192.0.2.1:80/tcp does not exist; it must be added (-A) before"),
+        ("-a -t 192.0.2.1:80 -r 10.0.0.1", "service 192.0.2.1:80/tcp does not exist; add it first (-A)"),
         ("-E -t 192.0.2.1:80", "service 192.0.2.1:80/tcp does not exist"),
         ("-A -t 192.0.2.1:99999", "expected a port of 0..65535, got '99999'"),
         ("-A -t 192.0.2.1:nonsense", "'nonsense' is neither a port nor a known service name"),
