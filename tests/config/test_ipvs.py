@@ -211,6 +211,4 @@ def test_what_only_synproxy_announces(key: str) -> None:
 def test_fullnat_maps_ports_and_takes_no_datagrams_one_by_one() -> None:
     assert read(service('forward = "fullnat"', servers='["198.51.100.11:8080"]')).services
     (error,) = errors_of(service('protocol = "udp"\nforward = "fullnat"\none_packet = true'))
-    assert error.endswith(
-        "real_server[0]: with one_packet the kernel translates no answers, so fullnat has nothing to offer"
-    )
+    assert error.endswith("real_server[0]: with one_packet the kernel translates no answers, so fullnat does not work")

@@ -27,7 +27,7 @@ class ServerAddresses(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """A netmask. `bits` is its length, or minus the mask for an IPv4 mask with holes."""
+    """A netmask. `bits` is its prefix length; for an IPv4 mask with holes it is minus the mask."""
 
     bits: int
     is_dotted: bool
@@ -153,7 +153,7 @@ def _host(text: str, value: object, what: str, *, unicast: bool = True) -> str:
 def _no_address(text: str, value: object, what: str) -> WrongValueError:
     if any(letter.isalpha() for letter in text) and ":" not in text:
         return expected(what, value, f"{show(text)} is a name, and names would make health depend on DNS")
-    return expected(what, value, f"{show(text)} is no IP address")
+    return expected(what, value, f"{show(text)} is not an IP address")
 
 
 def _is_ipv6(text: str) -> bool:

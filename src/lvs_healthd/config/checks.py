@@ -65,7 +65,7 @@ class CheckReader:
     def read(self, written: object, path: KeyPath, inherited: tuple[Template, ...] = ()) -> tuple[Template, ...]:
         """Read the value of a `check` key. Returns the inherited checks, with changes, and the checks it adds.
 
-        written: the value in the file: a check, or a list of checks.
+        written: the value in the file, either a check or a list of checks.
         path: where it is in the file.
         inherited: the checks of the service, when reading those of a real server.
         """

@@ -25,7 +25,7 @@ def to_toml(config: Config) -> str:
 
 
 def _ipvs(ipvs: Ipvs) -> dict[str, Any]:
-    """Write only the settings that are configured. The others have no default, because the kernel's values stay."""
+    """Write only the settings that are configured. The others have no default here: the kernel keeps its values."""
     written = {key: getattr(ipvs.timeouts, key) for key in TIMEOUT_KEYS}
     timeouts = {key: duration_text(value) for key, value in written.items() if value is not None}
     daemons = {"master": ipvs.sync.master, "backup": ipvs.sync.backup}

@@ -183,7 +183,7 @@ _ROLES = {"master": Key(values.anything), "backup": Key(values.anything)}
 
 
 def sysctl_value(name: str, text: str) -> object:
-    """Return the configuration's value for the content of a sysctl's file."""
+    """Convert the content of a sysctl's file to the value that stands for it in the configuration."""
     if SYSCTL_KEYS[name] is _SWITCH:
         return text == "1"
     if SYSCTL_KEYS[name] is _CPU_LIST:

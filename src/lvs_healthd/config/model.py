@@ -13,7 +13,7 @@ from typing import NewType
 import msgspec
 
 Seconds = NewType("Seconds", float)
-"""A duration in seconds; in the file a string with a unit: "250ms", "2s", "1m", "1h"."""
+"""A duration in seconds, written in the file as a string with a unit: "250ms", "2s", "1m", "1h"."""
 
 
 class Protocol(enum.StrEnum):
@@ -96,7 +96,7 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
 
     @property
     def family(self) -> Family:
-        """The address family, read off the address."""
+        """The family of the address."""
         return Family.IPV6 if ":" in self.address else Family.IPV4
 
 
@@ -145,9 +145,9 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     For a firewall mark, the probed address instead.
     """
     headers: tuple[tuple[str, str], ...] = ()
-    """Additional request headers; in the file a table."""
+    """Additional request headers, written in the file as a table."""
     status: tuple[tuple[int, int], ...] = ((200, 299),)
-    """Accepted ranges of status codes, both ends included; in the file ["200-299", "301"]."""
+    """Accepted ranges of status codes, both ends included, written in the file as ["200-299", "301"]."""
     body: str = ""
     """Text the body must contain."""
     body_regex: str = ""
@@ -176,9 +176,9 @@ class StreamCheck(Check, frozen=True, kw_only=True, gc=False):
     """The fields that tcp and udp checks share: bytes to send, and what the answer must contain."""
 
     send: bytes = b""
-    """Bytes to send; in the file text in `send`, or hexadecimal in `send_hex`."""
+    """Bytes to send, written in the file as text (`send`) or in hexadecimal (`send_hex`)."""
     expect: bytes = b""
-    """Bytes that the answer must contain; in the file text in `expect`, or hexadecimal in `expect_hex`."""
+    """Bytes that the answer must contain, written in the file as text (`expect`) or in hexadecimal (`expect_hex`)."""
     expect_regex: str = ""
     """Python regular expression for the answer (`re.search`, the dot matches any byte). It excludes `expect`."""
     max_answer: int = 65536
@@ -200,7 +200,7 @@ class RealServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A backend of one virtual service."""
 
     endpoint: Endpoint
-    """In the file `address`. The port defaults to the service's."""
+    """Called `address` in the file. The port defaults to the service's."""
     weight: int = 1
     """0..65535, which is ipvsadm's range. 0 keeps the server configured but gives it no new connections."""
     forward: Forward = Forward.NAT
@@ -224,20 +224,19 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """Unique name for logs, metrics and people. Default: the address and protocol, or the mark."""
     endpoint: Endpoint | None = None
-    """In the file `address`. None for a firewall mark."""
+    """Called `address` in the file. None for a firewall mark."""
     protocol: Protocol = Protocol.TCP
     """Ignored for a firewall mark, which matches any protocol."""
     fwmark: int = 0
     """The firewall mark; 0 for a service with an address."""
     family: Family = Family.IPV4
-    """In the file only for a firewall mark, where the default is the real servers' family."""
+    """Set in the file only for a firewall mark. The default there is the real servers' family."""
     scheduler: str = "wlc"
     """IPVS scheduler. wlc is the default of ipvsadm and of the kernel's documentation."""
     forward: Forward = Forward.NAT
     """Default for the real servers. nat requires only a route back from them, so it works without preparation."""
     scheduler_flags: tuple[str, ...] = ()
-    """Scheduler flags: its own names (sh-port, sh-fallback, mh-port, mh-fallback) or the kernel's (flag-1 to
-    flag-3)."""
+    """Flags of the scheduler: sh-port, sh-fallback, mh-port, mh-fallback, or the kernel's flag-1 to flag-3."""
     persistence: Seconds = Seconds(0.0)
     """How long a client stays with its real server, whole seconds; 0 is off."""
     persistence_mask: int | None = None

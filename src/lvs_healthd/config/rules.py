@@ -28,7 +28,7 @@ def validate_service(service: Service, table: TomlTable, errors: Errors) -> None
     for flag in service.scheduler_flags:
         owner = flag.partition("-")[0]
         if flag == "flag-3" and service.scheduler in _FLAG_OWNERS:
-            # ipvsadm -S has no name for flag-3 of sh and mh either, and writes a line that -R rejects.
+            # ipvsadm -S has no name for the flag-3 of sh and mh, and writes a line that -R rejects.
             errors.add(table.at("scheduler_flags"), f"{service.scheduler} has only two flags, and flag-3 is neither")
         if owner in _FLAG_OWNERS and owner != service.scheduler and not table.is_wrong("scheduler"):
             message = f'{flag} is a flag of scheduler = "{owner}", and the scheduler is "{service.scheduler}"'
@@ -63,9 +63,9 @@ def _validate_persistence(service: Service, table: TomlTable, errors: Errors) ->
             errors.add(table.at("endpoint"), f"{message}, or mark the packets and use fwmark")
     mask = table.values.get("persistence_mask")
     if mask is not None and service.family is Family.IPV6 and (mask.is_dotted or mask.bits == 0):
-        errors.add(table.at("persistence_mask"), "of an ipv6 service it is a number of bits of 1..128")
+        errors.add(table.at("persistence_mask"), "for an ipv6 service it must be a number of bits of 1..128")
     if mask is not None and service.family is Family.IPV4 and mask.bits > _IPV4_BITS:
-        errors.add(table.at("persistence_mask"), "of an ipv4 service it is a number of bits of 0..32, or a mask")
+        errors.add(table.at("persistence_mask"), "for an ipv4 service it must be a number of bits of 0..32, or a mask")
     if service.persistence_engine == "sip" and service.endpoint and service.protocol is not Protocol.UDP:
         errors.add(table.at("persistence_engine"), f"the kernel's sip engine reads udp only, not {service.protocol}")
 
@@ -81,7 +81,7 @@ def validate_servers(service: Service, table: TomlTable, servers: Sequence[Place
     for placed in servers:
         endpoint = placed.server.endpoint
         if endpoint in seen:
-            errors.add(placed.path, f"{_spelled(endpoint)} is there already, on line {errors.line(seen[endpoint])}")
+            errors.add(placed.path, f"{_spelled(endpoint)} is already listed, on line {errors.line(seen[endpoint])}")
         seen.setdefault(endpoint, placed.path)
         if "forward" not in placed.wrong:
             _validate_forwarding(service, placed, errors)
@@ -105,7 +105,7 @@ def _validate_forwarding(service: Service, placed: Placed, errors: Errors) -> No
         )
     if service.one_packet and forward is Forward.FULLNAT:
         # The same holds for nat, but nat is still useful for one-way traffic: the server sees the client's address.
-        errors.add(placed.path, "with one_packet the kernel translates no answers, so fullnat has nothing to offer")
+        errors.add(placed.path, "with one_packet the kernel translates no answers, so fullnat does not work")
 
 
 def _validate_tunnel(placed: Placed, around: TomlTable, errors: Errors) -> None:
@@ -158,7 +158,7 @@ def validate_together(services: Sequence[tuple[KeyPath, Service]], errors: Error
             other, other_name = tuples[identity]
             what = f"{service.endpoint}/{service.protocol}" if service.endpoint else f"fwmark {service.fwmark}"
             key = "address" if service.endpoint else "fwmark"
-            message = f"{what} is service {show(other_name)} already, on line {errors.line(other)}"
+            message = f"{what} is already service {show(other_name)}, on line {errors.line(other)}"
             errors.add((*path, key), message)
         tuples.setdefault(identity, (path, service.name))
 

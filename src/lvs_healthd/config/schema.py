@@ -153,7 +153,7 @@ class TomlTable:
     path: KeyPath
     values: dict[str, Any]
     written: dict[str, str]
-    """The key of each field that was written, valid or not. The key is empty when the value was written without a
+    """The key of each field that was written, valid or not. It is empty for an entry that is a bare value, not a
     table."""
 
     def __contains__(self, field: str) -> bool:

@@ -155,7 +155,10 @@ def _any_has_check(servers: object) -> bool:
 
 
 def _family(endpoint: Endpoint | None, table: TomlTable, servers: list[Placed], errors: Errors) -> Family:
-    """Return the service's family: that of its address, or for a firewall mark the one in the file or its servers'."""
+    """Return the service's family.
+
+    It is that of its address. A firewall mark has the family in the file, or else that of its servers.
+    """
     if endpoint is not None:
         return endpoint.family
     if "family" in table.values:

@@ -92,7 +92,7 @@ def member(kind: type[E]) -> Callable[[object], E]:
 
 
 def listing(words: Iterable[str]) -> str:
-    """Join words to a list in a sentence: "nat, dr or tun"."""
+    """Join words for a sentence: "nat, dr or tun"."""
     *most, last = words
     return f"{', '.join(most)} or {last}" if most else last
 
@@ -208,7 +208,7 @@ def several(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
         found = listed(parse, "a list")(value)
         for index, element in enumerate(found):
             if element in found[:index]:
-                raise WrongValueError(Problem((index,), f"{show(element)} is there already"))
+                raise WrongValueError(Problem((index,), f"{show(element)} is already listed"))
         return found
 
     return parse_several
