@@ -180,7 +180,7 @@ def test_range_of_real_servers_are_servers_that_are_alike() -> None:
     assert [check.address for server in made for check in server.checks][:2] == ["198.51.100.1", "198.51.100.2"]
 
 
-def test_ranges_that_overlap_are_told() -> None:
+def test_ranges_that_overlap_are_reported() -> None:
     assert errors_of(service(servers='["198.51.100.1-3", "198.51.100.3"]')) == [
         'c.toml:5: service "web": real_server[1]: 198.51.100.3:80 is already listed, on line 5'
     ]

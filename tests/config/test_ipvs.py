@@ -154,7 +154,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG.items())
-def test_what_is_wrong_is_told_with_its_place(text: str, message: str) -> None:
+def test_what_is_wrong_is_reported_with_its_place(text: str, message: str) -> None:
     (error,) = errors_of(text + "\n" + service())
     assert error.partition(": ipvs.")[2] == message
 

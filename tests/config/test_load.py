@@ -142,7 +142,7 @@ def test_right_document_with_one_wrong_value_loads_or_is_refused(document: dict[
     assert_loads_or_is_refused(tomli_w.dumps(document))
 
 
-def test_integer_beyond_64_bits_is_told_with_its_place() -> None:
+def test_integer_beyond_64_bits_is_reported_with_its_place() -> None:
     text = service(servers=f'[{{ address = "198.51.100.11", weight = {10**20} }}]')
     (error,) = errors_of(text)
     assert error.endswith("real_server[0].weight: expected 0..65535, got an integer of more than 64 bits")

@@ -97,7 +97,7 @@ def test_only_tun_crosses_families() -> None:
     ]
 
 
-def test_unknown_forwarding_is_told_once() -> None:
+def test_unknown_forwarding_is_reported_once() -> None:
     servers = '[{ address = "[2001:db8::1]:81", forward = "x" }]'
     assert errors_of(service(servers=servers)) == [
         'c.toml:5: service "web": real_server[0].forward: expected nat, fullnat, dr or tun, got "x"'
@@ -232,6 +232,6 @@ def test_tunnel_keys_of_a_server_that_has_none() -> None:
     assert error.endswith(f'real_server[0].tun_port: {ONLY_TUN}this server has "nat"')
 
 
-def test_wrong_values_are_told_once() -> None:
+def test_wrong_values_are_reported_once() -> None:
     keys = 'forward = "tun"\ntun_type = "x"\ntun_port = 0\nupper_threshold = -1\nlower_threshold = 5'
     assert len(errors_of(service(keys))) == 3

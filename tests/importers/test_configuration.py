@@ -46,7 +46,7 @@ def test_text_and_remarks() -> None:
     )
 
 
-def test_udp_check_that_expects_nothing_is_told() -> None:
+def test_udp_check_that_expects_nothing_is_reported() -> None:
     found = imported(table_of(["-A -u 192.0.2.1:53", "-a -u 192.0.2.1:53 -r 10.0.0.1"], "saved"), "rules")
     assert found.remarks == (
         ("192.0.2.1:53/udp: its check accepts silence and notices only closed ports; give it something to expect"),

@@ -159,7 +159,7 @@ def _split(word: str) -> tuple[str, str | None]:
         name, has_value, value = word.partition("=")
         return _LONG.get(name, name), value if has_value else None
     if not word.startswith("-") or len(word) == 1:
-        raise _WrongLineError(f"{word!r} is no option")
+        raise _WrongLineError(f"{word!r} is not an option")
     return word[:2], word[2:] or None
 
 
