@@ -1,4 +1,4 @@
-"""Strategies: right configurations of every shape, and documents that only look like some."""
+"""Hypothesis strategies for valid configurations of every shape, and for documents that only resemble one."""
 
 import string
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lvs_healthd.config import schema
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A busy machine is no failure."""
+"""Settings without a deadline, so that no test fails on a busy machine."""
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 WORDS = st.text(string.ascii_lowercase, min_size=1, max_size=8)
@@ -117,7 +117,7 @@ TUNNELS: list[dict[str, Any]] = [
 
 @st.composite
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
-    """Documents that load."""
+    """Draw a document that loads."""
     document: dict[str, Any] = {"service": [draw(services(index)) for index in range(draw(st.integers(1, 3)))]}
     if draw(st.booleans()):
         document["daemon"] = {
@@ -181,4 +181,4 @@ LOOKALIKES = st.fixed_dictionaries(
         | VALUES,
     },
 )
-"""Documents with the right keys in the right places and anything for values."""
+"""Documents with valid keys in the right places, and arbitrary values."""

@@ -29,13 +29,13 @@ def test_service_address_is_spelled_canonically(text: str, endpoint: Endpoint) -
             "www.example.org:80",
             f'{WHAT}, got "www.example.org:80"; "www.example.org" is a name, and names would make health depend on DNS',
         ),
-        ("192.0.2.256:80", f'{WHAT}, got "192.0.2.256:80"; "192.0.2.256" is no IP address'),
-        ("192.0.2.01:80", f'{WHAT}, got "192.0.2.01:80"; "192.0.2.01" is no IP address'),
+        ("192.0.2.256:80", f'{WHAT}, got "192.0.2.256:80"; "192.0.2.256" is not an IP address'),
+        ("192.0.2.01:80", f'{WHAT}, got "192.0.2.01:80"; "192.0.2.01" is not an IP address'),
         ("192.0.2.1:65536", 'expected a port of 0..65535 after the address, got "192.0.2.1:65536"'),
         ("192.0.2.1:http", 'expected a port of 0..65535 after the address, got "192.0.2.1:http"'),
         ("192.0.2.1:", 'expected a port of 0..65535 after the address, got "192.0.2.1:"'),
         ("192.0.2.1:٨٠", 'expected a port of 0..65535 after the address, got "192.0.2.1:٨٠"'),
-        ("", f'{WHAT}, got ""; "" is no IP address'),
+        ("", f'{WHAT}, got ""; "" is not an IP address'),
         ("[fe80::1%eth0]:80", f'{WHAT}, got "[fe80::1%eth0]:80"; without an interface (%…): IPVS has no place for one'),
         (
             "[fe80::1]:80",
@@ -86,7 +86,7 @@ def test_check_may_go_elsewhere(written: str, address: str) -> None:
         ("[2001:db8::1]:80", 'got "[2001:db8::1]:80"; the port has a key of its own: port = 80'),
         ("localhost", 'got "localhost"; "localhost" is a name, and names would make health depend on DNS'),
         ("203.0.113.1:x", 'got "203.0.113.1:x"'),
-        ("::1::", 'got "::1::"; "::1::" is no IP address'),
+        ("::1::", 'got "::1::"; "::1::" is not an IP address'),
     ],
 )
 def test_wrong_check_address(written: str, message: str) -> None:
@@ -144,11 +144,11 @@ def test_range_makes_a_service_of_each_address(written: str, first: str, last: s
     ("written", "message"),
     [
         ("192.0.2.19-10:80", f'{WHAT}, got "192.0.2.19-10:80"; the range ends before it begins'),
-        ("192.0.2.1-300:80", f'{WHAT}, got "192.0.2.1-300:80"; "192.0.2.300" is no IP address'),
-        ("192.0.2.1-:80", f'{WHAT}, got "192.0.2.1-:80"; "192.0.2." is no IP address'),
+        ("192.0.2.1-300:80", f'{WHAT}, got "192.0.2.1-300:80"; "192.0.2.300" is not an IP address'),
+        ("192.0.2.1-:80", f'{WHAT}, got "192.0.2.1-:80"; "192.0.2." is not an IP address'),
         (
             "10.0.0.1-10.1.0.0:80",
-            f'{WHAT}, got "10.0.0.1-10.1.0.0:80"; the range holds 65536 addresses, and 1024 are the most',
+            f'{WHAT}, got "10.0.0.1-10.1.0.0:80"; the range holds 65536 addresses, and at most 1024 are allowed',
         ),
         (
             "[2001:db8::1-192.0.2.1]:80",
@@ -180,9 +180,9 @@ def test_range_of_real_servers_are_servers_that_are_alike() -> None:
     assert [check.address for server in made for check in server.checks][:2] == ["198.51.100.1", "198.51.100.2"]
 
 
-def test_ranges_that_overlap_are_told() -> None:
+def test_ranges_that_overlap_are_reported() -> None:
     assert errors_of(service(servers='["198.51.100.1-3", "198.51.100.3"]')) == [
-        'c.toml:5: service "web": real_server[1]: 198.51.100.3:80 is there already, on line 5'
+        'c.toml:5: service "web": real_server[1]: 198.51.100.3:80 is already listed, on line 5'
     ]
 
 

@@ -158,7 +158,7 @@ def test_check_that_cannot_be(check: str, messages: list[str]) -> None:
     assert errors_of(service(check=check)) == [f'c.toml:4: service "web": {message}' for message in messages]
 
 
-def test_inherited_expectation_without_anything_to_send_is_told_at_the_check() -> None:
+def test_inherited_expectation_without_anything_to_send_is_reported_at_the_check() -> None:
     text = '[defaults.check]\nexpect = "x"\n' + service(check='"udp"')
     assert errors_of(text) == [
         'c.toml:6: service "web": check: a UDP server answers only what it is sent; add send or send_hex'
@@ -172,7 +172,7 @@ def test_defaults_have_no_identity(key: str) -> None:
     ]
 
 
-def test_wrong_default_is_told_once_where_it_is_written() -> None:
+def test_wrong_default_is_reported_once_where_it_is_written() -> None:
     servers = str([f"198.51.100.{host}" for host in range(1, 50)])
     assert errors_of("[defaults.check]\nrise = 0\n[defaults.chekc]\n" + service(servers=servers)) == [
         "c.toml:2: defaults.check.rise: expected 1..1000, got 0",
@@ -192,7 +192,7 @@ def test_wrong_check_of_the_service_hides_no_error_of_a_servers_check_and_makes_
 
 def test_firewall_mark_needs_a_port_to_probe() -> None:
     servers = '["198.51.100.11", { address = "198.51.100.12", check = { port = 81 } }, "198.51.100.13"]'
-    message = "port is missing; a firewall mark has none that a probe could go to, so name one: port = 80"
+    message = "port is missing; a firewall mark has none that could be probed, so name one: port = 80"
     assert errors_of(service("fwmark = 7", check='["tcp"]', servers=servers)) == [
         f'c.toml:4: service "web": check[0]: {message}'
     ]

@@ -1,4 +1,4 @@
-"""docs/configuration.md and docs/checks.md against the code: keys, defaults and examples."""
+"""docs/configuration.md and docs/checks.md agree with the code: keys, defaults and examples."""
 
 import re
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ def test_sysctls_shown_are_among_those_there_are() -> None:
 
 
 def test_every_key_is_documented_and_no_other() -> None:
-    # A service's table names `forward`, and says that its servers' table explains the rest of what it hands down.
+    # The documentation of a service names `forward`, and refers to its servers for the other keys that they inherit.
     service = SERVICE_KEYS.keys() - (SERVER_KEYS.keys() - {"forward"})
     ipvs = ({*IPVS_KEYS}, {*SYNC_KEYS}, SHOWN_SYSCTLS)
     tables: tuple[Iterable[str], ...] = (DAEMON_KEYS, *ipvs, service, REAL_SERVER_KEYS, CHECK_KEYS)
@@ -45,7 +45,7 @@ def test_documented_defaults_are_the_defaults() -> None:
             value = field.default
             durations = {"interval", "timeout", "resync", "persistence"}
             text = f'"{duration_text(value)}"' if field.name in durations else spell(value)
-            text = "{}" if field.name == "headers" else text  # a table in the file
+            text = "{}" if field.name == "headers" else text  # it is a table in the file
             defaults.setdefault(field.name, set()).add(f"`{text}`")
     plain = [(key, default) for key, default in DOCUMENTED if default.startswith("`")]
     assert len(plain) > 20

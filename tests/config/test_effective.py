@@ -54,7 +54,7 @@ def test_duration_is_written_as_people_would(seconds: float, text: str) -> None:
     assert duration_text(Seconds(seconds)) == text
 
 
-def test_engine_of_persistence_is_told_without_a_mask_too() -> None:
+def test_engine_of_persistence_is_reported_without_a_mask_too() -> None:
     config = read(service('protocol = "udp"\npersistence = "5m"\npersistence_engine = "sip"', check='"udp"'))
     assert config.services[0].persistence_engine == "sip"
     assert read(to_toml(config)) == config

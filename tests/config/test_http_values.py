@@ -82,12 +82,12 @@ def test_everything_of_a_request_is_read() -> None:
         (
             'headers = { "a b" = "", "x:" = "c", y = 1, z = "1\\r\\nq: 2", w = "é", "" = "" }',
             [
-                'headers."a b": not a header\'s name: letters, digits and hyphens only',
-                'headers."x:": not a header\'s name: letters, digits and hyphens only',
+                'headers."a b": not a header name: letters, digits and hyphens only',
+                'headers."x:": not a header name: letters, digits and hyphens only',
                 "headers.y: expected a string, got 1",
                 'headers.z: expected printable ASCII characters on one line, got "1\\r\\nq: 2"',
                 'headers.w: expected printable ASCII characters on one line, got "é"',
-                'headers."": not a header\'s name: letters, digits and hyphens only',
+                'headers."": not a header name: letters, digits and hyphens only',
             ],
         ),
         (
@@ -101,7 +101,7 @@ def test_everything_of_a_request_is_read() -> None:
         ),
         (
             'headers = { Accept = "a", accept = "b" }',
-            ["headers.accept: this header is there already; capitals make no difference"],
+            ["headers.accept: this header is already set; capitals make no difference"],
         ),
         ('method = "HEAD", body = "ok"', ["body: the answer to HEAD has no body; use GET"]),
         ('body = "a", body_regex = "a"', ["body_regex: body and body_regex exclude each other"]),
@@ -178,7 +178,7 @@ def test_ca_file_is_looked_into(tmp_path: Path) -> None:
     "name", ["www..example.com", ".example.com", "a" * 64 + ".example", ".".join(["a" * 60] * 5), "example..", "a b"]
 )
 def test_names_that_tls_cannot_take_are_refused_before_the_daemon_tries_them(name: str) -> None:
-    """Python's TLS raises for these at the first probe, long after the file was found good."""
+    """Python's TLS rejects these names at the first probe, long after the file was accepted."""
     with pytest.raises(WrongValueError):
         http_values.server_name(name)
     with pytest.raises(WrongValueError):

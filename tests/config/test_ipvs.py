@@ -59,12 +59,12 @@ def test_effective_sysctls_load_to_the_same(written: dict[str, object]) -> None:
 def is_right(name: str, value: object) -> bool:
     try:
         SYSCTL_KEYS[name].parse(value.strip("'") if isinstance(value, str) else value)
-    except Exception:  # noqa: BLE001  # whatever: it is wrong
+    except Exception:  # noqa: BLE001  # any exception means wrong
         return False
     return True
 
 
-# As Linux 7.2 shows what was written; each was tried.
+# What is written, and what Linux 7.2 then shows. Each was tried.
 CPUS = {
     "0": "0",
     "00": "0",
@@ -129,9 +129,9 @@ WRONG = {
     "[ipvs.sysctl]\nconntrack = 1": "sysctl.conntrack: expected true or false, got 1",
     "[ipvs.sysctl]\nconn_track = true": 'sysctl.conn_track: unknown key; did you mean "conntrack"?',
     "[ipvs.sysctl]\nsync_threshold = [9, 3]": "sysctl.sync_threshold: expected two integers such as [3, 50], the "
-    "second the greater or 0, got 9 and 3",
+    "second greater or 0, got 9 and 3",
     "[ipvs.sysctl]\ndrop_entry = 2": "sysctl.drop_entry: expected 0 (never), 1 (while memory is short) or 3 (always), "
-    "got 2; the kernel itself makes 2 of 1 while memory is short",
+    "got 2; the kernel itself turns 1 into 2 while memory is short",
     "[ipvs.sysctl]\nsecure_tcp = true": "sysctl.secure_tcp: expected 0 (never), 1 (while memory is short) or 3 "
     "(always), got true",
     "[ipvs.sysctl]\nest_cpulist = 0": 'sysctl.est_cpulist: expected CPUs from 0 to 8191, such as "0-3,6", got 0',
@@ -148,13 +148,13 @@ WRONG = {
     'got "e\\u0000"',
     "[ipvs.sync.master]\ninterface = 'e'\ngroup = 'ff02::81%e'": 'sync.master.group: expected a multicast address such '
     'as "224.0.0.81", got "ff02::81%e"',
-    "[ipvs.sysctl]\nsync_threshold = 3": "sysctl.sync_threshold: expected two integers such as [3, 50], the second the "
+    "[ipvs.sysctl]\nsync_threshold = 3": "sysctl.sync_threshold: expected two integers such as [3, 50], the second "
     "greater or 0, got 3",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG.items())
-def test_what_is_wrong_is_told_with_its_place(text: str, message: str) -> None:
+def test_what_is_wrong_is_reported_with_its_place(text: str, message: str) -> None:
     (error,) = errors_of(text + "\n" + service())
     assert error.partition(": ipvs.")[2] == message
 
@@ -163,7 +163,7 @@ def test_sync_daemon_and_servers_of_another_family_exclude_each_other() -> None:
     sync = "[ipvs.sync.backup]\ninterface = 'eth1'\n"
     (error,) = errors_of(sync + MIXED)
     assert error == (
-        "c.toml:1: ipvs.sync: the kernel takes no server of another address family than its service while a sync "
+        "c.toml:1: ipvs.sync: the kernel accepts no server of another address family than its service while a sync "
         'daemon runs, and service "web" has one'
     )
     assert read(sync + service()).ipvs.sync.backup is not None
@@ -177,7 +177,7 @@ def test_fullnat_and_synproxy_need_connection_tracking() -> None:
         service('fallback = [{ address = "198.51.100.9", forward = "fullnat" }]'),
     ):
         assert errors_of(off + services) == [
-            'c.toml:2: ipvs.sysctl.conntrack: service "web" needs it: fullnat and synproxy rest on connection tracking'
+            'c.toml:2: ipvs.sysctl.conntrack: service "web" needs it: fullnat and synproxy rely on connection tracking'
         ]
     assert read(off + service()).services
     assert read("[ipvs.sysctl]\nconntrack = true\n" + FULLNAT).services
@@ -203,7 +203,7 @@ def test_synproxy_where_it_cannot_work(keys: str, message: str) -> None:
 @pytest.mark.parametrize("key", ["synproxy_mss = 1400", "synproxy_wscale = 7"])
 def test_what_only_synproxy_announces(key: str) -> None:
     (error,) = errors_of(service(key))
-    assert error.endswith(f"{key.partition(' ')[0]}: without synproxy = true it does nothing")
+    assert error.endswith(f"{key.partition(' ')[0]}: this does nothing without synproxy = true")
     config = read(service(f"synproxy = true\n{key}"))
     assert parse(to_toml(config), "effective.toml").services == config.services
 
@@ -211,6 +211,4 @@ def test_what_only_synproxy_announces(key: str) -> None:
 def test_fullnat_maps_ports_and_takes_no_datagrams_one_by_one() -> None:
     assert read(service('forward = "fullnat"', servers='["198.51.100.11:8080"]')).services
     (error,) = errors_of(service('protocol = "udp"\nforward = "fullnat"\none_packet = true'))
-    assert error.endswith(
-        "real_server[0]: with one_packet the kernel translates no answers, so fullnat has nothing to offer"
-    )
+    assert error.endswith("real_server[0]: with one_packet the kernel translates no answers, so fullnat does not work")

@@ -1,4 +1,4 @@
-"""Generated documents carry their own proof: every leaf holds the number of the line it is written on."""
+"""Line numbers of keys, checked with documents in which every integer is the number of its own line."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +26,7 @@ def paths(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]
 
 
 def assert_lines_are_right(text: str) -> None:
-    """Every path has a line; integers in these documents say which."""
+    """Check that every path has a line, and that every integer in the document is the number of its line."""
     lines = line_numbers(text)
     found = dict(paths(tomli.loads(text)))
     assert lines.keys() == found.keys()
@@ -138,7 +138,7 @@ def test_every_path_of_a_written_document_has_a_line(document: dict[str, Any], m
 
 
 class _Writer:
-    """Writes a document in a style drawn at random, each integer being the line it lands on."""
+    """Writes a document in a random style, in which each integer is the number of its line."""
 
     def __init__(self, draw: st.DrawFn) -> None:
         self._draw = draw

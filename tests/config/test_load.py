@@ -47,7 +47,7 @@ def test_all_errors_in_one_run_in_the_order_of_the_file() -> None:
         'c.toml:5: defaults.check.interval: expected a duration from 50ms to 24h, got 2; give it a unit: "2s"',
         'c.toml:10: service "web": check.path: expected a path that starts with "/", got "healthz"',
         'c.toml:13: service "web": real_server[1].weight: expected 0..65535, got -2',
-        'c.toml:14: service "web": real_server[2]: 198.51.100.11:80 is there already, on line 12',
+        'c.toml:14: service "web": real_server[2]: 198.51.100.11:80 is already listed, on line 12',
         ('c.toml:22: service "dns": check: expected http, https, tcp, udp or a ready-made check (ntp, redis), '
         'got "redsi"; did you mean "redis"?'),
         ('c.toml:23: service "dns": real_server[0]: port 5353 is not the service\'s 53, and dr leaves ports as they '
@@ -71,7 +71,7 @@ def test_file_is_called_what_the_caller_calls_it() -> None:
 
 
 def errors(read: Callable[[], Config]) -> tuple[str, ...]:
-    """The errors of a configuration; none where it loads. Nothing but a `ConfigError` passes for an error."""
+    """Return the errors of a configuration; none when it loads. Any exception but `ConfigError` fails the test."""
     try:
         read()
     except ConfigError as error:
@@ -93,7 +93,7 @@ def test_right_documents_load(document: dict[str, Any]) -> None:
 
 
 def services_of(table: dict[str, Any]) -> int:
-    """How many services a table makes."""
+    """Return how many services a table defines."""
     protocols = table.get("protocol", "tcp")
     addresses = 3 if "-3:" in table.get("address", "") else 1
     return addresses * (len(protocols) if isinstance(protocols, list) else 1)
@@ -142,7 +142,7 @@ def test_right_document_with_one_wrong_value_loads_or_is_refused(document: dict[
     assert_loads_or_is_refused(tomli_w.dumps(document))
 
 
-def test_integer_beyond_64_bits_is_told_with_its_place() -> None:
+def test_integer_beyond_64_bits_is_reported_with_its_place() -> None:
     text = service(servers=f'[{{ address = "198.51.100.11", weight = {10**20} }}]')
     (error,) = errors_of(text)
     assert error.endswith("real_server[0].weight: expected 0..65535, got an integer of more than 64 bits")
@@ -162,13 +162,13 @@ def test_fault_of_our_own_rejects_the_file_and_ends_nothing(tmp_path: Path, monk
     file = tmp_path / "config.toml"
     file.write_text(service())
     monkeypatch.setattr(load_module, "read_services", broken)
-    with pytest.raises(ConfigError, match=r"config\.toml: .* is a fault of its own: KeyError: 'x'"):
+    with pytest.raises(ConfigError, match=r"config\.toml: .* an internal error: KeyError: 'x'"):
         load(file)
 
 
 def test_socket_and_state_file_are_two_things() -> None:
     (error,) = errors_of('[daemon]\nstate = "/run/x"\ncontrol = "/run/x"\n' + service())
-    assert error == "c.toml:2: daemon.state: the same as control, which is a socket; it needs a file of its own"
+    assert error == "c.toml:2: daemon.state: the same as control, which is a socket; state needs a file of its own"
 
 
 def test_name_is_not_too_long_with_what_a_range_adds() -> None:

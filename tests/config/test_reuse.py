@@ -1,4 +1,4 @@
-"""Reading a changed file again: what has not changed is the same object, and nothing stale is believed."""
+"""A changed file is read again: unchanged services stay the same objects, and nothing stale is used."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Reader:
         self._memory = LastReading()
 
     def read(self, text: str) -> Config:
-        """With and without memory the result must be the same, errors too."""
+        """Read with and without memory, and check that both give the same result or the same errors."""
         fresh, errors = self._attempt(text, None)
         remembered, same_errors = self._attempt(text, self._memory)
         assert (remembered, same_errors) == (fresh, errors)

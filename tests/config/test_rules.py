@@ -10,7 +10,7 @@ PORT_80 = '{ type = "tcp", port = 80 }'
 def test_services_on_one_tuple() -> None:
     text = service() + OTHER.replace(":81", ":80")
     assert errors_of(text) == [
-        'c.toml:9: service "web2": address: 192.0.2.100:80/tcp is service "web" already, on line 1'
+        'c.toml:9: service "web2": address: 192.0.2.100:80/tcp is already service "web", on line 1'
     ]
 
 
@@ -19,7 +19,7 @@ def test_same_address_in_another_spelling_is_the_same() -> None:
     first = service('address = "[2001:db8::1]:80"', servers=servers)
     second = service('address = "[2001:DB8:0::1]:80"', servers=servers).replace('"web"', '"b"')
     assert errors_of(first + second) == [
-        'c.toml:12: service "b": address: [2001:db8::1]:80/tcp is service "web" already, on line 1'
+        'c.toml:12: service "b": address: [2001:db8::1]:80/tcp is already service "web", on line 1'
     ]
 
 
@@ -31,7 +31,7 @@ def test_services_on_one_mark_unless_of_another_family() -> None:
     first = service("fwmark = 7", check=PORT_80)
     second = first.replace('"web"', '"web2"')
     assert errors_of(first + second) == [
-        'c.toml:12: service "web2": fwmark: fwmark 7 is service "web" already, on line 1'
+        'c.toml:12: service "web2": fwmark: fwmark 7 is already service "web", on line 1'
     ]
     six = second.replace("198.51.100.11", "[2001:db8::1]")
     assert [each.family for each in read(first + six).services] == [Family.IPV4, Family.IPV6]
@@ -53,16 +53,16 @@ def test_name_that_another_service_has_by_default() -> None:
 def test_server_twice_in_a_service() -> None:
     servers = '["198.51.100.11", { address = "198.51.100.11:80" }, "198.51.100.11:81"]'
     assert errors_of(service(servers=servers)) == [
-        'c.toml:5: service "web": real_server[1].address: 198.51.100.11:80 is there already, on line 5'
+        'c.toml:5: service "web": real_server[1].address: 198.51.100.11:80 is already listed, on line 5'
     ]
 
 
 def test_fallback_that_is_a_real_server() -> None:
     assert errors_of(service('fallback = ["198.51.100.11"]')) == [
-        'c.toml:6: service "web": fallback[0]: 198.51.100.11:80 is there already, on line 5'
+        'c.toml:6: service "web": fallback[0]: 198.51.100.11:80 is already listed, on line 5'
     ]
     assert errors_of(service('fwmark = 7\nfallback = ["198.51.100.11"]', check=PORT_80)) == [
-        'c.toml:7: service "web": fallback[0]: 198.51.100.11 is there already, on line 5'
+        'c.toml:7: service "web": fallback[0]: 198.51.100.11 is already listed, on line 5'
     ]
 
 
@@ -97,7 +97,7 @@ def test_only_tun_crosses_families() -> None:
     ]
 
 
-def test_unknown_forwarding_is_told_once() -> None:
+def test_unknown_forwarding_is_reported_once() -> None:
     servers = '[{ address = "[2001:db8::1]:81", forward = "x" }]'
     assert errors_of(service(servers=servers)) == [
         'c.toml:5: service "web": real_server[0].forward: expected nat, fullnat, dr or tun, got "x"'
@@ -127,7 +127,7 @@ WITHOUT = 'without persistence it does nothing; add persistence = "300s"'
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ('protocol = ["tcp", "tcp"]', 'protocol[1]: "tcp" is there already'),
+        ('protocol = ["tcp", "tcp"]', 'protocol[1]: "tcp" is already listed'),
         ("protocol = []", "protocol: expected tcp, udp or sctp, got an empty array"),
         (
             'scheduler_flags = ["sh-port"]',
@@ -153,7 +153,7 @@ WITHOUT = 'without persistence it does nothing; add persistence = "300s"'
         ),
         (
             'persistence = "1m"\npersistence_mask = 33',
-            "persistence_mask: of an ipv4 service it is a number of bits of 0..32, or a mask",
+            "persistence_mask: for an ipv4 service it must be a number of bits of 0..32, or a mask",
         ),
         (
             'persistence = "1m"\npersistence_mask = "24"',
@@ -186,7 +186,7 @@ def test_masks_of_ipv6_are_bits() -> None:
     keys = 'address = "[2001:db8::1]:80"\npersistence = "1m"\npersistence_mask = '
     for mask in ('"255.255.255.0"', "0"):
         (error,) = errors_of(service(keys + mask, servers='["[2001:db8::2]"]'))
-        assert error.endswith("persistence_mask: of an ipv6 service it is a number of bits of 1..128")
+        assert error.endswith("persistence_mask: for an ipv6 service it must be a number of bits of 1..128")
     assert read(service(keys + "64", servers='["[2001:db8::2]"]')).services[0].persistence_mask == 64
 
 
@@ -204,7 +204,7 @@ def test_all_ports_need_persistence_and_servers_without_ports() -> None:
     (error,) = errors_of(everything.replace("198.51.100.11", "198.51.100.11:81"))
     assert error.endswith("real_server[0]: behind port 0 packets keep the port they came with; write the address alone")
     (error,) = errors_of(everything.replace(", port = 80", ""))
-    assert "port is missing; port 0 has none that a probe could go to, so name one: port = 80" in error
+    assert "port is missing; port 0 has none that could be probed, so name one: port = 80" in error
 
 
 def test_server_takes_from_its_service_what_belongs_together() -> None:
@@ -232,6 +232,6 @@ def test_tunnel_keys_of_a_server_that_has_none() -> None:
     assert error.endswith(f'real_server[0].tun_port: {ONLY_TUN}this server has "nat"')
 
 
-def test_wrong_values_are_told_once() -> None:
+def test_wrong_values_are_reported_once() -> None:
     keys = 'forward = "tun"\ntun_type = "x"\ntun_port = 0\nupper_threshold = -1\nlower_threshold = 5'
     assert len(errors_of(service(keys))) == 3

@@ -4,7 +4,7 @@ from lvs_healthd.config.model import Endpoint, Family, Forward, OnFailure, Proto
 from tests.config.reading import errors_of, read, service
 
 SCHEDULERS = "rr, wrr, lc, wlc, lblc, lblcr, sh, mh, dh, fo, ovf, sed, nq or twos"
-NO_CHECK = 'no check; the least is check = { type = "tcp" }'
+NO_CHECK = 'no check; the simplest is check = { type = "tcp" }'
 
 
 def test_defaults_of_a_service() -> None:
@@ -113,7 +113,7 @@ def test_wrong_service_setting(keys: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("servers", "messages"),
     [
-        ("[]", [": no real server in it: a service needs at least one"]),
+        ("[]", [": the list is empty: a service needs at least one"]),
         ("7", [': expected a list such as ["198.51.100.11:80"], got 7']),
         ('{ address = "198.51.100.11" }', [': expected a list such as ["198.51.100.11:80"], got a table']),
         ("[7]", ["[0]: expected an address, or a table with one, got 7"]),
@@ -166,8 +166,8 @@ def test_firewall_marks_server_has_no_port_where_none_is_mapped(keys: str) -> No
     text = service("fwmark = 7\n" + keys, check='{ type = "tcp", port = 80 }', servers='["198.51.100.11:80"]')
     assert errors_of(text) == [
         (
-            'c.toml:5: service "web": real_server[0]: behind a firewall mark packets keep the port they came with (but '
-            "with nat and fullnat without persistence); write the address alone"
+            'c.toml:5: service "web": real_server[0]: behind a firewall mark packets keep the port they came with '
+            "(except with nat and fullnat without persistence); write the address alone"
         )
     ]
 
@@ -214,5 +214,5 @@ def test_wrong_shape_of_the_file(text: str, message: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "service = []\n", "[daemon]\n"])
 def test_file_without_services_is_refused(text: str) -> None:
-    """An emptied file must not empty the table."""
+    """A file that was emptied by mistake must not empty the table."""
     assert errors_of(text) == ["c.toml: no [[service]]: a director without one needs no health checks"]

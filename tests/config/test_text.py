@@ -31,7 +31,7 @@ def test_broken_toml_says_line_and_column(text: str, error: str) -> None:
 
 def test_toml_beyond_what_python_takes() -> None:
     [error] = errors_of("a = " + "9" * (sys.get_int_max_str_digits() + 1))
-    assert error == f"c.toml: there is an integer of more than {sys.get_int_max_str_digits()} digits in it"
+    assert error == f"c.toml: it contains an integer of more than {sys.get_int_max_str_digits()} digits"
     [error] = errors_of("a = " + "[" * 5000 + "]" * 5000)
     assert error.startswith("c.toml: TOML inline arrays/tables are nested more")
 
@@ -72,7 +72,7 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read everything, so the refusal is played."""
+    """The error is faked, because root may read every file."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")

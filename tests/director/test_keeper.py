@@ -66,7 +66,7 @@ async def test_sets_what_differs_and_then_nothing() -> None:
     assert (bench.first.writes, bench.second.writes) == (1, 1)
 
 
-async def test_somebody_else_s_change_is_told_and_set_back() -> None:
+async def test_somebody_else_s_change_is_reported_and_set_back() -> None:
     bench = Bench()
     await bench.look()
     bench.second.value = "7"
@@ -84,7 +84,7 @@ async def test_another_configuration_is_no_drift() -> None:
     assert await bench.look() == ["set first 7 -> 1: configured"]
 
 
-async def test_one_that_cannot_be_set_holds_up_nothing_and_is_told_once_a_minute() -> None:
+async def test_a_setting_that_cannot_be_set_delays_nothing_and_is_reported_once_a_minute() -> None:
     bench = Bench()
     bench.first.refusal = "first: no"
     assert await bench.look() == ["set second 0 -> 1: configured", "error first: no"]
@@ -98,7 +98,7 @@ async def test_one_that_cannot_be_set_holds_up_nothing_and_is_told_once_a_minute
     assert bench.keeper.last_error == ""
 
 
-async def test_one_that_cannot_be_read_holds_up_nothing() -> None:
+async def test_a_setting_that_cannot_be_read_delays_nothing() -> None:
     bench = Bench()
     bench.first.unreadable = "first: cannot tell"
     assert await bench.look() == ["set second 0 -> 1: configured", "error first: cannot tell"]

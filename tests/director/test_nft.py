@@ -73,7 +73,7 @@ def test_output_that_is_no_listing() -> None:
         nft.decode(b"{}")
 
 
-async def test_without_rules_of_ours_nobody_minds_an_nft_that_fails(fake: Path) -> None:
+async def test_a_failing_nft_does_not_matter_without_rules_of_ours(fake: Path) -> None:
     program(fake, 'echo "Error: JSON support not compiled-in" >&2; exit 1')
     rules = NftTable(Netns())
     rules.want(Config())

@@ -105,7 +105,7 @@ def test_described_in_few_words() -> None:
     assert describe(ruleset(read(service('forward = "fullnat"')).services)) == "1 rule"
 
 
-def test_somebody_else_s_rule_of_any_kind_in_our_table_is_just_another() -> None:
+def test_somebody_else_s_rule_of_any_kind_in_our_table_is_a_difference() -> None:
     ours = ruleset(read(service("synproxy = true")).services)
     prefix = {"prefix": {"addr": "10.0.0.0", "len": 8}}
     source = {"payload": {"protocol": "ip", "field": "saddr"}}

@@ -64,7 +64,7 @@ async def keep(kept: SyncDaemons, kernel: Kernel, *, ports: int, backup: bool = 
     return [f"{setting.name}: {setting.found}" for setting in differing]
 
 
-async def test_another_number_of_ports_starts_both_anew(kept: SyncDaemons, kernel: Kernel) -> None:
+async def test_another_number_of_ports_restarts_both_daemons(kept: SyncDaemons, kernel: Kernel) -> None:
     assert await keep(kept, kernel, ports=2) == ["ipvs.sync.master: off", "ipvs.sync.backup: off"]
     assert kernel.ports_in_use == 2
     told = await keep(kept, kernel, ports=4)
@@ -73,14 +73,16 @@ async def test_another_number_of_ports_starts_both_anew(kept: SyncDaemons, kerne
     assert await keep(kept, kernel, ports=4) == []
 
 
-async def test_a_number_that_cannot_be_set_starts_nothing_anew_before_it_is(kept: SyncDaemons, kernel: Kernel) -> None:
+async def test_no_daemon_is_restarted_before_a_new_number_of_ports_is_set(kept: SyncDaemons, kernel: Kernel) -> None:
     await keep(kept, kernel, ports=2)
     assert await keep(kept, kernel, ports=4, writes=False) == []
     assert len(await keep(kept, kernel, ports=4)) == 2
     assert kernel.ports_in_use == 4
 
 
-async def test_a_number_that_is_not_configured_any_more_starts_nothing_anew(kept: SyncDaemons, kernel: Kernel) -> None:
+async def test_no_daemon_is_restarted_when_the_number_of_ports_is_no_longer_configured(
+    kept: SyncDaemons, kernel: Kernel
+) -> None:
     await keep(kept, kernel, ports=2)
     daemon = SyncDaemon(interface="lo")
     kept.want(Config(ipvs=Ipvs(sync=Sync(master=daemon, backup=daemon))))

@@ -1,4 +1,4 @@
-"""A saved table to a configuration that holds it."""
+"""A saved table is turned into a configuration that yields the same table."""
 
 import random
 
@@ -22,7 +22,7 @@ SAVED = """
 
 
 def configured(text: str) -> Table:
-    """The table of a configuration, with every server up."""
+    """Return the table of a configuration when every server is up."""
     planned = prepare(parse(text, "imported"))
     return {
         each.key: ServiceEntry(each.record, {server.key: server.record for server in each.servers}) for each in planned
@@ -42,17 +42,14 @@ def test_text_and_remarks() -> None:
     )
     assert found.remarks == (
         "192.0.2.1:80/tcp: has servers of weight 0, which stay configured but get no connections",
-        "fwmark 7: its check goes to port 80, a guess; put in the port that shows its servers' health",
+        "fwmark 7: its check goes to port 80, a guess; set the port that shows its servers' health",
     )
 
 
-def test_udp_check_that_expects_nothing_is_told() -> None:
+def test_udp_check_that_expects_nothing_is_reported() -> None:
     found = imported(table_of(["-A -u 192.0.2.1:53", "-a -u 192.0.2.1:53 -r 10.0.0.1"], "saved"), "rules")
     assert found.remarks == (
-        (
-            "192.0.2.1:53/udp: its check is content with silence, and hears only of closed ports; "
-            "give it something to expect"
-        ),
+        ("192.0.2.1:53/udp: its check accepts silence and notices only closed ports; give it something to expect"),
     )
 
 
@@ -61,7 +58,7 @@ def test_sctp_check_is_told_to_be_none() -> None:
     found = imported(table_of([f"-A {service}", f"-a {service} -r 10.0.0.1 -m"], "saved"), "rules")
     assert found.remarks == (
         (
-            "192.0.2.1:2905/sctp: its check is TCP, because there is none for SCTP; put in a port where its servers "
+            "192.0.2.1:2905/sctp: its check is TCP, because there is none for SCTP; set a port where its servers "
             "speak TCP"
         ),
     )
@@ -83,7 +80,7 @@ def test_port_that_the_kernel_does_not_use_is_left_out_with_a_remark(service: st
     assert "the kernel does not use the port of 10.0.0.1:8080; it is left out" in found.remarks[0]
     if "-f" in service:
         assert found.remarks[1].endswith(
-            "of 10.0.0.1:8081; it is left out; it stands there twice without, and the first is kept"
+            "of 10.0.0.1:8081; it is left out; it is there twice without the port, and the first is kept"
         )
     assert parse(found.text, "imported").services[0].real_servers[0].endpoint.port == 0
 

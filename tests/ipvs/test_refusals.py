@@ -43,7 +43,7 @@ def test_a_missing_persistence_engine_is_named_beside_the_scheduler() -> None:
     assert explain(operation, errno.ENOENT).endswith('or persistence engine "sip" is not: modprobe ip_vs_pe_sip')
 
 
-def test_the_kernels_own_words_come_along() -> None:
+def test_the_kernels_own_message_is_appended() -> None:
     assert explain(Operation(Verb.SET_SERVICE, service()), errno.ESRCH, "gone") == "no such service (gone)"
 
 

@@ -170,12 +170,12 @@ def test_names_are_looked_up() -> None:
         ("-A -t 192.0.2.1:80 -u 192.0.2.1:80", "expected one service: -t, -u, --sctp-service or -f"),
         ("-t 192.0.2.1:80", "no command: expected -A, -E, -D, -C, -a, -e or -d"),
         ("-A -a -t 192.0.2.1:80", "two commands in one line: -A and -a"),
-        ("-a -t 192.0.2.1:80 -r 10.0.0.1", "service 192.0.2.1:80/tcp does not exist; it must be added (-A) before"),
+        ("-a -t 192.0.2.1:80 -r 10.0.0.1", "service 192.0.2.1:80/tcp does not exist; add it first (-A)"),
         ("-E -t 192.0.2.1:80", "service 192.0.2.1:80/tcp does not exist"),
         ("-A -t 192.0.2.1:99999", "expected a port of 0..65535, got '99999'"),
         ("-A -t 192.0.2.1:nonsense", "'nonsense' is neither a port nor a known service name"),
         ("-A -f -2147483649", "-f: expected 1..4294967295, got '-2147483649'"),
-        ("-Ax -t 192.0.2.1:80", "'192.0.2.1:80' is no option"),
+        ("-Ax -t 192.0.2.1:80", "'192.0.2.1:80' is not an option"),
         ("-A -t 192.0.2.1:80\0", "it holds a NUL byte"),
         (f"-a -t 192.0.2.9:80 -r 10.0.0.1 -w {'9' * 5000}", f"-w: expected 0..2147483647, got '{'9' * 80}…'"),
         (f"-A -t 192.0.2.1:{'9' * 5000}", f"expected a port of 0..65535, got '{'9' * 80}…'"),
@@ -185,10 +185,10 @@ def test_names_are_looked_up() -> None:
         ("-A -f 7 -s rr -b sh-port", "scheduler rr has no flag 'sh-port'"),
         ("-A -t", "-t without a value"),
         ("-A -t '192.0.2.1:80", "not a command line: No closing quotation"),
-        ("A -t 192.0.2.1:80", "'A' is no option"),
+        ("A -t 192.0.2.1:80", "'A' is not an option"),
     ],
 )
-def test_wrong_line_is_told_with_its_number(line: str, error: str) -> None:
+def test_wrong_line_is_reported_with_its_number(line: str, error: str) -> None:
     with pytest.raises(CommandError) as caught:
         table_of(["-A -t 192.0.2.9:80", line], "rules")
     assert caught.value.errors == (f"rules:2: {error}",)
@@ -207,7 +207,7 @@ def test_service_as_ipvsadm_and_people_write_it(line: str, key: ServiceKey) -> N
     assert list(table_of([line], "rules")) == [key]
 
 
-def test_all_wrong_lines_are_told_at_once() -> None:
+def test_all_wrong_lines_are_reported_at_once() -> None:
     with pytest.raises(CommandError) as caught:
         table_of(["-A -t 192.0.2.9:80", "-A -t 192.0.2.9:80", "-a -t 192.0.2.9:80", "-x"], "rules")
     assert len(caught.value.errors) == 3

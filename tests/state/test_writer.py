@@ -45,7 +45,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return made
 
 
-async def test_hung_disk_holds_up_neither_the_caller_nor_a_bounded_wait(disk: Disk, tmp_path: Path) -> None:
+async def test_hung_disk_delays_neither_the_caller_nor_a_bounded_wait(disk: Disk, tmp_path: Path) -> None:
     writer = StateWriter(asyncio.get_running_loop(), lambda *_: None)
     writer.write(tmp_path, ours(1), ())
     await asyncio.to_thread(disk.begun.wait, 20)
@@ -61,7 +61,7 @@ async def test_hung_disk_holds_up_neither_the_caller_nor_a_bounded_wait(disk: Di
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "state")
 
 
-async def test_trouble_is_told_once_until_it_works_again(disk: Disk, tmp_path: Path) -> None:
+async def test_trouble_is_reported_once_until_it_works_again(disk: Disk, tmp_path: Path) -> None:
     told: list[str] = []
     writer = StateWriter(asyncio.get_running_loop(), lambda _path, error: told.append(str(error)))
     disk.open.set()

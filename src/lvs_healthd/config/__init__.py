@@ -1,1 +1,1 @@
-"""The configuration: records and defaults (`model`), and TOML to records with every error at once (`load`)."""
+"""The configuration: its records and their defaults (`model`), and the reader of its TOML file (`load`)."""

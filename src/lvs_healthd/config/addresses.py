@@ -1,4 +1,4 @@
-"""Parsers of addresses and ports. Addresses are numeric, always: a name would make health depend on DNS."""
+"""Parsers for addresses and ports. Addresses must be numeric, because a name would make health depend on DNS."""
 
 import ipaddress
 import re
@@ -16,25 +16,25 @@ _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
 
 
 MOST_IN_RANGE = 1024
-"""Addresses that one range may hold: a typing mistake must not make a million services."""
+"""Most addresses in one range. The limit keeps a typing mistake from creating a million services."""
 
 
 class ServerAddresses(NamedTuple):
-    """One real server as written, or a range of them: the port may be left to their service."""
+    """The address of one real server, or a range of addresses. The port is None when the service provides it."""
 
     addresses: tuple[str, ...]
     port: int | None
 
 
 class Mask(NamedTuple):
-    """A netmask: its leading bits, or for an IPv4 mask with holes minus the mask as a number."""
+    """A netmask. `bits` is its prefix length; for an IPv4 mask with holes it is minus the mask."""
 
     bits: int
     is_dotted: bool
 
 
 def address(value: object) -> str:
-    """Take the IP address of one host, without a port."""
+    """Parse the IP address of one host, without a port."""
     text = string(value)
     host, port = (text, None) if text.count(":") > 1 and not text.startswith("[") else _split(text)
     if port is not None:
@@ -45,7 +45,7 @@ def address(value: object) -> str:
 
 
 def endpoints(value: object) -> tuple[Endpoint, ...]:
-    """Take the address and port of a virtual service, or a range of addresses; port 0 is all ports."""
+    """Parse the address and port of a virtual service, or a range of addresses with a port. Port 0 means all ports."""
     hosts, port = _hosts_and_port(value, "an address and port", least_port=0)
     if port is None:
         raise expected("an address and port", value, f'add the port, such as "{value}:80"')
@@ -53,12 +53,12 @@ def endpoints(value: object) -> tuple[Endpoint, ...]:
 
 
 def server_addresses(value: object) -> ServerAddresses:
-    """Take the address of a real server, or a range of them, with or without a port."""
+    """Parse the address of a real server, or a range of addresses, with or without a port."""
     return ServerAddresses(*_hosts_and_port(value, "an address and port"))
 
 
 def mask(value: object) -> Mask:
-    """Take a netmask: a number of bits, or an IPv4 mask."""
+    """Parse a netmask: a number of bits, or an IPv4 mask."""
     what = 'a number of bits of 0..128, or an IPv4 mask such as "255.255.255.0"'
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _IPV6_BITS:
         return Mask(value, is_dotted=False)
@@ -72,7 +72,7 @@ def mask(value: object) -> Mask:
 
 
 def listen(value: object) -> str:
-    """Take the address and port to listen on; empty for none."""
+    """Parse the address and port to listen on. Empty means not to listen."""
     text = string(value)
     if not text:
         return text
@@ -93,7 +93,7 @@ def _hosts_and_port(
 ) -> tuple[tuple[str, ...], int | None]:
     text = string(value)
     if text.count(":") > 1 and not text.startswith("["):
-        # "2001:db8::1:80" is an address whose last group is 80 as much as an address with a port.
+        # "2001:db8::1:80" may be an address whose last group is 80, or an address with port 80.
         raise expected(what, value, f'an IPv6 address stands in brackets: "[{text.partition("%")[0]}]:80"')
     host, port = _split(text)
     hosts = _range(host, value, what) if "-" in host else (_host(host, value, what, unicast=unicast),)
@@ -105,7 +105,7 @@ def _hosts_and_port(
 
 
 def _range(text: str, value: object, what: str) -> tuple[str, ...]:
-    """Spell out "192.0.2.10-192.0.2.19", or shorter "192.0.2.10-19": the end has the beginning's leading part."""
+    """Return every address of the range "192.0.2.10-192.0.2.19", or in short form "192.0.2.10-19"."""
     first_text, _, last_text = text.partition("-")
     if not any(mark in last_text for mark in ".:"):
         mark = ":" if ":" in first_text else "."
@@ -119,12 +119,12 @@ def _range(text: str, value: object, what: str) -> tuple[str, ...]:
     if count < 1:
         raise expected(what, value, "the range ends before it begins")
     if count > MOST_IN_RANGE:
-        raise expected(what, value, f"the range holds {count} addresses, and {MOST_IN_RANGE} are the most")
+        raise expected(what, value, f"the range holds {count} addresses, and at most {MOST_IN_RANGE} are allowed")
     return tuple(canonical_address(str(first + index)) for index in range(count))
 
 
 def _split(text: str) -> tuple[str, str | None]:
-    """Split "host:port" and "[host]:port"; the port is None where there is no colon."""
+    """Split "host:port" or "[host]:port". The port is None when there is no colon after the host."""
     bracketed = _BRACKETED.fullmatch(text)
     if bracketed:
         return bracketed[1], bracketed[2]
@@ -153,7 +153,7 @@ def _host(text: str, value: object, what: str, *, unicast: bool = True) -> str:
 def _no_address(text: str, value: object, what: str) -> WrongValueError:
     if any(letter.isalpha() for letter in text) and ":" not in text:
         return expected(what, value, f"{show(text)} is a name, and names would make health depend on DNS")
-    return expected(what, value, f"{show(text)} is no IP address")
+    return expected(what, value, f"{show(text)} is not an IP address")
 
 
 def _is_ipv6(text: str) -> bool:
@@ -164,7 +164,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _unfit(canonical: str) -> str:
-    """Say why an address cannot be a server's, or nothing."""
+    """Return why an address cannot be that of a server; empty when it can."""
     if ":" in canonical:
         ip = ipaddress.IPv6Address(canonical)
         if ip.ipv4_mapped:
@@ -173,7 +173,7 @@ def _unfit(canonical: str) -> str:
             return "a link-local address needs an interface, and IPVS has no place for one"
         is_one_host = not ip.is_unspecified and not ip.is_multicast
     else:
-        # By hand: `ipaddress` would be half of the time it takes to read a big configuration.
+        # Done by hand: with `ipaddress` this would take half the time of reading a big configuration.
         is_multicast = 224 <= int(canonical.partition(".")[0]) <= 239
         is_one_host = not is_multicast and canonical not in {"0.0.0.0", "255.255.255.255"}  # noqa: S104
     return "" if is_one_host else "it must be the address of one host"

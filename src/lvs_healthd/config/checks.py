@@ -1,7 +1,8 @@
-"""The checks of a service and of its real servers: inheritance, and the rules a check must keep.
+"""Reads the checks of services and real servers, and applies inheritance.
 
-Values come from, the later winning: the records' defaults, `[defaults.check]`, the ready-made check, the service's
-check, the real server's. A template is a check with all of that settled but its target still open.
+A check's values come from the records' defaults, `[defaults.check]`, the ready-made check, the service's check and the
+real server's check. A later source overrides an earlier one. The result is a template, which has everything but its
+target.
 """
 
 from typing import Any
@@ -29,21 +30,21 @@ _DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 class Template(msgspec.Struct, frozen=True):
-    """One check with everything but its target."""
+    """A check with all its values except its target."""
 
     name: str
     type: str
-    """As written, so the name of a ready-made check where it is one."""
+    """The type as written in the file, which may be the name of a ready-made check."""
     kind: str
-    """What it is: http, https, tcp or udp."""
+    """The actual type: http, https, tcp or udp."""
     fields: dict[str, Any]
     wrong: frozenset[str]
-    """Fields with values that could not be used; no rule judges by them."""
+    """Fields whose values are wrong. Rules treat them as set."""
     path: KeyPath
-    """Where it was written last."""
+    """Where it was last written or changed in the file."""
 
     def has(self, field: str) -> bool:
-        """Tell whether a field holds something, or was meant to."""
+        """Return whether a field is set, even if to a wrong value."""
         return field in self.wrong or bool(self.fields.get(field))
 
 
@@ -56,14 +57,19 @@ class CheckReader:
         self._defaults = TomlTable((), {}, {})
 
     def read_defaults(self, written: object, path: KeyPath) -> None:
-        """Read `[defaults.check]`; call it first."""
+        """Read `[defaults.check]`. This must be called before `read`."""
         self._defaults = read_table(written, path, CHECK_KEYS, self._errors)
         for key in ("type", "name"):
             if key in self._defaults:
                 self._errors.add((*path, key), f"{key} cannot be inherited; write it in each check")
 
     def read(self, written: object, path: KeyPath, inherited: tuple[Template, ...] = ()) -> tuple[Template, ...]:
-        """Read the value of a `check` key: the inherited checks as it changes them, and the ones it adds."""
+        """Read the value of a `check` key. Returns the inherited checks, with changes, and the checks it adds.
+
+        written: the value in the file, either a check or a list of checks.
+        path: where it is in the file.
+        inherited: the checks of the service, when reading those of a real server.
+        """
         if written == []:
             self._errors.add(path, "an empty list of checks; leave the key out or put a check in")
             return inherited
@@ -93,7 +99,7 @@ class CheckReader:
         return (*settled.values(), *added.values())
 
     def read_values(self, written: object, path: KeyPath) -> None:
-        """Note wrong values of a `check` key whose inherited checks are wrong themselves, and so not known."""
+        """Report wrong values of a `check` key when its inherited checks are wrong and therefore unknown."""
         for index, entry in enumerate(written if isinstance(written, list) else ()):
             self._table(entry, (*path, index))
         if not isinstance(written, list):
@@ -111,7 +117,10 @@ class CheckReader:
         self._errors.add(table.at("name"), f"a second check named {show(name)}; give each a name")
 
     def _meant(self, table: TomlTable, inherited: tuple[Template, ...]) -> tuple[Template, ...] | None:
-        """Find which inherited checks a table changes; none where it is a check of its own, None where it is wrong."""
+        """Return the inherited checks that a table changes.
+
+        The result is empty when the table is a new check, and None when the table is wrong.
+        """
         type_, name = table.values.get("type"), table.values.get("name")
         if name is None:
             meant = tuple(template for template in inherited if type_ in {None, template.type})
@@ -152,7 +161,7 @@ class CheckReader:
         return changed
 
     def _validate(self, check: Template, table: TomlTable) -> None:
-        """Refuse what no check of this type can do."""
+        """Report combinations of values that cannot work for this type of check."""
         for field in ("expect", "expect_regex"):
             if check.kind == "udp" and check.has(field) and not check.has("send"):
                 self._errors.add(table.at(field), "a UDP server answers only what it is sent; add send or send_hex")
@@ -184,9 +193,12 @@ def _default(kind: str, field: str) -> Any:  # noqa: ANN401  # whatever the fiel
 
 
 def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> AnyCheck:
-    """Aim a template at a real server. `virtual` is the service's address, None for a firewall mark.
+    """Return the check of a template for one real server.
 
-    The port is 0 where neither the check nor the server has one.
+    server: the real server, which is probed unless the template has an address or port of its own.
+    virtual: the service's address, for the default Host header; None for a firewall mark.
+
+    The check's port is 0 when neither the template nor the server has one.
     """
     target = Endpoint(template.fields.get("address", server.address), template.fields.get("port", server.port))
     fields = template.fields | {"name": template.name, "address": target.address, "port": target.port}
@@ -198,7 +210,7 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
 
 
 def _inherit(template: Template, table: TomlTable) -> Template:
-    """Put a table's values over a template's, but none of its identity and none that the type has no key for."""
+    """Return a template with the values of a table applied, except its name and fields that its type does not have."""
     own = CHECK_FIELDS[template.kind] - {"name"}
     replaced = {GROUP_OF_FIELD[field] for field in table.written if field in own}
     kept = {field: value for field, value in template.fields.items() if GROUP_OF_FIELD[field] not in replaced}
@@ -211,6 +223,6 @@ def _inherit(template: Template, table: TomlTable) -> Template:
 
 
 def _host_header(kind: str, endpoint: Endpoint) -> str:
-    """Spell an endpoint as a client would in the Host header: without the port its scheme implies (RFC 9110, 7.2)."""
+    """Format an endpoint as a Host header: without the port when it is the scheme's default (RFC 9110, 7.2)."""
     bare = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
     return bare if endpoint.port == _DEFAULT_PORT[kind] else str(endpoint)

@@ -1,6 +1,6 @@
-"""Records back to TOML with every default filled in: what `validate --effective` prints.
+"""Writes a configuration as TOML with every default filled in, for `validate --effective`.
 
-It loads back to the same records. Checks are written where they end up, at each real server.
+Loading the output gives the same records. Inherited checks are written out at each real server.
 """
 
 import ipaddress
@@ -25,7 +25,7 @@ def to_toml(config: Config) -> str:
 
 
 def _ipvs(ipvs: Ipvs) -> dict[str, Any]:
-    """Write only what is configured: for all else there is no default but what the kernel has."""
+    """Write only the settings that are configured. The others have no default here: the kernel keeps its values."""
     written = {key: getattr(ipvs.timeouts, key) for key in TIMEOUT_KEYS}
     timeouts = {key: duration_text(value) for key, value in written.items() if value is not None}
     daemons = {"master": ipvs.sync.master, "backup": ipvs.sync.backup}
@@ -63,7 +63,10 @@ def _service(service: Service) -> dict[str, Any]:
 
 
 def _persistence(service: Service) -> dict[str, Any]:
-    """Write what only persistence has; nothing says "each address is a client of its own" but to leave it out."""
+    """Write the keys that belong to persistence.
+
+    Without a mask the key is left out: no value of it means that each address is a client of its own.
+    """
     engine, mask = {"persistence_engine": service.persistence_engine}, service.persistence_mask
     if mask is None:
         return engine
@@ -92,7 +95,7 @@ def _server(server: RealServer) -> dict[str, Any]:
 
 
 def _server_address(endpoint: Endpoint) -> str:
-    """Spell a server; behind a firewall mark it has no port."""
+    """Format a server's address, without the port when that is 0, as it is behind a firewall mark."""
     return str(endpoint).removesuffix(":0")
 
 
@@ -104,7 +107,10 @@ def _check(check: AnyCheck) -> dict[str, Any]:
 
 
 def _keys_of(check: AnyCheck) -> dict[str, str]:
-    """Choose the keys that say what a check is: of keys that exclude each other the one that holds something."""
+    """Return the keys with which to write a check, each with its field.
+
+    Of keys that exclude each other, the one that has a value is chosen.
+    """
     chosen: dict[str, tuple[str, str]] = {}
     for key, schema in CHECK_KEYS.items():
         field = schema.field or key
@@ -128,7 +134,7 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
         case tuple():  # status
             return [str(first) if first == last else f"{first}-{last}" for first, last in value]
         case str():
-            return str(value)  # an enum's member too
+            return str(value)  # this also turns an enum's member into a plain string
         case _:
             return value
 
@@ -142,7 +148,11 @@ def _is_text(data: bytes) -> bool:
 
 
 def duration_text(seconds: Seconds) -> str:
-    """Write a duration as the file has it, exactly: in the largest unit that needs no fraction, else in seconds."""
+    """Format a duration exactly, for the TOML file: "2h", "90s", "250ms".
+
+    Whole hours and whole minutes use those units, durations below one second use milliseconds, and all others use
+    seconds.
+    """
     exact = Decimal(repr(float(seconds)))
     if exact and exact % 3600 == 0:
         return f"{int(exact) // 3600}h"

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, gathered in one run and said with file, line, service and key."""
+"""Collects the errors of a configuration, and reports each with its file, line, service and key."""
 
 import datetime as dt
 import functools
@@ -15,7 +15,7 @@ _SHOWN_LENGTH = 80
 
 
 class ConfigError(InputError):
-    """A configuration that cannot be used. `errors` holds every reason, one line each; so does `str()`."""
+    """A configuration cannot be used. `errors` holds every reason as one line of text; `str()` joins them."""
 
     def __init__(self, errors: tuple[str, ...]) -> None:
         super().__init__("\n".join(errors))
@@ -23,14 +23,14 @@ class ConfigError(InputError):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing wrong, at a key path relative to the value that was looked at."""
+    """One error in a value. `at` is its key path, relative to that value."""
 
     at: KeyPath
     message: str
 
 
 class WrongValueError(Exception):
-    """A value is not what its key wants. Holds every problem found in it."""
+    """A value is not what its key requires. `problems` holds every error found in it."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
@@ -38,13 +38,19 @@ class WrongValueError(Exception):
 
 
 def expected(what: str, got: object, fix: str = "", *, at: KeyPath = ()) -> WrongValueError:
-    """Build the error for a value: what was expected, what was got, and the fix where it is not obvious."""
+    """Return the error for a wrong value.
+
+    what: what was expected, such as "a string".
+    got: the value from the file.
+    fix: how to correct it, when that is not obvious.
+    at: key path of the error within the value.
+    """
     message = f"expected {what}, got {show(got)}"
     return WrongValueError(Problem(at, f"{message}; {fix}" if fix else message))
 
 
 def show(value: object) -> str:
-    """Spell a TOML value for a message: short, and on one line whatever it holds."""
+    """Format a TOML value for a message. The result is short and always on one line."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -65,7 +71,7 @@ def show(value: object) -> str:
 
 
 def show_path(path: KeyPath) -> str:
-    """Spell a key path as an operator would: `real_server[1].weight`."""
+    """Format a key path as an operator would write it: `real_server[1].weight`."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -76,7 +82,11 @@ def show_path(path: KeyPath) -> str:
 
 
 class Errors:
-    """Gathers the errors of one file. Line numbers are worked out only once an error asks for one."""
+    """Collects the errors of one file. Line numbers are computed only when there is an error.
+
+    file: name of the file, for messages.
+    text: its content, for line numbers.
+    """
 
     def __init__(self, file: str, text: str) -> None:
         self.file = file
@@ -89,31 +99,31 @@ class Errors:
         return line_numbers(self._text)
 
     def name_service(self, index: int, name: str) -> None:
-        """Let messages about `service[index]` call it by name."""
+        """Set the name that messages use for `service[index]`."""
         self._service_names[index] = name
 
     def add(self, path: KeyPath, message: str) -> None:
-        """Note an error at a key path; the same one twice is one."""
+        """Add an error at a key path. The same error twice is kept once."""
         self._found[(path, message)] = None
 
     def add_all(self, path: KeyPath, error: WrongValueError) -> None:
-        """Note everything wrong with the value at `path`."""
+        """Add every problem of `error`, which is about the value at `path`."""
         for problem in error.problems:
             self.add(path + problem.at, problem.message)
 
     def line(self, path: KeyPath) -> int:
-        """Line of a key path, or of the nearest thing around it that the file mentions; 0 for the whole file."""
+        """Return the line of a key path, or else of the nearest table or array around it; 0 for the whole file."""
         while path and path not in self._lines:
             path = path[:-1]
         return self._lines[path] if path else 0
 
     def texts(self) -> tuple[str, ...]:
-        """Every error found so far, in the order of the file."""
+        """Return every error found so far, in the order of the file."""
         found = sorted(self._found, key=lambda error: self.line(error[0]))
         return tuple(f"{self.where(path)}: {message}" for path, message in found)
 
     def where(self, path: KeyPath) -> str:
-        """Spell a place: file, line, the service by its name, and the key path."""
+        """Format a place for messages: file, line, the service by its name, and the key path."""
         line = self.line(path)
         places = [f"{self.file}:{line}" if line else self.file]
         match path:

@@ -1,6 +1,6 @@
-"""Parsers of what goes into an HTTP request and what is asked of the answer (RFC 9110 and RFC 9112).
+"""Parsers for the values of HTTP checks: parts of the request, and what the answer must have (RFC 9110, RFC 9112).
 
-What an operator writes goes onto the wire as it is, so nothing that could end a line or a header passes here.
+Values go onto the wire as the operator wrote them, so the parsers reject anything that could end a line or a header.
 """
 
 import ipaddress
@@ -13,11 +13,11 @@ from lvs_healthd.config.values import absolute_path, listed, string
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e]*")
-# Labels of 1 to 63 characters (RFC 1035, 2.3.4): Python's TLS fails on any other, as late as at the first probe.
+# Labels have 1 to 63 characters (RFC 1035, 2.3.4). Python's TLS fails on any others, but only at the first probe.
 _NAME = r"(?=[^:]{1,253}(?::|$))[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 _HOST = re.compile(rf"(?:{_NAME}|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{{1,5}}))?")
 _STATUS_RANGE = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?")
-_OURS = {
+_RESERVED_HEADERS = {
     "host": "it has a key of its own: host",
     "connection": "the probe sets it itself",
     "content-length": "the probe sends no body",
@@ -26,7 +26,7 @@ _OURS = {
 
 
 def method(value: object) -> str:
-    """Take a request method."""
+    """Parse a request method."""
     text = string(value)
     if not _TOKEN.fullmatch(text):
         raise expected("an HTTP method such as GET or HEAD", value)
@@ -36,7 +36,7 @@ def method(value: object) -> str:
 
 
 def request_target(value: object) -> str:
-    """Take a path, with or without a query."""
+    """Parse a path, with or without a query."""
     text = string(value)
     what = 'a path that starts with "/"'
     if not text.startswith("/"):
@@ -49,7 +49,7 @@ def request_target(value: object) -> str:
 
 
 def host(value: object) -> str:
-    """Take a Host header: a name or an address, with or without a port; empty for the default."""
+    """Parse a Host header: a name or an address, with or without a port. Empty means the default."""
     text = string(value)
     what = "a host name or address, with or without a port"
     match = _HOST.fullmatch(text)
@@ -63,7 +63,7 @@ def host(value: object) -> str:
 
 
 def host_name(host_header: str) -> str:
-    """Read the name off a Host header; empty where it holds an IP address, which is no name for TLS (RFC 6066, 3)."""
+    """Return the name in a Host header; empty for an IP address, which is not a name in TLS (RFC 6066, 3)."""
     if host_header.startswith("["):
         return ""
     name = host_header.partition(":")[0].rstrip(".")
@@ -71,7 +71,7 @@ def host_name(host_header: str) -> str:
 
 
 def server_name(value: object) -> str:
-    """Take the name to ask for and verify by TLS; empty for the default."""
+    """Parse the server name to request and verify with TLS. Empty means the default."""
     text = string(value)
     match = _HOST.fullmatch(text)
     if text and not _is_ip(text) and (match is None or ":" in text or text.endswith(".")):
@@ -80,18 +80,18 @@ def server_name(value: object) -> str:
 
 
 def headers(value: object) -> tuple[tuple[str, str], ...]:
-    """Take a table of request headers."""
+    """Parse a table of request headers."""
     if not isinstance(value, dict):
         raise expected('a table such as { Accept = "text/plain" }', value)
     problems, names = [], set()
     for name, content in value.items():
         lower = name.lower()
         if not _TOKEN.fullmatch(name):
-            problems.append(Problem((name,), "not a header's name: letters, digits and hyphens only"))
-        elif lower in _OURS:
-            problems.append(Problem((name,), f"this header cannot be set here: {_OURS[lower]}"))
+            problems.append(Problem((name,), "not a header name: letters, digits and hyphens only"))
+        elif lower in _RESERVED_HEADERS:
+            problems.append(Problem((name,), f"this header cannot be set here: {_RESERVED_HEADERS[lower]}"))
         elif lower in names:
-            problems.append(Problem((name,), "this header is there already; capitals make no difference"))
+            problems.append(Problem((name,), "this header is already set; capitals make no difference"))
         if not isinstance(content, str):
             problems += expected("a string", content, at=(name,)).problems
         elif not _FIELD_VALUE.fullmatch(content):
@@ -116,11 +116,11 @@ def _status_range(value: object) -> tuple[int, int]:
 
 
 status = listed(_status_range, 'a list such as ["200-299", "301"]')
-"""Take the accepted statuses."""
+"""Parse a list of accepted status codes and ranges."""
 
 
 def ca_file(value: object) -> str:
-    """Take a PEM file of trusted certificates that can be read now; empty for the system's."""
+    """Parse the path of a PEM file of trusted certificates, which must be readable now. Empty means the system's."""
     if value == "":
         return ""
     path = absolute_path(value)

@@ -1,4 +1,4 @@
-"""The `[ipvs]` table: what holds for the director's IPVS as a whole."""
+"""Reads the `[ipvs]` table: settings for the director's IPVS as a whole."""
 
 import ipaddress
 import re
@@ -15,13 +15,13 @@ _CPUS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
 _INTERFACE = re.compile(r"[^\s/\0]{1,15}")
 _NETNS_NAME = re.compile(r"[^\s/\0]{1,255}")
 _LONGEST_SYNC = {4: 65507, 6: 65487}
-"""Bytes in one datagram, by IP version."""
+"""Most bytes in one datagram, by IP version."""
 _SHORTEST_BACKUP = 1024
-"""The kernel reads no less (net/netfilter/ipvs/ip_vs_sync.c, start_sync_thread)."""
+"""The smallest buffer that the kernel uses for a backup (net/netfilter/ipvs/ip_vs_sync.c, start_sync_thread)."""
 
 
 def _netns(value: object) -> str:
-    """Take a network namespace: a name of `ip netns`, an absolute path, or "" for the daemon's own."""
+    """Parse a network namespace: a name listed by `ip netns`, an absolute path, or "" for the daemon's own."""
     text = values.string(value)
     if text.startswith("/"):
         return values.absolute_path(value)
@@ -37,7 +37,7 @@ def _interface(value: object) -> str:
 
 
 def _multicast(value: object) -> str:
-    """Take a multicast address."""
+    """Parse a multicast address."""
     try:
         address = ipaddress.ip_address(values.string(value))
     except ValueError:
@@ -57,8 +57,11 @@ def _number(least: int, most: int) -> Key:
 
 
 def _threshold(value: object) -> str:
-    """Take packets before the first message, and between two: the second the greater, or 0 for only one message."""
-    words = "two integers such as [3, 50], the second the greater or 0"
+    """Parse `sync_threshold`: packets before the first sync message, and packets from one message to the next.
+
+    The second number is greater than the first, or 0 to send only one message.
+    """
+    words = "two integers such as [3, 50], the second greater or 0"
     if not isinstance(value, list) or len(value) != 2 or any(type(each) is not int for each in value):
         raise expected(words, value)
     first, period = value
@@ -68,10 +71,10 @@ def _threshold(value: object) -> str:
 
 
 def _defence(value: object) -> str:
-    """Take when a defence against floods is up."""
+    """Parse a number that says when a defence against floods is active."""
     words = "0 (never), 1 (while memory is short) or 3 (always)"
     if value == 2 and type(value) is int:
-        raise expected(words, value, "the kernel itself makes 2 of 1 while memory is short")
+        raise expected(words, value, "the kernel itself turns 1 into 2 while memory is short")
     if type(value) is not int or value not in {0, 1, 3}:
         raise expected(words, value)
     return str(value)
@@ -84,7 +87,10 @@ def _ports(value: object) -> str:
 
 
 def _cpus(value: object) -> str:
-    """Take CPUs; return them as the kernel shows them, ascending and in the fewest ranges (lib/vsprintf.c, %*pbl)."""
+    """Parse a list of CPUs, such as "0-3,6".
+
+    Returns it in the kernel's form: ascending, in as few ranges as possible (lib/vsprintf.c, %*pbl).
+    """
     words = f'CPUs from 0 to {_LAST_CPU}, such as "0-3,6"'
     if not isinstance(value, str) or not _CPUS.fullmatch(value):
         hint = "for none: run_estimation = false" if value == "" else ""
@@ -104,11 +110,11 @@ def _cpus(value: object) -> str:
 
 _INT_MAX = 2**31 - 1
 _LONGEST_S = _INT_MAX // 1000
-"""Seconds that fit into an int of jiffies, at the 1000 Hz of some kernels."""
+"""Most seconds that fit into an int of jiffies, with the 1000 Hz of some kernels."""
 _LAST_CPU = 8191
-"""Of the most CPUs that Linux can be built for (arch/x86/Kconfig, NR_CPUS). Those that a machine lacks it refuses."""
+"""The last CPU that any Linux can have (arch/x86/Kconfig, NR_CPUS). A kernel rejects CPUs that its machine lacks."""
 _MOST_CONNECTIONS = 2**30
-"""What the kernel takes at most, and has by default, on 64 bits (net/netfilter/ipvs/ip_vs_conn.c)."""
+"""The maximum and default of conn_max on 64-bit kernels (net/netfilter/ipvs/ip_vs_conn.c)."""
 _PORTS = frozenset({1, 2, 4, 8, 16, 32, 64})
 _SWITCH = Key(_on_or_off)
 _DEFENCE = Key(_defence)
@@ -148,9 +154,9 @@ SYSCTL_KEYS = {
     "sync_threshold": Key(_threshold),
     "sync_version": _number(0, 1),
 }
-"""Every file in /proc/sys/net/ipv4/vs of Linux 7.2 but those of the schedulers lblc and lblcr, and what it takes.
+"""The parser for every file in /proc/sys/net/ipv4/vs of Linux 7.2, except those of the schedulers lblc and lblcr.
 
-Linux 6.1 has all but five: est_cpulist and est_nice, which 6.12 has, and conn_lfactor, conn_max and svc_lfactor.
+Linux 6.1 lacks five of them: est_cpulist and est_nice, which 6.12 has, and conn_lfactor, conn_max and svc_lfactor.
 
 Sources: Documentation/networking/ipvs-sysctl.rst; net/netfilter/ipvs/ip_vs_ctl.c (proc_do_*, update_defense_level).
 """
@@ -177,7 +183,7 @@ _ROLES = {"master": Key(values.anything), "backup": Key(values.anything)}
 
 
 def sysctl_value(name: str, text: str) -> object:
-    """Return what stands in the configuration for what goes into a sysctl's file."""
+    """Convert the content of a sysctl's file to the value that stands for it in the configuration."""
     if SYSCTL_KEYS[name] is _SWITCH:
         return text == "1"
     if SYSCTL_KEYS[name] is _CPU_LIST:
@@ -187,7 +193,7 @@ def sysctl_value(name: str, text: str) -> object:
 
 
 def read_ipvs(written: object, errors: Errors) -> Ipvs:
-    """Read the table. Errors are noted."""
+    """Read the `[ipvs]` table. Errors are added to `errors`."""
     path: KeyPath = ("ipvs",)
     found = read_table(written, path, IPVS_KEYS, errors).values
     timeouts = read_table(found.get("timeouts", {}), (*path, "timeouts"), TIMEOUT_KEYS, errors).values
@@ -219,16 +225,16 @@ def _sync_daemon(written: object, path: KeyPath, errors: Errors) -> SyncDaemon |
 
 
 def validate_ipvs(ipvs: Ipvs, services: Iterable[Service], errors: Errors) -> None:
-    """Note what does not go together with the services."""
+    """Add an error for each setting that conflicts with a service."""
     if ipvs.sync.master or ipvs.sync.backup:
         mixed = next((service for service in services if _crosses_families(service)), None)
         if mixed is not None:
-            message = "the kernel takes no server of another address family than its service while a sync daemon runs"
+            message = "the kernel accepts no server of another address family than its service while a sync daemon runs"
             errors.add(("ipvs", "sync"), f"{message}, and service {show(mixed.name)} has one")
     if dict(ipvs.sysctl).get("conntrack") == "0":
         needy = next((service for service in services if service.needs_conntrack), None)
         if needy is not None:
-            message = f"service {show(needy.name)} needs it: fullnat and synproxy rest on connection tracking"
+            message = f"service {show(needy.name)} needs it: fullnat and synproxy rely on connection tracking"
             errors.add(("ipvs", "sysctl", "conntrack"), message)
 
 

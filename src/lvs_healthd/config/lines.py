@@ -1,6 +1,6 @@
-"""Where in a TOML file each key stands: a scanner from text to line numbers, because tomli tells none.
+"""Finds the line of each key in a TOML document, because tomli does not report line numbers.
 
-It reads only documents that tomli has accepted, so it never has to judge: it skips what it need not understand.
+The scanner reads only documents that tomli has accepted. So it does not validate, and skips what it does not need.
 """
 
 import bisect
@@ -9,9 +9,10 @@ import re
 import tomli
 
 KeyPath = tuple[str | int, ...]
-"""Keys and array indices from the document's root: ("service", 0, "real_server", 1, "weight")."""
+"""Keys and array indices from the root of the document: ("service", 0, "real_server", 1, "weight")."""
 
-# Possessive repeats only on single characters: on groups Debian 12's Python 3.11.2 gets them wrong (gh-106052).
+# Possessive quantifiers are used only on single characters: Python 3.11.2 of Debian 12 has a bug with groups
+# (gh-106052).
 _BLANK = re.compile(r"(?:[ \t\n]++|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")
 _KEY_PART = re.compile(r"""[A-Za-z0-9_-]+|'[^'\n]*'|"(?:[^"\\\n]++|\\.)*\"""")
@@ -29,8 +30,8 @@ _SCALAR = re.compile(
 def line_numbers(text: str) -> dict[KeyPath, int]:
     """Map every key path of a valid TOML document to its line, counted from 1.
 
-    A key's line is where the key stands, a table's its header, an array element's where it begins. Tables that are
-    only implied stand where they are first mentioned.
+    The line of a table is that of its header, and the line of an array element is where it begins. A table that is only
+    implied has the line where it is first mentioned.
     """
     return _Scanner(text).scan()
 
@@ -47,7 +48,7 @@ class _Scanner:
         try:
             self._document()
         except _LostError:
-            # A newer TOML than this scanner knows: the lines found so far still tell the neighbourhood of an error.
+            # The document uses TOML newer than this scanner. The lines found so far still help to locate errors.
             return self._lines
         return self._lines
 
@@ -81,7 +82,7 @@ class _Scanner:
         return path
 
     def _latest(self, path: KeyPath) -> KeyPath:
-        """In a header, the name of an array of tables means its latest table."""
+        """Resolve a parent in a header: the name of an array of tables means its latest table."""
         count = self._tables_in_array.get(path, 0)
         if not count:
             return path
@@ -89,7 +90,7 @@ class _Scanner:
         return (*path, count - 1)
 
     def _key(self, table: KeyPath) -> KeyPath:
-        """Read `key =`, note its line and those of the tables that a dotted key implies."""
+        """Read `key =`, and record its line and those of the tables that a dotted key implies."""
         line = self._line()
         path = table
         for part in self._key_parts():
@@ -111,7 +112,10 @@ class _Scanner:
             self._pos += 1
 
     def _value(self, path: KeyPath) -> None:
-        """Read a value; note the lines of everything inside it. A stack, so that no nesting can exhaust ours."""
+        """Read a value, and record the lines of everything inside it.
+
+        It keeps a stack of its own, so that deep nesting cannot exhaust Python's.
+        """
         inside: list[_Container] = []
         while True:
             match self._next():
@@ -129,7 +133,10 @@ class _Scanner:
             path = following
 
     def _next_inside(self, inside: "list[_Container]") -> KeyPath | None:
-        """Go to the next value within the innermost open array or inline table; None when all are closed."""
+        """Move to the next value in the innermost open array or inline table, and return its key path.
+
+        Returns None when all are closed.
+        """
         while inside:
             container = inside[-1]
             self._skip(_BLANK)
@@ -148,7 +155,7 @@ class _Scanner:
         return None
 
     def _next(self) -> str:
-        """Look at the next character; empty at the end."""
+        """Return the next character without consuming it; empty at the end."""
         return self._text[self._pos : self._pos + 1]
 
     def _line(self) -> int:
@@ -168,7 +175,7 @@ class _Scanner:
 
 
 class _LostError(Exception):
-    """The text goes on in a way this scanner does not know."""
+    """The text continues in a way that this scanner does not understand."""
 
 
 class _Container:

@@ -1,4 +1,4 @@
-"""TOML to records: reads the whole file, then says everything that is wrong with it at once."""
+"""Reads a configuration file into records. Reports all errors of the file at once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,25 +19,32 @@ DEFAULT_FILE = Path("/etc/lvs-healthd/config.toml")
 
 
 def load(path: Path, memory: LastReading | None = None) -> Config:
-    """Read a configuration file. Raises `ConfigError`, which holds every error, and nothing else.
+    """Read a configuration file.
 
-    With a `memory` of the last time, services that have not changed are the same objects as then.
+    memory: the last reading. Services that have not changed since are the same objects as then.
+
+    Raises only `ConfigError`, which holds every error.
     """
     try:
         return parse(read_text(path), str(path), memory=memory)
     except ConfigError:
         raise
-    except Exception as error:  # a running daemon must not end because of a file
-        text = f"{path}: lvs-healthd fails to judge it, which is a fault of its own: {type(error).__name__}: {error}"
+    except Exception as error:  # a file must never end a running daemon
+        text = f"{path}: lvs-healthd failed to read it because of an internal error: {type(error).__name__}: {error}"
         raise ConfigError((text,)) from error
 
 
 def parse(
     text: str, file: str, *, checks_dirs: Sequence[Path] | None = None, memory: LastReading | None = None
 ) -> Config:
-    """Read a configuration from text. Raises `ConfigError`, which holds every error, and nothing else.
+    """Read a configuration from text.
 
-    `file` is what errors call it, and ready-made checks are looked for beside it; `checks_dirs` is where else to look.
+    file: name of the file, for error messages. Unless `checks_dirs` is given, ready-made checks are also searched in
+    its folder.
+    checks_dirs: the folders in which to search for ready-made checks; default: `search_path(file)`.
+    memory: the last reading. Services that have not changed since are the same objects as then.
+
+    Raises only `ConfigError`, which holds every error.
     """
     memory = memory or LastReading()
     document = toml_document(text, file)
@@ -47,7 +54,7 @@ def parse(
     top = read_table(document, (), TOP_KEYS, errors).values
     daemon = read_table(top.get("daemon", {}), ("daemon",), DAEMON_KEYS, errors).values
     if daemon.get("control", Daemon().control) == daemon.get("state", Daemon().state):
-        errors.add(("daemon", "state"), "the same as control, which is a socket; it needs a file of its own")
+        errors.add(("daemon", "state"), "the same as control, which is a socket; state needs a file of its own")
     ipvs = read_ipvs(top.get("ipvs", {}), errors)
     defaults = read_table(top.get("defaults", {}), ("defaults",), DEFAULTS_KEYS, errors).values
     reader.read_defaults(defaults.get("check", {}), ("defaults", "check"))

@@ -1,9 +1,9 @@
-"""What the operator configured: records, their defaults, and the reason for each default.
+"""The records of a configuration, their defaults, and the reason for each default.
 
-A field's name is its key in the TOML file. Durations are seconds here and strings with a unit ("500ms") in the file;
-`load` converts, inherits and validates, so that every record in this file is complete and consistent: a check knows
-the address and port it goes to, a real server knows its forwarding method. Of what there are tens of thousands, nothing
-holds itself in a circle, and the garbage collector need not know of it (`gc=False`).
+A field's name is its key in the TOML file. Durations are seconds here, and strings with a unit ("500ms") in the file.
+`load` converts, inherits and validates, so every record is complete and consistent: a check knows the address and port
+that it probes, and a real server knows its forwarding method. There may be tens of thousands of checks, servers and
+endpoints. None refers back to itself, so the garbage collector does not have to scan them (`gc=False`).
 """
 
 import enum
@@ -13,7 +13,7 @@ from typing import NewType
 import msgspec
 
 Seconds = NewType("Seconds", float)
-"""A duration; written in the file as a string with a unit: "250ms", "2s", "1m", "1h"."""
+"""A duration in seconds, written in the file as a string with a unit: "250ms", "2s", "1m", "1h"."""
 
 
 class Protocol(enum.StrEnum):
@@ -25,7 +25,7 @@ class Protocol(enum.StrEnum):
 
 
 class Family(enum.StrEnum):
-    """Address family of a firewall-mark service (any other service shows it in its address)."""
+    """Address family. Only a firewall mark has to name it; any other service shows it in its address."""
 
     IPV4 = "ipv4"
     IPV6 = "ipv6"
@@ -34,7 +34,8 @@ class Family(enum.StrEnum):
 class Forward(enum.StrEnum):
     """Forwarding method: how IPVS hands a packet to a real server.
 
-    `fullnat` is IPVS's nat with the client's address replaced too, by nftables: answers find back from any network.
+    `fullnat` is IPVS's nat, and nftables also replaces the client's address. So answers return through the director
+    from any network.
     """
 
     NAT = "nat"
@@ -44,7 +45,7 @@ class Forward(enum.StrEnum):
 
 
 TRANSLATING = (Forward.NAT, Forward.FULLNAT)
-"""Methods that change addresses and ports, and see the answers."""
+"""Methods that translate addresses and ports, and whose answers pass through the director."""
 
 
 class TunType(enum.StrEnum):
@@ -95,12 +96,12 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
 
     @property
     def family(self) -> Family:
-        """The address family, read off the address."""
+        """The family of the address."""
         return Family.IPV6 if ":" in self.address else Family.IPV4
 
 
 def canonical_address(text: str) -> str:
-    """Spell an IP address the way the kernel's tools print it.
+    """Format an IP address the way the kernel's tools print it.
 
     Raises `ValueError` when `text` is not an IPv4 or IPv6 address.
     """
@@ -112,81 +113,84 @@ def canonical_address(text: str) -> str:
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What every check has. One target's health is decided by `rise` and `fall` on consecutive outcomes."""
+    """The fields that every check has. `rise` and `fall` decide how consecutive outcomes become a verdict."""
 
     name: str
-    """Tells a server's checks apart in logs and on reload; unique within a server. Default: the check's type."""
+    """Identifies the check in logs and on reload; unique within a server. Default: the check's type."""
     interval: Seconds = Seconds(2.0)
-    """From one start to the next. 2 s: HAProxy's `inter`, detection in seconds at a load nobody notices."""
+    """Time from the start of one probe to the start of the next. 2 s is the default of HAProxy's `inter`: failures are
+    detected within seconds, and nobody notices the load."""
     timeout: Seconds = Seconds(1.0)
-    """Total, from first packet to outcome. 1 s: below the interval, and above one SYN retransmission's worth."""
+    """Longest duration of a whole probe, from its first packet to its outcome. 1 s is shorter than the interval, and
+    leaves time for one SYN to be sent again."""
     rise: int = 2
-    """Consecutive passes that bring a server back: one lucky answer is not health."""
+    """Consecutive passes that bring a server back. More than one, because a single pass may be luck."""
     fall: int = 3
-    """Consecutive failures that take a server out: one lost packet is not death."""
+    """Consecutive failures that take a server out. More than one, because a single packet may get lost."""
     address: str
-    """Where the probe goes. Default: the real server's own address."""
+    """Address to probe. Default: the real server's own."""
     port: int
-    """Where the probe goes. Default: the real server's own port."""
+    """Port to probe. Default: the real server's own."""
 
 
 class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="http"):
-    """An HTTP/1.1 request; up when the status is in `status` and the body (if asked for) matches."""
+    """An HTTP/1.1 request. It passes when the status is accepted, and the body matches if that is asked for."""
 
     method: str = "GET"
     path: str = "/"
     host: str = ""
-    """The Host header, never empty once loaded.
+    """The Host header; never empty after loading.
 
-    Default: the virtual service's address as a client would send it, so with the port unless it is the scheme's own;
-    for a mark, where the probe goes.
+    Default: the virtual service's address as a client would send it, with the port unless it is the scheme's default.
+    For a firewall mark, the probed address instead.
     """
     headers: tuple[tuple[str, str], ...] = ()
-    """Further request headers; written as a table in the file."""
+    """Additional request headers, written in the file as a table."""
     status: tuple[tuple[int, int], ...] = ((200, 299),)
-    """Accepted ranges, both ends included; written as ["200-299", "301"]."""
+    """Accepted ranges of status codes, both ends included, written in the file as ["200-299", "301"]."""
     body: str = ""
     """Text the body must contain."""
     body_regex: str = ""
     """Regular expression (RE2) that must match somewhere in the body; instead of `body`."""
     max_body: int = 65536
-    """Bytes of body looked at, at most, when `body` or `body_regex` is set. 64 KiB: a health page is smaller."""
+    """Most bytes of the body that are searched for `body` or `body_regex`. 64 KiB, because health pages are smaller."""
 
 
 class HttpsCheck(HttpCheck, frozen=True, kw_only=True, gc=False, tag="https"):
-    """The same over TLS, with the server's certificate verified."""
+    """An HTTP check over TLS, which also verifies the server's certificate."""
 
     sni: str = ""
-    """Server name to ask for and to verify. Default: the name in `host`.
+    """Server name to request and to verify. Default: the name in `host`.
 
-    Empty where `host` is an IP address and no `sni` is written: no name is asked for (RFC 6066 knows none for
-    addresses), and the certificate must hold the probed `address`.
+    Empty when `host` is an IP address and no `sni` is written. Then no name is requested (RFC 6066 allows none for
+    addresses), and the certificate must be valid for the probed `address`.
     """
     verify: bool = True
-    """Verify chain, name and dates. keepalived never does; an expired certificate is an outage for clients."""
+    """Verify the certificate's chain, name and dates. keepalived never does, but an expired certificate is an outage
+    for clients."""
     ca: str = ""
-    """PEM file of trusted certificates. Default: the system's."""
+    """PEM file of trusted certificates. Default: those of the system."""
 
 
 class StreamCheck(Check, frozen=True, kw_only=True, gc=False):
-    """What tcp and udp checks share: bytes to send and what must come back."""
+    """The fields that tcp and udp checks share: bytes to send, and what the answer must contain."""
 
     send: bytes = b""
-    """Written as text in `send`, or as hexadecimal in `send_hex`."""
+    """Bytes to send, written in the file as text (`send`) or in hexadecimal (`send_hex`)."""
     expect: bytes = b""
-    """The answer must contain these bytes; written as text in `expect`, or as hexadecimal in `expect_hex`."""
+    """Bytes that the answer must contain, written in the file as text (`expect`) or in hexadecimal (`expect_hex`)."""
     expect_regex: str = ""
     """Regular expression (RE2) that must match somewhere in the answer's bytes; instead of `expect`."""
     max_answer: int = 65536
-    """Bytes of answer looked at, at most."""
+    """Most bytes of the answer that are searched."""
 
 
 class TcpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="tcp"):
-    """A TCP connection; with `send` or `expect…` also a short exchange."""
+    """A TCP connection, and a short exchange if `send` or `expect…` is set."""
 
 
 class UdpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="udp"):
-    """A datagram. Silence is up only when nothing is expected; ICMP unreachable is down."""
+    """A UDP datagram. Silence passes only when nothing is expected; an ICMP unreachable message is a failure."""
 
 
 AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck
@@ -196,74 +200,77 @@ class RealServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A backend of one virtual service."""
 
     endpoint: Endpoint
-    """Written as `address` in the file; the port defaults to the service's."""
+    """Called `address` in the file. The port defaults to the service's."""
     weight: int = 1
-    """0..65535 (ipvsadm's range); 0 keeps the server configured but sends it no new connections."""
+    """0..65535, which is ipvsadm's range. 0 keeps the server configured but gives it no new connections."""
     forward: Forward = Forward.NAT
-    """Default: the service's, as for all that follows but the checks."""
+    """Default: the service's, as for the fields below except the checks."""
     tun_type: TunType = TunType.IPIP
     tun_port: int = 0
-    """UDP port at which the server takes gue packets; 0 for the other types."""
+    """UDP port on which the server receives gue packets; 0 for the other tunnel types."""
     tun_checksum: TunChecksum = TunChecksum.OFF
     upper_threshold: int = 0
-    """Connections above which IPVS gives it no new ones; 0 is no limit."""
+    """Number of connections above which IPVS gives the server no new ones; 0 is no limit."""
     lower_threshold: int = 0
-    """Connections below which it gets some again after that. 0: three quarters of the upper one."""
+    """Number of connections below which an overloaded server gets new ones again. 0 is three quarters of the upper
+    threshold."""
     checks: tuple[AnyCheck, ...] = ()
-    """All must pass. Empty only for fallback servers."""
+    """The checks, all of which must pass. Empty only for fallback servers."""
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     """A virtual service: address, port and protocol, or a firewall mark."""
 
     name: str
-    """For logs, metrics and people; unique. Default: the address and protocol, or the mark."""
+    """Unique name for logs, metrics and people. Default: the address and protocol, or the mark."""
     endpoint: Endpoint | None = None
-    """Written as `address` in the file. None for a firewall mark."""
+    """Called `address` in the file. None for a firewall mark."""
     protocol: Protocol = Protocol.TCP
     """Ignored for a firewall mark, which matches any protocol."""
     fwmark: int = 0
+    """The firewall mark; 0 for a service with an address."""
     family: Family = Family.IPV4
-    """Only for a firewall mark; default: the real servers' family."""
+    """Set in the file only for a firewall mark. The default there is the real servers' family."""
     scheduler: str = "wlc"
-    """IPVS scheduler; wlc is ipvsadm's and the kernel documentation's default."""
+    """IPVS scheduler. wlc is the default of ipvsadm and of the kernel's documentation."""
     forward: Forward = Forward.NAT
-    """nat needs nothing on the real servers but a route back, so it is the one that works unprepared."""
+    """Default for the real servers. nat requires only a route back from them, so it works without preparation."""
     scheduler_flags: tuple[str, ...] = ()
-    """By the scheduler's own names (sh-port, sh-fallback, mh-port, mh-fallback) or the kernel's (flag-1 to flag-3)."""
+    """Flags of the scheduler: sh-port, sh-fallback, mh-port, mh-fallback, or the kernel's flag-1 to flag-3."""
     persistence: Seconds = Seconds(0.0)
-    """How long a client sticks to its real server; whole seconds; 0 is off."""
+    """How long a client stays with its real server, whole seconds; 0 is off."""
     persistence_mask: int | None = None
-    """Clients that share so many leading bits of their address are one. None: each address is a client of its own.
+    """Number of leading address bits that identify a client. None: each address is a client of its own.
 
-    An IPv4 mask with holes is minus the mask as a number.
+    An IPv4 mask with holes is stored as a negative number: minus the mask.
     """
     persistence_engine: str = ""
-    """What tells clients apart instead of their address: "sip" takes the Call-ID."""
+    """Identifies clients by something other than their address: "sip" uses the Call-ID."""
     one_packet: bool = False
-    """Schedule each datagram by itself: a client on one port is spread over all servers. UDP only."""
+    """Schedule each datagram by itself, so that even one client port is spread over all servers. UDP only."""
     on_failure: OnFailure = OnFailure.REMOVE
-    """Removal also ends a dead server's persistence; quiesce keeps established connections through short trouble."""
+    """What happens to a server that is down. Removal also ends its persistence; quiesce keeps established connections
+    through a short failure."""
     foreign_servers: ForeignServers = ForeignServers.REMOVE
-    """What happens to servers in it that are not configured; `keep` where another program adds some of its own."""
+    """What happens to servers in this service that are not configured. Use `keep` when another program adds its own."""
     synproxy: bool = False
-    """Finish TCP handshakes on the director, by nftables, so that only real clients make IPVS connections."""
+    """Complete TCP handshakes on the director, by nftables, so that only real clients create IPVS connections."""
     synproxy_mss: int | None = None
-    """Largest segment announced to clients, bytes; None is what fits into 1500 bytes."""
+    """Maximum segment size announced to clients, bytes. None: what fits into a packet of 1500 bytes."""
     synproxy_wscale: int = 7
-    """Window scale announced to clients (RFC 7323); Linux's with its default buffers."""
+    """Window scale announced to clients (RFC 7323). 7 is what Linux uses with its default buffers."""
     fallback: tuple[RealServer, ...] = ()
-    """Used while no real server may serve."""
+    """Servers to use while no real server may serve."""
     real_servers: tuple[RealServer, ...] = msgspec.field(default=(), name="real_server")
 
     @property
     def servers(self) -> tuple[RealServer, ...]:
-        """All of them, fallbacks too."""
+        """All servers, including fallback servers."""
         return (*self.real_servers, *self.fallback)
 
     @property
     def needs_conntrack(self) -> bool:
-        """Whether it works only with connection tracking of IPVS connections."""
+        """Whether the service requires connection tracking of IPVS connections."""
         return self.synproxy or any(server.forward is Forward.FULLNAT for server in self.servers)
 
 
@@ -271,63 +278,69 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """The daemon's own settings."""
 
     listen: str = "127.0.0.1:9880"
-    """Address and port of /metrics, JSON and /healthz; "" turns it off. Loopback: it has no authentication."""
+    """Address and port for /metrics, JSON and /healthz; "" turns them off. The default is loopback because there is no
+    authentication."""
     control: str = "/run/lvs-healthd/control.sock"
     """Unix socket through which `lvs-healthd status` talks to the daemon."""
     state: str = "/var/lib/lvs-healthd/state.json"
-    """What survives a restart: verdicts with their reasons, and which services are ours."""
+    """File for what must survive a restart: verdicts with their reasons, and which services are ours."""
     mode: Mode = Mode.ENFORCE
     resync: Seconds = Seconds(10.0)
-    """How often the kernel's table is read back, and so the longest a foreign edit lives."""
+    """How often the kernel's table is read back. A change by somebody else lasts no longer than this."""
     max_probes: int = 10_000
-    """Probes in flight at once; bounds sockets. A probe that has to wait is counted as lag, never dropped."""
+    """Most probes in flight at once, which limits the number of sockets. A probe that has to wait counts as lag, and is
+    never dropped."""
     probe_workers: int = 1
-    """Processes that run the probes. 1: the daemon itself, whose one core is enough for some 10 000 probes a second."""
+    """Number of processes that run probes. 1 is the daemon itself; one core runs about 10 000 probes a second."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """How long IPVS remembers an idle connection (`ipvsadm --set`), whole seconds; None leaves the kernel's."""
+    """How long IPVS remembers an idle connection (`ipvsadm --set`), whole seconds. None keeps the kernel's value."""
 
     tcp: Seconds | None = None
     tcp_fin: Seconds | None = None
-    """After a FIN."""
+    """For a TCP connection after a FIN."""
     udp: Seconds | None = None
 
 
 class SyncDaemon(msgspec.Struct, frozen=True, kw_only=True):
-    """The kernel's thread that sends connections to the other director, or takes its. Defaults: the kernel's."""
+    """A sync daemon: the kernel thread that sends connections to the other director, or receives them.
+
+    The defaults are the kernel's.
+    """
 
     interface: str
     syncid: int = 0
-    """Both directors of a pair need the same; in `backup` 0 takes any."""
+    """Must be the same on both directors of a pair. In `backup`, 0 accepts any."""
     group: str = "224.0.0.81"
     """Multicast address."""
     port: int = 8848
     ttl: int = 1
     maxlen: int | None = None
-    """Longest message, bytes. None: what fits into the interface's MTU."""
+    """Longest message in bytes. None: what fits into the interface's MTU."""
 
 
 class Sync(msgspec.Struct, frozen=True, kw_only=True):
-    """The sync daemons that run here; a director may be both. None: whether one runs is not our affair."""
+    """The sync daemons to run here. A director may run both. None leaves a sync daemon as it is, running or not."""
 
     master: SyncDaemon | None = None
     backup: SyncDaemon | None = None
 
 
 class Ipvs(msgspec.Struct, frozen=True, kw_only=True):
-    """The director's IPVS as a whole. Only what is configured is set."""
+    """Settings for the director's IPVS as a whole. Settings that are not configured are left alone."""
 
     netns: str = ""
-    """Network namespace whose IPVS it is: a name of `ip netns`, or a path. Empty: the daemon's own, as probes are."""
+    """Network namespace of the IPVS table: a name listed by `ip netns`, or a path. Empty: the daemon's own. Probes
+    always run in the daemon's own."""
     timeouts: Timeouts = Timeouts()
     sync: Sync = Sync()
     sysctl: tuple[tuple[str, str], ...] = ()
-    """Names in /proc/sys/net/ipv4/vs and what the file is to hold."""
+    """Names of files in /proc/sys/net/ipv4/vs, and their wanted contents."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """One whole configuration, complete and consistent."""
+    """A whole configuration, complete and consistent."""
 
     daemon: Daemon = Daemon()
     ipvs: Ipvs = Ipvs()

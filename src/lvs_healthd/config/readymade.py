@@ -1,6 +1,6 @@
-"""Ready-made checks: files of their own that a check names as its type.
+"""Finds and reads ready-made checks. Each is a file, and a check uses it by naming it as its type.
 
-The first file found on the search path is the one, so an operator's own shadows a packaged one.
+The first file on the search path is used, so an operator's file takes precedence over a packaged one.
 """
 
 import re
@@ -25,15 +25,15 @@ _KEYS = {
 
 
 class ReadyMade(msgspec.Struct, frozen=True):
-    """One ready-made check."""
+    """A ready-made check."""
 
     kind: str
-    """Its type: http, https, tcp or udp. Empty when its file has errors, which have been told."""
+    """Its type: http, https, tcp or udp. Empty when its file has errors, which have already been reported."""
     table: TomlTable
 
 
 def search_path(file: str) -> tuple[Path, ...]:
-    """Directories where ready-made checks of a configuration file are looked for, the first one first."""
+    """Return the directories in which to search for the ready-made checks of a configuration file, in order."""
     package = Path(__file__).parents[1]
     in_wheel = package / "_checks"
     packaged = in_wheel if in_wheel.is_dir() else package.parents[1] / "checks"
@@ -41,36 +41,36 @@ def search_path(file: str) -> tuple[Path, ...]:
 
 
 class Shelf:
-    """The ready-made checks within reach; each file is read once, and only when it is asked for."""
+    """The ready-made checks in a list of directories. Each file is read at most once, when it is first needed."""
 
     def __init__(self, directories: Sequence[Path]) -> None:
         self._directories = tuple(directories)
         self._found: dict[str, ReadyMade | None] = {}
         self.texts: dict[str, str] = {}
-        """The text of each file that was asked for; empty for one that is not there or cannot be read."""
+        """The text of each requested check's file; empty for one that does not exist or cannot be read."""
         self.errors: list[str] = []
-        """What is wrong with the files that were asked for."""
+        """The errors in the files of the requested checks."""
 
     def find(self, name: str) -> ReadyMade | None:
-        """Get a check by its name; None when there is no such file."""
+        """Return a check by its name; None when it has no file."""
         if name not in self._found:
             self.texts[name] = ""
             self._found[name] = self._read(name) if _NAME.fullmatch(name) else None
         return self._found[name]
 
     def text(self, name: str) -> str:
-        """Return the text of a check's file; empty when there is none that can be read."""
+        """Return the text of a check's file; empty when it does not exist or cannot be read."""
         self.find(name)
         return self.texts[name]
 
     def names(self) -> tuple[str, ...]:
-        """List every name there is, for a message."""
+        """Return the names of all ready-made checks, for a message."""
         found = set()
         for directory in self._directories:
             try:
                 found |= {path.stem for path in directory.glob("*.toml") if _NAME.fullmatch(path.stem)}
             except OSError:
-                continue  # a directory that cannot be listed has nothing to suggest
+                continue  # a directory that cannot be listed offers no names
         return tuple(sorted(found))
 
     def _read(self, name: str) -> ReadyMade | None:
@@ -100,7 +100,7 @@ class Shelf:
 
 
 def _exists(path: Path) -> bool:
-    """Tell whether a file is there; one that cannot be looked at is, so that reading it tells why."""
+    """Return whether a file exists. One that cannot be examined counts as existing, so that reading it reports why."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Rules between servers and between services: what the kernel could not do, or would do otherwise than meant."""
+"""Checks whole services, and services together, for what the kernel cannot do or would not do as intended."""
 
 from collections.abc import Hashable, Sequence
 
@@ -11,11 +11,11 @@ from lvs_healthd.config.servers import Placed
 _IPV4_BITS = 32
 _TUNNEL_FIELDS = ("tun_type", "tun_port", "tun_checksum")
 _FLAG_OWNERS = ("sh", "mh")
-"""Schedulers whose flags have names of their own, which begin with the scheduler's."""
+"""Schedulers whose flags have their own names. The names begin with the scheduler's."""
 
 
 def validate_service(service: Service, table: TomlTable, errors: Errors) -> None:
-    """Note what is wrong with a service's own keys together."""
+    """Add an error for each key of a service that does not fit its other keys or its servers."""
     _validate_persistence(service, table, errors)
     is_udp = service.endpoint is None or service.protocol is Protocol.UDP
     if service.one_packet and not is_udp:
@@ -28,7 +28,7 @@ def validate_service(service: Service, table: TomlTable, errors: Errors) -> None
     for flag in service.scheduler_flags:
         owner = flag.partition("-")[0]
         if flag == "flag-3" and service.scheduler in _FLAG_OWNERS:
-            # ipvsadm -S has no name for it either, and writes what -R refuses.
+            # ipvsadm -S has no name for the flag-3 of sh and mh, and writes a line that -R rejects.
             errors.add(table.at("scheduler_flags"), f"{service.scheduler} has only two flags, and flag-3 is neither")
         if owner in _FLAG_OWNERS and owner != service.scheduler and not table.is_wrong("scheduler"):
             message = f'{flag} is a flag of scheduler = "{owner}", and the scheduler is "{service.scheduler}"'
@@ -39,7 +39,7 @@ def _validate_synproxy(service: Service, table: TomlTable, errors: Errors) -> No
     if not service.synproxy:
         for field in ("synproxy_mss", "synproxy_wscale"):
             if field in table and not table.is_wrong("synproxy"):
-                errors.add(table.at(field), "without synproxy = true it does nothing")
+                errors.add(table.at(field), "this does nothing without synproxy = true")
         return
     if service.endpoint is None:
         errors.add(table.at("synproxy"), "not for a firewall mark: the handshake is finished at an address and port")
@@ -63,20 +63,25 @@ def _validate_persistence(service: Service, table: TomlTable, errors: Errors) ->
             errors.add(table.at("endpoint"), f"{message}, or mark the packets and use fwmark")
     mask = table.values.get("persistence_mask")
     if mask is not None and service.family is Family.IPV6 and (mask.is_dotted or mask.bits == 0):
-        errors.add(table.at("persistence_mask"), "of an ipv6 service it is a number of bits of 1..128")
+        errors.add(table.at("persistence_mask"), "for an ipv6 service it must be a number of bits of 1..128")
     if mask is not None and service.family is Family.IPV4 and mask.bits > _IPV4_BITS:
-        errors.add(table.at("persistence_mask"), "of an ipv4 service it is a number of bits of 0..32, or a mask")
+        errors.add(table.at("persistence_mask"), "for an ipv4 service it must be a number of bits of 0..32, or a mask")
     if service.persistence_engine == "sip" and service.endpoint and service.protocol is not Protocol.UDP:
         errors.add(table.at("persistence_engine"), f"the kernel's sip engine reads udp only, not {service.protocol}")
 
 
 def validate_servers(service: Service, table: TomlTable, servers: Sequence[Placed], errors: Errors) -> None:
-    """Note what is wrong with the servers of one service, real servers and fallback; `table` is the service's."""
+    """Add an error for each server that does not fit its service or the other servers.
+
+    service: the service as read.
+    table: the service's table.
+    servers: its real servers and fallback servers.
+    """
     seen: dict[Endpoint, KeyPath] = {}
     for placed in servers:
         endpoint = placed.server.endpoint
         if endpoint in seen:
-            errors.add(placed.path, f"{_spelled(endpoint)} is there already, on line {errors.line(seen[endpoint])}")
+            errors.add(placed.path, f"{_spelled(endpoint)} is already listed, on line {errors.line(seen[endpoint])}")
         seen.setdefault(endpoint, placed.path)
         if "forward" not in placed.wrong:
             _validate_forwarding(service, placed, errors)
@@ -99,12 +104,15 @@ def _validate_forwarding(service: Service, placed: Placed, errors: Errors) -> No
             'only forward = "tun" can',
         )
     if service.one_packet and forward is Forward.FULLNAT:
-        # Nor does nat's, but there one-way traffic is a use: the server sees who sent it.
-        errors.add(placed.path, "with one_packet the kernel translates no answers, so fullnat has nothing to offer")
+        # The same holds for nat, but nat is still useful for one-way traffic: the server sees the client's address.
+        errors.add(placed.path, "with one_packet the kernel translates no answers, so fullnat does not work")
 
 
 def _validate_tunnel(placed: Placed, around: TomlTable, errors: Errors) -> None:
-    """Judge what the server has of its own, and what it needs; the service's keys are for servers of several kinds."""
+    """Check a server's tunnel: the keys it sets itself, and those it needs.
+
+    A key of the service that does not fit this server is no error, because it may be meant for other servers.
+    """
     server, table = placed.server, placed.table
     kind, checksum = server.tun_type, server.tun_checksum
     if server.forward is not Forward.TUN:
@@ -132,12 +140,12 @@ def _validate_thresholds(placed: Placed, around: TomlTable, errors: Errors) -> N
 
 
 def _place(placed: Placed, around: TomlTable, field: str) -> KeyPath:
-    """Say where a value was written: in the server's table, or the service's, which hands it down."""
+    """Return where a value was written: in the server's own table, or in its service's."""
     return placed.table.at(field) if field in placed.table else around.at(field)
 
 
 def validate_together(services: Sequence[tuple[KeyPath, Service]], errors: Errors) -> None:
-    """Note services that are in each other's way."""
+    """Add an error for each service with the name, address or firewall mark of another one."""
     names: dict[str, KeyPath] = {}
     tuples: dict[Hashable, tuple[KeyPath, str]] = {}
     for path, service in services:
@@ -150,7 +158,7 @@ def validate_together(services: Sequence[tuple[KeyPath, Service]], errors: Error
             other, other_name = tuples[identity]
             what = f"{service.endpoint}/{service.protocol}" if service.endpoint else f"fwmark {service.fwmark}"
             key = "address" if service.endpoint else "fwmark"
-            message = f"{what} is service {show(other_name)} already, on line {errors.line(other)}"
+            message = f"{what} is already service {show(other_name)}, on line {errors.line(other)}"
             errors.add((*path, key), message)
         tuples.setdefault(identity, (path, service.name))
 

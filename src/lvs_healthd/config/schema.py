@@ -1,4 +1,4 @@
-"""Which keys each table of the file may hold, and how a table is read: every value checked, every stray key told."""
+"""Defines the keys of each table in the file, and reads tables: parses every value, and reports every unknown key."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -34,19 +34,19 @@ CHECK_TYPES: dict[str, type[AnyCheck]] = {"http": HttpCheck, "https": HttpsCheck
 CHECK_FIELDS = {
     kind: frozenset(field.name for field in msgspec.structs.fields(record)) for kind, record in CHECK_TYPES.items()
 }
-"""Which fields the record of each check type has; a key belongs to a type if its field does."""
+"""The fields of each check type's record. A key is allowed for a type if its record has the key's field."""
 
 MOST_BYTES = 16 * 1024 * 1024
 
 
 class Key(msgspec.Struct, frozen=True):
-    """One key: how its value is read, and where it goes."""
+    """A key of a table: how its value is parsed, and which field it sets."""
 
     parse: Callable[[object], object]
     field: str = ""
-    """The record's field; default: the key's own name."""
+    """The field of the record; empty when it has the key's name."""
     group: str = ""
-    """Keys of one group exclude each other in a table, and replace each other where checks inherit."""
+    """Keys of the same group exclude each other in a table, and replace each other when checks inherit."""
 
 
 TOP_KEYS = {
@@ -76,7 +76,7 @@ SERVER_KEYS = {
     "upper_threshold": Key(values.integer(0, 2**31 - 1)),
     "lower_threshold": Key(values.integer(0, 2**31 - 1)),
 }
-"""What a service hands down to its servers, each of which may have it otherwise."""
+"""The keys that a service passes on to its servers. Each server may override them."""
 
 SERVICE_KEYS = {
     "name": Key(values.label),
@@ -141,35 +141,41 @@ CHECK_KEYS = {
     "expect_regex": Key(values.regex, group="expect"),
     "max_answer": Key(values.integer(1, MOST_BYTES)),
 }
-"""The keys of every type of check: no key means two things."""
+"""The keys of all types of checks. A key means the same in every type that has it."""
 
 GROUP_OF_FIELD = {key.field or name: key.group or key.field or name for name, key in CHECK_KEYS.items()}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TomlTable:
-    """A table as read: the values that are right, by record field, and which were written but are wrong."""
+    """A table after parsing: its valid values, and which keys were written at all. Both are by field of the record."""
 
     path: KeyPath
     values: dict[str, Any]
     written: dict[str, str]
-    """The key each field was written as, right or wrong; empty where the table was written as just that value."""
+    """The key of each field that was written, valid or not. It is empty for an entry that is a bare value, not a
+    table."""
 
     def __contains__(self, field: str) -> bool:
         return field in self.written
 
     def is_wrong(self, field: str) -> bool:
-        """Tell whether the field was written with a value that cannot be used (and was told about)."""
+        """Return whether the field was written with a wrong value. Its error has already been reported."""
         return field in self.written and field not in self.values
 
     def at(self, field: str) -> KeyPath:
-        """Key path of a field as it was written, or of the table where it was not."""
+        """Return the key path of a field; that of the table when the field was not written."""
         key = self.written.get(field)
         return (*self.path, key) if key else self.path
 
 
 def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Errors) -> TomlTable:
-    """Read a table by its keys. Errors are noted; what is wrong is missing from the values."""
+    """Read a table.
+
+    path: where the table is in the file.
+    keys: the keys it may have.
+    errors: errors are added here. A value that is wrong is missing from the result's `values`.
+    """
     if not isinstance(table, dict):
         errors.add_all(path, expected("a table", table))
         return TomlTable(path, {}, {})
@@ -195,13 +201,13 @@ def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Er
 
 
 def stray_key(name: str, keys: Mapping[str, Key]) -> str:
-    """Say that a key does not exist, and which was likely meant."""
+    """Return the message for an unknown key, with the key that was probably meant."""
     guess = values.did_you_mean(name, keys)
     return f"unknown key; {guess}" if guess else f"unknown key; known here: {', '.join(keys)}"
 
 
 def refuse_foreign_keys(table: TomlTable, kind: str, errors: Errors) -> None:
-    """Note every key of a check's table that its type does not have."""
+    """Add an error for every key of a check's table that checks of type `kind` do not have."""
     for field in table.written:
         if field not in CHECK_FIELDS[kind] and field not in {"type", "description"}:
             owners = " and ".join(owner for owner, fields in CHECK_FIELDS.items() if field in fields)

@@ -1,4 +1,4 @@
-"""The entries of `real_server` and `fallback`: to records, each with its checks aimed at it."""
+"""Reads the entries of `real_server` and `fallback` into records, each with checks that probe that server."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,36 +12,43 @@ from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import TRANSLATING, AnyCheck, Endpoint, Forward, RealServer
 from lvs_healthd.config.schema import FALLBACK_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, Key, TomlTable, read_table
 
-NO_CHECK = 'no check; the least is check = { type = "tcp" }'
+NO_CHECK = 'no check; the simplest is check = { type = "tcp" }'
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What a service hands down to its servers. None for what is wrong and has been told about."""
+    """What a service passes on to its servers.
+
+    A value that is wrong is None or left out; its error has already been reported.
+    """
 
     endpoint: Endpoint | None
     portless: str
-    """What leaves packets the port they came with: a firewall mark, or port 0; empty where servers have ports."""
+    """Why packets keep the port they came with, so that servers have none: "a firewall mark" or "port 0". Empty when
+    servers have ports."""
     maps_ports: bool
-    """Whether nat and fullnat map it all the same, for a server that has a port."""
+    """Whether nat and fullnat translate the port despite that, if a server names one."""
     handed_down: Mapping[str, Any]
-    """The service's own values of `SERVER_KEYS`."""
+    """The service's values of `SERVER_KEYS`."""
     wrong: frozenset[str]
-    """Which of them are wrong, and have been told about."""
+    """The `SERVER_KEYS` whose values are wrong. Their errors have already been reported."""
     checks: tuple[checks.Template, ...]
+    """The service's checks, without those that are wrong."""
     has_checks: bool
-    """Whether the service says how to check at all; `checks` may lack what is wrong."""
+    """Whether the service has any checks, right or wrong."""
     checks_are_right: bool
+    """Whether `checks` holds all of them."""
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """A server with the place of its address in the file, for the rules that compare servers."""
+    """A server and where it was written in the file, for the rules that compare servers."""
 
     server: RealServer
     path: KeyPath
+    """Where its address is."""
     table: TomlTable
     """The server's own table."""
     wrong: frozenset[str]
-    """Its fields, of `SERVER_KEYS`, whose values are wrong and have been told about."""
+    """The `SERVER_KEYS` whose values are wrong, its own and inherited ones. Their errors have already been reported."""
 
 
 class ServerReader:
@@ -51,15 +58,15 @@ class ServerReader:
         self._around = around
         self._reader = reader
         self._errors = errors
-        # Once for all servers that are written as just an address.
+        # Computed once for all servers that are written as just an address.
         self._handed_down = self._own(TomlTable((), {}, {}))
 
     def real_servers(self, written: object, path: KeyPath) -> list[Placed]:
-        """Read `real_server`: a list of addresses and tables, or [[service.real_server]]."""
+        """Read `real_server`: a list of addresses and tables, or [[service.real_server]] tables."""
         return self._read(written, path, REAL_SERVER_KEYS)
 
     def fallback(self, written: object, path: KeyPath) -> list[Placed]:
-        """Read `fallback`: the same, but without checks."""
+        """Read `fallback`, which is like `real_server` but has no checks."""
         return self._read(written, path, FALLBACK_KEYS)
 
     def _read(self, written: object, path: KeyPath, keys: Mapping[str, Key]) -> list[Placed]:
@@ -69,7 +76,7 @@ class ServerReader:
         return [server for index, entry in enumerate(written) for server in self._entry(entry, (*path, index), keys)]
 
     def _entry(self, entry: object, path: KeyPath, keys: Mapping[str, Key]) -> Iterator[Placed]:
-        """Read one entry: a server, or a range of servers that are alike."""
+        """Read one entry: a server, or a range of addresses with a server each."""
         if isinstance(entry, str):
             table = TomlTable(path, {}, {})
             address_path = path
@@ -93,14 +100,18 @@ class ServerReader:
             yield Placed(server, address_path, table, wrong)
 
     def _own(self, table: TomlTable) -> tuple[dict[str, Any], frozenset[str]]:
-        """Settle the fields of a server, its own and inherited ones, and which are wrong."""
+        """Return the fields of a server, its own and inherited ones, and which fields are wrong."""
         own = {field: value for field, value in table.values.items() if field in SERVER_KEYS or field == "weight"}
         wrong = {field for field in SERVER_KEYS if table.is_wrong(field)}
         wrong |= {field for field in self._around.wrong if field not in table}
         return self._inherited(table) | own, frozenset(wrong)
 
     def _inherited(self, table: TomlTable) -> dict[str, Any]:
-        """Return what a server has from its service; where it has one thing otherwise, not what belonged to that."""
+        """Return the fields that a server inherits from its service.
+
+        A field that the server overrides is left out, and so are the fields that belong to it. For example, a server
+        with its own `tun_type` does not inherit the service's `tun_port`.
+        """
         around = self._around
         dropped = set(table.written)
         if table.values.get("forward", around.handed_down.get("forward")) is not Forward.TUN:
@@ -131,7 +142,7 @@ class ServerReader:
         if around.portless:
             is_mapped = around.maps_ports and fields.get("forward", Forward.NAT) in TRANSLATING
             if port is not None and not is_mapped:
-                exception = " (but with nat and fullnat without persistence)" if around.portless != "port 0" else ""
+                exception = " (except with nat and fullnat without persistence)" if around.portless != "port 0" else ""
                 message = f"behind {around.portless} packets keep the port they came with{exception}"
                 self._errors.add(path, f"{message}; write the address alone")
             port = port if port is not None and is_mapped else 0
@@ -144,6 +155,6 @@ class ServerReader:
     def _aim(self, template: checks.Template, endpoint: Endpoint) -> AnyCheck:
         around = self._around
         if not endpoint.port and not template.has("port"):
-            message = f"port is missing; {around.portless} has none that a probe could go to, so name one: port = 80"
+            message = f"port is missing; {around.portless} has none that could be probed, so name one: port = 80"
             self._errors.add(template.path, message)
         return checks.build(template, endpoint, None if around.portless else around.endpoint)

@@ -1,4 +1,4 @@
-"""The `[[service]]` tables: to records."""
+"""Reads the `[[service]]` tables into records."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,11 +16,17 @@ from lvs_healthd.config.values import LONGEST_LABEL
 _OWN_FIELDS = frozenset({"name", "endpoint", "forward", *SERVICE_KEYS}) - (
     frozenset({"address", "check", "fallback", "real_server", *SERVER_KEYS}) - {"forward"}
 )
-"""The fields of a service's record that come from its table as they are."""
+"""The fields of a service's record that are copied from its table."""
 
 
 def read_services(written: object, reader: CheckReader, errors: Errors, memory: LastReading) -> tuple[Service, ...]:
-    """Read every service. Errors are noted; a service that cannot be identified is left out."""
+    """Read all services.
+
+    written: the value of `service` in the file.
+    reader: reads their checks.
+    errors: errors are added here. A service without a usable name, address or mark is left out.
+    memory: the last reading, from which unchanged services are taken.
+    """
     if not isinstance(written, list):
         fix = "in double brackets, once for each service" if isinstance(written, dict) else ""
         errors.add_all(("service",), expected("[[service]] tables", written, fix))
@@ -45,7 +51,7 @@ def read_services(written: object, reader: CheckReader, errors: Errors, memory: 
 
 
 def _read(table: TomlTable, index: int, reader: CheckReader, errors: Errors) -> Iterator[Service]:
-    """Read one table: a service, or one for each address of a range and each of several protocols."""
+    """Read one table, which may hold several services: one for each address of a range and each protocol."""
     values = table.values
     endpoints: tuple[Endpoint | None, ...] = values.get("endpoint", (None,))
     protocols: tuple[Protocol, ...] = values.get("protocol", (Protocol.TCP,))
@@ -69,7 +75,7 @@ def _read(table: TomlTable, index: int, reader: CheckReader, errors: Errors) -> 
 
 
 def _name(table: TomlTable, endpoint: Endpoint | None, protocol: Protocol) -> str:
-    """Settle the service's name; empty where that takes a value that is wrong."""
+    """Return the service's name, or its default; empty when a value needed for it is wrong."""
     values = table.values
     if "name" in table:
         return str(values.get("name", ""))
@@ -81,13 +87,13 @@ def _name(table: TomlTable, endpoint: Endpoint | None, protocol: Protocol) -> st
 
 
 def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, errors: Errors) -> Service | None:
-    """Read one service of a table; `identity` is its name, endpoint and protocol."""
+    """Read one service of a table. `identity` holds its name, endpoint and protocol."""
     values = table.values | identity
     endpoint: Endpoint | None = values["endpoint"]
     if "real_server" not in table:
         errors.add(table.path, "real_server is missing: a service needs at least one")
     elif values.get("real_server") == []:
-        errors.add(table.at("real_server"), "no real server in it: a service needs at least one")
+        errors.add(table.at("real_server"), "the list is empty: a service needs at least one")
     server_reader = ServerReader(_surroundings(table, endpoint, reader, errors), reader, errors)
     servers = server_reader.real_servers(values.get("real_server", []), table.at("real_server"))
     fallback = server_reader.fallback(values.get("fallback", []), table.at("fallback"))
@@ -98,7 +104,7 @@ def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, e
         values["name"] += " ipv6"
     if "persistence_mask" in values:
         values["persistence_mask"] = values["persistence_mask"].bits
-    # Its servers have the rest now.
+    # The other fields belong to its servers, which have them by now.
     own = {field: value for field, value in values.items() if field in _OWN_FIELDS}
     service = Service(
         **own,
@@ -111,7 +117,7 @@ def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, e
 
 
 def _surroundings(table: TomlTable, endpoint: Endpoint | None, reader: CheckReader, errors: Errors) -> Surroundings:
-    """Gather what a service hands down to its servers."""
+    """Collect what a service passes on to its servers."""
     values = table.values
     written = values.get("check", [])
     checks = reader.read(written, table.at("check")) if "check" in table else ()
@@ -149,7 +155,10 @@ def _any_has_check(servers: object) -> bool:
 
 
 def _family(endpoint: Endpoint | None, table: TomlTable, servers: list[Placed], errors: Errors) -> Family:
-    """Settle the family: the address shows it; a firewall mark has its servers' unless the file says so."""
+    """Return the service's family.
+
+    It is that of its address. A firewall mark has the family in the file, or else that of its servers.
+    """
     if endpoint is not None:
         return endpoint.family
     if "family" in table.values:

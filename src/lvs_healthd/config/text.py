@@ -1,4 +1,4 @@
-"""From a file to a TOML document, with an error that says where it stops being one."""
+"""Reads a file as a TOML document. Errors say where the file stops being valid."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ import tomli
 from lvs_healthd.config.errors import ConfigError
 
 _LARGEST_FILE = 64 * 1024 * 1024
-"""Bytes; some half a million real servers. A device file would fill the memory."""
+"""Largest file in bytes, enough for half a million real servers. Without a limit, a device file would fill memory."""
 
 
 def read_text(path: Path) -> str:
@@ -36,8 +36,8 @@ def toml_document(text: str, file: str) -> dict[str, Any]:
         return tomli.loads(text.removeprefix("\ufeff"))
     except tomli.TOMLDecodeError as error:
         raise ConfigError((f"{file}:{error.lineno}:{error.colno}: {error.msg}",)) from error
-    except ValueError as error:  # Python's limit, and the only one that tomli runs into
+    except ValueError as error:  # Python's limit on digits, the only one that tomli can hit
         digits = sys.get_int_max_str_digits()
-        raise ConfigError((f"{file}: there is an integer of more than {digits} digits in it",)) from error
+        raise ConfigError((f"{file}: it contains an integer of more than {digits} digits",)) from error
     except RecursionError as error:
         raise ConfigError((f"{file}: {error}",)) from error

@@ -1,6 +1,7 @@
-"""Parsers of single values: from what TOML holds to what a record holds, or `WrongValueError`.
+"""Parsers for single values of the TOML file.
 
-Each takes the TOML value and returns the record's; the ones that need bounds are made by a function of their bounds.
+A parser takes the TOML value and returns the value for the record, or raises `WrongValueError`. Some functions here
+return a parser for given bounds or choices.
 """
 
 import difflib
@@ -23,19 +24,19 @@ _LONGEST_UNIX_PATH = 107  # sun_path of sockaddr_un holds 108 bytes, one of them
 
 
 def anything(value: object) -> object:
-    """Take a value as it is: whoever asked for it looks at it closer."""
+    """Accept any value unchanged. The caller examines it further."""
     return value
 
 
 def string(value: object) -> str:
-    """Take any string."""
+    """Parse a string."""
     if not isinstance(value, str):
         raise expected("a string", value)
     return value
 
 
 def boolean(value: object) -> bool:
-    """Take true or false."""
+    """Parse true or false."""
     if not isinstance(value, bool):
         raise expected("true or false", value)
     return value
@@ -45,7 +46,7 @@ LONGEST_LABEL = 128
 
 
 def label(value: object) -> str:
-    """Take a name for logs, metrics and people."""
+    """Parse a name for logs, metrics and people."""
     text = string(value)
     if not (0 < len(text) <= LONGEST_LABEL and text.isprintable() and text.strip() == text):
         raise expected(f"1 to {LONGEST_LABEL} printable characters without blanks at either end", value)
@@ -53,7 +54,7 @@ def label(value: object) -> str:
 
 
 def sentence(value: object) -> str:
-    """Take a description of what something is for."""
+    """Parse a description of what something is for."""
     text = string(value)
     if not text.strip():
         raise expected("a sentence", value)
@@ -61,7 +62,7 @@ def sentence(value: object) -> str:
 
 
 def integer(least: int, most: int) -> Callable[[object], int]:
-    """Make a parser for integers within bounds, both included."""
+    """Return a parser for integers from `least` to `most`, both included."""
 
     def parse(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -72,7 +73,7 @@ def integer(least: int, most: int) -> Callable[[object], int]:
 
 
 def one_of(choices: Iterable[str]) -> Callable[[object], str]:
-    """Make a parser for a string out of a closed set."""
+    """Return a parser for a string that must be one of `choices`."""
     known = tuple(choices)
 
     def parse(value: object) -> str:
@@ -84,7 +85,7 @@ def one_of(choices: Iterable[str]) -> Callable[[object], str]:
 
 
 def member(kind: type[E]) -> Callable[[object], E]:
-    """Make a parser for a member of an enum."""
+    """Return a parser for a member of an enum."""
     parse_name = one_of(kind)
     return lambda value: kind(parse_name(value))
 
@@ -96,13 +97,17 @@ def listing(words: Iterable[str]) -> str:
 
 
 def did_you_mean(got: object, known: Iterable[str]) -> str:
-    """Guess what was meant: `did you mean "interval"?`, or nothing."""
+    """Return a suggestion such as `did you mean "interval"?`, or an empty string when no known word is similar."""
     close = difflib.get_close_matches(got.lower(), known, n=1) if isinstance(got, str) else []
     return f'did you mean "{close[0]}"?' if close else ""
 
 
 def duration(least: str, most: str, *, whole: bool = False) -> Callable[[object], Seconds]:
-    """Make a parser for durations within bounds, both included; `whole` allows whole seconds only."""
+    """Return a parser for durations.
+
+    least, most: the bounds, both included, as written in the file ("1s").
+    whole: allow only whole seconds.
+    """
     least_s, most_s = _seconds(least), _seconds(most)
     what = f"{'whole seconds' if whole else 'a duration'} from {least} to {most}"
 
@@ -129,14 +134,14 @@ def _seconds(text: str) -> Decimal:
 
 
 def absolute_path(value: object) -> str:
-    """Take an absolute path: the daemon's working directory is nobody's business."""
+    """Parse an absolute path. A relative one would depend on the daemon's working directory."""
     if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
         raise expected("an absolute path", value)
     return value
 
 
 def socket_path(value: object) -> str:
-    """Take an absolute path short enough for a Unix socket."""
+    """Parse an absolute path that is short enough for a Unix socket."""
     path = absolute_path(value)
     if len(path.encode()) > _LONGEST_UNIX_PATH:
         raise expected(
@@ -146,12 +151,12 @@ def socket_path(value: object) -> str:
 
 
 def text_bytes(value: object) -> bytes:
-    """Take text to be sent or expected, as UTF-8."""
+    """Parse text to send or expect, and encode it as UTF-8."""
     return string(value).encode()
 
 
 def hex_bytes(value: object) -> bytes:
-    """Take bytes written as hexadecimal, blanks between them allowed."""
+    """Parse bytes written in hexadecimal, with optional blanks between them."""
     try:
         return bytes.fromhex(string(value))
     except ValueError:
@@ -159,20 +164,20 @@ def hex_bytes(value: object) -> bytes:
 
 
 def regex(value: object) -> str:
-    """Take a regular expression that compiles."""
+    """Parse a regular expression, which must compile."""
     text = string(value)
     answer_pattern(text)
     return text
 
 
 def one_or_more(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
-    """Make a parser for one value, or a list of some that differ."""
+    """Return a parser for one value, or a list of distinct values."""
     parse_list = several(parse)
     return lambda value: parse_list(value) if isinstance(value, list) and value else (parse(value),)
 
 
 def several(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
-    """Make a parser for a list of values that differ, perhaps of none."""
+    """Return a parser for a list of distinct values, which may be empty."""
 
     def parse_several(value: object) -> tuple[T, ...]:
         if value == []:
@@ -180,14 +185,18 @@ def several(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
         found = listed(parse, "a list")(value)
         for index, element in enumerate(found):
             if element in found[:index]:
-                raise WrongValueError(Problem((index,), f"{show(element)} is there already"))
+                raise WrongValueError(Problem((index,), f"{show(element)} is already listed"))
         return found
 
     return parse_several
 
 
 def listed(parse: Callable[[object], T], what: str) -> Callable[[object], tuple[T, ...]]:
-    """Make a parser for a list of at least one, every element of which is told about when wrong."""
+    """Return a parser for a list of at least one value. It reports every element that is wrong.
+
+    parse: parser for one element.
+    what: what to expect, for the error message.
+    """
 
     def parse_list(value: object) -> tuple[T, ...]:
         if not isinstance(value, list) or not value:

@@ -1,4 +1,4 @@
-"""Warns about values of sysctls with which services do not work as their operator expects. Pure.
+"""Warns about values of sysctls that keep services from working as their operator expects. Pure.
 
 Sources: Documentation/networking/ipvs-sysctl.rst; net/netfilter/ipvs/ip_vs_core.c (ip_vs_in_hook) and ip_vs_conn.c
 (ip_vs_check_template, ip_vs_conn_new).
@@ -23,11 +23,14 @@ class Advice(msgspec.Struct, frozen=True):
 
 
 class _Rule(msgspec.Struct, frozen=True):
-    """A sysctl, the values that are bad for some services, which services those are, and the advice."""
+    """One piece of advice, and when it applies."""
 
     name: str
+    """The sysctl."""
     is_bad: Callable[[str], bool]
+    """Returns whether a value of the sysctl is bad."""
     concerns: Callable[[Service], bool]
+    """Returns whether a service suffers from a bad value."""
     text: str
 
 

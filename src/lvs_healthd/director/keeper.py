@@ -71,9 +71,10 @@ class Keeper:
         self._config = Config()
         self._wake = asyncio.Event()
         self._seen: set[Aspect] = set()
-        """Aspects that were applied since the last `want`. If one differs later, somebody else changed it,"""
+        """Aspects that were applied since the last `want`. A later difference in one means that somebody else changed
+        it."""
         self._unmended: set[str] = set()
-        """unless the setting is one of these, which could not be set."""
+        """Settings that could not be set. A difference in one of these is not taken for somebody else's change."""
         self._undone: dict[str, _Undone] = {}
         """Settings that somebody else changed, by name."""
         self._told: set[Setting] = set()

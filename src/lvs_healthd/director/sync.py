@@ -1,4 +1,4 @@
-"""Keeps the sync daemons of IPVS as configured, as `ipvsadm --start-daemon` would start them.
+"""Keeps the sync daemons of IPVS as configured. By hand, `ipvsadm --start-daemon` starts them.
 
 A sync daemon that was never configured in this run is left alone.
 """
@@ -31,7 +31,7 @@ class SyncDaemons:
         self._ports: str | None = None
         """The configured value of `sync_ports`. The kernel reads it when the first sync daemon starts."""
         self._ports_of: dict[Role, str] = {}
-        """The value of `sync_ports` with which each sync daemon was started, as far as we started it."""
+        """The value of `sync_ports` when each sync daemon was started. It has only the daemons that we started."""
         self._stale: set[Role] = set()
         """The sync daemons that run with another number of ports than configured."""
 
@@ -102,7 +102,7 @@ class SyncDaemons:
             self._ports_of[role] = ports
 
     def _require_interface(self, interface: str, name: str) -> None:
-        """Check that the interface exists, before a running daemon is stopped in vain. Raises `SettingError`."""
+        """Check that the interface exists before any running daemon is stopped. Raises `SettingError`."""
         try:
             with self._netns.entered():
                 socket.if_nametoindex(interface)

@@ -1,4 +1,4 @@
-"""Keeps the connection timeouts of IPVS as configured, as `ipvsadm --set` would set them."""
+"""Keeps the connection timeouts of IPVS as configured. By hand, `ipvsadm --set` sets them."""
 
 from lvs_healthd.config.model import Config
 from lvs_healthd.director.aspect import Setting, SettingError

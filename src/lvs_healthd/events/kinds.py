@@ -247,11 +247,11 @@ class SettingChanged(Event, frozen=True, kw_only=True):
 
     name = "setting.changed"
     setting: str
-    """A sysctl's dotted name, "ipvs.timeouts.tcp", "ipvs.sync.master", "nftables inet lvs_healthd" and the like."""
+    """Which setting: a sysctl by its dotted name, or for example "ipvs.timeouts.tcp" or "nftables inet lvs_healthd"."""
     found: str
     value: str
     reason: str
-    """"configured", or that it repairs what somebody else did."""
+    """"configured", or "repair: …" when somebody else had changed the setting."""
     shadow: bool
 
 

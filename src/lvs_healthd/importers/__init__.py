@@ -1,1 +1,1 @@
-"""Other programs' tables and configurations, read and turned into a configuration of ours."""
+"""Turns the tables and configurations of other programs into a configuration for lvs-healthd."""

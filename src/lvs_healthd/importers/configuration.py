@@ -1,6 +1,6 @@
-"""An IPVS table to a configuration that holds it: what `lvs-healthd import` prints.
+"""Turns an IPVS table into a configuration that yields the same table, for `lvs-healthd import`.
 
-A table says nothing of checks, so each service gets the least there is; where even that is a guess, a remark says so.
+A table holds no checks, so each service gets the simplest check. When its port is a guess, a remark says so.
 """
 
 import ipaddress
@@ -33,18 +33,18 @@ from lvs_healthd.ipvs.words import (
 GUESSED_PORT = 80
 
 _SETTABLE = frozenset(METHOD_OPTIONS)
-"""The methods that can be set; the kernel's table may hold others."""
+"""The forwarding methods that can be set. The kernel's table may hold others."""
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """A configuration as text, and what its reader should look at."""
+    """A configuration as text, and remarks on what its reader should check."""
 
     text: str
     remarks: tuple[str, ...]
 
 
 def imported(table: Table, source: str) -> Imported:
-    """Write a configuration that holds a table; `source` is where it came from, for the comment at its top."""
+    """Write a configuration that yields a table. `source` names the table's origin, for the comment at the top."""
     remarks: list[str] = []
     services = []
     for key, entry in table.items():
@@ -54,12 +54,12 @@ def imported(table: Table, source: str) -> Imported:
         kept = _with_ports_that_work(key, entry, remarks)
         services.append(_service(key, kept))
         remarks.extend(_remarks(key, kept))
-    head = f"# Made from {source} by `lvs-healthd import`. Look at the checks: a table says nothing of them.\n\n"
+    head = f"# Made from {source} by `lvs-healthd import`. Look at the checks: a table does not hold any.\n\n"
     return Imported(head + tomli_w.dumps({"service": services}), tuple(remarks))
 
 
 def _with_ports_that_work(key: ServiceKey, entry: ServiceEntry, remarks: list[str]) -> ServiceEntry:
-    """Leave out ports of servers that the kernel lists and never uses: see docs/configuration.md, `real_server`."""
+    """Remove the ports of servers that the kernel lists but never uses: see docs/configuration.md, `real_server`."""
     if key.port:
         return entry
     is_persistent = bool(entry.service.flags & SVC_F_PERSISTENT)
@@ -68,7 +68,7 @@ def _with_ports_that_work(key: ServiceKey, entry: ServiceEntry, remarks: list[st
         is_mapped = key.fwmark and record.forward is ForwardingMethod.MASQ and not is_persistent
         server = record.key if is_mapped else msgspec.structs.replace(record.key, port=0)
         if server != record.key:
-            loss = "" if server not in kept else "; it stands there twice without, and the first is kept"
+            loss = "" if server not in kept else "; it is there twice without the port, and the first is kept"
             remarks.append(f"{key}: the kernel does not use the port of {record.key}; it is left out{loss}")
         kept.setdefault(server, msgspec.structs.replace(record, key=server))
     return ServiceEntry(entry.service, kept)
@@ -76,22 +76,22 @@ def _with_ports_that_work(key: ServiceKey, entry: ServiceEntry, remarks: list[st
 
 def _remarks(key: ServiceKey, entry: ServiceEntry) -> Iterator[str]:
     if _is_port_open(entry):
-        yield f"{key}: its check goes to port {GUESSED_PORT}, a guess; put in the port that shows its servers' health"
+        yield f"{key}: its check goes to port {GUESSED_PORT}, a guess; set the port that shows its servers' health"
     if key.protocol == IPPROTO_SCTP:
-        yield f"{key}: its check is TCP, because there is none for SCTP; put in a port where its servers speak TCP"
+        yield f"{key}: its check is TCP, because there is none for SCTP; set a port where its servers speak TCP"
     if key.protocol == IPPROTO_UDP:
-        yield f"{key}: its check is content with silence, and hears only of closed ports; give it something to expect"
+        yield f"{key}: its check accepts silence and notices only closed ports; give it something to expect"
     if any(record.weight == 0 for record in entry.destinations.values()):
         yield f"{key}: has servers of weight 0, which stay configured but get no connections"
     methods = {record.forward for record in entry.destinations.values()}
     if methods - _SETTABLE:
-        yield f'{key}: has servers of a method that cannot be set; forward = "dr" stands for it'
+        yield f'{key}: has servers of a method that cannot be set; forward = "dr" replaces it'
 
 
 def _service(key: ServiceKey, entry: ServiceEntry) -> dict[str, Any]:
     record = entry.service
     servers = list(entry.destinations.values())
-    # What most servers have stands once, at the service.
+    # The forwarding of most servers is written once, at the service.
     common = Counter(_forwarding(server) for server in servers).most_common(1)[0][0]
     return {
         **_identity(key),
@@ -131,7 +131,7 @@ def _persistence(record: ServiceRecord) -> dict[str, Any]:
 
 
 _Forwarding = tuple[tuple[str, str | int], ...]
-"""How a server is reached, as keys and values of the file."""
+"""How packets are forwarded to a server, as keys and values of the file."""
 
 
 def _forwarding(record: DestinationRecord) -> _Forwarding:
@@ -152,7 +152,7 @@ def _check(key: ServiceKey, entry: ServiceEntry) -> dict[str, Any]:
 
 
 def _is_port_open(entry: ServiceEntry) -> bool:
-    """Tell whether nothing says where probes should go."""
+    """Return whether the table does not say which port to probe."""
     return not all(server.port for server in entry.destinations)
 
 

@@ -1,7 +1,7 @@
-"""ipvsadm's commands, as saved files and scripts hold them, back to a table.
+"""Reads ipvsadm commands, from saved files or scripts, into a table.
 
-Takes more than `ipvsadm -Sn` writes: the word ipvsadm before a command, comments, long options, options in any order,
-edits and deletions, host and service names. Option names and defaults: ipvsadm 1.31, ipvsadm.c.
+It accepts more than `ipvsadm -Sn` writes: the word ipvsadm before a command, comments, long options, options in any
+order, edits and deletions, and names of hosts and services. Option names and defaults follow ipvsadm 1.31, ipvsadm.c.
 """
 
 import ipaddress
@@ -70,7 +70,10 @@ _WITHOUT_VALUE = frozenset({"-o", *_METHODS, "-6", "-n", *_TUNNEL_FLAGS})
 
 
 class CommandError(InputError):
-    """Lines that are no commands of ipvsadm, or do what the table does not allow. `errors` holds one text for each."""
+    """Some lines are not ipvsadm commands, or make a change that the table does not allow.
+
+    `errors` holds one text for each such line.
+    """
 
     def __init__(self, errors: tuple[str, ...]) -> None:
         super().__init__("\n".join(errors))
@@ -78,7 +81,7 @@ class CommandError(InputError):
 
 
 class _WrongLineError(Exception):
-    """What is wrong with one line."""
+    """A line is wrong. The message says why."""
 
 
 class _Command(NamedTuple):
@@ -87,9 +90,12 @@ class _Command(NamedTuple):
 
 
 def table_of(lines: Iterable[str], name: str) -> Table:
-    """Do the commands in `lines`, beginning with an empty table; `name` is what errors call the file.
+    """Carry out commands on an empty table, and return the result.
 
-    Raises `CommandError`, which tells of every wrong line.
+    lines: the commands, one a line.
+    name: name of the file, for error messages.
+
+    Raises `CommandError`, which lists every wrong line.
     """
     table: Table = {}
     errors: list[str] = []
@@ -133,7 +139,7 @@ def _command(line: str) -> _Command | None:
                 value = words.pop(0) if has_value else str(_DEFAULT_PERSISTENCE_S)
             options[option] = value
         elif option == "-b" and value is None and not words:
-            pass  # ipvsadm's own, for a flag that it has no name for
+            pass  # ipvsadm writes this itself for a flag that it has no name for
         elif option in _WITH_VALUE:
             if value is None and not words:
                 raise _WrongLineError(f"{option} without a value")
@@ -148,12 +154,12 @@ def _command(line: str) -> _Command | None:
 
 
 def _split(word: str) -> tuple[str, str | None]:
-    """Split "--weight=5" and "-w5" into option, by its short name where it has one, and value."""
+    """Split "--weight=5" or "-w5" into the option, by its short name if it has one, and its value."""
     if word.startswith("--"):
         name, has_value, value = word.partition("=")
         return _LONG.get(name, name), value if has_value else None
     if not word.startswith("-") or len(word) == 1:
-        raise _WrongLineError(f"{word!r} is no option")
+        raise _WrongLineError(f"{word!r} is not an option")
     return word[:2], word[2:] or None
 
 
@@ -174,7 +180,7 @@ def _do(table: Table, command: _Command) -> None:
             entry.service = record
         return
     if entry is None:
-        raise _WrongLineError(f"service {key} does not exist; it must be added (-A) before")
+        raise _WrongLineError(f"service {key} does not exist; add it first (-A)")
     if verb == "-D":
         del table[key]
         return
@@ -269,7 +275,7 @@ def _number(options: dict[str, str], option: str, least: int, most: int) -> int:
 
 
 def _mark(options: dict[str, str]) -> int:
-    """Read a firewall mark; ipvsadm writes those from 2^31 on as negative numbers."""
+    """Read a firewall mark. ipvsadm writes marks from 2^31 on as negative numbers."""
     text = options["-f"]
     if text.startswith("-") and _is_number(text[1:]) and 0 < int(text[1:]) <= 2**31:
         return 2**32 - int(text[1:])
@@ -277,7 +283,7 @@ def _mark(options: dict[str, str]) -> int:
 
 
 def _is_number(text: str) -> bool:
-    # int() takes any script's digits, and no more than some thousand of them.
+    # int() accepts digits of any script, and raises for more than a few thousand digits.
     return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
@@ -286,7 +292,7 @@ def _cut(text: str) -> str:
 
 
 def _endpoint(text: str, protocol: int, *, default_port: int) -> tuple[int, str, int]:
-    """Read "192.0.2.1:80", "[2001:db8::1]:http" or a name; names are looked up now, once."""
+    """Read "192.0.2.1:80", "[2001:db8::1]:http" or a name. A name is looked up now, once."""
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
         port_text = rest.removeprefix(":")
@@ -315,7 +321,7 @@ def _looked_up(host: str) -> tuple[int, str]:
 
 
 def _port(text: str, protocol: int) -> int:
-    if _is_number(text) and int(text) <= 65535:  # ports have 16 bits
+    if _is_number(text) and int(text) <= 65535:  # a port has 16 bits
         return int(text)
     if text.isdecimal():
         raise _WrongLineError(f"expected a port of 0..65535, got {_cut(text)!r}")

@@ -74,8 +74,8 @@ def diff(
 def lines(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) -> Iterator[TableLine]:
     """Iterate over the lines in which a service may differ between two tables.
 
-    That is no line when the service is equal in both, and every line otherwise. The tables may change during the
-    iteration; a line added or removed meanwhile may or may not be visited.
+    If the service is equal in both, there are none; if not, every line of it is visited. The tables may change during
+    the iteration. A line added or removed meanwhile may or may not be visited.
     """
     entry, found = wanted.get(key), actual.get(key)
     if entry == found:

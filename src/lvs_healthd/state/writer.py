@@ -1,6 +1,6 @@
 """Writes the state file in a thread, because a disk that hangs must not delay probes, the watchdog or a stop.
 
-It writes one content at a time. If several are waiting, only the newest is written. The thread is a daemon thread, so
+It makes one write at a time. If several are waiting, only the newest is made. The thread is a daemon thread, so
 it does not keep the process alive.
 """
 
@@ -17,7 +17,7 @@ _Content = tuple[Path, Ours, tuple[SavedVerdict, ...]]
 class StateWriter:
     """Writes the state file in a thread.
 
-    report: called on the loop when a write fails after one that succeeded.
+    report: called on the loop when writing starts to fail, and not again until a write has succeeded.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, report: Callable[[Path, StateFileError], None]) -> None:

@@ -193,7 +193,7 @@ def test_a_mask_with_holes_is_kept_as_it_is() -> None:
     assert codec.decode_service(_GENL_HEADER + encoded) == odd
 
 
-def test_the_kernels_own_flag_is_no_part_of_a_record() -> None:
+def test_the_kernels_own_flag_is_not_part_of_a_record() -> None:
     plain = service(WEB, flags=4)
     listed = codec.encode_service(plain).replace(struct.pack("=II", 4, 2**32 - 1), struct.pack("=II", 6, 2**32 - 1))
     assert listed != codec.encode_service(plain)

@@ -92,7 +92,7 @@ def test_an_acknowledgement_cut_short_is_refused() -> None:
         genetlink.answer(Message(2, 0, 1, b"\0\0"))
 
 
-def test_a_nested_attributes_flag_is_no_part_of_its_type() -> None:
+def test_a_nested_attributes_flag_is_not_part_of_its_type() -> None:
     assert genetlink.attributes(struct.pack("=HHI", 8, 0x8000 | 5, 1), 0, 8) == {5: (4, 8)}
 
 

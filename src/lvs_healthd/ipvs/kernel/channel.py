@@ -81,7 +81,7 @@ class Channel:
 
     @contextlib.asynccontextmanager
     async def exchange(self) -> AsyncIterator[None]:
-        """Bound one request and its answer by the deadline. Raises `TableUnavailableError` when the exchange fails.
+        """Run one request and its answer within the deadline. Raises `TableUnavailableError` when the exchange fails.
 
         A failed exchange closes the socket, because an unfinished dump would make the next one fail with EBUSY.
         """

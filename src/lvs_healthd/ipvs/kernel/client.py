@@ -29,7 +29,7 @@ from lvs_healthd.runtime.netns import Netns
 _BATCH = 128
 """Most writes in one send: half of what the default receive buffer can acknowledge, in case enlarging it fails."""
 _SERVICE_COST = 8
-"""How many ordinary writes a write to a service counts for in a batch. It may run modprobe or wait for an RCU grace
+"""A write to a service takes as much of a batch as this many other writes. It may run modprobe or wait for an RCU grace
 period, about 30 ms each, and the whole batch has one deadline."""
 _SERVICE_WRITES = frozenset({Verb.ADD_SERVICE, Verb.SET_SERVICE})
 
