@@ -139,7 +139,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def json_pieces(status: Status) -> Iterator[bytes]:
-    """Encode a status as JSON, one service per piece: tens of thousands of servers at once would block the event loop."""
+    """Encode a status as JSON, one service per piece: all servers in one piece would block the event loop too long."""
     yield b'{"daemon":' + msgspec.json.encode(status.daemon) + b',"services":['
     for number, service in enumerate(status.services):
         yield (b"," if number else b"") + msgspec.json.encode(service)
