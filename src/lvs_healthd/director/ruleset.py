@@ -60,7 +60,8 @@ def transaction(objects: Iterable[Object]) -> Object:
 def normal(listing: Iterable[Object]) -> list[Object]:
     """Bring rules, ours or as nft lists them, into one form, so that they can be compared.
 
-    A listing has handles, sets in an order of its own, and not the protocol where a port tells it.
+    A listing has handles, sets in an order of its own, and not the protocol where a port tells it. A mask of
+    flags is a list up to nftables 1.0 and `{"|": list}` from 1.1 on; both take the list.
     """
     objects = (_normal(each) for each in listing if "metainfo" not in each and "table" not in each)
     return sorted(objects, key=lambda each: "rule" in each)
@@ -165,7 +166,7 @@ def _rule(chain: Object, expressions: list[Object], comment: str = "") -> Object
 
 def _normal(each: Object) -> Object:
     kind, body = next(iter(each.items()))
-    found = {key: _sorted_set(value) for key, value in body.items() if key != "handle"}
+    found = {key: _in_one_form(value) for key, value in body.items() if key != "handle"}
     if kind == "rule" and any(_tells_protocol(_left(one)) for one in found["expr"]):
         found["expr"] = [one for one in found["expr"] if _left(one) != _L4PROTO]
     return {kind: found}
@@ -182,13 +183,15 @@ def _tells_protocol(left: Object) -> bool:
     return any(each.get("payload", {}).get("field") == "dport" for each in (left, *left.get("concat", ())))
 
 
-def _sorted_set(value: Any) -> Any:  # noqa: ANN401  # JSON
-    """Put the elements of anonymous sets in one order, whatever they are: somebody else's rule may hold anything."""
+def _in_one_form(value: Any) -> Any:  # noqa: ANN401  # JSON
+    """Put sets in one order and masks in one form, whatever they hold: somebody else's rule may hold anything."""
     if isinstance(value, list):
-        return [_sorted_set(each) for each in value]
+        return [_in_one_form(each) for each in value]
     if isinstance(value, dict):
+        if value.keys() == {"|"}:
+            return _in_one_form(value["|"])
         return {
-            key: sorted(each, key=repr) if key == "set" and isinstance(each, list) else _sorted_set(each)
+            key: sorted(each, key=repr) if key == "set" and isinstance(each, list) else _in_one_form(each)
             for key, each in value.items()
         }
     return value
