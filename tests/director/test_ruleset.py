@@ -99,6 +99,21 @@ def without_protocol(expressions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [address, port, {"match": {**pairs["match"], "right": turned}}, statement]
 
 
+def test_flags_as_newer_versions_of_nftables_list_them_are_the_same() -> None:
+    ours = ruleset(read(service("synproxy = true")).services)
+    (rule,) = [each["rule"] for each in ours if each.get("rule", {}).get("chain") == "prerouting"]
+    to_service, flags, notrack = rule["expr"]
+    field, names = flags["match"]["left"]["&"]
+
+    def listed(names: object) -> list[dict[str, Any]]:
+        newer = {"match": {**flags["match"], "left": {"&": [field, {"|": names}]}}}
+        theirs = {"rule": {**rule, "expr": [to_service, newer, notrack]}}
+        return [theirs if each == {"rule": rule} else each for each in ours]
+
+    assert normal(listed(names)) == normal(ours)
+    assert normal(listed(names[1:])) != normal(ours)
+
+
 def test_described_in_few_words() -> None:
     assert describe([]) == "none"
     assert describe(ruleset(read(service("synproxy = true")).services)) == "3 rules"

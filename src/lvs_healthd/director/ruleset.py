@@ -189,10 +189,12 @@ def _implies_protocol(left: Object) -> bool:
 def _sorted_set(value: Any) -> Any:  # noqa: ANN401  # JSON
     """Sort the elements of all anonymous sets. They may be of any type, because the rules may be somebody else's."""
     if isinstance(value, list):
-        return [_sorted_set(each) for each in value]
+        return [_in_one_form(each) for each in value]
     if isinstance(value, dict):
+        if value.keys() == {"|"}:
+            return _in_one_form(value["|"])
         return {
-            key: sorted(each, key=repr) if key == "set" and isinstance(each, list) else _sorted_set(each)
+            key: sorted(each, key=repr) if key == "set" and isinstance(each, list) else _in_one_form(each)
             for key, each in value.items()
         }
     return value
