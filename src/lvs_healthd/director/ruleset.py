@@ -169,7 +169,7 @@ def _rule(chain: Object, expressions: list[Object], comment: str = "") -> Object
 
 def _normal(each: Object) -> Object:
     kind, body = next(iter(each.items()))
-    found = {key: _sorted_set(value) for key, value in body.items() if key != "handle"}
+    found = {key: _in_one_form(value) for key, value in body.items() if key != "handle"}
     if kind == "rule" and any(_implies_protocol(_left(one)) for one in found["expr"]):
         found["expr"] = [one for one in found["expr"] if _left(one) != _L4PROTO]
     return {kind: found}
@@ -186,8 +186,11 @@ def _implies_protocol(left: Object) -> bool:
     return any(each.get("payload", {}).get("field") == "dport" for each in (left, *left.get("concat", ())))
 
 
-def _sorted_set(value: Any) -> Any:  # noqa: ANN401  # JSON
-    """Sort the elements of all anonymous sets. They may be of any type, because the rules may be somebody else's."""
+def _in_one_form(value: Any) -> Any:  # noqa: ANN401  # JSON
+    """Write rules as one version of nft would: sorted sets, and flags that are combined as a list of their names.
+
+    Elements may be of any type, because the rules may be somebody else's.
+    """
     if isinstance(value, list):
         return [_in_one_form(each) for each in value]
     if isinstance(value, dict):
