@@ -36,8 +36,13 @@ async def test_results_and_errors_come_back() -> None:
 async def test_idle_threads_are_used_again_and_calls_beyond_the_most_wait() -> None:
     threads = Threads()
     asyncio.get_running_loop().set_default_executor(threads)
-    names = {await asyncio.to_thread(lambda: threading.current_thread().name) for _ in range(20)}
-    assert len(names) <= 2
+    names = set()
+    for _ in range(20):
+        names.add(await asyncio.to_thread(lambda: threading.current_thread().name))
+        # It has answered, and becomes idle a moment later.
+        assert threads._idle.acquire(timeout=30)
+        threads._idle.release()
+    assert len(names) == 1
     go_on = threading.Event()
     waiting = [threads.submit(go_on.wait, 60) for _ in range(MOST + 5)]
     assert threading.active_count() <= MOST + 5
