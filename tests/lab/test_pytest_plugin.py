@@ -344,7 +344,7 @@ def test_never_reached(): pass
 """,
         conftest="",
     )
-    result = project.run()
+    result = project.run("--guests=1")
     assert result.returncode == 1
     assert re.search(r"3 failed, 1 passed, 1 error in|4 failed, 1 passed in", result.stdout), result.stdout
     assert "IP Virtual Server version" in result.stdout
