@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup packages kernel test lint demo demo-shell bench bench-packages soak lock
+.PHONY: help setup packages kernel test test-all test-quick lint demo demo-shell bench bench-packages soak lock
 
 # Byte code is kept even where the environment forbids it: an emulated guest takes ten times as long to compile.
 unexport PYTHONDONTWRITEBYTECODE
@@ -50,6 +50,9 @@ lint: packages $(locked) ## Check style and types
 
 test: setup lint ## Check style and types, then run all tests, those on the real kernel too; KERNEL=sid for another kernel
 	@$(bin)/pytest
+
+test-quick: packages $(locked) lint ## The same, without those on the real kernel
+	@$(bin)/pytest -m "not kernel and not boots"
 
 demo: setup ## Watch it work: servers die, hang and return, the daemon is killed, the table is vandalised
 	@$(bin)/python -m lab demo

@@ -24,9 +24,20 @@ FOLDER_VARIABLE = "LVS_HEALTHD_LAB_FOLDER"
 """Environment variable that tells the command in the guest where the shared folder is."""
 
 SHARED_IN_GUEST = "/run/lab/shared"
+QUEUE_VARIABLE = "LVS_HEALTHD_LAB_QUEUE"
+"""Environment variable that tells it where the folder is that several guests share."""
 
-MEMORY = "2G"
-CPUS = 2
+QUEUE_IN_GUEST = "/run/lab/queue"
+
+MEMORY = "1G"
+CPUS = 1
+"""An emulated processor is faster alone: the kernel then leaves locks out, and reads the clock without asking QEMU."""
+
+KERNEL_OPTIONS = ("mitigations=off",)
+"""Nobody in the guest has a secret, and what keeps them is slow to emulate."""
+
+EMULATED_CPU = "max,-la57,-smap,-smep,-umip,-pku,-xsave"
+"""Without what makes each memory access or system call dearer, and what a program finds faster than it is here: AVX."""
 
 
 class GuestError(Exception):
@@ -37,19 +48,24 @@ class Guest:
     """A VM that runs one command and powers off. Use it as a context manager: it never outlives the block.
 
     `command` runs as root in the working directory `cwd`; `FOLDER_VARIABLE` in its environment names the shared folder,
-    which on the host is `folder`. After `deadline_s` the guest ends the command, whatever happens on the host.
+    which on the host is `folder`. After `deadline_s` the guest ends the command, whatever happens on the host. Guests
+    with the same `queue` share that folder; `QUEUE_VARIABLE` names it.
     """
 
-    def __init__(self, command: Sequence[str], *, folder: Path, cwd: Path, deadline_s: float) -> None:
+    def __init__(
+        self, command: Sequence[str], *, folder: Path, cwd: Path, deadline_s: float, queue: Path | None = None
+    ) -> None:
         self._command = command
         self._folder = folder
+        self._queue = queue
         self._cwd = cwd
         self._deadline_s = deadline_s
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         write_command(self._folder, self._command, deadline_s=self._deadline_s)
-        vng = vng_command(self._folder, self._cwd, "--verbose", "--", f"{SHARED_IN_GUEST}/command")
+        queue = [f"--rwdir={QUEUE_IN_GUEST}={self._queue}"] if self._queue else []
+        vng = vng_command(self._folder, self._cwd, *queue, "--verbose", "--", f"{SHARED_IN_GUEST}/command")
         # A pipe, because QEMU opens /proc/self/fd/2 anew and would truncate a file; and cat, because the pipe must be
         # emptied even while this process is busy.
         with (self._folder / "console").open("wb") as console:
@@ -64,6 +80,10 @@ class Guest:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """End the VM at once, if it still runs."""
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -131,7 +151,8 @@ def vng_command(folder: Path, cwd: Path, *arguments: str) -> list[str]:
         str(vng),
         "--run",
         kernel_image(),
-        *(() if kvm_works(kernel_image()) else ("--disable-kvm",)),
+        *(() if kvm_works(kernel_image()) else ("--disable-kvm", f"--qemu-opts=-cpu {EMULATED_CPU}")),
+        *(f"--append={option}" for option in KERNEL_OPTIONS),
         "--force-9p",
         f"--cpus={CPUS}",
         f"--memory={MEMORY}",

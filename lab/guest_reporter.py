@@ -2,6 +2,7 @@
 
 One JSON line for each thing that happens, in reports.jsonl of the folder shared with the host; `lab.remote` reads it:
 
+    {"kind": "claim", "nodeid": …}                       the guest has taken a test; no other will run it
     {"kind": "start", "nodeid": …}                       a test begins
     {"kind": "report", "nodeid": …, "report": {…}}       pytest's own serialised report
     {"kind": "finish", "nodeid": …}                      all of its reports have been written
@@ -13,27 +14,36 @@ One JSON line for each thing that happens, in reports.jsonl of the folder shared
 import faulthandler
 import json
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import pytest
 
+from lab.queue import Queue
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start reporting."""
-    config.pluginmanager.register(GuestReporter(config, Path(os.environ["LVS_HEALTHD_LAB_FOLDER"])))
+    folder, queue = (Path(os.environ[f"LVS_HEALTHD_LAB_{name}"]) for name in ("FOLDER", "QUEUE"))
+    config.pluginmanager.register(GuestReporter(config, folder, queue))
 
 
 class GuestReporter:
-    """Selects what the host asked for and was not yet begun; reports on it."""
+    """Runs what the host asked for and no other guest has taken; reports on it."""
 
-    def __init__(self, config: pytest.Config, folder: Path) -> None:
+    def __init__(self, config: pytest.Config, folder: Path, queue: Path) -> None:
         self._config = config
         request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
         self._timeout_s: float = request["timeout_s"]
         reports = folder / "reports.jsonl"
-        begun = {record.get("nodeid") for record in read_records(reports.read_bytes())}
-        self._wanted: list[str] = [nodeid for nodeid in request["nodeids"] if nodeid not in begun]
+        self._wanted: list[str] = request["nodeids"]
+        self._queue = Queue(queue, self._wanted)
+        records = read_records(reports.read_bytes())
+        begun = {record["nodeid"] for record in records if record["kind"] == "start"}
+        # Left by an interpreter that died.
+        self._taken = [
+            str(record["nodeid"]) for record in records if record["kind"] == "claim" and record["nodeid"] not in begun
+        ]
         self._stream = reports.open("a", encoding="ascii", buffering=1)
         # pytest has file descriptor 2 captured while a test runs.
         self._stderr = os.dup(2)
@@ -43,6 +53,27 @@ class GuestReporter:
         """Keep what is wanted, in the host's order."""
         place = {nodeid: index for index, nodeid in enumerate(self._wanted)}
         items[:] = sorted((item for item in items if item.nodeid in place), key=lambda item: place[item.nodeid])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run one test after the other, while there are any; the next is taken early, for the fixtures they share."""
+        items = {item.nodeid: item for item in session.items}
+        item = self._next(items)
+        while item is not None:
+            following = self._next(items)
+            item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+            item = following
+        return True
+
+    def _next(self, items: Mapping[str, pytest.Item]) -> pytest.Item | None:
+        while self._taken:
+            if (nodeid := self._taken.pop(0)) in items:
+                return items[nodeid]
+        taken = self._queue.take(items)
+        if taken is None:
+            return None
+        self._write("claim", nodeid=taken)
+        return items[taken]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:

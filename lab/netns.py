@@ -28,9 +28,10 @@ class Namespace:
 
         Raises `CommandError`, with what the command said, when `check` and its exit status is not 0.
         """
-        result = subprocess.run(
-            [*self.prefix, *command], input=stdin, check=False, capture_output=True, text=True, timeout=timeout_s
-        )
+        with self.entered():
+            result = subprocess.run(
+                command, input=stdin, check=False, capture_output=True, text=True, timeout=timeout_s
+            )
         if check and result.returncode != 0:
             raise CommandError(f"{self.name}: {' '.join(command)}: {(result.stderr or result.stdout).strip()}")
         return result
@@ -43,21 +44,22 @@ class Namespace:
         stderr: IO[str] | int | None = None,
         env: dict[str, str] | None = None,
     ) -> subprocess.Popen[str]:
-        """Start `command` inside. `ip netns exec` becomes it, so the pid is the command's own."""
-        return subprocess.Popen(
-            [*self.prefix, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            text=True,
-            env={**os.environ, **env} if env else None,
-        )
+        """Start `command` inside."""
+        with self.entered():
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                text=True,
+                env={**os.environ, **env} if env else None,
+            )
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Move the calling thread inside for a while: sockets it opens there stay there after it has left.
+        """Move the calling thread inside for a while: what it opens or starts there stays there after it has left.
 
-        (`os.setns` came with Python 3.12.)
+        It sees the /sys of where it came from. (`os.setns` came with Python 3.12.)
         """
         with Path("/proc/thread-self/ns/net").open("rb") as outside, self.path.open("rb") as inside:
             _setns(inside.fileno())
@@ -73,7 +75,7 @@ class Namespace:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """What to put before a command so that it runs inside."""
+        """What to put before a command so that it runs inside; `run` and `popen` do without, which is twice as fast."""
         return ("ip", "netns", "exec", self.name)
 
 

@@ -1,7 +1,8 @@
 """pytest plugin: tests marked `kernel` run where IPVS is, here or in a guest, and report here as if they ran here.
 
-Where this machine has no IPVS, one guest is booted when the tests start and runs every selected kernel test beside the
-host's own, which come first; then each kernel test's reports, from the guest, take its place in the order.
+Where this machine has no IPVS, guests are booted when the tests start and share every selected kernel test out among
+themselves, beside the host's own, which come first; then each kernel test's reports, from its guest, take its place in
+the order.
 """
 
 import contextlib
@@ -16,11 +17,14 @@ from lab.remote import RemoteRun, failing_report
 TEST_TIMEOUT_S = 240.0
 """For one kernel test in the guest: several starts of the daemon, emulated, on a machine that is busy besides."""
 
+GUESTS = 2
+"""One for each processor of a small machine."""
+
 _RUN = pytest.StashKey[RemoteRun | GuestError]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the time limit."""
+    """Add the time limit, and how many guests there are."""
     parser.addoption(
         "--kernel-timeout",
         type=float,
@@ -28,11 +32,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help=f"time limit of one kernel test in the guest (default {TEST_TIMEOUT_S:g})",
     )
+    parser.addoption(
+        "--guests",
+        type=int,
+        default=GUESTS,
+        metavar="NUMBER",
+        help=f"how many guests share the kernel tests at most (default {GUESTS})",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker of tests about the lab itself."""
-    config.addinivalue_line("markers", "boots: boots a guest of its own; runs last, when no other guest is there")
+    config.addinivalue_line("markers", "boots: boots a guest of its own; runs after the host's other tests")
 
 
 @pytest.hookimpl(trylast=True)
@@ -43,14 +54,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Keep a guest while the tests run, if they need one."""
+    """Keep guests while the tests run, if they need any."""
     items = [item for item in session.items if _is_kernel(item)]
     if not items or session.config.option.collectonly or session.testsfailed or not needs_guest():
         return (yield)
     with contextlib.ExitStack() as stack:
         try:
             run: RemoteRun | GuestError = stack.enter_context(
-                RemoteRun.of(session.config, items, timeout_s=session.config.option.kernel_timeout)
+                RemoteRun.of(
+                    session.config,
+                    items,
+                    guests=session.config.option.guests,
+                    timeout_s=session.config.option.kernel_timeout,
+                )
             )
         except GuestError as error:
             run = error
@@ -77,4 +93,4 @@ def _is_kernel(item: pytest.Item) -> bool:
 
 
 def _turn(item: pytest.Item) -> int:
-    return 2 if item.get_closest_marker("boots") else 1 if _is_kernel(item) else 0
+    return 2 if _is_kernel(item) else 1 if item.get_closest_marker("boots") else 0

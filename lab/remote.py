@@ -1,4 +1,4 @@
-"""The host's side of kernel tests in a guest: asks for them, follows their reports, and knows when one was lost."""
+"""The host's side of kernel tests in guests: asks for them, follows their reports, and knows when one was lost."""
 
 import contextlib
 import json
@@ -39,69 +39,61 @@ class Progress:
     """Why the rest of it will never come."""
 
 
-class RemoteRun:
-    """Kernel tests on their way through a guest. Build one with `RemoteRun.of`."""
+class Runner:
+    """One guest, and what it has told of the tests that it took."""
 
-    def __init__(
-        self, config: pytest.Config, items: Sequence[pytest.Item], guest: Guest, folder: Path, *, timeout_s: float
-    ) -> None:
+    def __init__(self, config: pytest.Config, guest: Guest, folder: Path, *, timeout_s: float) -> None:
+        self.guest = guest
+        self.progress: dict[str, Progress] = {}
+        """Of each test that it took, or will not give back."""
+        self.collect_errors: list[str] = []
+        self.exit_status: int | None = None
+        self.end = ""
+        """Why nothing more will come from it; empty while it works."""
         self._config = config
-        self._guest = guest
         self._stream = folder / "reports.jsonl"
         self._read_to = 0
-        self._progress = {item.nodeid: Progress() for item in items}
-        self._last = items[-1]
         self._timeout_s = timeout_s
-        self._collect_errors: list[str] = []
-        self._exit_status: int | None = None
         self._finished = False
         self._deadline = time.monotonic() + BOOT_DEADLINE_S
 
-    @classmethod
-    @contextlib.contextmanager
-    def of(cls, config: pytest.Config, items: Sequence[pytest.Item], *, timeout_s: float) -> Iterator["RemoteRun"]:
-        """Boot a guest that runs `items`, each for `timeout_s` at most; kill it at the end of the block.
-
-        Raises `GuestError` when there is nothing to boot.
-        """
-        with tempfile.TemporaryDirectory(prefix="lab-") as name:
-            folder = Path(name)
-            request = {"nodeids": [item.nodeid for item in items], "timeout_s": timeout_s}
-            (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-            guest = Guest(
-                [str(LAB / "guest-pytest"), sys.executable, *_pytest_arguments(config, items)],
-                folder=folder,
-                cwd=config.rootpath,
-                deadline_s=BOOT_DEADLINE_S + len(items) * (timeout_s + SILENCE_MARGIN_S),
-            )
-            with guest:
-                yield cls(config, items, guest, folder, timeout_s=timeout_s)
-
-    def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
-        """Wait until the guest is through with `item`; return all its reports, with a failing one if it was lost."""
-        progress = self._progress[item.nodeid]
-        while not (progress.finished or progress.lost):
-            self._follow()
-        reports = list(progress.reports)
-        if progress.lost:
-            reports.append(self._lost_report(item, progress))
-        if item is self._last and (trouble := self._end_of_run()):
-            reports.append(failing_report(item, trouble, when="teardown"))
-        return reports
-
-    def _follow(self) -> None:
-        """Take in what is new; when there is nothing new, see whether there will ever be."""
-        gone = not self._guest.running  # asked before reading: what was written before it went must still be read
+    def follow(self) -> bool:
+        """Take in what is new, and return whether there was anything; if not, see whether there ever will be."""
+        gone = not self.guest.running  # asked before reading: what was written before it went must still be read
         if self._read():
-            return
+            return True
         if gone:
-            self._lose_all("the guest ended before it was through with this test")
-        elif self._exit_status is not None and self._finished:
-            self._lose_all("pytest in the guest did not find this test, or left it out")
+            self._ended("the guest ended before it was through with this test")
+        elif self.exit_status is not None and self._finished:
+            self._ended("pytest in the guest did not find this test, or left it out")
         elif time.monotonic() > self._deadline:
-            self._lose_all("no sign of life from the guest")
-        else:
-            time.sleep(POLL_S)
+            self.guest.kill()  # or it might take tests yet, with nobody listening
+            self._ended("no sign of life from the guest")
+        return False
+
+    def last_words(self) -> list[str]:
+        """Return why files could not be imported, and the end of the guest's output and console."""
+        return [*self.collect_errors, self.guest.last_words()]
+
+    def trouble_at_end(self) -> str:
+        """Wait for the end of its interpreter; return what was wrong with it and has not been told by any test."""
+        while self.exit_status is None and self.guest.running and time.monotonic() < self._deadline:
+            if not self._read():
+                time.sleep(POLL_S)
+        self._read()
+        failed = any(report.failed for progress in self.progress.values() for report in progress.reports)
+        lost = any(progress.lost for progress in self.progress.values())
+        if lost or (self._finished and self.exit_status == (1 if failed else 0)):
+            return ""
+        return "\n".join(
+            [f"after its last test, the guest's pytest ended with status {self.exit_status}", *self.last_words()]
+        )
+
+    def _ended(self, why: str) -> None:
+        self.end = self.end or why
+        for progress in self.progress.values():
+            if not progress.finished and not progress.lost:
+                progress.lost = why
 
     def _read(self) -> bool:
         try:
@@ -119,7 +111,7 @@ class RemoteRun:
         return bool(records)
 
     def _take(self, record: dict[str, Any]) -> None:
-        progress = self._progress.get(record.get("nodeid", ""), Progress())
+        progress = self.progress.setdefault(record["nodeid"], Progress()) if "nodeid" in record else Progress()
         match record["kind"]:
             case "start":
                 progress.started = True
@@ -128,12 +120,12 @@ class RemoteRun:
             case "finish":
                 progress.finished = True
             case "collect_error":
-                self._collect_errors.append(record["text"])
+                self.collect_errors.append(record["text"])
             case "finished":
                 self._finished = True
             case "exited":
-                self._exit_status = record["status"]
-                for open_test in self._progress.values():
+                self.exit_status = record["status"]
+                for open_test in self.progress.values():
                     if open_test.started and not open_test.finished:
                         open_test.lost = f"the guest's interpreter died in this test: {_death(record['status'])}"
 
@@ -147,35 +139,82 @@ class RemoteRun:
         report.user_properties = [tuple(pair) for pair in report.user_properties]
         return report  # type: ignore[no-any-return]  # a hook's result has no type
 
-    def _lose_all(self, why: str) -> None:
-        for progress in self._progress.values():
-            if not progress.finished and not progress.lost:
-                progress.lost = why
 
-    def _lost_report(self, item: pytest.Item, progress: Progress) -> pytest.TestReport:
-        text = "\n".join([progress.lost, *self._collect_errors, self._guest.last_words()])
-        if not progress.started:
-            return failing_report(item, text, when="setup")
-        called = any(report.when == "call" for report in progress.reports)
-        return failing_report(item, text, when="teardown" if called else "call")
+class RemoteRun:
+    """Kernel tests on their way through guests, which share them out. Build one with `RemoteRun.of`."""
 
-    def _end_of_run(self) -> str:
-        """After the last test: wait for the interpreter's end; return what was wrong with it, or nothing."""
-        while self._exit_status is None and self._guest.running and time.monotonic() < self._deadline:
-            if not self._read():
+    def __init__(self, items: Sequence[pytest.Item], runners: Sequence[Runner]) -> None:
+        self._runners = runners
+        self._last = items[-1]
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(
+        cls, config: pytest.Config, items: Sequence[pytest.Item], *, guests: int, timeout_s: float
+    ) -> Iterator["RemoteRun"]:
+        """Boot guests that run `items`, each for `timeout_s` at most; kill them at the end of the block.
+
+        No more than `guests`, nor than there are tests. Raises `GuestError` when there is nothing to boot.
+        """
+        with contextlib.ExitStack() as stack:
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-")))
+            queue = root / "queue"
+            queue.mkdir()
+            request = json.dumps({"nodeids": [item.nodeid for item in items], "timeout_s": timeout_s})
+            runners = []
+            for number in range(1, min(guests, len(items)) + 1):
+                folder = root / str(number)
+                folder.mkdir()
+                (folder / "request.json").write_text(request, encoding="utf-8")
+                guest = Guest(
+                    [str(LAB / "guest-pytest"), sys.executable, *_pytest_arguments(config, items)],
+                    folder=folder,
+                    cwd=config.rootpath,
+                    deadline_s=BOOT_DEADLINE_S + len(items) * (timeout_s + SILENCE_MARGIN_S),
+                    queue=queue,
+                )
+                runners.append(Runner(config, stack.enter_context(guest), folder, timeout_s=timeout_s))
+            yield cls(items, runners)
+
+    def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
+        """Wait until a guest is through with `item`; return all its reports, with a failing one if it was lost."""
+        runner = self._through_with(item.nodeid)
+        progress = runner.progress[item.nodeid] if runner else Progress(lost=self._ends())
+        reports = list(progress.reports)
+        if progress.lost:
+            words = runner.last_words() if runner else self._last_words()
+            reports.append(_lost_report(item, progress, "\n".join([progress.lost, *words])))
+        if item is self._last:
+            troubles = [trouble for each in self._runners if (trouble := each.trouble_at_end())]
+            reports += [failing_report(item, trouble, when="teardown") for trouble in troubles]
+        return reports
+
+    def _through_with(self, nodeid: str) -> Runner | None:
+        """Wait until a guest is through with a test or has lost it, and return the guest; None if none will run it."""
+        while True:
+            for runner in self._runners:
+                if (progress := runner.progress.get(nodeid)) and (progress.finished or progress.lost):
+                    return runner
+            if all(runner.end for runner in self._runners):
+                return None
+            # Each of them, not only up to the first with news: none may seem silent because another talks.
+            news = [runner.follow() for runner in self._runners if not runner.end]
+            if not any(news):
                 time.sleep(POLL_S)
-        self._read()
-        failed = any(report.failed for progress in self._progress.values() for report in progress.reports)
-        lost = any(progress.lost for progress in self._progress.values())
-        if lost or (self._finished and self._exit_status == (1 if failed else 0)):
-            return ""  # either all is well, or what is not has been reported test by test
-        return "\n".join(
-            [
-                f"after the last test, the guest's pytest ended with status {self._exit_status}",
-                *self._collect_errors,
-                self._guest.last_words(),
-            ]
-        )
+
+    def _ends(self) -> str:
+        return "\n".join(dict.fromkeys(runner.end for runner in self._runners))
+
+    def _last_words(self) -> list[str]:
+        errors = dict.fromkeys(error for runner in self._runners for error in runner.collect_errors)
+        return [*errors, *(runner.guest.last_words() for runner in self._runners)]
+
+
+def _lost_report(item: pytest.Item, progress: Progress, text: str) -> pytest.TestReport:
+    if not progress.started:
+        return failing_report(item, text, when="setup")
+    called = any(report.when == "call" for report in progress.reports)
+    return failing_report(item, text, when="teardown" if called else "call")
 
 
 def failing_report(item: pytest.Item, text: str, *, when: Literal["setup", "call", "teardown"]) -> pytest.TestReport:

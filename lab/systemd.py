@@ -59,12 +59,15 @@ class Systemd:
         with tempfile.TemporaryDirectory(prefix="lab-") as name:
             units = Path(name)
             _write_units(units)
-            outer = director.popen(
+            outer = subprocess.Popen(
                 [
+                    *director.prefix,  # it gives systemd a /sys of that network, as it takes
                     *("unshare", "--fork", "--kill-child", "--pid", "--mount", "--cgroup", "--ipc", "--uts"),
                     *(str(REPOSITORY / "lab" / "systemd-init"), str(REPOSITORY), sys.prefix, str(units)),
                 ],
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                text=True,
             )
             try:
                 yield cls._booted(outer)

@@ -11,11 +11,16 @@ def wait_until(
 ) -> float:
     """Return as soon as `condition()` is true, with the seconds it took.
 
-    Raises `TimeoutError`, saying `what` was waited for, after `timeout_s`.
+    A pause is `poll_s`, or as long as the condition took: what is waited for may need the same processor. Raises
+    `TimeoutError`, saying `what` was waited for, after `timeout_s`.
     """
     started = time.monotonic()
-    while not condition():
-        if time.monotonic() - started > timeout_s:
+    while True:
+        asked = time.monotonic()
+        if condition():
+            break
+        now = time.monotonic()
+        if now - started > timeout_s:
             raise TimeoutError(f"waited {timeout_s:g} s for {what() if callable(what) else what}")
-        time.sleep(poll_s)
+        time.sleep(max(poll_s, now - asked))
     return time.monotonic() - started

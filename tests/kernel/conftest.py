@@ -10,12 +10,21 @@ from lab.topology import Topology
 
 HERE = Path(__file__).parent
 
+LONGEST = ("test_traffic_failover.py", "test_systemd.py", "test_table.py", "test_synproxy.py", "test_import.py")
+"""Files of the longest tests come first: at the end, one guest would wait for the other to be through with one."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.kernel)
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    is_long = item.path.parent == HERE and item.path.name in LONGEST
+    return LONGEST.index(item.path.name) if is_long else len(LONGEST)
 
 
 @pytest.fixture(scope="module")

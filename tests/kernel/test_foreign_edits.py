@@ -1,6 +1,6 @@
 """Whatever others do to the table, and whenever: after one resync ours is as wanted, and theirs as they left it.
 
-Five hundred random sequences of edits by ipvsadm itself, some while a resync is under way.
+Five hundred random sequences of edits by ipvsadm itself, some during a resync; with the long tests two thousand.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tests.kernel.reconciling import DEADLINE_S, FOREIGN_RULES, WANTED, Bench
 
 __all__ = ["director", "network"]
 
-SEQUENCES = 500
+SEQUENCES, SEQUENCES_LONG = 500, 2000
 PER_TEST = 100
 MOST_EDITS = 6
 
@@ -37,7 +37,13 @@ FOREIGN_KEYS = (
 LONG_S = 1000.0
 
 
-@pytest.mark.parametrize("first", range(0, SEQUENCES, PER_TEST))
+@pytest.mark.parametrize(
+    "first",
+    [
+        *range(0, SEQUENCES, PER_TEST),
+        *(pytest.param(first, marks=pytest.mark.long) for first in range(SEQUENCES, SEQUENCES_LONG, PER_TEST)),
+    ],
+)
 async def test_random_edits_are_undone_in_ours_and_left_in_theirs(director: Ipvsadm, first: int) -> None:
     source = random.Random(first)
     director.restore(FOREIGN_RULES)

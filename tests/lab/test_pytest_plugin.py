@@ -21,21 +21,31 @@ pytest_plugins = ["lab.pytest_plugin"]
 
 # What stands for the guest: the same command, run here as a process.
 PROCESS_GUEST = """
+import contextlib
 import os
+import signal
 import subprocess
 
 class ProcessGuest:
-    def __init__(self, command, *, folder, cwd, deadline_s):
-        self.command, self.folder, self.cwd = command, folder, cwd
+    def __init__(self, command, *, folder, cwd, deadline_s, queue):
+        self.command, self.cwd = command, cwd
+        self.folder, self.queue = folder, queue
 
     def __enter__(self):
-        env = {**os.environ, "LVS_HEALTHD_LAB": "inside", "LVS_HEALTHD_LAB_FOLDER": str(self.folder)}
+        folders = {"LVS_HEALTHD_LAB_FOLDER": str(self.folder), "LVS_HEALTHD_LAB_QUEUE": str(self.queue)}
+        env = {**os.environ, "LVS_HEALTHD_LAB": "inside", **folders}
         with (self.folder / "output").open("wb") as output:
-            self.process = subprocess.Popen(self.command, cwd=self.cwd, env=env, stdout=output, stderr=output)
+            self.process = subprocess.Popen(
+                self.command, cwd=self.cwd, env=env, stdout=output, stderr=output, start_new_session=True
+            )
         return self
 
     def __exit__(self, *_):
-        self.process.kill()
+        self.kill()
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     @property
@@ -49,6 +59,7 @@ def pytest_configure():
     import lab.remote
     if os.environ["LVS_HEALTHD_LAB"] == "vm":
         lab.remote.Guest = ProcessGuest
+        lab.remote.SILENCE_MARGIN_S = 5.0
 """
 
 
@@ -67,7 +78,10 @@ class Project:
         ]
         (folder / "pytest.ini").write_text("\n".join(settings))
         (folder / "conftest.py").write_text(CONFTEST + conftest)
-        (folder / "test_kernel.py").write_text("import pytest\npytestmark = pytest.mark.kernel\n" + tests)
+        self.kernel_file("test_kernel.py", tests)
+
+    def kernel_file(self, name: str, tests: str) -> None:
+        (self.folder / name).write_text("import pytest\npytestmark = pytest.mark.kernel\n" + tests)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -166,6 +180,111 @@ def test_death_after_the_last_test_is_a_failure(folder: Path) -> None:
     assert "pytest ended with status 7" in result.stdout
 
 
+# Files of two guests: each of the first tests waits for the other, so both guests are there.
+MEETING = """
+import os, pathlib, signal, time
+
+def meet(mine, other):
+    pathlib.Path(mine).touch()
+    give_up = time.monotonic() + 60
+    while not pathlib.Path(other).exists():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+def note(nodeid):
+    with open("ran", "a") as file:
+        file.write(f"{os.getppid()} {nodeid}\\n")
+"""
+
+
+def of_two_guests(folder: Path, trouble: str) -> Project:
+    """Return a project in which the second test of the first file is in trouble, while the other guest looks on."""
+    project = in_process(
+        folder,
+        MEETING
+        + f"""
+def test_meets(): meet("here", "there"); note("a1")
+def test_deadly():
+    pathlib.Path("in trouble").touch()
+    {trouble}
+def test_after(): note("a3")
+def test_long_after(): note("a4")
+""",
+    )
+    second = (
+        MEETING
+        + """
+def test_meets(): meet("there", "here"); note("b1")
+def test_looks_on(): meet("there", "in trouble"); note("b2")
+def test_later(): note("b3")
+"""
+    )
+    project.kernel_file("test_second.py", second)
+    return project
+
+
+def ran(folder: Path) -> dict[str, str]:
+    """Return which guest ran which test; no test may be there twice."""
+    lines = [line.split() for line in (folder / "ran").read_text().splitlines()]
+    found = {test: guest for guest, test in lines}
+    assert len(found) == len(lines)
+    return found
+
+
+def test_guests_share_the_tests_out_and_each_is_run_once(folder: Path) -> None:
+    result = of_two_guests(folder, "note('a2')").run("-v")
+    assert (result.returncode, "7 passed" in result.stdout) == (0, True), result.stdout
+    guests = ran(folder)
+    assert sorted(guests) == ["a1", "a2", "a3", "a4", "b1", "b2", "b3"]
+    assert guests["a1"] != guests["b1"]
+    # In the host's order, whoever was first.
+    files = [line.partition("::")[0] for line in result.stdout.splitlines() if "PASSED" in line]
+    assert files == ["test_kernel.py"] * 4 + ["test_second.py"] * 3
+
+
+def test_one_guest_is_enough(folder: Path) -> None:
+    project = in_process(folder, MEETING + "def test_one(): note('a1')\ndef test_two(): note('a2')\n")
+    assert "2 passed" in project.run("--guests=1").stdout
+    assert len(set(ran(folder).values())) == 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        ("os.killpg(0, signal.SIGKILL)", "the guest ended before it was through with this test"),
+        ("os.killpg(0, signal.SIGSTOP)", "no sign of life from the guest"),
+    ],
+    ids=["death", "silence"],
+)
+def test_guest_that_is_lost_loses_what_it_had_taken_and_the_other_does_the_rest(
+    folder: Path, trouble: str, said: str
+) -> None:
+    result = of_two_guests(folder, trouble).run("--kernel-timeout=2")
+    assert result.returncode == 1
+    # The test after it had been taken already.
+    assert re.search(r"1 failed, 5 passed, 1 error in", result.stdout), result.stdout
+    assert "FAILED test_kernel.py::test_deadly" in result.stdout
+    assert "ERROR test_kernel.py::test_after" in result.stdout
+    assert said in result.stdout
+    assert sorted(ran(folder)) == ["a1", "a4", "b1", "b2", "b3"]
+
+
+def test_guest_that_does_not_boot_is_a_failure_though_the_other_has_run_everything(folder: Path) -> None:
+    project = in_process(folder, "def test_one(): pass\ndef test_two(): pass\n")
+    conftest = folder / "conftest.py"
+    text = conftest.read_text().replace(
+        "def __enter__(self):",
+        """def __enter__(self):
+        if self.folder.name == "2":
+            self.command = ["sh", "-c", "echo no boot today; exit 3"]""",
+    )
+    conftest.write_text(text)
+    result = project.run()
+    assert result.returncode == 1
+    assert "2 passed, 1 error" in result.stdout, result.stdout
+    assert "no boot today" in result.stdout
+
+
 def test_file_that_cannot_be_imported_in_the_guest_is_a_failure(folder: Path) -> None:
     project = in_process(
         folder,
@@ -225,7 +344,7 @@ def test_never_reached(): pass
 """,
         conftest="",
     )
-    result = project.run()
+    result = project.run("--guests=1")
     assert result.returncode == 1
     assert re.search(r"3 failed, 1 passed, 1 error in|4 failed, 1 passed in", result.stdout), result.stdout
     assert "IP Virtual Server version" in result.stdout
