@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import resource
 import signal
 import socket
@@ -500,3 +501,14 @@ async def test_control_socket_that_somebody_removed_is_made_again_and_told(site:
         renewed = await running.until("control.renewed")
         assert renewed["socket"] == str(control)
         assert control.exists()
+
+
+async def test_second_daemon_on_one_state_file_is_refused(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        await running.until("daemon.started")
+        other = site.file.with_name("other.toml")
+        text = site.file.read_text().replace("control.sock", "other.sock")
+        other.write_text(re.sub(r"listen = .*", 'listen = ""', text))
+        async with daemon(other, "--table", "memory") as second:
+            failed = await second.until("daemon.failed")
+            assert re.search(r"another lvs-healthd \(pid \d+\) uses this state file", failed["error"])

@@ -86,6 +86,7 @@ class Daemon:
         parts = build(self._settings, config, self._around)
         parts.take_lock(config)
         try:
+            parts.lock_state(config)
             await _start(parts, config)
             try:
                 await self._serve(parts, Reloads(parts, last_reading, self._reload_asked))
@@ -97,6 +98,7 @@ class Daemon:
         finally:
             parts.table.close()
             parts.lock.release()
+            parts.state_lock.release()
             parts.log.close()
 
     async def _serve(self, parts: Parts, reloads: Reloads) -> None:

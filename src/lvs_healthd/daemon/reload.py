@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from lvs_healthd.api import ApiError
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import AnyCheck, Config
@@ -59,10 +58,12 @@ class Reloads:
         ready = await asyncio.to_thread(self._make_ready, config)
         newly_locked = parts.take_lock(config)
         try:
+            parts.lock_state(config)
             await parts.api.rebind(config.daemon.listen, config.daemon.control)
-        except ApiError:
+        except HealthdError:
             if newly_locked:
                 parts.lock.release()
+            parts.lock_state(parts.config)
             raise
         # Whoever reloads may have edited the table too, and a new service must keep the servers it finds there.
         await parts.reconciler.read_back(READ_BACK_S)
