@@ -134,7 +134,8 @@ async def test_good_probes_write_no_line(site: Site) -> None:
         before = (await site.real_server())["checks"][0]["last_probe"]
         while (await site.real_server())["checks"][0]["last_probe"] < before + 1.0:
             await asyncio.sleep(0.1)
-        assert running.lines[count:] == []
+        # A machine that is busy with other work may hold up the daemon, which then says so.
+        assert [line for line in running.lines[count:] if line["event"] != "scheduler.lag"] == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
