@@ -16,6 +16,7 @@ class Dial:
         self.unreadable = ""
         self.refusal = ""
         self.writes = 0
+        self.is_vital = False
 
     def want(self, config: Config) -> None:
         pass
@@ -23,7 +24,7 @@ class Dial:
     async def differing(self) -> list[Setting]:
         if self.unreadable:
             raise SettingError(self.unreadable)
-        return [] if self.value == "1" else [Setting(self.name, self.value, "1")]
+        return [] if self.value == "1" else [Setting(self.name, self.value, "1", self.is_vital)]
 
     async def mend(self, setting: Setting) -> None:
         if self.refusal:
@@ -129,6 +130,22 @@ async def test_what_somebody_changes_again_and_again_is_set_ever_more_seldom() -
     assert "at last to 7: find out who it is" in error
     assert sum(words.startswith("error") for words in told) <= 61
     assert bench.first.writes == 1
+
+
+async def test_what_a_service_does_not_work_without_is_set_at_once_however_often_it_is_changed() -> None:
+    bench = Bench()
+    bench.second.is_vital = True
+    await bench.look()
+    told: list[str] = []
+    for _ in range(20):
+        bench.now += Config().daemon.resync
+        bench.second.value = "7"
+        told += await bench.look()
+        assert bench.second.value == "1"
+    assert "error second: somebody else has changed it 3 times in a row, at last to 7: find out who it is" in told
+    assert bench.keeper.last_error
+    assert await bench.look() == []
+    assert bench.keeper.last_error == ""
 
 
 async def test_changes_far_apart_are_set_back_at_once() -> None:

@@ -127,31 +127,40 @@ class Keeper:
             self._told.clear()
             for setting in differing:
                 try:
-                    await self._apply(setting, aspect)
+                    complaint = await self._apply(setting, aspect)
                 except SettingError as error:
                     self._unmended.add(setting.name)
                     failures.append(str(error))
+                else:
+                    failures += [complaint] if complaint else []
             if config is self._config:
                 self._seen.add(aspect)
         self._fail(failures)
         if self._aspects:
             await self._advise()
 
-    async def _apply(self, setting: Setting, aspect: Aspect) -> None:
-        """Set one setting, and emit the events for it. Raises `SettingError`."""
+    async def _apply(self, setting: Setting, aspect: Aspect) -> str:
+        """Set one setting, and emit the events for it.
+
+        Returns a complaint about somebody who keeps changing it, or "". Raises `SettingError`.
+        """
         is_drift = aspect in self._seen and setting.name not in self._unmended
         if is_drift:
             self._emit(SettingDrift(setting=setting.name, found=setting.found, expected=setting.wanted))
             self._note_undone(setting.name)
         undone = self._undone.get(setting.name)
+        complaint = ""
         if undone is not None and self._clock() < undone.held_until:
-            raise SettingError(
+            complaint = (
                 f"{setting.name}: somebody else has changed it {undone.times} times in a row, at last to "
-                f"{setting.found}: find out who it is; meanwhile it is set again less and less often"
+                f"{setting.found}: find out who it is"
             )
+            if not setting.is_vital:
+                raise SettingError(f"{complaint}; meanwhile it is set again less and less often")
         await aspect.mend(setting)
         self._unmended.discard(setting.name)
         self._emit_changed(setting, "repair: somebody else changed it" if is_drift else "configured")
+        return complaint
 
     def _note_undone(self, name: str) -> None:
         """Count a foreign change to a setting. From the third in succession on, wait before it is set again."""
@@ -172,8 +181,11 @@ class Keeper:
                 self._emit_changed(setting, "configured")
 
     def _emit_changed(self, setting: Setting, reason: str) -> None:
-        name, found, wanted = setting
-        self._emit(SettingChanged(setting=name, found=found, value=wanted, reason=reason, shadow=self.shadow))
+        self._emit(
+            SettingChanged(
+                setting=setting.name, found=setting.found, value=setting.wanted, reason=reason, shadow=self.shadow
+            )
+        )
 
     def _fail(self, failures: list[str]) -> None:
         now = self._clock()

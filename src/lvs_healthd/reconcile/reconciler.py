@@ -254,7 +254,7 @@ class Reconciler:
             # A reload may have dropped the service meanwhile.
             if drift.service in self._wanted_table and not is_foreign(line, self.ownership.servers):
                 self._reports.drifted(drift)
-                self.fights.drifted(line, now)
+                self.fights.drifted(drift, now)
 
     # Writing
 
@@ -387,7 +387,7 @@ class Reconciler:
             phases,
             self._clock(),
             is_configured=self._is_configured,
-            is_uncovered=lambda key: is_uncovered(key, self._wanted_table, self.actual),
+            is_uncovered=lambda key: key not in self.actual or is_uncovered(key, self._wanted_table, self.actual),
         )
 
     def _is_configured(self, line: TableLine) -> bool:
