@@ -1,5 +1,9 @@
 """The keeper with settings in memory. tests/kernel/test_director.py tests it with real settings."""
 
+from collections.abc import Callable
+
+import pytest
+
 from lvs_healthd.config.model import Config
 from lvs_healthd.director.aspect import Setting, SettingError
 from lvs_healthd.director.keeper import CALM_S, REPEAT_S, Keeper
@@ -17,16 +21,24 @@ class Dial:
         self.refusal = ""
         self.writes = 0
         self.is_vital = False
+        self.happening: Callable[[], None] = lambda: None
+        """What happens, once, while the dial is read or set."""
 
     def want(self, config: Config) -> None:
         pass
 
+    def _happen(self) -> None:
+        happening, self.happening = self.happening, lambda: None
+        happening()
+
     async def differing(self) -> list[Setting]:
+        self._happen()
         if self.unreadable:
             raise SettingError(self.unreadable)
         return [] if self.value == "1" else [Setting(self.name, self.value, "1", self.is_vital)]
 
     async def mend(self, setting: Setting) -> None:
+        self._happen()
         if self.refusal:
             raise SettingError(self.refusal)
         self.value = setting.wanted
@@ -114,6 +126,26 @@ async def test_shadow_tells_each_difference_once_and_sets_nothing() -> None:
     assert bench.first.writes == 0
     bench.keeper.want(Config(), shadow=False)
     assert await bench.look() == ["set first 7 -> 1: configured", "set second 0 -> 1: configured"]
+
+
+@pytest.mark.parametrize("shadow", [True, False])
+@pytest.mark.parametrize("when", ["read", "set"])
+async def test_a_reload_stops_what_is_yet_to_be_set(when: str, *, shadow: bool) -> None:
+    bench = Bench()
+
+    def reload() -> None:
+        bench.keeper.want(Config(), shadow=shadow)
+
+    if when == "read":
+        bench.second.happening = reload
+    else:
+        bench.second.refusal = "second: no"
+        bench.first.happening = lambda: setattr(bench.first, "happening", reload)
+    assert await bench.look() == ["set first 0 -> 1: configured"]
+    assert bench.second.value == "0"
+    assert bench.keeper.last_error == ""
+    bench.second.refusal = ""
+    assert await bench.look() == [f"{'would set' if shadow else 'set'} second 0 -> 1: configured"]
 
 
 async def test_what_somebody_changes_again_and_again_is_set_ever_more_seldom() -> None:

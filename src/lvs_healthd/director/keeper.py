@@ -69,6 +69,8 @@ class Keeper:
         self._emit = emit
         self._clock = clock
         self._config = Config()
+        self._wants = 0
+        """How often `want` was called."""
         self._wake = asyncio.Event()
         self._seen: set[Aspect] = set()
         """Aspects that were applied since the last `want`. If one differs later, somebody else changed it,"""
@@ -90,6 +92,7 @@ class Keeper:
         """
         self.shadow = shadow
         self._config = config
+        self._wants += 1
         for aspect in self._aspects:
             aspect.want(config)
         self._seen.clear()
@@ -111,33 +114,51 @@ class Keeper:
             await self.turn()
 
     async def turn(self) -> None:
-        """Check every setting once, and set those that differ. `run` repeats this."""
+        """Check every setting once, and set those that differ. `run` repeats this.
+
+        When a new configuration arrives meanwhile, the turn ends before the next write, and what it has found out is
+        not reported: it may be about settings that nobody wants any more.
+        """
         self._wake.clear()
-        config = self._config
+        wants = self._wants
         failures: list[str] = []
         for aspect in self._aspects:
-            try:
-                differing = await aspect.differing()
-            except SettingError as error:
-                failures.append(str(error))
-                continue
-            if self.shadow:
-                self._watch(differing)
-                continue
-            self._told.clear()
-            for setting in differing:
-                try:
-                    complaint = await self._apply(setting, aspect)
-                except SettingError as error:
-                    self._unmended.add(setting.name)
-                    failures.append(str(error))
-                else:
-                    failures += [complaint] if complaint else []
-            if config is self._config:
-                self._seen.add(aspect)
+            failures += await self._look_after(aspect)
+            if wants != self._wants:
+                return
         self._fail(failures)
         if self._aspects:
             await self._advise()
+
+    async def _look_after(self, aspect: Aspect) -> list[str]:
+        """Check the settings of one aspect, and set those that differ. Return what is in the way."""
+        wants = self._wants
+        try:
+            differing = await aspect.differing()
+        except SettingError as error:
+            return [str(error)]
+        if wants != self._wants:
+            return []
+        if self.shadow:
+            self._watch(differing)
+            return []
+        self._told.clear()
+        failures: list[str] = []
+        for setting in differing:
+            try:
+                complaint = await self._apply(setting, aspect)
+                is_set = True
+            except SettingError as error:
+                complaint = str(error)
+                is_set = False
+            if wants != self._wants:
+                return []
+            if complaint:
+                failures.append(complaint)
+            if not is_set:
+                self._unmended.add(setting.name)
+        self._seen.add(aspect)
+        return failures
 
     async def _apply(self, setting: Setting, aspect: Aspect) -> str:
         """Set one setting, and emit the events for it.
@@ -159,7 +180,7 @@ class Keeper:
                 raise SettingError(f"{complaint}; meanwhile it is set again less and less often")
         await aspect.mend(setting)
         self._unmended.discard(setting.name)
-        self._emit_changed(setting, "repair: somebody else changed it" if is_drift else "configured")
+        self._emit_changed(setting, "repair: somebody else changed it" if is_drift else "configured", shadow=False)
         return complaint
 
     def _note_undone(self, name: str) -> None:
@@ -178,12 +199,12 @@ class Keeper:
         for setting in differing:
             if setting not in self._told:
                 self._told.add(setting)
-                self._emit_changed(setting, "configured")
+                self._emit_changed(setting, "configured", shadow=True)
 
-    def _emit_changed(self, setting: Setting, reason: str) -> None:
+    def _emit_changed(self, setting: Setting, reason: str, *, shadow: bool) -> None:
         self._emit(
             SettingChanged(
-                setting=setting.name, found=setting.found, value=setting.wanted, reason=reason, shadow=self.shadow
+                setting=setting.name, found=setting.found, value=setting.wanted, reason=reason, shadow=shadow
             )
         )
 
