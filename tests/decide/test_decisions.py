@@ -21,6 +21,7 @@ from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure, up
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.state.file import SavedVerdict
 from tests.configs import config, server, service, tcp_check
+from tests.ipvs.tables import WEB
 
 PASS = up("connected")
 FAIL = down(Reason.REFUSED, "connection refused")
@@ -369,6 +370,63 @@ def test_reload_does_not_repeat_the_fallback_alarm(bench: Bench) -> None:
     bench.configure(PAIR)
     bench.decisions.wanted({})
     assert len(bench.of(ServiceFallback)) == 1
+
+
+C, D, SPARE = "198.51.100.13", "198.51.100.14", "198.51.100.99"
+
+
+def test_old_servers_that_serve_on_after_all_are_replaced_are_no_outage(bench: Bench) -> None:
+    before = config(service(server(A), server(B), fallback=(SPARE,)))
+    actual = table_of(before)
+    bench.configure(before, actual)
+    bench.decisions.wanted(actual)
+    bench.configure(config(service(server(C), server(D), fallback=(SPARE,))), actual)
+    assert {key.address for key in bench.decisions.wanted(actual).table[WEB].destinations} == {A, B}
+    bench.feed(tcp_check(C, 80), FAIL, FAIL, FAIL)
+    bench.decisions.wanted(actual)
+    assert bench.decisions.services[0].serving
+    assert bench.of(ServiceFallback) == []
+    bench.feed(tcp_check(D, 80), FAIL, FAIL, FAIL)
+    assert {key.address for key in bench.decisions.wanted(actual).table[WEB].destinations} == {SPARE}
+    assert bench.of(ServiceFallback) == [ServiceFallback(service="web", fallback=(f"{SPARE}:80",))]
+
+
+def test_new_servers_that_prove_themselves_before_the_old_ones_go_are_no_news_of_the_service(bench: Bench) -> None:
+    before = config(service(server(A), server(B)))
+    actual = table_of(before)
+    bench.configure(before, actual)
+    bench.configure(config(service(server(C), server(D))), actual)
+    bench.decisions.wanted(actual)
+    bench.feed(tcp_check(C, 80), PASS, PASS)
+    assert {key.address for key in bench.decisions.wanted(actual).table[WEB].destinations} == {C}
+    assert bench.of(ServiceFallback) == bench.of(ServiceServing) == []
+
+
+def test_old_servers_that_somebody_takes_out_before_the_new_ones_are_proven_are_an_outage(bench: Bench) -> None:
+    before = config(service(server(A), server(B)))
+    actual = table_of(before)
+    bench.configure(before, actual)
+    bench.configure(config(service(server(C), server(D))), actual)
+    bench.decisions.wanted(actual)
+    gone = list(actual[WEB].destinations)
+    actual[WEB].destinations.clear()
+    bench.decisions.wanted(actual, [(WEB, key) for key in gone])
+    assert bench.of(ServiceFallback) == [ServiceFallback(service="web", fallback=())]
+    bench.feed(tcp_check(C, 80), PASS, PASS)
+    bench.decisions.wanted(actual, [])
+    assert bench.of(ServiceServing) == [ServiceServing(service="web", servers=1)]
+
+
+def test_a_fallback_that_goes_on_serving_after_a_reload_has_dropped_it_is_still_an_outage(bench: Bench) -> None:
+    before = config(service(server(A), fallback=(SPARE,)))
+    bench.configure(before)
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    actual = bench.decisions.wanted({}).table
+    bench.configure(config(service(server(C))), actual)
+    assert {key.address for key in bench.decisions.wanted(actual).table[WEB].destinations} == {SPARE}
+    assert bench.decisions.services[0].serving is False
+    assert len(bench.of(ServiceFallback)) == 1
+    assert bench.of(ServiceServing) == []
 
 
 def test_drained_server_does_not_hide_that_the_fallback_serves(bench: Bench) -> None:

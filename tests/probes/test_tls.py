@@ -113,7 +113,9 @@ async def test_ca_that_went_bad_is_named_and_the_one_read_before_goes_on(
     services = [service(server("198.51.100.11", checks=(check,)))]
     ready = targets(services)
     before = trust(check).context
-    read_certificates(services)
+    put_into_force = read_certificates(services)
+    assert trust(check).context is before
+    put_into_force()
     again = trust(check).context
     assert again is not before
     if content is None:

@@ -1,7 +1,8 @@
 """Reloads the configuration. Everything that can fail is done first, so a bad file changes nothing."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
@@ -23,6 +24,15 @@ MOST_ERRORS = 100
 
 READ_BACK_S = 2.0
 """How long a reload waits for the kernel's table. Without an answer it uses the last reading."""
+
+
+class _Ready(NamedTuple):
+    """What was made ready for a configuration while another is in force."""
+
+    targets: Mapping[AnyCheck, Target]
+    """Its new probes."""
+    trust_certificates: Callable[[], None]
+    """Has every https check trust its `ca` as it is now."""
 
 
 class Reloads:
@@ -60,7 +70,7 @@ class Reloads:
         try:
             parts.lock_state(config)
             await parts.api.rebind(config.daemon.listen, config.daemon.control)
-        except HealthdError:
+        except (HealthdError, OSError):
             if newly_locked:
                 parts.lock.release()
             parts.lock_state(parts.config)
@@ -70,8 +80,9 @@ class Reloads:
         # Nothing below can fail or wait: the new configuration replaces the old one in a single step.
         self._switch(config, ready)
 
-    def _switch(self, config: Config, ready: Mapping[AnyCheck, Target]) -> None:
+    def _switch(self, config: Config, ready: "_Ready") -> None:
         parts = self._parts
+        ready.trust_certificates()
         old, is_shadow = parts.config, parts.is_shadow(config)
         event = changes(str(parts.settings.config_file), old, config)
         for name in {each.name for each in old.services} - {each.name for each in config.services}:
@@ -83,7 +94,7 @@ class Reloads:
         if is_shadow:
             parts.lock.release()
         probes = parts.decisions.configure(config, parts.reconciler.actual, {})
-        parts.prober.update(joined(probes.added, ready), probes.dropped)
+        parts.prober.update(joined(probes.added, ready.targets), probes.dropped)
         parts.bus.emit(event)
         for each in restart_needed(event.file, self._started, config):
             parts.bus.emit(each)
@@ -92,13 +103,11 @@ class Reloads:
         parts.saver.changed()
         spare_long_lived()
 
-    def _make_ready(self, config: Config) -> dict[AnyCheck, Target]:
-        """Prepare the new probes of `config`. It may block, so it runs on a thread. Raises `ConfigError`."""
+    def _make_ready(self, config: Config) -> "_Ready":
+        """Do what can fail before a configuration is in force, on a thread. Raises `ConfigError`."""
         known = {id(service) for service in self._parts.config.services}
         new = [service for service in config.services if id(service) not in known]
-        ready = targets(new, self._parts.decisions.probes)
-        read_certificates(config.services)
-        return ready
+        return _Ready(targets(new, self._parts.decisions.probes), read_certificates(config.services))
 
     def _reject(self, error: Exception) -> None:
         parts, file = self._parts, str(self._parts.settings.config_file)

@@ -69,11 +69,10 @@ class Decisions:
         self.clock = clock
         self._wall = wall
         self._planner = Planner()
-        self._unannounced: dict[ServiceState, None] = {}
-        """Services in which a verdict has changed since the last plan."""
         self._unsure: dict[ProbeState, str] = {}
         """The probes whose last outcome was unsure, with its reason."""
         self.services: list[ServiceState] = []
+        self._by_key: dict[ServiceKey, ServiceState] = {}
         self.probes: dict[AnyCheck, ProbeState] = {}
         self.server_count = 0
         """How many real servers are configured, fallbacks not among them."""
@@ -105,7 +104,7 @@ class Decisions:
         saved: verdicts from before a restart, by service, server and check name. They tell why an absent server was
             taken out.
         """
-        before = {state.key: state for state in self.services}
+        before = self._by_key
         after: list[ServiceState] = []
         changed: list[ServiceState] = []
         probes = ProbeChanges([], [])
@@ -116,11 +115,10 @@ class Decisions:
                 state = ServiceState(service)
                 changed.append(state)
                 self._fill(state, before.get(key), _Origins(actual, saved, probes.added))
-                self._unannounced[state] = None
             after.append(state)
         self.services = after
+        self._by_key = {state.key: state for state in after}
         for state in {*before.values()} - {*after}:
-            self._unannounced.pop(state, None)
             for server in state.servers:
                 if server.service is state:
                     probes.dropped.extend(self._forget(server))
@@ -187,10 +185,8 @@ class Decisions:
         actual: the kernel's table.
         moved: the lines of `actual` that have changed since the last call; None when any may have.
         """
-        self._planner.plan(actual, moved)
-        for service in self._unannounced:
-            self._announce_service(service)
-        self._unannounced.clear()
+        for key in self._planner.plan(actual, moved):
+            self._announce_service(self._by_key[key])
         return self._planner.wanted
 
     def take_touched(self) -> set[TableLine] | None:
@@ -267,7 +263,6 @@ class Decisions:
         if was is not server.health:
             self._planner.changed(server.service.key, server.key, server.health)
         if was.verdict is not server.health.verdict:
-            self._unannounced[server.service] = None
             self._emit_verdict(server, was, after, watch.check)
             self._changed()
 
@@ -292,7 +287,8 @@ class Decisions:
 
     def _announce_service(self, service: ServiceState) -> None:
         standing = self._planner.standing(service.key)
-        if standing.may_serve == service.serving:
+        if standing.may_serve == service.serving or standing.leaving:
+            # While servers that a reload has dropped go on serving, nothing has changed for clients.
             return
         if standing.may_serve:
             service.serving = True

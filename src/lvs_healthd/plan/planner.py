@@ -104,8 +104,8 @@ class Planner:
             self._services[service].healths[server] = health
             self.wanted.why[line] = reason_for(health)
 
-    def plan(self, actual: Table, moved: Iterable[TableLine] | None = None) -> None:
-        """Bring `wanted` up to date with all changes.
+    def plan(self, actual: Table, moved: Iterable[TableLine] | None = None) -> list[ServiceKey]:
+        """Bring `wanted` up to date with all changes. Return the services that were planned again.
 
         actual: the kernel's table.
         moved: the lines of `actual` that have changed since the last plan; None when any may have.
@@ -126,6 +126,7 @@ class Planner:
         for key in concerned:
             entry = actual.get(key)
             self._replan(self._services[key], entry.destinations if entry is not None else {})
+        return list(concerned)
 
     def take_touched(self) -> set[TableLine] | None:
         """Return the lines of `wanted` that have changed since the last call.

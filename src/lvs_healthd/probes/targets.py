@@ -44,14 +44,14 @@ def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dic
     return ready
 
 
-def read_certificates(services: Iterable[Service]) -> None:
-    """Read every `ca` again, for a reload.
+def read_certificates(services: Iterable[Service]) -> Callable[[], None]:
+    """Read every `ca` again, for a reload. Return what puts them into force, and cannot fail.
 
-    Raises `ConfigError`, and changes nothing, when one cannot be read.
+    Raises `ConfigError` when one cannot be read.
     """
     checks = (check for service in services for server in service.real_servers for check in server.checks)
     try:
-        read_again(check for check in checks if isinstance(check, HttpsCheck))
+        return read_again(check for check in checks if isinstance(check, HttpsCheck))
     except OSError as error:
         what = f'ca = "{error.filename}"' if error.filename else "the system's certificates"
         raise ConfigError((f"{what}, which https checks trust, cannot be used: {error.strerror}",)) from error

@@ -53,10 +53,10 @@ def trust(check: HttpsCheck) -> Trust:
     return found
 
 
-def read_again(checks: Iterable[HttpsCheck]) -> None:
+def read_again(checks: Iterable[HttpsCheck]) -> Callable[[], None]:
     """Read the certificates of these checks again, because the files may have changed.
 
-    Raises `OSError`, which names the file, and changes nothing, when one cannot be read.
+    Return what puts them into force, and cannot fail. Raises `OSError`, which names the file, when one cannot be read.
     """
     trusts = {(check.ca, check.verify): trust(check) for check in checks}
     contexts: list[tuple[Trust, ssl.SSLContext]] = []
@@ -67,8 +67,12 @@ def read_again(checks: Iterable[HttpsCheck]) -> None:
             raise OSError(errno.EINVAL, "no PEM certificate in it", each.ca) from error
         except OSError as error:
             raise OSError(error.errno, error.strerror, each.ca) from error
-    for each, context in contexts:
-        each.context = context
+
+    def put_into_force() -> None:
+        for each, context in contexts:
+            each.context = context
+
+    return put_into_force
 
 
 class TlsExchanges:

@@ -1,6 +1,7 @@
 """Notices when somebody else undoes our writes again and again, reports who it may be, and slows our writes down.
 
-`runtime.patience` decides how long a line is left alone.
+`runtime.patience` decides how long a line is left alone. What clients depend on is never left alone: a service that is
+missing, and servers of a service in which no other serves.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from lvs_healthd.events.kinds import Event, TableFight, TableFightOver
 from lvs_healthd.ipvs.diff import Phase, line_of, takes_capacity
+from lvs_healthd.ipvs.drift import Drift, Kind
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, ServiceRecord, TableLine, Verb
 from lvs_healthd.runtime.patience import TIMES, hold_s
 
@@ -64,8 +66,9 @@ class Fights:
         """How many lines are fought over."""
         return sum(fight.times >= TIMES for fight in self._lines.values())
 
-    def drifted(self, line: TableLine, now: float) -> None:
+    def drifted(self, drift: Drift, now: float) -> None:
         """Note that a line was found to differ from what we wrote. now: monotonic, seconds."""
+        line = (drift.service, drift.server)
         fight = self._lines.get(line)
         if fight is None or self._is_over(fight, now):
             fight = self._lines[line] = _Fight()
@@ -74,7 +77,7 @@ class Fights:
         fight.held = None
         if fight.times < TIMES:
             return
-        fight.hold_s = hold_s(fight.times, self.resync_s)
+        fight.hold_s = 0.0 if drift.kind is Kind.MISSING_SERVICE else hold_s(fight.times, self.resync_s)
         fight.until = now + fight.hold_s
         if now - fight.told >= TOLD_AGAIN_S:
             fight.told = now
@@ -95,12 +98,15 @@ class Fights:
     ) -> bool:
         """Take the writes that would only be undone out of `phases`. Return whether there were any.
 
-        A write that takes a configured server out of service is never held back: that server is down, and clients would
-        be sent to it. A write that brings a server in is not held back either when no other server serves.
+        Three kinds of writes are never held back:
+
+        - one that takes a configured server out of service, because that server is down;
+        - one that adds a service, because without it clients reach nobody;
+        - one that brings a server into a service in which no other server serves, for the same reason.
 
         now: monotonic, seconds.
         is_configured: whether a line belongs to a configured server.
-        is_uncovered: whether none of the servers that should serve in a service is in the table.
+        is_uncovered: whether a service is not in the table, or none of the servers that should serve it serves.
         """
         if not any(fight.until > now for fight in self._lines.values()):
             return False
@@ -109,7 +115,8 @@ class Fights:
             kept = [
                 operation
                 for operation in operations
-                if not self._is_held(operation, now)
+                if phase is Phase.ADD_SERVICES
+                or not self._is_held(operation, now)
                 or (takes_capacity(operation) and is_configured(line_of(operation)))
                 or (phase in _GIVING and is_uncovered(operation.service.key))
             ]
@@ -133,11 +140,7 @@ class Fights:
                 self._emit(TableFightOver(service=service, server=server))
 
     def _is_held(self, operation: Operation, now: float) -> bool:
-        line = line_of(operation)
-        service = self._lines.get((line[0], None))
-        if service is not None and service.until > now and line[1] is not None and operation.verb is Verb.ADD_SERVER:
-            return service.held is not None  # held back with its service
-        fight = self._lines.get(line)
+        fight = self._lines.get(line_of(operation))
         if fight is None or fight.until <= now:
             return False
         what = (operation.verb, operation.destination or operation.service)

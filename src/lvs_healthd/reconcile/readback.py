@@ -37,6 +37,10 @@ class Readback:
         """How long that reading took, seconds."""
         self.due = -math.inf
         """When the whole table is to be read again, on `clock`."""
+        self.demands = 0
+        """How often somebody has asked for a reading that is yet to begin."""
+        self.answered = 0
+        """The value of `demands` when the last reading began: those before it have their reading."""
         self.resync_s = 0.0
         """How often the whole table is read, seconds."""
         self.progress = clock()
@@ -57,13 +61,21 @@ class Readback:
 
         Raises `TableUnavailableError` when the table cannot be read.
         """
-        started = self._clock()
+        started, demands = self._clock(), self.demands
         found = await self._table.read()
         now = self._clock()
         self.last_resync = self.progress = now
         self.took_s = now - started
-        self.due = now + self.resync_s
+        self.answered = demands
+        if self.demands == demands:
+            self.due = now + self.resync_s
         return found
+
+    def demand(self) -> int:
+        """Have the whole table read as soon as possible. Return what `answered` reaches with that reading."""
+        self.demands += 1
+        self.due = -math.inf
+        return self.demands
 
     async def resync(self, ours: Iterable[ServiceKey]) -> Reading:
         """Read the whole table back, and look for drift in `ours`.

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from lvs_healthd.events.kinds import Event, TableError, TableRecovered
-from lvs_healthd.ipvs.diff import STEPS, Phase, is_foreign, is_in_sync, is_uncovered, line_of, operation_on
+from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, is_uncovered, line_of, operation_on
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
 from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.ipvs.refusals import GONE_ANYWAY, MISMATCH, code_name
@@ -68,7 +68,7 @@ class Reconciler:
         self.last_error = ""
         """Why the table is not as wanted; empty when it is."""
         self.shadow = shadow
-        """Whether nothing is written. It may change between two turns, and takes effect with the next."""
+        """Whether nothing is written. It may change at any time, and no batch of writes is begun afterwards."""
 
         self._table = table
         self._emit = emit
@@ -175,13 +175,19 @@ class Reconciler:
         return self._wanted
 
     async def read_back(self, timeout_s: float) -> None:
-        """Make `run` read the whole table back before anything else, and wait for that, at most `timeout_s` seconds."""
-        self._readback.due = -math.inf
-        self._was_read.clear()
+        """Make `run` read the whole table back before it does anything else, and wait at most `timeout_s` seconds.
+
+        A reading that is under way began too early, and does not count. What the caller wants without another `await`
+        is in force before anything is written: a server that somebody has added meanwhile, and that the caller is about
+        to configure, is not taken for a stranger and deleted.
+        """
+        demand = self._readback.demand()
         self._wake.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._was_read.wait()
+                while self._readback.answered < demand:
+                    self._was_read.clear()
+                    await self._was_read.wait()
 
     def in_sync(self, key: ServiceKey) -> bool:
         """Whether a service is in the kernel's table exactly as wanted."""
@@ -229,9 +235,11 @@ class Reconciler:
         if now >= readback.due or readback.is_all_stale:
             reading = await readback.resync(self._wanted_table)
             self._observer.resync(readback.took_s)
-            await self._report(reading)
-            self._was_read.set()
             self._todo.is_whole = True
+            if not self._was_read.is_set():
+                self._was_read.set()
+                await asyncio.sleep(0)  # whoever waits in `read_back` acts now
+            await self._report(reading)
         elif readback.stale:
             await self._reread()
 
@@ -251,10 +259,14 @@ class Reconciler:
         now = self._clock()
         async for drift in paced(reading.drifts):
             line = (drift.service, drift.server)
-            # A reload may have dropped the service meanwhile.
-            if drift.service in self._wanted_table and not is_foreign(line, self.ownership.servers):
+            # A reload may have dropped the service meanwhile, or may want just what was found.
+            if drift.service in self._wanted_table and self._operation_on(line) is not None:
                 self._reports.drifted(drift)
-                self.fights.drifted(line, now)
+                self.fights.drifted(drift, now)
+
+    def _operation_on(self, line: TableLine) -> Operation | None:
+        ours = self.ownership
+        return operation_on(line, self._wanted_table, self.actual, ours.services, ours.servers)
 
     # Writing
 
@@ -278,7 +290,9 @@ class Reconciler:
             await self._todo.take_news(self._wanted.table, self.actual, self.ownership)
             phases = await self._todo.operations(self._wanted.table, self.actual, self.ownership)
             self._hold_back(phases)
-            await self._write(phases, failed, refused)
+            if not await self._write(phases, failed, refused):
+                self._is_new = True  # the next turn reports what is left
+                return
             if not self._readback.stale:
                 break
             await self._reread()
@@ -288,18 +302,18 @@ class Reconciler:
 
     async def _watch(self, wanted: Wanted) -> None:
         """Report what would be written. Used in shadow mode."""
-        ours = self.ownership
         if self._todo.is_whole:
             self._todo.add(self._reports.would_be_written)
-        await self._todo.take_news(wanted.table, self.actual, ours)
+        await self._todo.take_news(wanted.table, self.actual, self.ownership)
         async for line in paced(self._todo.take_lines()):
-            operation = operation_on(line, wanted.table, self.actual, ours.services, ours.servers)
-            self._reports.would_write(line, operation)
+            self._reports.would_write(line, self._operation_on(line))
 
     async def _write(
         self, due: dict[Phase, list[Operation]], failed: dict[TableLine, str], refused: dict[TableLine, Operation]
-    ) -> None:
+    ) -> bool:
         """Write in three steps, each of which is acknowledged before the next begins.
+
+        Return False if `shadow` has begun meanwhile. Then no more batches are sent.
 
         due: the writes of each phase.
         failed: the errors of this turn, by line. Updated.
@@ -309,6 +323,8 @@ class Reconciler:
             step = list(itertools.chain.from_iterable(due[each] for each in phases))
             self._guard.forget()
             for start in range(0, len(step), _BATCH):
+                if self.shadow:
+                    return False
                 # Check each batch against the newest table, because a reload may have replaced it meanwhile.
                 batch = self._guard.permitted(
                     step[start : start + _BATCH],
@@ -326,6 +342,7 @@ class Reconciler:
                     self._take_result(operation, result, failed, refused)
                 self._readback.progress = self._clock()
                 await asyncio.sleep(0)
+        return not self.shadow
 
     async def _conclude(self, wanted: Wanted, failed: dict[TableLine, str]) -> None:
         """Report whether the table is as wanted after an attempt. Changes since it began are left to the next one."""
@@ -387,7 +404,7 @@ class Reconciler:
             phases,
             self._clock(),
             is_configured=self._is_configured,
-            is_uncovered=lambda key: is_uncovered(key, self._wanted_table, self.actual),
+            is_uncovered=lambda key: key not in self.actual or is_uncovered(key, self._wanted_table, self.actual),
         )
 
     def _is_configured(self, line: TableLine) -> bool:

@@ -187,7 +187,7 @@ class _Worker:
             self._add(assigned, shared)
         # The certificate files may have changed. If one can no longer be read, all checks keep what was read before.
         with contextlib.suppress(OSError):
-            read_again(check for check in self._checks.values() if isinstance(check, HttpsCheck))
+            read_again(check for check in self._checks.values() if isinstance(check, HttpsCheck))()
         self.scheduler.update(self._added, self._dropped)
         self._added, self._dropped = [], []
         spare_long_lived()
