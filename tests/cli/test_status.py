@@ -132,7 +132,7 @@ def test_answer_of_another_version_is_1_in_words(run: Run, daemon: Daemon, monke
     monkeypatch.setattr(verb, "get", lambda *_: b'{"daemon": {"version": "9.0"}}')
     ran = run("--control", str(daemon.control))
     assert (ran.code, ran.out) == (1, "")
-    assert "is it of another version?" in ran.err
+    assert "is it a different version?" in ran.err
 
 
 @pytest.mark.parametrize(

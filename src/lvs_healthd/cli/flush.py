@@ -118,7 +118,7 @@ def _confirm(present: Table, operations: list[Operation], *, ask: bool) -> None:
     if not ask:
         return
     if not _is_somebody_there():
-        _end("nobody to ask: say --yes to delete these", status=EXIT_NOT_CONFIRMED)
+        _end("nobody to ask: use --yes to delete these", status=EXIT_NOT_CONFIRMED)
     if not typer.confirm(f"Delete {'it' if len(touched) == 1 else 'them'} from the kernel's table?"):
         raise typer.Exit(EXIT_NOT_CONFIRMED)
 

@@ -72,7 +72,7 @@ def _decode(body: bytes) -> Status:
     try:
         return msgspec.json.decode(body, type=Status)
     except msgspec.DecodeError as error:
-        raise ControlError(f"the daemon's answer is not understood; is it of another version? ({error})") from error
+        raise ControlError(f"cannot understand the daemon's answer: is it a different version? ({error})") from error
 
 
 def _show(body: bytes, answer: Status, *, json: bool) -> None:

@@ -79,7 +79,7 @@ def _show(body: bytes, counters: table_lines.Counters, *, exact: bool, json: boo
     try:
         answer = msgspec.json.decode(body, type=Listing)
     except msgspec.DecodeError as error:
-        raise ControlError(f"the daemon's answer is not understood; is it of another version? ({error})") from error
+        raise ControlError(f"cannot understand the daemon's answer: is it a different version? ({error})") from error
     console = Console(highlight=False)
     if json:
         typer.echo(body.decode())
@@ -113,4 +113,4 @@ def _decoded(body: Iterable[bytes]) -> Iterator[Connection]:
             try:
                 yield decode(line)
             except ValueError as error:
-                raise ControlError(f"a line of the kernel's is not understood: {line!r} ({error})") from error
+                raise ControlError(f"cannot understand a line from the kernel: {line!r} ({error})") from error
