@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import re
 import resource
 import signal
@@ -513,3 +514,44 @@ async def test_second_daemon_on_one_state_file_is_refused(site: Site) -> None:
         async with daemon(other, "--table", "memory") as second:
             failed = await second.until("daemon.failed")
             assert re.search(r"another lvs-healthd \(pid \d+\) uses this state file", failed["error"])
+
+
+async def test_configuration_on_a_file_system_that_hangs_ends_the_wait_for_a_signal_at_once(tmp_path: Path) -> None:
+    """A FIFO nobody writes to stands in for it: opening it blocks, as a dead NFS server does."""
+    file = tmp_path / "config.toml"
+    os.mkfifo(file)
+    async with daemon(file, "--table", "memory") as running:
+        await asyncio.sleep(1.5)
+        assert running.process.returncode is None
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(running.process.wait(), 20)
+        assert time.monotonic() - began < 10
+
+
+async def test_reload_from_a_file_system_that_hangs_is_rejected_and_the_next_one_works(site: Site) -> None:
+    async with daemon(
+        site.file, "--table", "memory", before="from lvs_healthd.daemon import reload; reload.READ_S = 0.5"
+    ) as running:
+        await running.until("daemon.started")
+        text = site.file.read_text()
+        site.file.unlink()
+        os.mkfifo(site.file)
+        running.process.send_signal(signal.SIGHUP)
+        rejected = await running.until("config.rejected")
+        assert f"reading {site.file} has taken more than 0.5s" in rejected["errors"][0]
+        site.file.unlink()
+        site.file.write_text(text)
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded")
+
+
+async def test_sighup_while_it_starts_does_not_end_the_daemon(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        status = Path(f"/proc/{running.process.pid}/status")
+        while not re.search(r"SigIgn:\s*[0-9a-f]*[13579bdf]\n", status.read_text()):
+            await asyncio.sleep(0.005)  # until the interpreter has come to our first line
+        for _ in range(20):
+            running.process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0.02)
+        await running.until("daemon.started")

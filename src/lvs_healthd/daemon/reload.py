@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from lvs_healthd.config.errors import ConfigError
@@ -18,6 +19,7 @@ from lvs_healthd.probing.descriptors import probes_within_limit
 from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
+from lvs_healthd.runtime.threads import HungError, in_thread
 
 MOST_ERRORS = 100
 """How many errors of a rejected configuration go into its log line. journald splits lines longer than 48 KiB."""
@@ -33,6 +35,15 @@ class _Ready(NamedTuple):
     """Its new probes."""
     trust_certificates: Callable[[], None]
     """Has every https check trust its `ca` as it is now."""
+
+
+READ_S = 20.0
+"""How long files may take to be read. Fifty thousand servers take 2 s; a network file system may be slow."""
+
+
+async def read_config(file: Path, last_reading: LastReading) -> Config:
+    """Read the configuration on a thread. Raises `ConfigError`, and `HungError` when a file system hangs."""
+    return await in_thread(load, file, last_reading, timeout_s=READ_S, what=f"reading {file}")
 
 
 class Reloads:
@@ -64,8 +75,10 @@ class Reloads:
 
     async def _reload(self) -> None:
         parts = self._parts
-        config = await asyncio.to_thread(load, parts.settings.config_file, self._last_reading)
-        ready = await asyncio.to_thread(self._make_ready, config)
+        config = await read_config(parts.settings.config_file, self._last_reading)
+        ready = await in_thread(
+            self._make_ready, config, timeout_s=READ_S, what="reading the certificates that https checks trust"
+        )
         newly_locked = parts.take_lock(config)
         try:
             parts.lock_state(config)
@@ -110,6 +123,9 @@ class Reloads:
         return _Ready(targets(new, self._parts.decisions.probes), read_certificates(config.services))
 
     def _reject(self, error: Exception) -> None:
+        if isinstance(error, HungError):
+            # The call goes on, on its thread, and may change what it was given.
+            self._last_reading = LastReading()
         parts, file = self._parts, str(self._parts.settings.config_file)
         errors = error.errors if isinstance(error, ConfigError) else (str(error),)
         if len(errors) > MOST_ERRORS:
