@@ -73,6 +73,8 @@ class Decisions:
         self._unsure: dict[ProbeState, str] = {}
         """The probes whose last outcome was unsure, with its reason."""
         self.services: list[ServiceState] = []
+        """In the order of the configuration. A reload replaces the list, and clears the services that it replaces: work
+        that pauses on the way looks each one up again with `service`."""
         self._by_key: dict[ServiceKey, ServiceState] = {}
         self.probes: dict[AnyCheck, ProbeState] = {}
         self.server_count = 0
@@ -86,6 +88,10 @@ class Decisions:
     def up(self) -> int:
         """How many real servers were up when the table was last decided."""
         return self._planner.up
+
+    def service(self, key: ServiceKey) -> ServiceState | None:
+        """Return the state of a service; None when it is not configured."""
+        return self._by_key.get(key)
 
     @property
     def servers(self) -> Iterator[ServerState]:

@@ -10,6 +10,7 @@ import msgspec
 from lvs_healthd import __version__
 from lvs_healthd.config.model import Mode
 from lvs_healthd.decide.decisions import Decisions
+from lvs_healthd.decide.held import ServiceState
 from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.ipvs.kernel.connections import chooser
@@ -86,7 +87,7 @@ class View:
                         in_sync=reconciler.in_sync(service.key),
                         shift_s=shift_s,
                     )
-                    async for service in paced(self._decisions.services)
+                    async for service in self._services()
                 ]
             ),
         )
@@ -95,11 +96,19 @@ class View:
         """Describe what metrics tell, now; as `status`, but several times as fast."""
         reconciler = self._reconciler
         shift_s = time.time() - self._clock()
-        services = paced(self._decisions.services)
         return Samples(
             daemon=self._daemon(),
-            services=tuple([service_samples(each, reconciler, self._table, shift_s) async for each in services]),
+            services=tuple(
+                [service_samples(each, reconciler, self._table, shift_s) async for each in self._services()]
+            ),
         )
+
+    async def _services(self) -> AsyncIterator[ServiceState]:
+        """Iterate over the services, paced. One that a reload replaces meanwhile is yielded as it is afterwards."""
+        async for key in paced([service.key for service in self._decisions.services]):
+            service = self._decisions.service(key)
+            if service is not None:
+                yield service
 
     def _daemon(self) -> DaemonStatus:
         facts, last_resync = self._facts, self._reconciler.last_resync
@@ -129,17 +138,16 @@ class View:
 
         Raises `UnknownServiceError`.
         """
-        reconciler, services = self._reconciler, self._decisions.services
+        reconciler = self._reconciler
         keys = self._meant(which)
         yield b'{"daemon":' + msgspec.json.encode(self._daemon()) + b',"services":['
         comma = b""
         async for service in listed(
             keys,
-            services=services,
-            wanted=reconciler.wanted,
-            actual=reconciler.actual,
-            owned=reconciler.ownership.services,
-            ours=reconciler.ownership.servers,
+            service=self._decisions.service,
+            wanted=lambda: reconciler.wanted,
+            actual=self.actual,
+            ownership=reconciler.ownership,
             statistics=self._table.statistics,
         ):
             yield comma + msgspec.json.encode(service)
