@@ -58,15 +58,18 @@ class Tally:
         self.counts: dict[tuple[OutcomeKind, Reason], int] = {}
         self.durations = Distribution(bounds)
 
-    def add(self, outcome: Outcome, latency_s: float) -> None:
-        """Count one probe. An unsure one's duration says something about us and nothing about the server."""
+    def add(self, outcome: Outcome, latency_s: float, times: int = 1) -> None:
+        """Count one probe, once for each of the `times` checks that share it.
+
+        An unsure one's duration says something about us and nothing about the server.
+        """
         key = (outcome.kind, outcome.reason)
-        self.counts[key] = self.counts.get(key, 0) + 1
+        self.counts[key] = self.counts.get(key, 0) + times
         if outcome.kind is not OutcomeKind.UNSURE:
             # What `Distribution.add` does, without the call.
             durations = self.durations
-            durations.counts[bisect_left(durations.bounds, latency_s)] += 1
-            durations.sum += latency_s
+            durations.counts[bisect_left(durations.bounds, latency_s)] += times
+            durations.sum += latency_s * times
 
 
 class Tallies:
