@@ -486,7 +486,7 @@ async def test_mode_can_be_changed_by_a_reload(site: Site) -> None:
         await up(running, site)
         site.write(daemon='mode = "shadow"')
         running.process.send_signal(signal.SIGHUP)
-        await running.until("config.reloaded")
+        await running.until("config.reloaded", was="enforce", mode="shadow")
         assert (await site.status())["daemon"]["mode"] == "shadow"
         site.write(daemon='mode = "enforce"')
         position = len(running.lines)

@@ -5,6 +5,7 @@ import contextlib
 import errno
 from collections.abc import AsyncIterator, Callable, Sequence
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from lvs_healthd.events.kinds import TableChanged, TableDrift, TableError, Table
 from lvs_healthd.ipvs.diff import update
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, Result, ServiceKey, Table, TableLine, Verb, Wanted
+from lvs_healthd.ipvs.words import ForwardingMethod
 from tests.ipvs.tables import DNS, WEB, copy, entry, server, service, table
 from tests.pacing import READINGS_PER_SLICE
 from tests.reconciling import BOTH, FALLBACK, ONE, THREE, TWO, Bench, wanted
@@ -235,6 +237,30 @@ async def test_the_loop_turns_often_while_thousands_of_lines_are_compared_and_wr
     assert turns >= 2 * 4000 / READINGS_PER_SLICE + 4000 / 128
     assert bench.table.entries == living.table
     counting.cancel()
+
+
+def reasons(bench: Bench) -> list[str]:
+    return [event.reason for event in bench.events if isinstance(event, TableChanged)]
+
+
+async def test_an_edit_that_no_verdict_asks_for_is_said_to_be_configured() -> None:
+    bench = Bench()
+    living = await start(bench, BOTH)
+    tunnelled = msgspec.structs.replace(TWO, forward=ForwardingMethod.TUNNEL)
+    touched = change(living, server("198.51.100.1", 3)) | change(living, tunnelled)
+    bench.reconciler.want(living, touched)
+    await bench.reconciler.turn()
+    assert reasons(bench) == ["configured", "configured"]
+    bench.events.clear()
+    bench.reconciler.want(living, change(living, server("198.51.100.1", 0)))
+    await bench.reconciler.turn()
+    bench.reconciler.want(living, change(living, server("198.51.100.1", 3)))
+    await bench.reconciler.turn()
+    assert reasons(bench) == ["all checks pass"] * 2  # a server that is quiesced and comes back
+    bench.events.clear()
+    bench.table.entries[WEB].destinations[ONE.key] = server("198.51.100.1", 7)
+    await bench.resync()
+    assert reasons(bench) == ["repair: configured"]
 
 
 # Shadow

@@ -127,6 +127,7 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(parts.prober.run(), name="prober"),
+                group.create_task(parts.decisions.run(), name="decide"),
                 group.create_task(parts.replans.run(), name="plan"),
                 group.create_task(parts.reconciler.run(), name="reconciler"),
                 group.create_task(parts.keeper.run(), name="keeper"),

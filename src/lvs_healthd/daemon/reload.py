@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
-from lvs_healthd.config.model import AnyCheck, Config
+from lvs_healthd.config.model import AnyCheck, Config, Mode
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.changes import changes, restart_needed
 from lvs_healthd.daemon.parts import Parts
@@ -97,7 +97,8 @@ class Reloads:
         parts = self._parts
         ready.trust_certificates()
         old, is_shadow = parts.config, parts.is_shadow(config)
-        event = changes(str(parts.settings.config_file), old, config)
+        mode = Mode.SHADOW if is_shadow else Mode.ENFORCE
+        event = changes(str(parts.settings.config_file), old, config, was=parts.facts.mode, mode=mode)
         for name in {each.name for each in old.services} - {each.name for each in config.services}:
             parts.metrics.forget_service(name)
         parts.adopt(config)

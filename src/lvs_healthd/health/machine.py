@@ -57,6 +57,23 @@ def step(health: Health, outcome: Outcome, *, rise: int, fall: int, now: float, 
     return _failed(health, outcome, fall, now, now - latency_s)
 
 
+def seen(outcome: Outcome, streak: int, *, rise: int, fall: int, now: float) -> Health:
+    """Return the health of a check that begins to use a probe which already runs for others.
+
+    It is as if the check had seen the probe's streak so far: up after `rise` passes, down after `fall` failures, and
+    otherwise unknown, with the streak counted.
+
+    outcome: the last of the streak, and not unsure.
+    streak: how many outcomes of this kind there were in succession.
+    now: seconds on the monotonic clock.
+    """
+    if outcome.kind is OutcomeKind.UP:
+        verdict = Verdict.UP if streak >= rise else Verdict.UNKNOWN
+        return Health(verdict, now, outcome.reason, outcome.detail, passes=min(streak, rise))
+    verdict = Verdict.DOWN if streak >= fall else Verdict.UNKNOWN
+    return Health(verdict, now, outcome.reason, outcome.detail, failures=min(streak, fall))
+
+
 def _passed(health: Health, outcome: Outcome, rise: int, now: float) -> Health:
     if health.verdict is Verdict.UP:
         if health.failures == 0 and health.reason is outcome.reason:

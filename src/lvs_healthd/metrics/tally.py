@@ -62,18 +62,18 @@ class Tally:
         self.counts: dict[tuple[OutcomeKind, Reason], int] = {}
         self.durations = Distribution(bounds)
 
-    def add(self, outcome: Outcome, latency_s: float) -> None:
-        """Count one probe.
+    def add(self, outcome: Outcome, latency_s: float, times: int = 1) -> None:
+        """Count one probe, once for each of the `times` checks that share it.
 
         The duration of an unsure probe is left out: it says nothing about the server, only something about us.
         """
         key = (outcome.kind, outcome.reason)
-        self.counts[key] = self.counts.get(key, 0) + 1
+        self.counts[key] = self.counts.get(key, 0) + times
         if outcome.kind is not OutcomeKind.UNSURE:
             # This is `Distribution.add`, inlined to save the call.
             durations = self.durations
-            durations.counts[bisect_left(durations.bounds, latency_s)] += 1
-            durations.sum += latency_s
+            durations.counts[bisect_left(durations.bounds, latency_s)] += times
+            durations.sum += latency_s * times
 
 
 class Tallies:

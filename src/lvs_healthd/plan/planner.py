@@ -1,10 +1,11 @@
 """Keeps the wanted table up to date: runs the policy for the services that have changed, and for no others."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, ServiceKey, Table, TableLine, Wanted, Why
 from lvs_healthd.plan.policy import (
+    CONFIGURED_REASON,
     FALLBACK_REASON,
     LEAVING_REASON,
     SERVING_REASON,
@@ -40,6 +41,16 @@ class _Service:
             return False
         health = self.healths.get(server) if server is not None else None
         return health is None or health.verdict is Verdict.UNKNOWN
+
+
+def _drained_or_restored(before: _Service, after: _Service) -> Iterator[tuple[ServiceKey, DestinationKey]]:
+    """Find the servers that are up all along, and whose configured weight has become 0 or is 0 no more."""
+    drained = {server.key: not server.record.weight for server in before.planned.servers}
+    for server in after.planned.servers:
+        if drained.get(server.key, not server.record.weight) is not (not server.record.weight):
+            healths = before.healths[server.key], after.healths[server.key]
+            if all(health.verdict is Verdict.UP for health in healths):
+                yield after.planned.key, server.key
 
 
 class Planner:
@@ -83,6 +94,8 @@ class Planner:
                 self._unplanned.pop(key, None)
         for key in self._unplanned:
             why |= {(key, server): reason_for(health) for server, health in self._services[key].healths.items()}
+            if key in before:
+                why |= dict.fromkeys(_drained_or_restored(before[key], self._services[key]), Why(CONFIGURED_REASON))
         self.wanted = Wanted(
             {key: each.entry for key, each in self._services.items()},
             {key: each.planned.name for key, each in self._services.items()},

@@ -15,6 +15,8 @@ FALLBACK_REASON = "fallback: no real server may serve"
 SERVING_REASON = "real servers serve again"
 LEAVING_REASON = "not configured any more; serves until a new server is proven"
 UNPROVEN_REASON = "not proven healthy yet"
+CONFIGURED_REASON = "configured"
+"""A reload has changed the weight of a server that is up to 0 or from 0."""
 ADOPTED_REASON = "as found in the kernel's table"
 
 Present = Mapping[DestinationKey, DestinationRecord]

@@ -7,7 +7,7 @@ from lvs_healthd.events.kinds import Event, TableChanged, TableDrift, TableError
 from lvs_healthd.ipvs.describe import describe
 from lvs_healthd.ipvs.diff import line_of, takes_capacity
 from lvs_healthd.ipvs.drift import Drift, Kind
-from lvs_healthd.ipvs.records import Operation, ServiceKey, TableLine, Verb, Wanted, Why
+from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, TableLine, Verb, Wanted, Why
 
 
 class TableObserver(Protocol):
@@ -134,6 +134,8 @@ class TableReports:
         key, server = line_of(operation)
         if server is None:
             reason = "not configured any more" if operation.verb is Verb.DELETE_SERVICE else "configured"
+        elif _keeps_serving(operation):
+            reason = "configured"
         else:
             reason = why.reason if why else "not configured"
         return f"repair: {reason}" if (key, server) in self._repairs else reason
@@ -146,3 +148,14 @@ class TableReports:
     def name(self, key: ServiceKey) -> str:
         """Return the configured name of a service, even if a reload has dropped it."""
         return self._names.get(key) or str(key)
+
+
+def _keeps_serving(operation: Operation) -> bool:
+    """Whether a server serves before and after an edit, or neither.
+
+    Then it is not its health that asks for the edit: health only decides whether a server serves.
+    """
+    was, server = operation.was, operation.destination
+    if operation.verb is not Verb.SET_SERVER or server is None or not isinstance(was, DestinationRecord):
+        return False
+    return (was.weight > 0) == (server.weight > 0)

@@ -6,13 +6,14 @@ Every answer is built from the live parts when it is asked for.
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
 import msgspec
 
 from lvs_healthd import __version__
 from lvs_healthd.config.model import Mode
 from lvs_healthd.decide.decisions import Decisions
+from lvs_healthd.decide.held import ServiceState
 from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.ipvs.kernel.connections import chooser
@@ -92,7 +93,7 @@ class View:
                         in_sync=reconciler.in_sync(service.key),
                         shift_s=shift_s,
                     )
-                    async for service in paced(self._decisions.services)
+                    async for service in self._services()
                 ]
             ),
         )
@@ -101,11 +102,19 @@ class View:
         """Describe what metrics need, as `status` does, but several times as fast."""
         reconciler = self._reconciler
         shift_s = time.time() - self._clock()
-        services = paced(self._decisions.services)
         return Samples(
             daemon=self._daemon(),
-            services=tuple([service_samples(each, reconciler, self._table, shift_s) async for each in services]),
+            services=tuple(
+                [service_samples(each, reconciler, self._table, shift_s) async for each in self._services()]
+            ),
         )
+
+    async def _services(self) -> AsyncIterator[ServiceState]:
+        """Iterate over the services, paced. One that a reload replaces meanwhile is yielded as it is afterwards."""
+        async for key in paced([service.key for service in self._decisions.services]):
+            service = self._decisions.service(key)
+            if service is not None:
+                yield service
 
     def _daemon(self) -> DaemonStatus:
         facts, last_resync = self._facts, self._reconciler.last_resync
@@ -135,17 +144,16 @@ class View:
 
         Raises `UnknownServiceError`.
         """
-        reconciler, services = self._reconciler, self._decisions.services
+        reconciler = self._reconciler
         keys = self._meant(which)
         yield b'{"daemon":' + msgspec.json.encode(self._daemon()) + b',"services":['
         comma = b""
         async for service in listed(
             keys,
-            services=services,
-            wanted=reconciler.wanted,
-            actual=reconciler.actual,
-            owned=reconciler.ownership.services,
-            ours=reconciler.ownership.servers,
+            service=self._decisions.service,
+            wanted=lambda: reconciler.wanted,
+            actual=self.actual,
+            ownership=reconciler.ownership,
             statistics=self._table.statistics,
         ):
             yield comma + msgspec.json.encode(service)
