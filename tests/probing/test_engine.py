@@ -128,7 +128,7 @@ async def test_last_words_reach_the_server() -> None:
             answering(b"SSH-2.0-x\r\n", until=b""),
             http,
             Reason.PROTOCOL_ERROR,
-            'not an HTTP answer: "SSH-2.0-x\\x0d\\x0a"',
+            'not an HTTP answer: "SSH-2.0-x"',
         ),
         (
             answering(b"HTTP/1.1 503 Sorry\r\nContent-Length: 0\r\n\r\n"),
