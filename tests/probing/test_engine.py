@@ -30,6 +30,7 @@ from tests.probes.peers import (
     dripping,
     flooding,
     free_port,
+    refusing,
     resetting,
     silent,
     stream_server,
@@ -116,6 +117,24 @@ async def test_last_words_reach_the_server() -> None:
     ("behaviour", "check", "reason", "detail"),
     [
         (resetting, http, Reason.RESET, "connection reset"),
+        (
+            refusing(b"HTTP/1.1 503 Sorry\r\nRetry"),
+            http,
+            Reason.RESET,
+            'the connection was reset within the headers: "HTTP/1.1 503 Sorry\\x0d\\x0aRetry"',
+        ),
+        (
+            refusing(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"),
+            lambda port: http(port, body="never"),
+            Reason.RESET,
+            "the connection was reset within the body, after 2 bytes",
+        ),
+        (
+            refusing(b"-ERR max number of clients reached\r\n"),
+            lambda port: tcp(port, send=b"PING\r\n", expect=b"+PONG"),
+            Reason.BAD_ANSWER,
+            'unexpected answer "-ERR max number of clients reached\\x0d\\x0a", then the connection was reset',
+        ),
         (silent, http, Reason.TIMEOUT, "connected, but no answer in 300ms"),
         (answering(b""), http, Reason.CLOSED_EARLY, "connection closed without an answer"),
         (
@@ -150,6 +169,33 @@ async def test_stream_server_that_misbehaves_is_down(
     async with stream_server(behaviour) as port:
         outcome = await outcome_of(check(port))
     assert (outcome.kind, outcome.reason, outcome.detail) == (OutcomeKind.DOWN, reason, detail)
+
+
+@pytest.mark.parametrize("keys", [{}, {"send": b"PING\r\n"}])
+@pytest.mark.parametrize(
+    ("answer", "kind", "detail"),
+    [
+        (b"-ERR full", OutcomeKind.DOWN, 'unexpected answer "-ERR full", then the connection was reset'),
+        (b"+PONG", OutcomeKind.UP, "answered as expected"),
+    ],
+)
+async def test_answer_that_is_reset_before_we_look_is_read(
+    keys: dict[str, bytes], answer: bytes, kind: OutcomeKind, detail: str
+) -> None:
+    has_refused = asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await refusing(answer)(reader, writer)
+        asyncio.get_running_loop().call_soon(has_refused.set)  # the loop closes the socket before
+
+    async with stream_server(refuse) as port:
+        hand = Hand()
+        hand.start(target(tcp(port, expect=b"+PONG", timeout=60.0, **keys)))
+        async with asyncio.timeout(10):
+            await has_refused.wait()
+        hand.until_polled(1)
+        hand.engine.close()
+    assert [(outcome.kind, outcome.detail) for outcome in hand.outcomes] == [(kind, detail)]
 
 
 async def test_dripping_server_ends_at_the_total_deadline() -> None:
@@ -227,7 +273,7 @@ async def test_tcp_banner_is_read_without_sending() -> None:
 
 
 async def test_udp_silence_is_up_only_when_nothing_is_expected() -> None:
-    async with datagram_server(None) as port:
+    async with datagram_server() as port:
         nothing = await outcome_of(udp(port, send=b"?"))
         something = await outcome_of(udp(port, send=b"?", expect=b"!"))
     assert (nothing.kind, nothing.detail) == (OutcomeKind.UP, "no ICMP error in 300ms, and no answer is expected")

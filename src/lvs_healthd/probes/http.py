@@ -7,7 +7,7 @@ section 8).
 
 from lvs_healthd.config.model import HttpCheck, HttpsCheck
 from lvs_healthd.config.patterns import answer_pattern
-from lvs_healthd.probes.exchange import Exchange, Step, quote
+from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, Search
 from lvs_healthd.probes.http_answer import AnswerError, ChunkReader, Head, HeadReader, status_of_ordinary_head
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
@@ -117,6 +117,11 @@ class _StatusExchange:
             return down(Reason.CLOSED_EARLY, "connection closed without an answer")
         return down(Reason.CLOSED_EARLY, f"connection closed within the headers: {quote(self._start)}")
 
+    def failed(self, outcome: Outcome) -> Outcome:
+        if not self._headers_seen or outcome.kind is OutcomeKind.UNSURE:
+            return outcome
+        return down(outcome.reason, f"{what_happened(outcome)} within the headers: {quote(self._start)}")
+
     def expired(self, timeout: str) -> Outcome:
         if self._headers_seen:
             return down(Reason.TIMEOUT, f"headers incomplete after {timeout} ({self._headers_seen} bytes)")
@@ -157,6 +162,11 @@ class _BodyExchange(_StatusExchange):
             if outcome is not None:
                 return outcome
         return down(Reason.CLOSED_EARLY, f"connection closed within the body, after {len(self._body)} bytes")
+
+    def failed(self, outcome: Outcome) -> Outcome:
+        if self._head is None or outcome.kind is OutcomeKind.UNSURE:
+            return super().failed(outcome)
+        return down(outcome.reason, f"{what_happened(outcome)} within the body, after {len(self._body)} bytes")
 
     def expired(self, timeout: str) -> Outcome:
         if self._head is not None:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from weakref import WeakValueDictionary
 
 from lvs_healthd.config.model import HttpsCheck
-from lvs_healthd.probes.exchange import Exchange, Farewell, Step
-from lvs_healthd.probes.outcome import Outcome, Reason, down
+from lvs_healthd.probes.exchange import Exchange, Farewell, Step, what_happened
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
 
 _READ_SIZE = 65536
 
@@ -110,6 +110,13 @@ class _TlsExchange:
             return down(Reason.TLS, "connection closed during the TLS handshake")
         return self._inner.closed()
 
+    def failed(self, outcome: Outcome) -> Outcome:
+        if self._handshaken:
+            return self._inner.failed(outcome)
+        if not self._heard or outcome.kind is OutcomeKind.UNSURE:
+            return outcome
+        return down(outcome.reason, f"{what_happened(outcome)} during the TLS handshake")
+
     def expired(self, timeout: str) -> Outcome:
         if self._handshaken:
             return self._inner.expired(timeout)
@@ -150,7 +157,7 @@ class _TlsExchange:
             return None
         if isinstance(step, Farewell):
             self._tls.write(step.data)
-            return Farewell(self._outgoing.read(), step.outcome)
+            return Farewell(self._outgoing.read(), step.outcome, step.peer_may_close)
         return step
 
 

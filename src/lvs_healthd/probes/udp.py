@@ -55,6 +55,9 @@ class _Datagram:
         """Never called: a peer cannot close a datagram socket, and an empty datagram arrives through `received`."""
         raise AssertionError("a UDP peer cannot close")
 
+    def failed(self, outcome: Outcome) -> Outcome:
+        return outcome
+
     def expired(self, timeout: str) -> Outcome:
         if self._expect is None:
             return up(f"no ICMP error in {timeout}, and no answer is expected")
