@@ -298,6 +298,30 @@ async def test_udp_answer_must_be_the_expected_one(answer: bytes, status: Outcom
         assert (await outcome_of(udp(port, send=b"?", expect=b"!"))).kind is status
 
 
+async def test_udp_answer_may_come_after_another() -> None:
+    async with datagram_server(b"SIP/2.0 100 Trying", b"", b"SIP/2.0 200 OK") as port:
+        outcome = await outcome_of(udp(port, send=b"OPTIONS", expect=b"SIP/2.0 200 "))
+    assert (outcome.kind, outcome.detail) == (OutcomeKind.UP, "answered as expected")
+
+
+async def test_udp_unexpected_answer_is_shown_when_no_other_comes() -> None:
+    async with datagram_server(b"SIP/2.0 100 Trying", b"SIP/2.0 503 Sorry") as port:
+        outcome = await outcome_of(udp(port, send=b"OPTIONS", expect=b"SIP/2.0 200 "))
+    assert (outcome.kind, outcome.reason, outcome.detail) == (
+        OutcomeKind.DOWN,
+        Reason.BAD_ANSWER,
+        'unexpected answer "SIP/2.0 503 Sorry", and no other in 300ms',
+    )
+
+
+async def test_udp_answers_are_searched_only_up_to_the_limit_of_one() -> None:
+    """A search may take 20 ms, and a peer may send answers without end."""
+    async with datagram_server(*[b"x" * 60] * 3, b"!") as port:
+        outcome = await outcome_of(udp(port, send=b"?", expect=b"!", max_answer=150, timeout=5.0))
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.DOWN, Reason.BAD_ANSWER)
+    assert outcome.detail.startswith('unexpected answer "xxx')
+
+
 async def test_udp_any_answer_is_up_when_nothing_is_expected() -> None:
     async with datagram_server(b"x") as port:
         outcome = await outcome_of(udp(port, send=b"?"))
