@@ -3,8 +3,8 @@
 The engine passes each event to the conversation, which answers with a step:
 
 - bytes: send them.
-- an `Outcome`: the probe is over. The engine closes the socket, and then calls only `end`.
-- a `Farewell`: send these last bytes, then the probe is over.
+- an `Outcome`: the probe is over. The engine closes the socket and makes no call after that but `end`.
+- a `Farewell`: send these last bytes, if any; then the probe is over.
 - None: wait for the next event.
 """
 
@@ -14,14 +14,20 @@ from typing import Protocol
 
 import msgspec
 
-from lvs_healthd.probes.outcome import Outcome
+from lvs_healthd.probes.outcome import Outcome, Reason
 
 
 class Farewell(msgspec.Struct, frozen=True):
-    """An outcome with last bytes to send. The connection is then closed normally, not reset."""
+    """An outcome after which the connection ends in good order, because the peer's application knows of it.
+
+    After a bare `Outcome` the connection is reset.
+    """
 
     data: bytes
+    """Last bytes to send."""
     outcome: Outcome
+    peer_may_close: bool
+    """Whether something was sent that may make the peer close first, such as QUIT."""
 
 
 Step = bytes | Outcome | Farewell | None
@@ -38,6 +44,12 @@ class Exchange(Protocol):
 
     def closed(self) -> Outcome:
         """Return the outcome of what has arrived so far: the peer closed its side of the connection."""
+
+    def failed(self, outcome: Outcome) -> Outcome:
+        """Return the outcome of what has arrived so far: the connection has failed.
+
+        outcome: what the failure means by itself.
+        """
 
     def expired(self, timeout: str) -> Outcome:
         """Return the outcome of what has arrived so far: the time is up.
@@ -66,6 +78,11 @@ def seconds_in_words(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:g}ms"
     return f"{seconds:g}s"
+
+
+def what_happened(outcome: Outcome) -> str:
+    """Spell a failure of the connection as the end of a sentence about what came before it."""
+    return "the connection was reset" if outcome.reason is Reason.RESET else outcome.detail
 
 
 def quote(data: bytes, limit: int = 40) -> str:

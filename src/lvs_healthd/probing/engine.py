@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from lvs_healthd.probes.exchange import Step, Target, seconds_in_words
-from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure
+from lvs_healthd.probes.exchange import Farewell, Step, Target, seconds_in_words
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure
 from lvs_healthd.probing.errnos import at_connect, from_network
+from lvs_healthd.probing.partings import Partings
 from lvs_healthd.probing.sockets import Socket, Sockets
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
 
@@ -56,7 +57,10 @@ class Run(Protocol):
         """Note that the probe starts at `now`, seconds on the engine's clock."""
 
     def ended(self, outcome: Outcome, latency_s: float) -> None:
-        """Take the outcome, and the time from the first packet to it. Called once, perhaps before `start` returns."""
+        """Take the outcome, and the time from the first packet to it. Called once, perhaps before `start` returns.
+
+        The connection may take longer to end.
+        """
 
 
 class _Flight:
@@ -99,9 +103,10 @@ class Engine:
         self._fail: Callable[[Exception], None] | None = None
         self._epoll = select.epoll()
         self._sockets = Sockets(self._epoll)
+        self._partings = Partings(self._sockets, clock, TICK_S)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.wake: Callable[[], None] = _nobody
-        """Called when `next_tick` may have become earlier than it was."""
+        """Called when `next_tick` may have changed by itself."""
 
     def open(self, loop: asyncio.AbstractEventLoop, fail: Callable[[Exception], None]) -> None:
         """Let `loop` watch the sockets. Before this, `poll` must be called by hand.
@@ -133,12 +138,13 @@ class Engine:
         self._flights.clear()
         self._deadlines.clear()
         self._deadline_ticks.clear()
+        self._partings.close()
         self._sockets.close()
         self._epoll.close()
 
     @property
     def in_flight(self) -> int:
-        """Probes with an open socket."""
+        """Probes under way, each with an open socket."""
         return len(self._flights)
 
     @property
@@ -147,16 +153,23 @@ class Engine:
         return len(self._waiting)
 
     @property
+    def parting(self) -> int:
+        """Connections that are still ending, although their probes are over."""
+        return len(self._partings)
+
+    @property
     def next_tick(self) -> float | None:
         """When `tick` must be called next, on the clock; None when nothing is in flight.
 
         It may be sooner than the first deadline, because a pause of ours shows only in a tick that comes late.
         """
+        parting = self._partings.next_due
         if not self._deadline_ticks:
-            return None
-        if not self._flights:
-            return self._deadline_ticks[0] * TICK_S
-        return min(self._deadline_ticks[0] * TICK_S, self._clock() + STALL_WATCH_S)
+            return parting
+        due = self._deadline_ticks[0] * TICK_S
+        if parting is not None and parting < due:
+            due = parting
+        return min(due, self._clock() + STALL_WATCH_S) if self._flights else due
 
     def start(self, run: Run) -> None:
         """Run one probe, now or when one of the `max_in_flight` places is free."""
@@ -174,6 +187,7 @@ class Engine:
         """
         if late_s > TICK_S:
             self._stalls_s += late_s
+        self._partings.tick()
         now = self._clock()
         if not self._is_overdue(now):
             return
@@ -211,6 +225,8 @@ class Engine:
                 flight = flights.get(descriptor)
                 if flight is not None:
                     self._advance(flight, mask)
+                elif self._partings.heard(descriptor):
+                    self.wake()
             is_more = len(events) == _BATCH
             if self._clock() >= end:
                 break
@@ -226,6 +242,8 @@ class Engine:
         now = self._clock()
         run.started(now)
         target = run.target
+        if len(self._flights) + len(self._partings) >= self.max_in_flight:
+            self._partings.cut_oldest()
         opened = self._sockets.connect(target)
         if isinstance(opened, Outcome):
             run.ended(opened, self._clock() - now)
@@ -255,7 +273,7 @@ class Engine:
             if mask & _FAILED:
                 number = flight.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if number:
-                    self._finish(flight, _outcome_of(flight.run.target, number))
+                    self._lose(flight, number)
                     return
             if not mask & select.EPOLLOUT:
                 return
@@ -278,11 +296,13 @@ class Engine:
             except BlockingIOError:
                 return
             except OSError as error:
+                outcome = from_network(error.errno or errno.EINVAL, datagram=not is_stream)
                 # A datagram socket may have more errors queued, which the next probe would take for its own.
-                self._finish(flight, _outcome_of(target, error.errno or errno.EINVAL), is_spent=not is_stream)
+                self._finish(flight, flight.exchange.failed(outcome), is_spent=not is_stream)
                 return
             if is_stream and not data:
-                self._finish(flight, flight.exchange.closed())
+                outcome = flight.exchange.closed()
+                self._finish(flight, outcome, in_good_order=outcome.kind is OutcomeKind.UP)
                 return
             if self._obey(flight, flight.exchange.received(data)):
                 return
@@ -307,9 +327,9 @@ class Engine:
             return True
         if isinstance(step, bytes):
             return self._send(flight, flight.pending + step)
-        # A farewell. Its bytes are few, so whatever does not fit into the socket's buffer at once may be lost.
-        if not self._send(flight, step.data):
-            self._finish(flight, step.outcome, in_good_order=True)
+        # Its bytes are few, so whatever does not fit into the socket's buffer at once may be lost.
+        if not step.data or not self._send(flight, step.data):
+            self._finish(flight, step.outcome, in_good_order=True, peer_may_close=step.peer_may_close)
         return True
 
     def _send(self, flight: _Flight, data: bytes) -> bool:
@@ -324,11 +344,29 @@ class Engine:
                 self._finish(flight, outcome, is_spent=True)
                 return True
             if number != errno.EAGAIN:
-                self._finish(flight, from_network(number))
+                self._lose(flight, number)
                 return True
             sent = 0
         flight.pending = data[sent:]
         return False
+
+    def _lose(self, flight: _Flight, number: int) -> None:
+        """End a probe whose connection failed, but first read what the peer has said before: perhaps why.
+
+        number: the errno.
+        """
+        for _ in range(_READS_PER_TURN):
+            try:
+                data = flight.socket.recv(_RECV_SIZE)
+            except OSError:
+                break
+            if not data:
+                break
+            step = flight.exchange.received(data)
+            if isinstance(step, Outcome | Farewell):
+                self._finish(flight, step if isinstance(step, Outcome) else step.outcome)
+                return
+        self._finish(flight, flight.exchange.failed(from_network(number)))
 
     def _expire(self, flight: _Flight, target: Target) -> None:
         stalled_s = self._stalls_s - flight.stalls_s
@@ -344,28 +382,37 @@ class Engine:
             self._finish(flight, down(Reason.TIMEOUT, f"no answer in {timeout}"))
 
     def _finish(
-        self, flight: _Flight, outcome: Outcome, *, in_good_order: bool = False, is_spent: bool = False
+        self,
+        flight: _Flight,
+        outcome: Outcome,
+        *,
+        in_good_order: bool = False,
+        peer_may_close: bool = False,
+        is_spent: bool = False,
     ) -> None:
+        """Tell the outcome and give the socket back.
+
+        in_good_order: whether to end the connection in good order. Otherwise it is reset.
+        peer_may_close: with `in_good_order`, see `Farewell`.
+        is_spent: whether the socket must not serve another probe.
+        """
         run, flight.run = flight.run, None
         if run is None:
             return
         del self._flights[flight.descriptor]
-        if in_good_order:
-            self._sockets.finish(flight.socket)
-        elif is_spent:
+        if is_spent:
             flight.socket.close()
-        else:
+        elif not in_good_order:
             self._sockets.reset(flight.socket, run.target)
         # `_deadlines` holds the flight until its tick comes. What the conversation gathered is freed now.
         flight.exchange.end()
         del flight.exchange
         flight.pending = b""
         run.ended(outcome, self._clock() - flight.started)
+        if in_good_order:
+            self._partings.begin(flight.socket, run.target, peer_may_close=peer_may_close)
+            self.wake()
 
 
 def _nobody() -> None:
     """Ignore `wake`, for an engine that is polled by hand."""
-
-
-def _outcome_of(target: Target, number: int) -> Outcome:
-    return from_network(number, datagram=target.kind is socket.SOCK_DGRAM)

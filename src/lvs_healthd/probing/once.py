@@ -46,9 +46,9 @@ async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> 
     try:
         for key, ready in targets.items():
             engine.start(_Once(ready, functools.partial(note, key)))
-        while len(found) < len(targets):
-            due = engine.next_tick
+        while len(found) < len(targets) or engine.parting:
             changed.clear()
+            due = engine.next_tick
             try:
                 async with asyncio.timeout_at(due):
                     await changed.wait()

@@ -30,7 +30,8 @@ _DATAGRAM_EDGES = select.EPOLLIN | select.EPOLLET
 """Without EPOLLOUT: a datagram socket is writable at once, and reporting that would cost each probe an event."""
 
 # Closing with a reset leaves no TIME_WAIT on the director. Otherwise the director would run out of local ports at a few
-# hundred probes a second to one address. HAProxy's checks do the same.
+# hundred probes a second to one port of one address. HAProxy's checks do the same. `partings` ends connections that the
+# server's application knows of.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _FIN_ON_CLOSE = struct.pack("ii", 0, 0)
 

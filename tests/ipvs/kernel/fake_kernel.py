@@ -31,7 +31,7 @@ _VERBS = {
 class FakeKernel(Channel):
     """Answers like the kernel. `family` is the number of the IPVS family; 0 while the module is not loaded."""
 
-    def __init__(self, *, deadline_s: float = 0.01) -> None:
+    def __init__(self, *, deadline_s: float = 60.0) -> None:
         super().__init__(deadline_s)
         self.table = MemoryTable()
         self.family = 31

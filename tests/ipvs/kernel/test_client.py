@@ -204,8 +204,8 @@ async def test_a_kernel_that_does_not_answer_leaves_writes_unknown_and_reads_fai
     client = await opened(kernel)
     kernel.is_silent = True
     (result,) = await client.apply([Operation(Verb.ADD_SERVICE, service())])
-    assert (result.errno, result.message) == (None, "outcome unknown: the kernel did not answer within 0.01s")
-    with pytest.raises(TableUnavailableError, match=r"the kernel did not answer within 0\.01s"):
+    assert (result.errno, result.message) == (None, "outcome unknown: the kernel did not answer within 60s")
+    with pytest.raises(TableUnavailableError, match=r"the kernel did not answer within 60s"):
         await client.read()
     assert kernel.closed == 2, "a socket left amid an answer must not be used again"
 
