@@ -1,4 +1,4 @@
-"""Reads a configuration file into records. Reports all errors of the file at once."""
+"""Reads a configuration file into records. Reports all errors and remarks of the file at once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,8 +63,8 @@ def parse(
     validate_ipvs(ipvs, services, errors)
     if top.get("service", []) == []:
         errors.add((), "no [[service]]: a director without one needs no health checks")
-    found = (*errors.texts(), *shelf.errors)
+    found, remarks = (*errors.texts(), *shelf.errors), (*errors.remark_texts(), *shelf.remarks)
     if found:
-        raise ConfigError(found)
-    memory.keep(shelf)
-    return Config(daemon=Daemon(**daemon), ipvs=ipvs, services=services)
+        raise ConfigError(found, remarks)
+    memory.keep()
+    return Config(daemon=Daemon(**daemon), ipvs=ipvs, services=services, remarks=remarks)

@@ -50,6 +50,8 @@ class Shelf:
         """The text of each requested check's file; empty for one that does not exist or cannot be read."""
         self.errors: list[str] = []
         """The errors in the files of the requested checks."""
+        self.remarks: list[str] = []
+        """The remarks on these files."""
 
     def find(self, name: str) -> ReadyMade | None:
         """Return a check by its name; None when it has no file."""
@@ -59,9 +61,12 @@ class Shelf:
         return self._found[name]
 
     def text(self, name: str) -> str:
-        """Return the text of a check's file; empty when it does not exist or cannot be read."""
-        self.find(name)
-        return self.texts[name]
+        """Return the text of a check's file; empty when it does not exist or cannot be read. This requests no check."""
+        path = self._path(name) if _NAME.fullmatch(name) else None
+        try:
+            return "" if path is None else read_text(path)
+        except ConfigError:
+            return ""
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all ready-made checks, for a message."""
@@ -74,7 +79,7 @@ class Shelf:
         return tuple(sorted(found))
 
     def _read(self, name: str) -> ReadyMade | None:
-        path = next((path for path in self._paths(name) if _exists(path)), None)
+        path = self._path(name)
         if path is None:
             return None
         try:
@@ -95,8 +100,10 @@ class Shelf:
         self.errors += found
         return ReadyMade("" if found else kind, table)
 
-    def _paths(self, name: str) -> list[Path]:
-        return [directory / f"{name}.toml" for directory in self._directories]
+    def _path(self, name: str) -> Path | None:
+        """Return the first file of a check's name on the search path."""
+        paths = (directory / f"{name}.toml" for directory in self._directories)
+        return next((path for path in paths if _exists(path)), None)
 
 
 def _exists(path: Path) -> bool:

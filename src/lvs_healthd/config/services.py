@@ -5,10 +5,10 @@ from typing import Any
 
 from lvs_healthd.config import rules
 from lvs_healthd.config.checks import CheckReader
-from lvs_healthd.config.errors import Errors, expected, show
+from lvs_healthd.config.errors import Errors, Problem, expected, show
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import Endpoint, Family, Protocol, Service
-from lvs_healthd.config.reuse import LastReading
+from lvs_healthd.config.reuse import LastReading, Reading
 from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, TomlTable, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
 from lvs_healthd.config.values import LONGEST_LABEL
@@ -32,20 +32,26 @@ def read_services(written: object, reader: CheckReader, errors: Errors, memory: 
         errors.add_all(("service",), expected("[[service]] tables", written, fix))
         return ()
     services: list[tuple[KeyPath, Service]] = []
+    remarks = [*errors.take_remarks()]
     for index, entry in enumerate(written):
-        path = ("service", index)
+        path: KeyPath = ("service", index)
         if not isinstance(entry, dict):
             errors.add_all(path, expected("a table", entry))
             continue
         found = memory.recall(entry)
         if found is None:
             table = read_table(entry, path, SERVICE_KEYS, errors)
-            found = tuple(_read(table, index, reader, errors))
-            if found:
+            read = tuple(_read(table, index, reader, errors))
+            own = tuple(Problem(remark.at[len(path) :], remark.message) for remark in errors.take_remarks())
+            found = Reading(read, own, reader.take_ready_made())
+            if read:
                 memory.note(entry, found)
         else:
-            errors.name_service(index, found[0].name)
-        services += [(path, service) for service in found]
+            errors.name_service(index, found.services[0].name)
+        services += [(path, service) for service in found.services]
+        remarks += [Problem((*path, *remark.at), remark.message) for remark in found.remarks]
+    for remark in remarks:
+        errors.remark(remark.at, remark.message)
     rules.validate_together(services, errors)
     return tuple(service for _, service in services)
 

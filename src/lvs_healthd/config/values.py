@@ -133,6 +133,22 @@ def _seconds(text: str) -> Decimal:
     return Decimal(match.group(1)) * _UNIT_SECONDS[match.group(2)]
 
 
+def duration_text(seconds: Seconds) -> str:
+    """Format a duration exactly, for the TOML file: "2h", "90s", "250ms".
+
+    Whole hours and whole minutes use those units, durations below one second use milliseconds, and all others use
+    seconds.
+    """
+    exact = Decimal(repr(float(seconds)))
+    if exact and exact % 3600 == 0:
+        return f"{int(exact) // 3600}h"
+    if exact and exact % 60 == 0:
+        return f"{int(exact) // 60}m"
+    if exact < 1 and exact:
+        return f"{(exact * 1000).normalize():f}ms"
+    return f"{exact.normalize():f}s"
+
+
 def absolute_path(value: object) -> str:
     """Parse an absolute path. A relative one would depend on the daemon's working directory."""
     if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
