@@ -128,7 +128,7 @@ def test_broken_configuration_is_said_and_does_not_stop_us(run: Run, daemon: Dae
     ran = run("--config", str(file))
     assert ran.code == 0
     assert "web" in ran.out
-    assert f"{file}:3:10: Invalid value" in ran.err
+    assert f"{file}:3: listen: there is no value" in ran.err
 
 
 def test_daemon_that_is_not_there_is_1_in_words(run: Run, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import TRANSLATING, Endpoint, Family, Forward, Protocol, Service, TunChecksum, TunType
 from lvs_healthd.config.schema import TomlTable
 from lvs_healthd.config.servers import Placed
+from lvs_healthd.config.values import listing
 
 _IPV4_BITS = 32
 _TUNNEL_FIELDS = ("tun_type", "tun_port", "tun_checksum")
@@ -77,16 +78,39 @@ def validate_servers(service: Service, table: TomlTable, servers: Sequence[Place
     table: the service's table.
     servers: its real servers and fallback servers.
     """
-    seen: dict[Endpoint, KeyPath] = {}
+    seen: dict[Endpoint, Placed] = {}
     for placed in servers:
         endpoint = placed.server.endpoint
         if endpoint in seen:
-            errors.add(placed.path, f"{_spelled(endpoint)} is already listed, on line {errors.line(seen[endpoint])}")
-        seen.setdefault(endpoint, placed.path)
+            other = seen[endpoint]
+            message = f"{_spelled(endpoint)} is already listed, on line {errors.line(other.path)}"
+            errors.add(placed.path, message + _how_to_split(placed, other, servers))
+        seen.setdefault(endpoint, placed)
         if "forward" not in placed.wrong:
             _validate_forwarding(service, placed, errors)
             _validate_tunnel(placed, table, errors)
         _validate_thresholds(placed, table, errors)
+
+
+def _how_to_split(placed: Placed, other: Placed, servers: Sequence[Placed]) -> str:
+    """Say how to write a range without one of its servers, when that server has an entry of its own with other keys."""
+    for own, entry in ((placed, other), (other, placed)):
+        if not own.table.written.keys() - {"endpoint"}:
+            continue
+        among = [each.server.endpoint for each in servers if each.path == entry.path]
+        if len(among) > 1:
+            at = among.index(own.server.endpoint)
+            pieces = [_range_text(piece) for piece in (among[:at], among[at + 1 :]) if piece]
+            return f", in a range; write the range without it: {listing(map(show, pieces), 'and')}"
+    return ""
+
+
+def _range_text(endpoints: Sequence[Endpoint]) -> str:
+    """Write a range of servers as the file does, without the port when that is the service's."""
+    first, last = endpoints[0].address, endpoints[-1].address
+    if first == last:
+        return first
+    return f"{first}-{last}"
 
 
 def _validate_forwarding(service: Service, placed: Placed, errors: Errors) -> None:

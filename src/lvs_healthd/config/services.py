@@ -96,7 +96,7 @@ def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, e
     """Read one service of a table. `identity` holds its name, endpoint and protocol."""
     values = table.values | identity
     endpoint: Endpoint | None = values["endpoint"]
-    if "real_server" not in table:
+    if "real_server" not in table and not _has_servers_below(table):
         errors.add(table.path, "real_server is missing: a service needs at least one")
     elif values.get("real_server") == []:
         errors.add(table.at("real_server"), "the list is empty: a service needs at least one")
@@ -154,6 +154,13 @@ def _validate_identity(table: TomlTable, errors: Errors) -> None:
             errors.add(table.at("protocol"), "not for a fwmark: a firewall mark matches any protocol")
     else:
         errors.add(table.path, 'address is missing: "192.0.2.100:80", or a firewall mark: fwmark = 7')
+
+
+def _has_servers_below(table: TomlTable) -> bool:
+    """Whether `real_server` stands below the header of a check, which has an error of its own."""
+    written = table.values.get("check")
+    checks = written if isinstance(written, list) else [written]
+    return any(isinstance(check, dict) and "real_server" in check for check in checks)
 
 
 def _any_has_check(servers: object) -> bool:

@@ -1,4 +1,4 @@
-"""Reads a file as a TOML document. Errors say where the file stops being valid."""
+"""Reads a file as a TOML document. Errors say why it is none."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import tomli
 
 from lvs_healthd.config.errors import ConfigError
+from lvs_healthd.config.mistakes import mistakes
 
 _LARGEST_FILE = 64 * 1024 * 1024
 """Largest file in bytes, enough for half a million real servers. Without a limit, a device file would fill memory."""
@@ -35,7 +36,7 @@ def toml_document(text: str, file: str) -> dict[str, Any]:
     try:
         return tomli.loads(text.removeprefix("\ufeff"))
     except tomli.TOMLDecodeError as error:
-        raise ConfigError((f"{file}:{error.lineno}:{error.colno}: {error.msg}",)) from error
+        raise ConfigError(tuple(f"{file}:{mistake}" for mistake in mistakes(error))) from error
     except ValueError as error:  # Python's limit on digits, the only one that tomli can hit
         digits = sys.get_int_max_str_digits()
         raise ConfigError((f"{file}: it contains an integer of more than {digits} digits",)) from error
