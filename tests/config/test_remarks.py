@@ -80,3 +80,69 @@ def test_unchanged_service_keeps_its_remarks_on_its_new_line(tmp_path: Path) -> 
     behind = service().replace("web", "other").replace("192.0.2.100", "192.0.2.101")
     assert again(behind + service(check=LATE_CHECK)).remarks == (f'c.toml:10: service "web": check.timeout: {LATE}',)
     assert again(service()).remarks == ()
+
+
+QUIESCE = 'on_failure = "quiesce"\n'
+REFUSED = (
+    "{0} goes on choosing a server at weight 0 for the clients that hash to it, and the kernel refuses them; write "
+    'on_failure = "remove"'
+)
+PINNED = (
+    "a udp client that keeps its port stays with a server at weight 0 for as long as it sends; "
+    'write on_failure = "remove", with expire_nodest_conn = true in [ipvs.sysctl]'
+)
+FED = (
+    "persistent clients go on being sent to a server at weight 0 until their persistence ends; "
+    'write expire_quiescent_template = true in [ipvs.sysctl], or on_failure = "remove"'
+)
+
+
+@pytest.mark.parametrize(
+    ("keys", "remark"),
+    [
+        ('scheduler = "sh"', REFUSED.format("sh") + ', or add scheduler_flags = ["sh-fallback"]'),
+        (
+            'scheduler = "sh"\nscheduler_flags = ["sh-port"]',
+            REFUSED.format("sh") + ', or add scheduler_flags = ["sh-fallback"]',
+        ),
+        ('scheduler = "mh"', REFUSED.format("mh") + ', or add scheduler_flags = ["mh-fallback"]'),
+        ('scheduler = "dh"', REFUSED.format("dh")),
+        ('protocol = "udp"', PINNED),
+        ('persistence = "300s"', FED),
+    ],
+)
+def test_quiesce_where_clients_still_meet_the_server(keys: str, remark: str) -> None:
+    assert remarks_of(service(QUIESCE + keys)) == [f'c.toml:6: service "web": on_failure: {remark}']
+    assert remarks_of(service(keys)) == []
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        'scheduler = "sh"\nscheduler_flags = ["sh-fallback"]',
+        'scheduler = "mh"\nscheduler_flags = ["flag-1"]',
+        'scheduler = "wlc"',
+        'protocol = "udp"\none_packet = true',
+        'persistence = "300s"\n[ipvs.sysctl]\nexpire_quiescent_template = true',
+    ],
+)
+def test_quiesce_where_it_works(keys: str) -> None:
+    assert remarks_of(service(QUIESCE + keys)) == []
+
+
+def test_quiesce_and_a_template_that_is_told_not_to_expire() -> None:
+    text = service(QUIESCE + 'persistence = "300s"\n[ipvs.sysctl]\nexpire_quiescent_template = false')
+    assert remarks_of(text) == [f'c.toml:6: service "web": on_failure: {FED}']
+
+
+def test_each_service_concerned_has_its_own_remark(tmp_path: Path) -> None:
+    again = Again(tmp_path)
+    text = service(QUIESCE + 'scheduler = "dh"\npersistence = "300s"')
+    text += service(QUIESCE + 'protocol = "udp"').replace('"web"', '"dns"')
+    assert [each.rpartition(": ")[0].partition(": on")[0] for each in again(text).remarks] == [
+        'c.toml:6: service "web"',
+        'c.toml:6: service "web"',
+        'c.toml:14: service "dns"',
+    ]
+    # The remark on persistence depends on another table than the service's.
+    assert len(again(text + "[ipvs.sysctl]\nexpire_quiescent_template = true\n").remarks) == 2

@@ -11,6 +11,7 @@ import msgspec
 
 from lvs_healthd.config import values
 from lvs_healthd.config.errors import ConfigError, Errors
+from lvs_healthd.config.public import remark_public_secret
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, Key, TomlTable, read_table, refuse_foreign_keys
 from lvs_healthd.config.text import read_text, toml_document
 
@@ -96,8 +97,10 @@ class Shelf:
         kind = table.values.get("type", "")
         if kind:
             refuse_foreign_keys(table, kind, errors)
+        remark_public_secret(path, document, errors)
         found = errors.texts()
         self.errors += found
+        self.remarks += errors.remark_texts()
         return ReadyMade("" if found else kind, table)
 
     def _path(self, name: str) -> Path | None:

@@ -7,7 +7,7 @@ from lvs_healthd.config import rules
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, Problem, expected, show
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import Endpoint, Family, Protocol, Service
+from lvs_healthd.config.model import Endpoint, Family, Ipvs, Protocol, Service
 from lvs_healthd.config.reuse import LastReading, Reading
 from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, TomlTable, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
@@ -19,12 +19,15 @@ _OWN_FIELDS = frozenset({"name", "endpoint", "forward", *SERVICE_KEYS}) - (
 """The fields of a service's record that are copied from its table."""
 
 
-def read_services(written: object, reader: CheckReader, errors: Errors, memory: LastReading) -> tuple[Service, ...]:
+def read_services(
+    written: object, ipvs: Ipvs, reader: CheckReader, errors: Errors, memory: LastReading
+) -> tuple[Service, ...]:
     """Read all services.
 
     written: the value of `service` in the file.
+    ipvs: the settings for IPVS as a whole, on which remarks on services depend.
     reader: reads their checks.
-    errors: errors are added here. A service without a usable name, address or mark is left out.
+    errors: errors and remarks are added here. A service without a usable name, address or mark is left out.
     memory: the last reading, from which unchanged services are taken.
     """
     if not isinstance(written, list):
@@ -53,6 +56,8 @@ def read_services(written: object, reader: CheckReader, errors: Errors, memory: 
     for remark in remarks:
         errors.remark(remark.at, remark.message)
     rules.validate_together(services, errors)
+    rules.validate_targets(services, written, errors)
+    rules.remark_quiescing(services, ipvs, errors)
     return tuple(service for _, service in services)
 
 

@@ -1,12 +1,15 @@
 """Reads a file as a TOML document. Errors say why it is none."""
 
+import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import tomli
 
 from lvs_healthd.config.errors import ConfigError
+from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.mistakes import mistakes
 
 _LARGEST_FILE = 64 * 1024 * 1024
@@ -29,6 +32,30 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError((f"{path}:{line}: not UTF-8 text: byte 0x{data[error.start]:02x}",)) from error
+
+
+def is_public(path: Path) -> bool:
+    """Whether everybody on this host may read a file. False for one that cannot be examined."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except (OSError, ValueError):
+        return False
+
+
+def leaves(document: object) -> Iterator[tuple[KeyPath, object]]:
+    """Yield every value of a document that is no table and no array, with its key path, in the order of the file.
+
+    It keeps a stack of its own, so that deep nesting cannot exhaust Python's.
+    """
+    left: list[tuple[KeyPath, object]] = [((), document)]
+    while left:
+        path, value = left.pop()
+        if isinstance(value, dict):
+            left += [((*path, key), inner) for key, inner in reversed(value.items())]
+        elif isinstance(value, list):
+            left += [((*path, index), inner) for index, inner in reversed([*enumerate(value)])]
+        else:
+            yield path, value
 
 
 def toml_document(text: str, file: str) -> dict[str, Any]:
