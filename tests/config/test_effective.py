@@ -33,6 +33,15 @@ def test_every_key_of_a_check_is_there_but_the_excluded_alternatives(kind: str) 
     assert written.keys() == keys - {"body_regex", "send_hex", "expect_hex", "expect_regex"}
 
 
+def test_secrets_are_hidden_and_the_rest_of_the_headers_is_not() -> None:
+    headers = 'Accept = "*/*", Authorization = "Bearer x1", cookie = "x2", Proxy-Authorization = "x3", X-Api-Key = "x4"'
+    text = to_toml(read(service(check=f'{{ type = "http", headers = {{ {headers} }} }}')))
+    written = tomli.loads(text)["service"][0]["real_server"][0]["check"][0]["headers"]
+    names = ("Authorization", "cookie", "Proxy-Authorization", "X-Api-Key")
+    assert written == {"Accept": "*/*"} | dict.fromkeys(names, "(hidden)")
+    assert read(text).services
+
+
 def test_bytes_that_are_no_text_are_written_as_hexadecimal() -> None:
     text = service(check='{ type = "tcp", send_hex = "ff 00", expect_hex = "61 0d 0a" }')
     written = effective(read(text))["service"][0]["real_server"][0]["check"][0]

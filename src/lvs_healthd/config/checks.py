@@ -5,6 +5,7 @@ real server's check. A later source overrides an earlier one. The result is a te
 target.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import msgspec
@@ -223,6 +224,7 @@ def _times(kind: str, fields: dict[str, Any]) -> Times:
     return Times(*(fields.get(field, _default(kind, field)) for field in Times._fields))
 
 
+@functools.cache
 def _default(kind: str, field: str) -> Any:  # noqa: ANN401  # whatever the field holds
     return next(each.default for each in msgspec.structs.fields(CHECK_TYPES[kind]) if each.name == field)
 

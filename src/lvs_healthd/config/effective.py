@@ -1,6 +1,7 @@
 """Writes a configuration as TOML with every default filled in, for `validate --effective`.
 
-Loading the output gives the same records. Inherited checks are written out at each real server.
+Loading the output gives the same records, except that secrets are hidden, because people paste it into tickets.
+Inherited checks are written out at each real server.
 """
 
 import ipaddress
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 import tomli_w
 
+from lvs_healthd.config.http_values import HIDDEN, is_secret
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
 from lvs_healthd.config.model import AnyCheck, Config, Endpoint, Forward, Ipvs, RealServer, Service
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS
@@ -130,7 +132,7 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
         case bytes():
             return value.hex(" ") if key.endswith("_hex") else value.decode()
         case tuple() if key == "headers":
-            return dict(value)
+            return {name: HIDDEN if content and is_secret(name) else content for name, content in value}
         case tuple():  # status
             return [str(first) if first == last else f"{first}-{last}" for first, last in value]
         case str():
