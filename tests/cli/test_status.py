@@ -93,6 +93,15 @@ def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> No
     ]
 
 
+def test_remarks_stand_above_the_services_and_leave_them_in_sight(run: Run, daemon: Daemon) -> None:
+    remarks = tuple(f"config.toml:{line}: late" for line in range(1, 13))
+    daemon.status = msgspec.structs.replace(daemon.status, daemon=statuses.daemon(config_remarks=remarks))
+    lines = run("--control", str(daemon.control)).out.splitlines()
+    assert lines[3:5] == ["REMARKS on the configuration in force:", "  config.toml:1: late"]
+    assert lines[14] == "  and 2 more: lvs-healthd validate /etc/lvs-healthd/config.toml"
+    assert lines[15].startswith('odd "name"')
+
+
 def test_text_of_a_hostile_server_cannot_steer_the_terminal(run: Run, daemon: Daemon) -> None:
     server = real_server("198.51.100.11:80", "down", "\x1b]0;owned\x07 [bold]x[/bold]\nweb  faked  up")
     daemon.status = msgspec.structs.replace(daemon.status, services=(service("web", server),))
@@ -119,7 +128,7 @@ def test_broken_configuration_is_said_and_does_not_stop_us(run: Run, daemon: Dae
     ran = run("--config", str(file))
     assert ran.code == 0
     assert "web" in ran.out
-    assert f"{file}:3:10: Invalid value" in ran.err
+    assert f"{file}:3: listen: there is no value" in ran.err
 
 
 def test_daemon_that_is_not_there_is_1_in_words(run: Run, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lvs_healthd.config.effective import duration_text
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Daemon, HttpsCheck, Ipvs, RealServer, Service, SyncDaemon, TcpCheck
 from lvs_healthd.config.schema import CHECK_KEYS, DAEMON_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, SERVICE_KEYS
-from tests.config.reading import errors_of, read
+from lvs_healthd.config.values import duration_text
+from tests.config.reading import errors_of, read, service
 
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = (DOCS / "configuration.md").read_text()
@@ -116,3 +116,9 @@ def test_error_messages_shown_are_real() -> None:
     text += "real_server = ['198.51.100.1',\n{ address = '198.51.100.2', weight = -2 }]\n"
     shown = re.findall(r"^config\.toml:.*$", REFERENCE, re.MULTILINE)
     assert [error.replace("c.toml", "config.toml", 1) for error in errors_of(text)] == shown
+
+
+def test_remark_shown_is_real() -> None:
+    text = "\n" * 5 + service(check='{ type = "tcp", timeout = "3s" }')
+    shown = re.findall(r"^remark: (config\.toml:.*)$", REFERENCE, re.MULTILINE)
+    assert [remark.replace("c.toml", "config.toml", 1) for remark in read(text).remarks] == shown

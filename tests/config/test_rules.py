@@ -235,3 +235,50 @@ def test_tunnel_keys_of_a_server_that_has_none() -> None:
 def test_wrong_values_are_reported_once() -> None:
     keys = 'forward = "tun"\ntun_type = "x"\ntun_port = 0\nupper_threshold = -1\nlower_threshold = 5'
     assert len(errors_of(service(keys))) == 3
+
+
+ITSELF = "it would find whichever server answers there, and decide about itself; probe the real server"
+
+
+@pytest.mark.parametrize(
+    ("check", "place", "name", "probes"),
+    [
+        (
+            '{ type = "http", address = "192.0.2.100" }',
+            "check.address",
+            "http",
+            '192.0.2.100:80, which is the virtual service "web"',
+        ),
+        (
+            '["tcp", { type = "tcp", name = "b", address = "192.0.2.100", port = 53 }]',
+            "check[1].address",
+            "b",
+            '192.0.2.100:53, which is the virtual service "dns"',
+        ),
+    ],
+)
+def test_check_of_a_virtual_service_decides_about_itself(check: str, place: str, name: str, probes: str) -> None:
+    other = '[[service]]\nname = "dns"\naddress = "192.0.2.100:53"\ncheck = "tcp"\nreal_server = ["198.51.100.1"]\n'
+    assert errors_of(service(check=check) + other) == [
+        f'c.toml:4: service "web": {place}: check "{name}" probes {probes}: {ITSELF}'
+    ]
+
+
+def test_real_server_that_is_a_virtual_service_decides_about_itself() -> None:
+    (error,) = errors_of(service(servers='["198.51.100.11", { address = "192.0.2.100", weight = 2 }]'))
+    assert error.startswith(
+        'c.toml:5: service "web": real_server[1].address: check "tcp" probes 192.0.2.100:80, which is'
+    )
+
+
+def test_other_port_or_protocol_of_a_virtual_address_is_no_virtual_service() -> None:
+    read(service(check='{ type = "tcp", address = "192.0.2.100", port = 81 }'))
+    read(service('protocol = "udp"', check='{ type = "tcp", address = "192.0.2.100" }'))
+
+
+def test_port_0_is_every_port() -> None:
+    text = service(
+        'address = "192.0.2.100:0"\npersistence = "5m"', check='{ type = "tcp", address = "192.0.2.100", port = 7 }'
+    )
+    (error,) = errors_of(text)
+    assert "probes 192.0.2.100:7, which is the virtual service" in error

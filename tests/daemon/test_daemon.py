@@ -555,3 +555,26 @@ async def test_sighup_while_it_starts_does_not_end_the_daemon(site: Site) -> Non
             running.process.send_signal(signal.SIGHUP)
             await asyncio.sleep(0.02)
         await running.until("daemon.started")
+
+
+async def test_remarks_are_told_at_the_start_and_at_a_reload_and_shown_while_they_hold(site: Site) -> None:
+    site.write(check=', timeout = "2s"')
+    site.file.write_text(site.file.read_text().replace('timeout = "1s", ', ""))
+    async with daemon(site.file, "--table", "memory") as running:
+        told = await running.until("config.remarks")
+        assert (told["level"], told["file"]) == ("warning", str(site.file))
+        (remark,) = told["remarks"]
+        assert "timeout 2s is above interval 100ms" in remark
+        assert (await site.status())["daemon"]["config_remarks"] == [remark]
+        site.file.write_text("\n" + site.file.read_text())
+        running.process.send_signal(signal.SIGHUP)
+        (moved,) = (await running.until("config.remarks", after=running.lines.index(told) + 1))["remarks"]
+        assert moved != remark
+        assert (await site.status())["daemon"]["config_remarks"] == [moved]
+        site.write(check="")
+        site.file.write_text(site.file.read_text().replace('timeout = "1s"', 'timeout = "100ms"'))
+        position = len(running.lines)
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded", after=position)
+        assert (await site.status())["daemon"]["config_remarks"] == []
+        assert "lvs_healthd_config_remarks 0" in (await site.get("/metrics"))[1]

@@ -11,6 +11,10 @@ from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, Servi
 
 COLOURS = {"up": "green", "down": "bold red", "unknown": "yellow"}
 ALARM = "bold red"
+NOTICE = "bold yellow"
+
+MOST_REMARKS = 10
+"""How many remarks are shown above the services, which must stay in sight."""
 
 _WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table; - means not in it"
 
@@ -60,7 +64,7 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
     yield Text(f"table {printable(daemon.table)}, {read}")
     yield Text(f"configuration {printable(daemon.config_file)}, loaded {ago(now - daemon.config_loaded)} ago")
     if daemon.mode == "shadow":
-        yield Text("SHADOW MODE: nothing is written to the kernel's table", style="bold yellow")
+        yield Text("SHADOW MODE: nothing is written to the kernel's table", style=NOTICE)
     if daemon.table_error:
         yield Text(f"TABLE ERROR: {printable(daemon.table_error)}", style=ALARM)
     if daemon.setting_error:
@@ -77,6 +81,13 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
         yield Text("CONFIGURATION REJECTED, the old one is in force:", style=ALARM)
         for line in daemon.config_error.splitlines():
             yield Text(f"  {printable(line)}", style="red")
+    if daemon.config_remarks:
+        yield Text("REMARKS on the configuration in force:", style=NOTICE)
+        for remark in daemon.config_remarks[:MOST_REMARKS]:
+            yield Text(f"  {printable(remark)}", style="yellow")
+        if len(daemon.config_remarks) > MOST_REMARKS:
+            rest = len(daemon.config_remarks) - MOST_REMARKS
+            yield Text(f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}", style="yellow")
 
 
 def troubles(status: Status) -> list[str]:

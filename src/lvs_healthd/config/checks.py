@@ -5,14 +5,15 @@ real server's check. A later source overrides an earlier one. The result is a te
 target.
 """
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import msgspec
 
 from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.http_values import host_name
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import SILENT_INTERVAL, SILENT_TIMEOUT, AnyCheck, Endpoint
+from lvs_healthd.config.model import SILENT_INTERVAL, SILENT_TIMEOUT, AnyCheck, Endpoint, Seconds
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.readymade import Shelf
 from lvs_healthd.config.schema import (
@@ -24,7 +25,7 @@ from lvs_healthd.config.schema import (
     read_table,
     refuse_foreign_keys,
 )
-from lvs_healthd.config.values import did_you_mean, listing
+from lvs_healthd.config.values import did_you_mean, duration_text, listing
 
 _DEFAULT_PORT = {"http": 80, "https": 443}
 
@@ -53,6 +54,13 @@ class Template(msgspec.Struct, frozen=True):
         return self.kind == "udp" and not (self.has("expect") or self.has("expect_regex"))
 
 
+class Times(NamedTuple):
+    """How often a check probes, and how long a probe may take, seconds."""
+
+    interval: Seconds
+    timeout: Seconds
+
+
 class CheckReader:
     """Reads the checks of one configuration file."""
 
@@ -60,6 +68,13 @@ class CheckReader:
         self._shelf = shelf
         self._errors = errors
         self._defaults = TomlTable((), {}, {})
+        self._ready_made: set[str] = set()
+
+    def take_ready_made(self) -> frozenset[str]:
+        """Return the names of the ready-made checks used since the last call."""
+        taken = frozenset(self._ready_made)
+        self._ready_made.clear()
+        return taken
 
     def read_defaults(self, written: object, path: KeyPath) -> None:
         """Read `[defaults.check]`. This must be called before `read`."""
@@ -67,6 +82,8 @@ class CheckReader:
         for key in ("type", "name"):
             if key in self._defaults:
                 self._errors.add((*path, key), f"{key} cannot be inherited; write it in each check")
+        if not {"interval", "timeout"} & self._defaults.written.keys() - self._defaults.values.keys():
+            self._remark_timeout(_times("tcp", {}), _times("tcp", self._defaults.values), self._defaults)
 
     def read(self, written: object, path: KeyPath, inherited: tuple[Template, ...] = ()) -> tuple[Template, ...]:
         """Read the value of a `check` key. Returns the inherited checks, with changes, and the checks it adds.
@@ -151,19 +168,34 @@ class CheckReader:
         if type_ in CHECK_TYPES:
             return self._changed(_inherit(base, self._defaults), table)
         ready_made = self._shelf.find(type_)
+        self._ready_made.add(type_)
         if ready_made is None:
             guess = did_you_mean(type_, (*CHECK_TYPES, *self._shelf.names()))
             self._errors.add_all(table.at("type"), expected(self._types(), type_, guess))
         if ready_made is None or not ready_made.kind:
             return None
-        base = msgspec.structs.replace(base, kind=ready_made.kind)
-        return self._changed(_inherit(_inherit(base, self._defaults), ready_made.table), table)
+        base = _inherit(msgspec.structs.replace(base, kind=ready_made.kind), self._defaults)
+        return self._changed(_inherit(base, ready_made.table), table, parent=base)
 
-    def _changed(self, template: Template, table: TomlTable) -> Template:
+    def _changed(self, template: Template, table: TomlTable, parent: Template | None = None) -> Template:
+        """Return a template with the values of a table applied. Combinations that `parent` has too are not new here."""
         refuse_foreign_keys(table, template.kind, self._errors)
-        changed = _inherit(template, table)
+        changed, parent = _inherit(template, table), parent or template
         self._validate(changed, table)
+        if not changed.wrong & {"interval", "timeout"}:
+            self._remark_timeout(_times(changed.kind, parent.fields), _times(changed.kind, changed.fields), table)
         return changed
+
+    def _remark_timeout(self, before: Times, now: Times, table: TomlTable) -> None:
+        """Remark on a timeout above the interval, at the place where it came to be: later ones only inherit it."""
+        if now.timeout > now.interval and now != before:
+            timeout, interval = duration_text(now.timeout), duration_text(now.interval)
+            self._errors.remark(
+                table.at("timeout" if "timeout" in table else "interval"),
+                f"timeout {timeout} is above interval {interval}: probes of a check never overlap, so a server that "
+                f"hangs is probed every {timeout} only; "
+                f'write interval = "{timeout}", or timeout = "{interval}" at most',
+            )
 
     def _validate(self, check: Template, table: TomlTable) -> None:
         """Report combinations of values that cannot work for this type of check."""
@@ -201,6 +233,11 @@ class CheckReader:
         return f"{', '.join(CHECK_TYPES)} or a ready-made check" + (f" ({', '.join(ready_made)})" if ready_made else "")
 
 
+def _times(kind: str, fields: dict[str, Any]) -> Times:
+    return Times(*(fields.get(field, _default(kind, field)) for field in Times._fields))
+
+
+@functools.cache
 def _default(kind: str, field: str) -> Any:  # noqa: ANN401  # whatever the field holds
     return next(each.default for each in msgspec.structs.fields(CHECK_TYPES[kind]) if each.name == field)
 

@@ -1,18 +1,20 @@
 """Writes a configuration as TOML with every default filled in, for `validate --effective`.
 
-Loading the output gives the same records. Inherited checks are written out at each real server.
+Loading the output gives the same records, except that secrets are hidden, because people paste it into tickets.
+Inherited checks are written out at each real server.
 """
 
 import ipaddress
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 import tomli_w
 
+from lvs_healthd.config.http_values import HIDDEN, is_secret
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
-from lvs_healthd.config.model import AnyCheck, Config, Endpoint, Forward, Ipvs, RealServer, Seconds, Service
+from lvs_healthd.config.model import AnyCheck, Config, Endpoint, Forward, Ipvs, RealServer, Service
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS
+from lvs_healthd.config.values import duration_text
 
 _DURATIONS = {"interval", "timeout", "resync"}
 
@@ -130,7 +132,7 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
         case bytes():
             return value.hex(" ") if key.endswith("_hex") else value.decode()
         case tuple() if key == "headers":
-            return dict(value)
+            return {name: HIDDEN if content and is_secret(name) else content for name, content in value}
         case tuple():  # status
             return [str(first) if first == last else f"{first}-{last}" for first, last in value]
         case str():
@@ -145,19 +147,3 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return all(letter.isprintable() or letter in "\r\n\t" for letter in text)
-
-
-def duration_text(seconds: Seconds) -> str:
-    """Format a duration exactly, for the TOML file: "2h", "90s", "250ms".
-
-    Whole hours and whole minutes use those units, durations below one second use milliseconds, and all others use
-    seconds.
-    """
-    exact = Decimal(repr(float(seconds)))
-    if exact and exact % 3600 == 0:
-        return f"{int(exact) // 3600}h"
-    if exact and exact % 60 == 0:
-        return f"{int(exact) // 60}m"
-    if exact < 1 and exact:
-        return f"{(exact * 1000).normalize():f}ms"
-    return f"{exact.normalize():f}s"

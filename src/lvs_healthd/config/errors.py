@@ -1,9 +1,13 @@
-"""Collects the errors of a configuration, and reports each with its file, line, service and key."""
+"""Collects the errors and remarks of a configuration, and reports each with its file, line, service and key.
+
+An error refuses the file. A remark lets it pass, says what will happen, and what to write instead.
+"""
 
 import datetime as dt
 import functools
 import json
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -15,15 +19,19 @@ _SHOWN_LENGTH = 80
 
 
 class ConfigError(InputError):
-    """A configuration cannot be used. `errors` holds every reason as one line of text; `str()` joins them."""
+    """A configuration cannot be used. `errors` holds every reason as one line of text; `str()` joins them.
 
-    def __init__(self, errors: tuple[str, ...]) -> None:
+    remarks: the remarks on the same file, one line of text each.
+    """
+
+    def __init__(self, errors: tuple[str, ...], remarks: tuple[str, ...] = ()) -> None:
         super().__init__("\n".join(errors))
         self.errors = errors
+        self.remarks = remarks
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One error in a value. `at` is its key path, relative to that value."""
+    """One error in a value, or one remark on it. `at` is its key path, relative to that value."""
 
     at: KeyPath
     message: str
@@ -82,7 +90,7 @@ def show_path(path: KeyPath) -> str:
 
 
 class Errors:
-    """Collects the errors of one file. Line numbers are computed only when there is an error.
+    """Collects the errors and remarks of one file. Line numbers are computed only when there is one.
 
     file: name of the file, for messages.
     text: its content, for line numbers.
@@ -92,6 +100,7 @@ class Errors:
         self.file = file
         self._text = text
         self._found: dict[tuple[KeyPath, str], None] = {}
+        self._remarks: dict[tuple[KeyPath, str], None] = {}
         self._service_names: dict[int, str] = {}
 
     @functools.cached_property
@@ -106,6 +115,16 @@ class Errors:
         """Add an error at a key path. The same error twice is kept once."""
         self._found[(path, message)] = None
 
+    def remark(self, path: KeyPath, message: str) -> None:
+        """Add a remark on a key path. The same remark twice is kept once."""
+        self._remarks[(path, message)] = None
+
+    def take_remarks(self) -> tuple[Problem, ...]:
+        """Remove the remarks added so far, and return them."""
+        taken = tuple(Problem(path, message) for path, message in self._remarks)
+        self._remarks.clear()
+        return taken
+
     def add_all(self, path: KeyPath, error: WrongValueError) -> None:
         """Add every problem of `error`, which is about the value at `path`."""
         for problem in error.problems:
@@ -119,8 +138,15 @@ class Errors:
 
     def texts(self) -> tuple[str, ...]:
         """Return every error found so far, in the order of the file."""
-        found = sorted(self._found, key=lambda error: self.line(error[0]))
-        return tuple(f"{self.where(path)}: {message}" for path, message in found)
+        return self._texts(self._found)
+
+    def remark_texts(self) -> tuple[str, ...]:
+        """Return every remark found so far, in the order of the file."""
+        return self._texts(self._remarks)
+
+    def _texts(self, found: Iterable[tuple[KeyPath, str]]) -> tuple[str, ...]:
+        in_order = sorted(found, key=lambda finding: self.line(finding[0]))
+        return tuple(f"{self.where(path)}: {message}" for path, message in in_order)
 
     def where(self, path: KeyPath) -> str:
         """Format a place for messages: file, line, the service by its name, and the key path."""

@@ -10,6 +10,10 @@ import ssl
 from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
 from lvs_healthd.config.values import absolute_path, listed, string
 
+HIDDEN = "(hidden)"
+"""Stands for a secret where a value is shown."""
+
+_SECRET = re.compile(r"auth|cookie|token|secret|passw|credential|api-?key", re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e]*")
@@ -79,6 +83,11 @@ def server_name(value: object) -> str:
     return text
 
 
+def is_secret(header: str) -> bool:
+    """Whether a header's value is a secret by the header's name, such as Authorization, Cookie or X-Api-Key."""
+    return _SECRET.search(header) is not None
+
+
 def headers(value: object) -> tuple[tuple[str, str], ...]:
     """Parse a table of request headers."""
     if not isinstance(value, dict):
@@ -86,6 +95,7 @@ def headers(value: object) -> tuple[tuple[str, str], ...]:
     problems, names = [], set()
     for name, content in value.items():
         lower = name.lower()
+        shown = HIDDEN if is_secret(name) else content
         if not _TOKEN.fullmatch(name):
             problems.append(Problem((name,), "not a header name: letters, digits and hyphens only"))
         elif lower in _RESERVED_HEADERS:
@@ -93,9 +103,9 @@ def headers(value: object) -> tuple[tuple[str, str], ...]:
         elif lower in names:
             problems.append(Problem((name,), "this header is already set; capitals make no difference"))
         if not isinstance(content, str):
-            problems += expected("a string", content, at=(name,)).problems
+            problems += expected("a string", shown, at=(name,)).problems
         elif not _FIELD_VALUE.fullmatch(content):
-            problems += expected("printable ASCII characters on one line", content, at=(name,)).problems
+            problems += expected("printable ASCII characters on one line", shown, at=(name,)).problems
         names.add(lower)
     if problems:
         raise WrongValueError(*problems)

@@ -33,18 +33,22 @@ def line_numbers(text: str) -> dict[KeyPath, int]:
     The line of a table is that of its header, and the line of an array element is where it begins. A table that is only
     implied has the line where it is first mentioned.
     """
-    return _Scanner(text).scan()
+    return Scanner(text).scan()
 
 
-class _Scanner:
+class Scanner:
+    """Reads a document once, and notes the line of every key path."""
+
     def __init__(self, text: str) -> None:
         self._text = text.replace("\r\n", "\n")
         self._newlines = [match.start() for match in re.finditer("\n", self._text)]
         self._pos = 0
         self._lines: dict[KeyPath, int] = {}
         self._tables_in_array: dict[KeyPath, int] = {}
+        self._header_path: KeyPath = ()
 
     def scan(self) -> dict[KeyPath, int]:
+        """Return the lines of the document, as `line_numbers` does."""
         try:
             self._document()
         except _LostError:
@@ -52,14 +56,24 @@ class _Scanner:
             return self._lines
         return self._lines
 
+    def path_of(self, line: str) -> KeyPath:
+        """Return the key path that a line would set, key or header, if it came right after the scanned document."""
+        is_header = line.lstrip().startswith("[")
+        parts = Scanner(line.lstrip(" \t["))._key_parts()  # noqa: SLF001  # the same class
+        path = () if is_header else self._header_path
+        for number, part in enumerate(parts):
+            path = (*path, part)
+            if number < len(parts) - 1:
+                path = self._latest(path)
+        return path
+
     def _document(self) -> None:
-        header: KeyPath = ()
         self._skip(_BLANK)
         while self._pos < len(self._text):
             if self._next() == "[":
-                header = self._header()
+                self._header_path = self._header()
             else:
-                self._value(self._key(header))
+                self._value(self._key(self._header_path))
             self._skip(_BLANK)
 
     def _header(self) -> KeyPath:

@@ -357,3 +357,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     daemon: Daemon = Daemon()
     ipvs: Ipvs = Ipvs()
     services: tuple[Service, ...] = msgspec.field(default=(), name="service")
+    remarks: tuple[str, ...] = ()
+    """What the file says that will probably not do what was meant: one line of text each, with file, line and key path.
+    They are not part of the file."""

@@ -11,6 +11,7 @@ import msgspec
 
 from lvs_healthd.config import values
 from lvs_healthd.config.errors import ConfigError, Errors
+from lvs_healthd.config.public import remark_public_secret
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, Key, TomlTable, read_table, refuse_foreign_keys
 from lvs_healthd.config.text import read_text, toml_document
 
@@ -50,6 +51,8 @@ class Shelf:
         """The text of each requested check's file; empty for one that does not exist or cannot be read."""
         self.errors: list[str] = []
         """The errors in the files of the requested checks."""
+        self.remarks: list[str] = []
+        """The remarks on these files."""
 
     def find(self, name: str) -> ReadyMade | None:
         """Return a check by its name; None when it has no file."""
@@ -59,9 +62,12 @@ class Shelf:
         return self._found[name]
 
     def text(self, name: str) -> str:
-        """Return the text of a check's file; empty when it does not exist or cannot be read."""
-        self.find(name)
-        return self.texts[name]
+        """Return the text of a check's file; empty when it does not exist or cannot be read. This requests no check."""
+        path = self._path(name) if _NAME.fullmatch(name) else None
+        try:
+            return "" if path is None else read_text(path)
+        except ConfigError:
+            return ""
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all ready-made checks, for a message."""
@@ -74,7 +80,7 @@ class Shelf:
         return tuple(sorted(found))
 
     def _read(self, name: str) -> ReadyMade | None:
-        path = next((path for path in self._paths(name) if _exists(path)), None)
+        path = self._path(name)
         if path is None:
             return None
         try:
@@ -91,12 +97,16 @@ class Shelf:
         kind = table.values.get("type", "")
         if kind:
             refuse_foreign_keys(table, kind, errors)
+        remark_public_secret(path, document, errors)
         found = errors.texts()
         self.errors += found
+        self.remarks += errors.remark_texts()
         return ReadyMade("" if found else kind, table)
 
-    def _paths(self, name: str) -> list[Path]:
-        return [directory / f"{name}.toml" for directory in self._directories]
+    def _path(self, name: str) -> Path | None:
+        """Return the first file of a check's name on the search path."""
+        paths = (directory / f"{name}.toml" for directory in self._directories)
+        return next((path for path in paths if _exists(path)), None)
 
 
 def _exists(path: Path) -> bool:

@@ -68,8 +68,15 @@ DAEMON_KEYS = {
     "probe_workers": Key(values.integer(1, 64)),
 }
 
+_FORWARD_ELSEWHERE = {
+    **dict.fromkeys(("masq", "masquerade", "masquerading", "-m"), Forward.NAT),
+    **dict.fromkeys(("gate", "gateway", "gatewaying", "droute", "route", "direct", "-g"), Forward.DR),
+    **dict.fromkeys(("ipip", "tunnel", "tunneling", "gue", "gre", "-i"), Forward.TUN),
+}
+"""What ipvsadm, ldirectord and keepalived call the forwarding methods. ipip, gue and gre are tunnel types."""
+
 SERVER_KEYS = {
-    "forward": Key(values.member(Forward)),
+    "forward": Key(values.member(Forward, _FORWARD_ELSEWHERE)),
     "tun_type": Key(values.member(TunType)),
     "tun_port": Key(values.integer(1, 65535)),
     "tun_checksum": Key(values.member(TunChecksum)),
@@ -185,7 +192,7 @@ def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Er
     for name, value in table.items():
         key = keys.get(name)
         if key is None:
-            errors.add((*path, name), stray_key(name, keys))
+            errors.add((*path, name), _misplaced_key(name, path, errors) or stray_key(name, keys))
             continue
         field = key.field or name
         other = groups.setdefault(key.group or field, name)
@@ -198,6 +205,21 @@ def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Er
         except WrongValueError as error:
             errors.add_all((*path, name), error)
     return TomlTable(path, fields, written)
+
+
+def _misplaced_key(name: str, path: KeyPath, errors: Errors) -> str:
+    """Return the message for a key of a service or of a check that stands in another table; empty for other keys."""
+    if path[:1] != ("service",):
+        return ""
+    is_service = len(path) == len(("service", 0))
+    if is_service and name in CHECK_KEYS:
+        return f"a key of a check, not of a service: check = {{ type = …, {name} = … }}, or [defaults.check] for all"
+    above = errors.line(path)
+    if not is_service and name in SERVICE_KEYS and errors.line((*path, name)) > above:
+        header = ".".join(part for part in path if isinstance(part, str))
+        header = f"[[{header}]]" if isinstance(path[-1], int) else f"[{header}]"
+        return f"a key of the service, and in TOML it belongs to {header} above it: move it above line {above}"
+    return ""
 
 
 def stray_key(name: str, keys: Mapping[str, Key]) -> str:

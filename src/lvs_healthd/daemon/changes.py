@@ -6,9 +6,12 @@ from typing import TypeVar
 import msgspec
 
 from lvs_healthd.config.model import AnyCheck, Config, Mode, RealServer, Service
-from lvs_healthd.events.kinds import ConfigReloaded, ConfigRestartNeeded
+from lvs_healthd.events.kinds import ConfigReloaded, ConfigRemarks, ConfigRestartNeeded
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.records import destination_key, service_key
+
+MOST_FINDINGS = 100
+"""How many errors or remarks of a configuration go into one log line. journald splits lines longer than 48 KiB."""
 
 
 def changes(file: str, old: Config, new: Config, *, was: Mode, mode: Mode) -> ConfigReloaded:
@@ -53,6 +56,19 @@ def restart_needed(file: str, started: Config, new: Config) -> Iterator[ConfigRe
     for key, (in_force, configured) in keys.items():
         if configured != in_force:
             yield ConfigRestartNeeded(file=file, key=key, configured=str(configured), in_force=str(in_force))
+
+
+def remarks(file: str, config: Config) -> Iterator[ConfigRemarks]:
+    """Yield the event for the remarks on a configuration, if it has any."""
+    if config.remarks:
+        yield ConfigRemarks(file=file, remarks=shortened(config.remarks, file))
+
+
+def shortened(findings: tuple[str, ...], file: str) -> tuple[str, ...]:
+    """Return as many findings as fit into a log line, and how to see the others."""
+    if len(findings) <= MOST_FINDINGS:
+        return findings
+    return (*findings[:MOST_FINDINGS], f"and {len(findings) - MOST_FINDINGS} more: lvs-healthd validate {file}")
 
 
 _Key = TypeVar("_Key")

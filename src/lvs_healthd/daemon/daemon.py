@@ -19,6 +19,7 @@ from lvs_healthd import __version__
 from lvs_healthd.api import ApiError
 from lvs_healthd.config.model import Config
 from lvs_healthd.config.reuse import LastReading
+from lvs_healthd.daemon.changes import remarks
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.daemon.reload import READ_S, Reloads, joined, read_config
 from lvs_healthd.director.aspect import Aspect
@@ -188,6 +189,8 @@ async def _start(parts: Parts, config: Config) -> bool:
             checks=len(ready),
         )
     )
+    for each in remarks(parts.facts.config_file, config):
+        parts.bus.emit(each)
     spare_long_lived()
     parts.notifier.ready(parts.view.summary())
     return True

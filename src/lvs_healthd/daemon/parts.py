@@ -107,6 +107,7 @@ class Parts:
         """Record that `config` is in force from now on."""
         self.config = config
         self.facts.config_loaded, self.facts.config_error = time.time(), ""
+        self.facts.config_remarks = config.remarks
         self.facts.mode = Mode.SHADOW if self.is_shadow(config) else Mode.ENFORCE
         self.facts.resync_s = config.daemon.resync
 

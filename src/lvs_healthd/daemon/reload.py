@@ -9,7 +9,7 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import AnyCheck, Config, Mode
 from lvs_healthd.config.reuse import LastReading
-from lvs_healthd.daemon.changes import changes, restart_needed
+from lvs_healthd.daemon.changes import changes, remarks, restart_needed, shortened
 from lvs_healthd.daemon.parts import Parts
 from lvs_healthd.decide.held import ProbeState
 from lvs_healthd.events.kinds import ConfigRejected
@@ -20,9 +20,6 @@ from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
 from lvs_healthd.runtime.threads import HungError, in_thread
-
-MOST_ERRORS = 100
-"""How many errors of a rejected configuration go into its log line. journald splits lines longer than 48 KiB."""
 
 READ_BACK_S = 2.0
 """How long a reload waits for the kernel's table. Without an answer it uses the last reading."""
@@ -110,7 +107,7 @@ class Reloads:
         probes = parts.decisions.configure(config, parts.reconciler.actual, {})
         parts.prober.update(joined(probes.added, ready.targets), probes.dropped)
         parts.bus.emit(event)
-        for each in restart_needed(event.file, self._started, config):
+        for each in (*restart_needed(event.file, self._started, config), *remarks(event.file, config)):
             parts.bus.emit(each)
         parts.keeper.want(config, shadow=is_shadow)
         parts.replans.now()
@@ -128,12 +125,9 @@ class Reloads:
             # The call goes on, on its thread, and may change what it was given.
             self._last_reading = LastReading()
         parts, file = self._parts, str(self._parts.settings.config_file)
-        errors = error.errors if isinstance(error, ConfigError) else (str(error),)
-        if len(errors) > MOST_ERRORS:
-            rest = f"and {len(errors) - MOST_ERRORS} more: lvs-healthd validate {file}"
-            errors = (*errors[:MOST_ERRORS], rest)
+        errors = shortened(error.errors if isinstance(error, ConfigError) else (str(error),), file)
         parts.facts.config_error = "; ".join(errors)
-        parts.bus.emit(ConfigRejected(file=file, errors=tuple(errors)))
+        parts.bus.emit(ConfigRejected(file=file, errors=errors))
 
 
 def joined(probes: Iterable[ProbeState], ready: Mapping[AnyCheck, Target]) -> list[Probe[AnyCheck]]:

@@ -90,6 +90,15 @@ class ConfigRejected(Event, frozen=True, kw_only=True):
     errors: tuple[str, ...]
 
 
+class ConfigRemarks(Event, frozen=True, kw_only=True):
+    """A configuration took effect that has remarks: it will probably not do what was meant."""
+
+    name = "config.remarks"
+    level = "warning"
+    file: str
+    remarks: tuple[str, ...]
+
+
 class ConfigRestartNeeded(Event, frozen=True, kw_only=True):
     """A reload changed a key that takes effect only at the next start. Everything else took effect."""
 

@@ -56,6 +56,12 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         [("", daemon.config_loaded)],
     )
     yield from family(
+        "config_remarks",
+        "gauge",
+        "Remarks on the configuration in force: what will probably not do what was meant.",
+        [("", len(daemon.config_remarks))],
+    )
+    yield from family(
         "table_error",
         "gauge",
         "1 while the IPVS table cannot be read or written as wanted.",

@@ -78,6 +78,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Unix time of the last successful load."""
     config_error: str
     """Why the last reload was rejected; empty if it was not."""
+    config_remarks: tuple[str, ...]
+    """What the configuration in force says that will probably not do what was meant, one line of text each."""
     last_resync_age_s: float | None
     """Time since the whole of the kernel's table was last read; None before the first reading."""
     resync_s: float

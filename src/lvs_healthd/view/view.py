@@ -48,6 +48,8 @@ class Facts(msgspec.Struct):
     config_loaded: float = 0.0
     config_error: str = ""
     """Why the last reload was rejected; empty if it was not."""
+    config_remarks: tuple[str, ...] = ()
+    """The remarks on the configuration in force."""
     resync_s: float = 0.0
 
 
@@ -128,6 +130,7 @@ class View:
             config_file=facts.config_file,
             config_loaded=facts.config_loaded,
             config_error=facts.config_error,
+            config_remarks=facts.config_remarks,
             last_resync_age_s=None if last_resync is None else self._clock() - last_resync,
             resync_s=facts.resync_s,
             probe_workers=self._prober.workers,
