@@ -21,7 +21,7 @@ RUN_BY_OTHERS = {"make demo", "make test", "make setup", "make bench"}
 
 DAEMON = ".venv/bin/lvs-healthd run --config examples/laptop.toml --table memory"
 
-EXPECTED_STATUS = {".venv/bin/lvs-healthd probe examples/laptop.toml": 1}
+EXPECTED_STATUS = {".venv/bin/lvs-healthd probe examples/laptop.toml": 3}
 """Nothing listens on the example's ports, and the README says so."""
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lvs_healthd.cli import status as verb
-from lvs_healthd.cli.asking import ControlError
+from lvs_healthd.cli.asking import ControlError, RunningDaemon
 from tests import statuses
 from tests.cli.conftest import Daemon
 from tests.cli.running import COMMAND, Run, on_terminal
@@ -124,12 +123,12 @@ def test_broken_configuration_is_said_and_does_not_stop_us(run: Run, daemon: Dae
 
 def test_daemon_that_is_not_there_is_1_in_words(run: Run, tmp_path: Path) -> None:
     ran = run("--control", str(tmp_path / "none.sock"))
-    assert (ran.code, ran.out) == (1, "")
+    assert (ran.code, ran.out) == (4, "")
     assert ran.err.startswith(f"lvs-healthd status: {tmp_path}/none.sock: no such socket: the daemon is not running")
 
 
 def test_answer_of_another_version_is_1_in_words(run: Run, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verb, "get", lambda *_: b'{"daemon": {"version": "9.0"}}')
+    monkeypatch.setattr(RunningDaemon, "get", lambda *_: b'{"daemon": {"version": "9.0"}}')
     ran = run("--control", str(daemon.control))
     assert (ran.code, ran.out) == (1, "")
     assert "is it of another version?" in ran.err
@@ -179,7 +178,7 @@ def test_watch_asks_again_and_again_and_outlives_the_daemon(
     def pause(seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) == 2:
-            monkeypatch.setattr(verb, "get", gone)
+            monkeypatch.setattr(RunningDaemon, "get", gone)
         if len(pauses) == 3:
             raise KeyboardInterrupt
 

@@ -435,12 +435,12 @@ async def test_table_verb_shows_what_the_daemon_holds(site: Site) -> None:
         metrics = (await site.get("/metrics"))[1]
         assert f'lvs_healthd_real_server_connections_total{{service="web",server="{site.server}"}} 0' in metrics
         assert (await site.get("/api/v1/connections"))[0] == 403
-    assert (await run_cli("table", "--config", str(site.file)))[0] == 1
+    assert (await run_cli("table", "--config", str(site.file)))[0] == 4
 
 
 async def test_probe_verb_runs_every_check_once(site: Site) -> None:
     code, out, _ = await run_cli("probe", str(site.file))
-    assert code == 1
+    assert code == 3
     assert "connection refused" in out
     async with stream_server(silent) as port:
         site.port = port

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from lvs_healthd.cli.asking import ExitStatus
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, load
 from lvs_healthd.config.model import AnyCheck, Config
@@ -18,9 +19,6 @@ from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.probing.descriptors import probes_within_limit, raise_descriptor_limit
 from lvs_healthd.probing.once import ProbeResult, run_once
 from lvs_healthd.runtime.printable import printable
-
-EXIT_DOWN = 1
-EXIT_UNSURE = 3
 
 _COLOURS = {OutcomeKind.UP: "green", OutcomeKind.DOWN: "red", OutcomeKind.UNSURE: "yellow"}
 
@@ -44,8 +42,7 @@ def probe(
 ) -> None:
     """Run every check once and show what it found.
 
-    Exit status: 0 all are up, 1 some are down or the file has errors, 3 none is down but some could not be told (a
-    fault on this host).
+    Exit status: 0 all are up, 1 the file has errors, 3 some are down or could not be told (a fault on this host).
     """
     try:
         config = load(file)
@@ -54,20 +51,17 @@ def probe(
         probed = asyncio.run(run_once(_checks(config), max_in_flight=room))
     except ConfigError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(EXIT_DOWN) from None
+        raise typer.Exit(ExitStatus.FAILED) from None
     except OSError as error:
         typer.echo(f"{file}: a check's ca cannot be used: {error}", err=True)
-        raise typer.Exit(EXIT_DOWN) from None
+        raise typer.Exit(ExitStatus.FAILED) from None
     found = list(_found(config, probed))
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
         _show(found)
-    statuses = {each.status for each in found}
-    if OutcomeKind.DOWN in statuses:
-        raise typer.Exit(EXIT_DOWN)
-    if OutcomeKind.UNSURE in statuses:
-        raise typer.Exit(EXIT_UNSURE)
+    if any(each.status is not OutcomeKind.UP for each in found):
+        raise typer.Exit(ExitStatus.TROUBLE)
 
 
 def _checks(config: Config) -> list[AnyCheck]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lvs_healthd.cli.asking import ExitStatus
 from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.load import DEFAULT_FILE, ConfigError, load
 from lvs_healthd.config.model import Config
@@ -22,7 +23,7 @@ def validate(
         config = load(file)
     except ConfigError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(ExitStatus.FAILED) from None
     if effective:
         typer.echo(to_toml(config), nl=False)
     else:

@@ -8,6 +8,8 @@ import tomli
 
 from lvs_healthd.config.errors import ConfigError
 
+DEFAULT_FILE = Path("/etc/lvs-healthd/config.toml")
+
 _LARGEST_FILE = 64 * 1024 * 1024
 """Largest file in bytes, enough for half a million real servers. Without a limit, a device file would fill memory."""
 
