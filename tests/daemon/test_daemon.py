@@ -300,7 +300,7 @@ async def test_reasons_survive_kill_9_and_a_stale_control_socket_is_replaced(sit
     async with daemon(site.file, "--table", "memory") as running:
         await running.until("daemon.started")
         found = await site.real_server()
-        assert (found["verdict"], found["reason"]) == ("down", "connection refused")
+        assert (found["verdict"], found["reason"]) == ("down", "tcp: connection refused")
         assert found["since"] == pytest.approx(since, abs=0.5)
 
 
@@ -417,7 +417,7 @@ async def test_status_verb_shows_what_the_daemon_holds(site: Site) -> None:
         code, out, _ = await run_cli("status", "--config", str(site.file), "--json")
         assert json.loads(out)["services"][0]["name"] == "web"
     code, _, err = await run_cli("status", "--config", str(site.file))
-    assert code == 1
+    assert code == 4
     assert str(site.control) in err
 
 
@@ -439,16 +439,16 @@ async def test_table_verb_shows_what_the_daemon_holds(site: Site) -> None:
 
 
 async def test_probe_verb_runs_every_check_once(site: Site) -> None:
-    code, out, _ = await run_cli("probe", str(site.file))
+    code, out, _ = await run_cli("probe", "--config", str(site.file))
     assert code == 3
     assert "connection refused" in out
     async with stream_server(silent) as port:
         site.port = port
         site.write()
-        code, out, _ = await run_cli("probe", str(site.file))
+        code, out, _ = await run_cli("probe", "--config", str(site.file))
         assert code == 0
         assert "connected" in out
-        code, out, _ = await run_cli("probe", "--json", str(site.file))
+        code, out, _ = await run_cli("probe", "web", "--json", "--config", str(site.file))
         found = json.loads(out)[0]
         assert (found["server"], found["status"], found["detail"]) == (site.server, "up", "connected")
         assert found["latency_s"] > 0

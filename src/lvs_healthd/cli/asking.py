@@ -35,6 +35,16 @@ class ExitStatus(enum.IntEnum):
     """No daemon was reached."""
 
 
+class NagiosStatus(enum.IntEnum):
+    """What `status --check` exits with: the convention of Nagios's plugins."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    """A service has nobody, or what was decided cannot be written."""
+    UNKNOWN = 3
+
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
