@@ -97,7 +97,7 @@ async def test_dead_server_is_removed_comes_back_and_stop_leaves_no_process(site
         assert 0 < removed["detection_s"] <= time.monotonic() - alive
         async with stream_server(silent, port=site.port):
             await up(running, site, after=len(running.lines))
-            code, out, _ = await run_cli("status", "--config", str(site.file), "--json")
+            _, out, _ = await run_cli("status", "--config", str(site.file), "--json")
             assert json.loads(out)["daemon"]["probe_workers"] == 2
             begun = time.monotonic()
             assert await running.stop() == 0
