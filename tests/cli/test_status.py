@@ -105,7 +105,7 @@ def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> No
         mode="shadow",
         config_error="config.toml:3: bad\nconfig.toml:9: worse",
         table_error="EPERM",
-        resync_age_s=None,
+        last_resync=None,
         probes_unsure=2,
         table_fights=3,
         setting_error="nft: not found",

@@ -363,7 +363,7 @@ async def cannot_start(site: Site, *options: str) -> str:
     async with daemon(site.file, *options) as running:
         assert await running.ended() == 1
         assert running.garbage == []
-        (last,) = [line for line in running.lines if line["event"] in ("daemon.failed", "config.rejected")]
+        (last,) = [line for line in running.lines if line["event"] in ("daemon.error", "config.rejected")]
         return "\n".join(last["errors"]) if "errors" in last else str(last["error"])
 
 
@@ -415,7 +415,7 @@ async def test_status_verb_shows_what_the_daemon_holds(site: Site) -> None:
         assert site.server in out
         assert "connected" in out
         code, out, _ = await run_cli("status", "--config", str(site.file), "--json")
-        assert json.loads(out)["services"][0]["name"] == "web"
+        assert json.loads(out)["services"][0]["service"] == "web"
     code, _, err = await run_cli("status", "--config", str(site.file))
     assert code == 4
     assert str(site.control) in err
@@ -472,7 +472,7 @@ async def test_fault_in_our_own_probe_code_ends_the_daemon_loudly_and_removes_no
         daemon(site.file, "--table", "memory", env={"PYTHONPATH": str(site.folder)}) as running,
     ):
         assert await running.ended() == 1
-    assert running.of("daemon.failed")
+    assert running.of("daemon.error")
     assert any("ZeroDivisionError: a fault of ours" in line for line in running.garbage)
     assert running.of("table.changed", operation="add_server")
     assert running.of("table.changed", operation="delete_server") == []

@@ -41,7 +41,7 @@ def plain(status: Status, now: float) -> str:
     return rows(
         [
             (
-                printable(service.name),
+                printable(service.service),
                 server.server,
                 _verdict(server),
                 _weight(server),
@@ -65,9 +65,8 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
 
     `now` is Unix time.
     """
-    age = daemon.last_resync_age_s
     workers = "" if daemon.probe_workers == 1 else f"  probe workers {daemon.probe_workers}"
-    read = "never read" if age is None else f"read {ago(age)} ago"
+    read = "never read" if daemon.last_resync is None else f"read {ago(now - daemon.last_resync)} ago"
     yield Text.assemble(
         (f"lvs-healthd {daemon.version}", "bold"),
         f"  mode {daemon.mode}  up {ago(now - daemon.started)}  pid {daemon.pid}{workers}",
@@ -105,7 +104,7 @@ def _flags(service: ServiceStatus) -> list[str]:
 
 
 def _service_line(service: ServiceStatus) -> Text:
-    name, address = printable(service.name), printable(service.service)
+    name, address = printable(service.service), printable(service.address)
     facts = [fact for fact in (address, service.scheduler, service.forward) if fact != name]
     line = Text.assemble((name, "bold"), ("  " + "  ".join(facts), "dim"))
     for flag in _flags(service):

@@ -127,13 +127,12 @@ def _chosen(status: Status, words: Sequence[str]) -> Status:
     """Leave out what the operator did not name. Raises `UnknownNameError`."""
     if not words:
         return status
-    is_meant = chosen(
-        words, {each.name: (each.service, [server.server for server in each.real_servers]) for each in status.services}
-    )
+    known = {each.service: (each.address, [server.server for server in each.real_servers]) for each in status.services}
+    is_meant = chosen(words, known)
     services = [
         msgspec.structs.replace(each, real_servers=tuple(kept))
         for each in status.services
-        if (kept := [server for server in each.real_servers if is_meant(each.name, server.server)])
+        if (kept := [server for server in each.real_servers if is_meant(each.service, server.server)])
     ]
     return msgspec.structs.replace(status, services=tuple(services))
 

@@ -61,7 +61,7 @@ def _of_daemon(status: Status) -> Iterator[Trouble]:
 
 def _of_services(status: Status) -> Iterator[Trouble]:
     for service in status.services:
-        name = printable(service.name)
+        name = printable(service.service)
         if service.in_fallback:
             yield Trouble(NagiosStatus.CRITICAL, f"{name}: no real server may serve")
         if not service.in_sync and status.daemon.mode != "shadow":

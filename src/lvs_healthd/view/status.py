@@ -41,8 +41,8 @@ async def service_status(
             )
         )
     return ServiceStatus(
-        name=config.name,
-        service=str(service.key),
+        service=config.name,
+        address=str(service.key),
         scheduler=config.scheduler,
         forward=config.forward,
         in_fallback=service.serving is False or uses_fallback(service, want),

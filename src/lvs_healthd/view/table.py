@@ -24,7 +24,7 @@ from lvs_healthd.runtime.exceptions import InputError
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.view.naming import canonical, spellings
 from lvs_healthd.view.reasons import reason_of
-from lvs_healthd.view.table_values import ListedServer, ListedService, ServerFields, ServiceFields, State
+from lvs_healthd.view.table_values import Difference, ListedServer, ListedService, ServerFields, ServiceFields, State
 
 
 class UnknownServiceError(InputError):
@@ -95,8 +95,8 @@ def _service(
     want = entry.service if entry is not None else None
     have = found.service if found is not None else None
     return ListedService(
-        name=name,
-        service=str(key),
+        service=name,
+        address=str(key),
         state=_state(want, have, is_foreign=is_foreign),
         differences=_differences(have, want),
         actual=None if have is None else ServiceFields(**fields(have)),
@@ -186,10 +186,12 @@ def _state(
 
 def _differences(
     have: ServiceRecord | DestinationRecord | None, want: ServiceRecord | DestinationRecord | None
-) -> tuple[str, ...]:
+) -> tuple[Difference, ...]:
     if have is None or want is None or have == want:
         return ()
-    return tuple(f"{name} {old} -> {new}" for name, old, new in differences(have, want))
+    return tuple(
+        Difference(field=name.replace(" ", "_"), actual=old, wanted=new) for name, old, new in differences(have, want)
+    )
 
 
 def _server_fields(record: DestinationRecord | None) -> ServerFields | None:
