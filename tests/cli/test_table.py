@@ -191,7 +191,7 @@ def test_connection_that_is_not_understood_is_1_with_the_line(run: Run, daemon: 
 def test_daemon_that_is_not_there_is_1_in_words(run: Run, tmp_path: Path) -> None:
     for view in ((), ("--connections",)):
         ran = run("--control", str(tmp_path / "none.sock"), *view)
-        assert (ran.code, ran.out) == (1, "")
+        assert (ran.code, ran.out) == (4, "")
         assert ran.err.startswith(f"lvs-healthd table: {tmp_path}/none.sock: no such socket: the daemon is not running")
 
 

@@ -303,7 +303,7 @@ async def test_reasons_survive_kill_9_and_a_stale_control_socket_is_replaced(sit
     async with daemon(site.file, "--table", "memory") as running:
         await running.until("daemon.started")
         found = await site.real_server()
-        assert (found["verdict"], found["reason"]) == ("down", "connection refused")
+        assert (found["verdict"], found["reason"]) == ("down", "tcp: connection refused")
         assert found["since"] == pytest.approx(since, abs=0.5)
 
 
@@ -366,7 +366,7 @@ async def cannot_start(site: Site, *options: str) -> str:
     async with daemon(site.file, *options) as running:
         assert await running.ended() == 1
         assert running.garbage == []
-        (last,) = [line for line in running.lines if line["event"] in ("daemon.failed", "config.rejected")]
+        (last,) = [line for line in running.lines if line["event"] in ("daemon.error", "config.rejected")]
         return "\n".join(last["errors"]) if "errors" in last else str(last["error"])
 
 
@@ -418,9 +418,9 @@ async def test_status_verb_shows_what_the_daemon_holds(site: Site) -> None:
         assert site.server in out
         assert "connected" in out
         code, out, _ = await run_cli("status", "--config", str(site.file), "--json")
-        assert json.loads(out)["services"][0]["name"] == "web"
+        assert json.loads(out)["services"][0]["service"] == "web"
     code, _, err = await run_cli("status", "--config", str(site.file))
-    assert code == 1
+    assert code == 4
     assert str(site.control) in err
 
 
@@ -438,20 +438,20 @@ async def test_table_verb_shows_what_the_daemon_holds(site: Site) -> None:
         metrics = (await site.get("/metrics"))[1]
         assert f'lvs_healthd_real_server_connections_total{{service="web",server="{site.server}"}} 0' in metrics
         assert (await site.get("/api/v1/connections"))[0] == 403
-    assert (await run_cli("table", "--config", str(site.file)))[0] == 1
+    assert (await run_cli("table", "--config", str(site.file)))[0] == 4
 
 
 async def test_probe_verb_runs_every_check_once(site: Site) -> None:
-    code, out, _ = await run_cli("probe", str(site.file))
-    assert code == 1
+    code, out, _ = await run_cli("probe", "--config", str(site.file))
+    assert code == 3
     assert "connection refused" in out
     async with stream_server(silent) as port:
         site.port = port
         site.write()
-        code, out, _ = await run_cli("probe", str(site.file))
+        code, out, _ = await run_cli("probe", "--config", str(site.file))
         assert code == 0
         assert "connected" in out
-        code, out, _ = await run_cli("probe", "--json", str(site.file))
+        code, out, _ = await run_cli("probe", "web", "--json", "--config", str(site.file))
         found = json.loads(out)[0]
         assert (found["server"], found["status"], found["detail"]) == (site.server, "up", "connected")
         assert found["latency_s"] > 0
@@ -475,7 +475,7 @@ async def test_fault_in_our_own_probe_code_ends_the_daemon_loudly_and_removes_no
         daemon(site.file, "--table", "memory", env={"PYTHONPATH": str(site.folder)}) as running,
     ):
         assert await running.ended() == 1
-    assert running.of("daemon.failed")
+    assert running.of("daemon.error")
     assert any("ZeroDivisionError: a fault of ours" in line for line in running.garbage)
     assert running.of("table.changed", operation="add_server")
     assert running.of("table.changed", operation="delete_server") == []
@@ -512,7 +512,7 @@ async def test_second_daemon_on_one_state_file_is_refused(site: Site) -> None:
         text = site.file.read_text().replace("control.sock", "other.sock")
         other.write_text(re.sub(r"listen = .*", 'listen = ""', text))
         async with daemon(other, "--table", "memory") as second:
-            failed = await second.until("daemon.failed")
+            failed = await second.until("daemon.error")
             assert re.search(r"another lvs-healthd \(pid \d+\) uses this state file", failed["error"])
 
 

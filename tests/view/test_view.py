@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -148,7 +149,7 @@ async def test_service_that_is_not_in_the_kernels_table_counts_nothing() -> None
 async def test_listing_is_whole_or_of_one_service() -> None:
     async with viewed() as (view, _):
         everything = await listing(view)
-        assert [(each.name, each.state) for each in everything.services] == [("web", State.OK), ("", State.FOREIGN)]
+        assert [(each.service, each.state) for each in everything.services] == [("web", State.OK), ("", State.FOREIGN)]
         states = {each.server: each.state for each in everything.services[0].servers}
         assert states == {"198.51.100.1:80": State.OK, "198.51.100.2:80": State.OUT, "198.51.100.99:80": State.EXTRA}
         assert (await listing(view, "fwmark 7")).services == everything.services[1:]
@@ -163,3 +164,21 @@ async def test_connections_are_all_or_those_of_one_service() -> None:
         assert await lines(view, "fwmark 7") == [TO_MARK]
         with pytest.raises(UnknownServiceError):
             await lines(view, "wbe")
+
+
+async def test_times_do_not_jitter_between_two_answers_and_follow_a_clock_that_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def times(view: View) -> tuple[float, float]:
+        samples = await view.samples()
+        assert samples.daemon.last_resync is not None
+        return samples.services[0].since[0], samples.daemon.last_resync
+
+    async with viewed() as (view, _):
+        real = time.time
+        jitter = itertools.cycle((0.0, 0.003, 0.001))
+        monkeypatch.setattr(time, "time", lambda: real() + next(jitter))
+        first = await times(view)
+        assert [await times(view) for _ in range(5)] == [first] * 5
+        monkeypatch.setattr(time, "time", lambda: real() + 3600.0)
+        assert await times(view) == pytest.approx((first[0] + 3600.0, first[1] + 3600.0), abs=60)

@@ -63,7 +63,8 @@ def _run(arguments: list[str]) -> None:
     for verb, summary in VERBS.items():
         if verb == called:
             name = f"{verb}_" if keyword.iskeyword(verb) else verb
-            app.command(verb)(getattr(importlib.import_module(f"lvs_healthd.cli.{name}"), name))
+            module = importlib.import_module(f"lvs_healthd.cli.{name}")
+            app.command(verb, cls=getattr(module, "Command", None))(getattr(module, name))
         else:
             app.command(verb, help=summary)(_not_called)
     app(arguments)

@@ -12,11 +12,9 @@ from lvs_healthd.config.readymade import Shelf, search_path
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.config.schema import DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS, read_table
 from lvs_healthd.config.services import read_services
-from lvs_healthd.config.text import read_text, toml_document
+from lvs_healthd.config.text import DEFAULT_FILE, read_text, toml_document
 
-__all__ = ["ConfigError", "load", "parse"]
-
-DEFAULT_FILE = Path("/etc/lvs-healthd/config.toml")
+__all__ = ["DEFAULT_FILE", "ConfigError", "load", "parse"]
 
 
 def load(path: Path, memory: LastReading | None = None) -> Config:

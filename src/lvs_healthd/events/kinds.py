@@ -33,7 +33,7 @@ class DaemonStarted(Event, frozen=True, kw_only=True):
 class DaemonFailed(Event, frozen=True, kw_only=True):
     """The daemon could not start, or ends because of an internal error. The table stays as it is."""
 
-    name = "daemon.failed"
+    name = "daemon.error"
     level = "error"
     error: str
 
@@ -316,7 +316,7 @@ class SchedulerLag(Event, frozen=True, kw_only=True):
 class WorkerFailed(Event, frozen=True, kw_only=True):
     """A probe worker process ended, hung or sent garbage. Its probes are unsure until it is replaced."""
 
-    name = "worker.failed"
+    name = "worker.error"
     level = "error"
     worker: int
     """The worker's number, counted from 1."""

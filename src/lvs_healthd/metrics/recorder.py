@@ -40,6 +40,8 @@ DETECTION_BUCKETS = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 60, 120)
 """Seconds. Fine-grained around the defaults: three failures 2 s apart take 4 s, or 5 s with a timeout."""
 
 _VERDICTS = ("up", "down")
+_USUAL_ERRORS = ("EPERM", "ENOENT", "EEXIST", "ESRCH", "EINVAL", "ENOMEM", "unknown", "other")
+"""Errors of writes that are counted from 0. All others would make a thousand series that nearly always stay there."""
 _ERRORS = frozenset({*errno.errorcode.values(), "unknown"})
 
 
@@ -94,6 +96,9 @@ class Metrics:
         self._event_of = self._begin(self._events, (event.name for event in events.EVENTS))
         self._operation_of = self._begin(self._operations, (verb.value for verb in Verb))
         self._begin(self._drift, (kind.value for kind in Kind))
+        for verb in Verb:
+            for error in _USUAL_ERRORS:
+                self._operation_errors.labels(verb.value, error)
         self._transition_of: dict[tuple[str, str], Counter] = {}
 
     async def render(self) -> AsyncIterator[bytes]:

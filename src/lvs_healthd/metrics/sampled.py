@@ -74,10 +74,10 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         [("", int(bool(daemon.setting_error)))],
     )
     yield from family(
-        "resync_age_seconds",
+        "last_resync_timestamp_seconds",
         "gauge",
-        "Time since the kernel's table was last read whole; no sample before the first time.",
-        _known(daemon.last_resync_age_s),
+        "When the kernel's table was last read whole, Unix time; no sample before the first time.",
+        _known(daemon.last_resync),
     )
     yield from family(
         "resync_interval_seconds",

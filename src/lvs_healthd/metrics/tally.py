@@ -53,13 +53,22 @@ class Single:
         )
 
 
+_UNSURE = (Reason.LOCAL_LIMIT, Reason.LOCAL_NETWORK, Reason.STALLED)
+_OUTCOMES = [
+    (OutcomeKind.UP, Reason.PASSED),
+    *((OutcomeKind.UNSURE, reason) for reason in _UNSURE),
+    *((OutcomeKind.DOWN, reason) for reason in Reason if reason not in (Reason.PASSED, *_UNSURE)),
+]
+"""The usual outcomes. They are counted from 0, because `increase()` does not see the first step of a new series."""
+
+
 class Tally:
     """The outcomes and durations of a service's checks of one type."""
 
     __slots__ = ("counts", "durations")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.counts: dict[tuple[OutcomeKind, Reason], int] = {}
+        self.counts = dict.fromkeys(_OUTCOMES, 0)
         self.durations = Distribution(bounds)
 
     def add(self, outcome: Outcome, latency_s: float, times: int = 1) -> None:
@@ -96,11 +105,10 @@ class Tallies:
             del self._of[key]
 
     def pieces(self) -> Iterator[str]:
-        """Yield both metrics in small pieces. What has not been probed yet has no samples."""
+        """Yield both metrics in small pieces."""
         probed = [
             (labelled(service=service, type=check_type)[:-1], tally)
             for (service, check_type), tally in self._of.items()
-            if tally.counts
         ]
         yield from family(
             "probes_total",

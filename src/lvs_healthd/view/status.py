@@ -7,8 +7,8 @@ from lvs_healthd.decide.held import ServerState, ServiceState, Watch
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
 from lvs_healthd.plan.records import destination_key
 from lvs_healthd.runtime.pace import paced
+from lvs_healthd.view.reasons import reason_of
 from lvs_healthd.view.status_values import CheckStatus, RealServerStatus, ServiceStatus
-from lvs_healthd.view.table import reason_of
 
 
 async def service_status(
@@ -45,8 +45,8 @@ async def service_status(
             )
         )
     return ServiceStatus(
-        name=config.name,
-        service=str(service.key),
+        service=config.name,
+        address=str(service.key),
         scheduler=config.scheduler,
         forward=config.forward,
         in_fallback=service.serving is False or uses_fallback(service, want),
@@ -71,7 +71,7 @@ def _server_status(
     return RealServerStatus(
         server=str(server.key),
         verdict=health.verdict,
-        reason=reason_of(health),
+        reason=reason_of(server),
         since=health.since + shift_s,
         weight_configured=server.config.weight,
         weight_wanted=weight_in(want, server.key),

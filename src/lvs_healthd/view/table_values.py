@@ -1,6 +1,7 @@
 """The IPVS table as values, the kernel's lines beside the wanted ones, for /api/v1/table and `lvs-healthd table`.
 
-`view.table` makes them. `gc=False` has the same reason as in `status_values`.
+`view.table` makes them. `gc=False`, and the defaults of fields that came later, have the same reasons as in
+`status_values`.
 """
 
 import enum
@@ -28,6 +29,15 @@ class State(enum.StrEnum):
 
 WRONG = (State.MISSING, State.EXTRA, State.DIFFERS)
 """The states that the daemon corrects at once. In shadow mode it leaves them."""
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A field in which the kernel's line differs from the wanted one, with both values in an operator's words."""
+
+    field: str
+    """Its name in `ServiceFields` or `ServerFields`."""
+    actual: str
+    wanted: str
 
 
 class ServiceFields(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -59,32 +69,31 @@ class ListedServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     server: str
     """address:port."""
     state: State
-    differences: tuple[str, ...]
-    """Which fields differ: "weight 3 -> 1" means that the kernel has 3 and should have 1."""
-    actual: ServerFields | None
+    differences: tuple[Difference, ...]
+    actual: ServerFields | None = None
     """None: the server is not in the kernel's table."""
-    wanted: ServerFields | None
+    wanted: ServerFields | None = None
     """None: the server should not be in the table, or is foreign."""
-    verdict: str
+    verdict: str = ""
     """As in `RealServerStatus`; empty if the server is not configured."""
-    reason: str
-    statistics: Statistics | None
+    reason: str = ""
+    statistics: Statistics | None = None
     """None: the server was not in the kernel's table at the last reading."""
 
 
 class ListedService(msgspec.Struct, frozen=True, kw_only=True):
     """One virtual service."""
 
-    name: str
-    """Empty if the service is not configured."""
     service: str
+    """The name in the configuration; empty if the service is not configured."""
+    address: str
     """address:port/protocol or "fwmark N"."""
     state: State
     """The state of the service's own line, whatever its servers' states."""
-    differences: tuple[str, ...]
-    actual: ServiceFields | None
-    wanted: ServiceFields | None
-    statistics: Statistics | None
+    differences: tuple[Difference, ...] = ()
+    actual: ServiceFields | None = None
+    wanted: ServiceFields | None = None
+    statistics: Statistics | None = None
     """The service's own counters. The numbers of current connections are the sums over its servers."""
     servers: tuple[ListedServer, ...]
 

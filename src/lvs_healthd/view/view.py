@@ -38,6 +38,10 @@ RECONCILER_STUCK_S = 30.0
 """The same for the reconciler. It makes progress every second, but may wait for the kernel up to 5 s per request."""
 
 
+CLOCK_SET_S = 1.0
+"""When Unix time has moved by more than this against the monotonic clock, somebody has set it."""
+
+
 class Facts(msgspec.Struct):
     """Facts about this run that only the daemon's own code knows. Times are Unix time."""
 
@@ -76,6 +80,7 @@ class View:
         self._table = table
         self._log = log
         self._clock = clock
+        self._shift = time.time() - clock()
 
     async def status(self) -> Status:
         """Describe everything as it is now.
@@ -83,7 +88,7 @@ class View:
         The event loop runs in between, so the last services may be described a moment later than the first.
         """
         reconciler = self._reconciler
-        shift_s = time.time() - self._clock()
+        shift_s = self._shift_s()
         return Status(
             daemon=self._daemon(),
             services=tuple(
@@ -103,7 +108,7 @@ class View:
     async def samples(self) -> Samples:
         """Describe what metrics need, as `status` does, but several times as fast."""
         reconciler = self._reconciler
-        shift_s = time.time() - self._clock()
+        shift_s = self._shift_s()
         return Samples(
             daemon=self._daemon(),
             services=tuple(
@@ -118,6 +123,17 @@ class View:
             if service is not None:
                 yield service
 
+    def _shift_s(self) -> float:
+        """Return what to add to the monotonic clock to get Unix time, seconds.
+
+        It changes only when somebody sets the clock: two readings of the clocks always differ a little, and the time of
+        an event must be the same number in every answer.
+        """
+        shift = time.time() - self._clock()
+        if abs(shift - self._shift) > CLOCK_SET_S:
+            self._shift = shift
+        return self._shift
+
     def _daemon(self) -> DaemonStatus:
         facts, last_resync = self._facts, self._reconciler.last_resync
         unsure, unsure_reason = self._decisions.unsure_probes()
@@ -131,7 +147,7 @@ class View:
             config_loaded=facts.config_loaded,
             config_error=facts.config_error,
             config_remarks=facts.config_remarks,
-            last_resync_age_s=None if last_resync is None else self._clock() - last_resync,
+            last_resync=None if last_resync is None else last_resync + self._shift_s(),
             resync_s=facts.resync_s,
             probe_workers=self._prober.workers,
             probes=len(self._decisions.probes),
