@@ -1,8 +1,8 @@
 """http checks: one HTTP/1.1 request and its answer, parsed by llhttp. Sans-I/O.
 
 The outcome is decided as early as the answer allows: at the end of the headers when only the status counts, or as soon
-as the body contains the expected text. Until then, a body that ends early, drips or never ends cannot pass (RFC 9112,
-section 8).
+as the body contains the expected text. Until then, a body that ends early, trickles in or never ends cannot pass (RFC
+9112, section 8).
 """
 
 import httptools
@@ -14,8 +14,8 @@ from lvs_healthd.probes.expect import Expectation, Search
 from lvs_healthd.probes.outcome import Outcome, Reason, down, up
 
 MAX_HEADERS = 65536
-"""The most bytes that are read of everything but the body: headers, interim answers, chunk sizes and extensions,
-trailers. 64 KiB; common servers set lower limits for headers (nginx 32 KiB, Apache 8 KiB)."""
+"""The maximum number of bytes that are read besides the body: headers, interim answers, chunk sizes and extensions, and
+trailers. 64 KiB is enough, because common servers set lower limits for headers (nginx 32 KiB, Apache 8 KiB)."""
 
 
 def http_exchanges(check: HttpCheck | HttpsCheck) -> "HttpExchanges":
@@ -42,7 +42,7 @@ forwards nothing.
 
 
 class HttpExchanges:
-    """One check's request in bytes and the rules for its answer. Made once and used by every probe."""
+    """One check's request as bytes, and the rules for the answer. All probes of the check share one object."""
 
     __slots__ = ("checks_body", "known", "max_body", "pattern", "request", "status", "text")
 
@@ -55,7 +55,7 @@ class HttpExchanges:
         self.checks_body = bool(check.body or self.pattern) and check.method != "HEAD"
         self.max_body = check.max_body
         self.known: dict[int, Outcome] = {}
-        """One outcome for each status seen so far. It is reused, because almost every probe ends in one of them."""
+        """The outcome for each status seen so far. Almost every probe ends with one of these, so they are reused."""
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
@@ -153,7 +153,7 @@ class _StatusExchange:
             self._final_status = status
 
     def _headers_outcome(self) -> Outcome | None:
-        """Judge the answer by its headers, which are complete; None means to wait for the body."""
+        """Judge the answer by its complete headers. None means to wait for the body."""
         rules, status = self._rules, self._final_status
         return rules.known.get(status) or rules.status_outcome(status)
 
@@ -171,7 +171,7 @@ class _BodyExchange(_StatusExchange):
         super().__init__(rules)
         self._received = 0
         self._body_bytes = 0
-        """Bytes of all bodies, those beyond `max_body` too."""
+        """Bytes of body received, including those beyond `max_body` and those of a second, unasked-for answer."""
         self._text = Search(rules.text)
         self._body = bytearray()
         self._complete = False
@@ -187,7 +187,7 @@ class _BodyExchange(_StatusExchange):
     def closed(self) -> Outcome:
         if not self._final_status:
             return super().closed()
-        # Without a length or chunks the end of the connection is the end of the body (RFC 9112, section 6.3).
+        # Without a length or chunks, the body ends when the connection ends (RFC 9112, section 6.3).
         if self._unframed:
             outcome = self._body_outcome(ended=True)
             if outcome is not None:
@@ -228,7 +228,7 @@ class _BodyExchange(_StatusExchange):
         return self._headers_outcome() if self._complete else down(Reason.PROTOCOL_ERROR, f"broken HTTP body: {error}")
 
     def _body_outcome(self, *, ended: bool) -> Outcome | None:
-        """Judge the body so far; None while it may still pass."""
+        """Judge the body received so far. None means that it does not pass yet, but still may."""
         rules = self._rules
         full = len(self._body) >= rules.max_body
         if self._text.is_met(self._body) and (

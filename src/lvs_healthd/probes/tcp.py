@@ -32,7 +32,7 @@ class TcpExchanges:
 
 
 class _ConnectOnly:
-    """A conversation that expects no answer: up once the connection is established and our bytes, if any, are sent.
+    """A conversation that expects no answer. It passes once the connection is established and any bytes of ours are sent.
 
     It has no state, so one object serves all probes.
     """
@@ -55,11 +55,11 @@ class _ConnectOnly:
         return down(Reason.TIMEOUT, f"no answer in {timeout}")
 
     def end(self) -> None:
-        """Drop nothing: nothing refers back to this object."""
+        """Do nothing, because nothing refers back to this object."""
 
 
 class _SendExpect:
-    """A conversation that must meet the expectation before the peer closes, the time is up or the limit is reached."""
+    """A conversation that must get the expected answer before the peer closes, the time is up or the limit is reached."""
 
     __slots__ = ("_answer", "_limit", "_search", "_send")
 
@@ -95,4 +95,4 @@ class _SendExpect:
         return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))} in {timeout}")
 
     def end(self) -> None:
-        """Drop nothing: nothing refers back to this object."""
+        """Do nothing, because nothing refers back to this object."""

@@ -1,6 +1,8 @@
 """udp checks: one datagram out, at most one in. Sans-I/O.
 
-Silence is up only when no answer is expected. Then only an ICMP error, which the engine receives, proves the port dead.
+A probe that gets no answer passes only if the check expects none. Then only an ICMP error, which the engine receives,
+proves that the port is dead.
+
 keepalived accepts an empty or one-byte reply whatever it was told to require. Here the whole reply must meet the
 expectation.
 """
@@ -33,7 +35,7 @@ class UdpExchanges:
 
 
 class _Datagram:
-    """A question and its answer. It has no state, so one object serves all probes."""
+    """A conversation of one datagram and its answer. It has no state, so one object serves all probes."""
 
     __slots__ = ("_expect", "_send")
 
@@ -61,4 +63,4 @@ class _Datagram:
         return down(Reason.TIMEOUT, f"no answer in {timeout}")
 
     def end(self) -> None:
-        """Drop nothing: nothing refers back to this object."""
+        """Do nothing, because nothing refers back to this object."""
