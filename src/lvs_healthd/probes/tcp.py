@@ -32,7 +32,7 @@ class TcpExchanges:
 
 
 class _ConnectOnly:
-    """A conversation that expects no answer. It passes once the connection is established and any bytes of ours are sent.
+    """A conversation that expects no answer. It passes once it is connected and our bytes, if any, are sent.
 
     It has no state, so one object serves all probes.
     """
@@ -59,7 +59,7 @@ class _ConnectOnly:
 
 
 class _SendExpect:
-    """A conversation that must get the expected answer before the peer closes, the time is up or the limit is reached."""
+    """A conversation that needs the expected answer before the peer closes, the time is up or the limit is reached."""
 
     __slots__ = ("_answer", "_limit", "_search", "_send")
 
