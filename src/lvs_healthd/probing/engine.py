@@ -295,8 +295,8 @@ class Engine:
             if flight.received > MAX_RECEIVED:
                 self._finish(flight, down(Reason.TOO_LARGE, f"more than {MAX_RECEIVED} bytes, and no end"))
                 return
-            # A short read has emptied a stream, and epoll will report what comes later. But if epoll has reported the end
-            # of the stream already, it will not report that again, so read on until the end.
+            # A short read has emptied a stream, and epoll will report what comes later. But if epoll has reported the
+            # end of the stream already, it will not report that again, so read on until the end.
             if is_stream and len(data) < _RECV_SIZE and not mask & _ENDING:
                 return
         # There is more to read, but epoll will not report it again. Come back after the other sockets' turns.
