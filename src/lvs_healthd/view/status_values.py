@@ -1,6 +1,6 @@
 """The daemon's state as values, for /api/v1/status, `lvs-healthd status` and metrics. They are built for each request.
 
-`gc=False`: these values cannot form cycles, so the garbage collector need not walk them, twenty thousand at a time.
+`gc=False`: these values cannot form cycles, so the garbage collector need not scan them. There can be twenty thousand.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ class CheckStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The address:port that is probed."""
     verdict: str
     reason: str
-    """The last outcome in words."""
+    """The last outcome in words, or that there is none yet."""
     passes: int
     """Length of the current streak of passes, counted up to `rise`."""
     failures: int
@@ -42,9 +42,9 @@ class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Unix time of the last change of verdict; None for an unchecked server."""
     weight_configured: int
     weight_wanted: int | None
-    """None: the server should not be in the table."""
+    """The weight in the wanted table; None when the server should not be in the table."""
     weight_actual: int | None
-    """None: the server is not in the kernel's table, as last read or written."""
+    """The weight in the kernel's table, as last read or written; None when the server is not in the table."""
     fallback: bool
     checks: tuple[CheckStatus, ...]
 
@@ -60,7 +60,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     in_fallback: bool
     """Whether no real server may serve."""
     in_sync: bool
-    """Whether the kernel's entry equals the wanted one."""
+    """Whether the service and its servers are in the kernel's table exactly as wanted."""
     real_servers: tuple[RealServerStatus, ...]
 
 
@@ -79,30 +79,31 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     config_error: str
     """Why the last reload was rejected; empty if it was not."""
     last_resync_age_s: float | None
-    """Time since the whole of the kernel's table was last read; None before the first reading."""
+    """How many seconds ago the kernel's whole table was last read; None before the first reading."""
     resync_s: float
-    """The configured time between two such readings."""
+    """The configured time between two readings of the kernel's whole table, seconds."""
     probe_workers: int
     """How many processes run probes now."""
     probes: int
     """How many distinct probes the daemon runs."""
     probes_unsure: int
-    """How many probes had an unsure last outcome, through a fault on our own side: we are blind there."""
+    """How many probes had an unsure last outcome. A fault on our own side keeps us from judging their servers."""
     unsure_reason: str
-    """Why one of these was unsure; empty if there are none."""
+    """Why the last outcome of one of the unsure probes was unsure; empty if no probe is."""
     table_fights: int
-    """Lines of the table that somebody else undoes again and again."""
+    """How many lines of the table (services and servers) somebody else undoes again and again."""
     table_error: str
-    """The last error of the table; empty while all is well."""
+    """The last error in reading or writing the table; empty while all is well."""
     setting_error: str
-    """Why a setting beside the table is not as configured; empty while all settings are."""
+    """Why a setting other than the IPVS table is not as configured; empty while all are."""
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
-    """One service as metrics see it, with a column per field of its real servers.
+    """One service as metrics see it, with a column for each field of its real servers.
 
-    Columns, because a record for each of tens of thousands of servers takes too long. The fields are those of
-    `RealServerStatus`. Fallback servers have no checks and so no verdict: they appear only in `counted`.
+    A column is a list with one item per server. Building a record for each of tens of thousands of servers instead
+    would take too long. The fields are those of `RealServerStatus`. Fallback servers have no checks and so no verdict:
+    they appear only in `counted`.
     """
 
     name: str
@@ -117,10 +118,10 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     latencies: list[tuple[str, str, float]]
     """Server, name of the check, and duration of its last probe, for each check that has been probed."""
     statistics: ServiceStatistics | None
-    """What the kernel has counted; None while the service is not in its table. It stays encoded, because decoded it is
-    five times as large."""
+    """The kernel's counters; None while the service is not in its table. They stay encoded, because they would be five
+    times as large when decoded."""
     counted: list[str | None]
-    """The server of each line of the statistics; None for a server that has left the table or was never configured."""
+    """Which server each line of `statistics` is about; None if it has left the table or was never configured."""
     is_persistent: bool
 
 
@@ -139,7 +140,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def json_pieces(status: Status) -> Iterator[bytes]:
-    """Encode a status as JSON, one service per piece: tens of thousands of servers at once would block the loop."""
+    """Encode a status as JSON, one service per piece. Encoding it in one go would block the event loop."""
     yield b'{"daemon":' + msgspec.json.encode(status.daemon) + b',"services":['
     for number, service in enumerate(status.services):
         yield (b"," if number else b"") + msgspec.json.encode(service)

@@ -37,7 +37,8 @@ def meant(which: str, services: Iterable[ServiceState], tables: Iterable[Table])
     which: a name ("web"), an address ("192.0.2.100:80/tcp", "192.0.2.100:80", "192.0.2.100") or a firewall mark
         ("fwmark 7" for both families, or "fwmark 7 ipv6"). "" means all services.
     services: the configured services.
-    tables: tables whose services count too, configured or not.
+    tables: tables whose services can also be meant, whether they are configured or not.
+
     Raises `UnknownServiceError` when there is no such service.
     """
     names = {service.key: service.config.name for service in services}
@@ -62,10 +63,10 @@ async def listed(
 ) -> AsyncIterator[ListedService]:
     """Yield the services `keys` with their servers, wanted and actual side by side.
 
-    The event loop runs in between, so the tables may change before the last service is listed.
+    The event loop runs between services, so the tables may change before the last service is listed.
 
     owned: services that are ours. A service that is neither wanted nor owned is foreign.
-    ours: which servers are ours in services that somebody else may add servers to.
+    ours: our servers in each service in which somebody else may also have servers.
     statistics: returns what the kernel has counted for a service.
     """
     wanted = wanted or Wanted({}, {}, {})
@@ -83,7 +84,7 @@ async def listed(
 
 
 def reason_of(health: Health) -> str:
-    """Say why a real server's verdict is what it is."""
+    """Say in words why a real server has its verdict."""
     return health.detail or ("not probed yet" if health.passes + health.failures == 0 else "")
 
 
@@ -95,7 +96,7 @@ def _addresses(key: ServiceKey) -> tuple[str, ...]:
 
 
 def _canonical(which: str) -> str:
-    """Write an address in our spelling, and keep a port and protocol after it. Anything else stays as it is."""
+    """Write an address in our spelling, with any port and protocol after it. Any other text stays as it is."""
     host, bracket, rest = which.removeprefix("[").partition("]")
     try:
         address = str(ipaddress.ip_address(host))

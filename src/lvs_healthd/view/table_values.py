@@ -1,6 +1,6 @@
-"""The IPVS table as values, the kernel's lines beside the wanted ones, for /api/v1/table and `lvs-healthd table`.
+"""The IPVS table as values, for /api/v1/table and `lvs-healthd table`: the kernel's lines next to the wanted ones.
 
-`view.table` makes them. `gc=False` has the same reason as in `status_values`.
+`view.table` builds these values. `gc=False` has the same reason as in `status_values`.
 """
 
 import enum
@@ -18,16 +18,16 @@ class State(enum.StrEnum):
     MISSING = "missing"
     """Wanted, but not in the kernel's table."""
     EXTRA = "extra"
-    """Not wanted, but in the kernel's table among what is ours."""
+    """Ours and in the kernel's table, but not wanted."""
     DIFFERS = "differs"
     FOREIGN = "foreign"
-    """Not configured: it is somebody else's and left alone."""
+    """Not configured. The line is somebody else's and is left alone."""
     OUT = "out"
     """A configured real server that should not be in the table now, and is not."""
 
 
 WRONG = (State.MISSING, State.EXTRA, State.DIFFERS)
-"""The states that the daemon corrects at once. In shadow mode it leaves them."""
+"""The states that the daemon corrects at once. In shadow mode it only reports them."""
 
 
 class ServiceFields(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -37,7 +37,7 @@ class ServiceFields(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     persistence: str
     """The timeout, or "off"."""
     netmask: str
-    """Which clients share a persistent server: the granularity of persistence."""
+    """The granularity of persistence: clients in the same network of this size get the same server."""
     flags: str
     engine: str
     """Persistence engine, or "none"."""
@@ -62,14 +62,14 @@ class ListedServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     differences: tuple[str, ...]
     """Which fields differ: "weight 3 -> 1" means that the kernel has 3 and should have 1."""
     actual: ServerFields | None
-    """None: the server is not in the kernel's table."""
+    """The fields in the kernel's table; None when the server is not in that table."""
     wanted: ServerFields | None
-    """None: the server should not be in the table, or is foreign."""
+    """The fields in the wanted table; None when the server should not be in the table, or is foreign."""
     verdict: str
-    """As in `RealServerStatus`; empty if the server is not configured."""
+    """The same words as in `RealServerStatus`; empty if the server is not configured."""
     reason: str
     statistics: Statistics | None
-    """None: the server was not in the kernel's table at the last reading."""
+    """The kernel's counters for the server; None when the server was not in the kernel's table at the last reading."""
 
 
 class ListedService(msgspec.Struct, frozen=True, kw_only=True):
