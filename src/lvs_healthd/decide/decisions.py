@@ -237,8 +237,8 @@ class Decisions:
     def _first_health(self, memory: SavedVerdict | None, *, present: bool) -> Health:
         """Return the health that a check begins with.
 
-        The kernel's table decides whether the server serves. The state file only adds when that began, and why a server
-        does not serve.
+        The kernel's table decides whether the server serves. The state file only adds the time of the verdict, and
+        why the server is down.
         """
         now = self.clock()
         since = now if memory is None else min(now, now - (self._wall() - memory.since))

@@ -101,7 +101,7 @@ def _failed(health: Health, outcome: Outcome, fall: int, now: float, began: floa
 def combined(checks: Iterable[Health]) -> Health:
     """Return the health of a server that must pass all its checks.
 
-    It is the worst health of all checks. If several are equally bad, it is the one that changed its verdict last.
+    That is the worst health of all its checks. Of several equally bad ones, it is the one whose verdict changed last.
 
     Raises `ValueError` when there are no checks.
     """

@@ -85,7 +85,7 @@ class Metrics:
         )
         self._detection = self._histogram(
             "detection_seconds",
-            "Time from the first failed probe until the kernel acknowledges that the server is out of the table.",
+            "Time from the first failed probe until the kernel acknowledges that the server is out of service.",
             DETECTION_BUCKETS,
         )
         self._lag = self._single("schedule_lag_seconds", "How long after its due time a probe started.", LAG_BUCKETS)

@@ -17,7 +17,7 @@ INTERNALS = {
     "log_lines_dropped_total": ("counter", "Log lines lost because they could not be written."),
     "log_lines_suppressed_total": ("counter", "Log lines held back by the rate limit."),
 }
-"""Metrics whose number a part of the daemon supplies: name, kind and help text. Without a number there is no sample."""
+"""Metrics of numbers that the daemon's parts supply: name, kind and help text. Without a number there is no sample."""
 
 
 def pieces(samples: Samples, internals: Mapping[str, float]) -> Iterator[str]:

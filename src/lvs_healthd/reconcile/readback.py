@@ -72,7 +72,7 @@ class Readback:
         return found
 
     def demand(self) -> int:
-        """Ask for the whole table to be read soon. Return the number that `answered` has reached once it is read."""
+        """Have the whole table read as soon as possible. Return the number that `answered` reaches with that reading."""
         self.demands += 1
         self.due = -math.inf
         return self.demands

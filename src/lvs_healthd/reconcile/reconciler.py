@@ -155,7 +155,7 @@ class Reconciler:
         self._wake.set()
 
     def take_moved(self) -> set[TableLine]:
-        """Return the lines of `actual` that changed since the last call. A service that came or went is a single line."""
+        """Return the lines of `actual` that changed since the last call. A service that came or went is one line."""
         moved, self._readback.moved = self._readback.moved, set()
         return moved
 

@@ -132,7 +132,7 @@ class TableReports:
         )
 
     def _detection(self, operation: Operation, why: Why | None) -> float | None:
-        """Return the seconds since a server's first failed probe, once for each failure that takes it out of service."""
+        """Return the seconds since a server's first failed probe, once for each failure that takes the server out."""
         if why is None or why.first_failure is None or not takes_capacity(operation):
             return None
         line = line_of(operation)

@@ -63,7 +63,7 @@ async def listed(
 ) -> AsyncIterator[ListedService]:
     """Yield the services `keys` with their servers, wanted and actual side by side.
 
-    The event loop runs between services, so the tables may change before the last service is listed.
+    The event loop runs meanwhile, so the tables may change before the last service is listed.
 
     owned: services that are ours. A service that is neither wanted nor owned is foreign.
     ours: our servers in each service in which somebody else may also have servers.

@@ -12,7 +12,7 @@ from lvs_healthd.view.status_values import DaemonStatus
 
 
 class State(enum.StrEnum):
-    """How a line of the kernel's table compares with the wanted one."""
+    """How a line of the kernel's table (a service or a server) compares with the wanted line."""
 
     OK = "ok"
     MISSING = "missing"

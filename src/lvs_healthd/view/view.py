@@ -82,7 +82,7 @@ class View:
     async def status(self) -> Status:
         """Describe everything as it is now.
 
-        The event loop runs between services, so the last ones may be described a moment later than the first.
+        The event loop runs meanwhile, so the last services may be described a moment later than the first.
         """
         reconciler = self._reconciler
         shift_s = time.time() - self._clock()
