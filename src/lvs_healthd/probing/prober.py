@@ -40,7 +40,7 @@ class Prober(Protocol):
         """Start no more probes and drop those under way. May be called twice."""
 
     def update(self, probes: Iterable[Probe[AnyCheck]], dropped: Iterable[AnyCheck] = ()) -> None:
-        """Add or replace `probes`, and drop those with the keys in `dropped`. All others go on unchanged.
+        """Add or replace `probes`, and drop those with the keys in `dropped`. All other probes continue unchanged.
 
         A probe whose key is already known keeps its place in the schedule.
         """

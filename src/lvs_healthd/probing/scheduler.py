@@ -62,10 +62,10 @@ class ScheduleObserver(Protocol):
     """Receives measurements of the schedule itself, for the metrics."""
 
     def lag(self, seconds: float) -> None:
-        """Note how long after its due time a probe started."""
+        """Note how many seconds after its due time a probe started."""
 
     def loop_lag(self, seconds: float) -> None:
-        """Note how late a tick came."""
+        """Note how many seconds late a tick came."""
 
     def skipped(self) -> None:
         """Note a turn that was skipped because the probe was still under way from the turn before."""
@@ -218,7 +218,7 @@ class Scheduler(Generic[Key]):
         self._engine.close()
 
     def update(self, probes: Iterable[Probe[Key]], dropped: Iterable[Key] = ()) -> None:
-        """Add or replace `probes`, and drop those with the keys in `dropped`. All others go on unchanged.
+        """Add or replace `probes`, and drop those with the keys in `dropped`. All other probes continue unchanged.
 
         A probe whose key is already known keeps its place in the schedule. A new one gets an early first turn.
         """

@@ -72,7 +72,7 @@ class Readback:
         return found
 
     def demand(self) -> int:
-        """Have the whole table read as soon as possible. Return the number that `answered` reaches with that reading."""
+        """Have the whole table read as soon as possible. Return the number that `answered` then reaches."""
         self.demands += 1
         self.due = -math.inf
         return self.demands

@@ -96,7 +96,7 @@ class Pool:
             place.close()
 
     def update(self, probes: Iterable[Probe[AnyCheck]], dropped: Iterable[AnyCheck] = ()) -> None:
-        """Add or replace `probes`, and drop those with the keys in `dropped`. All others go on unchanged.
+        """Add or replace `probes`, and drop those with the keys in `dropped`. All other probes continue unchanged.
 
         A probe whose key is already known keeps its worker and its place in the schedule.
         """

@@ -70,9 +70,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     forget: int = 0
     """After this report, no record will refer to an outcome with a lower number than this."""
     lags: bytes = b""
-    """How long after its due time each probe started, in seconds, as C floats."""
+    """How many seconds after its due time each probe started, as C floats."""
     loop_lags: bytes = b""
-    """How late each tick came, in seconds, as C floats."""
+    """How many seconds late each tick came, as C floats."""
     skipped: int = 0
     """How many turns were skipped since the last report, because the probe was still under way."""
     in_flight: int = 0

@@ -40,9 +40,9 @@ class Reporter:
         self._lags = array("f")
         self._loop_lags = array("f")
         self.lag = self._lags.append
-        """Note how long after its due time a probe started, seconds."""
+        """Note how many seconds after its due time a probe started."""
         self.loop_lag = self._loop_lags.append
-        """Note how late a tick came, seconds."""
+        """Note how many seconds late a tick came."""
 
     def skipped(self) -> None:
         """Note a turn that was skipped because the probe was still under way from the turn before."""
