@@ -80,7 +80,7 @@ class Decisions:
 
     emit: receives the events.
     changed: called when the wanted table may have changed.
-    tally: returns the counter for the probes of a service (by name) and a check type.
+    tally: takes a service's name and a check type, and returns the counter for their probes.
     clock: monotonic time, seconds.
     wall: Unix time, seconds.
     """
@@ -106,14 +106,14 @@ class Decisions:
         self._unfinished: Counter[ProbeState] = Counter()
         """How many outcomes of each probe are not applied to all its checks yet."""
         self._unsure: dict[ProbeState, str] = {}
-        """The probes whose last outcome was unsure, with its reason."""
+        """Each probe whose last outcome was unsure, with the reason in words."""
         self.services: list[ServiceState] = []
         """In the order of the configuration. A reload replaces the list, and clears the services that it replaces: work
         that pauses on the way looks each one up again with `service`."""
         self._by_key: dict[ServiceKey, ServiceState] = {}
         self.probes: dict[AnyCheck, ProbeState] = {}
         self.server_count = 0
-        """How many real servers are configured, fallbacks not among them."""
+        """How many real servers are configured, not counting fallbacks."""
 
     def unsure_probes(self) -> tuple[int, str]:
         """Count the probes whose last outcome was unsure, and return the reason of one of them."""
@@ -130,7 +130,7 @@ class Decisions:
 
     @property
     def servers(self) -> Iterator[ServerState]:
-        """Every configured real server, fallbacks not among them."""
+        """Every configured real server, not including fallbacks."""
         for service in self.services:
             yield from service.servers
 
@@ -139,11 +139,11 @@ class Decisions:
     ) -> ProbeChanges:
         """Take over a configuration, at start or on reload, and return the probes that it adds and drops.
 
-        What is known already is kept. A service that is the same object as before is not touched.
+        State that is already known is kept. A service that is the same object as before is not touched.
 
         actual: the kernel's table. A server that is new to us but is in it with weight > 0 is taken as up. One that is
             absent must earn `rise` passes.
-        saved: verdicts from before a restart, by service, server and check name. They tell why an absent server was
+        saved: verdicts from before a restart, by service, server and check name. They say why an absent server was
             taken out.
         """
         before = self._by_key
@@ -175,7 +175,7 @@ class Decisions:
         return probes
 
     def _fill(self, service: ServiceState, old: ServiceState | None, origins: _Origins) -> None:
-        """Give a new or changed service its servers. Unchanged ones move over as they are."""
+        """Give a new or changed service its servers. Unchanged servers move over from the old service as they are."""
         known = {server.key: server for server in old.servers} if old is not None else {}
         for config, line in zip(service.config.real_servers, service.planned.servers, strict=True):
             key = line.key
@@ -284,14 +284,14 @@ class Decisions:
         """Return the wanted table, and report services that lost their last server or got one back.
 
         actual: the kernel's table.
-        moved: the lines of `actual` that have changed since the last call; None when any may have.
+        moved: the lines of `actual` that have changed since the last call; None when any line may have changed.
         """
         for key in self._planner.plan(actual, moved):
             self._announce_service(self._by_key[key])
         return self._planner.wanted
 
     def take_touched(self) -> set[TableLine] | None:
-        """Return the lines of the wanted table that changed since the last call; None when any may have."""
+        """Return the lines of the wanted table that changed since the last call; None when any line may have."""
         return self._planner.take_touched()
 
     def saved_verdicts(self) -> Iterator[SavedVerdict]:
@@ -392,7 +392,7 @@ class Decisions:
     def _announce_service(self, service: ServiceState) -> None:
         standing = self._planner.standing(service.key)
         if standing.may_serve == service.serving or standing.leaving:
-            # While servers that a reload has dropped go on serving, nothing has changed for clients.
+            # While servers that a reload has dropped keep serving, nothing has changed for clients.
             return
         if standing.may_serve:
             service.serving = True
@@ -409,7 +409,7 @@ def _names(watch: Watch) -> dict[str, str]:
 
 
 def _is_news(before: Health, after: Health) -> bool:
-    """Whether a failure is worth reporting: it is the first of a streak, or its reason is not that of the last.
+    """Whether a failure is worth reporting, either as the first of a streak or because its reason is a new one.
 
     If the check was down already (perhaps since before a restart), only a new reason is worth reporting.
     """

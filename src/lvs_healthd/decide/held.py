@@ -12,7 +12,7 @@ from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 
 
 class Tally(Protocol):
-    """Counts probes: the metrics of one service and check type."""
+    """Counts the probes of one service and check type, for the metrics."""
 
     def add(self, outcome: Outcome, latency_s: float, times: int = 1) -> None:
         """Count one probe, once for each of the `times` checks that share it."""
@@ -24,7 +24,7 @@ class Judge(Protocol):
     clock: Callable[[], float]
 
     def judge(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> bool:
-        """Apply an outcome to every check that uses this probe; True when all stay as they were."""
+        """Apply an outcome to every check that uses this probe. Return True when no check's health has changed."""
 
 
 LONGEST_STREAK = 256
@@ -50,8 +50,8 @@ class ProbeState:
 
     def __init__(self, check: AnyCheck, judge: "Judge") -> None:
         self.check = check
-        # Tuples, as in `ServerState`: there are tens of thousands, nearly all with one item, and a list would take
-        # twice the memory.
+        # These are tuples, as in `ServerState`, because there are tens of thousands of them, nearly all with one item,
+        # and a list would take twice the memory.
         self.watches: tuple[Watch, ...] = ()
         self.tallies: tuple[Tally, ...] = ()
         """Those of the watches, each once."""
@@ -63,12 +63,12 @@ class ProbeState:
         self.last_at: float | None = None
         """When the last outcome came, seconds on the monotonic clock."""
         self.latency_s: float | None = None
-        """How long the probe took to reach that outcome."""
+        """How long the last probe took to reach its outcome, seconds."""
         self._judge = judge
         self._settled: Outcome | None = None
-        """The last outcome if it changed nothing, and None if it did.
+        """The last outcome if it changed no check's health; otherwise None.
 
-        The same outcome will change nothing the next time either. Skipping it makes this usual case cheap.
+        The same outcome will change nothing the next time either, so it is skipped, which makes the usual case cheap.
         """
 
     def outcome(self, outcome: Outcome, latency_s: float) -> None:
@@ -112,7 +112,7 @@ class ProbeState:
 
 
 class Watch:
-    """One check of one real server: applies its own rise and fall to the outcomes of a probe that others may share."""
+    """One check of one real server. It has its own rise and fall, but other checks may use the same probe."""
 
     __slots__ = ("check", "health", "probe", "server", "type")
 
@@ -150,7 +150,7 @@ class ServiceState:
 
     @property
     def key(self) -> ServiceKey:
-        """The key by which the kernel knows it."""
+        """The key by which the kernel knows the service."""
         return self.planned.key
 
     def may_serve(self) -> bool:

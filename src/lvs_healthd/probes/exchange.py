@@ -37,13 +37,13 @@ class Exchange(Protocol):
     """One conversation with a target."""
 
     def connected(self) -> Step:
-        """Begin: the connection is established (UDP: the socket is ready to send)."""
+        """Begin the conversation, because the connection is established. With UDP, the socket is ready to send."""
 
     def received(self, data: bytes) -> Step:
-        """Take `data` from the peer: never empty for TCP, one whole datagram for UDP."""
+        """Take `data` from the peer. With TCP it is never empty; with UDP it is one whole datagram."""
 
     def closed(self) -> Outcome:
-        """Return the outcome of what has arrived so far: the peer closed its side of the connection."""
+        """Judge what has arrived so far, because the peer has closed its side of the connection."""
 
     def failed(self, outcome: Outcome) -> Outcome:
         """Return the outcome of what has arrived so far: the connection has failed.
@@ -52,23 +52,23 @@ class Exchange(Protocol):
         """
 
     def expired(self, timeout: str) -> Outcome:
-        """Return the outcome of what has arrived so far: the time is up.
+        """Judge what has arrived so far, because the time is up.
 
         timeout: how long the probe was allowed to take, in words ("1s").
         """
 
     def end(self) -> None:
-        """Drop whatever refers back to this conversation, so that it is freed without the garbage collector."""
+        """Drop all references back to this conversation, so that it is freed without the garbage collector."""
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A probe that is ready to run any number of times: where to connect, for how long, and what to say there."""
+    """A probe that is ready to run any number of times: where to connect, how much time it has, and what to say."""
 
     kind: socket.SocketKind
     family: socket.AddressFamily
     address: tuple[str, int]
     timeout_s: float
-    """The whole time allowed, from the first packet to the outcome."""
+    """The time allowed from the first packet to the outcome, seconds."""
     begin: Callable[[], Exchange]
     """Begins one conversation."""
 

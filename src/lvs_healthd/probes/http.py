@@ -1,8 +1,8 @@
 """http checks: one HTTP/1.1 request and its answer. Sans-I/O.
 
 The outcome is decided as early as the answer allows: at the end of the headers when only the status counts, or as soon
-as the body contains the expected text. Until then, a body that ends early, drips or never ends cannot pass (RFC 9112,
-section 8).
+as the body contains the expected text. Until then, a body that ends early, trickles in or never ends cannot pass (RFC
+9112, section 8).
 """
 
 from lvs_healthd.config.model import HttpCheck, HttpsCheck
@@ -13,8 +13,8 @@ from lvs_healthd.probes.http_answer import AnswerError, ChunkReader, Head, HeadR
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 
 MAX_HEADERS = 65536
-"""The most bytes that are read of everything but the body: headers, interim answers, chunk sizes and extensions,
-trailers. 64 KiB; common servers set lower limits for headers (nginx 32 KiB, Apache 8 KiB)."""
+"""The maximum number of bytes that are read besides the body: headers, interim answers, chunk sizes and extensions, and
+trailers. 64 KiB is enough, because common servers set lower limits for headers (nginx 32 KiB, Apache 8 KiB)."""
 
 
 def http_exchanges(check: HttpCheck | HttpsCheck) -> "HttpExchanges":
@@ -32,7 +32,7 @@ _WITHOUT_BODY = (204, 304)
 
 
 class HttpExchanges:
-    """One check's request in bytes and the rules for its answer. Made once and used by every probe."""
+    """One check's request as bytes, and the rules for the answer. All probes of the check share one object."""
 
     __slots__ = ("_known", "_status", "checks_body", "max_body", "pattern", "request", "text")
 
@@ -204,7 +204,7 @@ class _BodyExchange(_StatusExchange):
         return self._body_outcome(ended=self._is_complete)
 
     def _body_outcome(self, *, ended: bool) -> Outcome | None:
-        """Judge the body so far; None while it may still pass."""
+        """Judge the body received so far. None means that it does not pass yet, but still may."""
         rules = self._rules
         status = self._head.status if self._head is not None else 0
         full = len(self._body) >= rules.max_body

@@ -34,7 +34,7 @@ class TcpExchanges:
 
 
 class _ConnectOnly:
-    """A conversation that expects no answer: up once the connection is established and our bytes, if any, are sent.
+    """A conversation that expects no answer. It passes once it is connected and our bytes, if any, are sent.
 
     It has no state, so one object serves all probes.
     """
@@ -60,11 +60,11 @@ class _ConnectOnly:
         return down(Reason.TIMEOUT, f"no answer in {timeout}")
 
     def end(self) -> None:
-        """Drop nothing: nothing refers back to this object."""
+        """Do nothing, because nothing refers back to this object."""
 
 
 class _SendExpect:
-    """A conversation that must meet the expectation before the peer closes, the time is up or the limit is reached."""
+    """A conversation that needs the expected answer before the peer closes, the time is up or the limit is reached."""
 
     __slots__ = ("_answer", "_limit", "_search", "_send")
 
@@ -107,4 +107,4 @@ class _SendExpect:
         return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))} in {timeout}")
 
     def end(self) -> None:
-        """Drop nothing: nothing refers back to this object."""
+        """Do nothing, because nothing refers back to this object."""

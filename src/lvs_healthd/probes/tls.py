@@ -1,4 +1,4 @@
-"""TLS around any stream conversation, through `ssl.MemoryBIO`: still sans-I/O.
+"""Wraps any conversation over a stream in TLS. It is sans-I/O too, because it uses `ssl.MemoryBIO`.
 
 keepalived's SSL_GET never verifies a certificate. Here the chain, name and dates are verified unless `verify = false`.
 """
@@ -31,9 +31,9 @@ _NAME_MISSING = ("TLSV1_UNRECOGNIZED_NAME", "SSLV3_ALERT_HANDSHAKE_FAILURE", "TL
 
 
 class Trust:
-    """Which certificates a check trusts. All checks with the same `ca` and `verify` share one.
+    """The certificates that a check trusts.
 
-    Sharing matters: loading the system's certificates takes 20 ms.
+    All checks with the same `ca` and `verify` share one `Trust`, because loading the system's certificates takes 20 ms.
 
     Raises `OSError` (also as `ssl.SSLError`) when the certificates cannot be read.
     """
@@ -67,7 +67,7 @@ _trusts: WeakValueDictionary[tuple[str, bool], Trust] = WeakValueDictionary()
 def trust(check: HttpsCheck) -> Trust:
     """Return the `Trust` of this check, which other checks may share.
 
-    Raises `OSError` when this check is the first with its `ca`, and the file cannot be read.
+    Raises `OSError` when this check is the first to use its `ca` and the file cannot be read.
     """
     key = (check.ca, check.verify)
     found = _trusts.get(key)
@@ -79,7 +79,8 @@ def trust(check: HttpsCheck) -> Trust:
 def read_again(checks: Iterable[HttpsCheck]) -> Callable[[], None]:
     """Read the certificates of these checks again, because the files may have changed.
 
-    Return what puts them into force, and cannot fail. Raises `OSError`, which names the file, when one cannot be read.
+    Return a function that puts them into force and cannot fail. Raises an `OSError` that names the file when a file
+    cannot be read.
     """
     trusts = {(check.ca, check.verify): trust(check) for check in checks}
     contexts: list[tuple[Trust, ssl.SSLContext]] = []
@@ -99,7 +100,7 @@ def read_again(checks: Iterable[HttpsCheck]) -> Callable[[], None]:
 
 
 class TlsExchanges:
-    """Begins TLS conversations, each of which carries a conversation of another protocol."""
+    """Begins TLS conversations, each of which carries an inner conversation of another protocol."""
 
     __slots__ = ("_check", "_inner", "_trust")
 
@@ -156,7 +157,7 @@ class _TlsExchange:
         self._inner.end()
 
     def _advance(self) -> Step:
-        """Shake hands, read and write as far as the received bytes allow."""
+        """Do the handshake, then pass bytes to and from the inner conversation, as far as the received bytes allow."""
         try:
             if not self._handshaken:
                 self._tls.do_handshake()
@@ -179,7 +180,7 @@ class _TlsExchange:
         return self._inner.closed()
 
     def _say(self, step: Step) -> Outcome | Farewell | None:
-        """Encrypt what the inner conversation wants to send. Return what ends it, or None while it goes on."""
+        """Encrypt what the inner conversation wants to send. Return the step that ends it, or None if it goes on."""
         if isinstance(step, bytes):
             self._tls.write(step)
             return None

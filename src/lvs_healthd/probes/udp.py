@@ -1,6 +1,8 @@
 """udp checks: one datagram out, and an answer in. Sans-I/O.
 
-Silence is up only when no answer is expected. Then only an ICMP error, which the engine receives, proves the port dead.
+A probe that gets no answer passes only if the check expects none. Then only an ICMP error, which the engine receives,
+proves that the port is dead.
+
 keepalived accepts an empty or one-byte reply whatever it was told to require. Here the whole reply must meet the
 expectation, and one that does not is no reason to stop listening before the time is up.
 """
@@ -100,4 +102,4 @@ class _Question:
         return down(Reason.BAD_ANSWER, f"unexpected answer {quote(self._other)}, and no other in {timeout}")
 
     def end(self) -> None:
-        """Drop nothing: nothing refers back to this object."""
+        """Do nothing, because nothing refers back to this object."""

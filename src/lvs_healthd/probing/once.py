@@ -22,7 +22,7 @@ class ProbeResult(NamedTuple):
 async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> dict[AnyCheck, ProbeResult]:
     """Run each distinct probe of `checks` once, and return what each found, by `probe_key`.
 
-    max_in_flight: the most sockets open at once.
+    max_in_flight: the maximum number of sockets open at once.
 
     Raises `OSError` when a check's `ca` cannot be read.
     """
@@ -62,7 +62,7 @@ async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> 
 
 
 class _Once:
-    """One probe, as the engine takes it."""
+    """One probe, in the form that the engine runs."""
 
     def __init__(self, target: Target, ended: Callable[[Outcome, float], None]) -> None:
         self.target = target

@@ -1,7 +1,8 @@
 """Notices when somebody else undoes our writes again and again, reports who it may be, and slows our writes down.
 
-`runtime.patience` decides how long a line is left alone. What clients depend on is never left alone: a service that is
-missing, and servers of a service in which no other serves.
+`runtime.patience` decides how long a line of the table is left alone. A line is a service itself or one of its servers.
+Lines that clients depend on are never left alone: a missing service, and servers of a service in which no other server
+serves.
 """
 
 import asyncio
@@ -15,9 +16,10 @@ from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, S
 from lvs_healthd.runtime.patience import TIMES, hold_s
 
 TOLD_AGAIN_S = 600.0
-"""The least time between two events about the same fight."""
+"""The minimum time between two events about the same fight, seconds."""
 _CALM_RESYNCS = 10
-"""A fight is over when its line was not undone for this many resyncs plus twice the time it was held back."""
+"""A fight is over when nobody has undone its line for this many resync intervals plus twice the time that the line was
+held back."""
 
 
 _GIVING = (Phase.ADD_SERVERS, Phase.RAISE)
@@ -36,7 +38,7 @@ class _Fight:
         self.until = -math.inf
         self.told = -math.inf
         self.held: tuple[Verb, ServiceRecord | DestinationRecord] | None = None
-        """The write that is held back. Any other write is a newer decision of ours and goes out."""
+        """The write that is held back. Any other write to the same line is a newer decision of ours and goes out."""
 
 
 class Fights:
@@ -63,11 +65,14 @@ class Fights:
 
     @property
     def count(self) -> int:
-        """How many lines are fought over."""
+        """How many lines somebody else keeps undoing."""
         return sum(fight.times >= TIMES for fight in self._lines.values())
 
     def drifted(self, drift: Drift, now: float) -> None:
-        """Note that a line was found to differ from what we wrote. now: monotonic, seconds."""
+        """Note that a line was found to differ from what we wrote.
+
+        now: monotonic, seconds.
+        """
         line = (drift.service, drift.server)
         fight = self._lines.get(line)
         if fight is None or self._is_over(fight, now):
@@ -84,7 +89,7 @@ class Fights:
             self._to_tell.append(line)
 
     def release(self) -> None:
-        """Hold nothing back until the next drift: an operator has reloaded, and wants everything written."""
+        """Hold nothing back until the next drift, because an operator has reloaded and wants everything written."""
         for fight in self._lines.values():
             fight.until = -math.inf
 
@@ -96,7 +101,7 @@ class Fights:
         is_configured: Callable[[TableLine], bool],
         is_uncovered: Callable[[ServiceKey], bool],
     ) -> bool:
-        """Take the writes that would only be undone out of `phases`. Return whether there were any.
+        """Remove from `phases` the writes that somebody else would only undo. Return whether there were any.
 
         Three kinds of writes are never held back:
 
@@ -106,7 +111,7 @@ class Fights:
 
         now: monotonic, seconds.
         is_configured: whether a line belongs to a configured server.
-        is_uncovered: whether a service is not in the table, or none of the servers that should serve it serves.
+        is_uncovered: whether a service is missing from the table, or none of the servers that should serve does.
         """
         if not any(fight.until > now for fight in self._lines.values()):
             return False
@@ -125,7 +130,10 @@ class Fights:
         return is_any_held
 
     async def report(self, now: float) -> None:
-        """Emit an event for each new fight, and for each that is over. now: monotonic, seconds."""
+        """Emit an event for each new fight, and for each that is over.
+
+        now: monotonic, seconds.
+        """
         told, self._to_tell = self._to_tell, []
         suspects = tuple(await asyncio.to_thread(self._suspects)) if told else ()
         for line in told:

@@ -30,14 +30,14 @@ from lvs_healthd.reconcile.trouble import Trouble
 from lvs_healthd.runtime.pace import paced
 
 HEARTBEAT_S = 1.0
-"""The longest sleep between two turns, so that `progress` shows a watchdog that the loop is alive."""
+"""The longest sleep between two turns, seconds, so that `progress` shows a watchdog that the loop is alive."""
 _ROUNDS = 3
-"""The most attempts within one turn when the table turns out to differ from what we knew. The table is read back before
-each but the first."""
+"""The maximum number of attempts within one turn, when the table turns out to differ from what we knew. Services in
+doubt are read back before each attempt but the first."""
 _BATCH = 128
-"""The most writes sent before `progress` is updated and the event loop gets its turn."""
+"""The maximum number of writes sent before `progress` is updated and the event loop gets its turn."""
 _ADOPTION_READS = 3
-"""The most readings, after the first, until two in succession are the same."""
+"""The maximum number of readings after the first one, if no two in succession are the same."""
 
 
 class Reconciler:
@@ -47,7 +47,7 @@ class Reconciler:
     emit: receives the events.
     clock: monotonic, seconds.
     resync_s: how often the whole table is read back, seconds.
-    shadow: write nothing, and report each difference once.
+    shadow: whether to write nothing, and only report each difference once.
     observer: counts and measures, for the metrics.
     suspects: returns the programs that may be undoing our writes (see `Fights`).
     """
@@ -68,7 +68,7 @@ class Reconciler:
         self.last_error = ""
         """Why the table is not as wanted; empty when it is."""
         self.shadow = shadow
-        """Whether nothing is written. It may change at any time, and no batch of writes is begun afterwards."""
+        """Whether nothing is written. It may be set at any time, and then no further batch of writes is sent."""
 
         self._table = table
         self._emit = emit
@@ -86,7 +86,7 @@ class Reconciler:
         self._was_shadow = shadow
         self._guard = Guard()
         self._is_new = False
-        """Whether `want` was called since the last attempt."""
+        """Whether `want` has been called since the last attempt."""
         self._trouble = Trouble()
 
     @property
@@ -116,10 +116,10 @@ class Reconciler:
         return await self._table.open()
 
     async def adopt(self) -> Table:
-        """Read the whole table for the first time. What it holds is the starting point, not drift.
+        """Read the whole table for the first time. Its content is the starting point, and does not count as drift.
 
-        It is read until two readings are the same, because another program may still be writing. The servers that serve
-        in it go on serving, so none may be overlooked.
+        The table is read until two readings are the same, because another program may still be writing. No server may
+        be overlooked, because those that serve now must keep serving.
 
         Raises `TableUnavailableError` when the table cannot be read.
         """
@@ -138,7 +138,7 @@ class Reconciler:
     def want(self, wanted: Wanted, touched: Collection[TableLine] | None = None) -> None:
         """Take a new wanted table; the latest wins. Returns at once, and the loop does the work.
 
-        touched: the lines that have changed, in a table that was given before; None when any may have.
+        touched: the lines that have changed since this table was last given; None when any line may have changed.
         """
         if touched is None or wanted is not self._wanted:
             self._wanted = wanted
@@ -177,9 +177,9 @@ class Reconciler:
     async def read_back(self, timeout_s: float) -> None:
         """Make `run` read the whole table back before it does anything else, and wait at most `timeout_s` seconds.
 
-        A reading that is under way began too early, and does not count. What the caller wants without another `await`
-        is in force before anything is written: a server that somebody has added meanwhile, and that the caller is about
-        to configure, is not taken for a stranger and deleted.
+        A reading that is already under way began too early, and does not count. If the caller then calls `want` before
+        its next `await`, the new wanted table is in force before anything is written. So if somebody has added a server
+        that the caller is about to configure, it is not deleted as foreign.
         """
         demand = self._readback.demand()
         self._wake.set()
@@ -238,7 +238,7 @@ class Reconciler:
             self._todo.is_whole = True
             if not self._was_read.is_set():
                 self._was_read.set()
-                await asyncio.sleep(0)  # whoever waits in `read_back` acts now
+                await asyncio.sleep(0)  # let the caller that waits in `read_back` act first
             await self._report(reading)
         elif readback.stale:
             await self._reread()
@@ -251,7 +251,7 @@ class Reconciler:
             await self._todo.compare(keys, self._wanted.table, self.actual, self.ownership)
 
     async def _report(self, reading: Reading) -> None:
-        """Report what a reading showed: late confirmations of our writes, and what somebody else has changed."""
+        """Report what a reading showed: writes that turn out to be in effect, and what somebody else has changed."""
         async for operation in paced(reading.confirmed):
             self._confirm(operation)
         if self.shadow:
@@ -259,7 +259,7 @@ class Reconciler:
         now = self._clock()
         async for drift in paced(reading.drifts):
             line = (drift.service, drift.server)
-            # A reload may have dropped the service meanwhile, or may want just what was found.
+            # A reload may have dropped the service meanwhile, or may want exactly what was found.
             if drift.service in self._wanted_table and self._operation_on(line) is not None:
                 self._reports.drifted(drift)
                 self.fights.drifted(drift, now)
@@ -313,7 +313,7 @@ class Reconciler:
     ) -> bool:
         """Write in three steps, each of which is acknowledged before the next begins.
 
-        Return False if `shadow` has begun meanwhile. Then no more batches are sent.
+        Return False if `shadow` has been set meanwhile. The remaining batches are then not sent.
 
         due: the writes of each phase.
         failed: the errors of this turn, by line. Updated.
@@ -325,7 +325,7 @@ class Reconciler:
             for start in range(0, len(step), _BATCH):
                 if self.shadow:
                     return False
-                # Check each batch against the newest table, because a reload may have replaced it meanwhile.
+                # Check each batch against the newest wanted table, because a reload may have replaced it meanwhile.
                 batch = self._guard.permitted(
                     step[start : start + _BATCH],
                     self._wanted_table,
@@ -345,7 +345,7 @@ class Reconciler:
         return not self.shadow
 
     async def _conclude(self, wanted: Wanted, failed: dict[TableLine, str]) -> None:
-        """Report whether the table is as wanted after an attempt. Changes since it began are left to the next one."""
+        """Report whether the table is as wanted after an attempt. Later changes are left to the next attempt."""
         errors: list[TableError] = []
         left: Operation | None = None
         is_pending = False
@@ -394,7 +394,7 @@ class Reconciler:
         failed[line] = result.message
 
     def _confirm(self, operation: Operation) -> None:
-        """Update what is ours after a write that is in effect, and report the write."""
+        """Report a write that is in effect, and update what is ours."""
         if self._wanted is not None:
             self.ownership.wrote(operation, self._wanted)
         self._reports.written(operation)

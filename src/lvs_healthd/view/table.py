@@ -38,7 +38,8 @@ def meant(which: str, services: Iterable[ServiceState], tables: Iterable[Table])
     which: a name ("web"), an address ("192.0.2.100:80/tcp", "192.0.2.100:80", "192.0.2.100") or a firewall mark
         ("fwmark 7" for both families, or "fwmark 7 ipv6"). "" means all services.
     services: the configured services.
-    tables: tables whose services count too, configured or not.
+    tables: tables whose services can also be meant, whether they are configured or not.
+
     Raises `UnknownServiceError` when there is no such service.
     """
     names = {service.key: service.config.name for service in services}

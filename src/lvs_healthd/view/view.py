@@ -1,6 +1,6 @@
 """Answers questions about the running daemon: its status, its health, the table, and the line for systemd.
 
-Every answer is built from the live parts when it is asked for.
+Every answer is built from the daemon's running parts at the moment of the question.
 """
 
 import asyncio
@@ -32,10 +32,12 @@ from lvs_healthd.view.status_values import (
 from lvs_healthd.view.table import listed, meant
 
 STUCK_S = 5.0
-"""When a scheduler tick is later than this, the daemon stops telling systemd's watchdog that it is alive."""
+"""If a tick of the scheduler is more than this many seconds late, the daemon counts as stuck, and no longer tells
+systemd's watchdog that it is alive."""
 
 RECONCILER_STUCK_S = 30.0
-"""The same for the reconciler. It makes progress every second, but may wait for the kernel up to 5 s per request."""
+"""If the reconciler makes no progress for more than this many seconds, the daemon counts as stuck. Normally the
+reconciler makes progress every second, but it may wait for the kernel up to 5 s per request."""
 
 
 CLOCK_SET_S = 1.0
@@ -58,7 +60,10 @@ class Facts(msgspec.Struct):
 
 
 class View:
-    """Reads the running parts and changes nothing. `clock` is the monotonic clock that all of them use, in seconds."""
+    """Reads the daemon's running parts and changes nothing.
+
+    clock: the monotonic clock that all parts use, seconds.
+    """
 
     def __init__(
         self,
@@ -85,7 +90,7 @@ class View:
     async def status(self) -> Status:
         """Describe everything as it is now.
 
-        The event loop runs in between, so the last services may be described a moment later than the first.
+        The event loop runs meanwhile, so the last services may be described a moment later than the first.
         """
         reconciler = self._reconciler
         shift_s = self._shift_s()
@@ -159,7 +164,9 @@ class View:
         )
 
     async def listing(self, which: str) -> AsyncGenerator[bytes, None]:
-        """Yield a `Listing` as JSON, service by service. `which` is as for `meant`.
+        """Yield a `Listing` as JSON, service by service.
+
+        which: the services to list, in the words that `meant` takes.
 
         Raises `UnknownServiceError`.
         """
@@ -180,9 +187,11 @@ class View:
         yield b"]}"
 
     async def connections(self, which: str) -> AsyncGenerator[bytes, None]:
-        """Yield the kernel's list of connections, a block of lines at a time. `which` is as for `meant`.
+        """Yield the kernel's list of connections, a block of lines at a time. The list is read on another thread.
 
-        The kernel is read on a thread. Raises `UnknownServiceError` and `TableUnavailableError`.
+        which: the services whose connections to list, in the words that `meant` takes.
+
+        Raises `UnknownServiceError` and `TableUnavailableError`.
         """
         choosers = [chooser(key, self._servers(key)) for key in self._meant(which)] if which else []
         blocks = self._table.connections()
@@ -242,7 +251,7 @@ class View:
         return line
 
     def internals(self) -> Mapping[str, float]:
-        """Return the plain numbers that metrics sample."""
+        """Return the numbers that the metrics sample, by name."""
         return {
             "probe_workers": self._prober.workers,
             "probes_in_flight": self._prober.in_flight,
