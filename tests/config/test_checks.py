@@ -4,7 +4,7 @@ from lvs_healthd.config.model import SILENT_INTERVAL, SILENT_TIMEOUT, HttpCheck,
 from tests.config.reading import checks_of, errors_of, read, service
 
 TYPES = "expected http, https, tcp, udp or a ready-made check (ntp, redis)"
-NO_TYPE = "a check of its own needs a type: " + TYPES.removeprefix("expected ")
+NO_TYPE = "a new check needs a type: " + TYPES.removeprefix("expected ")
 
 
 def test_values_are_inherited_from_defaults_to_real_server() -> None:

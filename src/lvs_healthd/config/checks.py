@@ -1,8 +1,8 @@
 """Reads the checks of services and real servers, and applies inheritance.
 
 A check's values come from the records' defaults, `[defaults.check]`, the ready-made check, the service's check and the
-real server's check. A later source overrides an earlier one. The result is a template, which has everything but its
-target.
+real server's check. A later source overrides an earlier one. The result is a template, which has every value except the
+address and port to probe.
 """
 
 import functools
@@ -31,7 +31,7 @@ _DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 class Template(msgspec.Struct, frozen=True):
-    """A check with all its values except its target."""
+    """A check with all its values, except that the server's address and port are not filled in yet."""
 
     name: str
     type: str
@@ -40,9 +40,9 @@ class Template(msgspec.Struct, frozen=True):
     """The actual type: http, https, tcp or udp."""
     fields: dict[str, Any]
     wrong: frozenset[str]
-    """Fields whose values are wrong. Rules treat them as set."""
+    """Fields that were written with a wrong value. To rules about combinations of fields they count as set."""
     path: KeyPath
-    """Where it was last written or changed in the file."""
+    """Where in the file the check was defined, or last changed."""
 
     def has(self, field: str) -> bool:
         """Return whether a field is set, even if to a wrong value."""
@@ -86,10 +86,10 @@ class CheckReader:
             self._remark_timeout(_times("tcp", {}), _times("tcp", self._defaults.values), self._defaults)
 
     def read(self, written: object, path: KeyPath, inherited: tuple[Template, ...] = ()) -> tuple[Template, ...]:
-        """Read the value of a `check` key. Returns the inherited checks, with changes, and the checks it adds.
+        """Read the value of a `check` key. Returns the inherited checks with their changes, followed by the new checks.
 
         written: the value in the file, either a check or a list of checks.
-        path: where it is in the file.
+        path: where the value is in the file.
         inherited: the checks of the service, when reading those of a real server.
         """
         if written == []:
@@ -121,7 +121,10 @@ class CheckReader:
         return (*settled.values(), *added.values())
 
     def read_values(self, written: object, path: KeyPath) -> None:
-        """Report wrong values of a `check` key when its inherited checks are wrong and therefore unknown."""
+        """Only report the wrong values of a `check` key.
+
+        It replaces `read` when the service's checks are wrong, so that there is nothing to apply changes to.
+        """
         for index, entry in enumerate(written if isinstance(written, list) else ()):
             self._table(entry, (*path, index))
         if not isinstance(written, list):
@@ -141,7 +144,7 @@ class CheckReader:
     def _meant(self, table: TomlTable, inherited: tuple[Template, ...]) -> tuple[Template, ...] | None:
         """Return the inherited checks that a table changes.
 
-        The result is empty when the table is a new check, and None when the table is wrong.
+        The result is empty when the table defines a new check, and None when the table is wrong.
         """
         type_, name = table.values.get("type"), table.values.get("name")
         if name is None:
@@ -149,7 +152,7 @@ class CheckReader:
         else:
             meant = tuple(template for template in inherited if template.name == name)
         if type_ is None and not meant:
-            needs = f"a check of its own needs a type: {self._types()}"
+            needs = f"a new check needs a type: {self._types()}"
             there = listing(show(template.name) for template in inherited) if inherited else ""
             problem = f"no check {show(name)} to change here, only {there}" if inherited else "type is missing"
             self._errors.add(table.at("name"), f"{problem}; {needs}")
@@ -218,14 +221,14 @@ class CheckReader:
                 self._validate_cost(check, table, field, most)
 
     def _validate_cost(self, check: Template, table: TomlTable, field: str, most: str) -> None:
-        """Refuse an expression that a peer could make hold the event loop for longer than other probes can bear."""
+        """Refuse an expression with which a peer could block the event loop for longer than other probes tolerate."""
         pattern = answer_pattern(str(check.fields[field]))
         size = int(check.fields.get(most) or _default(check.kind, most))
         if pattern.size * size > MOST_STEPS:
             self._errors.add(
                 table.at(field if field in table else most),
                 f"an answer of {size} bytes could make this expression hold up all probes; "
-                f"make it shorter, or {most} {MOST_STEPS // pattern.size} at most",
+                f"shorten the expression, or set {most} to at most {MOST_STEPS // pattern.size}",
             )
 
     def _types(self) -> str:
@@ -243,10 +246,10 @@ def _default(kind: str, field: str) -> Any:  # noqa: ANN401  # whatever the fiel
 
 
 def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> AnyCheck:
-    """Return the check of a template for one real server.
+    """Turn a template into the check of one real server.
 
-    server: the real server, which is probed unless the template has an address or port of its own.
-    virtual: the service's address, for the default Host header; None for a firewall mark.
+    server: the real server's endpoint, which is probed unless the template has an address or port of its own.
+    virtual: the service's endpoint, for the default Host header; None for a firewall mark.
 
     The check's port is 0 when neither the template nor the server has one.
     """
@@ -261,7 +264,10 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
 
 
 def _inherit(template: Template, table: TomlTable) -> Template:
-    """Return a template with the values of a table applied, except its name and fields that its type does not have."""
+    """Return a template with the values of a table applied.
+
+    The table's name, and fields that the template's type does not have, are ignored.
+    """
     own = CHECK_FIELDS[template.kind] - {"name"}
     replaced = {GROUP_OF_FIELD[field] for field in table.written if field in own}
     kept = {field: value for field, value in template.fields.items() if GROUP_OF_FIELD[field] not in replaced}
