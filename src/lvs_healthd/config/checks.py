@@ -11,7 +11,7 @@ import msgspec
 from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.http_values import host_name
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import AnyCheck, Endpoint
+from lvs_healthd.config.model import SILENT_INTERVAL, SILENT_TIMEOUT, AnyCheck, Endpoint
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.readymade import Shelf
 from lvs_healthd.config.schema import (
@@ -45,6 +45,11 @@ class Template(msgspec.Struct, frozen=True):
     def has(self, field: str) -> bool:
         """Tell whether a field holds something, or was meant to."""
         return field in self.wrong or bool(self.fields.get(field))
+
+    @property
+    def takes_silence(self) -> bool:
+        """Whether it is a udp check that passes when nothing comes back."""
+        return self.kind == "udp" and not (self.has("expect") or self.has("expect_regex"))
 
 
 class CheckReader:
@@ -159,6 +164,14 @@ class CheckReader:
         for field in ("body", "body_regex"):
             if check.fields.get("method") == "HEAD" and check.has(field):
                 self._errors.add(table.at(field), "the answer to HEAD has no body; use GET")
+        timeout = check.fields.get("timeout", SILENT_TIMEOUT)
+        if check.takes_silence and "timeout" not in check.wrong and timeout < SILENT_TIMEOUT:
+            self._errors.add(
+                table.at("timeout"),
+                f"too short a timeout ({timeout:g}s) for a udp check that expects nothing: the kernel takes 3s to "
+                "notice that a host is gone, and silence until then looks like health; "
+                f"make it {SILENT_TIMEOUT:g}s or more, or expect an answer",
+            )
         for field, most in (("expect_regex", "max_answer"), ("body_regex", "max_body")):
             if check.fields.get(field) and field not in check.wrong and most not in check.wrong:
                 self._validate_cost(check, table, field, most)
@@ -189,7 +202,8 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
     The port is 0 where neither the check nor the server has one.
     """
     target = Endpoint(template.fields.get("address", server.address), template.fields.get("port", server.port))
-    fields = template.fields | {"name": template.name, "address": target.address, "port": target.port}
+    defaults = {"timeout": SILENT_TIMEOUT, "interval": SILENT_INTERVAL} if template.takes_silence else {}
+    fields = defaults | template.fields | {"name": template.name, "address": target.address, "port": target.port}
     if template.kind in _DEFAULT_PORT:
         fields["host"] = fields.get("host") or _host_header(template.kind, virtual or target)
     if template.kind == "https":

@@ -186,7 +186,19 @@ class TcpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type
 
 
 class UdpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="udp"):
-    """A datagram. Silence is up only when nothing is expected; ICMP unreachable is down."""
+    """A datagram. Silence is up only when nothing is expected; ICMP unreachable is down.
+
+    A check that expects nothing has defaults of its own: `SILENT_TIMEOUT` and `SILENT_INTERVAL`.
+    """
+
+
+SILENT_TIMEOUT = Seconds(4.0)
+"""Default and least timeout of a udp check that expects nothing. The kernel asks three times, a second apart, for the
+address of a host on its own network (`mcast_solicit`, `retrans_time_ms`) before it says that nobody answers; a check
+that is content earlier calls a host up that does not exist."""
+
+SILENT_INTERVAL = Seconds(5.0)
+"""Default interval of a udp check that expects nothing. Each probe of a healthy server takes its whole timeout."""
 
 
 AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck
