@@ -48,7 +48,7 @@ class Template(msgspec.Struct, frozen=True):
 
     @property
     def takes_silence(self) -> bool:
-        """Whether it is a udp check that passes when nothing comes back."""
+        """Tell whether it is a udp check that passes when nothing comes back."""
         return self.kind == "udp" and not (self.has("expect") or self.has("expect_regex"))
 
 
