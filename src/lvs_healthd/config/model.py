@@ -98,6 +98,11 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
         """The address family, read off the address."""
         return Family.IPV6 if ":" in self.address else Family.IPV4
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this host itself reaches the address: one of 127.0.0.0/8, or ::1."""
+        return self.address.startswith("127.") or self.address == "::1"
+
 
 def canonical_address(text: str) -> str:
     """Spell an IP address the way the kernel's tools print it.
