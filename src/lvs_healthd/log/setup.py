@@ -10,12 +10,15 @@ from typing import Any, TextIO
 
 import structlog
 
-from lvs_healthd.events.kinds import Event, ServiceFallback
+from lvs_healthd.events.kinds import Event, ServiceFallback, TableFight
 from lvs_healthd.log.format import Format, as_journal, as_json, readable
 from lvs_healthd.log.limit import RateLimit
 from lvs_healthd.log.writer import LineWriter
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+_MANY_AT_ONCE = (ServiceFallback, TableFight)
+"""Errors that thousands of services or servers may have at once."""
 
 _Fields = MutableMapping[str, Any]
 
@@ -110,7 +113,10 @@ class EventLog:
 
 
 class _Limited:
-    """The rate limit on events, and as a structlog processor on what libraries say. Errors of our own always pass."""
+    """The rate limit on events, and as a structlog processor on what libraries say.
+
+    Errors of our own always pass, but for `_MANY_AT_ONCE`.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.limit = RateLimit()
@@ -119,7 +125,7 @@ class _Limited:
 
     def admits(self, event: Event) -> bool:
         """Whether this event may be written now; if not, it is counted for the summary."""
-        if event.level == "error" and not isinstance(event, ServiceFallback):  # which thousands may say at once
+        if event.level == "error" and not isinstance(event, _MANY_AT_ONCE):
             return True
         # A fallback that is added must not drown in the removals that made it necessary.
         kind = getattr(event, "operation", "")

@@ -12,6 +12,7 @@ from lvs_healthd.events.kinds import Event, TableFight, TableFightOver
 from lvs_healthd.ipvs.diff import Phase, line_of, takes_capacity
 from lvs_healthd.ipvs.drift import Drift, Kind
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, ServiceRecord, TableLine, Verb
+from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.patience import TIMES, hold_s
 
 TOLD_AGAIN_S = 600.0
@@ -128,13 +129,13 @@ class Fights:
         """Emit an event for each new fight, and for each that is over. now: monotonic, seconds."""
         told, self._to_tell = self._to_tell, []
         suspects = tuple(await asyncio.to_thread(self._suspects)) if told else ()
-        for line in told:
+        async for line in paced(told):
             fight = self._lines[line]
             service, server = self._words(line)
             self._emit(
                 TableFight(service=service, server=server, times=fight.times, hold_s=fight.hold_s, suspects=suspects)
             )
-        for line in [line for line, fight in self._lines.items() if self._is_over(fight, now)]:
+        async for line in paced([line for line, fight in self._lines.items() if self._is_over(fight, now)]):
             if self._lines.pop(line).times >= TIMES:
                 service, server = self._words(line)
                 self._emit(TableFightOver(service=service, server=server))

@@ -36,7 +36,10 @@ class Netns:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Have the calling thread inside for a while; nothing may be awaited there. Raises `NetnsError`."""
+        """Have the calling thread inside for a while; nothing may be awaited there. Raises `NetnsError`.
+
+        Ends the process if the thread cannot return: it would write to the wrong namespace from then on.
+        """
         if not self.name:
             yield
             return
@@ -50,7 +53,7 @@ class Netns:
             try:
                 yield
             finally:
-                _setns(outside.fileno())
+                _return_to(outside.fileno())
 
     def identity(self) -> int:
         """Return what changes when a namespace is deleted and made anew under the same name. Raises `NetnsError`."""
@@ -71,6 +74,17 @@ class Netns:
                 return f"{what}: it is no network namespace"
             case _:
                 return f"{what}: {error.strerror}"
+
+
+def _return_to(fileno: int) -> None:
+    try:
+        _setns(fileno)
+    except OSError as error:
+        # No exception: whoever called, or the thread's next caller, could go on where it is.
+        text = f"lvs-healthd: a thread cannot return to its own network namespace ({error.strerror}): the daemon ends\n"
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode())
+        os._exit(1)
 
 
 def _setns(fileno: int) -> None:
