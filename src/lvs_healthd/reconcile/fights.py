@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from lvs_healthd.events.kinds import Event, TableFight, TableFightOver
-from lvs_healthd.ipvs.diff import Phase, line_of, takes_capacity
+from lvs_healthd.ipvs.diff import Phase, changes_way, line_of, takes_capacity
 from lvs_healthd.ipvs.drift import Drift, Kind
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, ServiceRecord, TableLine, Verb
 from lvs_healthd.runtime.pace import paced
@@ -95,7 +95,7 @@ class Fights:
         now: float,
         *,
         is_configured: Callable[[TableLine], bool],
-        is_uncovered: Callable[[ServiceKey], bool],
+        is_dark: Callable[[ServiceKey], bool],
     ) -> bool:
         """Take the writes that would only be undone out of `phases`. Return whether there were any.
 
@@ -103,11 +103,12 @@ class Fights:
 
         - one that takes a configured server out of service, because that server is down;
         - one that adds a service, because without it clients reach nobody;
-        - one that brings a server into a service in which no other server serves, for the same reason.
+        - one that brings a server into a service in which no other server serves, for the same reason, also by sending
+          its packets in the right way again.
 
         now: monotonic, seconds.
         is_configured: whether a line belongs to a configured server.
-        is_uncovered: whether a service is not in the table, or none of the servers that should serve it serves.
+        is_dark: whether a service is not in the table, or none of the servers that should serve it serves as wanted.
         """
         if not any(fight.until > now for fight in self._lines.values()):
             return False
@@ -119,7 +120,7 @@ class Fights:
                 if phase is Phase.ADD_SERVICES
                 or not self._is_held(operation, now)
                 or (takes_capacity(operation) and is_configured(line_of(operation)))
-                or (phase in _GIVING and is_uncovered(operation.service.key))
+                or ((phase in _GIVING or changes_way(operation)) and is_dark(operation.service.key))
             ]
             is_any_held |= len(kept) < len(operations)
             phases[phase] = kept
