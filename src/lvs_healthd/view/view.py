@@ -209,6 +209,8 @@ class View:
         decisions = self._decisions
         servers, services = decisions.server_count, len(decisions.services)
         line = f"{self._facts.mode}: {decisions.up} of {servers} real servers up in {services} services"
+        if not services:
+            line = f"{self._facts.mode}: no services are configured"
         if self._reconciler.last_error:
             line += f"; TABLE ERROR: {self._reconciler.last_error}"
         if self._keeper.last_error:
