@@ -93,6 +93,28 @@ def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> No
     ]
 
 
+def test_advice_and_a_state_that_is_not_saved_are_shown_and_count(run: Run, daemon: Daemon) -> None:
+    described = statuses.daemon(
+        setting_advice=("net.ipv4.ip_forward is 0: set it", "net.ipv4.vs.conn_max is 1: raise it"),
+        state_error="/x: disk full",
+        config_remarks=("config.toml:1: late",),
+    )
+    daemon.status = msgspec.structs.replace(daemon.status, daemon=described, services=())
+    assert run("--control", str(daemon.control)).out.splitlines()[3:8] == [
+        "STATE NOT SAVED: /x: disk full",
+        "ADVICE: net.ipv4.ip_forward is 0: set it",
+        "ADVICE: net.ipv4.vs.conn_max is 1: raise it",
+        "REMARKS on the configuration in force:",
+        "  config.toml:1: late",
+    ]
+    ran = run("--control", str(daemon.control), "--check")
+    assert ran.code == 3
+    assert ran.err == (
+        "lvs-healthd status: 3 wrong: state not saved; advice on net.ipv4.ip_forward, net.ipv4.vs.conn_max; "
+        "remarks on the configuration\n"
+    )
+
+
 def test_remarks_stand_above_the_services_and_leave_them_in_sight(run: Run, daemon: Daemon) -> None:
     remarks = tuple(f"config.toml:{line}: late" for line in range(1, 13))
     daemon.status = msgspec.structs.replace(daemon.status, daemon=statuses.daemon(config_remarks=remarks))

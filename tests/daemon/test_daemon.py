@@ -348,6 +348,12 @@ async def test_unwritable_state_is_told_once_and_the_daemon_goes_on(site: Site) 
             lambda line: line["event"] == "state.error" and "cannot write" in line["error"], "state.error"
         )
         assert (await site.get("/healthz"))[0] == 200
+        assert "cannot write: " in (await site.status())["daemon"]["state_error"]
+        assert "lvs_healthd_state_error 1" in (await site.get("/metrics"))[1]
+        (site.folder / "file").unlink()
+        assert (await running.until("state.recovered"))["file"] == str(site.state)
+        assert (await site.status())["daemon"]["state_error"] == ""
+        assert "lvs_healthd_state_error 0" in (await site.get("/metrics"))[1]
 
 
 async def test_shadow_decides_and_tells_but_writes_nothing(site: Site) -> None:

@@ -81,13 +81,20 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
         yield Text("CONFIGURATION REJECTED, the old one is in force:", style=ALARM)
         for line in daemon.config_error.splitlines():
             yield Text(f"  {printable(line)}", style="red")
+    yield from (Text(line, style=NOTICE) for line in notices(daemon))
+
+
+def notices(daemon: DaemonStatus) -> Iterator[str]:
+    """Say what does not keep the daemon from its work, but somebody has to look at."""
+    if daemon.state_error:
+        yield f"STATE NOT SAVED: {printable(daemon.state_error)}"
+    yield from (f"ADVICE: {printable(advice)}" for advice in daemon.setting_advice)
     if daemon.config_remarks:
-        yield Text("REMARKS on the configuration in force:", style=NOTICE)
-        for remark in daemon.config_remarks[:MOST_REMARKS]:
-            yield Text(f"  {printable(remark)}", style="yellow")
+        yield "REMARKS on the configuration in force:"
+        yield from (f"  {printable(remark)}" for remark in daemon.config_remarks[:MOST_REMARKS])
         if len(daemon.config_remarks) > MOST_REMARKS:
             rest = len(daemon.config_remarks) - MOST_REMARKS
-            yield Text(f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}", style="yellow")
+            yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
 
 
 def troubles(status: Status) -> list[str]:
@@ -99,6 +106,12 @@ def troubles(status: Status) -> list[str]:
         found.append("configuration rejected")
     if status.daemon.setting_error:
         found.append("setting error")
+    if status.daemon.state_error:
+        found.append("state not saved")
+    if status.daemon.setting_advice:
+        found.append("advice on " + ", ".join(advice.partition(" ")[0] for advice in status.daemon.setting_advice))
+    if status.daemon.config_remarks:
+        found.append("remarks on the configuration")
     if status.daemon.table_fights:
         found.append("somebody else undoes our writes")
     if status.daemon.probes_unsure:

@@ -41,8 +41,8 @@ def status(
     """Ask the running daemon for the health of every real server.
 
     Exit status: 0 answered, 1 the daemon cannot be reached, 2 wrong usage, 3 with --check: a real server is down, a
-    service is left without one, the table or a setting cannot be written, somebody else undoes our writes, probes
-    cannot tell, or the last reload was rejected.
+    service is left without one, the table, a setting or the state cannot be written, somebody else undoes our writes,
+    probes cannot tell, the last reload was rejected, or there is advice or a remark.
     """
     if seconds is not None and not watch:
         typer.echo("lvs-healthd status: SECONDS only goes with --watch", err=True)
