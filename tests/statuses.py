@@ -39,6 +39,8 @@ def daemon(
     probes_unsure: int = 0,
     table_fights: int = 0,
     setting_error: str = "",
+    setting_advice: tuple[str, ...] = (),
+    state_error: str = "",
 ) -> DaemonStatus:
     return DaemonStatus(
         version="0.1.0",
@@ -59,6 +61,8 @@ def daemon(
         table_fights=table_fights,
         table_error=table_error,
         setting_error=setting_error,
+        setting_advice=setting_advice,
+        state_error=state_error,
     )
 
 

@@ -1,5 +1,9 @@
-"""config.example.toml against the model: what it calls a default is one, and no key is missing."""
+"""config.example.toml against the model: it does nothing, what it calls a default is one, and no key is missing.
 
+Most tests read it with its examples in force.
+"""
+
+import asyncio
 import re
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import tomli
 from lvs_healthd.config.errors import WrongValueError
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS, TIMEOUT_KEYS
 from lvs_healthd.config.load import load, parse
+from lvs_healthd.config.model import Config
 from lvs_healthd.config.schema import (
     CHECK_KEYS,
     DAEMON_KEYS,
@@ -19,9 +24,12 @@ from lvs_healthd.config.schema import (
     TOP_KEYS,
     Key,
 )
+from tests.daemon_process import daemon
 
 EXAMPLE = Path(__file__).parents[1] / "config.example.toml"
-TEXT = EXAMPLE.read_text()
+INSTALLED = EXAMPLE.read_text()
+TEXT = re.sub(r"^#\|", "", INSTALLED, flags=re.MULTILINE)
+"""The file with its examples in force."""
 DEFAULT = re.compile(r"^#([a-z_]+ = .*)$", re.MULTILINE)
 ALTERNATIVE = re.compile(r"^#or: (([a-z_]+) = .*)$", re.MULTILINE)
 SECTIONS: dict[str, dict[str, Key]] = {
@@ -48,8 +56,34 @@ def keys_by_section() -> dict[str, set[str]]:
     return found
 
 
-def test_example_loads() -> None:
-    assert [service.name for service in load(EXAMPLE).services] == [
+def whole() -> Config:
+    return parse(TEXT, str(EXAMPLE))
+
+
+def test_example_as_it_stands_is_a_configuration_that_sets_nothing() -> None:
+    (remark,) = load(EXAMPLE).remarks
+    assert remark.startswith(f"{EXAMPLE}: no [[service]]: nothing is probed, and the table stays as it is")
+    assert load(EXAMPLE) == Config(remarks=(remark,))
+
+
+async def test_daemon_that_runs_on_the_example_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    # Only the places that need root or may be taken are others.
+    places = f'[daemon]\nlisten = ""\ncontrol = "{tmp_path}/control"\nstate = "{tmp_path}/state"\nresync = "1s"\n'
+    file.write_text(INSTALLED.replace("[daemon]\n", places, 1))
+    async with daemon(file, "--table", "memory") as running:
+        assert (await running.until("daemon.started"))["services"] == 0
+        await running.until("config.remarks")
+        await asyncio.sleep(1.5)
+        assert [line["event"] for line in running.lines] == ["daemon.started", "config.remarks"]
+        assert await running.stop() == 0
+
+
+def test_every_example_is_marked_as_one_and_loads() -> None:
+    active = [line for line in INSTALLED.splitlines() if line and not line.startswith("#")]
+    assert active == ["[daemon]", "[ipvs]", "[ipvs.timeouts]", "[ipvs.sysctl]", "[defaults.check]"]
+    assert whole().remarks == ()
+    assert [service.name for service in whole().services] == [
         *("web", "cache", "dns", "marked"),
         *("tunnelled 192.0.2.101", "tunnelled 192.0.2.102"),
     ]
@@ -57,17 +91,17 @@ def test_example_loads() -> None:
 
 def test_every_default_it_names_is_the_default() -> None:
     assert len(DEFAULT.findall(TEXT)) >= 30
-    assert parse(DEFAULT.sub(r"\1", TEXT), str(EXAMPLE)) == load(EXAMPLE)
+    assert parse(DEFAULT.sub(r"\1", TEXT), str(EXAMPLE)) == whole()
 
 
 @pytest.mark.parametrize("line", DEFAULT.findall(TEXT))
 def test_each_default_alone_changes_nothing(line: str) -> None:
-    assert parse(TEXT.replace(f"\n#{line}\n", f"\n{line}\n"), str(EXAMPLE)) == load(EXAMPLE)
+    assert parse(TEXT.replace(f"\n#{line}\n", f"\n{line}\n"), str(EXAMPLE)) == whole()
 
 
 def test_every_default_stands_where_changing_it_would_show() -> None:
     """The proof above proves something: other values in the same places give another configuration."""
-    loaded = load(EXAMPLE)
+    loaded = whole()
     for line, other in (("#rise = 2", "rise = 9"), ('#resync = "10s"', 'resync = "9s"'), ("#weight = 1", "weight = 9")):
         assert parse(TEXT.replace(line, other, 1), str(EXAMPLE)) != loaded
 

@@ -162,7 +162,7 @@ async def test_smtp_example_takes_a_greeting_and_does_not_speak_before_it(
 
 
 DNS_CHECKS = re.findall(
-    r'^send_hex = "((?:001d +)?002a [^"]*)"\nexpect_regex = \'([^\']*)\'',
+    r'^(?:#\|)?send_hex = "((?:001d +)?002a [^"]*)"\n(?:#\|)?expect_regex = \'([^\']*)\'',
     "\n".join((REFERENCE, CHECKS, (DOCS.parent / "config.example.toml").read_text())),
     re.MULTILINE,
 )

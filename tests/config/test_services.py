@@ -213,9 +213,12 @@ def test_wrong_shape_of_the_file(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "service = []\n", "[daemon]\n"])
-def test_file_without_services_is_refused(text: str) -> None:
-    """A file that was emptied by mistake must not empty the table."""
-    assert errors_of(text) == ["c.toml: no [[service]]: a director without one needs no health checks"]
+def test_file_without_services_has_a_remark(text: str) -> None:
+    config = read(text)
+    assert config.services == ()
+    assert config.remarks == (
+        "c.toml: no [[service]]: nothing is probed, and the table stays as it is, until a reload brings one",
+    )
 
 
 BELOW = "a key of the service, and in TOML it belongs to"

@@ -16,14 +16,19 @@ from typing import Any
 import aiohttp
 import pytest
 
+from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import Config
+from lvs_healthd.daemon.daemon import Daemon
 from lvs_healthd.daemon.parts import Settings, Surroundings, build
+from lvs_healthd.director.aspect import Setting
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.log import configure
 from lvs_healthd.probing.scheduler import Scheduler
 from lvs_healthd.runtime.netns import Netns
+from lvs_healthd.state.file import Ours, write_state
 from lvs_healthd.view.view import RECONCILER_STUCK_S, STUCK_S
 from tests.daemon_process import DaemonProcess, daemon, run_cli
+from tests.ipvs.tables import WEB, entry, server, service, table
 from tests.probes.peers import free_port, silent, stream_server
 
 VIP = "127.0.0.100:80"
@@ -346,6 +351,12 @@ async def test_unwritable_state_is_told_once_and_the_daemon_goes_on(site: Site) 
             lambda line: line["event"] == "state.error" and "cannot write" in line["error"], "state.error"
         )
         assert (await site.get("/healthz"))[0] == 200
+        assert "cannot write: " in (await site.status())["daemon"]["state_error"]
+        assert "lvs_healthd_state_error 1" in (await site.get("/metrics"))[1]
+        (site.folder / "file").unlink()
+        assert (await running.until("state.recovered"))["file"] == str(site.state)
+        assert (await site.status())["daemon"]["state_error"] == ""
+        assert "lvs_healthd_state_error 0" in (await site.get("/metrics"))[1]
 
 
 async def test_shadow_decides_and_tells_but_writes_nothing(site: Site) -> None:
@@ -578,3 +589,73 @@ async def test_remarks_are_told_at_the_start_and_at_a_reload_and_shown_while_the
         await running.until("config.reloaded", after=position)
         assert (await site.status())["daemon"]["config_remarks"] == []
         assert "lvs_healthd_config_remarks 0" in (await site.get("/metrics"))[1]
+
+
+def without_services(site: Site, mode: str = "enforce") -> None:
+    site.write(daemon=f'mode = "{mode}"')
+    site.file.write_text(site.file.read_text().partition("[[service]]")[0])
+
+
+async def test_daemon_without_services_waits_for_a_reload_and_says_so(site: Site) -> None:
+    without_services(site)
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        assert (await running.until("daemon.started"))["services"] == 0
+        (remark,) = (await running.until("config.remarks"))["remarks"]
+        assert "no [[service]]: nothing is probed" in remark
+        await asyncio.sleep(STUCK_S + 0.5)
+        assert await site.get("/healthz") == (200, "ok\n")
+        assert running.of("table.changed") == []
+        site.write()
+        running.process.send_signal(signal.SIGHUP)
+        await up(running, site)
+
+
+async def test_reload_without_services_is_refused_while_the_table_has_some_of_ours(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        without_services(site)
+        running.process.send_signal(signal.SIGHUP)
+        (error,) = (await running.until("config.rejected"))["errors"]
+        assert error == (
+            f"{site.file}: no [[service]], and services of ours are in the kernel's table, which would be removed: "
+            f"{VIP}/tcp. If that is meant: stop the daemon, then lvs-healthd flush"
+        )
+        assert (await site.real_server())["weight_actual"] == 5
+        assert running.of("table.changed", operation="delete_service") == []
+
+
+async def test_start_without_services_is_refused_before_anything_is_written(site: Site) -> None:
+    without_services(site)
+    kernel = MemoryTable()
+    kernel.entries = table(entry(service(), server("198.51.100.1")))
+    write_state(site.state, Ours(frozenset({WEB})), ())
+    aspect = Watched()
+    refused = Daemon(Settings(config_file=site.file), kernel, configure(), exclusive=False, aspects=[aspect])
+    with pytest.raises(ConfigError, match=r"no \[\[service\]\], and services of ours.*: 192\.0\.2\.100:80/tcp\."):
+        await refused.run()
+    assert kernel.entries[WEB].destinations
+    assert not aspect.asked
+
+
+async def test_start_without_services_is_fine_where_ours_are_gone_from_the_table(site: Site) -> None:
+    without_services(site)
+    write_state(site.state, Ours(frozenset({WEB})), ())
+    async with daemon(site.file, "--table", "memory") as running:
+        assert (await running.until("daemon.started"))["services"] == 0
+
+
+class Watched:
+    """A setting that notes whether somebody has asked for it."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def want(self, config: Config) -> None:
+        pass
+
+    async def differing(self) -> list[Setting]:
+        self.asked = True
+        return []
+
+    async def mend(self, setting: Setting) -> None:
+        raise AssertionError(setting)

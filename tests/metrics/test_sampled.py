@@ -38,6 +38,13 @@ def test_remarks_on_the_configuration_are_counted() -> None:
     assert read(statuses.status())["config_remarks"] == {(): 0}
 
 
+def test_advice_is_counted_and_a_state_that_is_not_saved_is_1() -> None:
+    found = read(Status(daemon=statuses.daemon(setting_advice=("a", "b"), state_error="full"), services=()))
+    assert (found["setting_advice"], found["state_error"]) == ({(): 2}, {(): 1})
+    found = read(statuses.status())
+    assert (found["setting_advice"], found["state_error"]) == ({(): 0}, {(): 0})
+
+
 def test_weights_that_are_not_in_a_table_have_no_sample() -> None:
     found = read(statuses.status())
     assert found["real_server_weight_configured"]["web", "198.51.100.12:80"] == 2

@@ -1,5 +1,6 @@
 """The state file is either the old one or the whole new one. Unreadable content is put aside and not lost."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -63,6 +64,23 @@ def test_unwritable_folder_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateFileError, match=r"cannot write: (Not a directory|File exists).*make the folder writable"):
         write_state(tmp_path / "file" / "state.json", Ours(), [])
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "No space left on device; .*: make room on its file system"),
+        (errno.EROFS, "Read-only file system; .*: its file system is read-only here: .*ReadWritePaths="),
+        (errno.EACCES, "Permission denied; .*: make the folder writable for this user"),
+    ],
+)
+def test_advice_suits_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str) -> None:
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StateFileError, match=f"cannot write: {advice}"):
+        write_state(tmp_path / "state.json", Ours(), [])
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,13 +28,13 @@ class Disk:
         self.open = threading.Event()
         self.begun = threading.Event()
         self.written: list[int] = []
-        self.fails = False
+        self.fails = ""
 
     def __call__(self, path: Path, ours: Ours, _verdicts: object) -> None:
         self.begun.set()
         assert self.open.wait(20)
         if self.fails:
-            raise StateFileError("disk full")
+            raise StateFileError(self.fails)
         self.written.append(next(iter(ours.services)).fwmark)
 
 
@@ -61,17 +61,17 @@ async def test_hung_disk_delays_neither_the_caller_nor_a_bounded_wait(disk: Disk
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "state")
 
 
-async def test_trouble_is_reported_once_until_it_works_again(disk: Disk, tmp_path: Path) -> None:
+async def test_trouble_is_reported_once_for_each_reason_and_so_is_its_end(disk: Disk, tmp_path: Path) -> None:
     told: list[str] = []
     writer = StateWriter(asyncio.get_running_loop(), lambda _path, error: told.append(str(error)))
     disk.open.set()
-    for fails in (True, True, False, True):
+    for fails in ("", "disk full", "disk full", "read-only", "", "", "disk full"):
         disk.fails = fails
         writer.write(tmp_path, ours(1), ())
         async with asyncio.timeout(20):
             await writer.flush()
-        assert writer.has_failed is fails
-    assert told == ["disk full", "disk full"]
+        assert writer.error == fails
+    assert told == ["disk full", "read-only", "None", "disk full"]
 
 
 async def test_what_is_written_is_the_state_file(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ async def test_what_is_written_is_the_state_file(tmp_path: Path) -> None:
 
 async def test_a_fault_of_ours_is_reported_and_the_next_write_is_made(disk: Disk, tmp_path: Path) -> None:
     """Before, the thread died silently, and nothing was ever saved again."""
-    told: list[StateFileError] = []
+    told: list[StateFileError | None] = []
     writer = StateWriter(asyncio.get_running_loop(), lambda _, error: told.append(error))
     disk.open.set()
     writer.write(tmp_path, Ours(), ())  # which the disk of this test has no number for
@@ -95,4 +95,4 @@ async def test_a_fault_of_ours_is_reported_and_the_next_write_is_made(disk: Disk
     async with asyncio.timeout(20):
         await writer.flush()
     assert disk.written == [2]
-    assert not writer.has_failed
+    assert not writer.error

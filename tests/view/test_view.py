@@ -12,6 +12,11 @@ import pytest
 
 from lvs_healthd.config.model import Config
 from lvs_healthd.daemon.parts import Settings, Surroundings, build
+from lvs_healthd.director import keeper
+from lvs_healthd.director.advice import READ
+from lvs_healthd.director.aspect import Setting
+from lvs_healthd.director.keeper import Keeper
+from lvs_healthd.events.kinds import Event
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.log import configure
@@ -144,6 +149,41 @@ async def test_service_that_is_not_in_the_kernels_table_counts_nothing() -> None
         del kernel.entries[WEB]
         (web,) = (await view.samples()).services
     assert (web.statistics, web.counted) == (None, [])
+
+
+async def test_status_shows_advice_for_as_long_as_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"net.ipv4.ip_forward": "0", "net.ipv4.vs.conn_max": "1"}
+
+    async def read(*_: object) -> dict[str, str | None]:
+        return {**dict.fromkeys(READ), **values}
+
+    monkeypatch.setattr(keeper, "read", read)
+    events: list[Event] = []
+    kept = Keeper([Nothing()], Netns(), events.append)
+    kept.want(configs.config(configs.service(configs.server("198.51.100.1"))), shadow=False)
+    async with viewed() as (view, _):
+        view._keeper = kept
+        await kept.turn()
+        forward, connections = (await view.status()).daemon.setting_advice
+        assert forward.startswith("net.ipv4.ip_forward is 0: answers of nat and fullnat servers have to be forwarded")
+        assert connections.startswith("net.ipv4.vs.conn_max is 1: ")
+        assert len(events) == 2
+        del values["net.ipv4.ip_forward"]
+        await kept.turn()
+        assert (await view.status()).daemon.setting_advice == (connections,)
+
+
+class Nothing:
+    """An aspect that is always as wanted."""
+
+    def want(self, config: Config) -> None:
+        pass
+
+    async def differing(self) -> list[Setting]:
+        return []
+
+    async def mend(self, setting: Setting) -> None:
+        raise AssertionError(setting)
 
 
 async def test_listing_is_whole_or_of_one_service() -> None:

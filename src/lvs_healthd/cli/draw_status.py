@@ -80,7 +80,7 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
     if daemon.mode == "shadow":
         yield Text("SHADOW MODE: nothing is written to the kernel's table", style=NOTICE)
     yield from (Text(line, style=ALARM) for line in alarms(daemon))
-    yield from (Text(line, style=NOTICE) for line in remarks(daemon))
+    yield from (Text(line, style=NOTICE) for line in notices(daemon))
 
 
 def alarms(daemon: DaemonStatus) -> Iterator[str]:
@@ -99,16 +99,17 @@ def alarms(daemon: DaemonStatus) -> Iterator[str]:
         yield from (f"  {printable(line)}" for line in daemon.config_error.splitlines())
 
 
-def remarks(daemon: DaemonStatus) -> Iterator[str]:
-    """Show the remarks on the configuration in force, as many as fit."""
-    if not daemon.config_remarks:
-        return
-    yield "REMARKS on the configuration in force:"
-    for remark in daemon.config_remarks[:MOST_REMARKS]:
-        yield f"  {printable(remark)}"
-    if len(daemon.config_remarks) > MOST_REMARKS:
-        rest = len(daemon.config_remarks) - MOST_REMARKS
-        yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
+def notices(daemon: DaemonStatus) -> Iterator[str]:
+    """Report what does not stop the daemon's work but needs somebody's attention."""
+    if daemon.state_error:
+        yield f"STATE NOT SAVED: {printable(daemon.state_error)}"
+    yield from (f"ADVICE: {printable(advice)}" for advice in daemon.setting_advice)
+    if daemon.config_remarks:
+        yield "REMARKS on the configuration in force:"
+        yield from (f"  {printable(remark)}" for remark in daemon.config_remarks[:MOST_REMARKS])
+        if len(daemon.config_remarks) > MOST_REMARKS:
+            rest = len(daemon.config_remarks) - MOST_REMARKS
+            yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
 
 
 def _rows(status: Status) -> Iterator[tuple[ServiceStatus, RealServerStatus]]:

@@ -74,8 +74,8 @@ def status(
     """Ask the running daemon for the health of every real server, or of those named.
 
     Exit status: 0 all is well, 1 refused, 2 wrong usage, 3 trouble: a real server is down, a service is left without
-    one, the table or a setting cannot be written, somebody else undoes our writes, probes cannot tell, or the last
-    reload was rejected; 4 no daemon was reached. With --check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    one, the table, a setting or the state cannot be written, somebody else undoes our writes, probes cannot tell, or
+    the last reload was rejected; 4 no daemon was reached. With --check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     """
     if wrong := _wrong_usage(down=down, check=check, watch=watch, every=every, json=json):
         _end_check(NagiosStatus.UNKNOWN, wrong) if check else end("status", wrong, ExitStatus.USAGE)
@@ -154,7 +154,7 @@ def _show(body: bytes, whole: Status, answer: Status, *, down: bool, json: bool)
     elif console.is_terminal:
         console.print(_drawn(whole, shown))
     else:
-        for line in (*status_table.alarms(answer.daemon), *status_table.remarks(answer.daemon)):
+        for line in (*status_table.alarms(answer.daemon), *status_table.notices(answer.daemon)):
             say("status", line)
         typer.echo(status_table.plain(shown, time.time()), nl=False)
 

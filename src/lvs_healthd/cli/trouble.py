@@ -31,7 +31,7 @@ def troubles(status: Status) -> list[Trouble]:
 
 def verdict_line(status: Status) -> tuple[NagiosStatus, str]:
     """Return how a monitoring system should take this status, and why, in one bounded line."""
-    found = troubles(status)
+    found = [*troubles(status), *_notices(status)]
     servers = [server for service in status.services for server in service.real_servers if not server.fallback]
     up = sum(server.verdict == "up" for server in servers)
     services = f"{len(status.services)} service{'' if len(status.services) == 1 else 's'}"
@@ -53,10 +53,22 @@ def _of_daemon(status: Status) -> Iterator[Trouble]:
         yield Trouble(NagiosStatus.CRITICAL, "setting error")
     if daemon.config_error:
         yield Trouble(NagiosStatus.WARNING, "configuration rejected")
+    if daemon.state_error:
+        yield Trouble(NagiosStatus.WARNING, "state not saved")
     if daemon.table_fights:
         yield Trouble(NagiosStatus.WARNING, "somebody else undoes our writes")
     if daemon.probes_unsure:
         yield Trouble(NagiosStatus.WARNING, f"{daemon.probes_unsure} of {daemon.probes} probes cannot tell")
+
+
+def _notices(status: Status) -> Iterator[Trouble]:
+    """List what does no harm now, but needs somebody's attention."""
+    daemon = status.daemon
+    if daemon.setting_advice:
+        sysctls = ", ".join(advice.partition(" ")[0] for advice in daemon.setting_advice)
+        yield Trouble(NagiosStatus.WARNING, f"advice on {printable(sysctls)}")
+    if daemon.config_remarks:
+        yield Trouble(NagiosStatus.WARNING, "remarks on the configuration")
 
 
 def _of_services(status: Status) -> Iterator[Trouble]:

@@ -61,7 +61,7 @@ def parse(
     remark_public_secret(Path(file), document, errors)
     validate_ipvs(ipvs, services, errors)
     if top.get("service", []) == []:
-        errors.add((), "no [[service]]: a director without one needs no health checks")
+        errors.remark((), "no [[service]]: nothing is probed, and the table stays as it is, until a reload brings one")
     found, remarks = (*errors.texts(), *shelf.errors), (*errors.remark_texts(), *shelf.remarks)
     if found:
         raise ConfigError(found, remarks)

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
+from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import AnyCheck, Config, Mode, RealServer, Service
 from lvs_healthd.events.kinds import ConfigReloaded, ConfigRemarks, ConfigRestartNeeded
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
@@ -12,6 +13,9 @@ from lvs_healthd.plan.records import destination_key, service_key
 
 MOST_FINDINGS = 100
 """How many errors or remarks of a configuration go into one log line. journald splits lines longer than 48 KiB."""
+
+MOST_NAMED = 3
+"""How many services an error names."""
 
 
 def changes(file: str, old: Config, new: Config, *, was: Mode, mode: Mode) -> ConfigReloaded:
@@ -56,6 +60,19 @@ def restart_needed(file: str, started: Config, new: Config) -> Iterator[ConfigRe
     for key, (in_force, configured) in keys.items():
         if configured != in_force:
             yield ConfigRestartNeeded(file=file, key=key, configured=str(configured), in_force=str(in_force))
+
+
+def no_services_left(file: str, present: Iterable[ServiceKey]) -> ConfigError:
+    """Return the error for a configuration without services while there are services of ours in the kernel's table.
+
+    A file that was emptied by mistake must not empty the table.
+
+    present: those services.
+    """
+    named = [str(key) for key in sorted(present)]
+    shown = ", ".join(named[:MOST_NAMED]) + (f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else "")
+    what = f"no [[service]], and services of ours are in the kernel's table, which would be removed: {shown}"
+    return ConfigError((f"{file}: {what}. If that is meant: stop the daemon, then lvs-healthd flush",))
 
 
 def remarks(file: str, config: Config) -> Iterator[ConfigRemarks]:

@@ -19,7 +19,7 @@ from lvs_healthd import __version__
 from lvs_healthd.api import ApiError
 from lvs_healthd.config.model import Config
 from lvs_healthd.config.reuse import LastReading
-from lvs_healthd.daemon.changes import remarks
+from lvs_healthd.daemon.changes import no_services_left, remarks
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.daemon.reload import READ_S, Reloads, joined, read_config
 from lvs_healthd.director.aspect import Aspect
@@ -167,13 +167,14 @@ async def _start(parts: Parts, config: Config) -> bool:
     )
     parts.facts.table = await parts.reconciler.open()
     parts.adopt(config)
+    saved = _read_state(parts)
+    await _refuse_empty(parts, saved)
     await parts.api.start(config.daemon.listen, config.daemon.control)
     # The settings must be in place before the first packet that needs them. The table is read after them, so that
     # nothing waits between that reading and the first decision.
     parts.keeper.want(config, shadow=parts.is_shadow(config))
     await parts.keeper.turn()
     actual = await parts.reconciler.adopt()
-    saved = _read_state(parts)
     parts.reconciler.ownership.take_over(saved)
     probes = parts.decisions.configure(config, actual, saved.by_check())
     parts.replans.now()
@@ -194,6 +195,15 @@ async def _start(parts: Parts, config: Config) -> bool:
     spare_long_lived()
     parts.notifier.ready(parts.view.summary())
     return True
+
+
+async def _refuse_empty(parts: Parts, saved: Saved) -> None:
+    """Raise `ConfigError` when no service is configured while services of ours are in the kernel's table."""
+    if parts.config.services or parts.is_shadow(parts.config):
+        return
+    present = await parts.table.read_services(saved.owned)
+    if present:
+        raise no_services_left(parts.facts.config_file, present)
 
 
 def _read_state(parts: Parts) -> Saved:

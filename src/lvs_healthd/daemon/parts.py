@@ -17,7 +17,7 @@ from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.director.aspect import Aspect
 from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.events.bus import Bus
-from lvs_healthd.events.kinds import StateError
+from lvs_healthd.events.kinds import StateError, StateRecovered
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.log import EventLog
 from lvs_healthd.metrics import Metrics
@@ -153,7 +153,7 @@ def build(settings: Settings, config: Config, around: Surroundings) -> Parts:
     )
     replans = Replans(decisions, reconciler)
     keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock)
-    writer = StateWriter(asyncio.get_running_loop(), lambda path, error: _state_failed(bus, path, error))
+    writer = StateWriter(asyncio.get_running_loop(), lambda path, error: _state_told(bus, path, error))
     saver = Saver(writer, decisions.saved_verdicts, reconciler.ownership.saved)
 
     view = View(
@@ -162,6 +162,7 @@ def build(settings: Settings, config: Config, around: Surroundings) -> Parts:
         prober=runs_probes,
         reconciler=reconciler,
         keeper=keeper,
+        state=writer,
         table=around.table,
         log=around.log,
         clock=clock,
@@ -195,5 +196,6 @@ def _is_shadow(settings: Settings, config: Config) -> bool:
     return settings.shadow or config.daemon.mode is Mode.SHADOW
 
 
-def _state_failed(bus: Bus, path: Path, error: StateFileError) -> None:
-    bus.emit(StateError(file=str(path), error=str(error)))
+def _state_told(bus: Bus, path: Path, error: StateFileError | None) -> None:
+    file = str(path)
+    bus.emit(StateRecovered(file=file) if error is None else StateError(file=file, error=str(error)))

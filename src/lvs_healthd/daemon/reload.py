@@ -9,7 +9,7 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import AnyCheck, Config, Mode
 from lvs_healthd.config.reuse import LastReading
-from lvs_healthd.daemon.changes import changes, remarks, restart_needed, shortened
+from lvs_healthd.daemon.changes import changes, no_services_left, remarks, restart_needed, shortened
 from lvs_healthd.daemon.parts import Parts
 from lvs_healthd.decide.held import ProbeState
 from lvs_healthd.events.kinds import ConfigRejected
@@ -73,6 +73,10 @@ class Reloads:
     async def _reload(self) -> None:
         parts = self._parts
         config = await read_config(parts.settings.config_file, self._last_reading)
+        if not config.services and not parts.is_shadow(config):
+            present = parts.reconciler.ownership.services & parts.reconciler.actual.keys()
+            if present:
+                raise no_services_left(str(parts.settings.config_file), present)
         ready = await in_thread(
             self._make_ready, config, timeout_s=READ_S, what="reading the certificates that https checks trust"
         )

@@ -86,6 +86,11 @@ class Keeper:
         self._advice: set[Advice] = set()
         """The advice that applies now and was already given."""
 
+    @property
+    def advice(self) -> tuple[Advice, ...]:
+        """The advice that applies now, in the order of its sysctls."""
+        return tuple(sorted(self._advice, key=lambda one: one.name))
+
     def want(self, config: Config, *, shadow: bool) -> None:
         """Take a new configuration. This returns at once; `run` applies it.
 

@@ -337,5 +337,12 @@ class StateError(Event, frozen=True, kw_only=True):
     error: str
 
 
+class StateRecovered(Event, frozen=True, kw_only=True):
+    """The state file is written again after an error."""
+
+    name = "state.recovered"
+    file: str
+
+
 EVENTS: tuple[type[Event], ...] = tuple(Event.__subclasses__())
 """Every kind of event, in the order of this file."""

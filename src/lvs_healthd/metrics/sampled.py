@@ -74,6 +74,18 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         [("", int(bool(daemon.setting_error)))],
     )
     yield from family(
+        "setting_advice",
+        "gauge",
+        "Sysctls whose values keep a service from working as its operator expects.",
+        [("", len(daemon.setting_advice))],
+    )
+    yield from family(
+        "state_error",
+        "gauge",
+        "1 while the state file cannot be written.",
+        [("", int(bool(daemon.state_error)))],
+    )
+    yield from family(
         "last_resync_timestamp_seconds",
         "gauge",
         "When the kernel's table was last read whole, Unix time; no sample before the first time.",

@@ -20,6 +20,19 @@ from lvs_healthd.runtime.exceptions import HostError
 FORMAT = 1
 
 
+_MAKE_WRITABLE = "make the folder writable for this user, or set [daemon] state"
+_WRITE_ADVICE = {
+    errno.ENOSPC: "make room on its file system (`df -h`, and `df -i` for inodes)",
+    errno.EDQUOT: "make room, or raise the quota of this user",
+    errno.EROFS: (
+        "its file system is read-only here: `dmesg` says whether the disk failed; under systemd, the folder must be "
+        "the unit's StateDirectory= or in its ReadWritePaths="
+    ),
+    errno.EIO: "the disk fails: see `dmesg`",
+}
+"""What to do about an error of a write, by errno. Any other is about permissions or the path."""
+
+
 class StateFileError(HostError):
     """The state file could not be read or written. The message names the file and says what to do."""
 
@@ -100,9 +113,9 @@ def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict]) -> Non
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        advice = _WRITE_ADVICE.get(error.errno or 0, _MAKE_WRITABLE)
         raise StateFileError(
-            f"{path}: cannot write: {error.strerror}; reasons and ownership will not survive a restart: "
-            f"make the folder writable for this user, or set [daemon] state"
+            f"{path}: cannot write: {error.strerror}; reasons and ownership will not survive a restart: {advice}"
         ) from error
 
 

@@ -41,7 +41,7 @@ class Saver:
         now: monotonic time, seconds; infinity at a stop, so that whatever changed is written at once.
         """
         ours = self._ours()
-        is_due = self._is_due or self._writer.has_failed
+        is_due = self._is_due or bool(self._writer.error)
         if not ((is_due and now >= self._not_before) or ours != self._saved):
             return
         self._is_due, self._saved = False, ours

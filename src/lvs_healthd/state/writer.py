@@ -17,10 +17,11 @@ _Content = tuple[Path, Ours, tuple[SavedVerdict, ...]]
 class StateWriter:
     """Writes the state file in a thread.
 
-    report: called on the loop when writing starts to fail, and not again until a write has succeeded.
+    report: called on the loop with the file and the error when writing starts to fail, and when it fails for another
+        reason; with None when it works again.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, report: Callable[[Path, StateFileError], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, report: Callable[[Path, StateFileError | None], None]) -> None:
         self._loop = loop
         self._report = report
         self._next: _Content | None = None
@@ -29,8 +30,8 @@ class StateWriter:
         self._work = threading.Condition()
         self._idle = asyncio.Event()
         self._idle.set()
-        self.has_failed = False
-        """Whether the last write failed."""
+        self.error = ""
+        """Why the last write failed; empty if it did not."""
         self._thread: threading.Thread | None = None
 
     def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...]) -> None:
@@ -68,8 +69,9 @@ class StateWriter:
     def _done(self, number: int, path: Path, error: Exception | None) -> None:
         if error is not None and not isinstance(error, StateFileError):
             error = StateFileError(f"{path}: cannot write, which is a fault of lvs-healthd: {error!r}")
-        if error is not None and not self.has_failed:
+        text = "" if error is None else str(error)
+        if text != self.error:
             self._report(path, error)
-        self.has_failed = error is not None
+        self.error = text
         if number == self._asked:
             self._idle.set()

@@ -101,6 +101,10 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The last error of the table; empty while all is well."""
     setting_error: str = ""
     """Why a setting beside the table is not as configured; empty while all settings are."""
+    setting_advice: tuple[str, ...] = ()
+    """Sysctls whose values keep a service from working as its operator expects, and what to do about each."""
+    state_error: str = ""
+    """Why the state file cannot be written; empty while it can."""
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from lvs_healthd.log import EventLog
 from lvs_healthd.probing.prober import Prober
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.pace import paced
+from lvs_healthd.state.writer import StateWriter
 from lvs_healthd.view.samples import service_samples
 from lvs_healthd.view.status import service_status
 from lvs_healthd.view.status_values import (
@@ -73,6 +74,7 @@ class View:
         prober: Prober,
         reconciler: Reconciler,
         keeper: Keeper,
+        state: StateWriter,
         table: IpvsTable,
         log: EventLog,
         clock: Callable[[], float],
@@ -82,6 +84,7 @@ class View:
         self._prober = prober
         self._reconciler = reconciler
         self._keeper = keeper
+        self._state = state
         self._table = table
         self._log = log
         self._clock = clock
@@ -161,7 +164,13 @@ class View:
             table_fights=self._reconciler.fights.count,
             table_error=self._reconciler.last_error,
             setting_error=self._keeper.last_error,
+            setting_advice=tuple(f"{each.name} is {each.value}: {each.text}" for each in self._keeper.advice),
+            state_error=self._state_error(),
         )
+
+    def _state_error(self) -> str:
+        """Return why the state file is not written; empty in shadow mode, in which it is not meant to be."""
+        return self._state.error if self._facts.mode is Mode.ENFORCE else ""
 
     async def listing(self, which: str) -> AsyncGenerator[bytes, None]:
         """Yield a `Listing` as JSON, service by service.
@@ -242,10 +251,14 @@ class View:
         decisions = self._decisions
         servers, services = decisions.server_count, len(decisions.services)
         line = f"{self._facts.mode}: {decisions.up} of {servers} real servers up in {services} services"
+        if not services:
+            line = f"{self._facts.mode}: no services are configured"
         if self._reconciler.last_error:
             line += f"; TABLE ERROR: {self._reconciler.last_error}"
         if self._keeper.last_error:
             line += f"; SETTING ERROR: {self._keeper.last_error}"
+        if self._state_error():
+            line += f"; STATE NOT SAVED: {self._state_error()}"
         if self._facts.config_error:
             line += f"; RELOAD REJECTED, old configuration in force: {self._facts.config_error}"
         return line
