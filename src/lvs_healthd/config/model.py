@@ -334,7 +334,7 @@ class SyncDaemon(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sync(msgspec.Struct, frozen=True, kw_only=True):
-    """The sync daemons to run on this director, which may be both. One that is None is left as it is, running or not."""
+    """The sync daemons to run on this director: one or both. One that is None is left as it is, running or not."""
 
     master: SyncDaemon | None = None
     backup: SyncDaemon | None = None
