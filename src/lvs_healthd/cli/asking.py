@@ -1,4 +1,4 @@
-"""Asks the running daemon over its control socket, and explains why if it does not answer."""
+"""Sends requests to the running daemon over its control socket, and explains why if it does not answer."""
 
 import grp
 import http.client
@@ -15,7 +15,7 @@ from lvs_healthd.config.text import read_text, toml_document
 from lvs_healthd.runtime.exceptions import PeerError
 
 TIMEOUT_S = 5.0
-"""How long to wait for an answer. A daemon that takes longer is stuck, and its own watchdog has the same limit."""
+"""How long to wait for an answer, seconds. A daemon that takes longer is stuck; its watchdog has the same limit."""
 
 _PIECE_BYTES = 1 << 16
 
@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"""\s*control\s*=\s*(["'])([^"'\\]*)\1\s*(?:#.*)?""")
 
 
 class ControlError(PeerError):
-    """The daemon could not be asked; the text says why and what to type next."""
+    """Raised when the daemon cannot be reached or does not answer. The text says why, and what to type next."""
 
 
 def find_socket(config: Path, *, explicit: bool) -> tuple[str, str]:
@@ -32,7 +32,8 @@ def find_socket(config: Path, *, explicit: bool) -> tuple[str, str]:
 
     Only this one key is read, so a configuration that is broken elsewhere still works.
 
-    explicit: whether the operator named the file and so wants to know if it does not exist.
+    config: path of the configuration file.
+    explicit: whether the operator named the file, and so wants to know if it does not exist.
     """
     default = Daemon().control
     try:
@@ -52,7 +53,7 @@ def find_socket(config: Path, *, explicit: bool) -> tuple[str, str]:
 
 
 class RefusedError(ControlError):
-    """The daemon refused a request.
+    """Raised when the daemon refuses a request.
 
     status: the HTTP status.
     why: the daemon's own reason, or "" if it gave none.
@@ -65,16 +66,19 @@ class RefusedError(ControlError):
 
 
 def get(control: str, path: str, *, timeout_s: float = TIMEOUT_S) -> bytes:
-    """Fetch `path` from the daemon that listens on the socket `control`.
+    """Fetch an answer from the daemon.
 
+    control: path of the control socket.
+    path: path of the API's endpoint, with the query.
     timeout_s: how long to wait for each piece of the answer, seconds.
-    Raises `ControlError` if the daemon cannot be asked or breaks off, and `RefusedError` if it refuses.
+
+    Raises `ControlError` if the daemon cannot be reached or breaks off, and `RefusedError` if it refuses.
     """
     return b"".join(pieces(control, path, timeout_s=timeout_s))
 
 
 def pieces(control: str, path: str, *, timeout_s: float = TIMEOUT_S) -> Iterator[bytes]:
-    """Do as `get`, but yield the answer piece by piece as it arrives."""
+    """Fetch an answer like `get`, but yield it piece by piece as it arrives."""
     connection = _UnixConnection(control, timeout_s)
     try:
         connection.request("GET", path)
@@ -103,7 +107,7 @@ def _words(body: bytes) -> str:
 
 
 def _search_broken(text: str) -> str:
-    """Find the key in a file that is not valid TOML right now, as long as the key's own line is valid."""
+    """Find the value of `daemon.control` in a file that is not valid TOML. The key's own line must be valid."""
     section = ""
     for line in text.splitlines():
         if heading := _SECTION.fullmatch(line):
@@ -145,7 +149,10 @@ def _why(control: str, error: OSError) -> str:
 
 
 def _group(control: str) -> str:
-    """Name the group that may ask the daemon. The directory's group counts when the directory hides the socket."""
+    """Return the name of the group that may connect to the control socket.
+
+    It is the directory's group if the directory does not even let this user see the socket.
+    """
     for path in (control, os.path.dirname(control)):  # noqa: PTH120  # a plain string will do
         try:
             return grp.getgrgid(os.stat(path).st_gid).gr_name  # noqa: PTH116  # same

@@ -26,7 +26,7 @@ _COLOURS = {OutcomeKind.UP: "green", OutcomeKind.DOWN: "red", OutcomeKind.UNSURE
 
 
 class ProbeLine(msgspec.Struct, frozen=True):
-    """What one check of one real server found: one line of the output."""
+    """One line of the output: what one check of one real server found."""
 
     service: str
     server: str
@@ -108,6 +108,6 @@ def _show(found: list[ProbeLine]) -> None:
         )
     console = Console()
     if not console.is_terminal:
-        # In a pipe a line must stay whole for grep, however long it is.
+        # In a pipe, lines are never wrapped, so that grep finds whole ones.
         console = Console(width=10_000)
     console.print(table)

@@ -86,7 +86,7 @@ def _show(body: bytes, answer: Status, *, json: bool) -> None:
 
 
 def _watch(ask: Callable[[], bytes], seconds: float, *, json: bool) -> None:
-    """Ask until Ctrl-C, and keep asking while the daemon is away for a restart."""
+    """Ask and show the answer again and again until Ctrl-C, even while the daemon is down for a restart."""
     console = Console(highlight=False)
     try:
         if console.is_terminal and not json:
