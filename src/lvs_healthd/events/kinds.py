@@ -1,4 +1,4 @@
-"""The events that the daemon emits for its log, metrics and state.
+"""The events that the daemon emits for its log and metrics.
 
 An event's name is a stable dotted noun. Operators build alerts on names and fields, so both are an interface, which
 docs/logs.md documents. A probe that merely passes causes no event.
