@@ -1,4 +1,4 @@
-"""The API's endpoints as an aiohttp application. All of them are read-only, and what they show is injected."""
+"""The API's endpoints as an aiohttp application. All of them are read-only, and show what a `View` returns."""
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -16,7 +16,8 @@ from lvs_healthd.view.status_values import Status, json_pieces
 from lvs_healthd.view.table import UnknownServiceError
 
 SCRAPE_FRESH_S = 1.0
-"""Scrapes within this time get the same metrics. Prometheus asks every few seconds at most."""
+"""Scrapes that begin within this time get the same metrics, seconds. Prometheus rarely scrapes more often than every
+few seconds."""
 
 _PART_BYTES = 65536
 
@@ -38,7 +39,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class View(Protocol):
-    """What the endpoints show."""
+    """The source of what the endpoints show."""
 
     async def status(self) -> Status:
         """Return the daemon's whole status."""
@@ -47,21 +48,22 @@ class View(Protocol):
         """Return what is wrong with the daemon, or "" while it makes progress."""
 
     def wanted(self) -> Table:
-        """Return the table we want."""
+        """Return the table that the daemon wants."""
 
     def actual(self) -> Table:
         """Return the kernel's table as last read or written."""
 
     def listing(self, which: str) -> AsyncGenerator[bytes, None]:
-        """Yield a `Listing` as JSON, piece by piece.
+        """Yield a `Listing`, which shows the kernel's table beside the wanted one, as pieces of JSON.
 
-        which: the service's name, address or firewall mark, or "" for all of them.
+        which: the service's name, address or firewall mark, or "" for all services.
         Raises `UnknownServiceError`.
         """
 
     def connections(self, which: str) -> AsyncGenerator[bytes, None]:
-        """Yield the lines of the kernel's list of connections. `which` is as for `listing`.
+        """Yield the lines of the kernel's list of connections.
 
+        which: the service's name, address or firewall mark, or "" for all services.
         Raises `UnknownServiceError` and `TableUnavailableError`.
         """
 
@@ -69,8 +71,9 @@ class View(Protocol):
 def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> web.Application:
     """Make the application that shows `view`.
 
-    metrics: renders Prometheus's text format in chunks. Tens of thousands of servers make tens of megabytes, which are
-    never in memory all at once. Tables come in chunks for the same reason.
+    view: the source of what the endpoints show.
+    metrics: renders Prometheus's text format in chunks, because the text for tens of thousands of servers takes tens
+    of megabytes, which should not be in memory all at once. Tables come in chunks for the same reason.
     """
     tables = {"wanted": view.wanted, "actual": view.actual}
 
@@ -98,7 +101,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> we
 
     async def show_connections(request: web.Request) -> web.StreamResponse:
         if not _is_control(request):
-            # Whoever may only read metrics must not learn which clients are connected to what.
+            # Somebody who may only read metrics must not learn which clients are connected to which servers.
             return _refused(request, 403, "only on the control socket")
         return await _stream(request, view.connections(request.query.get("service", "")), _TEXT_TYPE)
 
@@ -124,7 +127,8 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> we
 
 async def _stream(request: web.Request, body: AsyncGenerator[bytes, None], content_type: str) -> web.StreamResponse:
     async with contextlib.aclosing(body):
-        # Ask for the first chunk before the headers: a failure is an error then, and not an answer that breaks off.
+        # The first chunk is made before the headers are sent, so that a failure can still become an error status
+        # instead of an answer that breaks off.
         try:
             first = await anext(body)
         except UnknownServiceError as error:
@@ -143,7 +147,7 @@ async def _stream(request: web.Request, body: AsyncGenerator[bytes, None], conte
 
 
 async def _write(response: web.StreamResponse, chunk: bytes) -> None:
-    """Send a chunk in parts, so that what waits for a slow client stays small."""
+    """Send a chunk in parts, so that little data waits in the send buffer of a slow client."""
     view = memoryview(chunk)
     for start in range(0, len(chunk), _PART_BYTES):
         await response.write(view[start : start + _PART_BYTES])
@@ -158,7 +162,10 @@ def _refused(request: web.Request, status: int, why: str) -> web.Response:
 
 
 def _is_control(request: web.Request) -> bool:
-    """Whether the request came over a Unix socket. Its own name is a string; a TCP socket's is a tuple."""
+    """Return whether the request came over the control socket.
+
+    The name of a Unix socket is a string, and that of a TCP socket is a tuple.
+    """
     return request.transport is not None and isinstance(request.transport.get_extra_info("sockname"), str)
 
 
@@ -174,7 +181,7 @@ async def _errors_as_json(request: web.Request, handler: _Handler) -> web.Stream
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    # A status is true only for a moment.
+    # No answer may be cached, because a status is valid only for a moment.
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     # By default this header would reveal the versions of aiohttp and Python.

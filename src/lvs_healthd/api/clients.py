@@ -1,25 +1,27 @@
-"""Limits what clients can hold: how many connections at once, and how long they may leave an answer unread.
+"""Limits how many connections clients may have at once, and how long they may leave an answer unread.
 
 aiohttp closes a connection that has not sent a whole request within its keep-alive time, and it limits the size of
-headers. It does not limit two things. Any number of connections may stay idle, and each costs a descriptor that the
-probes then lack. And a client may never read its answer, whose megabytes then stay in our memory.
+headers. But aiohttp does not limit the number of idle connections, each of which costs a descriptor that the probes
+then lack. And it does not limit how long a client may leave an answer unread, which then stays in the daemon's memory
+and may have megabytes.
 """
 
 import asyncio
 from collections.abc import Callable
 
 MAX_CONNECTIONS = 64
-"""Over all listeners. A few Prometheus servers and people need ten; the other descriptors are for probes."""
+"""The maximum number of connections on all listening sockets together. A few Prometheus servers and people need ten.
+More would take descriptors from the probes."""
 
 STALLED_WRITE_S = 15.0
-"""How long a client may leave its answer unread."""
+"""How long a client may leave its answer unread, seconds."""
 
 
 class Connections:
-    """Makes protocols for a listener, and drops the longest idle connection when there are too many.
+    """Makes the protocol for each new connection, and drops the longest idle connection when there are too many.
 
-    Refusing the newest one instead would let idle connections lock everybody out. This way whoever hoards them loses
-    their own first.
+    If it refused the newest connection instead, idle connections could lock everybody out. A client that hoards
+    connections loses its own first.
 
     make_protocol: makes aiohttp's protocol for one connection.
     limit: how many connections may be open at once.

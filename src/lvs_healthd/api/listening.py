@@ -1,4 +1,4 @@
-"""Explains why the API cannot listen, in words that say what to do."""
+"""Explains to the operator why the API cannot listen, and what to do about it."""
 
 import errno
 
@@ -6,13 +6,14 @@ from lvs_healthd.runtime.exceptions import HostError
 
 
 class ApiError(HostError):
-    """An address or a socket path cannot be used. The text is for the operator."""
+    """Raised when an address or a socket path cannot be used. The text is for the operator."""
 
 
 def refused(what: str, error: OSError, *, hint: str = "") -> ApiError:
     """Make the error for a failed bind.
 
-    what: the key and its value, as in "listen 127.0.0.1:9880" or "control /run/…".
+    what: the configuration's key and its value, as in "listen 127.0.0.1:9880" or "control /run/…".
+    error: why the bind failed.
     hint: what to do about it, if known.
     """
     meaning = _MEANINGS.get(error.errno or 0, error.strerror or str(error))
@@ -20,7 +21,7 @@ def refused(what: str, error: OSError, *, hint: str = "") -> ApiError:
 
 
 def address_in_use(listen: str, port: int) -> ApiError:
-    """Make the error for a TCP address in use, with the command that shows who uses it."""
+    """Make the error for a TCP address that is in use. It names the command that shows which program uses it."""
     return ApiError(
         f"listen {listen}: address already in use: another program (maybe another lvs-healthd) has it; "
         f"see `ss -ltnp 'sport = :{port}'`"

@@ -13,27 +13,31 @@ from lvs_healthd.api.listening import ApiError
 from lvs_healthd.config.model import Endpoint
 
 KEEPALIVE_S = 75.0
-"""How long a connection may stay open without a whole request: more than Prometheus's default interval, a minute."""
+"""How long a connection may stay open without a whole request, seconds. It is longer than Prometheus's default scrape
+interval of one minute, so that Prometheus can use its connection again."""
 
 _MAX_LINE_BYTES = 2048
 _MAX_HEADER_BYTES = 8190
 _LINGER_S = 0.5
-"""How long an unwanted body is read and thrown away, so that the client sees our answer instead of a reset."""
+"""How long an unwanted request body is read and thrown away, so that the client sees the answer instead of a reset."""
 
 _SHUTDOWN_S = 0.5
 """How long a stop waits for unfinished answers. The daemon has two seconds for the whole stop."""
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether a message of the HTTP library is about our own faults. A client's malformed HTTP is not."""
+    """Return whether a log message of the HTTP library is about a fault of the daemon, and not of a client.
+
+    A client's malformed HTTP is not worth a log line.
+    """
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 class ApiServer:
     """Serves one application on a TCP address and on a Unix socket.
 
-    The methods' arguments: `listen` is the address ("127.0.0.1:9880") and `control` is the socket's path. "" means
-    none.
+    In the methods, `listen` is the TCP address ("127.0.0.1:9880"), and `control` is the path of the Unix socket. Each
+    may be "", which means not to listen there.
     """
 
     def __init__(self, app: web.Application) -> None:
@@ -53,11 +57,11 @@ class ApiServer:
 
     @property
     def address(self) -> Endpoint | None:
-        """The TCP address now, or None. If port 0 was asked for, this has the port that the kernel chose."""
+        """The TCP address at present; None without one. If port 0 was configured, it has the port the kernel chose."""
         return None if self._tcp is None else Endpoint(*self._tcp.socket.getsockname()[:2])
 
     async def start(self, listen: str, control: str) -> None:
-        """Open both sockets. Raises `ApiError` if one cannot be opened, and then neither is open."""
+        """Open both sockets. Raises `ApiError` if one cannot be opened; then neither stays open."""
         await self._runner.setup()
         assert self._runner.server is not None  # noqa: S101  # setup() made it
         self._connections = Connections(self._runner.server)
@@ -77,9 +81,9 @@ class ApiServer:
         await self._runner.cleanup()
 
     async def rebind(self, listen: str, control: str) -> None:
-        """Move to other addresses. The new socket opens before the old one closes, and open connections stay.
+        """Move to other addresses. A new socket is opened before the old one is closed, and open connections stay.
 
-        Raises `ApiError` if one cannot be opened, and then everything is as before.
+        Raises `ApiError` if a socket cannot be opened; then everything is as before.
         """
         before = self._unix.name if self._unix is not None else ""
         await self._move_control(control)
@@ -90,10 +94,10 @@ class ApiServer:
             raise
 
     async def renew_control(self) -> bool:
-        """Make the control socket again if its file is gone or another one took its place; True when it was made.
+        """Make the control socket again if its file is gone, or if another file took its place.
 
-        Whoever cleans up /run with too broad a pattern would otherwise leave a daemon that nobody can ask. Raises
-        `ApiError` when the file is missing and cannot be made.
+        Without this, a clean-up of /run with too broad a pattern would leave a running daemon that nobody can reach.
+        Returns whether the socket was made again. Raises `ApiError` when the socket cannot be made.
         """
         old = self._unix
         if old is None or old.is_there():
@@ -117,8 +121,8 @@ class ApiServer:
         except ApiError:
             if old is None or not _same_port(old.name, listen):
                 raise
-        # From 127.0.0.1:9880 to 0.0.0.0:9880 the old socket itself is in the way. It closes first, and reopens on
-        # failure.
+        # When the address changes from 127.0.0.1:9880 to 0.0.0.0:9880, for example, the old socket itself is in the
+        # way. It is closed first, and opened again if the new one cannot be opened.
         old.close()
         self._tcp = None
         try:
@@ -158,7 +162,7 @@ class _Listener:
         self._identity = identity
 
     def is_there(self) -> bool:
-        """Whether clients that look for the name still find this socket."""
+        """Return whether clients still reach this socket by its name."""
         if self._identity is None:
             return True
         try:

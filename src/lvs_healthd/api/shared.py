@@ -1,7 +1,7 @@
-"""One rendering of an expensive answer for everybody who asks at about the same time.
+"""Makes an expensive answer only once for all clients that ask at about the same time.
 
-Forty clients that scrape thousands of servers at once cost as much as one: the answer is made once, in chunks, and each
-client is sent the chunks at its own pace.
+So forty clients that scrape thousands of servers at once cost as much as one client. The answer is made in chunks, and
+each client gets the chunks at its own pace.
 """
 
 import asyncio
@@ -9,11 +9,12 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 MOST_KEPT = 4
-"""Renderings in memory at once, old ones included that slow clients still read. One more waits until one is let go."""
+"""The maximum number of answers in memory, including old ones that slow clients still read. When there are that many,
+the next answer is not begun before one of them is dropped."""
 
 
 class _Rendering:
-    """An answer that is being made, or that is ready."""
+    """One answer, which is being made or is complete."""
 
     __slots__ = ("began", "changed", "chunks", "error", "is_over", "readers", "task")
 
@@ -23,17 +24,17 @@ class _Rendering:
         self.is_over = False
         self.error: Exception | None = None
         self.changed = asyncio.Event()
-        """Set, and replaced, whenever there is more."""
+        """Set and then replaced by a new event whenever there are more chunks, or the answer is over."""
         self.readers = 0
         self.task: asyncio.Task[None] | None = None
 
     def tell(self) -> None:
-        """Wake everybody who waits for more."""
+        """Wake all clients that wait for more chunks."""
         self.changed.set()
         self.changed = asyncio.Event()
 
     async def make(self, pieces: AsyncIterator[bytes]) -> None:
-        """Take the chunks as they are made. An exception goes to the readers."""
+        """Collect the chunks as they are made. If making them fails, each client of this answer gets the exception."""
         try:
             async for chunk in pieces:
                 self.chunks.append(chunk)
@@ -46,12 +47,12 @@ class _Rendering:
 
 
 class SharedAnswer:
-    """Renders an answer for everybody who asks for it.
+    """Makes an answer, and shares it among the clients that ask for it at about the same time.
 
-    render: makes the answer, in chunks. What it raises, every client of that rendering gets.
-    fresh_s: how long an answer is still new enough for the next client, seconds from when it began to be made. With 0
-        only those share an answer who waited while the one before was made.
-    clock: monotonic, seconds.
+    render: makes the answer, in chunks. If it raises an exception, every client of that answer gets the exception.
+    fresh_s: how long an answer is still new enough for another client, counted from when it was begun, seconds. With 0,
+        only clients that waited while the previous answer was made share an answer.
+    clock: monotonic time, seconds.
     """
 
     def __init__(
@@ -65,12 +66,15 @@ class SharedAnswer:
         self._fresh_s = fresh_s
         self._clock = clock
         self._latest: _Rendering | None = None
-        """What the next client gets, as long as it is fresh."""
+        """The answer that the next client gets if it is still fresh."""
         self._kept: list[_Rendering] = []
         self._freed = asyncio.Event()
 
     async def __call__(self) -> AsyncGenerator[bytes, None]:
-        """Yield the chunks of an answer that is fresh, or begins now. Close the iterator when you stop early."""
+        """Yield the chunks of a fresh answer; make one if there is none.
+
+        A caller that does not read to the end must close the iterator.
+        """
         rendering = await self._fresh()
         rendering.readers += 1
         try:
@@ -90,7 +94,10 @@ class SharedAnswer:
             self._sweep()
 
     async def _fresh(self) -> _Rendering:
-        """Return the latest rendering, or begin one as soon as none is under way and there is room for it."""
+        """Return the latest answer if it is fresh.
+
+        If it is not, begin another one as soon as no answer is being made and there is room for one more.
+        """
         oldest = self._clock() - self._fresh_s
         while True:
             latest = self._latest
@@ -113,12 +120,12 @@ class SharedAnswer:
         return rendering
 
     def _expire(self, rendering: _Rendering) -> None:
-        """Let go of an answer that nobody may ask for any more: the next client may be long in coming."""
+        """Drop an answer that is no longer fresh, so that it takes no memory until the next client comes."""
         if rendering is self._latest and rendering.is_over:
             self._latest = None
         self._sweep()
 
     def _sweep(self) -> None:
-        """Forget the renderings that are over, that nobody reads and that nobody will be given."""
+        """Drop the complete answers that no client reads or will get."""
         self._kept = [each for each in self._kept if not each.is_over or each.readers or each is self._latest]
         self._freed.set()

@@ -10,10 +10,10 @@ from lvs_healthd.api.listening import ApiError, address_in_use, refused
 from lvs_healthd.config.model import Endpoint, Family, canonical_address
 
 BACKLOG = 64
-"""How many connections the kernel may queue for us while the event loop is busy."""
+"""How many new connections the kernel may queue while the event loop is busy."""
 
 CONTROL_MODE = 0o660
-"""Read and write for owner and group: the daemon's group may ask it for its status."""
+"""The mode of the control socket: owner and group may read and write, so members of the daemon's group may connect."""
 
 _PROBE_TIMEOUT_S = 0.5
 
@@ -45,20 +45,20 @@ def open_listen(listen: str) -> socket.socket:
 
 
 def open_control(path: str) -> socket.socket:
-    """Open the control socket at `path`. Replace one that a killed daemon left, and make a missing folder.
+    """Open the control socket at `path`. Makes the folder if it is missing, and replaces a socket that nobody uses.
 
     Raises `ApiError` when the path is in use, is not a socket, or cannot be written.
     """
     what = f"control {path}"
     try:
-        # Under systemd, RuntimeDirectory= has made the folder. In a run by hand nobody has.
+        # Under systemd, RuntimeDirectory= has made the folder. If the daemon was started by hand, it may be missing.
         Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _make_room(path)
         return _listening_unix(path)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ApiError(f"{what}: another program took the path just now") from error
-        # Name the folder as well as the socket: the folder is usually what is wrong.
+        # The message also names the folder, because usually that is the problem.
         hint = f"the daemon must be able to write in {Path(path).parent}"
         raise refused(
             what, error, hint=hint if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else ""
@@ -66,20 +66,21 @@ def open_control(path: str) -> socket.socket:
 
 
 def remove_control(path: str, identity: tuple[int, int]) -> None:
-    """Remove the socket file, unless another file has taken its place.
+    """Remove the control socket's file, unless another file has taken its place.
 
-    identity: the device and inode of the file that we made.
+    path: the path of the file.
+    identity: the device and inode of the file when it was made.
     """
     try:
         if file_identity(path) == identity:
             Path(path).unlink()
     except OSError:
-        # It is gone already, or we may no longer remove it. The next daemon finds out whether it is stale.
+        # The file is already gone, or the daemon may no longer remove it. The next daemon finds out that it is stale.
         return
 
 
 def file_identity(path: str) -> tuple[int, int]:
-    """Return the file's device and inode."""
+    """Return the device and inode of a file, by which it can be told from another file at the same path."""
     status = os.lstat(path)
     return status.st_dev, status.st_ino
 
@@ -88,7 +89,8 @@ def _listening_tcp(endpoint: Endpoint) -> socket.socket:
     family = socket.AF_INET6 if endpoint.family is Family.IPV6 else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        # A restart must not wait for TIME_WAIT. On Linux this option does not let two daemons share the port.
+        # With SO_REUSEADDR, a restart does not have to wait for TIME_WAIT. On Linux the option does not let two daemons
+        # share the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             # "[::]" means IPv6 only, whatever net.ipv6.bindv6only says.
@@ -103,7 +105,7 @@ def _listening_tcp(endpoint: Endpoint) -> socket.socket:
 
 def _listening_unix(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    # bind() creates the file with 0777 & ~umask. Setting the umask first leaves no moment with the wrong mode.
+    # bind() creates the file with mode 0777 & ~umask. The umask is set first, so that the mode is never wrong.
     umask = os.umask(0o777 & ~CONTROL_MODE)
     try:
         listener.bind(path)
@@ -136,5 +138,5 @@ def _make_room(path: str) -> None:
             Path(path).unlink()
             return
         except (TimeoutError, BlockingIOError):
-            pass  # somebody holds it and is slow, or has a full backlog
+            pass  # a process listens on the socket, but is slow or has a full backlog
     raise ApiError(f"{what}: another lvs-healthd is running on this socket; stop it, or give this one its own path")

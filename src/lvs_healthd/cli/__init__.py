@@ -29,17 +29,18 @@ def main() -> None:
     """Run the verb on the command line."""
     arguments = sys.argv[1:]
     if arguments == ["--version"]:
-        # Answered before typer is imported: that import takes ten times as long as everything else here.
+        # This needs no typer, whose import takes ten times as long as everything else in this run.
         _print_version()
         return
     if arguments[:1] == ["run"]:
-        # Its default action would end a daemon that is still importing; what it asks for is about to happen anyway.
+        # By default, SIGHUP would end a daemon that is still importing. It asks for a reload, and the configuration is
+        # about to be read anyway.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _run(arguments)
 
 
 def _run(arguments: list[str]) -> None:
-    import typer  # noqa: PLC0415  # --version does without it
+    import typer  # noqa: PLC0415  # not needed for --version
 
     def options(
         *,
@@ -58,7 +59,7 @@ def _run(arguments: list[str]) -> None:
         rich_markup_mode=None,
         callback=options,
     )
-    # Global options take no values, so the first word is the verb. Only that verb's imports are paid for.
+    # Global options take no values, so the first word that is not an option is the verb. Only that verb is imported.
     called = next((argument for argument in arguments if not argument.startswith("-")), "")
     for verb, summary in VERBS.items():
         if verb == called:

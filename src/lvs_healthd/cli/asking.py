@@ -56,7 +56,7 @@ ControlOption = Annotated[
 ]
 
 TIMEOUT_S = 5.0
-"""How long to wait for an answer. A daemon that takes longer is stuck, and its own watchdog has the same limit."""
+"""How long to wait for an answer, seconds. A daemon that takes longer is stuck; its watchdog has the same limit."""
 
 _PIECE_BYTES = 1 << 16
 
@@ -85,7 +85,7 @@ class NoSocketError(UnreachableError):
 
 
 class RefusedError(ControlError):
-    """The daemon refused a request.
+    """Raised when the daemon refuses a request.
 
     code: the HTTP status.
     why: the daemon's own reason, or "" if it gave none.
@@ -312,7 +312,10 @@ def _why(place: str, error: OSError) -> str:
 
 
 def _group(control: str) -> str:
-    """Name the group that may ask the daemon. The directory's group counts when the directory hides the socket."""
+    """Return the name of the group that may connect to the control socket.
+
+    It is the directory's group if the directory does not even let this user see the socket.
+    """
     for path in (control, os.path.dirname(control)):  # noqa: PTH120  # a plain string will do
         try:
             return grp.getgrgid(os.stat(path).st_gid).gr_name  # noqa: PTH116  # same

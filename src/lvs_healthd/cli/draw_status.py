@@ -1,4 +1,4 @@
-"""Draws the daemon's status: grouped by service and in colour on a terminal, one line per server in a pipe."""
+"""Draws the daemon's status. On a terminal it is coloured and grouped by service; in a pipe each server has a line."""
 
 from collections.abc import Iterator, Sequence
 
@@ -65,7 +65,7 @@ def rows(cells: Sequence[tuple[str, ...]]) -> str:
 
 
 def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
-    """Write the lines at the top: the daemon, its table, its configuration, and what is wrong with them.
+    """Write the lines at the top, about the daemon, its table and its configuration, and about what is wrong with them.
 
     `now` is Unix time.
     """
@@ -133,7 +133,8 @@ def _service_line(service: ServiceStatus) -> Text:
 def _servers(service: ServiceStatus, now: float, server_width: int, weight_width: int) -> Grid:
     table = Grid(box=None, pad_edge=False, show_header=False, expand=True, padding=(0, 1, 0, 0))
     table.add_column(width=1)
-    # Wide enough for any IPv4 and most IPv6 addresses. A longer one folds, so that the reason keeps its column.
+    # The column fits any IPv4 address and most IPv6 addresses. A longer address is folded, so that the reason keeps its
+    # column.
     table.add_column(width=min(server_width, 28), overflow="fold")
     table.add_column(width=8)
     table.add_column(width=min(weight_width, 17), overflow="fold")
@@ -157,7 +158,7 @@ def _verdict(server: RealServerStatus) -> str:
 
 
 def _weight(server: RealServerStatus) -> str:
-    """Write the three weights, or a single number while all three agree."""
+    """Write the configured, wanted and actual weight, or a single number if all three are equal."""
     weights = (server.weight_configured, server.weight_wanted, server.weight_actual)
     if len(set(weights)) == 1:
         return str(server.weight_configured)

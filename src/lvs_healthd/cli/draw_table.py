@@ -1,4 +1,4 @@
-"""Draws the IPVS table: grouped by service and in colour on a terminal, one line per entry in a pipe."""
+"""Draws the IPVS table. On a terminal it is coloured and grouped by service; in a pipe each entry has a line."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.table_values import WRONG, Difference, ListedServer, ListedService, Listing, ServiceFields, State
 
 Counters = tuple[tuple[str, str], ...]
-"""Columns of numbers: each a heading and a field of `Statistics`."""
+"""Columns of numbers. Each column consists of a heading and a field of `Statistics`."""
 
 STATS: Counters = (
     ("CONNS", "connections"),
@@ -30,21 +30,22 @@ RATE: Counters = (
     ("INBPS", "in_bytes_per_s"),
     ("OUTBPS", "out_bytes_per_s"),
 )
-"""The headings are ipvsadm's; BPS means bytes per second."""
+"""The columns of `--rate`. The headings here and in `STATS` are ipvsadm's; BPS means bytes per second."""
 _NOW: Counters = (("ACTIVE", "active_connections"), ("INACT", "inactive_connections"))
 
 CONNECTION_HEADINGS = ("PROTO", "EXPIRES", "STATE", "CLIENT", "VIRTUAL", "REAL SERVER", "ENGINE")
 
 _TERMINAL_HEADINGS = ("METHOD", "WEIGHT", *(heading for heading, _ in _NOW), "VERDICT", "WHY")
 _PLAIN_HEADINGS = (*_TERMINAL_HEADINGS[:-1], "STATE", "WHY")
-"""A terminal has no column for the state: the state precedes the reason, and only where something is wrong."""
+"""The headings in a pipe. A terminal has no column for the state. There it precedes the reason, and is only shown if
+something is wrong."""
 
 _LARGE = 100_000_000
-"""Numbers from here on are scaled, as ipvsadm does it."""
+"""Numbers of at least this size are scaled, as in ipvsadm."""
 _SCALES = ((10**14, 10**12, "T"), (10**11, 10**9, "G"), (10**9, 10**6, "M"), (_LARGE, 10**3, "K"))
 
 _SERVER_WIDTH = 28
-"""Wide enough for any IPv4 and most IPv6 addresses. A longer one folds."""
+"""Width of the column for servers. It fits any IPv4 address and most IPv6 addresses; a longer address is folded."""
 _NUMBER_WIDTH = 9
 _NONE = "-"
 _OF_SERVICE = "(service)"
@@ -59,9 +60,10 @@ _WORDS = {
 def draw(listing: Listing, now: float, counters: Counters, *, exact: bool) -> RenderableType:
     """Draw the table for a terminal.
 
+    listing: the daemon's answer.
     now: Unix time.
-    counters: the columns to show instead of the table's own, or () for the table itself.
-    exact: show whole numbers instead of scaled ones.
+    counters: the columns of numbers to show instead of the usual columns; () for the usual columns.
+    exact: whether to show whole numbers instead of scaled ones.
     """
     parts: list[RenderableType] = [*header(listing.daemon, now), _summary(listing)]
     rows = [_terminal_rows(service, counters, exact=exact) for service in listing.services]
@@ -95,7 +97,7 @@ def plain(listing: Listing, now: float, counters: Counters) -> str:
 
 
 def connection(found: Connection) -> tuple[str, ...]:
-    """Write a connection's columns in the order of `CONNECTION_HEADINGS`."""
+    """Return a connection's columns, in the order of `CONNECTION_HEADINGS`."""
     minutes, seconds = divmod(found.expires_s, 60)
     expires = f"{minutes:02}:{seconds:02}"
     engine = printable(found.engine)
@@ -103,7 +105,7 @@ def connection(found: Connection) -> tuple[str, ...]:
 
 
 def scaled(number: int) -> str:
-    """Write a number in at most nine characters: 100 million is 100000K (ipvsadm.c, print_largenum)."""
+    """Format a number so that it stays short: 100 million becomes 100000K (ipvsadm.c, print_largenum)."""
     for least, unit, letter in _SCALES:
         if number >= least:
             return f"{number // unit}{letter}"
@@ -138,7 +140,7 @@ def _server_cells(server: ListedServer, counters: Counters, *, exact: bool) -> t
 
 
 def _change(server: ListedServer) -> str:
-    """Describe what the daemon would change."""
+    """Describe how a server's line in the kernel's table differs from the wanted one."""
     if server.state is State.MISSING and server.wanted is not None:
         return f"weight {server.wanted.weight} is wanted"
     if server.state is State.EXTRA:
@@ -158,7 +160,7 @@ def _numbers(statistics: Statistics | None, counters: Counters, *, exact: bool) 
 
 
 def _summary(listing: Listing) -> Text:
-    """Write the one line that says whether anything below differs from the wanted table."""
+    """Write the line that says whether the kernel's table differs from the wanted one."""
     states = Counter(service.state for service in listing.services)
     states.update(server.state for service in listing.services for server in service.servers)
     wrong = [f"{states[state]} {state}" for state in WRONG if states[state]]

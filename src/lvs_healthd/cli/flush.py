@@ -1,4 +1,4 @@
-"""`lvs-healthd flush`: removes what is ours from the kernel's IPVS table, and nothing else."""
+"""`lvs-healthd flush`: removes from the kernel's IPVS table what lvs-healthd has put there, and nothing else."""
 
 import asyncio
 import sys
@@ -56,7 +56,7 @@ def flush(
 def _places(config: Path) -> tuple[Path, Netns]:
     """Return the state file's path and the network namespace.
 
-    A broken configuration ends the command. Guessing would be dangerous, for the two decide what is deleted.
+    A broken configuration ends the command. A guess would be dangerous, because the two decide what is deleted.
     """
     try:
         document = toml_document(read_text(config), str(config))
@@ -95,7 +95,7 @@ async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> N
             ours.wrote(operation, _NOTHING)
         else:
             failed.append(f"{_name(operation)}: {result.message or f'errno {result.errno}'}")
-    # What is gone is no longer ours: somebody else may make the same service again.
+    # A service that is gone is no longer recorded as the daemon's own, because somebody else may add the same service.
     ours.give_up_gone(_NOTHING, present)
     write_state(state, ours.saved(), saved.verdicts)
     typer.echo(f"{_count(before - len(present), 'service')} deleted")

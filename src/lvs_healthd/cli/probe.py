@@ -28,7 +28,7 @@ _COLOURS = {OutcomeKind.UP: "green", OutcomeKind.DOWN: "red", OutcomeKind.UNSURE
 
 
 class ProbeLine(msgspec.Struct, frozen=True):
-    """What one check of one real server found: one line of the output."""
+    """One line of the output: what one check of one real server found."""
 
     service: str
     server: str

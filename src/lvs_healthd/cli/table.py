@@ -27,10 +27,12 @@ from lvs_healthd.ipvs.kernel.connections import Connection, decode
 from lvs_healthd.view.table_values import Listing
 
 CONNECTIONS_TIMEOUT_S = 60.0
-"""How long to wait for each piece of the list of connections: the kernel is slow at the end of a list of a million."""
+"""How long to wait for each piece of the list of connections, seconds. If the list has a million connections, the
+kernel is slow near its end."""
 
 _MEASURED = 500
-"""How many connections decide the widths of the columns. They come in no order, so the first ones will do."""
+"""The number of connections from which the widths of the columns are computed. The list is in no particular order, so
+the first ones are a fair sample."""
 _WIDEST = 1000
 _NOT_FOUND = 404
 
@@ -84,7 +86,7 @@ def _show(body: bytes, counters: table_lines.Counters, *, exact: bool, json: boo
         typer.echo(body.decode())
     elif console.is_terminal:
         drawn = table_lines.draw(answer, time.time(), counters, exact=exact)
-        if exact:  # a terminal that is too narrow wraps the lines, so that no number is cut
+        if exact:  # draw wide lines, which a narrow terminal wraps, so that no number is cut
             console.width = max(
                 console.width, console.measure(drawn, options=console.options.update(max_width=_WIDEST)).maximum
             )

@@ -44,7 +44,7 @@ def validate(
 
 
 def summary(config: Config) -> str:
-    """Count what a configuration holds: "2 services, 5 real servers, 5 checks"."""
+    """Return the counts of what a configuration holds: "2 services, 5 real servers, 5 checks"."""
     servers = [server for service in config.services for server in service.real_servers]
     checks = sum(len(server.checks) for server in servers)
     counts = [(len(config.services), "service"), (len(servers), "real server"), (checks, "check")]

@@ -9,7 +9,8 @@ import re
 import tomli
 
 KeyPath = tuple[str | int, ...]
-"""The place of a value: keys and array indices from the root of the document, such as ("service", 0, "weight")."""
+"""The keys and array indices that lead from the document's root to a value: ("service", 0, "real_server", 1, "weight").
+"""
 
 # Possessive quantifiers are used only on single characters, because Python 3.11.2, which Debian 12 has, mishandles them
 # on groups (gh-106052).

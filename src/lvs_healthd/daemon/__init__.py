@@ -1,1 +1,1 @@
-"""The daemon's lifetime: builds its parts, runs them, reloads them and stops them. It makes no decisions."""
+"""The daemon's lifetime: builds the parts of the daemon, runs them, reloads the configuration, and stops them."""

@@ -1,4 +1,4 @@
-"""Describes what a reload changed, for the events that report it. Pure."""
+"""Describes what a reload changed, for the events that report it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
@@ -21,7 +21,7 @@ MOST_NAMED = 3
 def changes(file: str, old: Config, new: Config, *, was: Mode, mode: Mode) -> ConfigReloaded:
     """Count the differences between two configurations. The order of services and servers does not matter.
 
-    A service that is the same object in both is skipped, for it cannot differ.
+    A service that is the same object in both configurations is skipped, because it cannot differ.
 
     file: the configuration's path, for the event.
     was: the mode in force before.
@@ -51,7 +51,9 @@ def changes(file: str, old: Config, new: Config, *, was: Mode, mode: Mode) -> Co
 def restart_needed(file: str, started: Config, new: Config) -> Iterator[ConfigRestartNeeded]:
     """Yield an event for each key whose new value needs a restart to take effect.
 
+    file: the configuration's path, for the event.
     started: the configuration with which the daemon started.
+    new: the configuration after the reload.
     """
     keys = {
         "probe_workers": (started.daemon.probe_workers, new.daemon.probe_workers),

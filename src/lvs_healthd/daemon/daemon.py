@@ -1,8 +1,8 @@
 """The daemon's lifetime: starts the parts, lets them run and stops them.
 
 At start the daemon takes the lock, opens the table, opens the API, adopts what the table holds, reads the state, begins
-to probe and tells systemd READY. SIGTERM or SIGINT ends it within two seconds and leaves the kernel's table exactly as
-it is. A second such signal ends it at once. SIGHUP reloads.
+to probe and tells systemd READY. SIGTERM or SIGINT ends the daemon within two seconds, and the kernel's table stays
+exactly as it is. A second such signal ends it at once. SIGHUP reloads the configuration.
 """
 
 import asyncio
@@ -44,20 +44,22 @@ from lvs_healthd.state.file import Saved, StateFileError, read_state
 _T = TypeVar("_T")
 
 HOUSEKEEPING_S = 1.0
-"""How often the log's summaries, the state file, the watchdog and the status line get their turn."""
+"""The time between two turns of housekeeping, which covers the log's summaries, the state file, the watchdog and the
+status line, seconds."""
 
 STOP_S = 1.0
-"""How long each step of a stop may take."""
+"""How long each step of a stop may take, seconds."""
 
 
 class Daemon:
     """One run of the daemon over one table.
 
-    table: the IPVS table. Nothing else in this process may write it.
+    settings: the settings from the command line.
+    table: the IPVS table. Nothing else in this process may write to it.
     log: takes every event, and is closed at the end.
-    exclusive: whether no other daemon may write the table.
+    exclusive: whether to keep any other daemon from writing to the same table.
     netns: the network namespace of `table`. Its name is set from the configuration.
-    aspects: the director's settings that the daemon maintains beside the table.
+    aspects: the director's settings that the daemon keeps as configured, in addition to the table.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload_asked.set)
-        # Before the first call on a thread: the standard executor would wait for one that hangs.
+        # This must precede the first call on a thread, because the standard executor would wait for a call that hangs.
         loop.set_default_executor(Threads())
         last_reading = LastReading()
         config = await self._unless_stopped(read_config(self._settings.config_file, last_reading))
@@ -111,7 +113,7 @@ class Daemon:
             parts.log.close()
 
     async def _unless_stopped(self, step: Coroutine[Any, Any, _T]) -> _T | None:
-        """Take one step of the start and return its result; None if a signal asked to stop meanwhile."""
+        """Run one step of the start, and return its result. Returns None if a signal asks to stop meanwhile."""
         working, stopping = asyncio.ensure_future(step), asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -124,7 +126,7 @@ class Daemon:
             await asyncio.wait((working, stopping), timeout=STOP_S)
 
     async def _serve(self, parts: Parts, reloads: Reloads) -> None:
-        """Run all parts until a signal. A part that fails ends the daemon with its exception."""
+        """Run all parts until a signal asks to stop. If a part fails, its exception ends the daemon."""
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(parts.prober.run(), name="prober"),
@@ -140,7 +142,7 @@ class Daemon:
                 task.cancel()
 
     def _asked_to_stop(self, number: signal.Signals) -> None:
-        """Begin an orderly stop. The next signal of this kind kills the process at once."""
+        """Begin an orderly stop. The next SIGTERM or SIGINT kills the process at once."""
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
@@ -170,8 +172,8 @@ async def _start(parts: Parts, config: Config) -> bool:
     saved = _read_state(parts)
     await _refuse_empty(parts, saved)
     await parts.api.start(config.daemon.listen, config.daemon.control)
-    # The settings must be in place before the first packet that needs them. The table is read after them, so that
-    # nothing waits between that reading and the first decision.
+    # The settings must be in place before the first packet that needs them. The table is read after they are set, so
+    # that nothing has to wait between the reading and the first decision.
     parts.keeper.want(config, shadow=parts.is_shadow(config))
     await parts.keeper.turn()
     actual = await parts.reconciler.adopt()
@@ -216,7 +218,11 @@ def _read_state(parts: Parts) -> Saved:
 
 
 async def _renew_control(parts: Parts, told: str) -> str:
-    """Make the control socket again if its file is gone. Return why it cannot be made; report that if not `told`."""
+    """Make the control socket again if its file is gone.
+
+    Returns why the socket cannot be made, or "". An error is only reported if it is not the one in `told`, which the
+    previous call returned.
+    """
     control = parts.config.daemon.control
     try:
         if await parts.api.renew_control():

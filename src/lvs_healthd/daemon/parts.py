@@ -1,4 +1,4 @@
-"""The parts of a running daemon in one record, and how they are connected."""
+"""Builds the parts of a running daemon, connects them, and holds them in one record."""
 
 import asyncio
 import contextlib
@@ -40,20 +40,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     config_file: Path
     shadow: bool = False
-    """Overrides the configuration's `mode`: decide and log, but write nothing."""
+    """Whether the daemon only decides and logs, and writes nothing, even if the configuration's `mode` is `enforce`."""
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a daemon is given from outside besides its configuration."""
+    """What a daemon is given from outside, in addition to its configuration."""
 
     table: IpvsTable
     log: EventLog
     netns: Netns
     """The network namespace of `table`."""
     aspects: Sequence[Aspect]
-    """The director's settings that the daemon maintains beside the table."""
+    """The director's settings that the daemon keeps as configured, in addition to the table."""
     exclusive: bool
-    """Whether no other daemon may write the table."""
+    """Whether to keep any other daemon from writing to the same table."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,22 +83,22 @@ class Parts:
     api: ApiServer
 
     def is_shadow(self, config: Config) -> bool:
-        """Whether the daemon writes nothing while `config` is in force."""
+        """Return whether the daemon writes nothing while `config` is in force."""
         return _is_shadow(self.settings, config)
 
     def take_lock(self, config: Config) -> bool:
-        """Become the only writer of the network namespace's table, unless the daemon will write nothing.
+        """Become the only daemon that writes to the network namespace's table, unless this one will write nothing.
 
-        Returns whether this call took the lock. Raises `AlreadyRunningError` when another daemon holds it, and
+        Returns whether this call took the lock. Raises `AlreadyRunningError` when another daemon holds the lock, and
         `NetnsError` when the namespace cannot be entered.
         """
         return self.exclusive and not self.is_shadow(config) and self.lock.take()
 
     def lock_state(self, config: Config) -> None:
-        """Become the only user of the configured state file, unless nothing will be written.
+        """Become the only daemon that uses the configured state file, unless this one will write nothing.
 
-        A file whose folder cannot be written needs no lock: nothing can be saved there, which every attempt to save
-        reports. Raises `AlreadyRunningError`, and then keeps the file it had.
+        A file in a folder that cannot be written needs no lock, because nothing can be saved there; each attempt to
+        save reports that. Raises `AlreadyRunningError`; then the lock on the previous state file is kept.
         """
         with contextlib.suppress(LockFileError):
             self.state_lock.move(None if self.is_shadow(config) else Path(config.daemon.state))
@@ -112,16 +112,16 @@ class Parts:
         self.facts.resync_s = config.daemon.resync
 
     async def save(self, now: float) -> None:
-        """Save what a restart needs, if a save is due. In shadow mode nothing is ours, so nothing is saved.
+        """Save what must survive a restart, if a write is due. In shadow mode nothing is saved.
 
-        now: monotonic seconds; infinity at a stop.
+        now: monotonic time, seconds; infinity when the daemon stops.
         """
         if not self.is_shadow(self.config):
             await self.saver.turn(Path(self.config.daemon.state), now)
 
 
 def build(settings: Settings, config: Config, around: Surroundings) -> Parts:
-    """Make the parts and connect them, but start nothing. Call it on the event loop that will run them."""
+    """Make the parts and connect them, but start nothing. Call this on the event loop that will run the parts."""
     clock = time.monotonic
     bus = Bus()
     facts = Facts(config_file=str(settings.config_file), started=time.time())
@@ -130,7 +130,8 @@ def build(settings: Settings, config: Config, around: Surroundings) -> Parts:
         saver.changed()
         replans.ask()
 
-    # Lambdas break a cycle: the metrics read the view, the view reads parts made below, and those count in the metrics.
+    # The lambdas break a cycle: the metrics read the view, the view reads the parts that are made below, and these
+    # parts count in the metrics.
     metrics = Metrics(samples=lambda: view.samples(), internals=lambda: view.internals())  # noqa: PLW0108
     bus.subscribe(around.log)
     bus.subscribe(metrics.listen)

@@ -1,4 +1,4 @@
-"""Reloads the configuration. Everything that can fail is done first, so a bad file changes nothing."""
+"""Reloads the configuration. Everything that can fail is done first, so a bad configuration changes nothing."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -22,20 +22,20 @@ from lvs_healthd.runtime.garbage import spare_long_lived
 from lvs_healthd.runtime.threads import HungError, in_thread
 
 READ_BACK_S = 2.0
-"""How long a reload waits for the kernel's table. Without an answer it uses the last reading."""
+"""How long a reload waits for the kernel's table, seconds. Without an answer, it uses the table as last read."""
 
 
 class _Ready(NamedTuple):
-    """What was made ready for a configuration while another is in force."""
+    """What was prepared for a new configuration while the old one is still in force."""
 
     targets: Mapping[AnyCheck, Target]
-    """Its new probes."""
+    """The targets of the new checks."""
     trust_certificates: Callable[[], None]
-    """Has every https check trust its `ca` as it is now."""
+    """Makes every https check trust the certificates that its `ca` file holds now."""
 
 
 READ_S = 20.0
-"""How long files may take to be read. Fifty thousand servers take 2 s; a network file system may be slow."""
+"""How long files may take to be read, seconds. Fifty thousand servers take 2 s; a network file system may be slow."""
 
 
 async def read_config(file: Path, last_reading: LastReading) -> Config:
@@ -46,7 +46,8 @@ async def read_config(file: Path, last_reading: LastReading) -> Config:
 class Reloads:
     """Puts changed configurations into force.
 
-    last_reading: what the configuration in force was read from.
+    parts: the parts of the daemon.
+    last_reading: the services of the configuration in force, by which unchanged services are recognised.
     asked: set whenever somebody asks for a reload.
     """
 
@@ -55,7 +56,7 @@ class Reloads:
         self._last_reading = last_reading
         self._asked = asked
         self._started = parts.config
-        """The configuration with which the daemon started. Its restart-only keys stay in force."""
+        """The configuration with which the daemon started. Keys that need a restart keep its values until then."""
 
     async def run(self) -> None:
         """Reload whenever somebody asks for it, until cancelled."""
@@ -89,7 +90,8 @@ class Reloads:
                 parts.lock.release()
             parts.lock_state(parts.config)
             raise
-        # Whoever reloads may have edited the table too, and a new service must keep the servers it finds there.
+        # An operator who reloads may have edited the table too, and a new service must keep the servers that it already
+        # has in the table.
         await parts.reconciler.read_back(READ_BACK_S)
         # Nothing below can fail or wait: the new configuration replaces the old one in a single step.
         self._switch(config, ready)
@@ -119,14 +121,14 @@ class Reloads:
         spare_long_lived()
 
     def _make_ready(self, config: Config) -> "_Ready":
-        """Do what can fail before a configuration is in force, on a thread. Raises `ConfigError`."""
+        """Prepare what a new configuration needs and what can fail. This runs on a thread. Raises `ConfigError`."""
         known = {id(service) for service in self._parts.config.services}
         new = [service for service in config.services if id(service) not in known]
         return _Ready(targets(new, self._parts.decisions.probes), read_certificates(config.services))
 
     def _reject(self, error: Exception) -> None:
         if isinstance(error, HungError):
-            # The call goes on, on its thread, and may change what it was given.
+            # The hung call continues on its thread, and may still change the object that it was given.
             self._last_reading = LastReading()
         parts, file = self._parts, str(self._parts.settings.config_file)
         errors = shortened(error.errors if isinstance(error, ConfigError) else (str(error),), file)
@@ -135,5 +137,5 @@ class Reloads:
 
 
 def joined(probes: Iterable[ProbeState], ready: Mapping[AnyCheck, Target]) -> list[Probe[AnyCheck]]:
-    """Combine the state of each probe, which receives its outcomes, with the target it probes."""
+    """Combine the state of each probe, which takes the outcomes, with the probe's target."""
     return [Probe(each.check, ready[each.check], each.check.interval, each) for each in probes]

@@ -1,4 +1,4 @@
-"""Recomputes the wanted table as soon as a verdict has changed, but never so often that probes suffer."""
+"""Computes the wanted table again as soon as a verdict has changed, but never so often that probes suffer."""
 
 import asyncio
 import time
@@ -7,8 +7,8 @@ from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.reconcile.reconciler import Reconciler
 
 SHARE = 0.1
-"""The largest share of the time that may be spent on planning, 0 to 1. Each plan covers all changes before it, so when
-thousands of servers fail within a second there are fewer and larger plans."""
+"""The largest share of the time that may be spent on planning, 0 to 1. Each plan covers all changes since the plan
+before. So when thousands of servers fail within a second, there are fewer and larger plans."""
 
 
 class Replans:
@@ -24,7 +24,7 @@ class Replans:
         self._due.set()
 
     def now(self) -> None:
-        """Compute the wanted table and hand it to the reconciler."""
+        """Compute the wanted table at once, and hand it to the reconciler."""
         self._due.clear()
         wanted = self._decisions.wanted(self._reconciler.actual, self._reconciler.take_moved())
         self._reconciler.want(wanted, self._decisions.take_touched())

@@ -1,4 +1,4 @@
-"""Warns about values of sysctls that keep services from working as their operator expects. Pure.
+"""Warns about values of sysctls with which services do not work as their operator expects.
 
 Sources: Documentation/networking/ipvs-sysctl.rst; net/netfilter/ipvs/ip_vs_core.c (ip_vs_in_hook) and ip_vs_conn.c
 (ip_vs_check_template, ip_vs_conn_new).
@@ -14,19 +14,23 @@ from lvs_healthd.director.sysctls import wanted
 
 
 class Advice(msgspec.Struct, frozen=True):
-    """A warning about the value of one sysctl. `service` is the first service that it concerns."""
+    """A warning about the value of one sysctl."""
 
     name: str
+    """The sysctl's dotted name."""
     value: str
+    """The sysctl's value."""
     service: str
+    """The first configured service that suffers from the value."""
     text: str
+    """What happens with this value, and what to set instead."""
 
 
 class _Rule(msgspec.Struct, frozen=True):
-    """One piece of advice, and when it applies."""
+    """One piece of advice, and the conditions under which it applies."""
 
     name: str
-    """The sysctl."""
+    """The sysctl's dotted name."""
     is_bad: Callable[[str], bool]
     """Returns whether a value of the sysctl is bad."""
     concerns: Callable[[Service], bool]
@@ -70,9 +74,9 @@ _RULES = (
         "net.ipv4.vs.expire_nodest_conn",
         _is_off,
         _removes,
-        "packets of connections to a server that was removed are dropped silently until they time out: a tcp client "
-        "hangs, and a udp client that keeps its port gets no answer. With 1 the tcp client is reset and the udp client "
-        "gets another server: [ipvs.sysctl] expire_nodest_conn = true",
+        "packets of connections to a server that was removed are dropped silently until the connections time out: a "
+        "tcp client hangs, and a udp client that keeps its port gets no answer. With 1 the tcp client is reset and the "
+        "udp client gets another server: [ipvs.sysctl] expire_nodest_conn = true",
     ),
     _Rule(
         "net.ipv4.vs.expire_quiescent_template",
@@ -98,9 +102,10 @@ READ = tuple(rule.name for rule in _RULES)
 
 
 def advise(config: Config, values: Mapping[str, str | None]) -> Iterator[Advice]:
-    """Check the values of sysctls, and yield at most one piece of advice for each.
+    """Check the values of sysctls, and yield at most one piece of advice for each sysctl.
 
-    values: the value of each sysctl in `READ`; None for one that does not exist.
+    config: the configuration, whose services the advice is about.
+    values: the value of each sysctl in `READ`; None for a sysctl that does not exist.
 
     A sysctl that is configured gets no advice, because its value is the operator's decision.
     """

@@ -1,4 +1,4 @@
-"""The interface between the keeper and the settings it keeps."""
+"""The interface through which the keeper reads and writes each kind of settings, such as sysctls."""
 
 from typing import NamedTuple, Protocol
 
@@ -7,7 +7,7 @@ from lvs_healthd.runtime.exceptions import HostError
 
 
 class SettingError(HostError):
-    """A setting cannot be read or written. The message says what to do."""
+    """Raised when a setting cannot be read or written. The message says what to do."""
 
 
 class Setting(NamedTuple):
@@ -17,14 +17,15 @@ class Setting(NamedTuple):
     found: str
     wanted: str
     is_vital: bool = False
-    """Whether a service does not work without it. It is then set at once, however often somebody else changes it."""
+    """Whether a service does not work without the setting. A vital setting is always set at once, even if somebody else
+    changes it again and again."""
 
 
 class Aspect(Protocol):
-    """Reads and writes settings of one kind, such as sysctls. It leaves alone whatever is not configured."""
+    """Reads and writes settings of one kind, such as sysctls. Settings that are not configured are left alone."""
 
     def want(self, config: Config) -> None:
-        """Take a new configuration. It applies from the next `differing` on."""
+        """Take a new configuration. It applies from the next call of `differing`."""
 
     async def differing(self) -> list[Setting]:
         """Read the settings, and return those that are not as wanted. Raises `SettingError`."""

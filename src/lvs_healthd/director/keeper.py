@@ -1,8 +1,8 @@
 """Keeps the director's settings as configured, in the same way as the reconciler keeps the table.
 
-It reads the settings, compares them with the configuration, and writes only those that differ. When somebody else has
-changed a setting, it reports the drift and sets it back. When a setting cannot be set, it reports the error and tries
-again later.
+The keeper reads the settings, compares them with the configuration, and writes only those that differ. When somebody
+else has changed a setting, the keeper reports the drift and sets it back. When a setting cannot be set, the keeper
+reports the error and tries again later.
 """
 
 import asyncio
@@ -24,15 +24,15 @@ REPEAT_S = 60.0
 """How often an error that persists is reported again."""
 
 CALM_S = 300.0
-"""Foreign changes to a setting that are further apart than this do not belong to the same fight."""
+"""If somebody else's changes to a setting are further apart than this, they do not count as changes in succession."""
 
 
 class _Undone:
     """A setting that somebody else keeps changing back.
 
-    times: how often in succession.
-    last: when it was last seen changed, on the keeper's clock, seconds.
-    held_until: when we may write it again, on the same clock.
+    times: how often somebody else has changed it in succession.
+    last: when a change was last seen, seconds on the keeper's clock.
+    held_until: when the keeper may write the setting again, seconds on the same clock.
     """
 
     __slots__ = ("held_until", "last", "times")
@@ -46,7 +46,7 @@ class _Undone:
 class Keeper:
     """Keeps the settings of several aspects as configured.
 
-    aspects: the settings to keep, in the order in which they are applied. Without any, the keeper does nothing.
+    aspects: the kinds of settings to keep, in the order in which to apply them. Without any, the keeper does nothing.
     netns: network namespace whose sysctls are checked for advice.
     emit: takes the events.
     clock: monotonic time, seconds.
@@ -73,18 +73,19 @@ class Keeper:
         """How often `want` was called."""
         self._wake = asyncio.Event()
         self._seen: set[Aspect] = set()
-        """Aspects that were applied since the last `want`. A later difference in one means that somebody else changed
-        it."""
+        """Aspects that were applied since the last call of `want`. If a setting of such an aspect differs later,
+        somebody else has changed it."""
         self._unmended: set[str] = set()
-        """Settings that could not be set. A difference in one of these is not taken for somebody else's change."""
+        """Names of the settings that could not be set. A difference in such a setting is not taken for somebody else's
+        change."""
         self._undone: dict[str, _Undone] = {}
-        """Settings that somebody else changed, by name."""
+        """The settings that somebody else changed, by name."""
         self._told: set[Setting] = set()
         """In shadow mode, the differences already reported."""
         self._errors: dict[str, float] = {}
-        """The errors of the last turn, each with the time it was last reported."""
+        """The errors of the last turn, each with the time when it was last reported."""
         self._advice: set[Advice] = set()
-        """The advice that applies now and was already given."""
+        """The advice that still applies, and was already given."""
 
     @property
     def advice(self) -> tuple[Advice, ...]:
@@ -94,7 +95,8 @@ class Keeper:
     def want(self, config: Config, *, shadow: bool) -> None:
         """Take a new configuration. This returns at once; `run` applies it.
 
-        shadow: only report what would be set, and write nothing.
+        config: the new configuration.
+        shadow: whether to report only what would be set, and to write nothing.
         """
         self.shadow = shadow
         self._config = config
@@ -122,8 +124,8 @@ class Keeper:
     async def turn(self) -> None:
         """Check every setting once, and set those that differ. `run` repeats this.
 
-        When a new configuration arrives meanwhile, the turn ends before the next write, and what it has found out is
-        not reported: it may be about settings that nobody wants any more.
+        When a new configuration arrives during a turn, the turn ends before its next write. Its findings are not
+        reported, because they may be about settings that are not wanted any more.
         """
         self._wake.clear()
         wants = self._wants
@@ -137,7 +139,7 @@ class Keeper:
             await self._advise()
 
     async def _look_after(self, aspect: Aspect) -> list[str]:
-        """Check the settings of one aspect, and set those that differ. Return what is in the way."""
+        """Check the settings of one aspect, and set those that differ. Returns what went wrong, as texts for people."""
         wants = self._wants
         try:
             differing = await aspect.differing()
@@ -169,7 +171,7 @@ class Keeper:
     async def _apply(self, setting: Setting, aspect: Aspect) -> str:
         """Set one setting, and emit the events for it.
 
-        Returns a complaint about somebody who keeps changing it, or "". Raises `SettingError`.
+        Returns a complaint when somebody else keeps changing the setting, or "". Raises `SettingError`.
         """
         is_drift = aspect in self._seen and setting.name not in self._unmended
         if is_drift:
@@ -190,7 +192,10 @@ class Keeper:
         return complaint
 
     def _note_undone(self, name: str) -> None:
-        """Count a foreign change to a setting. From the third in succession on, wait before it is set again."""
+        """Count a change that somebody else made to a setting.
+
+        After the third change in succession, and after each later one, the keeper waits before it sets the setting.
+        """
         now = self._clock()
         undone = self._undone.get(name)
         if undone is None or now - undone.last > CALM_S:
@@ -201,7 +206,7 @@ class Keeper:
             undone.held_until = now + hold_s(undone.times, self._config.daemon.resync)
 
     def _watch(self, differing: list[Setting]) -> None:
-        """In shadow mode, report what would be set, each difference once."""
+        """Report what would be set if this were not shadow mode. Each difference is reported once."""
         for setting in differing:
             if setting not in self._told:
                 self._told.add(setting)
@@ -227,7 +232,7 @@ class Keeper:
         self.last_error = failures[0] if failures else ""
 
     async def _advise(self) -> None:
-        """Warn about sysctls with surprising effects, each once for as long as its warning applies."""
+        """Warn about sysctls with surprising effects. A warning is not repeated while it applies."""
         try:
             values = await read(self._netns, READ)
         except SettingError:

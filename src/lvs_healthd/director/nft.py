@@ -10,10 +10,10 @@ from lvs_healthd.director.aspect import SettingError
 from lvs_healthd.runtime.netns import Netns, NetnsError
 
 DEADLINE_S = 30.0
-"""Longest time for one run. A run usually takes about ten milliseconds, but the first may have to load modules, and a
-director under attack is slow."""
+"""How long one run may take, seconds. A run usually takes about ten milliseconds, but the first run may have to load
+modules, and a director under attack is slow."""
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
-"""Includes the sbin folders, where nft is installed and which the daemon's own PATH may lack."""
+"""Where to search for nft. The daemon's own PATH may lack the sbin folders, in which nft is installed."""
 _ENVIRONMENT = {"PATH": _PATH, "LC_ALL": "C"}
 _SHOWN = 300
 """How many characters of nft's error message are shown."""
@@ -27,10 +27,11 @@ def is_there() -> bool:
 def nft(netns: Netns, *words: str, stdin: bytes = b"") -> bytes | None:
     """Run `nft -j` in a network namespace and return its output. This blocks.
 
+    netns: the network namespace.
     words: the arguments after `-j`.
     stdin: what nft reads from its standard input.
 
-    Returns None when the table or chain to list does not exist. Raises `SettingError`.
+    Returns None when the command lists a table or chain that does not exist. Raises `SettingError`.
     """
     program = shutil.which("nft", path=_PATH)
     if program is None:

@@ -1,11 +1,13 @@
-"""The nftables rules that fullnat and synproxy services need, as `nft -j` lists them. Pure.
+"""Builds the nftables rules that fullnat and synproxy services need, in the form in which `nft -j` lists them.
 
-Source NAT: with net.ipv4.vs.conntrack=1, connection tracking keeps a connection that IPVS forwards by nat, under the
-address that the client connected to. Its packets pass the postrouting hook like any others.
+Source NAT (fullnat): with net.ipv4.vs.conntrack=1, connection tracking also tracks a connection that IPVS forwards by
+nat. It knows the connection by the address to which the client connected. The packets pass the postrouting hook like
+any others.
 
 SYN proxy: a SYN to the service is not tracked, and is answered with a cookie before IPVS sees it. So the last packet of
-the handshake is the first that connection tracking sees, which makes it invalid (with nf_conntrack_tcp_loose=0). If its
-cookie is right, the kernel opens the connection to the service on behalf of the client, and IPVS schedules that.
+the handshake is the first packet that connection tracking sees, and counts as invalid (with nf_conntrack_tcp_loose=0).
+If the packet's cookie is right, the kernel opens the connection to the service on behalf of the client, and IPVS
+schedules that connection.
 
 The format is described in libnftables-json(5). A set with one address is written as that address, as nft lists it.
 """
@@ -20,9 +22,9 @@ TABLE = "lvs_healthd"
 
 _IP = {Family.IPV4: "ip", Family.IPV6: "ip6"}
 _MSS = {Family.IPV4: 1460, Family.IPV6: 1440}
-"""Largest segment that fits into Ethernet's 1500 bytes."""
+"""The largest TCP segment that fits into Ethernet's 1500 bytes, bytes."""
 _COMMENT_BYTES = 127
-"""Longest comment that nft accepts."""
+"""The longest comment that nft accepts, bytes."""
 
 _POSTROUTING = {"name": "postrouting", "type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"}
 _PREROUTING = {"name": "prerouting", "type": "filter", "hook": "prerouting", "prio": -300, "policy": "accept"}
@@ -34,7 +36,7 @@ Object = dict[str, Any]
 
 
 def ruleset(services: Iterable[Service]) -> list[Object]:
-    """Return the chains and rules of our table; an empty list when no service needs any."""
+    """Return the chains and rules of the daemon's table. Empty when no service needs any."""
     chosen = list(services)
     source_nat = [rule for service in chosen for rule in _source_nat(service)]
     proxied = _proxied(chosen)
@@ -48,13 +50,13 @@ def ruleset(services: Iterable[Service]) -> list[Object]:
 
 
 def transaction(objects: Iterable[Object]) -> Object:
-    """Return the commands that make our table hold just these objects, in one transaction.
+    """Return the commands that replace the content of the daemon's table in one transaction.
 
-    Without objects, the table is deleted.
+    objects: the chains and rules to put into the table. Without any, the table is deleted.
     """
     table = {"table": {"family": FAMILY, "name": TABLE}}
     chosen = list(objects)
-    # The table is added first because deleting one that does not exist is an error.
+    # The table is added first, because it is an error to delete a table that does not exist.
     commands: list[Object] = [{"add": table}, {"delete": table}]
     if chosen:
         commands += [{"add": table}, *({"add": each} for each in chosen)]
@@ -62,7 +64,7 @@ def transaction(objects: Iterable[Object]) -> Object:
 
 
 def normal(listing: Iterable[Object]) -> list[Object]:
-    """Bring our rules, or the rules that nft lists, into one form in which they can be compared.
+    """Bring rules into a form in which the wanted rules can be compared with those that nft lists.
 
     Unlike ours, a listing has handles, orders sets in its own way, and omits the protocol when a port implies it. It
     also has the table itself, which is left out unless it has flags: ours has none, and the rules of a dormant table do
@@ -185,7 +187,7 @@ def _normal(each: Object) -> Object:
 
 
 def _left(expression: Object) -> Object:
-    """Return the left side of a match, the packet field it tests; an empty object for a statement."""
+    """Return the left side of a match: the packet field that it tests. Empty when the expression is not a match."""
     left = expression.get("match", {}).get("left", {})
     return left if isinstance(left, dict) else {}
 
@@ -196,9 +198,9 @@ def _implies_protocol(left: Object) -> bool:
 
 
 def _in_one_form(value: Any) -> Any:  # noqa: ANN401  # JSON
-    """Write rules as one version of nft would: sorted sets, and flags that are combined as a list of their names.
+    """Sort sets, and turn combined flags into a list of their names, because versions of nft list both differently.
 
-    Elements may be of any type, because the rules may be somebody else's.
+    Elements may be of any type, because somebody else may have written the rules.
     """
     if isinstance(value, list):
         return [_in_one_form(each) for each in value]

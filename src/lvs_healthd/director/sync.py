@@ -1,6 +1,6 @@
-"""Keeps the sync daemons of IPVS as configured. By hand, `ipvsadm --start-daemon` starts them.
+"""Keeps the sync daemons of IPVS as configured. An operator would start them with `ipvsadm --start-daemon`.
 
-A sync daemon that was never configured in this run is left alone.
+A sync daemon that has not been configured since this process started is left alone.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ _SYNC_PORTS = "net.ipv4.vs.sync_ports"
 
 
 class SyncDaemons:
-    """The wanted sync daemons."""
+    """The aspect for sync daemons."""
 
     def __init__(self, client: SettingsClient, netns: Netns) -> None:
         self._client = client
         self._netns = netns
         self._wanted: dict[Role, SyncDaemon | None] = {}
-        """The sync daemons by role. None means that it was configured before and has to be stopped."""
+        """The wanted sync daemon of each role. None means that one was configured before, and must be stopped."""
         self._running: set[Role] = set()
         self._ports: str | None = None
-        """The configured value of `sync_ports`. The kernel reads it when the first sync daemon starts."""
+        """The configured value of `sync_ports`. The kernel reads this sysctl when the first sync daemon starts."""
         self._ports_of: dict[Role, str] = {}
-        """The value of `sync_ports` when each sync daemon was started. It has only the daemons that we started."""
+        """The value of `sync_ports` with which each sync daemon runs. Only for the sync daemons started here."""
         self._stale: set[Role] = set()
-        """The sync daemons that run with another number of ports than configured."""
+        """The roles whose sync daemon runs with another value of `sync_ports` than configured."""
 
     def want(self, config: Config) -> None:
         """Take a new configuration."""
@@ -60,7 +60,7 @@ class SyncDaemons:
         ]
 
     async def _with_other_ports(self) -> set[Role]:
-        # While the sysctl itself is not as configured, restarting the daemons would change nothing.
+        # While the sysctl itself is not as configured, a restart of the sync daemons would not help.
         if self._ports is None or await self._ports_in_force() != self._ports:
             return set()
         ours = self._running & self._wanted.keys()
@@ -133,7 +133,7 @@ def _described(role: Role, daemon: SyncDaemon | None) -> str:
 def _shown(found: SyncRecord | None, wanted: SyncDaemon | None) -> str:
     """Describe a running sync daemon.
 
-    Its longest message is included only when that is configured. Otherwise the kernel chose it.
+    `maxlen` is included only when it is configured. Otherwise the kernel chose it.
     """
     if found is None:
         return _OFF

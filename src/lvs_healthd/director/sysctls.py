@@ -1,4 +1,4 @@
-"""Keeps sysctls as wanted: those of IPVS that are configured, and those that fullnat and synproxy need."""
+"""Keeps sysctls as wanted: the configured sysctls of IPVS, and those that fullnat and synproxy need."""
 
 import asyncio
 import errno
@@ -13,12 +13,12 @@ _IPVS = "net.ipv4.vs."
 CONNTRACK = f"{_IPVS}conntrack"
 _DEFENCES = frozenset({f"{_IPVS}drop_entry", f"{_IPVS}drop_packet", f"{_IPVS}secure_tcp"})
 TCP_LOOSE = "net.netfilter.nf_conntrack_tcp_loose"
-"""With 0, a tracked TCP connection must begin with its SYN. synproxy relies on this: the last packet of a handshake
-that it answered is then invalid, and its rule matches invalid packets."""
+"""If this sysctl is 0, a tracked TCP connection must begin with its SYN. synproxy relies on this: its rule matches
+invalid packets, and only with 0 is the last packet of a handshake that it answered invalid."""
 
 
 class Sysctls:
-    """The wanted sysctls, by their dotted names."""
+    """The aspect for sysctls."""
 
     def __init__(self, netns: Netns) -> None:
         self._netns = netns
@@ -32,7 +32,7 @@ class Sysctls:
 
     async def differing(self) -> list[Setting]:
         """Return the sysctls that are not as wanted. Raises `SettingError`."""
-        wanted, vital = self._wanted, self._vital  # a reload may want others while these are read
+        wanted, vital = self._wanted, self._vital  # a reload may replace both while the sysctls are read
         if not wanted:
             return []
         found = await read(self._netns, wanted)
@@ -66,12 +66,12 @@ def _shown(found: str | None) -> str:
 
 
 def wanted(config: Config) -> dict[str, str]:
-    """Return the wanted value of each sysctl by its dotted name. Pure."""
+    """Return the wanted values of sysctls, by their dotted names."""
     return {_IPVS + name: value for name, value in config.ipvs.sysctl} | needed(config)
 
 
 def needed(config: Config) -> dict[str, str]:
-    """Return the sysctls without which some service does not work, by their dotted names. Pure."""
+    """Return the values of sysctls that some service needs to work at all, by their dotted names."""
     found = {}
     if any(service.needs_conntrack for service in config.services):
         found[CONNTRACK] = "1"
@@ -81,7 +81,7 @@ def needed(config: Config) -> dict[str, str]:
 
 
 async def read(netns: Netns, names: Iterable[str]) -> Mapping[str, str | None]:
-    """Read sysctls by their dotted names; None for one that does not exist. Raises `SettingError`."""
+    """Return the values of the named sysctls; None for a sysctl that does not exist. Raises `SettingError`."""
     return await asyncio.to_thread(_read, netns, tuple(names))
 
 

@@ -1,4 +1,4 @@
-"""Keeps the connection timeouts of IPVS as configured. By hand, `ipvsadm --set` sets them."""
+"""Keeps the connection timeouts of IPVS as configured. An operator would set them with `ipvsadm --set`."""
 
 from lvs_healthd.config.model import Config
 from lvs_healthd.director.aspect import Setting, SettingError
@@ -9,12 +9,12 @@ _NAMES = ("tcp", "tcp_fin", "udp")
 
 
 class ConnectionTimeouts:
-    """The connection timeouts. Those that are not configured are left alone."""
+    """The aspect for connection timeouts. Timeouts that are not configured are left alone."""
 
     def __init__(self, client: SettingsClient) -> None:
         self._client = client
         self._wanted = TimeoutRecord(0, 0, 0)
-        """0 for a timeout that is not configured."""
+        """The configured timeouts; 0 for a timeout that is not configured."""
 
     def want(self, config: Config) -> None:
         """Take a new configuration."""

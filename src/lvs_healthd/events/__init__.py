@@ -1,1 +1,1 @@
-"""The events of the daemon, and the bus that passes them to log, metrics and state."""
+"""The events of the daemon, and the bus that passes them to the log and the metrics."""

@@ -1,7 +1,7 @@
-"""The events that the daemon emits, and that log, metrics, state and hooks listen to.
+"""The events that the daemon emits for its log and metrics.
 
-An event's name is a stable dotted noun. Operators build alerts on names and fields, so both are an interface and are
-documented in docs/logs.md. A probe that merely passes emits nothing.
+An event's name is a stable dotted noun. Operators build alerts on names and fields, so both are an interface, which
+docs/logs.md documents. A probe that merely passes causes no event.
 """
 
 from typing import ClassVar
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all events. `level` is the log level: "debug", "info", "warning" or "error"."""
+    """The base class of all events. `level` is the log level: "debug", "info", "warning" or "error"."""
 
     name: ClassVar[str]
     level: ClassVar[str] = "info"
@@ -46,7 +46,7 @@ class DaemonStopping(Event, frozen=True, kw_only=True):
 
 
 class ControlRenewed(Event, frozen=True, kw_only=True):
-    """Somebody had removed the control socket's file, and it was made again."""
+    """The daemon has made the control socket's file again, because somebody had removed it."""
 
     name = "control.renewed"
     level = "warning"
@@ -54,7 +54,10 @@ class ControlRenewed(Event, frozen=True, kw_only=True):
 
 
 class ControlFailed(Event, frozen=True, kw_only=True):
-    """Somebody removed the control socket's file, and it cannot be made again. Tried every second, told once."""
+    """Somebody removed the control socket's file, and the daemon cannot make it again.
+
+    The daemon tries every second, but emits this event only once.
+    """
 
     name = "control.error"
     level = "error"
@@ -82,7 +85,7 @@ class ConfigReloaded(Event, frozen=True, kw_only=True):
 
 
 class ConfigRejected(Event, frozen=True, kw_only=True):
-    """A configuration has errors. After a reload the old one stays in force; at the start there is none."""
+    """A configuration has errors. After a reload, the old configuration stays in force. At a start, the daemon ends."""
 
     name = "config.rejected"
     level = "error"
@@ -111,7 +114,7 @@ class ConfigRestartNeeded(Event, frozen=True, kw_only=True):
 
 
 class RealServerUp(Event, frozen=True, kw_only=True):
-    """A real server may serve: all its checks passed `rise` times."""
+    """A real server may serve, because each of its checks has passed `rise` times in succession."""
 
     name = "real_server.up"
     service: str
@@ -124,11 +127,11 @@ class RealServerUp(Event, frozen=True, kw_only=True):
     was: str
     """The previous verdict: "down" or "unknown"."""
     after_s: float
-    """How long the previous verdict held, seconds."""
+    """How long the previous verdict was in force, seconds."""
 
 
 class RealServerDown(Event, frozen=True, kw_only=True):
-    """A real server may not serve: one of its checks failed `fall` times."""
+    """A real server may not serve, because one of its checks has failed `fall` times in succession."""
 
     name = "real_server.down"
     level = "warning"
@@ -136,7 +139,7 @@ class RealServerDown(Event, frozen=True, kw_only=True):
     server: str
     check: str
     reason: str
-    """For an operator, such as "no answer in 1s"."""
+    """Why the check failed, for an operator, such as "no answer in 1s"."""
     failures: int
     fall: int
     was: str
@@ -153,14 +156,14 @@ class CheckFailing(Event, frozen=True, kw_only=True):
     check: str
     reason: str
     failures: int
-    """Counted up to `fall`."""
+    """How many probes have failed in succession, counted up to `fall`."""
     fall: int
     verdict: str
     """The check's verdict at this moment: "up", "unknown" or "down"."""
 
 
 class CheckUnsure(Event, frozen=True, kw_only=True):
-    """A probe was inconclusive because of a fault on our own side. The verdict stays the same."""
+    """A probe was inconclusive because of a fault on the director. The verdict stays the same."""
 
     name = "check.unsure"
     level = "warning"
@@ -171,13 +174,13 @@ class CheckUnsure(Event, frozen=True, kw_only=True):
 
 
 class ServiceFallback(Event, frozen=True, kw_only=True):
-    """No real server of the service may serve: the fallback is in use, or there is none."""
+    """No real server of the service may serve. Its fallback servers are in use, if it has any."""
 
     name = "service.fallback"
     level = "error"
     service: str
     fallback: tuple[str, ...]
-    """Empty when the service has none: clients are refused by the kernel."""
+    """The fallback servers. Empty when the service has none; then the kernel refuses clients."""
 
 
 class ServiceServing(Event, frozen=True, kw_only=True):
@@ -189,11 +192,11 @@ class ServiceServing(Event, frozen=True, kw_only=True):
 
 
 class TableChanged(Event, frozen=True, kw_only=True):
-    """One write that the kernel acknowledged. In shadow mode, one that would have been made."""
+    """The kernel has acknowledged a write. In shadow mode, the write would have been made."""
 
     name = "table.changed"
     operation: str
-    """add_service, set_service, delete_service, add_server, set_server, delete_server."""
+    """The kind of write: add_service, set_service, delete_service, add_server, set_server or delete_server."""
     service: str
     server: str
     """Empty for an operation on the service itself."""
@@ -202,11 +205,15 @@ class TableChanged(Event, frozen=True, kw_only=True):
     """The fields that were set, each with its old and new value, such as "weight 1 -> 0"."""
     shadow: bool
     detection_s: float | None = None
-    """Seconds from the first failed probe to the kernel's acknowledgement, when a failure took the server out."""
+    """Seconds from the start of the first failed probe to the kernel's acknowledgement. None unless failures took the
+    server out."""
 
 
 class TableDrift(Event, frozen=True, kw_only=True):
-    """The kernel's table was not as we left it: somebody else wrote to it. The correction follows as table.changed."""
+    """Somebody else has changed the kernel's table since the daemon's last write.
+
+    The correction follows as table.changed.
+    """
 
     name = "table.drift"
     level = "warning"
@@ -217,7 +224,7 @@ class TableDrift(Event, frozen=True, kw_only=True):
 
 
 class TableFight(Event, frozen=True, kw_only=True):
-    """Somebody else undoes the same write of ours again and again. The event is repeated every ten minutes."""
+    """Somebody else undoes the same write of the daemon again and again. This event is repeated every ten minutes."""
 
     name = "table.fight"
     level = "error"
@@ -226,13 +233,13 @@ class TableFight(Event, frozen=True, kw_only=True):
     times: int
     """How often in succession the write was undone."""
     hold_s: float
-    """How long we wait before we write it again, seconds."""
+    """How long the daemon waits before it makes the write again, seconds."""
     suspects: tuple[str, ...]
-    """Programs running here that manage IPVS tables, such as "keepalived (pid 812)"."""
+    """Programs that are running on the director and manage IPVS tables, such as "keepalived (pid 812)"."""
 
 
 class TableFightOver(Event, frozen=True, kw_only=True):
-    """A fight has ended: nobody has undone our write for a while."""
+    """A fight (see table.fight) has ended: nobody has undone the daemon's write for a while."""
 
     name = "table.fight_over"
     service: str
@@ -240,7 +247,7 @@ class TableFightOver(Event, frozen=True, kw_only=True):
 
 
 class TableError(Event, frozen=True, kw_only=True):
-    """The kernel refused a write, or the table could not be read. It is tried again after `retry_s` seconds."""
+    """The kernel refused a write, or the table could not be read. The daemon tries again after `retry_s` seconds."""
 
     name = "table.error"
     level = "error"
@@ -264,7 +271,7 @@ class SettingChanged(Event, frozen=True, kw_only=True):
 
     name = "setting.changed"
     setting: str
-    """Which setting: a sysctl by its dotted name, or for example "ipvs.timeouts.tcp" or "nftables inet lvs_healthd"."""
+    """The setting's name: a sysctl's dotted name, "ipvs.timeouts.tcp" or "nftables inet lvs_healthd", for example."""
     found: str
     value: str
     reason: str
@@ -273,7 +280,7 @@ class SettingChanged(Event, frozen=True, kw_only=True):
 
 
 class SettingDrift(Event, frozen=True, kw_only=True):
-    """A setting was not as we left it: somebody else changed it. The correction follows as setting.changed."""
+    """Somebody else has changed a setting since the daemon set it. The correction follows as setting.changed."""
 
     name = "setting.drift"
     level = "warning"
@@ -283,7 +290,7 @@ class SettingDrift(Event, frozen=True, kw_only=True):
 
 
 class SettingFailed(Event, frozen=True, kw_only=True):
-    """A setting could not be read or written. It is tried again after `retry_s` seconds."""
+    """A setting could not be read or written. The daemon tries again after `retry_s` seconds."""
 
     name = "setting.error"
     level = "error"
@@ -292,14 +299,14 @@ class SettingFailed(Event, frozen=True, kw_only=True):
 
 
 class SettingAdvice(Event, frozen=True, kw_only=True):
-    """A sysctl that is not configured makes a service behave in a surprising way. Emitted once while that is so."""
+    """A sysctl that is not configured makes a service behave in a surprising way. The event is not repeated."""
 
     name = "setting.advice"
     level = "warning"
     setting: str
     value: str
     service: str
-    """The first service that it concerns."""
+    """The first configured service that the sysctl affects."""
     advice: str
 
 
@@ -314,17 +321,17 @@ class SchedulerLag(Event, frozen=True, kw_only=True):
 
 
 class WorkerFailed(Event, frozen=True, kw_only=True):
-    """A probe worker process ended, hung or sent garbage. Its probes are unsure until it is replaced."""
+    """A process that runs probes has ended, hung or sent garbage. Its probes are unsure until it is replaced."""
 
     name = "worker.error"
     level = "error"
     worker: int
     """The worker's number, counted from 1."""
     pid: int
-    """Its process id; 0 when it could not be started."""
+    """The worker's process id; 0 when the process could not be started."""
     reason: str
     probes: int
-    """How many probes it was responsible for."""
+    """How many probes the worker was responsible for."""
     retry_s: float
 
 

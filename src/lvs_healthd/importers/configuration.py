@@ -1,6 +1,6 @@
 """Turns an IPVS table into a configuration that yields the same table, for `lvs-healthd import`.
 
-A table holds no checks, so each service gets the simplest check. When its port is a guess, a remark says so.
+A table holds no checks, so each service gets the simplest check. If the port to probe is a guess, a remark says so.
 """
 
 import ipaddress
@@ -31,20 +31,25 @@ from lvs_healthd.ipvs.words import (
 )
 
 GUESSED_PORT = 80
+"""The port to probe when the table does not show one."""
 
 _SETTABLE = frozenset(METHOD_OPTIONS)
-"""The forwarding methods that can be set. The kernel's table may hold others."""
+"""The forwarding methods that a configuration can set. The kernel's table may hold others."""
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """A configuration as text, and remarks on what its reader should check."""
+    """A configuration as text, and remarks on what the operator should check or complete in it."""
 
     text: str
     remarks: tuple[str, ...]
 
 
 def imported(table: Table, source: str) -> Imported:
-    """Write a configuration that yields a table. `source` names the table's origin, for the comment at the top."""
+    """Return a configuration that yields a table.
+
+    table: the table to import.
+    source: where the table comes from, for the comment at the top of the configuration.
+    """
     remarks: list[str] = []
     services = []
     for key, entry in table.items():
@@ -59,7 +64,7 @@ def imported(table: Table, source: str) -> Imported:
 
 
 def _with_ports_that_work(key: ServiceKey, entry: ServiceEntry, remarks: list[str]) -> ServiceEntry:
-    """Remove the ports of servers that the kernel lists but never uses: see docs/configuration.md, `real_server`."""
+    """Remove servers' ports that the kernel lists but never uses: see docs/configuration.md, `real_server`."""
     if key.port:
         return entry
     is_persistent = bool(entry.service.flags & SVC_F_PERSISTENT)
@@ -94,7 +99,7 @@ def _remarks(key: ServiceKey, entry: ServiceEntry) -> Iterator[str]:
 def _service(key: ServiceKey, entry: ServiceEntry) -> dict[str, Any]:
     record = entry.service
     servers = list(entry.destinations.values())
-    # The forwarding of most servers is written once, at the service.
+    # What most servers use is written once, at the service.
     common = Counter(_forwarding(server) for server in servers).most_common(1)[0][0]
     return {
         **_identity(key),
@@ -134,7 +139,7 @@ def _persistence(record: ServiceRecord) -> dict[str, Any]:
 
 
 _Forwarding = tuple[tuple[str, str | int], ...]
-"""How packets are forwarded to a server, as keys and values of the file."""
+"""How packets are forwarded to a server, as keys and values of the configuration file."""
 
 
 def _forwarding(record: DestinationRecord) -> _Forwarding:
@@ -155,7 +160,7 @@ def _check(key: ServiceKey, entry: ServiceEntry) -> dict[str, Any]:
 
 
 def _is_port_open(entry: ServiceEntry) -> bool:
-    """Return whether the table does not say which port to probe."""
+    """Return whether the port to probe is an open question, because a server in the table has no port."""
     return not all(server.port for server in entry.destinations)
 
 

@@ -1,7 +1,8 @@
 """Reads ipvsadm commands, from saved files or scripts, into a table.
 
-It accepts more than `ipvsadm -Sn` writes: the word ipvsadm before a command, comments, long options, options in any
-order, edits and deletions, and names of hosts and services. Option names and defaults follow ipvsadm 1.31, ipvsadm.c.
+It accepts more than what `ipvsadm -Sn` writes: the word ipvsadm before a command, comments, long options, options in
+any order, edits and deletions, and names of hosts and services. Option names and defaults follow ipvsadm 1.31,
+ipvsadm.c.
 """
 
 import ipaddress
@@ -70,9 +71,9 @@ _WITHOUT_VALUE = frozenset({"-o", *_METHODS, "-6", "-n", *_TUNNEL_FLAGS})
 
 
 class CommandError(InputError):
-    """Some lines are not ipvsadm commands, or make a change that the table does not allow.
+    """Raised when some lines are not ipvsadm commands, or make a change that the table does not allow.
 
-    `errors` holds one text for each such line.
+    `errors` holds one text for each wrong line.
     """
 
     def __init__(self, errors: tuple[str, ...]) -> None:
@@ -81,7 +82,7 @@ class CommandError(InputError):
 
 
 class _WrongLineError(Exception):
-    """A line is wrong. The message says why."""
+    """Raised when a line is wrong. The message says why."""
 
 
 class _Command(NamedTuple):
@@ -90,9 +91,9 @@ class _Command(NamedTuple):
 
 
 def table_of(lines: Iterable[str], name: str) -> Table:
-    """Carry out commands on an empty table, and return the result.
+    """Carry out ipvsadm commands on an empty table, and return the resulting table.
 
-    lines: the commands, one a line.
+    lines: lines with one command each.
     name: name of the file, for error messages.
 
     Raises `CommandError`, which lists every wrong line.
@@ -139,7 +140,7 @@ def _command(line: str) -> _Command | None:
                 value = words.pop(0) if has_value else str(_DEFAULT_PERSISTENCE_S)
             options[option] = value
         elif option == "-b" and value is None and not words:
-            pass  # ipvsadm writes this itself for a flag that it has no name for
+            pass  # ipvsadm itself writes -b without a value when a flag is set that has no name
         elif option in _WITH_VALUE:
             if value is None and not words:
                 raise _WrongLineError(f"{option} without a value")
@@ -154,7 +155,7 @@ def _command(line: str) -> _Command | None:
 
 
 def _split(word: str) -> tuple[str, str | None]:
-    """Split "--weight=5" or "-w5" into the option, by its short name if it has one, and its value."""
+    """Split "--weight=5" or "-w5" into an option and its value. A long option is replaced by its short name, if any."""
     if word.startswith("--"):
         name, has_value, value = word.partition("=")
         return _LONG.get(name, name), value if has_value else None
@@ -275,7 +276,7 @@ def _number(options: dict[str, str], option: str, least: int, most: int) -> int:
 
 
 def _mark(options: dict[str, str]) -> int:
-    """Read a firewall mark. ipvsadm writes marks from 2^31 on as negative numbers."""
+    """Read a firewall mark. ipvsadm writes marks of 2^31 and above as negative numbers."""
     text = options["-f"]
     if text.startswith("-") and _is_number(text[1:]) and 0 < int(text[1:]) <= 2**31:
         return 2**32 - int(text[1:])
@@ -292,7 +293,7 @@ def _cut(text: str) -> str:
 
 
 def _endpoint(text: str, protocol: int, *, default_port: int) -> tuple[int, str, int]:
-    """Read "192.0.2.1:80", "[2001:db8::1]:http" or a name. A name is looked up now, once."""
+    """Read an endpoint such as "192.0.2.1:80", "[2001:db8::1]:http" or "www:80". A name is looked up at once."""
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
         port_text = rest.removeprefix(":")

@@ -1,6 +1,6 @@
 """Describes IPVS records and their differences for people: "weight 1 -> 0", "weight 7, expected 1".
 
-Pure. The texts are for logs and are not meant to be parsed.
+The texts are for logs and are not meant to be parsed.
 """
 
 import functools
@@ -30,7 +30,7 @@ def describe(operation: Operation) -> str:
 
 
 def surprise(expected: ServiceRecord | DestinationRecord, found: ServiceRecord | DestinationRecord) -> str:
-    """Describe how a record differs from the one we wrote: "weight 7, expected 1"."""
+    """Describe how a record in the kernel differs from the one that the daemon wrote: "weight 7, expected 1"."""
     return "; ".join(f"{name} {new}, expected {old}" for name, old, new in differences(expected, found))
 
 
@@ -43,7 +43,7 @@ def differences(
 
 
 def _summary(record: ServiceRecord | DestinationRecord) -> str:
-    """List the fields an operator thinks of first, and any other field that is set."""
+    """List the fields that an operator always wants to see, and any other field that is set."""
     shown = ("weight", "forward") if isinstance(record, DestinationRecord) else ("scheduler",)
     quiet = {"off", "none", "0", "/32", "/128"}
     return ", ".join(f"{name} {value}" for name, value in fields(record).items() if name in shown or value not in quiet)
@@ -73,7 +73,7 @@ def _server_fields(
 ) -> Mapping[str, str]:
     """Return a server's fields, written for people.
 
-    The result is cached because the servers of a service are alike and may all fail at once.
+    The result is cached, because the servers of a service usually have the same values, and may all fail at once.
     """
     upper, lower = thresholds
     return {

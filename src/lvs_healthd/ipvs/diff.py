@@ -1,6 +1,6 @@
 """Compares two IPVS tables and finds the writes that turn one into the other.
 
-The writes are ordered so that no service is left without a server. Everything here is pure.
+The writes are ordered so that no service is left without a server.
 """
 
 import enum
@@ -20,7 +20,7 @@ from lvs_healthd.ipvs.records import (
 
 
 class Phase(enum.IntEnum):
-    """The safe order of writes: those that add capacity come first, those that remove it come last."""
+    """The safe order of writes: writes that add capacity come first, writes that remove capacity come last."""
 
     ADD_SERVICES = 0
     ADD_SERVERS = 1
@@ -28,7 +28,7 @@ class Phase(enum.IntEnum):
     """Edits that bring a server from weight 0 into service."""
     EDIT = 3
     QUIESCE = 4
-    """Edits to weight 0."""
+    """Edits that give a server weight 0, so that it gets no new connections."""
     DELETE_SERVERS = 5
     DELETE_SERVICES = 6
 
@@ -38,23 +38,28 @@ STEPS = (
     (Phase.ADD_SERVERS, Phase.RAISE, Phase.EDIT),
     (Phase.QUIESCE, Phase.DELETE_SERVERS, Phase.DELETE_SERVICES),
 )
-"""The phases that may be written together: services, then added capacity, then removed capacity.
+"""The phases of each step: first new services, then added capacity, then removed capacity.
 
-A step starts only when the kernel has acknowledged the one before it.
+The writes of one step may be sent together. A step starts only when the kernel has acknowledged the step before it.
 """
 
 
 Servers = Mapping[ServiceKey, Collection[DestinationKey]]
-"""Our servers in each service that we share with somebody else. In a service not listed here, every server is ours."""
+"""The daemon's own servers in each service that it shares with somebody else.
+
+In a service that is not listed here, every server is the daemon's own.
+"""
 
 
 def diff(
     wanted: Table, actual: Table, owned: Collection[ServiceKey], servers: Servers | None = None
 ) -> list[Operation]:
-    """Return the writes that make `actual` equal `wanted` for our services, in safe order.
+    """Return the writes, in safe order, that make the daemon's own services in `actual` equal to `wanted`.
 
-    owned: the services that are ours. One that is no longer wanted is deleted, unless somebody else has servers in it;
-    then only our servers are removed.
+    wanted: the table as it should be.
+    actual: the kernel's table.
+    owned: the daemon's own services. A service that is no longer wanted is deleted, unless somebody else has servers
+    in it; then only the daemon's servers are removed.
     servers: see `Servers`; None means that no service is shared.
 
     Services and servers that belong to somebody else are left alone.
@@ -67,15 +72,15 @@ def diff(
         for line in lines(key, wanted, actual, ours)
         if (operation := operation_on(line, wanted, actual, owned, ours)) is not None
     ]
-    operations.sort(key=phase)  # stable: within a phase the configuration's order stays
+    operations.sort(key=phase)  # a stable sort, which keeps the configuration's order within a phase
     return operations
 
 
 def lines(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) -> Iterator[TableLine]:
     """Iterate over the lines in which a service may differ between two tables.
 
-    If the service is equal in both, there are none; if not, every line of it is visited. The tables may change during
-    the iteration. A line added or removed meanwhile may or may not be visited.
+    If the service is equal in both tables, there are no such lines. Otherwise all of its lines are visited. The tables
+    may change during the iteration; a line that is added or removed meanwhile may or may not be visited.
     """
     entry, found = wanted.get(key), actual.get(key)
     if entry == found:
@@ -92,13 +97,13 @@ def lines(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) -> It
 
 
 def is_foreign(line: TableLine, servers: Servers) -> bool:
-    """Return whether a line is somebody else's server in a service of ours."""
+    """Return whether a line is somebody else's server in one of the daemon's services."""
     key, server = line
     return server is not None and key in servers and server not in servers[key]
 
 
 def is_in_sync(key: ServiceKey, wanted: Table, actual: Table, servers: Servers) -> bool:
-    """Return whether the kernel has a service as wanted. Servers that belong to somebody else are ignored."""
+    """Return whether a service is the same in both tables. Servers that belong to somebody else are ignored."""
     entry, found = wanted.get(key), actual.get(key)
     if entry is None or found is None or key not in servers:
         return entry == found
@@ -112,9 +117,9 @@ def _without_foreign(entry: ServiceEntry, ours: Collection[DestinationKey]) -> S
 def operation_on(
     line: TableLine, wanted: Table, actual: Table, owned: Collection[ServiceKey], servers: Servers
 ) -> Operation | None:
-    """Return the write that brings one line of `actual` in line with `wanted`.
+    """Return the write that makes one line of `actual` as it is in `wanted`.
 
-    None when the line is already as wanted, or belongs to somebody else.
+    Returns None when the line is already as wanted, or belongs to somebody else.
     """
     key, server = line
     entry, found = wanted.get(key), actual.get(key)
@@ -123,7 +128,8 @@ def operation_on(
     if server is None:
         return _service_operation(entry, found)
     if is_foreign(line, servers):
-        # Even if it is wanted: the wanted table also holds foreign servers that serve until ours are proven.
+        # Left alone even if it is in the wanted table, because that also holds foreign servers, which serve until the
+        # daemon's own servers have proved themselves.
         return None
     record = entry.destinations.get(server)
     was = found.destinations.get(server) if found is not None else None
@@ -135,7 +141,7 @@ def operation_on(
 
 
 def phase(operation: Operation) -> Phase:
-    """Return the phase of the safe order that an operation belongs to."""
+    """Return the phase to which an operation belongs in the safe order."""
     match operation.verb:
         case Verb.ADD_SERVICE:
             return Phase.ADD_SERVICES
@@ -182,7 +188,7 @@ def _way(server: DestinationRecord) -> tuple[int, ...]:
 
 
 def update(table: Table, operation: Operation) -> None:
-    """Change `table` in the way the kernel changes its own when the operation succeeds.
+    """Change `table` as the kernel changes its own table when the operation succeeds.
 
     An edit replaces every field of the record.
     """
@@ -204,7 +210,7 @@ def update(table: Table, operation: Operation) -> None:
 
 
 def takes_capacity(operation: Operation) -> bool:
-    """Return whether an operation stops a serving server from getting new connections."""
+    """Return whether an operation keeps new connections from a server that gets some until then."""
     if operation.verb not in (Verb.SET_SERVER, Verb.DELETE_SERVER):
         return False
     is_out = operation.verb is Verb.DELETE_SERVER or (
@@ -241,7 +247,7 @@ def _service_operation(entry: ServiceEntry, found: ServiceEntry | None) -> Opera
 def _removal(line: TableLine, found: ServiceEntry, servers: Servers) -> Operation | None:
     """Return the write that removes one line of a service that is no longer wanted.
 
-    The service is deleted whole, unless somebody else has servers in it; then only our servers are removed.
+    The whole service is deleted, unless somebody else has servers in it; then only the daemon's servers are removed.
     """
     key, server = line
     if server is None:

@@ -1,4 +1,4 @@
-"""Finds drift: how a table differs from the way we left it, because somebody else wrote to it. Pure."""
+"""Finds drift: how the table differs from what the daemon wrote, because somebody else has changed it since."""
 
 import enum
 from collections.abc import Iterable, Iterator
@@ -20,23 +20,25 @@ class Kind(enum.StrEnum):
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """One difference. `server` is None when the service itself differs; `found` describes the difference for people."""
+    """One difference between the table and what the daemon wrote."""
 
     kind: Kind
     service: ServiceKey
     server: DestinationKey | None
+    """The server that differs; None when the service itself differs."""
     found: str
+    """A description of the difference for people."""
 
 
 def compare(left: Table, found: Table, keys: Iterable[ServiceKey]) -> Iterator[Drift]:
-    """Find how a table differs from the way we left it.
+    """Find how a table differs from what the daemon wrote.
 
-    left: the table as we left it.
+    left: the table as it was after the daemon's last write.
     found: the table as it is now.
     keys: the services to compare.
 
-    A missing service counts as one difference, however many servers were in it. A service that `left` does not have is
-    ignored, because we did not put it there.
+    A missing service counts as one difference, however many servers it had. A service that `left` does not have is
+    ignored, because the daemon did not add it.
     """
     for key in keys:
         before = left.get(key)

@@ -1,7 +1,8 @@
 """An IPVS table in memory, with the kernel's interface and errors, for tests and for machines without IPVS.
 
-Tests can inject faults and read a log of the writes. `--table memory` uses it to try a configuration without IPVS. The
-errors follow net/netfilter/ipvs/ip_vs_ctl.c; tests/kernel/ compares this table with the real one.
+Tests can inject faults and read a log of the writes. With `--table memory`, the daemon uses this table, so that an
+operator can try a configuration without IPVS. The errors follow net/netfilter/ipvs/ip_vs_ctl.c, and tests/kernel/
+compares this table with the kernel's.
 """
 
 import errno
@@ -32,16 +33,16 @@ SCHEDULERS = frozenset({"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "
 PERSISTENCE_ENGINES = frozenset({"", "sip"})
 
 _MAX_WEIGHT = 2**31 - 1
-"""The kernel keeps the weight in a signed int."""
+"""The largest weight, because the kernel keeps weights in a signed int."""
 _TUNNEL_GUE = 1
 
 
 class MemoryTable:
     """An IPVS table that lives in this process.
 
-    `writes` lists the operations that changed `entries`. A test may also change `entries` directly, to act as somebody
-    else with ipvsadm. The table forwards no packets, so its statistics are zero except for what a test puts into
-    `counted`.
+    `writes` lists the operations that changed `entries`. A test may also change `entries` directly, to simulate
+    somebody else who uses ipvsadm. The table forwards no packets, so its statistics are zero except for those that a
+    test puts into `counted`.
     """
 
     def __init__(self) -> None:
@@ -62,12 +63,12 @@ class MemoryTable:
         return {key: _copy(entry) for key, entry in self.entries.items()}
 
     async def read_services(self, keys: Sequence[ServiceKey]) -> Table:
-        """Return a copy of the named services. One that does not exist is left out."""
+        """Return a copy of the named services. A service that does not exist is left out."""
         self._check_available()
         return {key: _copy(self.entries[key]) for key in keys if key in self.entries}
 
     async def apply(self, operations: Sequence[Operation]) -> list[Result]:
-        """Carry out each operation, or return the error the kernel would return."""
+        """Carry out each operation, or return the error that the kernel would return."""
         self._check_available()
         return [self._apply_one(operation) for operation in operations]
 
@@ -83,7 +84,7 @@ class MemoryTable:
         return ServiceStatistics(keys, b"".join(rows))
 
     def row(self, key: ServiceKey, server: DestinationKey | None) -> bytes:
-        """Return the row of statistics of one line."""
+        """Return the statistics of one line of the table, encoded as a row."""
         counted = self.counted.get((key, server))
         return NOTHING if counted is None else encoded(counted)
 
@@ -97,9 +98,10 @@ class MemoryTable:
     def fail_next(self, verb: Verb, code: int | None, *, times: int = 1, executed: bool = False) -> None:
         """Let the next operations of one kind fail.
 
-        code: the errno to answer with; None means that the result stays unknown.
+        verb: the kind of operation.
+        code: the errno to answer with; None means that the outcome stays unknown.
         times: how many operations fail.
-        executed: the operation takes effect all the same, as if only its acknowledgement were lost.
+        executed: whether the operations take effect all the same, as if only the acknowledgements were lost.
         """
         self._faults[verb].extend([(code, executed)] * times)
 
@@ -130,7 +132,7 @@ class MemoryTable:
         return code
 
     def _errno_of(self, operation: Operation) -> int:
-        """Return the errno the kernel would return. The checks are made in the kernel's order."""
+        """Return the errno that the kernel would return. The checks are made in the kernel's order."""
         entry = self.entries.get(operation.service.key)
         verb = operation.verb
         if verb is Verb.ADD_SERVICE:
@@ -175,7 +177,7 @@ def _destination_errno(verb: Verb, entry: ServiceEntry, destination: Destination
 def _is_unicast(text: str) -> bool:
     """Return whether the kernel would accept an address for a server.
 
-    The kernel also considers routes and local addresses; this function does not.
+    Unlike the kernel, this function does not consider routes and local addresses.
     """
     address = ipaddress.ip_address(text)
     if address.is_multicast or address.is_unspecified:

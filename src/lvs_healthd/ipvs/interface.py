@@ -1,4 +1,4 @@
-"""The interface through which the daemon reads and writes an IPVS table, the kernel's or the one in memory."""
+"""The interface through which the daemon reads and writes an IPVS table: the kernel's, or one in memory."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -9,11 +9,17 @@ from lvs_healthd.runtime.exceptions import HostError
 
 
 class TableUnavailableError(HostError):
-    """The table cannot be reached. The message says what to do, such as load the module or grant the capability."""
+    """Raised when the table cannot be reached.
+
+    The message says what to do, such as loading the module or granting the capability.
+    """
 
 
 class IpvsTable(Protocol):
-    """A table that can be read and written, by one caller at a time, because IPVS dumps are not atomic."""
+    """An IPVS table that can be read and written.
+
+    Only one caller may use it at a time, because IPVS dumps are not atomic.
+    """
 
     async def open(self) -> str:
         """Prepare the table for use and return a description of it, such as "IPVS 1.2.1".
@@ -25,7 +31,7 @@ class IpvsTable(Protocol):
         """Read the whole table. Raises `TableUnavailableError`."""
 
     async def read_services(self, keys: Sequence[ServiceKey]) -> Table:
-        """Read only the named services. One that does not exist is left out. Raises `TableUnavailableError`."""
+        """Read only the named services. A service that does not exist is left out. Raises `TableUnavailableError`."""
 
     async def apply(self, operations: Sequence[Operation]) -> list[Result]:
         """Make the writes in the given order, and return one result for each.
@@ -34,13 +40,13 @@ class IpvsTable(Protocol):
         """
 
     def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
-        """Return a service's statistics as of its last reading; None when the table did not have it then."""
+        """Return the statistics that were read with a service the last time; None when it was not in the table then."""
 
     def connections(self) -> Iterator[bytes]:
         """Read the list of connections, in blocks of whole lines that `ipvs.kernel.connections` decodes.
 
-        It blocks, so call it in a thread. Raises `TableUnavailableError`.
+        The iterator blocks, so use it in a thread. Raises `TableUnavailableError`.
         """
 
     def close(self) -> None:
-        """Close the socket. The table itself stays as it is."""
+        """Close the connection to the kernel. The table itself stays as it is."""

@@ -1,7 +1,7 @@
 """The records of an IPVS table: services, destinations, and the writes that change them.
 
-Records are values that compare by their fields. Names follow the kernel's include/uapi/linux/ip_vs.h. A record holds
-only what can be configured; counters and connections are read separately and take no part in comparisons.
+Records are equal when their fields are equal. Names follow the kernel's include/uapi/linux/ip_vs.h. A record holds only
+what can be configured; counters and connections are read separately and take no part in comparisons.
 """
 
 import enum
@@ -14,8 +14,8 @@ from lvs_healthd.ipvs.words import AF_INET6, PROTOCOL_NAMES, ForwardingMethod
 class ServiceKey(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """What identifies a service: its protocol, address and port, or a firewall mark.
 
-    There are tens of thousands of records and none refers back to itself, so the garbage collector does not have to
-    scan them (`gc=False`).
+    There may be tens of thousands of keys and records. They never contain a reference back to themselves, so the
+    garbage collector does not have to scan them (`gc=False`).
     """
 
     family: int
@@ -32,16 +32,16 @@ class ServiceKey(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
 
 
 class ServiceRecord(msgspec.Struct, frozen=True, gc=False):
-    """A virtual service, with the fields the kernel keeps for it."""
+    """A virtual service, with the fields that the kernel keeps for it."""
 
     key: ServiceKey
     scheduler: str
     flags: int = 0
-    """SVC_F_* without SVC_F_HASHED."""
+    """The service's flags (SVC_F_*), except SVC_F_HASHED."""
     timeout: int = 0
     """Persistence timeout, seconds."""
     netmask: int = 32
-    """Persistence granularity as a prefix length: with 32 (IPv4) or 128 (IPv6) each address is a client of its own.
+    """Persistence granularity as a prefix length. With 32 (IPv4) or 128 (IPv6), each address is a client of its own.
 
     An IPv4 mask with holes (`ipvsadm -M 255.0.255.0`) has no prefix length. It is stored as a negative number: minus
     the mask.
@@ -61,7 +61,7 @@ class DestinationKey(msgspec.Struct, frozen=True, order=True, cache_hash=True, g
 
 
 class DestinationRecord(msgspec.Struct, frozen=True, gc=False):
-    """A real server of one service, with the fields the kernel keeps for it."""
+    """A real server of one service, with the fields that the kernel keeps for it."""
 
     key: DestinationKey
     forward: ForwardingMethod
@@ -82,24 +82,25 @@ class ServiceEntry(msgspec.Struct):
 
 
 Table = dict[ServiceKey, ServiceEntry]
-"""A whole IPVS table: the kernel's (actual) or ours (wanted)."""
+"""A whole IPVS table: the kernel's (actual), or the one that the daemon plans (wanted)."""
 
 TableLine = tuple[ServiceKey, DestinationKey | None]
-"""One line of a table: a server of a service, or the service itself when the second part is None."""
+"""What identifies a line of a table: a service and one of its servers, or None for the line of the service itself."""
 
 
 class Why(msgspec.Struct, frozen=True, gc=False):
-    """The reason for a server's line in the wanted table."""
+    """Why a server is in the wanted table as it is, or is not in it."""
 
     reason: str
     first_failure: float | None = None
-    """When the first failed probe of the streak that took the server out began: seconds on the monotonic clock."""
+    """When the streak of failures began that took the server out: the start of its first failed probe, in seconds on
+    the monotonic clock."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """The plan as the reconciler takes it: the wanted table, with a name for each service and a reason for each server.
+    """What the reconciler gets from the planner: the wanted table, the services' names, and a reason for each server.
 
-    The planner keeps changing it in place, line by line, and tells the reconciler which lines changed
+    The planner changes it in place, line by line, and tells the reconciler which lines have changed
     (`Reconciler.want`).
     """
 
@@ -109,11 +110,11 @@ class Wanted(msgspec.Struct, frozen=True):
     why: dict[tuple[ServiceKey, DestinationKey], Why]
     """The reason for every configured server, including those that are not in the table."""
     shared: dict[ServiceKey, frozenset[DestinationKey]] = {}
-    """The services in which somebody else may have servers too, each with the servers that are configured."""
+    """The services in which somebody else may also have servers, each with the servers that are configured."""
 
 
 class Verb(enum.StrEnum):
-    """The kinds of writes we make."""
+    """The kinds of writes that the daemon makes."""
 
     ADD_SERVICE = "add_service"
     SET_SERVICE = "set_service"
@@ -124,20 +125,20 @@ class Verb(enum.StrEnum):
 
 
 class Operation(msgspec.Struct, frozen=True, gc=False):
-    """One write. It carries whole records, because the kernel replaces every field."""
+    """One write to the table. It carries whole records, because the kernel replaces every field."""
 
     verb: Verb
     service: ServiceRecord
     destination: DestinationRecord | None = None
     was: ServiceRecord | DestinationRecord | None = None
-    """The record that the write replaces or deletes, for the log line; None on add."""
+    """The record that the write replaces or deletes, for the log line; None when the write adds one."""
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
     """The kernel's answer to one operation.
 
-    `errno` is 0 when the write succeeded. It is None when the answer was lost (ENOBUFS) or came too late; then only
-    reading the table back shows what happened.
+    `errno` is 0 when the write succeeded. It is None when the answer was lost (ENOBUFS) or came too late. What happened
+    is then only known after the table has been read back.
     """
 
     errno: int | None

@@ -16,7 +16,7 @@ NO_MODULE = (
 UNKNOWN_OUTCOME = "outcome unknown: the kernel's acknowledgement was lost"
 
 GONE_ANYWAY = frozenset({(Verb.DELETE_SERVER, errno.ENOENT), (Verb.DELETE_SERVICE, errno.ESRCH)})
-"""Errors that count as success: the thing to delete is already gone."""
+"""Errors that count as success, because the service or server to delete is already gone."""
 MISMATCH = frozenset(
     {
         (Verb.ADD_SERVICE, errno.EEXIST),
@@ -28,7 +28,10 @@ MISMATCH = frozenset(
         (Verb.DELETE_SERVER, errno.ESRCH),
     }
 )
-"""Errors that show the table is not as we thought, because somebody else writes to it. Read it and decide again."""
+"""Errors that show that the table is not as the daemon expected, because somebody else writes to it.
+
+The table must then be read, and the writes decided again.
+"""
 
 _SERVICE_WRITES = frozenset({Verb.ADD_SERVICE, Verb.SET_SERVICE})
 
@@ -57,7 +60,12 @@ _BY_ERRNO = {
 
 
 def explain(operation: Operation, code: int, kernel_text: str = "") -> str:
-    """Explain what errno `code` means for `operation`, and append the kernel's own message `kernel_text` if given."""
+    """Explain what an errno means for a write.
+
+    operation: the write that failed.
+    code: the errno.
+    kernel_text: the kernel's own message, which is appended; may be empty.
+    """
     if operation.verb in _SERVICE_WRITES and code == errno.ENOENT:
         words = _no_scheduler(operation)
     else:
@@ -71,7 +79,7 @@ def code_name(code: int | None) -> str:
 
 
 def _no_scheduler(operation: Operation) -> str:
-    """Explain ENOENT: the scheduler or the persistence engine is missing. The kernel does not say which."""
+    """Explain ENOENT: the scheduler or the persistence engine is missing. The kernel does not say which of the two."""
     service = operation.service
     words = f'scheduler "{service.scheduler}" is not known to this kernel: modprobe ip_vs_{service.scheduler}'
     if service.persistence_engine:

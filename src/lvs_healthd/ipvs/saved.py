@@ -1,8 +1,8 @@
-"""Writes a table in the format of `ipvsadm -Sn`, which `ipvsadm -R` reads. Pure.
+"""Formats a table as `ipvsadm -Sn` does, so that `ipvsadm -R` can read it.
 
 The format follows ipvsadm 1.31, ipvsadm.c: print_service_entry, print_largeconn, parse_netmask. ipvsadm leaves out
-thresholds and connection timeouts. We do write thresholds, because `-R` accepts them. We write no comments, because
-`-R` does not understand them.
+thresholds and connection timeouts. This module does write thresholds, because `-R` accepts them. It writes no comments,
+because `-R` does not understand them.
 """
 
 import ipaddress
@@ -29,11 +29,12 @@ from lvs_healthd.ipvs.words import (
 
 
 def saved(table: Table, *, thresholds: bool = True) -> Iterator[str]:
-    """Write a table in ipvsadm's order. Each text is a service with its servers; every line ends in a newline.
+    """Format a table, service by service, in ipvsadm's order.
 
-    thresholds: write thresholds too; without them the output is exactly ipvsadm's.
+    table: the table, which may change during the iteration.
+    thresholds: whether to write thresholds too. Without them, the output is exactly ipvsadm's.
 
-    The table may change while this iterates.
+    Each text holds the lines of a service and its servers, each of which ends in a newline.
     """
     for key in sorted(table, key=service_order):
         entry = table.get(key)
@@ -92,7 +93,7 @@ def _netmask(record: ServiceRecord) -> str:
 
 
 def _server_options(record: DestinationRecord) -> str:
-    # Like ipvsadm, write -g for a method that cannot be set.
+    # A method that cannot be set is written as -g, as ipvsadm does.
     method = METHOD_OPTIONS.get(record.forward, METHOD_OPTIONS[ForwardingMethod.DROUTE])
     tunnel = f" --tun-type {_tunnel(record)}" if record.forward is ForwardingMethod.TUNNEL else ""
     return f" {method} -w {record.weight}{tunnel}"

@@ -1,7 +1,7 @@
-"""The kernel's numbers and their names, shared by the configuration, ipvsadm's options and the log.
+"""The kernel's numbers and their names, for the configuration, ipvsadm's options and the log.
 
-Constants are named after the kernel's (include/uapi/linux/ip_vs.h). Each table maps the word an operator writes to the
-number. The reverse table is derived from it, so that every word is written only once.
+Constants are named after the kernel's (include/uapi/linux/ip_vs.h). Each dictionary maps the word that an operator
+writes to the kernel's number. The reverse dictionary is derived from it, so that every word is written only once.
 """
 
 import enum
@@ -21,7 +21,7 @@ SVC_F_ONEPACKET = 0x0004
 SVC_F_SCHED1 = 0x0008
 SVC_F_SCHED2 = 0x0010
 SVC_F_SCHED3 = 0x0020
-"""The meaning of these three flags depends on the scheduler."""
+"""The meaning of the flags SVC_F_SCHED1 to SVC_F_SCHED3 depends on the scheduler."""
 
 TUNNEL_IPIP = 0
 TUNNEL_GUE = 1
@@ -52,17 +52,20 @@ METHODS = {
     "local": ForwardingMethod.LOCAL,
     "bypass": ForwardingMethod.BYPASS,
 }
-"""The last two can be read from the kernel but not set. `fullnat` is MASQ to the kernel, so it is not here."""
+"""The operator's word for each forwarding method.
+
+"local" and "bypass" can be read from the kernel but not set. "fullnat" is missing, because to the kernel it is MASQ.
+"""
 METHOD_NAMES = {method: name for name, method in METHODS.items()}
 METHOD_OPTIONS = {
     ForwardingMethod.DROUTE: "-g",
     ForwardingMethod.TUNNEL: "-i",
     ForwardingMethod.MASQ: "-m",
 }
-"""ipvsadm's option for each method that can be set."""
+"""ipvsadm's option for each forwarding method that can be set."""
 
 TUNNELS = {"ipip": TUNNEL_IPIP, "gue": TUNNEL_GUE, "gre": TUNNEL_GRE}
-"""The same words as for ipvsadm's --tun-type."""
+"""The word for each tunnel type, which is also the one for ipvsadm's --tun-type."""
 TUNNEL_NAMES = {number: name for name, number in TUNNELS.items()}
 
 CHECKSUMS = {"off": 0, "on": TUNNEL_F_CSUM, "remote": TUNNEL_F_REMCSUM}
@@ -78,18 +81,18 @@ _SCHEDULER_FLAG_NAMES = {
 }
 """The names of a scheduler's flags, in the order of their bits. All other schedulers use the plain names.
 
-sh and mh define two flags. ipvsadm has no name for their third, and writes "-b" without a value.
+sh and mh define two flags. ipvsadm has no name for their third flag, and writes "-b" without a value for it.
 """
 SCHEDULER_FLAGS = {
     name: flag
     for names in (_PLAIN_FLAG_NAMES, *_SCHEDULER_FLAG_NAMES.values())
     for name, flag in zip(names, _SCHEDULER_FLAGS, strict=True)
 }
-"""The bit of every scheduler flag, by each of its names."""
+"""The bit of each scheduler flag, by every name that the flag has."""
 
 
 def scheduler_flag_names(scheduler: str) -> tuple[str, ...]:
-    """Return the names of this scheduler's three flags, in the order of their bits."""
+    """Return the names of a scheduler's three flags, in the order of their bits."""
     return _SCHEDULER_FLAG_NAMES.get(scheduler, _PLAIN_FLAG_NAMES)
 
 
@@ -107,7 +110,10 @@ def flags_of_names(names: Iterable[str]) -> int:
 
 
 def plain_flag_names(flags: int) -> list[str]:
-    """Return the names of a service's flags, whatever they mean to its scheduler. Unknown bits are hexadecimal."""
+    """Return the names of a service's flags, without regard to their meaning for its scheduler.
+
+    Unknown bits are written as one hexadecimal number.
+    """
     names = ["ops"] if flags & SVC_F_ONEPACKET else []
     names += names_of_flags("", flags)
     rest = flags & ~(SVC_F_PERSISTENT | SVC_F_ONEPACKET | sum(_SCHEDULER_FLAGS))

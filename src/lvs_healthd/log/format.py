@@ -8,28 +8,30 @@ from lvs_healthd.runtime.printable import printable
 Entry = Mapping[str, object]
 Format = Callable[[Entry], str]
 
-# sd-daemon(3): journald strips the prefix and files the line under that priority, so `journalctl -p warning` works.
+# journald removes the prefix and stores the line with that priority, so that `journalctl -p warning` works
+# (sd-daemon(3)).
 _PRIORITIES = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
 
 _RESET, _DIM, _BOLD = "\x1b[0m", "\x1b[2m", "\x1b[1m"
 _COLOURS = {"debug": _DIM, "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[1;31m", "critical": "\x1b[1;31m"}
 
 _COUNTED = {"failures": "fall", "passes": "rise"}
-"""Counts and their limits, which a terminal shows as one: failures=2/3."""
+"""The fields that count something, each with the field that holds its limit. On a terminal the two become one:
+failures=2/3."""
 
 
 def as_json(entry: Entry) -> str:
-    """Write the entry as one JSON object."""
+    """Format an entry as one JSON object."""
     return json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
 
 
 def as_journal(entry: Entry) -> str:
-    """Write the entry as JSON after the priority prefix that journald understands."""
+    """Format an entry as JSON, after the priority prefix that journald understands."""
     return _PRIORITIES[str(entry["level"])] + as_json(entry)
 
 
 def readable(*, colour: bool) -> Format:
-    """Make the format for a terminal: `timestamp level event  key=value …`."""
+    """Return the format for a terminal: `timestamp level event  key=value …`."""
 
     def paint(code: str, text: str) -> str:
         return f"{code}{text}{_RESET}" if colour else text
@@ -55,7 +57,7 @@ def readable(*, colour: bool) -> Format:
 
 
 def _joined(fields: dict[str, object]) -> dict[str, object]:
-    """Replace each count and its limit by one field."""
+    """Replace each count and its limit with one field."""
     for count, limit in _COUNTED.items():
         if count in fields and limit in fields:
             fields[count] = f"{fields[count]}/{fields.pop(limit)}"

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 LINES_PER_SECOND = 20
-"""Lines per event name. Enough to see what is going on, few enough to read. The metrics count every event."""
+"""The maximum number of lines per second with the same event name: enough to see what is going on, and few enough to
+read. The metrics count every event."""
 
 _WINDOW_S = 1.0
 
 REPEAT_S = 60.0
-"""The shortest time between two writes of the same message from a library."""
+"""The minimum time between two log lines with the same message from a library, seconds."""
 
 TOLD = 20
 """How many kinds of held-back lines the summary names, the most frequent first. Those that are told in full come on top
@@ -31,7 +32,10 @@ class Summary(NamedTuple):
 
 
 class RateLimit:
-    """Admits at most `LINES_PER_SECOND` lines of one name in any second. Times are monotonic seconds."""
+    """Admits at most `LINES_PER_SECOND` lines with the same event name in any second.
+
+    In the methods, `now` is monotonic time, seconds.
+    """
 
     def __init__(self) -> None:
         self._admitted: dict[str, deque[float]] = {}
@@ -44,7 +48,8 @@ class RateLimit:
     def admit(self, name: str, now: float, *, kind: str = "", about: str = "", in_full: bool = False) -> bool:
         """Whether a line of this name may be written now. If not, it is counted for the summary.
 
-        kind: lines of one name but different kinds have separate limits.
+        name: the event name.
+        kind: separates lines with the same name; each kind has a limit of its own.
         about: what the summary says about the line.
         in_full: whether the summary must name what every such line is about, and not only the most frequent.
         """
@@ -58,11 +63,14 @@ class RateLimit:
         return True
 
     def admit_message(self, name: str, now: float, message: str) -> bool:
-        """Whether a message that may repeat forever may be written now. If not, it is counted for the summary."""
+        """Return whether a library's message may be written now. If not, it is counted for the summary.
+
+        The same message is admitted at most once in `REPEAT_S`.
+        """
         if now - self._repeated.get(message, -REPEAT_S) < REPEAT_S:
             self._count(name, now, message)
             return False
-        # Old messages are forgotten: they contain numbers and addresses, so there is no end of different ones.
+        # Old messages are forgotten, because messages contain numbers and addresses, so there may be ever more of them.
         self._repeated = {each: at for each, at in self._repeated.items() if now - at < REPEAT_S}
         self._repeated[message] = now
         return self.admit(name, now, about=message)
@@ -73,7 +81,7 @@ class RateLimit:
         self._suppressed[name, about] += 1
 
     def due(self, now: float) -> bool:
-        """Whether a second has passed since the first line that was held back."""
+        """Return whether the summary is due: a second has passed since the first line that was held back."""
         return bool(self._suppressed) and now - self._since >= _WINDOW_S
 
     def take(self) -> list[Summary]:

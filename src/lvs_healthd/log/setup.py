@@ -1,4 +1,4 @@
-"""Sets up structlog, routes the libraries' logging into it, and writes each event of the bus."""
+"""Sets up structlog, routes the libraries' log messages into it, and writes each event from the bus."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ def configure(
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
 ) -> "EventLog":
-    """Set up all logging of the process and return the listener that writes events. It may be called again.
+    """Set up all logging of the process, and return the listener that writes events. A second call starts over.
 
     stream: where lines go; None means standard error.
     level: the lowest level to write: "debug", "info", "warning" or "error".
@@ -68,7 +68,10 @@ def configure(
 
 
 class EventLog:
-    """The log as a listener on the event bus. Call `flush` about once a second and `close` at the end."""
+    """Writes events to the log, as a listener on the event bus.
+
+    Call `flush` about once a second, and `close` at the end.
+    """
 
     def __init__(self, writer: LineWriter, limited: "_Limited", clock: Callable[[], float], level: int) -> None:
         self._writer = writer
@@ -80,7 +83,7 @@ class EventLog:
 
     @property
     def dropped(self) -> int:
-        """How many lines were lost so far because nobody read them or the stream was closed."""
+        """How many lines were lost so far, because nobody read the stream or it was closed."""
         return self._writer.dropped
 
     @property
@@ -89,16 +92,17 @@ class EventLog:
         return self._limited.total
 
     def __call__(self, event: Event) -> None:
-        """Write one event, and before it the summary of earlier ones if that is due."""
+        """Write one event. If a summary of earlier events is due, it is written first."""
         self.flush()
         level = _LEVELS[event.level]
-        # Filtered here and not in structlog: of ten thousand failures at once nearly all are counted and not written.
+        # Events are filtered here and not in structlog, because nearly all of ten thousand simultaneous failures are
+        # counted instead of written.
         if level >= self._level and self._limited.admits(event):
             fields = {name: _plain(getattr(event, name)) for name in event.__struct_fields__}
             self._logger.log(level, event.name, **fields)
 
     def flush(self) -> None:
-        """Write what is due: the summary of lines held back, and how many lines were lost."""
+        """Write the summary of held-back lines, and the number of lost lines, if they are due."""
         if self._limited.limit.due(self._clock()):
             self._summarise()
         if self._writer.working and self._writer.dropped > self._dropped_told:
@@ -107,7 +111,7 @@ class EventLog:
             self._logger.warning("log.dropped", lines=lost)
 
     def close(self) -> None:
-        """Write the last summary, due or not."""
+        """Write the last summary, even if it is not due yet, and close the stream."""
         self._summarise()
         self.flush()
         self._writer.close()
@@ -133,7 +137,8 @@ class _Limited:
         """Whether this event may be written now. If not, it is counted for the summary."""
         if event.level == "error" and not isinstance(event, _MANY_AT_ONCE):
             return True
-        # The write that adds a fallback server must not drown among the removals that made it necessary.
+        # Each operation has a limit of its own. So the removals of many servers do not crowd out the line about the
+        # fallback server that is added because of them.
         kind = getattr(event, "operation", "")
         about = getattr(event, "service", "")
         if about and (reason := getattr(event, "reason", "")):
@@ -144,7 +149,7 @@ class _Limited:
         return False
 
     def library(self, _: object, __: str, fields: _Fields) -> _Fields:
-        """Let a library's message pass, or raise `structlog.DropEvent`."""
+        """Return a library's message unchanged, or raise `structlog.DropEvent` to hold it back."""
         if fields["event"] != "library.message":
             return fields
         first_line = str(fields["message"]).partition("\n")[0]
@@ -162,14 +167,14 @@ class _Lines:
 
 
 class _LibraryHandler(logging.Handler):
-    """Turns a record of the standard library's logging (aiohttp, asyncio) into a line of ours."""
+    """Turns log records of libraries that use the standard `logging` (aiohttp, asyncio) into lines of this log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             message = record.getMessage()
         except (TypeError, ValueError, KeyError):
             message = str(record.msg)
-        # Libraries may define levels of their own. Each becomes the nearest of our four below it.
+        # Libraries may define levels of their own. Such a level becomes the nearest of the four levels below it.
         level = max((known for known in _LEVELS.values() if known <= record.levelno), default=logging.DEBUG)
         exception = {"exc_info": record.exc_info} if record.exc_info else {}
         structlog.get_logger().log(level, "library.message", logger=record.name, message=message, **exception)
@@ -193,7 +198,10 @@ def _format(stream: TextIO | None, *, json: bool | None) -> Format:
 
 
 def _is_journal(stream: TextIO) -> bool:
-    """Whether the stream is the one systemd connected to the journal: JOURNAL_STREAM is its device:inode."""
+    """Return whether systemd has connected the stream to the journal.
+
+    JOURNAL_STREAM holds the device and inode of that stream.
+    """
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -202,5 +210,5 @@ def _is_journal(stream: TextIO) -> bool:
 
 
 def _plain(value: object) -> object:
-    """Round durations to the millisecond: more digits are noise to a reader."""
+    """Round durations to the millisecond, because more digits are noise to a reader."""
     return round(value, 3) if isinstance(value, float) else value

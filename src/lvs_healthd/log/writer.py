@@ -1,9 +1,10 @@
-"""Writes log lines without ever raising or blocking the daemon. A line that cannot be written is counted and dropped.
+"""Writes log lines, but never raises an exception or blocks the daemon for long. It drops and counts lines instead.
 
-A reader that stops reading (a stalled journald, `| less`) would block a plain write forever, and the checks with it.
-O_NONBLOCK on the stream is no solution: the flag belongs to the open file, which we share with whoever started us. So
-each chunk waits for poll(2) first. A chunk has at most PIPE_BUF bytes, because POLLOUT on a pipe promises room for that
-many. On a terminal POLLOUT promises only a single byte, so we open the terminal again and set O_NONBLOCK there.
+If the reader stops reading (a stalled journald, `| less`), a plain write would block forever, and so would the checks.
+O_NONBLOCK on the stream is no solution, because the flag belongs to the open file, which the daemon shares with the
+process that started it. So each chunk waits for poll(2) first. A chunk has at most PIPE_BUF bytes, because POLLOUT on a
+pipe promises room for that many. On a terminal POLLOUT promises room for only a single byte. So the writer opens the
+terminal again, and sets O_NONBLOCK there.
 """
 
 import contextlib
@@ -23,7 +24,10 @@ _PAUSE_MS = 1
 
 
 class LineWriter:
-    """Writes whole lines to `stream`. None drops them all: the daemon was started without stderr."""
+    """Writes whole lines to a stream.
+
+    stream: where lines go. None drops them all; the daemon has no stream if it was started without stderr.
+    """
 
     def __init__(self, stream: TextIO | None) -> None:
         self.dropped = 0
@@ -33,7 +37,7 @@ class LineWriter:
         self._stream = stream
         self._descriptor = _descriptor(stream)
         self._own = _opened_again(self._descriptor)
-        """Our own descriptor of a terminal, used instead of the stream's."""
+        """A second descriptor of a terminal, with O_NONBLOCK, which is used instead of the stream's own."""
         self._unfinished = b""
         # Libraries may log from worker threads.
         self._lock = threading.Lock()
@@ -52,7 +56,7 @@ class LineWriter:
                 self.dropped += 1
 
     def close(self) -> None:
-        """Close the descriptor that we opened. Lines written later go to the stream itself."""
+        """Close the second descriptor of a terminal, if any. Lines written later go to the stream itself."""
         with self._lock:
             if self._own is not None:
                 os.close(self._own)
@@ -78,7 +82,7 @@ class LineWriter:
         return True
 
     def _write_some(self, descriptor: int, data: bytes) -> bytes:
-        """Write what the reader takes in time, and return the rest."""
+        """Write as much as the reader takes in time, and return the rest."""
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
         # A terminal may take a line byte by byte, so the whole line has its patience. Only waiting uses it up: what the
@@ -112,7 +116,10 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 
 def _opened_again(descriptor: int | None) -> int | None:
-    """Open a terminal again, with O_NONBLOCK. None for anything else, and for another user's terminal (after su)."""
+    """Open a terminal again, with O_NONBLOCK.
+
+    Returns None for anything else, and for a terminal that this user may not open (after su).
+    """
     if descriptor is not None and os.isatty(descriptor):
         with contextlib.suppress(OSError):
             return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

@@ -1,1 +1,1 @@
-"""Small tools that are not about health checks: network namespaces, the lock, threads, systemd, pacing."""
+"""Small tools that are not about health checks: network namespaces, locks, threads, systemd, pacing."""

@@ -1,7 +1,7 @@
 """The base classes of this program's exceptions.
 
-All of them are expected trouble: the message is for an operator and says what to do. Any other exception that escapes
-is a bug in this program. The concrete exceptions live in the packages that raise them.
+They all stand for problems that are to be expected: the message is for an operator, and says what to do. Any other
+exception that escapes is a bug in this program. The concrete exceptions are in the packages that raise them.
 """
 
 
@@ -14,7 +14,7 @@ class InputError(HealthdError):
 
 
 class HostError(HealthdError):
-    """The host lacks what is needed (kernel, files, addresses, namespaces), or another daemon has it."""
+    """The host lacks something that is needed (kernel, files, addresses, namespaces), or another daemon uses it."""
 
 
 class PeerError(HealthdError):

@@ -1,11 +1,12 @@
-"""Lets only one daemon write the IPVS table of a network namespace, and only one use a state file.
+"""Lets only one daemon write to the IPVS table of a network namespace, and only one daemon use a state file.
 
-The lock of a table is a file named after the namespace's inode, in a folder that outlives the service and that only its
-user may enter. So no other local user can take it, and a daemon that was started by hand holds it too.
+The lock of a table is a file named after the namespace's inode. The file's folder outlives the service, so the lock
+also works between the service and a daemon that was started by hand. Only the service's user may enter the folder, so
+no other local user can take the lock.
 
-An abstract Unix socket stands beside it. Its name belongs to the network namespace, as the table does, so daemons in
-containers that share the namespace but no files see each other. Any local user could take that name, so only root's
-and our own user's word counts.
+In addition, the daemon takes the name of an abstract Unix socket. Such a name belongs to the network namespace, as the
+table does. So daemons in containers that share the namespace, but no files, see each other. Any local user could take
+the name, so it counts only if root or the daemon's own user has it.
 """
 
 import asyncio
@@ -23,23 +24,23 @@ from lvs_healthd.runtime.exceptions import HostError
 from lvs_healthd.runtime.netns import Netns, NetnsError
 
 FOLDER = Path("/var/lib/lvs-healthd")
-"""systemd makes it for the unit (StateDirectory=) and leaves it at a stop."""
+"""The folder for the lock files. systemd makes it for the unit (StateDirectory=), and keeps it when the unit stops."""
 
 _NAME = "\0lvs-healthd/ipvs-writer"
 
 
 class LockFileError(HostError):
-    """The file of a lock cannot be made."""
+    """Raised when the file of a lock cannot be made."""
 
 
 class AlreadyRunningError(HostError):
-    """Another daemon writes this network namespace's IPVS table, or uses this state file."""
+    """Raised when another daemon writes to this network namespace's IPVS table, or uses this state file."""
 
 
 class FileLock:
-    """A lock on a file of its own, held until `release` or the end of the process, even by kill -9.
+    """A lock on a file, held until `release` or until the process ends, even if it is killed.
 
-    path: created if it is missing. Nothing is written to it.
+    path: the file, which has no other purpose. It is created if it is missing, and nothing is written to it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,7 +51,7 @@ class FileLock:
         """Take the lock. Raises `BlockingIOError` when another process holds it, and `LockFileError`."""
         try:
             self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            # Read-only is enough for flock(2), and lets the service's user lock a file that root has left.
+            # Read-only is enough for flock(2). So the service's user can also lock a file that root has created.
             flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             descriptor = os.open(self.path, flags, 0o644)
         except OSError as error:
@@ -71,7 +72,7 @@ class FileLock:
             self._descriptor = None
 
     def holder(self) -> str:
-        """Return "pid N" of the process that holds the lock, as far as the kernel says."""
+        """Return "pid N" of the process that holds the lock, or "pid unknown"."""
         with contextlib.suppress(OSError):
             inode = self.path.stat().st_ino
             for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
@@ -82,12 +83,15 @@ class FileLock:
 
 
 class WriterLock:
-    """What a writer of one namespace's table holds. Use it as a context manager, or call `close`."""
+    """The lock of a table while it is held: the locked file and the abstract socket.
+
+    Use it as a context manager, or call `close`.
+    """
 
     def __init__(self, file: FileLock, name: socket.socket | None) -> None:
         self._file = file
         self.name = name
-        """The abstract socket; None while a stranger has taken its name."""
+        """The abstract socket; None if another user has taken its name."""
 
     def __enter__(self) -> Self:
         return self
@@ -104,8 +108,9 @@ class WriterLock:
 
 
 def lock_table(netns: Netns | None = None, *, folder: Path = FOLDER) -> WriterLock:
-    """Take the lock of a network namespace's table; None is the process's own namespace.
+    """Take the lock of a network namespace's IPVS table.
 
+    netns: the network namespace; None means the process's own.
     folder: where the lock files are.
 
     Raises `AlreadyRunningError` with the holder's pid, `NetnsError` and `LockFileError`.
@@ -124,7 +129,7 @@ def lock_table(netns: Netns | None = None, *, folder: Path = FOLDER) -> WriterLo
 
 
 def lock_state(state: Path) -> FileLock:
-    """Take the lock of a state file, which one daemon at a time may use.
+    """Take the lock of a state file, which only one daemon at a time may use.
 
     Raises `AlreadyRunningError` with the holder's pid, and `LockFileError`.
     """
@@ -147,9 +152,9 @@ class StateLock:
         self._path: Path | None = None
 
     def move(self, state: Path | None) -> None:
-        """Lock another state file in place of the one before; None for none.
+        """Lock a state file, and release the previous one. None only releases the previous one.
 
-        Raises as `lock_state`, and then changes nothing.
+        Raises the same exceptions as `lock_state`; then nothing changes.
         """
         if state == self._path:
             return
@@ -165,24 +170,28 @@ class StateLock:
 
 
 def answer_lock(name: socket.socket) -> None:
-    """Disconnect whoever asked for our pid. Call it when the socket is readable, so that its queue never fills."""
+    """Accept and close a connection to the abstract socket.
+
+    Another daemon connects to it only to learn this process's pid. Call this when the socket is readable, so that its
+    queue never fills.
+    """
     with contextlib.suppress(OSError):
         asking, _ = name.accept()
         asking.close()
 
 
 class TableLock:
-    """The lock as a daemon on an event loop holds it, for as long as it writes the table."""
+    """The lock of a table, for a daemon on an event loop. The daemon holds it for as long as it writes to the table."""
 
     def __init__(self, netns: Netns, *, folder: Path = FOLDER) -> None:
         self._netns = netns
         self._folder = folder
         self._held: WriterLock | None = None
         self._identity = 0
-        """The namespace whose lock we hold or wait for; 0 if there is none."""
+        """The identity of the namespace whose lock is held or awaited; 0 if there is none."""
 
     def take(self) -> bool:
-        """Take the lock. Returns False if we hold it already. Raises as `lock_table`."""
+        """Take the lock. Returns False if it is already held here. Raises the same exceptions as `lock_table`."""
         if self._held is not None:
             return False
         identity = self._netns.identity()
@@ -193,15 +202,16 @@ class TableLock:
         return True
 
     def release(self) -> None:
-        """Release the lock, if we hold it."""
+        """Release the lock, if it is held."""
         self._close()
         self._identity = 0
 
     def follow_netns(self) -> None:
-        """Move the lock when a named namespace was deleted: release the old one and take that of a new one.
+        """Move the lock if its namespace was deleted, and perhaps made again under the same name.
 
-        Our socket would keep the deleted namespace alive. Raises `AlreadyRunningError` if another daemon holds the lock
-        of the new one.
+        The lock of the old namespace is released, because its socket would keep the deleted namespace alive. Then the
+        lock of the new namespace is taken, as soon as there is one. Raises `AlreadyRunningError` if another daemon
+        holds the lock of the new namespace.
         """
         if not self._identity or not self._netns.name:
             return
@@ -221,7 +231,10 @@ class TableLock:
 
 
 def _named(netns: Netns) -> socket.socket | None:
-    """Take the abstract name; None when a stranger has it. Raises `AlreadyRunningError` when one of ours has it."""
+    """Take the name of the abstract socket, and return the socket. Returns None when another user has the name.
+
+    Raises `AlreadyRunningError` when a process of root or of the daemon's own user has it.
+    """
     name = _socket(netns)
     try:
         name.bind(_NAME)
@@ -251,7 +264,7 @@ def _socket(netns: Netns) -> socket.socket:
 
 
 def _holder(netns: Netns) -> tuple[int, int]:
-    """Return pid and user of whoever has the abstract name, which the kernel vouches for; -1 and -1 if it is gone."""
+    """Ask the kernel for the pid and user of the process that has the abstract name; -1 and -1 if there is none."""
     with _socket(netns) as asking:
         asking.settimeout(1)
         with contextlib.suppress(OSError):

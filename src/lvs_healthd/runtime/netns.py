@@ -1,7 +1,8 @@
 """The network namespace whose IPVS is managed: this process's own, or the one that `[ipvs] netns` names.
 
-A socket, an open file of /proc/sys/net or a child process belongs to the namespace in which its thread is at that
-moment. So a thread enters the namespace to make it, and then leaves again. (`os.setns` came with Python 3.12.)
+A socket, an open file of /proc/sys/net and a child process belong to the namespace in which the thread is that makes
+them. So a thread enters the namespace to make one of these, and then leaves it again. (This module calls setns(2)
+itself, because `os.setns` exists only since Python 3.12.)
 """
 
 import contextlib
@@ -15,19 +16,19 @@ from lvs_healthd.runtime.exceptions import HostError
 _CLONE_NEWNET = 0x40000000  # sched.h
 _OWN = "/proc/thread-self/ns/net"
 _FOLDER = "/run/netns"
-"""Where `ip netns` keeps the names."""
+"""The folder in which `ip netns` has a file for each named namespace."""
 
 
 class NetnsError(HostError):
-    """A network namespace cannot be entered. The message says what to do."""
+    """Raised when a network namespace cannot be entered. The message says what to do."""
 
 
 class Netns:
-    """A network namespace, given by name or path. "" is the process's own."""
+    """A network namespace, given by name or path. "" means the process's own."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
-        """It may be changed until the first use."""
+        """The name or path. It may be changed until the namespace is first used."""
 
     @property
     def path(self) -> str:
@@ -36,7 +37,7 @@ class Netns:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Put the calling thread into the namespace for the block, in which nothing may be awaited.
+        """Put the calling thread into the namespace during a `with` block, in which nothing may be awaited.
 
         Ends the process if the thread cannot return, because it would write to the wrong namespace from then on. Raises
         `NetnsError` when the namespace cannot be entered.

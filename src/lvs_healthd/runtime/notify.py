@@ -1,7 +1,7 @@
-"""Tells systemd about our state with the datagrams of sd_notify(3), without its library.
+"""Tells systemd about the daemon's state, with the datagrams of sd_notify(3) but without systemd's library.
 
-Outside systemd nothing happens. Nothing raises either: a service manager that does not listen is no reason to stop
-checking. Sends do not block, and systemd's socket holds far more messages than we send.
+Outside systemd nothing happens. No call raises an exception, because a service manager that does not listen is no
+reason to stop checking. No call blocks either, and systemd's socket has room for far more messages than are sent.
 """
 
 import os
@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 
 _STATUS_MAX = 1024
-"""The most characters of STATUS= to send: it is one line of `systemctl status`, and a datagram has a size limit."""
+"""The maximum length of STATUS=, characters. It is one line of `systemctl status`, and datagrams have a size limit."""
 
 
 class Notifier:
     """Sends state changes to the service manager's socket.
 
     address: the value of NOTIFY_SOCKET; "" sends nothing.
-    watchdog_s: systemd kills the service when two calls of `watchdog` are further apart than this, seconds. None means
-        that no watchdog is set.
-    clock: CLOCK_MONOTONIC, seconds.
+    watchdog_s: the time after which systemd kills the service if `watchdog` is not called again, seconds. None means
+        that there is no watchdog.
+    clock: the time of CLOCK_MONOTONIC, seconds.
     """
 
     def __init__(
@@ -42,7 +42,10 @@ class Notifier:
         self._send("READY=1", _status(status))
 
     def reloading(self) -> None:
-        """Announce a reload, which `ready` ends. systemd 253 and later (Type=notify-reload) need the time."""
+        """Tell systemd that a reload has begun. Call `ready` at its end.
+
+        systemd 253 and later need the time with it (Type=notify-reload).
+        """
         self._send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock() * 1_000_000)}")
 
     def stopping(self) -> None:
@@ -54,7 +57,7 @@ class Notifier:
         self._send(_status(text))
 
     def watchdog(self) -> None:
-        """Tell systemd's watchdog that real work made progress. Call it at least twice per `watchdog_s`."""
+        """Tell systemd's watchdog that the daemon makes progress. Call this at least twice in each `watchdog_s`."""
         self._send("WATCHDOG=1")
 
     def _send(self, *lines: str) -> None:
@@ -65,17 +68,20 @@ class Notifier:
                 channel.setblocking(False)
                 channel.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
         except OSError:
-            # Nobody listens, or we are out of descriptors. The next message tries again.
+            # Nobody listens, or the daemon is out of descriptors. The next message tries again.
             return
 
 
 def _status(text: str) -> str:
-    """Write STATUS= on one line, because a line break would start another assignment."""
+    """Format STATUS= on one line, because a line break would start another assignment."""
     return "STATUS=" + " ".join(text.split())[:_STATUS_MAX]
 
 
 def _watchdog_s(variables: Mapping[str, str]) -> float | None:
-    """Read the watchdog's timeout as sd_watchdog_enabled(3) does: ignore one that is meant for another process."""
+    """Read the watchdog's timeout, seconds.
+
+    A timeout that is meant for another process is ignored, as in sd_watchdog_enabled(3).
+    """
     try:
         timeout_us = int(variables.get("WATCHDOG_USEC", "0"))
         pid = int(variables.get("WATCHDOG_PID", os.getpid()))

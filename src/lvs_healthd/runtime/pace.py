@@ -1,6 +1,6 @@
-"""Splits long work into slices, so that the event loop runs every few milliseconds however large the configuration is.
+"""Splits long work into slices, so that the event loop runs every few milliseconds even with a large configuration.
 
-A slice is a length of time, not a number of items, so one constant fits every kind of work on every machine.
+A slice is a length of time and not a number of items, so one constant fits every kind of work on every machine.
 """
 
 import asyncio
@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
 SLICE_S = 0.003
-"""How long work may hold the event loop at a time. Probes that wait for the loop are late by that much."""
+"""How long work may hold the event loop at a time, seconds. Probes that wait for the loop are late by that much."""
 
 LONG_SLICE_S = 0.006
-"""The same for probes that have fallen behind: other paced work takes a slice between any two of theirs."""
+"""How long a slice may be for probes that have fallen behind, seconds. It is longer than `SLICE_S`, because other paced
+work gets a slice between any two slices of probes."""
 
 clock = time.perf_counter
 
@@ -20,7 +21,7 @@ _T = TypeVar("_T")
 
 
 class Pace:
-    """Says when a slice of work is over. Reading the clock costs 50 ns, so work can ask after every item."""
+    """Says when a slice of work is over. To read the clock takes 50 ns, so work can ask after every item."""
 
     def __init__(self) -> None:
         self.restart()
@@ -30,7 +31,7 @@ class Pace:
         self._end = clock() + SLICE_S
 
     def is_over(self) -> bool:
-        """Whether the slice is over and the event loop should run."""
+        """Return whether the slice is over, so that the event loop should run."""
         return clock() >= self._end
 
     async def rest(self) -> None:
@@ -40,7 +41,7 @@ class Pace:
 
 
 async def paced(items: Iterable[_T]) -> AsyncIterator[_T]:
-    """Yield the items, and let the event loop run whenever a slice is over. The consumer's work counts too."""
+    """Yield the items, and let the event loop run whenever a slice is over. A slice includes the consumer's work."""
     pace = Pace()
     for item in items:
         yield item
@@ -49,9 +50,9 @@ async def paced(items: Iterable[_T]) -> AsyncIterator[_T]:
 
 
 async def chunks(pieces: Iterable[str]) -> AsyncIterator[str]:
-    """Join small strings into chunks, one per slice of work. The event loop runs after each.
+    """Join small strings into chunks, one for each slice of work. The event loop runs after each chunk.
 
-    pieces: usually a generator, whose own work counts towards the slice.
+    pieces: the strings. A slice includes the work of making them, if this is a generator.
     """
     pace = Pace()
     gathered: list[str] = []

@@ -2,7 +2,7 @@
 
 
 def printable(text: str) -> str:
-    """Escape control characters, line breaks and lone surrogates: a real server must not move the reader's cursor."""
+    """Escape control characters, line breaks and lone surrogates. So no real server can move the reader's cursor."""
     if text.isprintable():
         return text
     return "".join(

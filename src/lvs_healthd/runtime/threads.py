@@ -1,4 +1,4 @@
-"""Runs calls that may block on threads that never delay the end of the process."""
+"""Runs calls that may block. They run on threads that never delay the end of the process."""
 
 import asyncio
 import queue
@@ -12,20 +12,20 @@ from lvs_healthd.runtime.exceptions import HostError
 _T = TypeVar("_T")
 
 MOST = 32
-"""The most threads at once. The daemon needs a handful. A call that hangs is abandoned, and keeps its thread."""
+"""The maximum number of threads. The daemon needs a handful; a call that hangs is abandoned, and keeps its thread."""
 
 
 class HungError(HostError):
-    """A call on a thread took too long; the message says what it was for."""
+    """Raised when a call on a thread takes too long. The message says what the call was for."""
 
 
 async def in_thread(function: Callable[..., _T], *arguments: object, timeout_s: float, what: str) -> _T:
-    """Call `function` on a thread of the loop's default executor, and return what it returns.
+    """Call `function` on a thread of the event loop's default executor, and return its result.
 
-    timeout_s: how long it may take, seconds. A call that hangs keeps its thread, and its result is dropped.
+    timeout_s: how long the call may take, seconds. A call that hangs keeps its thread, and its result is dropped.
     what: what the call does, for the message: "reading config.toml".
 
-    Raises `HungError`, and what the call raises.
+    Raises `HungError`, and any exception of the call.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -37,15 +37,15 @@ async def in_thread(function: Callable[..., _T], *arguments: object, timeout_s: 
 
 
 class Threads(ThreadPoolExecutor):
-    """A default executor for an event loop whose threads are daemon threads and never waited for.
+    """A default executor for an event loop. Its threads are daemon threads, so that nothing ever waits for them.
 
-    The standard executor's threads are joined without a timeout, when the loop closes and when the interpreter ends. A
-    file system or a program that hangs would delay the stop until systemd kills the daemon. Idle threads are used
-    again. When all `MOST` threads are busy, a call waits for one.
+    The standard executor's threads are joined without a timeout, when the event loop closes and when the interpreter
+    ends. So a file system or a program that hangs would delay a stop until systemd kills the daemon. Here, idle threads
+    are used again. When all `MOST` threads are busy, a call waits for one.
     """
 
     def __init__(self) -> None:
-        super().__init__(max_workers=1)  # the base class's own thread, which it never starts
+        super().__init__(max_workers=1)  # the base class requires at least one, but never starts a thread here
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._unfinished = 0
@@ -59,11 +59,11 @@ class Threads(ThreadPoolExecutor):
             if not future.set_running_or_notify_cancel():
                 self._finished()
                 return
-            # Counted before the result is set: whoever waits for it may call again at once and must find this thread
-            # free.
+            # The call is counted as finished before its result is set, because a waiter may call again at once, and
+            # this thread must then count as free.
             try:
                 result = function(*arguments, **named)
-            except BaseException as error:  # noqa: BLE001  # it is for whoever waits
+            except BaseException as error:  # noqa: BLE001  # passed on to the waiter
                 self._finished()
                 future.set_exception(error)
             else:
@@ -93,7 +93,7 @@ class Threads(ThreadPoolExecutor):
         while True:
             call = self._calls.get()
             call()
-            del call  # and everything it refers to
+            del call  # so that what it refers to can be freed
 
     def _finished(self) -> None:
         with self._lock:

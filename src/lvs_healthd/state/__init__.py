@@ -1,1 +1,1 @@
-"""Saves what must survive a restart: the format of the state file, and when and how it is written."""
+"""Saves what must survive a restart in the state file: its format, and when and how it is written."""

@@ -1,7 +1,7 @@
-"""Reads and writes the state file, a small JSON file with the verdicts, their reasons, and which services are ours.
+"""Reads and writes the state file: a JSON file with the verdicts, their reasons, and the daemon's own services.
 
-The kernel's table shows which servers serve; this file adds what the kernel cannot know. The file is replaced by a
-rename, so a crash leaves either the old one or the new one. A file that cannot be read is put aside and not lost.
+The kernel's table shows which servers serve, and this file adds what the kernel cannot know. The file is replaced by a
+rename, so a crash leaves either the old file or the new one. A file whose content is unusable is renamed, and not lost.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _WRITE_ADVICE = {
 
 
 class StateFileError(HostError):
-    """The state file could not be read or written. The message names the file and says what to do."""
+    """Raised when the state file could not be read or written. The message names the file and says what to do."""
 
 
 class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -50,14 +50,15 @@ class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class SharedService(msgspec.Struct, frozen=True):
-    """A service in which somebody else may have servers too. `servers` are ours; only these are ever removed."""
+    """A service in which somebody else may also have servers."""
 
     service: ServiceKey
     servers: tuple[DestinationKey, ...]
+    """The daemon's own servers in the service. The daemon never removes any others."""
 
 
 class Ours(msgspec.Struct, frozen=True):
-    """The part of the kernel's table that is ours."""
+    """The part of the kernel's table that belongs to the daemon."""
 
     services: frozenset[ServiceKey] = frozenset()
     shared: tuple[SharedService, ...] = ()
@@ -68,7 +69,8 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     owned: tuple[ServiceKey, ...] = ()
-    """Services we created or took over. Only these are deleted when they leave the configuration."""
+    """The services that the daemon has created or taken over. When they leave the configuration, they are deleted from
+    the kernel's table; other services never are."""
     shared: tuple[SharedService, ...] = ()
     verdicts: tuple[SavedVerdict, ...] = ()
 
@@ -78,9 +80,9 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_state(path: Path, *, put_aside: bool = True) -> Saved:
-    """Read the state file. One that does not exist counts as empty.
+    """Read the state file. A file that does not exist counts as empty.
 
-    put_aside: first rename a file with unusable content to NAME.bad. Callers pass false when the file is not theirs.
+    put_aside: whether to rename a file with unusable content to NAME.bad. Must be false if the caller does not own it.
 
     Raises `StateFileError` when the file cannot be read or its content is unusable.
     """
@@ -120,7 +122,7 @@ def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict]) -> Non
 
 
 def _read_regular(path: Path) -> bytes:
-    """Read a regular file; anything else is refused, since a FIFO would block and a device may never end."""
+    """Read a regular file. Anything else is refused, because a FIFO would block, and a device may never end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     with os.fdopen(descriptor, "rb") as file:
         mode = os.fstat(descriptor).st_mode
@@ -132,9 +134,9 @@ def _read_regular(path: Path) -> bytes:
 
 
 def _created(path: Path) -> BinaryIO:
-    """Create a file that only this user may read. What has its name already, a symbolic link say, is removed first.
+    """Create a file that only this user may read. If something with its name exists, remove that first.
 
-    Nothing is ever written through a link or into a file that somebody else has opened.
+    So nothing is ever written through a symbolic link, or into a file that somebody else has opened.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -147,8 +149,8 @@ def _created(path: Path) -> BinaryIO:
 def _content(ours: Ours, verdicts: Iterable[SavedVerdict]) -> Iterator[bytes]:
     """Encode the content of the file in pieces, one line for each verdict.
 
-    Encoding fifty thousand verdicts in one call would hold the interpreter, and with it the event loop, until it is
-    done.
+    One call that encodes fifty thousand verdicts would not let go of the interpreter before it is done, and so would
+    block the event loop.
     """
     encode = msgspec.json.Encoder().encode
     yield b'{"format":%d,\n"owned":%b,\n"shared":%b,\n"verdicts":[' % (

@@ -1,4 +1,8 @@
-"""Decides when the state file is written: at intervals for changed verdicts, at once for ownership and at a stop."""
+"""Decides when the state file is written.
+
+Changed verdicts are written at intervals. A change of ownership, which says what in the kernel's table belongs to the
+daemon, is written at once, and so is everything when the daemon stops.
+"""
 
 import math
 from collections.abc import Callable, Iterable
@@ -9,13 +13,17 @@ from lvs_healthd.state.file import Ours, SavedVerdict
 from lvs_healthd.state.writer import StateWriter
 
 STATE_S = 5.0
-"""Changed verdicts are saved at most this often, because the file holds every check: 2 MB with 10 000 servers. A crash
-may lose the reasons of the last seconds, but the kernel's table shows which servers serve. A change of ownership and a
-stop are saved at once."""
+"""The minimum time between two writes of changed verdicts, seconds. The file holds every check: 2 MB with 10 000
+servers. A crash may lose the reasons of the last seconds, but the kernel's table shows which servers serve."""
 
 
 class Saver:
-    """Passes the state to `writer` when it is due. `verdicts` and `ours` return what to save."""
+    """Passes the state to the writer when a write is due.
+
+    writer: writes the state file.
+    verdicts: returns the verdicts to save.
+    ours: returns the part of the kernel's table that belongs to the daemon.
+    """
 
     def __init__(
         self,
@@ -35,10 +43,10 @@ class Saver:
         self._is_due = True
 
     async def turn(self, path: Path, now: float) -> None:
-        """Write the state if that is due.
+        """Write the state if a write is due.
 
         path: the state file.
-        now: monotonic time, seconds; infinity at a stop, so that whatever changed is written at once.
+        now: monotonic time, seconds. The daemon passes infinity when it stops, so that any change is written at once.
         """
         ours = self._ours()
         is_due = self._is_due or bool(self._writer.error)

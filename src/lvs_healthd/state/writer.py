@@ -1,7 +1,7 @@
 """Writes the state file in a thread, because a disk that hangs must not delay probes, the watchdog or a stop.
 
-It makes one write at a time. If several are waiting, only the newest is made. The thread is a daemon thread, so
-it does not keep the process alive.
+The thread makes one write at a time. If several writes are waiting, only the newest is made. The thread is a daemon
+thread, so it does not keep the process alive.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class StateWriter:
         self._report = report
         self._next: _Content | None = None
         self._asked = 0
-        """How many writes were requested. A finished write with this number was the last one."""
+        """How many writes were requested so far. When the write with this number is finished, none is waiting."""
         self._work = threading.Condition()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -35,7 +35,7 @@ class StateWriter:
         self._thread: threading.Thread | None = None
 
     def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...]) -> None:
-        """Write this content soon. This returns at once."""
+        """Have the thread write this content to the state file. This returns at once."""
         self._idle.clear()
         with self._work:
             self._next = (path, ours, verdicts)
@@ -46,7 +46,7 @@ class StateWriter:
             self._thread.start()
 
     async def flush(self) -> None:
-        """Wait until everything is written. There is no time limit; the caller must set one."""
+        """Wait until everything is written. This may take forever, so the caller must set a time limit."""
         await self._idle.wait()
 
     def _run(self) -> None:
@@ -59,7 +59,7 @@ class StateWriter:
             error: Exception | None = None
             try:
                 write_state(path, ours, verdicts)
-            except Exception as caught:  # noqa: BLE001  # a fault of ours is raised on the event loop
+            except Exception as caught:  # noqa: BLE001  # reported on the event loop, even if it is a bug
                 error = caught
             try:
                 self._loop.call_soon_threadsafe(self._done, number, path, error)

@@ -1,1 +1,1 @@
-"""Access to the kernel's IPVS: generic netlink, and the connections listed in /proc."""
+"""Access to the kernel's IPVS through generic netlink, and through the list of connections in /proc."""

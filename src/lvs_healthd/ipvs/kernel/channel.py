@@ -18,28 +18,29 @@ _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _SO_RCVBUFFORCE = 33
 _KERNEL = 0
-"""The kernel's own port number. A message from any other port is not an answer."""
+"""The kernel's netlink port number. A message from any other port is not the kernel's answer."""
 
 _BUFFER_BYTES = 4 * 1024 * 1024
-"""Room for the acknowledgements of far more than one batch of writes. The default buffer holds 256."""
+"""Size of the receive buffer, which has room for the acknowledgements of far more than one batch of writes. The default
+buffer has room for 256."""
 _RECEIVE_BYTES = 65536
-"""Bytes of one receive. A dump arrives in parts of up to 32 KiB."""
+"""The maximum number of bytes to receive at a time. A dump arrives in parts of up to 32 KiB."""
 
 
 DEADLINE_S = 5.0
-"""Default deadline of one exchange. A request takes microseconds, so a kernel that needs five seconds is in trouble.
-Five seconds are well below the watchdog's timeout."""
+"""Default deadline of one exchange, seconds. A request takes microseconds, so a kernel that needs five seconds is in
+trouble. Five seconds are well below the watchdog's timeout."""
 
 
 class LostError(TableUnavailableError):
-    """Part of the answer was lost, or the table changed during a dump. Asking again may help."""
+    """Raised when part of the answer was lost, or the table changed during a dump. Another try may succeed."""
 
 
 class Channel:
     """One netlink socket, opened when it is first needed.
 
-    deadline_s: longest duration of one exchange, seconds.
-    netns: network namespace to open it in; default: the process's own.
+    deadline_s: the longest that one exchange may take, seconds.
+    netns: network namespace in which to open the socket; default: the process's own.
     """
 
     def __init__(self, deadline_s: float, netns: Netns | None = None) -> None:
@@ -49,7 +50,7 @@ class Channel:
         self._open: socket.socket | None = None
 
     def connect(self) -> socket.socket:
-        """Return the socket, and open it first if necessary. Raises `TableUnavailableError`."""
+        """Open the socket if it is not open yet, and return it. Raises `TableUnavailableError`."""
         if self._open is None:
             try:
                 self._identity = self._netns.identity()
@@ -76,16 +77,17 @@ class Channel:
             self.close()
 
     def close(self) -> None:
-        """Close the socket; the next exchange opens another."""
+        """Close the socket. The next exchange opens another one."""
         if self._open is not None:
             self._open.close()
             self._open = None
 
     @contextlib.asynccontextmanager
     async def exchange(self) -> AsyncIterator[None]:
-        """Run one request and its answer within the deadline. Raises `TableUnavailableError` when the exchange fails.
+        """Limit the body, which sends a request and receives the answer, to the deadline.
 
-        A failed exchange closes the socket, because an unfinished dump would make the next one fail with EBUSY.
+        Raises `TableUnavailableError` when the exchange fails. A failed exchange closes the socket, because an
+        unfinished dump would make the next dump fail with EBUSY.
         """
         self.connect()
         is_complete = False
@@ -108,16 +110,16 @@ class Channel:
     async def send(self, data: bytes) -> None:
         """Send messages to the kernel, which acts on them before this call returns.
 
-        A thread sends them: the kernel may run modprobe, wait for an RCU grace period, or wait for IPVS's mutex, which
-        any other program may hold meanwhile. Raises `OSError`.
+        A thread sends the messages, because the kernel may run modprobe, wait for an RCU grace period, or wait for
+        IPVS's mutex, which another program may hold. Raises `OSError`.
         """
         await asyncio.get_running_loop().run_in_executor(None, self.connect().send, data)
 
     async def dump(self, request: bytes, sequence: int) -> list[Message]:
-        """Send a request for a list, and return all messages of the answer, the end included.
+        """Send a request for a list, and return all messages of the answer, including the one that ends it.
 
-        A thread sends and receives: the kernel makes each part of a list while it is received, and takes IPVS's mutex
-        for that. Raises `OSError`, `TimeoutError` and `GarbledMessageError`.
+        A thread sends and receives, because the kernel builds each part of a list during the call that receives it, and
+        needs IPVS's mutex to do so. Raises `OSError`, `TimeoutError` and `GarbledMessageError`.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, _dumped, self.connect(), request, sequence, self._deadline_s)
@@ -142,7 +144,7 @@ class Channel:
 
 
 def _dumped(sock: socket.socket, request: bytes, sequence: int, deadline_s: float) -> list[Message]:
-    """Do the work of `Channel.dump`, blocking."""
+    """Do the work of `Channel.dump`, and block until it is done."""
     ready = select.poll()
     ready.register(sock, select.POLLIN)
     deadline = time.monotonic() + deadline_s

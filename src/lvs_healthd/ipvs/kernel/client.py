@@ -1,10 +1,11 @@
 """Reads and writes the kernel's IPVS table over generic netlink.
 
-Requests are made one at a time, each has a deadline, and none blocks the event loop. This code relies on these facts
+Requests are made one at a time. Each has a deadline, and none blocks the event loop. This code relies on these facts
 (net/netlink/af_netlink.c, net/netfilter/ipvs/ip_vs_ctl.c):
 
 - A write is done when send() returns; its acknowledgement then waits in the receive buffer. One send can carry many
-  writes. They run in order, a failed one does not stop the later ones, and each has its own acknowledgement.
+  writes. The kernel makes them in order, a failed write does not stop the later ones, and each has its own
+  acknowledgement.
 - When the receive buffer overflows, acknowledgements are lost and recv() fails once with ENOBUFS. The writes were made.
 - When a service is gone, the kernel answers a request for its destinations with an empty list and no error.
 """
@@ -27,10 +28,11 @@ from lvs_healthd.ipvs.refusals import NO_MODULE, UNKNOWN_OUTCOME, explain
 from lvs_healthd.runtime.netns import Netns
 
 _BATCH = 128
-"""Most writes in one send: half of what the default receive buffer can acknowledge, in case enlarging it fails."""
+"""The maximum number of writes in one send: half as many as the default receive buffer has room for acknowledgements,
+in case the buffer cannot be enlarged."""
 _SERVICE_COST = 8
-"""A write to a service takes as much of a batch as this many other writes. It may run modprobe or wait for an RCU grace
-period, about 30 ms each, and the whole batch has one deadline."""
+"""How many other writes a write to a service counts as when a batch is filled. Such a write may run modprobe or wait
+for an RCU grace period, about 30 ms each, and there is one deadline for the whole batch."""
 _SERVICE_WRITES = frozenset({Verb.ADD_SERVICE, Verb.SET_SERVICE})
 
 _T = TypeVar("_T")
@@ -40,8 +42,8 @@ class IpvsClient:
     """The kernel's IPVS table. `IpvsTable` documents the calls.
 
     netns: network namespace of the table; default: the process's own.
-    deadline_s: longest duration of one request, seconds.
-    load: loads a kernel module by name and returns whether it succeeded.
+    deadline_s: the longest that one request may take, seconds.
+    load: function that loads a kernel module by name, and returns whether it succeeded.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class IpvsClient:
         load: Callable[[str], Awaitable[bool]] = load_module,
     ) -> None:
         self.writes_sent = 0
-        """How many writes were sent to the kernel since start. Tests check that a table in sync gets none."""
+        """How many writes were sent to the kernel so far. Tests use it to check that a table in sync gets none."""
         self._netns = netns or Netns()
         self._requests = Requests(Channel(deadline_s, self._netns))
         self._load = load
@@ -60,7 +62,7 @@ class IpvsClient:
         self._schedulers_tried: set[str] = set()
 
     async def open(self) -> str:
-        """Find the IPVS netlink family and describe the table. Load the module if that is needed and permitted."""
+        """Find the IPVS netlink family, and describe the table. Loads the module if that is needed and permitted."""
         async with self._requests.lock:
             find = self._requests.find_family
             if not await find() and not (await self._load("ip_vs") and await find()):
@@ -79,7 +81,7 @@ class IpvsClient:
             return await self._reading(lambda: self._read_some(keys))
 
     async def apply(self, operations: Sequence[Operation]) -> list[Result]:
-        """Make the writes in batches. A write that fails for lack of a module is retried once after loading it."""
+        """Make the writes in batches. If a write fails because a module is missing, load it and retry once."""
         async with self._requests.lock:
             self._requests.check_open()
             results = await self._write(operations)
@@ -105,7 +107,7 @@ class IpvsClient:
     # Reading
 
     async def _reading(self, read: Callable[[], Awaitable[_T]]) -> _T:
-        """Run a read. Retry it once if the family has a new number, because the module was reloaded meanwhile."""
+        """Call `read`, and retry once if the family has a new number because the module was reloaded meanwhile."""
         self._requests.check_open()
         try:
             try:
@@ -148,7 +150,7 @@ class IpvsClient:
             lambda payload: codec.decode_counted_destination(payload, family),
         )
         destinations = {destination.key: destination for destination, _ in found}
-        # Replaced service by service, so that memory never holds the rows of two whole readings at once.
+        # The rows are replaced service by service, so that memory never holds those of two whole readings at once.
         self._statistics[service.key] = joined(row, found)
         return ServiceEntry(service, destinations)
 
@@ -191,13 +193,14 @@ class IpvsClient:
                     # All writes were made inside send(), so every acknowledgement that was not lost is already here.
                     take(channel.receive_held())
         except TableUnavailableError as error:
-            # The batch may have been sent: writes without an answer have an unknown result, the others keep theirs.
+            # The batch may have been sent. So the outcome of writes without an answer is unknown; the others keep
+            # their results.
             for index in waiting.values():
                 results[index] = Result(None, f"outcome unknown: {error}")
         return results
 
     async def _curable(self, operations: Sequence[Operation], results: Sequence[Result]) -> list[int]:
-        """Fix the cause of writes that failed with ENOENT, and return the indices of the operations to retry."""
+        """Try to fix what made writes fail with ENOENT, and return the indices of the operations to retry."""
         missing = [index for index, result in enumerate(results) if result.errno == errno.ENOENT]
         if not missing:
             return []
@@ -215,7 +218,10 @@ class IpvsClient:
         ]
 
     async def _cure(self, scheduler: str) -> bool:
-        """Load a scheduler's module, only once: the kernel has already tried, and each try starts a process."""
+        """Try to load a scheduler's module, and return whether that succeeded.
+
+        It is tried only once for each scheduler, because the kernel has already tried, and each try starts a process.
+        """
         if scheduler in self._schedulers_tried:
             return False
         self._schedulers_tried.add(scheduler)

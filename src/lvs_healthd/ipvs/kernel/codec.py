@@ -1,8 +1,8 @@
-"""Encodes IPVS records as generic netlink attributes and decodes them. `genetlink` frames them, `channel` sends them.
+"""Encodes IPVS records as generic netlink attributes, and decodes them. `genetlink` frames messages, `channel` sends.
 
-Wire format: include/uapi/linux/ip_vs.h and net/netfilter/ipvs/ip_vs_ctl.c. It is written by hand with `struct`, because
-a director with ten thousand servers reads them all at each resync. A destination takes a few microseconds here, and
-360 µs with a general library.
+Wire format: include/uapi/linux/ip_vs.h and net/netfilter/ipvs/ip_vs_ctl.c. The code uses `struct` instead of a general
+netlink library, because a director with ten thousand servers reads them all at each resync. To decode a destination
+takes a few microseconds here, and 360 µs with such a library.
 """
 
 import functools
@@ -76,9 +76,9 @@ _U32 = struct.Struct("=I")
 _BE32 = struct.Struct(">I")
 _FLAGS = struct.Struct("=II")
 _ALL_FLAGS = 0xFFFFFFFF
-"""The flags mask: the kernel sets every flag to the record's value."""
+"""The mask that is sent with flags. All its bits are set, so the kernel sets every flag to the record's value."""
 
-# All attributes of a destination after its address, headers included, so that one pack replaces nine.
+# All attributes of a destination after its address, including their headers. So one call of pack replaces nine.
 _DEST_KEY_REST = struct.Struct("=HH2s2x")
 _DEST_REST = struct.Struct("=" + "HHI" * 4 + "HHH2x" + "HHB3x" + "HH2s2x" + "HHH2x")
 _ADDR_FAMILY = struct.Struct("=HHH2x")
@@ -87,7 +87,7 @@ _FWD_MASK = 0x7
 _METHODS = tuple(ForwardingMethod)
 
 # The types and sizes of a destination's attributes, in the order in which the kernel sends them since Linux 5.3.
-# Checking that a message has this layout takes a fraction of the time it takes to search for the attributes.
+# To check that a message has this layout takes a fraction of the time that a search for the attributes takes.
 _USUAL_ORDER = (
     (_DEST_ADDR, 16),
     (_DEST_PORT, 2),
@@ -135,7 +135,7 @@ def encode(operation: Operation) -> tuple[int, bytes]:
 
 @functools.lru_cache(maxsize=1024)
 def encode_service_key(key: ServiceKey) -> bytes:
-    """Encode what identifies a service. It is cached because every write to one of its servers carries it."""
+    """Encode what identifies a service. The result is cached, because every write to one of its servers needs it."""
     return attribute(_SERVICE, _service_identity(key))
 
 
@@ -324,7 +324,7 @@ def _nested(payload: bytes, kind: int) -> Spans:
     whole, start = len(payload), GENL_HEADER_BYTES
     inner = start + _ATTRIBUTE_HEADER.size
     if whole >= inner and _ATTRIBUTE_HEADER.unpack_from(payload, start) == (whole - start, kind):
-        # The message holds only this record, as the kernel sends it. Searching would add a tenth to the decoding time.
+        # The message holds only this record, as usual. A search for it would make decoding a tenth slower.
         return attributes(payload, inner, whole)
     return attributes(payload, *attributes(payload, start, whole).get(kind, (0, 0)))
 
@@ -344,7 +344,7 @@ def _unpack(form: struct.Struct, payload: bytes, span: tuple[int, int]) -> int:
 
 
 def _address(family: int, payload: bytes, span: tuple[int, int]) -> str:
-    """Read an address. The kernel sends its 16-byte union for either family."""
+    """Read an address. The kernel sends 16 bytes for either family, of which IPv4 uses the first four."""
     if family == AF_INET:
         return socket.inet_ntop(AF_INET, payload[span[0] : min(span[1], span[0] + 4)])
     return socket.inet_ntop(family, payload[span[0] : span[1]])

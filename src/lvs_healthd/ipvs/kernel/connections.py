@@ -1,7 +1,7 @@
 """Reads the kernel's list of connections from /proc/net/ip_vs_conn, selects lines by service and decodes them.
 
-Format: net/netfilter/ipvs/ip_vs_conn.c, ip_vs_conn_seq_show. The kernel returns 4 KiB a read, and for each read it
-walks the list from the start to find its place. So a million connections take minutes, whichever program reads them.
+Format: net/netfilter/ipvs/ip_vs_conn.c, ip_vs_conn_seq_show. Each read returns 4 KiB, and to find its place the kernel
+goes through the list from the start. So a million connections take minutes, whichever program reads them.
 """
 
 import ipaddress
@@ -17,15 +17,16 @@ from lvs_healthd.ipvs.words import AF_INET6, PROTOCOL_NAMES
 from lvs_healthd.runtime.netns import Netns, NetnsError
 
 FILE = Path("/proc/thread-self/net/ip_vs_conn")
-"""The list of the thread's network namespace; /proc/net would be that of the process."""
+"""The list in the thread's network namespace. /proc/net would lead to the list in the process's namespace."""
 
 _BLOCK_BYTES = 32 * 1024
 _COLUMNS = 9
-"""Protocol, three addresses with their ports, state, seconds. The persistence engine's name and data may follow."""
+"""The number of columns that each line has: protocol, three addresses with their ports, state, seconds. The persistence
+engine's name and data may follow."""
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One connection, or a persistence template."""
+    """One connection, or a persistence template: the entry that binds a client to its real server."""
 
     protocol: str
     """tcp, udp or sctp; "ip" for the template of a firewall mark."""
@@ -34,11 +35,11 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     state: str
     """The kernel's name for the state; NONE or ASSURED for a template."""
     client: str
-    """address:port; port 0 for a template."""
+    """The client's address:port. The port is 0 for a template."""
     virtual: str
-    """address:port. In the template of a firewall mark the address is the mark."""
+    """The service's address:port. In the template of a firewall mark the address is the mark."""
     destination: str
-    """address:port of the real server."""
+    """The real server's address:port."""
     engine: str
     """The persistence engine's name and data; usually empty."""
 
@@ -50,7 +51,7 @@ def blocks(netns: Netns, file: Path = FILE) -> Iterator[bytes]:
     """
     try:
         with netns.entered():
-            opened = file.open("rb", buffering=0)  # once open, it can be read outside the namespace
+            opened = file.open("rb", buffering=0)  # an open file can be read outside the namespace too
         with opened as listed:
             rest, gathered = b"", listed.read(_BLOCK_BYTES).partition(b"\n")[2]
             while gathered:
@@ -71,8 +72,9 @@ def blocks(netns: Netns, file: Path = FILE) -> Iterator[bytes]:
 def chooser(service: ServiceKey, servers: Collection[DestinationKey]) -> Callable[[bytes], bool]:
     """Return a function that says whether a line of the list belongs to a service.
 
-    The list does not name the firewall mark of a connection. A connection to one of the mark's servers counts as its
-    own.
+    service: the service.
+    servers: its real servers. They are needed for a firewall mark, because the list does not show a connection's mark.
+    A connection to one of these servers counts as the mark's.
     """
     if service.fwmark:
         targets = {(_hexadecimal(key.family, key.address), b"%04X" % key.port) for key in servers}

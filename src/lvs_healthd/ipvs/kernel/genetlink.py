@@ -1,4 +1,4 @@
-"""Encodes and decodes generic netlink messages. It uses no socket and knows nothing about IPVS.
+"""Encodes and decodes generic netlink messages. This module uses no socket, and contains nothing about IPVS.
 
 Wire format: include/uapi/linux/netlink.h and genetlink.h. All numbers are in the host's byte order.
 """
@@ -17,9 +17,9 @@ NLM_F_ACK = 0x004
 NLM_F_DUMP_INTR = 0x010
 NLM_F_DUMP = 0x300
 NLM_F_CAPPED = 0x100
-"""On an acknowledgement: the request's own payload is not echoed."""
+"""In an acknowledgement, this flag means that the request's payload is not echoed."""
 NLM_F_ACK_TLVS = 0x200
-"""On an acknowledgement: attributes follow, which may include a text."""
+"""In an acknowledgement, this flag means that attributes follow, which may include the kernel's message."""
 
 GENL_ID_CTRL = 0x10
 CTRL_VERSION = 2
@@ -29,7 +29,7 @@ _CTRL_ATTR_FAMILY_ID = 1
 _CTRL_ATTR_FAMILY_NAME = 2
 _NLMSGERR_ATTR_MSG = 1
 _NLA_TYPE_MASK = 0x3FFF
-"""The attribute's type without the bits NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
+"""The mask that removes the bits NLA_F_NESTED and NLA_F_NET_BYTEORDER from an attribute's type."""
 
 _MESSAGE_HEADER = struct.Struct("=IHHII")
 _REQUEST_HEADER = struct.Struct("=IHHIIBBH")
@@ -43,7 +43,7 @@ GENL_HEADER_BYTES = 4
 
 
 class GarbledMessageError(PeerError):
-    """Bytes are not a valid netlink message: they are cut short, or their lengths contradict each other."""
+    """Raised when bytes are not a valid netlink message: they are cut short, or lengths in them are wrong."""
 
 
 class Message(NamedTuple):
@@ -70,7 +70,7 @@ def request(family: int, command: int, attributes: bytes, *, flags: int, sequenc
 
 
 def messages(data: bytes) -> Iterator[Message]:
-    """Split the bytes of one receive into messages. Raises `GarbledMessageError`."""
+    """Split the bytes that one call of recv returned into messages. Raises `GarbledMessageError`."""
     position = 0
     end = len(data)
     while position < end:
@@ -90,9 +90,9 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def attributes(data: bytes, position: int, end: int) -> dict[int, tuple[int, int]]:
-    """Find the attributes in `data[position:end]`: maps each type to the (start, end) offsets of its value.
+    """Find the attributes in `data[position:end]`. The result maps each type to the (start, end) offsets of its value.
 
-    It returns offsets instead of slices because a destination has a dozen attributes and only ten are read. Raises
+    Offsets cost less than slices, because a destination has a dozen attributes, of which only ten are read. Raises
     `GarbledMessageError`.
     """
     found: dict[int, tuple[int, int]] = {}
@@ -147,7 +147,7 @@ def family_id(payload: bytes) -> int:
 
 
 def _words(message: Message) -> str:
-    """Read the text among the attributes that follow an acknowledgement (NETLINK_EXT_ACK)."""
+    """Return the kernel's message, one of the attributes that follow an acknowledgement (NETLINK_EXT_ACK)."""
     payload = message.payload
     if len(payload) < _ERROR.size + HEADER_BYTES:
         raise GarbledMessageError("netlink acknowledgement cut short")

@@ -1,4 +1,4 @@
-"""Loads IPVS kernel modules if this process is permitted to. Usually the kernel has already loaded them itself."""
+"""Loads IPVS kernel modules, if this process has the permission. Usually the kernel has already loaded them itself."""
 
 import asyncio
 import re
@@ -7,14 +7,14 @@ from pathlib import Path
 _MODPROBE = "/sbin/modprobe"
 _CAP_SYS_MODULE = 16
 _TIMEOUT_S = 10.0
-"""A module loads in milliseconds. If it takes ten seconds, the disk is in trouble."""
+"""How long modprobe may take. A module loads in milliseconds, so if it takes ten seconds, the disk is in trouble."""
 _NAME = re.compile(r"ip_vs[a-z0-9_]*")
 
 
 async def load_module(name: str) -> bool:
     """Load an IPVS module by name, and return whether that succeeded.
 
-    It returns False when this process may not load modules, and when modprobe fails or takes longer than ten seconds.
+    Returns False when this process may not load modules, and when modprobe fails or takes longer than ten seconds.
     """
     if not _NAME.fullmatch(name) or not _may_load():
         return False

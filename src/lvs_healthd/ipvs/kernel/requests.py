@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 
 class KernelError(TableUnavailableError):
-    """The kernel answered a request with an error."""
+    """Raised when the kernel answers a request with an error."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(_words(answer))
@@ -35,20 +35,23 @@ class KernelError(TableUnavailableError):
 
 
 class Requests:
-    """Requests to the netlink family IPVS, whose number the kernel assigns. Callers hold `lock` during a request."""
+    """Makes requests to the netlink family IPVS, whose number the kernel assigns.
+
+    The caller must hold `lock` during a request.
+    """
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.lock = asyncio.Lock()
         self.family = 0
-        """The family's number; 0 before it is known."""
+        """The number of the IPVS netlink family; 0 before it is known."""
         self._sequences = itertools.count(1)
         self._pace = Pace()
 
     async def find_family(self) -> bool:
-        """Ask for the family's number, and return whether the family exists.
+        """Ask for the number of the IPVS netlink family, and return whether the family exists.
 
-        The kernel tries to load the module for this request. Raises `TableUnavailableError`.
+        This request makes the kernel try to load the module. Raises `TableUnavailableError`.
         """
         name = genetlink.family_name(codec.FAMILY_NAME)
         try:
@@ -63,8 +66,10 @@ class Requests:
         return True
 
     async def ask(self, command: int, attributes: bytes, *, family: int = 0) -> bytes:
-        """Make one request, and return the payload of its answer; empty when there is only an acknowledgement.
+        """Make one request, and return the payload of the answer. Empty when there is only an acknowledgement.
 
+        command: number of the command.
+        attributes: the encoded attributes of the request.
         family: number of the netlink family to ask; 0 means IPVS.
 
         Raises `TableUnavailableError`, and its subclass `KernelError` when the kernel refuses.
@@ -89,7 +94,7 @@ class Requests:
         return reply
 
     async def dump(self, command: int, attributes: bytes, decode: Callable[[bytes], _T]) -> list[_T]:
-        """Ask for a list, and decode each of its messages with `decode`.
+        """Ask for a list, and decode each message of the answer with `decode`.
 
         Raises `TableUnavailableError`, and its subclass `KernelError` when the kernel refuses.
         """
@@ -106,13 +111,13 @@ class Requests:
         )
 
     def next_sequence(self) -> int:
-        """Return a sequence number, by which the answer to a request is recognised."""
+        """Return the sequence number for a request, by which the answer will be recognised."""
         return next(self._sequences) & 0xFFFFFFFF
 
     def check_open(self) -> None:
         """Raise `TableUnavailableError` when the family's number is not known yet.
 
-        The kernel would acknowledge a request to family 0, and ignore it.
+        Without this check, a request would go to family 0, which the kernel acknowledges and ignores.
         """
         if not self.family:
             raise TableUnavailableError(NO_MODULE)
@@ -136,9 +141,9 @@ class Requests:
         return records
 
     async def _pause(self) -> None:
-        """Yield to the event loop when decoding has taken long enough.
+        """Yield to the event loop when the time for one turn is used up.
 
-        Reading answers that have already arrived never yields by itself.
+        This is necessary because reading and decoding answers that have already arrived never yields by itself.
         """
         if self._pace.is_over():
             await self._pace.rest()

@@ -44,14 +44,17 @@ _U32 = struct.Struct("=I")
 
 
 class Role(enum.IntEnum):
-    """Whether a sync daemon sends connections (master) or receives them (backup): the kernel's IP_VS_STATE_*."""
+    """Whether a sync daemon sends connections (master) or receives them (backup).
+
+    The values are the kernel's IP_VS_STATE_*.
+    """
 
     MASTER = 1
     BACKUP = 2
 
 
 class TimeoutRecord(msgspec.Struct, frozen=True):
-    """Connection timeouts in seconds. In a write, 0 leaves the kernel's value unchanged."""
+    """The kernel's connection timeouts, seconds. In a write, 0 leaves the kernel's value unchanged."""
 
     tcp: int
     tcp_fin: int
@@ -59,7 +62,7 @@ class TimeoutRecord(msgspec.Struct, frozen=True):
 
 
 class SyncRecord(msgspec.Struct, frozen=True):
-    """A sync daemon, with the fields the kernel lists."""
+    """A sync daemon, with the fields that the kernel lists."""
 
     role: Role
     interface: str
@@ -68,16 +71,17 @@ class SyncRecord(msgspec.Struct, frozen=True):
     port: int
     ttl: int
     maxlen: int
-    """Longest message, bytes. In a write, 0 lets the kernel choose."""
+    """The maximum size of a message, bytes. In a write, 0 lets the kernel choose."""
 
 
 class SettingsClient:
     """Reads and writes the timeouts and sync daemons of one network namespace.
 
     Calls raise `TableUnavailableError`, and its subclass `requests.KernelError` when the kernel refuses. Every request
-    may have to wait in the kernel for the IPVS mutex, which a write of ours may hold.
+    may have to wait in the kernel for the IPVS mutex, which one of the daemon's own writes may hold.
 
-    deadline_s: longest duration of one request, seconds.
+    netns: the network namespace.
+    deadline_s: the longest that one request may take, seconds.
     """
 
     def __init__(self, netns: Netns, *, deadline_s: float = DEADLINE_S) -> None:
@@ -114,7 +118,7 @@ class SettingsClient:
         return {record.role: record for record in records}
 
     async def start_sync(self, record: SyncRecord) -> None:
-        """Start a sync daemon. The kernel starts its thread and opens its sockets before this returns."""
+        """Start a sync daemon. When this returns, the kernel has started the thread and opened its sockets."""
         await self._write(_CMD_NEW_DAEMON, encode_sync(record))
 
     async def stop_sync(self, role: Role) -> None:
@@ -127,7 +131,7 @@ class SettingsClient:
 
     @contextlib.asynccontextmanager
     async def _asking(self) -> AsyncIterator[None]:
-        """Find the family before the request, and close the socket after it, because these requests are rare."""
+        """Find the IPVS netlink family before a request, and close the socket after it, because requests are rare."""
         async with self._requests.lock:
             try:
                 if not await self._requests.find_family():
@@ -155,7 +159,7 @@ def encode_sync(record: SyncRecord) -> bytes:
 
 
 def decode_sync(payload: bytes) -> SyncRecord:
-    """Decode one message of a listing. Raises `GarbledMessageError`."""
+    """Decode one message of the kernel's list of sync daemons. Raises `GarbledMessageError`."""
     start, end = attributes(payload, GENL_HEADER_BYTES, len(payload)).get(_DAEMON, (0, 0))
     found = attributes(payload, start, end)
     try:

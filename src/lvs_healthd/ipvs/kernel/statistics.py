@@ -1,8 +1,8 @@
 """Keeps the kernel's counters for services and servers as raw bytes, and decodes them on demand.
 
-A resync reads the counters of ten thousand servers, and they are rarely looked at before the next resync. A server's
-counters take 140 bytes raw and 500 bytes as Python numbers. Decoding them would take as long as reading the rest of the
-table.
+A resync may read the counters of ten thousand servers, which nobody may look at before the next resync. A server's
+counters take 140 bytes raw, and 500 bytes as Python numbers. To decode them all would take as long as to read the rest
+of the table.
 
 Wire format: include/uapi/linux/ip_vs.h and net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_fill_stats64.
 """
@@ -23,23 +23,24 @@ _ACTIVE_CONNS = 7
 _INACT_CONNS = 8
 _PERSIST_CONNS = 9
 
-# These have the same number in IPVS_SVC_ATTR_* and IPVS_DEST_ATTR_*.
+# The next two attributes have the same number in IPVS_SVC_ATTR_* and IPVS_DEST_ATTR_*.
 _STATS = 10
-"""32-bit counters, the only ones before Linux 4.1."""
+"""The attribute with 32-bit counters, the only ones before Linux 4.1."""
 _STATS64 = 12
 
 COUNTED_CONNECTIONS = ((_ACTIVE_CONNS, 4), (_INACT_CONNS, 4), (_PERSIST_CONNS, 4))
 COUNTED_STATS = ((_STATS, 88), (_STATS64, 120))
-"""The counters among a destination's attributes, each with its size in bytes on 64-bit Linux."""
+"""The attributes of a destination that hold counters, each with its size in bytes on 64-bit Linux."""
 
 _STATS_KINDS = range(1, 11)
-"""IPVS_STATS_ATTR_CONNS to IPVS_STATS_ATTR_OUTBPS."""
+"""The types of the attributes inside `_STATS` and `_STATS64`: IPVS_STATS_ATTR_CONNS to IPVS_STATS_ATTR_OUTBPS."""
 
 _NOWHERE = (0, 0)
 _MOST_CONNECTIONS = 0xFFFFFFFF
 
-# A row holds three 32-bit attributes without the first one's header, then ten 64-bit attributes with their headers.
-# The kernel sends them in just this layout, so a row is made of two slices of its message.
+# A row holds the counters of one service or server: three 32-bit attributes without the first one's header, then ten
+# 64-bit attributes with their headers. The kernel sends attributes in just this layout, so a row consists of two slices
+# of the kernel's message.
 _ROW = struct.Struct("=I4xI4xI" + "4xQ" * len(_STATS_KINDS))
 _CONNECTIONS = struct.Struct("=I4xI4xI")
 _U32 = struct.Struct("=I")
@@ -47,9 +48,9 @@ _U64 = struct.Struct("=Q")
 _STATS64_BYTES = 12 * len(_STATS_KINDS)
 _KIND_BYTES = bytes(_STATS_KINDS)
 _CONNECTION_KINDS = bytes((_ACTIVE_CONNS, _INACT_CONNS, _PERSIST_CONNS))
-"""The low byte of each attribute's type, in the order every kernel sends them. In a message these bytes are eight
-(connections) or twelve (statistics) apart. A message that looks different, as all do on a big-endian machine, is read
-attribute by attribute."""
+"""The low bytes of the attributes' types, here and in `_KIND_BYTES`, in the order in which every kernel sends the
+attributes. In a message these bytes are eight (connections) or twelve (statistics) bytes apart. A message that looks
+different, as every message does on a big-endian machine, is read attribute by attribute."""
 _NO_CONNECTIONS = bytes(_CONNECTIONS.size)
 NOTHING = bytes(_ROW.size)
 """A row with every counter at 0."""
@@ -58,24 +59,26 @@ NOTHING = bytes(_ROW.size)
 class Statistics(msgspec.Struct, frozen=True, gc=False):
     """The kernel's counters for a service or server, since it was added or zeroed (`ipvsadm -Z`).
 
-    A service has counters of its own. They are not the sum of its servers' counters, because some servers may be gone.
-    The first three fields are 0 for a service.
+    A service has counters of its own. They may differ from the sum of its servers' counters, because some servers may
+    be gone. The first three fields are 0 for a service.
     """
 
     active_connections: int
-    """Connections in state ESTABLISHED; all others are inactive. The kernel's schedulers decide by these."""
+    """Number of connections in state ESTABLISHED; all others are inactive. Most schedulers of the kernel decide by
+    active and inactive connections."""
     inactive_connections: int
     persistent_connections: int
-    """Persistence templates: clients bound to this server."""
+    """Number of persistence templates, each of which binds a client to this server."""
     connections: int
     in_packets: int
-    """From clients."""
+    """Number of packets from clients."""
     out_packets: int
-    """To clients; 0 when answers bypass the director (dr, tun)."""
+    """Number of packets to clients; 0 when answers bypass the director (dr, tun)."""
     in_bytes: int
     out_bytes: int
     connections_per_s: int
-    """This and the fields below are the kernel's estimates: averages over some seconds, updated every two seconds."""
+    """The kernel's estimate of new connections per second. All fields that end in `per_s` are estimates: averages over
+    some seconds, which the kernel updates every two seconds."""
     in_packets_per_s: int
     out_packets_per_s: int
     in_bytes_per_s: int
@@ -83,11 +86,12 @@ class Statistics(msgspec.Struct, frozen=True, gc=False):
 
 
 class ServiceStatistics(msgspec.Struct, frozen=True, gc=False):
-    """The counters of one service and its servers, as of one reading."""
+    """The counters of one service and its servers, as they were read together."""
 
     keys: tuple[DestinationKey, ...]
+    """The service's servers."""
     rows: bytes
-    """The service's own row, then one for each key."""
+    """The encoded counters: one row for the service itself, then one for each server, in the order of `keys`."""
 
     def service(self) -> Statistics:
         """Decode the service's own counters."""
@@ -100,7 +104,7 @@ class ServiceStatistics(msgspec.Struct, frozen=True, gc=False):
     def servers(self) -> dict[DestinationKey, tuple[int, ...]]:
         """Decode the counters of every server, as tuples in the order of the fields of `Statistics`.
 
-        Making `Statistics` records of them would take twice as long.
+        To make a `Statistics` record of each would take twice as long.
         """
         return dict(zip(self.keys, _ROW.iter_unpack(memoryview(self.rows)[_ROW.size :]), strict=True))
 
@@ -122,18 +126,18 @@ def encoded(statistics: Statistics) -> bytes:
 
 
 def joined(service: bytes, servers: Sequence[tuple[DestinationRecord, bytes]]) -> ServiceStatistics:
-    """Combine the rows of a service and its servers from one reading."""
+    """Combine the row of a service and the rows of its servers."""
     keys = tuple([record.key for record, _ in servers])
     return ServiceStatistics(keys, b"".join([service, *[row for _, row in servers]]))
 
 
 def service_row(payload: bytes, found: Spans) -> bytes:
-    """Extract a service's row from a message. `found` locates its attributes. Raises `GarbledMessageError`."""
+    """Extract a service's row from a message. `found` locates the attributes. Raises `GarbledMessageError`."""
     return _NO_CONNECTIONS + _stats(payload, found)
 
 
 def server_row(payload: bytes, found: Spans) -> bytes:
-    """Extract a server's row from a message. `found` locates its attributes. Raises `GarbledMessageError`."""
+    """Extract a server's row from a message. `found` locates the attributes. Raises `GarbledMessageError`."""
     start, _ = found.get(_ACTIVE_CONNS, _NOWHERE)
     _, end = found.get(_PERSIST_CONNS, _NOWHERE)
     if end - start == _CONNECTIONS.size and payload[start - 2 : end : 8] == _CONNECTION_KINDS:
@@ -148,7 +152,7 @@ def _stats(payload: bytes, found: Spans) -> bytes:
     start, end = found.get(_STATS64, _NOWHERE)
     if end - start == _STATS64_BYTES and payload[start + 2 : end : 12] == _KIND_BYTES:
         return payload[start:end]
-    # The counters have 32 bits, are padded, or come in another order.
+    # The usual layout does not fit: the counters have 32 bits, are padded, or come in another order.
     inner = attributes(payload, *found.get(_STATS64, found.get(_STATS, _NOWHERE)))
     return _counted([_number(payload, inner.get(kind, _NOWHERE)) for kind in _STATS_KINDS])
 
@@ -158,7 +162,7 @@ def _counted(numbers: Iterable[int]) -> bytes:
 
 
 def _number(payload: bytes, span: tuple[int, int]) -> int:
-    """Read a number of 32 or 64 bits; 0 when it is missing."""
+    """Read a number of 32 or 64 bits. Returns 0 when it is missing."""
     start, end = span
     form = {_U32.size: _U32, _U64.size: _U64}.get(end - start)
     return 0 if form is None else int(form.unpack_from(payload, start)[0])
