@@ -109,9 +109,9 @@ class Daemon:
         return self.select(event, after=after, **fields)[0]
 
     def status(self) -> str:
-        """Return what `lvs-healthd status` prints."""
+        """Return what `lvs-healthd status` prints, be all well or not."""
         command = [*program(), "status", "--config", str(self._configuration)]
-        return self._director.run(command, timeout_s=START_DEADLINE_S).stdout
+        return self._director.run(command, check=False, timeout_s=START_DEADLINE_S).stdout
 
     def _end(self, number: signal.Signals) -> int:
         if self._process is None:

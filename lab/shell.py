@@ -17,6 +17,7 @@ BANNER = """
     client curl http://{vip}/     ask the virtual service: the servers answer in turn
     director ipvsadm -Ln                 the kernel's table; any command runs on any machine this way
     status                               what lvs-healthd thinks of it (also: status --watch)
+    table                                the kernel's table beside the wanted one (also: table --stats)
     follow                               its log, live; Ctrl-C ends it
     die rs1, serve rs1                   kill nginx on rs1; start it again
     hang rs1, resume rs1                 stop it in its tracks: it accepts and never answers; let it go on
@@ -63,6 +64,7 @@ hang() {{ signal_nginx STOP "$1"; }}
 resume() {{ signal_nginx CONT "$1"; }}
 serve() {{ (ip netns exec "$1" nginx -p "${{nginx[$1]}}" -e error.log -c nginx.conf &); }}
 status() {{ {healthd} status --config {configuration} "$@"; }}
+table() {{ {healthd} table --config {configuration} "$@"; }}
 follow() {{ tail -n 20 -f {configuration.with_name("log")}; }}
 """
 

@@ -48,7 +48,7 @@ class ShownView:
 
     async def listing(self, which: str) -> AsyncGenerator[bytes, None]:
         listing = self._shown.listing
-        chosen = tuple(each for each in listing.services if which in ("", each.name, each.service))
+        chosen = tuple(each for each in listing.services if which in ("", each.service, each.address))
         if which and not chosen:
             raise UnknownServiceError(f'no service is called "{which}" or has that address')
         yield msgspec.json.encode(msgspec.structs.replace(listing, services=chosen))

@@ -12,7 +12,15 @@ from lvs_healthd.view.status_values import (
     ServiceStatus,
     Status,
 )
-from lvs_healthd.view.table_values import ListedServer, ListedService, Listing, ServerFields, ServiceFields, State
+from lvs_healthd.view.table_values import (
+    Difference,
+    ListedServer,
+    ListedService,
+    Listing,
+    ServerFields,
+    ServiceFields,
+    State,
+)
 
 NOW = 1_700_000_000.0
 
@@ -27,7 +35,7 @@ def daemon(
     config_error: str = "",
     config_remarks: tuple[str, ...] = (),
     table_error: str = "",
-    resync_age_s: float | None = 3.25,
+    last_resync: float | None = NOW - 3.25,
     probes_unsure: int = 0,
     table_fights: int = 0,
     setting_error: str = "",
@@ -44,7 +52,7 @@ def daemon(
         config_loaded=NOW - 3600,
         config_error=config_error,
         config_remarks=config_remarks,
-        last_resync_age_s=resync_age_s,
+        last_resync=last_resync,
         resync_s=10.0,
         probe_workers=1,
         probes=7,
@@ -100,8 +108,8 @@ def service(
     name: str, *real_servers: RealServerStatus, in_fallback: bool = False, in_sync: bool = True
 ) -> ServiceStatus:
     return ServiceStatus(
-        name=name,
-        service="192.0.2.100:80/tcp",
+        service=name,
+        address="192.0.2.100:80/tcp",
         scheduler="wrr",
         forward="nat",
         in_fallback=in_fallback,
@@ -125,7 +133,7 @@ def _service_samples(service: ServiceStatus) -> ServiceSamples:
     counted = dict.fromkeys(server.server for server in service.real_servers if server.weight_actual is not None)
     lines = [*counted, None]
     return ServiceSamples(
-        name=service.name,
+        name=service.service,
         in_fallback=service.in_fallback,
         in_sync=service.in_sync,
         servers=[server.server for server in servers],
@@ -188,7 +196,7 @@ def listed_server(
     verdict: str = "up",
     reason: str = "status 200",
     weights: tuple[int | None, int | None] = (1, 1),
-    differences: tuple[str, ...] = (),
+    differences: tuple[Difference, ...] = (),
     statistics: Statistics = STATISTICS,
 ) -> ListedServer:
     actual, wanted = [None if weight is None else server_fields(weight) for weight in weights]
@@ -205,17 +213,17 @@ def listed_server(
 
 
 def listed_service(
-    name: str,
     service: str,
+    address: str,
     *servers: ListedServer,
     state: State = State.OK,
-    differences: tuple[str, ...] = (),
+    differences: tuple[Difference, ...] = (),
     persistence: str = "off",
 ) -> ListedService:
     fields = ServiceFields(scheduler="wrr", persistence=persistence, netmask="/32", flags="none", engine="none")
     return ListedService(
-        name=name,
         service=service,
+        address=address,
         state=state,
         differences=differences,
         actual=None if state is State.MISSING else fields,
@@ -234,7 +242,12 @@ def listing() -> Listing:
                 "web",
                 "192.0.2.100:80/tcp",
                 listed_server("198.51.100.11:80"),
-                listed_server("198.51.100.12:80", State.DIFFERS, weights=(3, 1), differences=("weight 3 -> 1",)),
+                listed_server(
+                    "198.51.100.12:80",
+                    State.DIFFERS,
+                    weights=(3, 1),
+                    differences=(Difference(field="weight", actual="3", wanted="1"),),
+                ),
                 listed_server("198.51.100.13:80", State.MISSING, weights=(None, 1)),
                 listed_server(
                     "198.51.100.14:80", State.OUT, verdict="down", reason="connection refused", weights=(None, None)

@@ -21,7 +21,11 @@ RUN_BY_OTHERS = {"make demo", "make test", "make setup", "make bench"}
 
 DAEMON = ".venv/bin/lvs-healthd run --config examples/laptop.toml --table memory"
 
-EXPECTED_STATUS = {".venv/bin/lvs-healthd probe examples/laptop.toml": 1}
+EXPECTED_STATUS = {
+    ".venv/bin/lvs-healthd probe --config examples/laptop.toml": 3,
+    ".venv/bin/lvs-healthd status --config examples/laptop.toml": 3,
+    ".venv/bin/lvs-healthd status --config examples/laptop.toml --json": 3,
+}
 """Nothing listens on the example's ports, and the README says so."""
 
 
@@ -37,6 +41,7 @@ async def laptop() -> AsyncIterator[DaemonProcess]:
     assert DAEMON in COMMANDS
     async with daemon(REPOSITORY / "examples/laptop.toml", "--table", "memory") as running:
         await running.until("daemon.started")
+        await running.until("service.fallback")
         yield running
 
 

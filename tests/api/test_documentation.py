@@ -8,7 +8,7 @@ import pytest
 
 from lvs_healthd.api import app, server
 from lvs_healthd.api import clients as connections
-from lvs_healthd.cli import status as verb
+from lvs_healthd.cli.asking import ExitStatus
 from lvs_healthd.ipvs.kernel.connections import Connection
 from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.view.status_values import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus
@@ -64,4 +64,4 @@ def test_limits_are_the_code_s() -> None:
 
 def test_exit_statuses_are_the_code_s() -> None:
     documented = {int(number) for number in re.findall(r"^\| (\d) \|", PAGE, re.MULTILINE)}
-    assert documented == {0, verb.EXIT_UNREACHABLE, verb.EXIT_USAGE, verb.EXIT_TROUBLE}
+    assert documented == set(ExitStatus)

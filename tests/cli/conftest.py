@@ -17,6 +17,7 @@ class Daemon(Shown):
     """Where the daemon listens and what it shows; tests change the latter."""
 
     control: Path = Path()
+    listen: str = ""
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
             yield b""
 
         server = ApiServer(create_app(ShownView(shown), metrics=metrics))
-        await server.start("", str(shown.control))
+        await server.start("127.0.0.1:0", str(shown.control))
+        shown.listen = str(server.address)
         ready.set()
         await stop.wait()
         await server.stop()

@@ -40,7 +40,7 @@ class Run:
         return Ran(code=int(str(code or 0)), out=printed.out, err=printed.err)
 
 
-def on_terminal(daemon: Daemon, *arguments: str, columns: int = 80, color: bool = False) -> list[str]:
+def on_terminal(daemon: Daemon, *arguments: str, columns: int = 80, color: bool = False, code: int = 0) -> list[str]:
     """Run the command on a real pseudo-terminal and return its lines."""
     leader, follower = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
@@ -57,6 +57,6 @@ def on_terminal(daemon: Daemon, *arguments: str, columns: int = 80, color: bool 
                 text += reader.read(65536)
             except OSError:  # EIO: the other end is closed
                 break
-    assert ran.wait(10) == 0
+    assert ran.wait(10) == code
     shown = text.decode().replace("\r\n", "\n")
     return (shown if color else re.sub(r"\x1b\[[\d;]*m", "", shown)).splitlines()

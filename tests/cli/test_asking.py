@@ -1,24 +1,26 @@
 """Finding the control socket, even with a broken configuration, and explaining why nobody answers."""
 
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lvs_healthd.cli import asking as control
-from lvs_healthd.cli.asking import ControlError, find_socket, get
+from lvs_healthd.cli.asking import ControlError, ExitStatus, find_daemon, pieces
 from lvs_healthd.config.model import Daemon as DaemonConfig
 from tests.cli.conftest import Daemon
+from tests.cli.running import Run
 
-DEFAULT = DaemonConfig().control
+DEFAULT, LISTEN = DaemonConfig().control, DaemonConfig().listen
 
 
 def found(tmp_path: Path, text: str | bytes) -> tuple[str, str]:
     file = tmp_path / "config.toml"
     file.write_bytes(text.encode() if isinstance(text, str) else text)
-    path, remark = find_socket(file, explicit=True)
-    return path, remark.replace(str(file), "FILE")
+    place = find_daemon(file, explicit=True)
+    return place.control, place.remark.replace(str(file), "FILE")
 
 
 def test_path_is_the_configuration_s(tmp_path: Path) -> None:
@@ -70,27 +72,29 @@ def test_file_is_read_as_the_daemon_reads_it(tmp_path: Path) -> None:
 
 def test_missing_file_is_worth_a_remark_only_when_it_was_named(tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
-    assert find_socket(missing, explicit=False) == (DEFAULT, "")
-    assert find_socket(missing, explicit=True) == (
+    assert find_daemon(missing, explicit=False) == (DEFAULT, LISTEN, "")
+    assert find_daemon(missing, explicit=True) == (
         DEFAULT,
+        LISTEN,
         f"{missing}: cannot be read: No such file or directory; asking at the default {DEFAULT}",
     )
 
 
 def test_unreadable_file_is_said_and_the_default_asked(tmp_path: Path) -> None:
-    assert find_socket(tmp_path, explicit=False) == (
+    assert find_daemon(tmp_path, explicit=False) == (
         DEFAULT,
+        LISTEN,
         f"{tmp_path}: cannot be read: Is a directory; asking at the default {DEFAULT}",
     )
 
 
 def test_running_daemon_answers(daemon: Daemon) -> None:
-    assert get(str(daemon.control), "/healthz") == b"ok\n"
+    assert b"".join(pieces(str(daemon.control), "/healthz")) == b"ok\n"
 
 
 def refusal(path: Path | str, *, timeout_s: float = 5.0) -> str:
     with pytest.raises(ControlError) as refused:
-        get(str(path), "/api/v1/status", timeout_s=timeout_s)
+        b"".join(pieces(str(path), "/api/v1/status", timeout_s=timeout_s))
     return str(refused.value)
 
 
@@ -145,3 +149,76 @@ def test_stuck_daemon_is_waited_for_only_so_long(tmp_path: Path) -> None:
         stuck.bind(str(tmp_path / "control.sock"))
         stuck.listen()
         assert "the daemon is stuck" in refusal(tmp_path / "control.sock", timeout_s=0.05)
+
+
+def test_listen_is_found_beside_the_socket_even_in_a_file_that_is_not_toml(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    for rest in ("", "[[service]\n"):
+        file.write_text('[daemon]\nlisten = "127.0.0.1:7"\ncontrol = "/tmp/c.sock"\n' + rest)
+        assert find_daemon(file, explicit=True)[:2] == ("/tmp/c.sock", "127.0.0.1:7")
+
+
+ASKING: dict[str, list[str]] = {
+    "status": [],
+    "table": [],
+    "export": [],
+}
+"""The verbs that ask the daemon, with the arguments they need."""
+
+
+@pytest.mark.parametrize("verb", ASKING)
+def test_no_daemon_is_4_whatever_asks(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = Run(verb, monkeypatch, capsys)(*ASKING[verb], "--control", str(tmp_path / "none.sock"))
+    assert (ran.code, ran.out) == (ExitStatus.UNREACHABLE, "")
+    assert ran.err.startswith(f"lvs-healthd {verb}: {tmp_path}/none.sock: no such socket: the daemon is not running")
+
+
+def configured(folder: Path, listen: str) -> str:
+    file = folder / "config.toml"
+    file.write_text(f'[daemon]\nlisten = "{listen}"\ncontrol = "{folder}/gone.sock"\n')
+    return str(file)
+
+
+@pytest.mark.parametrize("verb", ASKING)
+def test_daemon_whose_socket_is_gone_is_asked_over_tcp(
+    verb: str, daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = Run(verb, monkeypatch, capsys)("--config", configured(tmp_path, daemon.listen))
+    assert ran.code != ExitStatus.UNREACHABLE
+    assert ran.err.splitlines()[0] == (
+        f"lvs-healthd {verb}: {tmp_path}/gone.sock: no such socket; asking at {daemon.listen}"
+    )
+    assert "Traceback" not in ran.err
+
+
+def test_stranger_on_the_tcp_port_is_not_taken_for_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: 2\r\n\r\n{}")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        address = "{}:{}".format(*listener.getsockname())
+        ran = Run("status", monkeypatch, capsys)("--config", configured(tmp_path, address))
+        thread.join()
+    assert (ran.code, ran.out) == (ExitStatus.UNREACHABLE, "")
+    assert "something answers, but not lvs-healthd" in ran.err
+
+
+def test_nobody_on_the_tcp_port_either_is_the_missing_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = "{}:{}".format(*closed.getsockname())
+    for listen in (address, "", "nonsense"):
+        ran = Run("status", monkeypatch, capsys)("--config", configured(tmp_path, listen))
+        assert (ran.code, ran.out) == (ExitStatus.UNREACHABLE, "")
+        assert ran.err.startswith(f"lvs-healthd status: {tmp_path}/gone.sock: no such socket: the daemon is not")

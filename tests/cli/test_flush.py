@@ -66,7 +66,7 @@ def test_what_is_gone_already_is_no_error(site: Site) -> None:
     assert site.flush("--yes")[:2] == (0, "nothing of ours is in the table\n")
 
 
-@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 2), ("\n", 2)])
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
 def test_it_asks(site: Site, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
     monkeypatch.setattr(module, "_is_somebody_there", lambda: True)
     assert site.flush(answer=answer)[0] == code
@@ -75,7 +75,7 @@ def test_it_asks(site: Site, monkeypatch: pytest.MonkeyPatch, answer: str, code:
 
 def test_without_anybody_to_ask_nothing_is_deleted(site: Site) -> None:
     code, _, err = site.flush()
-    assert (code, err) == (2, "lvs-healthd flush: nobody to ask: say --yes to delete these\n")
+    assert (code, err) == (2, "lvs-healthd flush: nobody to ask: use --yes to delete these\n")
     assert site.memory.entries == TABLE
 
 

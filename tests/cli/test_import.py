@@ -52,7 +52,7 @@ def test_missing_file(app: typer.Typer, tmp_path: Path) -> None:
 def test_what_only_the_kernel_takes_is_printed_and_told(app: typer.Typer) -> None:
     lines = "-A -t 192.0.2.1:80 -p 300 --pe sip\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m\n"
     result = CliRunner().invoke(app, ["import", "ipvsadm", "-"], input=lines)
-    assert result.exit_code == 3
+    assert result.exit_code == 1
     assert "[[service]]" in result.stdout
     assert "the kernel's sip engine reads udp only, not tcp" in result.stderr
 
@@ -67,5 +67,5 @@ def test_export_is_the_wanted_table_unless_asked_for_the_actual(app: typer.Typer
 
 def test_export_without_a_daemon_says_so(app: typer.Typer, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["export", "--control", str(tmp_path / "none.sock")])
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "the daemon is not running" in result.stderr

@@ -86,6 +86,6 @@ def test_bug_shows_as_the_traceback_it_is(monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("lvs_healthd.cli.status.find_socket", broken)
+    monkeypatch.setattr("lvs_healthd.cli.status.RunningDaemon", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         run(monkeypatch, "status")

@@ -5,12 +5,13 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from lvs_healthd.cli import status as verb
-from lvs_healthd.cli.asking import ControlError
+from lvs_healthd.cli.asking import ControlError, RunningDaemon
+from lvs_healthd.view.status_values import Status
 from tests import statuses
 from tests.cli.conftest import Daemon
 from tests.cli.running import COMMAND, Run, on_terminal
@@ -23,26 +24,59 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Run("status", monkeypatch, capsys)
 
 
-def test_piped_every_server_is_one_line_with_its_service(run: Run, daemon: Daemon) -> None:
+def test_piped_every_server_is_one_line_with_its_service_and_there_is_nothing_else(run: Run, daemon: Daemon) -> None:
     ran = run("--control", str(daemon.control))
-    assert ran.code == 0
-    assert ran.err == ""
+    assert (ran.code, ran.err) == (3, "")
     assert ran.out.splitlines() == [
-        "lvs-healthd 0.1.0  mode enforce  up 2h  pid 812",
-        "table IPVS 1.2.1, read 3s ago",
-        "configuration /etc/lvs-healthd/config.toml, loaded 1h ago",
-        'odd "name"\\  192.0.2.100:80/tcp  wrr  nat  NO REAL SERVER MAY SERVE  NOT IN SYNC WITH THE KERNEL',
-        "SERVICE      REAL SERVER          VERDICT   WEIGHT  SINCE  REASON",
-        "web          198.51.100.11:80     up        2       10m    status 200",
-        "web          198.51.100.12:80     down      2/-/-   1m     connection refused",
-        "web          198.51.100.13:80     unknown   1       10m",
-        'odd "name"\\  [2001:db8::11]:8080  down      1/-/1   10m    no answer in 1s',
-        'odd "name"\\  [2001:db8::99]:8080  fallback  1/1/-          no real server may serve',
+        "web          198.51.100.11:80     up        2      10m  status 200",
+        "web          198.51.100.12:80     down      2/-/-  1m   connection refused",
+        "web          198.51.100.13:80     unknown   1      10m  -",
+        'odd "name"\\  [2001:db8::11]:8080  down      1/-/1  10m  no answer in 1s',
+        'odd "name"\\  [2001:db8::99]:8080  fallback  1/1/-  -    no real server may serve',
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["web"], [0, 1, 2]),
+        (["192.0.2.100:80/tcp"], [0, 1, 2, 3, 4]),  # in this status both have this address
+        (["web", "198.51.100.12"], [1]),
+        (["198.51.100.12:80"], [1]),
+        (["[2001:DB8:0::11]:8080"], [3]),
+        (["2001:db8::11", "198.51.100.11"], [0, 3]),
+        (["--down"], [1, 2, 3, 4]),
+        (["web", "--down"], [1, 2]),
+    ],
+)
+def test_only_what_is_named_is_shown(run: Run, daemon: Daemon, words: list[str], lines: list[int]) -> None:
+    def cells(*arguments: str) -> list[list[str]]:
+        return [line.split() for line in run(*arguments, "--control", str(daemon.control)).out.splitlines()]
+
+    everything = cells()
+    assert cells(*words) == [everything[number] for number in lines]
+
+
+def test_only_what_is_named_makes_trouble(run: Run, daemon: Daemon) -> None:
+    assert run("198.51.100.11", "--control", str(daemon.control)).code == 0
+    assert run("198.51.100.12", "--control", str(daemon.control)).code == 3
+
+
+@pytest.mark.parametrize("words", [["wbe"], ["198.51.100.1"], ["web", "2001:db8::11"]])
+def test_what_nobody_knows_is_2_in_words(run: Run, daemon: Daemon, words: list[str]) -> None:
+    ran = run(*words, "--control", str(daemon.control))
+    assert (ran.code, ran.out) == (2, "")
+    assert words[-1] in ran.err
+
+
+def test_json_of_what_is_named_is_the_same_record_with_less(run: Run, daemon: Daemon) -> None:
+    found = json.loads(run("198.51.100.12", "--json", "--control", str(daemon.control)).out)
+    assert found["daemon"]["pid"] == 812
+    assert [server["server"] for each in found["services"] for server in each["real_servers"]] == ["198.51.100.12:80"]
+
+
 def test_terminal_of_80_columns_is_enough(daemon: Daemon) -> None:
-    lines = on_terminal(daemon, "status")
+    lines = on_terminal(daemon, "status", code=3)
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
     assert re.search(r"^web +192\.0\.2\.100:80/tcp", text, re.MULTILINE)
@@ -54,13 +88,13 @@ def test_terminal_folds_a_long_reason_and_keeps_all_of_it(daemon: Daemon) -> Non
     reason = "the answer's body does not contain what it should: " + "0123456789" * 12
     server = real_server("[2001:db8:1111:2222:3333:4444:5555:6666]:65535", "down", reason, weights=(65535, None, 65535))
     daemon.status = msgspec.structs.replace(daemon.status, services=(service("web", server),))
-    lines = on_terminal(daemon, "status")
+    lines = on_terminal(daemon, "status", code=3)
     assert max(map(len, lines)) <= 80
     assert "0123456789" * 12 in re.sub(r"[^0-9]", "", "".join(line[55:] for line in lines[5:]))
 
 
 def test_terminal_shows_verdicts_in_colour(daemon: Daemon) -> None:
-    text = "\n".join(on_terminal(daemon, "status", color=True))
+    text = "\n".join(on_terminal(daemon, "status", color=True, code=3))
     assert re.search(r"\x1b\[32mup", text)
     assert re.search(r"\x1b\[1;31mdown", text)
     assert re.search(r"\x1b\[33munknown", text)
@@ -71,17 +105,13 @@ def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> No
         mode="shadow",
         config_error="config.toml:3: bad\nconfig.toml:9: worse",
         table_error="EPERM",
-        resync_age_s=None,
+        last_resync=None,
         probes_unsure=2,
         table_fights=3,
         setting_error="nft: not found",
     )
     daemon.status = msgspec.structs.replace(daemon.status, daemon=trouble, services=())
-    assert run("--control", str(daemon.control)).out.splitlines()[:12] == [
-        "lvs-healthd 0.1.0  mode shadow  up 2h  pid 812",
-        "table IPVS 1.2.1, never read",
-        "configuration /etc/lvs-healthd/config.toml, loaded 1h ago",
-        "SHADOW MODE: nothing is written to the kernel's table",
+    alarms = [
         "TABLE ERROR: EPERM",
         "SETTING ERROR: nft: not found",
         "FIGHT: somebody else undoes 3 lines of the table; table.fight in the log says who",
@@ -89,39 +119,61 @@ def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> No
         "CONFIGURATION REJECTED, the old one is in force:",
         "  config.toml:3: bad",
         "  config.toml:9: worse",
+    ]
+    lines = on_terminal(daemon, "status", columns=100, code=3)
+    assert lines[0].startswith("lvs-healthd 0.1.0  mode shadow  up ")
+    assert lines[1] == "table IPVS 1.2.1, never read"
+    assert lines[3:] == [
+        "SHADOW MODE: nothing is written to the kernel's table",
+        *alarms,
         "no services are configured",
     ]
+    ran = run("--control", str(daemon.control))
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.splitlines() == [f"lvs-healthd status: {line}" for line in alarms]
 
 
-def test_advice_and_a_state_that_is_not_saved_are_shown_and_count(run: Run, daemon: Daemon) -> None:
+def test_advice_and_a_state_that_is_not_saved_are_shown_and_a_warning(run: Run, daemon: Daemon) -> None:
     described = statuses.daemon(
         setting_advice=("net.ipv4.ip_forward is 0: set it", "net.ipv4.vs.conn_max is 1: raise it"),
         state_error="/x: disk full",
         config_remarks=("config.toml:1: late",),
     )
     daemon.status = msgspec.structs.replace(daemon.status, daemon=described, services=())
-    assert run("--control", str(daemon.control)).out.splitlines()[3:8] == [
-        "STATE NOT SAVED: /x: disk full",
-        "ADVICE: net.ipv4.ip_forward is 0: set it",
-        "ADVICE: net.ipv4.vs.conn_max is 1: raise it",
-        "REMARKS on the configuration in force:",
-        "  config.toml:1: late",
+    assert run("--control", str(daemon.control)).err.splitlines() == [
+        f"lvs-healthd status: {line}"
+        for line in (
+            "STATE NOT SAVED: /x: disk full",
+            "ADVICE: net.ipv4.ip_forward is 0: set it",
+            "ADVICE: net.ipv4.vs.conn_max is 1: raise it",
+            "REMARKS on the configuration in force:",
+            "  config.toml:1: late",
+        )
     ]
     ran = run("--control", str(daemon.control), "--check")
-    assert ran.code == 3
-    assert ran.err == (
-        "lvs-healthd status: 3 wrong: state not saved; advice on net.ipv4.ip_forward, net.ipv4.vs.conn_max; "
-        "remarks on the configuration\n"
+    assert (ran.code, ran.err) == (1, "")
+    assert ran.out == (
+        "WARNING: 0 of 0 real servers up in 0 services; state not saved; advice on net.ipv4.ip_forward; "
+        "advice on net.ipv4.vs.conn_max; 1 remark on the configuration\n"
     )
 
 
-def test_remarks_stand_above_the_services_and_leave_them_in_sight(run: Run, daemon: Daemon) -> None:
+def test_advice_and_remarks_are_no_trouble(run: Run, daemon: Daemon) -> None:
+    described = statuses.daemon(setting_advice=("net.ipv4.vs.conn_max is 1: raise it",), config_remarks=("late",))
+    daemon.status = msgspec.structs.replace(daemon.status, daemon=described, services=())
+    assert run("--control", str(daemon.control)).code == 0
+    daemon.status = msgspec.structs.replace(daemon.status, daemon=statuses.daemon(state_error="full"))
+    assert run("--control", str(daemon.control)).code == 3
+
+
+def test_remarks_go_to_standard_error_in_a_pipe_as_many_as_fit(run: Run, daemon: Daemon) -> None:
     remarks = tuple(f"config.toml:{line}: late" for line in range(1, 13))
     daemon.status = msgspec.structs.replace(daemon.status, daemon=statuses.daemon(config_remarks=remarks))
-    lines = run("--control", str(daemon.control)).out.splitlines()
-    assert lines[3:5] == ["REMARKS on the configuration in force:", "  config.toml:1: late"]
-    assert lines[14] == "  and 2 more: lvs-healthd validate /etc/lvs-healthd/config.toml"
-    assert lines[15].startswith('odd "name"')
+    ran = run("--control", str(daemon.control))
+    assert "config.toml:1" not in ran.out
+    told = ran.err[ran.err.index("REMARKS") :].splitlines()
+    assert told[:2] == ["REMARKS on the configuration in force:", "lvs-healthd status:   config.toml:1: late"]
+    assert told[-1] == "lvs-healthd status:   and 2 more: lvs-healthd validate /etc/lvs-healthd/config.toml"
 
 
 def test_text_of_a_hostile_server_cannot_steer_the_terminal(run: Run, daemon: Daemon) -> None:
@@ -129,46 +181,47 @@ def test_text_of_a_hostile_server_cannot_steer_the_terminal(run: Run, daemon: Da
     daemon.status = msgspec.structs.replace(daemon.status, services=(service("web", server),))
     piped = run("--control", str(daemon.control)).out
     assert "\\x1b]0;owned\\x07 [bold]x[/bold]\\nweb  faked  up" in piped
-    assert not any("\x07" in line or "\x1b]" in line for line in on_terminal(daemon, "status", columns=200))
+    assert not any("\x07" in line or "\x1b]" in line for line in on_terminal(daemon, "status", columns=200, code=3))
 
 
 def test_json_is_the_api_s_answer(run: Run, daemon: Daemon) -> None:
     ran = run("--control", str(daemon.control), "--json")
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err) == (3, "")
     assert json.loads(ran.out) == json.loads(msgspec.json.encode(daemon.status))
 
 
 def test_socket_comes_from_the_configuration_file(run: Run, daemon: Daemon, tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(f'[daemon]\ncontrol = "{daemon.control}"\n')
-    assert run("--config", str(file)).code == 0
+    assert "198.51.100.11:80" in run("--config", str(file)).out
 
 
 def test_broken_configuration_is_said_and_does_not_stop_us(run: Run, daemon: Daemon, tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(f'[daemon]\ncontrol = "{daemon.control}"\nlisten = \n')
     ran = run("--config", str(file))
-    assert ran.code == 0
+    assert ran.code == 3
+    assert "198.51.100.11:80" in ran.out
     assert "web" in ran.out
     assert f"{file}:3: listen: there is no value" in ran.err
 
 
 def test_daemon_that_is_not_there_is_1_in_words(run: Run, tmp_path: Path) -> None:
     ran = run("--control", str(tmp_path / "none.sock"))
-    assert (ran.code, ran.out) == (1, "")
+    assert (ran.code, ran.out) == (4, "")
     assert ran.err.startswith(f"lvs-healthd status: {tmp_path}/none.sock: no such socket: the daemon is not running")
 
 
 def test_answer_of_another_version_is_1_in_words(run: Run, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verb, "get", lambda *_: b'{"daemon": {"version": "9.0"}}')
+    monkeypatch.setattr(RunningDaemon, "get", lambda *_: b'{"daemon": {"version": "9.0"}}')
     ran = run("--control", str(daemon.control))
     assert (ran.code, ran.out) == (1, "")
-    assert "is it of another version?" in ran.err
+    assert "is it a different version?" in ran.err
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["5"], ["--watch", "--check"], ["--watch", "0"], ["--watch", "soon"], ["--unknown"]],
+    [["--every", "5"], ["--watch", "--every", "0"], ["--watch", "--every", "soon"], ["--unknown"]],
 )
 def test_wrong_usage_is_2(run: Run, arguments: list[str]) -> None:
     ran = run(*arguments)
@@ -176,18 +229,78 @@ def test_wrong_usage_is_2(run: Run, arguments: list[str]) -> None:
     assert ran.err != ""
 
 
-def test_check_is_3_and_names_every_trouble(run: Run, daemon: Daemon) -> None:
+def test_check_is_one_line_with_the_worst_first(run: Run, daemon: Daemon) -> None:
     daemon.status = msgspec.structs.replace(
-        daemon.status,
-        daemon=statuses.daemon(config_error="line 3", table_error="EPERM", probes_unsure=2, table_fights=1),
+        daemon.status, daemon=statuses.daemon(config_error="line 3", probes_unsure=2, table_fights=1)
     )
     ran = run("--control", str(daemon.control), "--check")
+    assert (ran.code, ran.err) == (2, "")
+    assert ran.out == (
+        'CRITICAL: 1 of 4 real servers up in 2 services; odd "name"\\: no real server may serve; '
+        "configuration rejected; somebody else undoes our writes; 2 of 7 probes cannot tell; "
+        "web: 198.51.100.12:80 is down: connection refused; "
+        'odd "name"\\: not in sync with the kernel (+1 more)\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "verdict"),
+    [
+        ({"table_error": "EPERM"}, 2, "CRITICAL"),
+        ({"setting_error": "nft: not found"}, 2, "CRITICAL"),
+        ({"config_error": "line 3"}, 1, "WARNING"),
+        ({"table_fights": 1}, 1, "WARNING"),
+        ({"probes_unsure": 1}, 1, "WARNING"),
+    ],
+)
+def test_check_says_how_bad_a_trouble_is(
+    run: Run, daemon: Daemon, trouble: dict[str, Any], code: int, verdict: str
+) -> None:
+    daemon.status = Status(daemon=statuses.daemon(**trouble), services=())
+    ran = run("--control", str(daemon.control), "--check")
+    assert (ran.code, ran.out.partition(":")[0]) == (code, verdict)
+
+
+def test_check_warns_of_a_server_that_is_down_and_of_a_service_that_is_not_in_sync(run: Run, daemon: Daemon) -> None:
+    servers = (real_server("198.51.100.11:80"), real_server("198.51.100.12:80", "down", "connection | refused"))
+    daemon.status = Status(daemon=statuses.daemon(), services=(service("web", *servers),))
+    ran = run("--control", str(daemon.control), "--check")
+    assert ran.code == 1
+    # A bar would begin the performance data.
+    assert ran.out == (
+        "WARNING: 1 of 2 real servers up in 1 service; web: 198.51.100.12:80 is down: connection / refused\n"
+    )
+    daemon.status = Status(daemon=statuses.daemon(), services=(service("web", servers[0], in_sync=False),))
+    assert run("--control", str(daemon.control), "--check").code == 1
+
+
+def test_check_of_a_mass_failure_is_a_bounded_line(run: Run, daemon: Daemon) -> None:
+    down = [real_server(f"198.51.{n}.1:80", "down", "no answer in 1s") for n in range(200)]
+    daemon.status = Status(daemon=statuses.daemon(), services=(service("web", *down),))
+    ran = run("--control", str(daemon.control), "--check")
+    assert len(ran.out) < 330
+    assert ran.out.count("\n") == 1
+    shown = ran.out.count("is down")
+    assert ran.out.endswith(f" (+{200 - shown} more)\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--check", "--watch"], ["--check", "--json"], ["--check", "--down"], ["--check", "--nonsense"]]
+)
+def test_wrong_usage_of_check_is_unknown(run: Run, arguments: list[str]) -> None:
+    ran = run(*arguments)
     assert ran.code == 3
-    assert ran.err == (
-        "lvs-healthd status: 7 wrong: table error; configuration rejected; somebody else undoes our writes; "
-        "2 of 7 probes cannot tell; "
-        'odd "name"\\: no real server may serve; web: 198.51.100.12:80 is down; '
-        'odd "name"\\: [2001:db8::11]:8080 is down\n'
+    assert ran.out.startswith("UNKNOWN: ")
+
+
+def test_check_without_a_daemon_or_of_what_nobody_knows_is_unknown(run: Run, daemon: Daemon, tmp_path: Path) -> None:
+    ran = run("--check", "--control", str(tmp_path / "none.sock"))
+    assert (ran.code, ran.err) == (3, "")
+    assert ran.out.startswith(f"UNKNOWN: {tmp_path}/none.sock: no such socket")
+    ran = run("wbe", "--check", "--control", str(daemon.control))
+    assert (ran.code, ran.out.partition(" (")[0]) == (
+        3,
+        'UNKNOWN: no service or real server is called "wbe" or has that address\n',
     )
 
 
@@ -199,7 +312,8 @@ def test_check_is_0_when_all_is_well_though_a_fallback_is_never_up(run: Run, dae
         daemon.status, services=(service("web", real_server("198.51.100.11:80"), spare),)
     )
     ran = run("--control", str(daemon.control), "--check")
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.out, ran.err) == (0, "OK: 1 of 1 real servers up in 1 service\n", "")
+    assert run("--control", str(daemon.control)).code == 0
 
 
 def test_watch_asks_again_and_again_and_outlives_the_daemon(
@@ -210,7 +324,7 @@ def test_watch_asks_again_and_again_and_outlives_the_daemon(
     def pause(seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) == 2:
-            monkeypatch.setattr(verb, "get", gone)
+            monkeypatch.setattr(RunningDaemon, "get", gone)
         if len(pauses) == 3:
             raise KeyboardInterrupt
 
@@ -218,10 +332,10 @@ def test_watch_asks_again_and_again_and_outlives_the_daemon(
         raise ControlError("gone for a restart")
 
     monkeypatch.setattr(time, "sleep", pause)
-    ran = run("--control", str(daemon.control), "--watch", "7")
+    ran = run("--control", str(daemon.control), "--watch", "--every", "7")
     assert ran.code == 0
     assert pauses == [7, 7, 7]
-    assert ran.out.count("SERVICE") == 2
+    assert ran.out.count("198.51.100.11:80") == 2
     assert ran.err == "lvs-healthd status: gone for a restart\n"
 
 

@@ -167,7 +167,7 @@ def test_firewall_marks_server_has_no_port_where_none_is_mapped(keys: str) -> No
     assert errors_of(text) == [
         (
             'c.toml:5: service "web": real_server[0]: behind a firewall mark packets keep the port they came with '
-            "(except with nat and fullnat without persistence); write the address alone"
+            "(nat and fullnat can change it, but only without persistence); write the address alone"
         )
     ]
 

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import os
+import re
 import resource
 import signal
 import socket
@@ -138,7 +140,8 @@ async def test_good_probes_write_no_line(site: Site) -> None:
         before = (await site.real_server())["checks"][0]["last_probe"]
         while (await site.real_server())["checks"][0]["last_probe"] < before + 1.0:
             await asyncio.sleep(0.1)
-        assert running.lines[count:] == []
+        # A machine that is busy with other work may hold up the daemon, which then says so.
+        assert [line for line in running.lines[count:] if line["event"] != "scheduler.lag"] == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -305,7 +308,7 @@ async def test_reasons_survive_kill_9_and_a_stale_control_socket_is_replaced(sit
     async with daemon(site.file, "--table", "memory") as running:
         await running.until("daemon.started")
         found = await site.real_server()
-        assert (found["verdict"], found["reason"]) == ("down", "connection refused")
+        assert (found["verdict"], found["reason"]) == ("down", "tcp: connection refused")
         assert found["since"] == pytest.approx(since, abs=0.5)
 
 
@@ -374,7 +377,7 @@ async def cannot_start(site: Site, *options: str) -> str:
     async with daemon(site.file, *options) as running:
         assert await running.ended() == 1
         assert running.garbage == []
-        (last,) = [line for line in running.lines if line["event"] in ("daemon.failed", "config.rejected")]
+        (last,) = [line for line in running.lines if line["event"] in ("daemon.error", "config.rejected")]
         return "\n".join(last["errors"]) if "errors" in last else str(last["error"])
 
 
@@ -426,9 +429,9 @@ async def test_status_verb_shows_what_the_daemon_holds(site: Site) -> None:
         assert site.server in out
         assert "connected" in out
         code, out, _ = await run_cli("status", "--config", str(site.file), "--json")
-        assert json.loads(out)["services"][0]["name"] == "web"
+        assert json.loads(out)["services"][0]["service"] == "web"
     code, _, err = await run_cli("status", "--config", str(site.file))
-    assert code == 1
+    assert code == 4
     assert str(site.control) in err
 
 
@@ -446,20 +449,20 @@ async def test_table_verb_shows_what_the_daemon_holds(site: Site) -> None:
         metrics = (await site.get("/metrics"))[1]
         assert f'lvs_healthd_real_server_connections_total{{service="web",server="{site.server}"}} 0' in metrics
         assert (await site.get("/api/v1/connections"))[0] == 403
-    assert (await run_cli("table", "--config", str(site.file)))[0] == 1
+    assert (await run_cli("table", "--config", str(site.file)))[0] == 4
 
 
 async def test_probe_verb_runs_every_check_once(site: Site) -> None:
-    code, out, _ = await run_cli("probe", str(site.file))
-    assert code == 1
+    code, out, _ = await run_cli("probe", "--config", str(site.file))
+    assert code == 3
     assert "connection refused" in out
     async with stream_server(silent) as port:
         site.port = port
         site.write()
-        code, out, _ = await run_cli("probe", str(site.file))
+        code, out, _ = await run_cli("probe", "--config", str(site.file))
         assert code == 0
         assert "connected" in out
-        code, out, _ = await run_cli("probe", "--json", str(site.file))
+        code, out, _ = await run_cli("probe", "web", "--json", "--config", str(site.file))
         found = json.loads(out)[0]
         assert (found["server"], found["status"], found["detail"]) == (site.server, "up", "connected")
         assert found["latency_s"] > 0
@@ -483,7 +486,7 @@ async def test_fault_in_our_own_probe_code_ends_the_daemon_loudly_and_removes_no
         daemon(site.file, "--table", "memory", env={"PYTHONPATH": str(site.folder)}) as running,
     ):
         assert await running.ended() == 1
-    assert running.of("daemon.failed")
+    assert running.of("daemon.error")
     assert any("ZeroDivisionError: a fault of ours" in line for line in running.garbage)
     assert running.of("table.changed", operation="add_server")
     assert running.of("table.changed", operation="delete_server") == []
@@ -494,7 +497,7 @@ async def test_mode_can_be_changed_by_a_reload(site: Site) -> None:
         await up(running, site)
         site.write(daemon='mode = "shadow"')
         running.process.send_signal(signal.SIGHUP)
-        await running.until("config.reloaded")
+        await running.until("config.reloaded", was="enforce", mode="shadow")
         assert (await site.status())["daemon"]["mode"] == "shadow"
         site.write(daemon='mode = "enforce"')
         position = len(running.lines)
@@ -511,6 +514,58 @@ async def test_control_socket_that_somebody_removed_is_made_again_and_told(site:
         renewed = await running.until("control.renewed")
         assert renewed["socket"] == str(control)
         assert control.exists()
+
+
+async def test_second_daemon_on_one_state_file_is_refused(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        await running.until("daemon.started")
+        other = site.file.with_name("other.toml")
+        text = site.file.read_text().replace("control.sock", "other.sock")
+        other.write_text(re.sub(r"listen = .*", 'listen = ""', text))
+        async with daemon(other, "--table", "memory") as second:
+            failed = await second.until("daemon.error")
+            assert re.search(r"another lvs-healthd \(pid \d+\) uses this state file", failed["error"])
+
+
+async def test_configuration_on_a_file_system_that_hangs_ends_the_wait_for_a_signal_at_once(tmp_path: Path) -> None:
+    """A FIFO nobody writes to stands in for it: opening it blocks, as a dead NFS server does."""
+    file = tmp_path / "config.toml"
+    os.mkfifo(file)
+    async with daemon(file, "--table", "memory") as running:
+        await asyncio.sleep(1.5)
+        assert running.process.returncode is None
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(running.process.wait(), 20)
+        assert time.monotonic() - began < 10
+
+
+async def test_reload_from_a_file_system_that_hangs_is_rejected_and_the_next_one_works(site: Site) -> None:
+    async with daemon(
+        site.file, "--table", "memory", before="from lvs_healthd.daemon import reload; reload.READ_S = 0.5"
+    ) as running:
+        await running.until("daemon.started")
+        text = site.file.read_text()
+        site.file.unlink()
+        os.mkfifo(site.file)
+        running.process.send_signal(signal.SIGHUP)
+        rejected = await running.until("config.rejected")
+        assert f"reading {site.file} has taken more than 0.5s" in rejected["errors"][0]
+        site.file.unlink()
+        site.file.write_text(text)
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded")
+
+
+async def test_sighup_while_it_starts_does_not_end_the_daemon(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        status = Path(f"/proc/{running.process.pid}/status")
+        while not re.search(r"SigIgn:\s*[0-9a-f]*[13579bdf]\n", status.read_text()):
+            await asyncio.sleep(0.005)  # until the interpreter has come to our first line
+        for _ in range(20):
+            running.process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0.02)
+        await running.until("daemon.started")
 
 
 async def test_remarks_are_told_at_the_start_and_at_a_reload_and_shown_while_they_hold(site: Site) -> None:

@@ -22,7 +22,7 @@ class Writes:
 
     def __init__(self) -> None:
         self.owned: list[set[ServiceKey]] = []
-        self.has_failed = False
+        self.error = ""
 
     def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...]) -> None:
         self.owned.append(set(ours.services))
@@ -57,10 +57,10 @@ async def test_a_verdict_that_waited_is_saved_when_its_time_has_come() -> None:
 async def test_a_write_that_failed_is_tried_again() -> None:
     parts, writes = prepared()
     await parts.save(0.0)
-    writes.has_failed = True
+    writes.error = "disk full"
     for second in range(1, 20):
         await parts.save(float(second))
-    writes.has_failed = False
+    writes.error = ""
     await parts.save(40.0)
     assert len(writes.owned) == 4
 

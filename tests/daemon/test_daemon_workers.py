@@ -97,15 +97,14 @@ async def test_dead_server_is_removed_comes_back_and_stop_leaves_no_process(site
         assert 0 < removed["detection_s"] <= time.monotonic() - alive
         async with stream_server(silent, port=site.port):
             await up(running, site, after=len(running.lines))
-            code, out, _ = await run_cli("status", "--config", str(site.file))
-            assert code == 0
-            assert "probe workers 2" in out
+            _, out, _ = await run_cli("status", "--config", str(site.file), "--json")
+            assert json.loads(out)["daemon"]["probe_workers"] == 2
             begun = time.monotonic()
             assert await running.stop() == 0
             assert time.monotonic() - begun < 2.0
         await until_gone(*pids)
         assert running.garbage == []
-        assert running.of("worker.failed") == []
+        assert running.of("worker.error") == []
 
 
 async def test_killed_worker_removes_nothing_and_is_replaced(site: Site) -> None:
@@ -114,7 +113,7 @@ async def test_killed_worker_removes_nothing_and_is_replaced(site: Site) -> None
         first, second = await workers_of(running, 2)
         for pid in (first, second):
             os.kill(pid, signal.SIGKILL)
-            failed = await running.until("worker.failed", pid=pid)
+            failed = await running.until("worker.error", pid=pid)
             assert failed["reason"] == "was killed by SIGKILL"
         await running.until("check.unsure", reason="its probe worker was killed by SIGKILL", server=site.server)
         replaced = await workers_of(running, 2)
@@ -143,7 +142,7 @@ async def test_signals_to_all_processes_stop_in_order_and_reload_all_the_same(si
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
         assert await running.ended() == 0
-        assert running.of("worker.failed") == []
+        assert running.of("worker.error") == []
 
 
 async def test_reload_shares_out_new_servers_and_says_that_the_number_of_workers_stays(site: Site) -> None:

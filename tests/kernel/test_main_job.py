@@ -138,7 +138,7 @@ async def test_second_daemon_on_the_same_director_is_refused_with_the_pid_of_the
         await running.until("daemon.started")
         async with on_director(nat, configuration(second_folder)) as second:
             assert await second.ended() == 1
-            assert f"another lvs-healthd (pid {running.pid}, user 0)" in second.of("daemon.failed")[0]["error"]
+            assert f"another lvs-healthd (pid {running.pid}, user 0)" in second.of("daemon.error")[0]["error"]
         async with on_director(nat, configuration(second_folder), "--shadow") as shadow:
             started = await shadow.until("daemon.started")
             assert started["mode"] == "shadow"
@@ -151,7 +151,7 @@ async def test_without_cap_net_admin_the_daemon_says_what_to_grant(
     powerless = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", "--ambient-caps=-net_admin")
     async with daemon(configuration(tmp_path), command=(*nat.director.prefix, *powerless)) as running:
         assert await running.ended() == 1
-        assert "CAP_NET_ADMIN" in running.of("daemon.failed")[0]["error"]
+        assert "CAP_NET_ADMIN" in running.of("daemon.error")[0]["error"]
 
 
 async def test_flush_takes_what_is_ours_and_export_brings_it_back(

@@ -95,7 +95,7 @@ async def listing(file: Path) -> dict[str, Any]:
     """Return the services of the JSON by address, their servers too."""
     services = json.loads(await asked(file, "--json"))["services"]
     return {
-        service["service"]: {**service, "servers": {server["server"]: server for server in service["servers"]}}
+        service["address"]: {**service, "servers": {server["server"]: server for server in service["servers"]}}
         for service in services
     }
 
@@ -200,9 +200,10 @@ async def test_table_in_shadow_mode_is_what_would_change(nat: Topology, web: tup
             await asyncio.sleep(0.2)
             services = await listing(file)
         assert services[WEB]["state"] == "differs"
-        assert services[WEB]["differences"] == ["scheduler wlc -> rr"]
+        assert services[WEB]["differences"] == [{"field": "scheduler", "actual": "wlc", "wanted": "rr"}]
         servers = services[WEB]["servers"]
-        assert (servers[RS1]["state"], servers[RS1]["differences"]) == ("differs", ["weight 9 -> 1"])
+        assert servers[RS1]["state"] == "differs"
+        assert servers[RS1]["differences"] == [{"field": "weight", "actual": "9", "wanted": "1"}]
         assert (servers[RS2]["state"], servers[RS2]["actual"], servers[RS2]["wanted"]["weight"]) == ("missing", None, 1)
         assert services[STICKY]["state"] == "missing"
         assert services["192.0.2.250:8080/tcp"]["state"] == "foreign"

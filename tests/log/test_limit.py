@@ -27,9 +27,9 @@ def test_summary_is_due_a_second_after_the_first_suppressed_line_and_taken_once(
         limit.admit("check.failing", 10.5)
     assert not limit.due(10.999)
     assert limit.due(11.0)
-    assert limit.take() == ({"check.failing": 7, "real_server.down": 5}, {})
+    assert limit.take() == [({"check.failing": 7, "real_server.down": 5}, {})]
     assert not limit.due(20.0)
-    assert limit.take() == ({}, {})
+    assert limit.take() == []
 
 
 def test_summary_says_what_was_held_back_most_frequent_first() -> None:
@@ -37,7 +37,7 @@ def test_summary_says_what_was_held_back_most_frequent_first() -> None:
     for number in range(LINES_PER_SECOND + 9):
         about = "web: connection refused" if number % 3 else "db: no answer in 1s"
         limit.admit("real_server.down", 10.0, about=about)
-    counts, most = limit.take()
+    ((counts, most),) = limit.take()
     assert counts == {"real_server.down": 9}
     assert most == {"real_server.down web: connection refused": 6, "real_server.down db: no answer in 1s": 3}
     assert list(most.values()) == [6, 3]

@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import pty
+from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
@@ -126,6 +128,37 @@ def test_mass_failure_writes_the_first_lines_and_one_summary() -> None:
         }
     ]
     assert logged.listener.suppressed == 10_000 - LINES_PER_SECOND
+
+
+def test_every_transition_of_a_mass_failure_is_a_line_or_in_a_summary() -> None:
+    logged = Log()
+    names = [f"service-{number}" for number in range(300)]
+    for number, name in enumerate(names):
+        logged.clock.now = number / 100  # over three seconds
+        logged.listener(msgspec.structs.replace(DOWN, service=name))
+        logged.listener(ServiceFallback(service=name, fallback=()))
+    logged.listener.close()
+    told: Counter[tuple[str, str]] = Counter()
+    for line in logged.lines():
+        if line["event"] == "log.suppressed":
+            assert line["total"] == sum(line["counts"].values()) == sum(line["most"].values())
+            for key, count in line["most"].items():
+                event, _, about = key.partition(" ")
+                told[event, about.removesuffix(": connection refused")] += count
+        else:
+            told[line["event"], line["service"]] += 1
+    assert told == {(event, name): 1 for event in ("real_server.down", "service.fallback") for name in names}
+
+
+def test_summary_of_very_many_services_is_cut_into_lines_that_a_journal_takes_whole() -> None:
+    logged = Log()
+    for number in range(5000):
+        logged.listener(msgspec.structs.replace(DOWN, service=f"service-{number}"))
+    logged.listener.close()
+    summaries = [line for line in logged.stream.getvalue().splitlines() if '"log.suppressed"' in line]
+    assert len(summaries) > 1
+    assert max(map(len, summaries)) < 48 * 1024
+    assert sum(json.loads(line)["total"] for line in summaries) == 5000 - LINES_PER_SECOND
 
 
 def test_summary_comes_before_the_next_event_when_no_tick_came_first() -> None:

@@ -1,11 +1,14 @@
 """Lines reach their reader whole. A reader that is gone or stuck costs lines, but never time."""
 
 import io
+import itertools
 import os
 import pty
 import select
 import socket
 import time
+
+import pytest
 
 from lvs_healthd.log.writer import LineWriter
 
@@ -40,6 +43,37 @@ def test_stuck_reader_delays_once_and_then_drops_at_once() -> None:
             writer.write("x" * 700)
         assert time.monotonic() - start < 1.0
     assert writer.dropped > 800
+
+
+def test_process_that_was_not_run_for_a_while_loses_no_line_to_a_healthy_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moments = itertools.count()
+    # Whatever the writer does, a second has passed since it last looked.
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(moments)))
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w") as stream:
+        writer = LineWriter(stream)
+        for letter in "abc":
+            writer.write(letter * 20_000)
+        stream.close()
+        assert reader.read() == b"".join(letter * 20_000 + b"\n" for letter in (b"a", b"b", b"c"))
+    assert (writer.dropped, writer.working) == (0, True)
+
+
+def test_descriptor_that_promises_room_and_has_none_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    leader, follower = pty.openpty()
+    with os.fdopen(leader, "rb", buffering=0), os.fdopen(follower, "w") as stream:
+        writer = LineWriter(stream)
+
+        def no_room(_descriptor: int, _data: bytes) -> int:
+            raise BlockingIOError
+
+        monkeypatch.setattr(os, "write", no_room)
+        writer.write("never taken")
+        assert (writer.dropped, writer.working) == (1, False)
+        monkeypatch.undo()
+        writer.close()
 
 
 def test_terminal_that_nobody_reads_costs_lines_and_no_time() -> None:

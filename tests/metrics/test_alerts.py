@@ -13,7 +13,7 @@ SERVER = '{instance="lvs1", service="web", server="198.51.100.11:80"}'
 SERVICE = '{instance="lvs1", service="web"}'
 UNSURE = 'lvs_healthd_probes_unsure{instance="lvs1"}'
 UNSURE_TOTAL = 'lvs_healthd_probes_total{instance="lvs1", service="web", status="unsure", reason="stalled"}'
-AGE = 'lvs_healthd_resync_age_seconds{instance="lvs1"}'
+READ = 'lvs_healthd_last_resync_timestamp_seconds{instance="lvs1"}'
 INTERVAL = 'lvs_healthd_resync_interval_seconds{instance="lvs1"}'
 IN_SYNC = f"lvs_healthd_service_in_sync{SERVICE}"
 
@@ -70,13 +70,13 @@ CASES = [
     # With a long configured resync, old readings are normal.
     (
         "LvsTableNotReadBack",
-        {AGE: "0+15x20", INTERVAL: "600x20"},
+        {READ: "0x20", INTERVAL: "600x20"},
         "5m",
         False,
     ),
     (
         "LvsTableNotReadBack",
-        {AGE: "0+15x20", INTERVAL: "10x20"},
+        {READ: "0x20", INTERVAL: "10x20"},
         "5m",
         True,
     ),

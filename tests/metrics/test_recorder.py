@@ -84,6 +84,16 @@ def test_every_event_has_its_counter_from_the_start(metrics: Metrics) -> None:
     assert value(metrics, "events_total", event="state.error") == 1
 
 
+def test_counters_begin_at_zero_so_that_their_first_step_is_seen(metrics: Metrics) -> None:
+    metrics.tally("web", "http")
+    labels = {"service": "web", "type": "http"}
+    assert value(metrics, "probes_total", status="up", reason="passed", **labels) == 0
+    assert value(metrics, "probes_total", status="down", reason="refused", **labels) == 0
+    assert value(metrics, "probes_total", status="unsure", reason="stalled", **labels) == 0
+    assert value(metrics, "probe_duration_seconds_count", **labels) == 0
+    assert value(metrics, "ipvs_operation_errors_total", operation="add_server", error="EPERM") == 0
+
+
 def test_operations_and_their_errors_are_counted_by_errno_and_nothing_else_becomes_a_label(metrics: Metrics) -> None:
     assert value(metrics, "ipvs_operations_total", operation="delete_server") == 0
     metrics.operation("add_server", True, "")

@@ -127,17 +127,17 @@ def test_daemon_in_order() -> None:
     assert found["config_last_reload_successful"] == {(): 1}
     assert found["config_last_reload_success_timestamp_seconds"] == {(): NOW - 3600}
     assert found["table_error"] == {(): 0}
-    assert found["resync_age_seconds"] == {(): 3.25}
+    assert found["last_resync_timestamp_seconds"] == {(): NOW - 3.25}
     assert found["resync_interval_seconds"] == {(): 10.0}
 
 
 def test_daemon_in_trouble() -> None:
-    daemon = statuses.daemon(mode="shadow", config_error="line 3", table_error="EPERM", resync_age_s=None)
+    daemon = statuses.daemon(mode="shadow", config_error="line 3", table_error="EPERM", last_resync=None)
     found = read(msgspec.structs.replace(statuses.status(), daemon=daemon))
     assert found["mode"] == {("enforce",): 0, ("shadow",): 1}
     assert found["config_last_reload_successful"] == {(): 0}
     assert found["table_error"] == {(): 1}
-    assert "resync_age_seconds" not in found
+    assert "last_resync_timestamp_seconds" not in found
 
 
 @pytest.mark.parametrize("name", ["line\nbreak", 'quote"', "back\\slash", "\\n", "\udc80", "日本"])

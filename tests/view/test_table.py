@@ -11,8 +11,9 @@ from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.ipvs.records import ServiceKey, Table, Wanted, Why
 from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP
+from lvs_healthd.reconcile.ownership import Ownership
 from lvs_healthd.view.table import UnknownServiceError, listed, meant
-from lvs_healthd.view.table_values import ListedServer, ListedService, State
+from lvs_healthd.view.table_values import Difference, ListedServer, ListedService, State
 from tests import configs
 from tests.ipvs.tables import DNS, MARK, WEB, entry, server, service, table
 from tests.pacing import READINGS_PER_SLICE
@@ -51,14 +52,17 @@ def listing(
         None if wanted is None else Wanted(wanted, {WEB: "web"}, {(WEB, SPARE.key): Why("no real server may serve")})
     )
 
+    ownership = Ownership()
+    ownership.services.update(owned)
+    ownership.servers.update({key: set(servers) for key, servers in (ours or {}).items()})
+
     async def gather() -> list[ListedService]:
         found = listed(
             meant("", states, [wanted or {}, actual]),
-            services=states,
-            wanted=whole,
-            actual=actual,
-            owned=owned,
-            ours=ours or {},
+            service={each.key: each for each in states}.get,
+            wanted=lambda: whole,
+            actual=lambda: actual,
+            ownership=ownership,
             statistics=memory.statistics,
         )
         return [each async for each in found]
@@ -75,7 +79,7 @@ def test_line_that_is_as_wanted_is_ok_with_verdict_and_counters() -> None:
     memory.counted = {(WEB, ONE.key): COUNTED, (WEB, None): COUNTED}
     both = table(entry(service(), ONE, TWO))
     (found,) = listing(both, table(entry(service(), ONE, TWO)), state(UP, UP), memory=memory)
-    assert (found.name, found.service, found.state) == ("web", "192.0.2.100:80/tcp", State.OK)
+    assert (found.service, found.address, found.state) == ("web", "192.0.2.100:80/tcp", State.OK)
     assert [each.state for each in found.servers] == [State.OK, State.OK]
     one = found.servers[0]
     assert (one.verdict, one.reason, one.statistics) == ("up", "connected", COUNTED)
@@ -90,10 +94,13 @@ def test_every_difference_is_found() -> None:
     actual = table(entry(service(scheduler="wlc"), server("198.51.100.1", 7), THREE))
     wanted = table(entry(service(), ONE, TWO))
     (found,) = listing(actual, wanted, state(UP, UP))
-    assert (found.state, found.differences) == (State.DIFFERS, ("scheduler wlc -> wrr",))
+    assert (found.state, found.differences) == (
+        State.DIFFERS,
+        (Difference(field="scheduler", actual="wlc", wanted="wrr"),),
+    )
     servers = by_address(found)
     one, two, three = (servers[f"198.51.100.{number}"] for number in (1, 2, 3))
-    assert (one.state, one.differences) == (State.DIFFERS, ("weight 7 -> 1",))
+    assert (one.state, one.differences) == (State.DIFFERS, (Difference(field="weight", actual="7", wanted="1"),))
     assert (two.state, two.actual, two.statistics) == (State.MISSING, None, None)
     assert two.wanted is not None
     assert (three.state, three.verdict, three.wanted) == (State.EXTRA, "", None)
@@ -116,7 +123,7 @@ def test_fallback_in_use_is_unchecked_and_says_why() -> None:
 
 def test_service_of_somebody_else_is_foreign_and_one_of_ours_that_left_is_extra() -> None:
     actual = table(entry(service(MARK), ONE), entry(service(DNS), server("2001:db8::1")))
-    found = {each.service: each for each in listing(actual, {}, owned=frozenset({DNS}))}
+    found = {each.address: each for each in listing(actual, {}, owned=frozenset({DNS}))}
     assert (found["fwmark 7"].state, found["fwmark 7"].servers[0].state) == (State.FOREIGN, State.FOREIGN)
     assert found["[2001:db8::53]:53/udp"].state is State.EXTRA
 
@@ -136,7 +143,7 @@ def test_service_that_is_not_there_is_missing_with_its_servers() -> None:
 def test_services_and_servers_are_in_ipvsadms_order() -> None:
     actual = table(entry(service(MARK)), entry(service(DNS)), entry(service(), TWO, server("198.51.100.10"), ONE))
     found = listing(actual, None)
-    assert [each.service for each in found] == ["192.0.2.100:80/tcp", "[2001:db8::53]:53/udp", "fwmark 7"]
+    assert [each.address for each in found] == ["192.0.2.100:80/tcp", "[2001:db8::53]:53/udp", "fwmark 7"]
     assert list(by_address(found[0])) == ["198.51.100.1", "198.51.100.2", "198.51.100.10"]
 
 
@@ -192,7 +199,14 @@ def test_many_servers_let_the_event_loop_turn(per_service: int) -> None:
     async def run() -> None:
         counting = asyncio.create_task(count())
         statistics = MemoryTable().statistics
-        found = listed(list(many), services=[], wanted=None, actual=many, owned=(), ours={}, statistics=statistics)
+        found = listed(
+            list(many),
+            service=lambda _: None,
+            wanted=lambda: None,
+            actual=lambda: many,
+            ownership=Ownership(),
+            statistics=statistics,
+        )
         assert sum([len(each.servers) async for each in found]) == 2000
         counting.cancel()
 

@@ -6,6 +6,7 @@ errors on standard error and exits with a status of its own. A traceback that re
 
 import importlib
 import keyword
+import signal
 import sys
 from typing import Annotated
 
@@ -31,6 +32,9 @@ def main() -> None:
         # Answered before typer is imported: that import takes ten times as long as everything else here.
         _print_version()
         return
+    if arguments[:1] == ["run"]:
+        # Its default action would end a daemon that is still importing; what it asks for is about to happen anyway.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _run(arguments)
 
 
@@ -59,7 +63,8 @@ def _run(arguments: list[str]) -> None:
     for verb, summary in VERBS.items():
         if verb == called:
             name = f"{verb}_" if keyword.iskeyword(verb) else verb
-            app.command(verb)(getattr(importlib.import_module(f"lvs_healthd.cli.{name}"), name))
+            module = importlib.import_module(f"lvs_healthd.cli.{name}")
+            app.command(verb, cls=getattr(module, "Command", None))(getattr(module, name))
         else:
             app.command(verb, help=summary)(_not_called)
     app(arguments)

@@ -1,5 +1,7 @@
-"""Asks the running daemon over its control socket, and explains why if it does not answer."""
+"""How a verb finds the running daemon, asks it, explains why it does not answer, and which status it exits with."""
 
+import contextlib
+import enum
 import grp
 import http.client
 import json
@@ -8,11 +10,50 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
+
+import msgspec
+import typer
 
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import Daemon
-from lvs_healthd.config.text import read_text, toml_document
+from lvs_healthd.config.text import DEFAULT_FILE, read_text, toml_document
 from lvs_healthd.runtime.exceptions import PeerError
+
+
+class ExitStatus(enum.IntEnum):
+    """What a verb exits with."""
+
+    OK = 0
+    FAILED = 1
+    """Refused, or failed."""
+    USAGE = 2
+    """The command line makes no sense."""
+    TROUBLE = 3
+    """The verb did its work, and found something that is not well."""
+    UNREACHABLE = 4
+    """No daemon was reached."""
+
+
+class NagiosStatus(enum.IntEnum):
+    """What `status --check` exits with: the convention of Nagios's plugins."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    """A service has nobody, or what was decided cannot be written."""
+    UNKNOWN = 3
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="Configuration file that names the daemon's sockets.", show_default=str(DEFAULT_FILE)
+    ),
+]
+ControlOption = Annotated[
+    str | None, typer.Option("--control", help="The control socket; overrides the configuration's.")
+]
 
 TIMEOUT_S = 5.0
 """How long to wait for an answer. A daemon that takes longer is stuck, and its own watchdog has the same limit."""
@@ -20,78 +61,200 @@ TIMEOUT_S = 5.0
 _PIECE_BYTES = 1 << 16
 
 _SECTION = re.compile(r"\s*\[([^\[\]]*)\]\s*(?:#.*)?")
-_CONTROL = re.compile(r"""\s*control\s*=\s*(["'])([^"'\\]*)\1\s*(?:#.*)?""")
+_VALUE = re.compile(r"""\s*(control|listen)\s*=\s*(["'])([^"'\\]*)\2\s*(?:#.*)?""")
+
+_LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
+
+_Value = TypeVar("_Value")
 
 
 class ControlError(PeerError):
-    """The daemon could not be asked; the text says why and what to type next."""
+    """The daemon gave no answer that is of use; the text says why and what to type next."""
+
+    status: ExitStatus = ExitStatus.FAILED
 
 
-def find_socket(config: Path, *, explicit: bool) -> tuple[str, str]:
-    """Return the control socket's path from the configuration, and a remark if the path had to be guessed.
+class UnreachableError(ControlError):
+    """No daemon answered."""
 
-    Only this one key is read, so a configuration that is broken elsewhere still works.
+    status = ExitStatus.UNREACHABLE
 
-    explicit: whether the operator named the file and so wants to know if it does not exist.
-    """
-    default = Daemon().control
-    try:
-        text = read_text(config)
-    except ConfigError as error:
-        is_remarkable = explicit or not isinstance(error.__cause__, FileNotFoundError)
-        return default, f"{error}; asking at the default {default}" if is_remarkable else ""
-    try:
-        section = toml_document(text, str(config)).get("daemon", {})
-    except ConfigError as error:
-        found = _search_broken(text) or default
-        return found, f"{error}; asking at {found}"
-    control = section.get("control", default) if isinstance(section, dict) else default
-    if isinstance(control, str) and control:
-        return control, ""
-    return default, f"{config}: daemon.control is not a path; asking at the default {default}"
+
+class NoSocketError(UnreachableError):
+    """There is no control socket to ask."""
 
 
 class RefusedError(ControlError):
     """The daemon refused a request.
 
-    status: the HTTP status.
+    code: the HTTP status.
     why: the daemon's own reason, or "" if it gave none.
+    body: the whole of its answer.
     """
 
-    def __init__(self, text: str, status: int, why: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.why = why
+    def __init__(self, text: str, code: int, body: bytes) -> None:
+        self.code = code
+        self.why = _words(body)
+        self.body = body
+        super().__init__(self.why or text)
 
 
-def get(control: str, path: str, *, timeout_s: float = TIMEOUT_S) -> bytes:
-    """Fetch `path` from the daemon that listens on the socket `control`.
+class Place(NamedTuple):
+    """Where a daemon may be asked."""
 
-    timeout_s: how long to wait for each piece of the answer, seconds.
-    Raises `ControlError` if the daemon cannot be asked or breaks off, and `RefusedError` if it refuses.
+    control: str
+    listen: str
+    """Its TCP address, such as "127.0.0.1:9880"; "" if it has none."""
+    remark: str
+    """What the operator should know, if a place had to be guessed."""
+
+
+class RunningDaemon:
+    """The running daemon, as one verb asks it.
+
+    verb: for what is said on standard error.
+    config: the configuration file that names the sockets; None means the default one.
+    control: the control socket; None means the configuration's.
     """
-    return b"".join(pieces(control, path, timeout_s=timeout_s))
+
+    def __init__(self, verb: str, config: Path | None, control: str | None) -> None:
+        self._verb = verb
+        if control:
+            self._place = Place(control, "", "")
+        else:
+            self._place = find_daemon(config or DEFAULT_FILE, explicit=config is not None)
+        if self._place.remark:
+            say(verb, self._place.remark)
+        self._told = False
+
+    def get(self, path: str, *, timeout_s: float = TIMEOUT_S) -> bytes:
+        """Fetch `path`.
+
+        timeout_s: how long to wait for each piece of the answer, seconds.
+
+        Raises `UnreachableError` if nobody answers, `RefusedError` if the daemon refuses, and `ControlError` if its
+        answer is of no use.
+        """
+        return b"".join(self.pieces(path, timeout_s=timeout_s))
+
+    def pieces(self, path: str, *, timeout_s: float = TIMEOUT_S) -> Iterator[bytes]:
+        """Do as `get`, but yield the answer piece by piece as it arrives."""
+        try:
+            yield from pieces(self._place.control, path, timeout_s=timeout_s)
+        except NoSocketError:
+            connection = _tcp_connection(self._place.listen, timeout_s)
+            if connection is None:
+                raise
+            # The file of a socket may be removed under a daemon that runs on and is well.
+            try:
+                connection.connect()
+            except OSError:
+                connection.close()
+                raise NoSocketError(str(_no_socket(self._place.control))) from None
+            if not self._told:
+                say(self._verb, f"{self._place.control}: no such socket; asking at {self._place.listen}")
+                self._told = True
+            yield from _pieces(connection, self._place.listen, "GET", path)
+
+    def post(self, path: str, *, timeout_s: float) -> bytes:
+        """Ask for a change at `path`: over the control socket only. Arguments and errors are those of `get`."""
+        return b"".join(_pieces(_UnixConnection(self._place.control, timeout_s), self._place.control, "POST", path))
+
+
+def decoded(body: bytes, kind: type[_Value]) -> _Value:
+    """Read the JSON of an answer. Raises `ControlError` if it is not of this kind."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise ControlError(f"cannot understand the daemon's answer: is it a different version? ({error})") from error
+
+
+@contextlib.contextmanager
+def explained(verb: str) -> Iterator[None]:
+    """Turn a `ControlError` into its words on standard error and its exit status."""
+    try:
+        yield
+    except ControlError as error:
+        end(verb, str(error), error.status)
+
+
+def say(verb: str, text: str) -> None:
+    """Write a line for the operator on standard error."""
+    typer.echo(f"lvs-healthd {verb}: {text}", err=True)
+
+
+def end(verb: str, text: str, status: ExitStatus = ExitStatus.FAILED) -> NoReturn:
+    """Say why the verb ends here, and end it."""
+    say(verb, text)
+    raise typer.Exit(status)
+
+
+def find_daemon(config: Path, *, explicit: bool) -> Place:
+    """Return where the daemon of this configuration listens.
+
+    Only two keys are read, so a configuration that is broken elsewhere still works.
+
+    explicit: whether the operator named the file and so wants to know if it does not exist.
+    """
+    default = Daemon()
+    try:
+        text = read_text(config)
+    except ConfigError as error:
+        is_remarkable = explicit or not isinstance(error.__cause__, FileNotFoundError)
+        remark = f"{error}; asking at the default {default.control}" if is_remarkable else ""
+        return Place(default.control, default.listen, remark)
+    try:
+        section = toml_document(text, str(config)).get("daemon", {})
+    except ConfigError as error:
+        found = _search_broken(text)
+        control = found.get("control") or default.control
+        return Place(control, found.get("listen", default.listen), f"{error}; asking at {control}")
+    keys: dict[str, Any] = section if isinstance(section, dict) else {}
+    control, listen = keys.get("control", default.control), keys.get("listen", default.listen)
+    listen = listen if isinstance(listen, str) else ""
+    if isinstance(control, str) and control:
+        return Place(control, listen, "")
+    remark = f"{config}: daemon.control is not a path; asking at the default {default.control}"
+    return Place(default.control, listen, remark)
 
 
 def pieces(control: str, path: str, *, timeout_s: float = TIMEOUT_S) -> Iterator[bytes]:
-    """Do as `get`, but yield the answer piece by piece as it arrives."""
-    connection = _UnixConnection(control, timeout_s)
+    """Fetch `path` from the daemon that listens on the socket `control`, piece by piece.
+
+    Arguments and errors are those of `RunningDaemon.get`.
+    """
+    return _pieces(_UnixConnection(control, timeout_s), control, "GET", path)
+
+
+def _pieces(connection: http.client.HTTPConnection, place: str, method: str, path: str) -> Iterator[bytes]:
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         response = connection.getresponse()
+        if not isinstance(connection, _UnixConnection) and response.headers["Server"] != "lvs-healthd":
+            # Anybody may listen on a TCP port.
+            raise UnreachableError(f"{place}: something answers, but not lvs-healthd")
         if response.status != http.HTTPStatus.OK:
-            text = f"{control}: the daemon answered {response.status} {response.reason} to {path}"
-            raise RefusedError(text, response.status, _words(response.read()))
+            text = f"{place}: the daemon answered {response.status} {response.reason} to {path}"
+            raise RefusedError(text, response.status, response.read())
         while piece := response.read(_PIECE_BYTES):
             yield piece
         if response.length:
             raise http.client.IncompleteRead(b"", response.length)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _no_socket(place) from error
     except OSError as error:
-        raise ControlError(f"{control}: {_why(control, error)}") from error
+        raise UnreachableError(f"{place}: {_why(place, error)}") from error
     except http.client.HTTPException as error:
-        raise ControlError(f"{control}: something answers, but not lvs-healthd ({type(error).__name__})") from error
+        raise UnreachableError(f"{place}: something answers, but not lvs-healthd ({type(error).__name__})") from error
     finally:
         connection.close()
+
+
+def _no_socket(control: str) -> NoSocketError:
+    return NoSocketError(
+        f"{control}: no such socket: the daemon is not running, or listens elsewhere (--control PATH or "
+        "--config FILE). See `systemctl status lvs-healthd`"
+    )
 
 
 def _words(body: bytes) -> str:
@@ -102,15 +265,16 @@ def _words(body: bytes) -> str:
         return ""
 
 
-def _search_broken(text: str) -> str:
-    """Find the key in a file that is not valid TOML right now, as long as the key's own line is valid."""
+def _search_broken(text: str) -> dict[str, str]:
+    """Find the keys in a file that is not valid TOML right now, as long as their own lines are valid."""
     section = ""
+    found: dict[str, str] = {}
     for line in text.splitlines():
         if heading := _SECTION.fullmatch(line):
             section = heading[1].strip()
-        elif section == "daemon" and (control := _CONTROL.fullmatch(line)):
-            return control[2]
-    return ""
+        elif section == "daemon" and (value := _VALUE.fullmatch(line)):
+            found.setdefault(value[1], value[3])
+    return found
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -125,17 +289,20 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._control)
 
 
-def _why(control: str, error: OSError) -> str:
+def _tcp_connection(listen: str, timeout_s: float) -> http.client.HTTPConnection | None:
+    host, _, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or not int(port):
+        return None
+    return http.client.HTTPConnection(_LOCAL.get(host, host), int(port), timeout=timeout_s)
+
+
+def _why(place: str, error: OSError) -> str:
     match error:
-        case FileNotFoundError() | NotADirectoryError():
-            return (
-                "no such socket: the daemon is not running, or listens elsewhere (--control PATH or --config FILE). "
-                "See `systemctl status lvs-healthd`"
-            )
         case ConnectionRefusedError():
             return "nobody listens on this socket: the daemon is not running. See `systemctl status lvs-healthd`"
         case PermissionError():
-            return f"permission denied: become root or a member of the group {_group(control)}"
+            return f"permission denied: become root or a member of the group {_group(place)}"
         case TimeoutError():
             return f"no answer in {TIMEOUT_S:g}s: the daemon is stuck. See `journalctl -u lvs-healthd`"
         case ConnectionResetError() | BrokenPipeError():

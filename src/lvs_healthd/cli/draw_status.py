@@ -1,6 +1,6 @@
 """Draws the daemon's status: grouped by service and in colour on a terminal, one line per server in a pipe."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table as Grid
@@ -19,9 +19,15 @@ MOST_REMARKS = 10
 _WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table; - means not in it"
 
 
-def draw(status: Status, now: float) -> RenderableType:
-    """Draw the status for a terminal. `now` is Unix time."""
-    parts: list[RenderableType] = list(_header(status, now))
+def draw(status: Status, now: float, *, nothing: str) -> RenderableType:
+    """Draw the status for a terminal.
+
+    now: Unix time.
+    nothing: what to say if there are no services to show.
+    """
+    parts: list[RenderableType] = list(header(status.daemon, now))
+    if not status.services:
+        parts.append(Text(nothing))
     server_width = max((len(server.server) for _, server in _rows(status)), default=0)
     weight_width = max((len(_weight(server)) for _, server in _rows(status)), default=0)
     for service in status.services:
@@ -32,21 +38,30 @@ def draw(status: Status, now: float) -> RenderableType:
 
 
 def plain(status: Status, now: float) -> str:
-    """Write the status for a pipe: each server shares a line with its service, so that grep finds both.
+    """Write the status for a pipe: one line for each server, which begins with its service, and nothing else.
 
     `now` is Unix time.
     """
-    rows = [("SERVICE", "REAL SERVER", "VERDICT", "WEIGHT", "SINCE", "REASON")]
-    rows += [
-        (printable(service.name), server.server, _verdict(server), _weight(server), _since(server, now), reason)
-        for service, server in _rows(status)
-        for reason in [printable(server.reason)]
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [line.plain for line in _header(status, now)]
-    lines += [line.plain for service in status.services if _flags(service) for line in [_service_line(service)]]
-    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines) + "\n"
+    return rows(
+        [
+            (
+                printable(service.service),
+                server.server,
+                _verdict(server),
+                _weight(server),
+                _since(server, now),
+                printable(server.reason),
+            )
+            for service, server in _rows(status)
+        ]
+    )
+
+
+def rows(cells: Sequence[tuple[str, ...]]) -> str:
+    """Write lines for a pipe: columns at least two blanks apart, and "-" for what is not there."""
+    filled = [[cell or "-" for cell in row] for row in cells]
+    widths = [max(map(len, column)) for column in zip(*filled, strict=True)]
+    return "".join(["  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in filled])
 
 
 def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
@@ -54,9 +69,8 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
 
     `now` is Unix time.
     """
-    age = daemon.last_resync_age_s
     workers = "" if daemon.probe_workers == 1 else f"  probe workers {daemon.probe_workers}"
-    read = "never read" if age is None else f"read {ago(age)} ago"
+    read = "never read" if daemon.last_resync is None else f"read {ago(now - daemon.last_resync)} ago"
     yield Text.assemble(
         (f"lvs-healthd {daemon.version}", "bold"),
         f"  mode {daemon.mode}  up {ago(now - daemon.started)}  pid {daemon.pid}{workers}",
@@ -65,72 +79,43 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
     yield Text(f"configuration {printable(daemon.config_file)}, loaded {ago(now - daemon.config_loaded)} ago")
     if daemon.mode == "shadow":
         yield Text("SHADOW MODE: nothing is written to the kernel's table", style=NOTICE)
-    if daemon.table_error:
-        yield Text(f"TABLE ERROR: {printable(daemon.table_error)}", style=ALARM)
-    if daemon.setting_error:
-        yield Text(f"SETTING ERROR: {printable(daemon.setting_error)}", style=ALARM)
-    if daemon.table_fights:
-        lines = "1 line" if daemon.table_fights == 1 else f"{daemon.table_fights} lines"
-        yield Text(f"FIGHT: somebody else undoes {lines} of the table; table.fight in the log says who", style=ALARM)
-    if daemon.probes_unsure:
-        yield Text(
-            f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}",
-            style=ALARM,
-        )
-    if daemon.config_error:
-        yield Text("CONFIGURATION REJECTED, the old one is in force:", style=ALARM)
-        for line in daemon.config_error.splitlines():
-            yield Text(f"  {printable(line)}", style="red")
+    yield from (Text(line, style=ALARM) for line in alarms(daemon))
     yield from (Text(line, style=NOTICE) for line in notices(daemon))
 
 
+def alarms(daemon: DaemonStatus) -> Iterator[str]:
+    """Say what is wrong with the daemon, its table and its configuration."""
+    if daemon.table_error:
+        yield f"TABLE ERROR: {printable(daemon.table_error)}"
+    if daemon.setting_error:
+        yield f"SETTING ERROR: {printable(daemon.setting_error)}"
+    if daemon.table_fights:
+        lines = "1 line" if daemon.table_fights == 1 else f"{daemon.table_fights} lines"
+        yield f"FIGHT: somebody else undoes {lines} of the table; table.fight in the log says who"
+    if daemon.probes_unsure:
+        yield f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}"
+    if daemon.config_error:
+        yield "CONFIGURATION REJECTED, the old one is in force:"
+        yield from (f"  {printable(line)}" for line in daemon.config_error.splitlines())
+
+
 def notices(daemon: DaemonStatus) -> Iterator[str]:
-    """Say what does not keep the daemon from its work, but somebody has to look at."""
+    """Say what does not keep the daemon from its work, but needs a look. Remarks are shown as many as fit."""
     if daemon.state_error:
         yield f"STATE NOT SAVED: {printable(daemon.state_error)}"
     yield from (f"ADVICE: {printable(advice)}" for advice in daemon.setting_advice)
-    if daemon.config_remarks:
-        yield "REMARKS on the configuration in force:"
-        yield from (f"  {printable(remark)}" for remark in daemon.config_remarks[:MOST_REMARKS])
-        if len(daemon.config_remarks) > MOST_REMARKS:
-            rest = len(daemon.config_remarks) - MOST_REMARKS
-            yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
-
-
-def troubles(status: Status) -> list[str]:
-    """List everything that is wrong. Any entry makes `--check` fail."""
-    found = []
-    if status.daemon.table_error:
-        found.append("table error")
-    if status.daemon.config_error:
-        found.append("configuration rejected")
-    if status.daemon.setting_error:
-        found.append("setting error")
-    if status.daemon.state_error:
-        found.append("state not saved")
-    if status.daemon.setting_advice:
-        found.append("advice on " + ", ".join(advice.partition(" ")[0] for advice in status.daemon.setting_advice))
-    if status.daemon.config_remarks:
-        found.append("remarks on the configuration")
-    if status.daemon.table_fights:
-        found.append("somebody else undoes our writes")
-    if status.daemon.probes_unsure:
-        found.append(f"{status.daemon.probes_unsure} of {status.daemon.probes} probes cannot tell")
-    found += [f"{service.name}: no real server may serve" for service in status.services if service.in_fallback]
-    found += [
-        f"{service.name}: {server.server} is down" for service, server in _rows(status) if server.verdict == "down"
-    ]
-    return found
+    if not daemon.config_remarks:
+        return
+    yield "REMARKS on the configuration in force:"
+    for remark in daemon.config_remarks[:MOST_REMARKS]:
+        yield f"  {printable(remark)}"
+    if len(daemon.config_remarks) > MOST_REMARKS:
+        rest = len(daemon.config_remarks) - MOST_REMARKS
+        yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
 
 
 def _rows(status: Status) -> Iterator[tuple[ServiceStatus, RealServerStatus]]:
     return ((service, server) for service in status.services for server in service.real_servers)
-
-
-def _header(status: Status, now: float) -> Iterator[Text]:
-    yield from header(status.daemon, now)
-    if not status.services:
-        yield Text("no services are configured")
 
 
 def _flags(service: ServiceStatus) -> list[str]:
@@ -139,7 +124,7 @@ def _flags(service: ServiceStatus) -> list[str]:
 
 
 def _service_line(service: ServiceStatus) -> Text:
-    name, address = printable(service.name), printable(service.service)
+    name, address = printable(service.service), printable(service.address)
     facts = [fact for fact in (address, service.scheduler, service.forward) if fact != name]
     line = Text.assemble((name, "bold"), ("  " + "  ".join(facts), "dim"))
     for flag in _flags(service):

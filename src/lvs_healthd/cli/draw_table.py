@@ -1,7 +1,7 @@
 """Draws the IPVS table: grouped by service and in colour on a terminal, one line per entry in a pipe."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table as Grid
@@ -11,7 +11,7 @@ from lvs_healthd.cli.draw_status import ALARM, COLOURS, header
 from lvs_healthd.ipvs.kernel.connections import Connection
 from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.runtime.printable import printable
-from lvs_healthd.view.table_values import WRONG, ListedServer, ListedService, Listing, ServiceFields, State
+from lvs_healthd.view.table_values import WRONG, Difference, ListedServer, ListedService, Listing, ServiceFields, State
 
 Counters = tuple[tuple[str, str], ...]
 """Columns of numbers: each a heading and a field of `Statistics`."""
@@ -86,7 +86,7 @@ def plain(listing: Listing, now: float, counters: Counters) -> str:
     lines.append(_summary(listing).plain)
     rows = [("SERVICE", "NAME", "REAL SERVER", *(_headings(counters) or _PLAIN_HEADINGS))]
     for service in listing.services:
-        which = (service.service, printable(service.name) or _NONE)
+        which = (service.address, printable(service.service) or _NONE)
         rows.append((*which, _NONE, *_service_cells(service, counters, exact=True)))
         rows += [(*which, server.server, *_server_cells(server, counters, exact=True)) for server in service.servers]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -120,7 +120,7 @@ def _service_cells(service: ListedService, counters: Counters, *, exact: bool) -
     fields = service.actual or service.wanted
     method = printable(fields.scheduler) if fields is not None else _NONE
     now = _numbers(service.statistics, _NOW, exact=exact)
-    return method, _NONE, *now, _NONE, service.state, ", ".join(service.differences)
+    return method, _NONE, *now, _NONE, service.state, _changes(service.differences)
 
 
 def _server_cells(server: ListedServer, counters: Counters, *, exact: bool) -> tuple[str, ...]:
@@ -143,7 +143,11 @@ def _change(server: ListedServer) -> str:
         return f"weight {server.wanted.weight} is wanted"
     if server.state is State.EXTRA:
         return "not wanted"
-    return ", ".join(server.differences)
+    return _changes(server.differences)
+
+
+def _changes(differences: Iterable[Difference]) -> str:
+    return ", ".join(f"{each.field.replace('_', ' ')} {each.actual} -> {each.wanted}" for each in differences)
 
 
 def _numbers(statistics: Statistics | None, counters: Counters, *, exact: bool) -> tuple[str, ...]:
@@ -166,11 +170,11 @@ def _summary(listing: Listing) -> Text:
 
 
 def _service_line(service: ListedService) -> Text:
-    name, address = printable(service.name), service.service
+    name, address = printable(service.service), service.address
     fields = service.actual or service.wanted
     facts = [fact for fact in (address if name else "", *_facts(fields)) if fact and fact != name]
     line = Text.assemble((name or address, "bold"), ("  " + "  ".join(facts), "dim"))
-    word = _WORDS.get(service.state, ", ".join(service.differences))
+    word = _WORDS.get(service.state, _changes(service.differences))
     if word:
         line.append("  " + word, style="dim" if service.state is State.FOREIGN else ALARM)
     return line

@@ -4,10 +4,11 @@ import asyncio
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
+from lvs_healthd.cli.asking import ExitStatus, end
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.config.model import Daemon, Ipvs
@@ -24,8 +25,6 @@ from lvs_healthd.runtime.lock import AlreadyRunningError, lock_table
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.state.file import Saved, read_state, write_state
 
-EXIT_FAILED = 1
-EXIT_NOT_CONFIRMED = 2
 _NOTHING = Wanted({}, {}, {})
 
 
@@ -38,8 +37,8 @@ def flush(
 
     Our services are those that lvs-healthd has made or taken over; its state file lists them. The nftables table
     lvs_healthd is deleted too. A service that also has somebody else's servers (foreign_servers = "keep") stays, with
-    those servers. The daemon must be stopped first: it would put everything back. Exit status: 1 it could not be done,
-    2 it was not confirmed.
+    those servers. The daemon must be stopped first: it would put everything back. Exit status: 1 it could not be done
+    or was not confirmed, 2 there is nobody to ask.
     """
     state, netns = _places(config)
     try:
@@ -49,9 +48,9 @@ def flush(
             if remove_rules(netns):
                 typer.echo("nftables table lvs_healthd deleted")
     except AlreadyRunningError as error:
-        _end(f"{error}".partition(";")[0] + "; stop it first: systemctl stop lvs-healthd")
+        end("flush", f"{error}".partition(";")[0] + "; stop it first: systemctl stop lvs-healthd")
     except HealthdError as error:
-        _end(str(error))
+        end("flush", str(error))
 
 
 def _places(config: Path) -> tuple[Path, Netns]:
@@ -62,7 +61,7 @@ def _places(config: Path) -> tuple[Path, Netns]:
     try:
         document = toml_document(read_text(config), str(config))
     except ConfigError as error:
-        _end(str(error))
+        end("flush", str(error))
     state = _string(config, document, "daemon", "state", Daemon().state)
     return Path(state), Netns(_string(config, document, "ipvs", "netns", Ipvs().netns))
 
@@ -71,7 +70,7 @@ def _string(config: Path, document: dict[str, Any], table: str, key: str, defaul
     section = document.get(table, {})
     found = section.get(key, default) if isinstance(section, dict) else None
     if not isinstance(found, str):
-        _end(f"{config}: {table}.{key} is not a string")
+        end("flush", f"{config}: {table}.{key} is not a string")
     return found
 
 
@@ -101,7 +100,7 @@ async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> N
     write_state(state, ours.saved(), saved.verdicts)
     typer.echo(f"{_count(before - len(present), 'service')} deleted")
     if failed:
-        _end("\n".join(failed))
+        end("flush", "\n".join(failed))
 
 
 def _confirm(present: Table, operations: list[Operation], *, ask: bool) -> None:
@@ -118,9 +117,9 @@ def _confirm(present: Table, operations: list[Operation], *, ask: bool) -> None:
     if not ask:
         return
     if not _is_somebody_there():
-        _end("nobody to ask: say --yes to delete these", status=EXIT_NOT_CONFIRMED)
+        end("flush", "nobody to ask: use --yes to delete these", ExitStatus.USAGE)
     if not typer.confirm(f"Delete {'it' if len(touched) == 1 else 'them'} from the kernel's table?"):
-        raise typer.Exit(EXIT_NOT_CONFIRMED)
+        raise typer.Exit(ExitStatus.FAILED)
 
 
 def _name(operation: Operation) -> str:
@@ -134,8 +133,3 @@ def _is_somebody_there() -> bool:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _end(message: str, *, status: int = EXIT_FAILED) -> NoReturn:
-    typer.echo(f"lvs-healthd flush: {message}", err=True)
-    raise typer.Exit(status)

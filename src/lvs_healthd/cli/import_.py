@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
+from lvs_healthd.cli.asking import ExitStatus, end, say
 from lvs_healthd.config.load import ConfigError, parse
 from lvs_healthd.importers.configuration import imported
 from lvs_healthd.importers.ipvsadm import CommandError, table_of
-
-EXIT_UNREADABLE = 1
-EXIT_REFUSED = 3
 
 
 class Format(enum.StrEnum):
@@ -27,8 +25,8 @@ def import_(
 ) -> None:
     """Print a configuration that makes a saved table, with the simplest checks. Remarks go to standard error.
 
-    Exit status: 1 the file cannot be read or is not a table in this format, 3 the kernel would take the table but a
-    configuration cannot express it.
+    Exit status: 1 the file cannot be read, or is not a table in this format, or is one that the kernel would take but a
+    configuration cannot express.
     """
     source = "standard input" if file == "-" else file
     try:
@@ -36,16 +34,14 @@ def import_(
         found = imported(table_of(text.splitlines(), source), f"{source} ({form})")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        typer.echo(f"lvs-healthd import: {source}: {reason}", err=True)
-        raise typer.Exit(EXIT_UNREADABLE) from None
+        end("import", f"{source}: {reason}")
     except CommandError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(EXIT_UNREADABLE) from None
+        raise typer.Exit(ExitStatus.FAILED) from None
     typer.echo(found.text, nl=False)
     for remark in found.remarks:
-        typer.echo(f"lvs-healthd import: {remark}", err=True)
+        say("import", remark)
     try:
         parse(found.text, "printed")
     except ConfigError as error:
-        typer.echo(f"lvs-healthd import: what is printed cannot be used as it is:\n{error}", err=True)
-        raise typer.Exit(EXIT_REFUSED) from None
+        end("import", f"what is printed cannot be used as it is:\n{error}")

@@ -1,8 +1,9 @@
-"""`lvs-healthd probe`: runs every check of a configuration once, without a daemon and without touching IPVS."""
+"""`lvs-healthd probe`: runs the checks of a configuration once, without a daemon and without touching IPVS."""
 
 import asyncio
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 import typer
@@ -10,17 +11,18 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from lvs_healthd.cli.asking import ExitStatus, end
+from lvs_healthd.cli.choosing import DownOption, UnknownNameError, WhatArgument, chosen
+from lvs_healthd.cli.draw_status import rows
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, load
-from lvs_healthd.config.model import AnyCheck, Config
+from lvs_healthd.config.model import AnyCheck, RealServer, Service
+from lvs_healthd.plan.records import service_key
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.probing.descriptors import probes_within_limit, raise_descriptor_limit
 from lvs_healthd.probing.once import ProbeResult, run_once
 from lvs_healthd.runtime.printable import printable
-
-EXIT_DOWN = 1
-EXIT_UNSURE = 3
 
 _COLOURS = {OutcomeKind.UP: "green", OutcomeKind.DOWN: "red", OutcomeKind.UNSURE: "yellow"}
 
@@ -37,77 +39,106 @@ class ProbeLine(msgspec.Struct, frozen=True):
     latency_s: float
 
 
-def probe(
-    file: Annotated[Path, typer.Argument(help="The configuration file.", readable=False)] = DEFAULT_FILE,
-    *,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Run every check once and show what it found.
+class _Member(NamedTuple):
+    """One real server of one service."""
 
-    Exit status: 0 all are up, 1 some are down or the file has errors, 3 none is down but some could not be told (a
-    fault on this host).
+    service: Service
+    server: RealServer
+
+
+def probe(
+    what: WhatArgument = None,
+    *,
+    down: DownOption = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: Annotated[Path, typer.Option(help="The configuration file.", readable=False)] = DEFAULT_FILE,
+) -> None:
+    """Run every check once, or those of the services and servers named, and show what it found.
+
+    Exit status: 0 all are up, 1 the file has errors, 2 wrong usage, 3 some are down or could not be told (a fault on
+    this host).
     """
     try:
-        config = load(file)
+        loaded = load(config)
+        members = list(_members(loaded.services, what or []))
         raise_descriptor_limit()
-        room = probes_within_limit(config.daemon.max_probes)
-        probed = asyncio.run(run_once(_checks(config), max_in_flight=room))
+        room = probes_within_limit(loaded.daemon.max_probes)
+        probed = asyncio.run(run_once(_checks(members), max_in_flight=room))
+    except UnknownNameError as error:
+        # The file was an argument in former versions.
+        hint = "; name a file with --config" if any(Path(word).is_file() for word in what or []) else ""
+        end("probe", f"{error}{hint}", ExitStatus.USAGE)
     except ConfigError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(EXIT_DOWN) from None
+        raise typer.Exit(ExitStatus.FAILED) from None
     except OSError as error:
-        typer.echo(f"{file}: a check's ca cannot be used: {error}", err=True)
-        raise typer.Exit(EXIT_DOWN) from None
-    found = list(_found(config, probed))
+        end("probe", f"{config}: a check's ca cannot be used: {error}")
+    found = list(_found(members, probed))
+    bad = [each for each in found if each.status is not OutcomeKind.UP]
+    _show(bad if down else found, json=json)
+    if bad:
+        raise typer.Exit(ExitStatus.TROUBLE)
+
+
+def _members(services: Iterable[Service], words: Sequence[str]) -> Iterator[_Member]:
+    """Yield the real servers that the operator named. Raises `UnknownNameError`."""
+    known = {
+        each.name: (str(service_key(each)), [str(server.endpoint) for server in each.real_servers]) for each in services
+    }
+    is_meant = chosen(words, known)
+    for service in services:
+        for server in service.real_servers:
+            if is_meant(service.name, str(server.endpoint)):
+                yield _Member(service, server)
+
+
+def _checks(members: Iterable[_Member]) -> list[AnyCheck]:
+    return [check for member in members for check in member.server.checks]
+
+
+def _found(members: Iterable[_Member], probed: dict[AnyCheck, ProbeResult]) -> Iterator[ProbeLine]:
+    for service, server in members:
+        for check in server.checks:
+            outcome, latency_s = probed[probe_key(check)]
+            yield ProbeLine(
+                service.name,
+                str(server.endpoint),
+                check.name,
+                outcome.kind,
+                outcome.reason,
+                printable(outcome.detail),
+                round(latency_s, 6),
+            )
+
+
+def _show(found: list[ProbeLine], *, json: bool) -> None:
+    console = Console()
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    elif console.is_terminal:
+        console.print(_grid(found))
     else:
-        _show(found)
-    statuses = {each.status for each in found}
-    if OutcomeKind.DOWN in statuses:
-        raise typer.Exit(EXIT_DOWN)
-    if OutcomeKind.UNSURE in statuses:
-        raise typer.Exit(EXIT_UNSURE)
+        typer.echo(rows([(*_cells(each), f"{each.latency_s * 1000:.1f}ms", each.detail) for each in found]), nl=False)
 
 
-def _checks(config: Config) -> list[AnyCheck]:
-    return [check for service in config.services for server in service.real_servers for check in server.checks]
+def _cells(line: ProbeLine) -> tuple[str, str, str, str]:
+    return printable(line.service), line.server, line.check, str(line.status)
 
 
-def _found(config: Config, probed: dict[AnyCheck, ProbeResult]) -> list[ProbeLine]:
-    return [
-        ProbeLine(
-            service.name,
-            str(server.endpoint),
-            check.name,
-            (outcome := (each := probed[probe_key(check)]).outcome).kind,
-            outcome.reason,
-            printable(outcome.detail),
-            round(each.latency_s, 6),
-        )
-        for service in config.services
-        for server in service.real_servers
-        for check in server.checks
-    ]
-
-
-def _show(found: list[ProbeLine]) -> None:
+def _grid(found: list[ProbeLine]) -> Grid:
     table = Grid(box=None, pad_edge=False, header_style="bold")
     for heading in ("SERVICE", "REAL SERVER", "CHECK", "OUTCOME"):
         table.add_column(heading, overflow="fold")
     table.add_column("LATENCY", justify="right", no_wrap=True)
     table.add_column("DETAIL", overflow="fold")
     for each in found:
+        service, server, check, status = _cells(each)
         table.add_row(
-            Text(each.service),
-            Text(each.server),
-            Text(each.check),
-            Text(each.status, style=_COLOURS[each.status]),
+            Text(service),
+            Text(server),
+            Text(check),
+            Text(status, style=_COLOURS[each.status]),
             f"{each.latency_s * 1000:.1f} ms",
             Text(each.detail),
         )
-    console = Console()
-    if not console.is_terminal:
-        # In a pipe a line must stay whole for grep, however long it is.
-        console = Console(width=10_000)
-    console.print(table)
+    return table

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lvs_healthd.cli.asking import ExitStatus
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.daemon.daemon import Daemon
@@ -70,4 +71,4 @@ def run(
             log(ConfigRejected(file=str(config), errors=error.errors))
         else:
             log(DaemonFailed(error=str(error)))
-        raise typer.Exit(1) from None
+        raise typer.Exit(ExitStatus.FAILED) from None

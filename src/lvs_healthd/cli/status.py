@@ -1,112 +1,195 @@
 """`lvs-healthd status`: asks the running daemon for the health of every real server."""
 
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, NoReturn, Protocol, runtime_checkable
 
 import msgspec
 import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
+from typer.core import TyperCommand
 
 from lvs_healthd.cli import draw_status as status_table
-from lvs_healthd.cli.asking import ControlError, find_socket, get
+from lvs_healthd.cli.asking import (
+    ConfigOption,
+    ControlError,
+    ControlOption,
+    ExitStatus,
+    NagiosStatus,
+    RunningDaemon,
+    decoded,
+    end,
+    explained,
+    say,
+)
+from lvs_healthd.cli.choosing import DownOption, UnknownNameError, WhatArgument, chosen
+from lvs_healthd.cli.trouble import is_bad, troubles, verdict_line
 from lvs_healthd.view.status_values import Status
 
-EXIT_UNREACHABLE = 1
-EXIT_USAGE = 2
-EXIT_TROUBLE = 3
-
-DEFAULT_FILE = Path("/etc/lvs-healthd/config.toml")
 DEFAULT_WATCH_S = 2.0
+
+_PATH = "/api/v1/status"
+
+
+@runtime_checkable
+class _Exiting(Protocol):
+    """An exception of the command line's parser, which carries the exit status."""
+
+    exit_code: int
+
+
+class Command(TyperCommand):
+    """The verb on the command line. With --check, wrong usage too ends in a line and a status that Nagios knows."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Parse the arguments as every verb does."""
+        is_check = "--check" in args
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if is_check and isinstance(error, _Exiting) and error.exit_code == ExitStatus.USAGE:
+                typer.echo(f"{NagiosStatus.UNKNOWN.name}: {error}")
+                error.exit_code = NagiosStatus.UNKNOWN
+            raise
 
 
 def status(
-    seconds: Annotated[
-        float | None,
-        typer.Argument(help="With --watch: how often to ask.", min=0.1, show_default=f"{DEFAULT_WATCH_S:g}"),
-    ] = None,
+    what: WhatArgument = None,
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Configuration file that names the control socket.", show_default=str(DEFAULT_FILE)),
-    ] = None,
-    control: Annotated[str | None, typer.Option(help="The control socket; overrides the configuration's.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the daemon's answer as JSON.")] = False,
+    down: DownOption = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="One line, and the exit statuses of Nagios: 0 OK, 1 WARNING, 2 CRITICAL.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Exit with status 3 if anything is wrong.")] = False,
+    every: Annotated[
+        float | None,
+        typer.Option(help="With --watch: how often to ask, seconds.", min=0.1, show_default=f"{DEFAULT_WATCH_S:g}"),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the daemon's answer as JSON.")] = False,
+    config: ConfigOption = None,
+    control: ControlOption = None,
 ) -> None:
-    """Ask the running daemon for the health of every real server.
+    """Ask the running daemon for the health of every real server, or of those named.
 
-    Exit status: 0 answered, 1 the daemon cannot be reached, 2 wrong usage, 3 with --check: a real server is down, a
-    service is left without one, the table, a setting or the state cannot be written, somebody else undoes our writes,
-    probes cannot tell, the last reload was rejected, or there is advice or a remark.
+    Exit status: 0 all is well, 1 refused, 2 wrong usage, 3 trouble: a real server is down, a service is left without
+    one, the table, a setting or the state cannot be written, somebody else undoes our writes, probes cannot tell, or
+    the last reload was rejected; 4 no daemon was reached. With --check: 0 OK, 1 WARNING (advice and remarks too), 2
+    CRITICAL, 3 UNKNOWN.
     """
-    if seconds is not None and not watch:
-        typer.echo("lvs-healthd status: SECONDS only goes with --watch", err=True)
-        raise typer.Exit(EXIT_USAGE)
+    if wrong := _wrong_usage(down=down, check=check, watch=watch, every=every, json=json):
+        _end_check(NagiosStatus.UNKNOWN, wrong) if check else end("status", wrong, ExitStatus.USAGE)
+    words = what or []
+    if check:
+        _check(words, config, control)
+    with explained("status"):
+        daemon = RunningDaemon("status", config, control)
+        if watch:
+            _watch(lambda: daemon.get(_PATH), words, every or DEFAULT_WATCH_S, down=down, json=json)
+            return
+        body = daemon.get(_PATH)
+        whole = decoded(body, Status)
+    try:
+        answer = _chosen(whole, words)
+    except UnknownNameError as error:
+        end("status", str(error), ExitStatus.USAGE)
+    _show(body, whole, answer, down=down, json=json)
+    if troubles(answer):
+        raise typer.Exit(ExitStatus.TROUBLE)
+
+
+def _wrong_usage(*, down: bool, check: bool, watch: bool, every: float | None, json: bool) -> str:
+    """Say which options contradict each other; "" if none do."""
+    if every is not None and not watch:
+        return "--every only goes with --watch"
     if watch and check:
-        typer.echo("lvs-healthd status: --check asks once, --watch never ends: use one of them", err=True)
-        raise typer.Exit(EXIT_USAGE)
-    path, remark = (control, "") if control else find_socket(config or DEFAULT_FILE, explicit=config is not None)
-    if remark:
-        typer.echo(f"lvs-healthd status: {remark}", err=True)
-    if watch:
-        _watch(lambda: get(path, "/api/v1/status"), seconds or DEFAULT_WATCH_S, json=json)
-        return
+        return "--check asks once, --watch never ends: use one of them"
+    if check and (json or down):
+        return "--check writes one line: use it without --json and --down"
+    return ""
+
+
+def _check(words: Sequence[str], config: ConfigOption, control: ControlOption) -> NoReturn:
     try:
-        body = get(path, "/api/v1/status")
-        answer = _decode(body)
-    except ControlError as error:
-        typer.echo(f"lvs-healthd status: {error}", err=True)
-        raise typer.Exit(EXIT_UNREACHABLE) from None
-    _show(body, answer, json=json)
-    if check and (wrong := status_table.troubles(answer)):
-        typer.echo(f"lvs-healthd status: {len(wrong)} wrong: {'; '.join(wrong)}", err=True)
-        raise typer.Exit(EXIT_TROUBLE)
+        answer = _chosen(decoded(RunningDaemon("status", config, control).get(_PATH), Status), words)
+    except (ControlError, UnknownNameError) as error:
+        _end_check(NagiosStatus.UNKNOWN, str(error))
+    _end_check(*verdict_line(answer))
 
 
-def _decode(body: bytes) -> Status:
-    try:
-        return msgspec.json.decode(body, type=Status)
-    except msgspec.DecodeError as error:
-        raise ControlError(f"the daemon's answer is not understood; is it of another version? ({error})") from error
+def _end_check(verdict: NagiosStatus, text: str) -> NoReturn:
+    # Nagios takes what follows a bar for performance data, and only the first line for the summary.
+    typer.echo(f"{verdict.name}: {' '.join(text.split())}".replace("|", "/"))
+    raise typer.Exit(verdict)
 
 
-def _show(body: bytes, answer: Status, *, json: bool) -> None:
+def _chosen(status: Status, words: Sequence[str]) -> Status:
+    """Leave out what the operator did not name. Raises `UnknownNameError`."""
+    if not words:
+        return status
+    known = {each.service: (each.address, [server.server for server in each.real_servers]) for each in status.services}
+    is_meant = chosen(words, known)
+    services = [
+        msgspec.structs.replace(each, real_servers=tuple(kept))
+        for each in status.services
+        if (kept := [server for server in each.real_servers if is_meant(each.service, server.server)])
+    ]
+    return msgspec.structs.replace(status, services=tuple(services))
+
+
+def _only_bad(status: Status) -> Status:
+    services = [
+        msgspec.structs.replace(each, real_servers=tuple(kept))
+        for each in status.services
+        if (kept := [server for server in each.real_servers if is_bad(server)]) or each.in_fallback or not each.in_sync
+    ]
+    return msgspec.structs.replace(status, services=tuple(services))
+
+
+def _show(body: bytes, whole: Status, answer: Status, *, down: bool, json: bool) -> None:
+    shown = _only_bad(answer) if down else answer
     console = Console(highlight=False)
     if json:
-        typer.echo(body.decode())
+        typer.echo((body if shown is whole else msgspec.json.encode(shown)).decode())
     elif console.is_terminal:
-        console.print(status_table.draw(answer, time.time()))
+        console.print(_drawn(whole, shown))
     else:
-        typer.echo(status_table.plain(answer, time.time()), nl=False)
+        for line in (*status_table.alarms(answer.daemon), *status_table.notices(answer.daemon)):
+            say("status", line)
+        typer.echo(status_table.plain(shown, time.time()), nl=False)
 
 
-def _watch(ask: Callable[[], bytes], seconds: float, *, json: bool) -> None:
+def _drawn(whole: Status, shown: Status) -> RenderableType:
+    nothing = "nothing is bad" if whole.services else "no services are configured"
+    return status_table.draw(shown, time.time(), nothing=nothing)
+
+
+def _watch(ask: Callable[[], bytes], words: Sequence[str], every_s: float, *, down: bool, json: bool) -> None:
     """Ask until Ctrl-C, and keep asking while the daemon is away for a restart."""
     console = Console(highlight=False)
+
+    def draw() -> RenderableType:
+        try:
+            whole = decoded(ask(), Status)
+            answer = _chosen(whole, words)
+            return _drawn(whole, _only_bad(answer) if down else answer)
+        except (ControlError, UnknownNameError) as error:
+            return Text(str(error), style="bold red")
+
     try:
         if console.is_terminal and not json:
             with Live(console=console, screen=True, auto_refresh=False) as live:
                 while True:
-                    live.update(_drawn(ask), refresh=True)
-                    time.sleep(seconds)
+                    live.update(draw(), refresh=True)
+                    time.sleep(every_s)
         while True:
             try:
                 body = ask()
-                _show(body, _decode(body), json=json)
-            except ControlError as error:
-                typer.echo(f"lvs-healthd status: {error}", err=True)
-            time.sleep(seconds)
+                whole = decoded(body, Status)
+                _show(body, whole, _chosen(whole, words), down=down, json=json)
+            except (ControlError, UnknownNameError) as error:
+                say("status", str(error))
+            time.sleep(every_s)
     except KeyboardInterrupt:
         return
-
-
-def _drawn(ask: Callable[[], bytes]) -> RenderableType:
-    try:
-        return status_table.draw(_decode(ask()), time.time())
-    except ControlError as error:
-        return Text(str(error), style="bold red")

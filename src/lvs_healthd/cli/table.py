@@ -3,7 +3,6 @@
 import itertools
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
@@ -12,8 +11,18 @@ import typer
 from rich.console import Console
 
 from lvs_healthd.cli import draw_table as table_lines
-from lvs_healthd.cli.asking import TIMEOUT_S, ControlError, RefusedError, find_socket, pieces
-from lvs_healthd.cli.status import DEFAULT_FILE, EXIT_UNREACHABLE, EXIT_USAGE
+from lvs_healthd.cli.asking import (
+    TIMEOUT_S,
+    ConfigOption,
+    ControlError,
+    ControlOption,
+    ExitStatus,
+    RefusedError,
+    RunningDaemon,
+    decoded,
+    end,
+    explained,
+)
 from lvs_healthd.ipvs.kernel.connections import Connection, decode
 from lvs_healthd.view.table_values import Listing
 
@@ -39,47 +48,37 @@ def table(
     exact: Annotated[
         bool, typer.Option("--exact", help="Whole numbers instead of scaled ones; always so in a pipe.")
     ] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Configuration file that names the control socket.", show_default=str(DEFAULT_FILE)),
-    ] = None,
-    control: Annotated[str | None, typer.Option(help="The control socket; overrides the configuration's.")] = None,
+    config: ConfigOption = None,
+    control: ControlOption = None,
     json: Annotated[
         bool, typer.Option("--json", help="The daemon's answer as JSON; connections as one object per line.")
     ] = False,
 ) -> None:
     """Show the kernel's IPVS table as the daemon last read it, beside the wanted one.
 
-    Exit status: 0 answered, 1 the daemon cannot be reached, 2 wrong usage or no such service.
+    Exit status: 0 answered, 1 refused, 2 wrong usage or no such service, 4 no daemon was reached.
     """
     if stats + rate + connections > 1:
-        typer.echo("lvs-healthd table: --stats, --rate and --connections are three views: use one of them", err=True)
-        raise typer.Exit(EXIT_USAGE)
-    path, remark = (control, "") if control else find_socket(config or DEFAULT_FILE, explicit=config is not None)
-    if remark:
-        typer.echo(f"lvs-healthd table: {remark}", err=True)
+        end("table", "--stats, --rate and --connections are three views: use one of them", ExitStatus.USAGE)
     endpoint = "/api/v1/connections" if connections else "/api/v1/table"
     query = f"?service={quote(service, safe='')}" if service else ""
-    body = pieces(path, endpoint + query, timeout_s=CONNECTIONS_TIMEOUT_S if connections else TIMEOUT_S)
     counters = table_lines.STATS if stats else table_lines.RATE if rate else ()
-    try:
-        if connections:
-            _show_connections(_decoded(body), json=json)
-        else:
-            _show(b"".join(body), counters, exact=exact, json=json)
-    except RefusedError as error:
-        typer.echo(f"lvs-healthd table: {error.why or error}", err=True)
-        raise typer.Exit(EXIT_USAGE if error.status == _NOT_FOUND and error.why else EXIT_UNREACHABLE) from None
-    except ControlError as error:
-        typer.echo(f"lvs-healthd table: {error}", err=True)
-        raise typer.Exit(EXIT_UNREACHABLE) from None
+    with explained("table"):
+        asked = RunningDaemon("table", config, control)
+        body = asked.pieces(endpoint + query, timeout_s=CONNECTIONS_TIMEOUT_S if connections else TIMEOUT_S)
+        try:
+            if connections:
+                _show_connections(_connections(body), json=json)
+            else:
+                _show(b"".join(body), counters, exact=exact, json=json)
+        except RefusedError as error:
+            if error.code == _NOT_FOUND and error.why:
+                end("table", error.why, ExitStatus.USAGE)
+            raise
 
 
 def _show(body: bytes, counters: table_lines.Counters, *, exact: bool, json: bool) -> None:
-    try:
-        answer = msgspec.json.decode(body, type=Listing)
-    except msgspec.DecodeError as error:
-        raise ControlError(f"the daemon's answer is not understood; is it of another version? ({error})") from error
+    answer = decoded(body, Listing)
     console = Console(highlight=False)
     if json:
         typer.echo(body.decode())
@@ -105,7 +104,7 @@ def _show_connections(found: Iterator[Connection], *, json: bool) -> None:
         typer.echo("  ".join(map(str.ljust, row, widths)).rstrip())
 
 
-def _decoded(body: Iterable[bytes]) -> Iterator[Connection]:
+def _connections(body: Iterable[bytes]) -> Iterator[Connection]:
     rest = b""
     for piece in body:
         *lines, rest = (rest + piece).split(b"\n")
@@ -113,4 +112,4 @@ def _decoded(body: Iterable[bytes]) -> Iterator[Connection]:
             try:
                 yield decode(line)
             except ValueError as error:
-                raise ControlError(f"a line of the kernel's is not understood: {line!r} ({error})") from error
+                raise ControlError(f"cannot understand a line from the kernel: {line!r} ({error})") from error

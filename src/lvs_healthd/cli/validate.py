@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lvs_healthd.cli.asking import ExitStatus
 from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.load import DEFAULT_FILE, ConfigError, load
 from lvs_healthd.config.model import Config
@@ -35,7 +36,7 @@ def validate(
     for line in (*errors, *(f"remark: {remark}" for remark in remarks)):
         typer.echo(line, err=True)
     if config is None or errors:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.FAILED)
     if effective:
         typer.echo(to_toml(config), nl=False)
     else:

@@ -27,7 +27,7 @@ def to_toml(config: Config) -> str:
 
 
 def _ipvs(ipvs: Ipvs) -> dict[str, Any]:
-    """Write only the settings that are configured. The others have no default here: the kernel keeps its values."""
+    """Return the `[ipvs]` table with the settings that are configured. Without one, the kernel keeps its own value."""
     written = {key: getattr(ipvs.timeouts, key) for key in TIMEOUT_KEYS}
     timeouts = {key: duration_text(value) for key, value in written.items() if value is not None}
     daemons = {"master": ipvs.sync.master, "backup": ipvs.sync.backup}
@@ -65,9 +65,10 @@ def _service(service: Service) -> dict[str, Any]:
 
 
 def _persistence(service: Service) -> dict[str, Any]:
-    """Write the keys that belong to persistence.
+    """Return the keys that belong to persistence.
 
-    Without a mask the key is left out: no value of it means that each address is a client of its own.
+    `persistence_mask` is left out when there is no mask, because no value of the key means that each address is a
+    client of its own.
     """
     engine, mask = {"persistence_engine": service.persistence_engine}, service.persistence_mask
     if mask is None:
@@ -97,7 +98,7 @@ def _server(server: RealServer) -> dict[str, Any]:
 
 
 def _server_address(endpoint: Endpoint) -> str:
-    """Format a server's address, without the port when that is 0, as it is behind a firewall mark."""
+    """Format a server's endpoint. A port of 0, which servers behind a firewall mark have, is left out."""
     return str(endpoint).removesuffix(":0")
 
 
@@ -109,9 +110,9 @@ def _check(check: AnyCheck) -> dict[str, Any]:
 
 
 def _keys_of(check: AnyCheck) -> dict[str, str]:
-    """Return the keys with which to write a check, each with its field.
+    """Return the keys with which to write a check, mapped to their fields.
 
-    Of keys that exclude each other, the one that has a value is chosen.
+    Among keys that exclude each other, the one that has a value is chosen.
     """
     chosen: dict[str, tuple[str, str]] = {}
     for key, schema in CHECK_KEYS.items():

@@ -34,11 +34,12 @@ class Problem(msgspec.Struct, frozen=True):
     """One error in a value, or one remark on it. `at` is its key path, relative to that value."""
 
     at: KeyPath
+    """The key path of the error, relative to the value; empty when the whole value is wrong."""
     message: str
 
 
 class WrongValueError(Exception):
-    """A value is not what its key requires. `problems` holds every error found in it."""
+    """Raised when a value is not what its key requires. `problems` holds every error found in the value."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
@@ -66,7 +67,7 @@ def show(value: object) -> str:
             short = value if len(value) <= _SHOWN_LENGTH else value[:_SHOWN_LENGTH] + "…"
             return json.dumps(short, ensure_ascii=not short.isprintable())
         case int() if value.bit_length() > 64:
-            # CPython refuses to print integers of thousands of digits, which hexadecimal TOML can hold.
+            # CPython refuses to print integers of thousands of digits. In TOML they can be written in hexadecimal.
             return "an integer of more than 64 bits"
         case dict():
             return "a table"
@@ -112,7 +113,7 @@ class Errors:
         self._service_names[index] = name
 
     def add(self, path: KeyPath, message: str) -> None:
-        """Add an error at a key path. The same error twice is kept once."""
+        """Add an error at a key path. An error that is added twice is reported once."""
         self._found[(path, message)] = None
 
     def remark(self, path: KeyPath, message: str) -> None:
@@ -131,7 +132,10 @@ class Errors:
             self.add(path + problem.at, problem.message)
 
     def line(self, path: KeyPath) -> int:
-        """Return the line of a key path, or else of the nearest table or array around it; 0 for the whole file."""
+        """Return the line of a key path; 0 for the whole file.
+
+        A key that is not in the file has the line of the nearest table or array around it.
+        """
         while path and path not in self._lines:
             path = path[:-1]
         return self._lines[path] if path else 0
@@ -149,7 +153,7 @@ class Errors:
         return tuple(f"{self.where(path)}: {message}" for path, message in in_order)
 
     def where(self, path: KeyPath) -> str:
-        """Format a place for messages: file, line, the service by its name, and the key path."""
+        """Format a place in the file for messages: file, line, name of the service, and key path."""
         line = self.line(path)
         places = [f"{self.file}:{line}" if line else self.file]
         match path:

@@ -1,4 +1,4 @@
-"""Parsers for the values of HTTP checks: parts of the request, and what the answer must have (RFC 9110, RFC 9112).
+"""Parsers for the values of HTTP checks: parts of the request, and conditions on the answer (RFC 9110, RFC 9112).
 
 Values go onto the wire as the operator wrote them, so the parsers reject anything that could end a line or a header.
 """
@@ -17,7 +17,7 @@ _SECRET = re.compile(r"auth|cookie|token|secret|passw|credential|api-?key", re.I
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e]*")
-# Labels have 1 to 63 characters (RFC 1035, 2.3.4). Python's TLS fails on any others, but only at the first probe.
+# A label has 1 to 63 characters (RFC 1035, 2.3.4). Python's TLS also rejects longer ones, but only at the first probe.
 _NAME = r"(?=[^:]{1,253}(?::|$))[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 _HOST = re.compile(rf"(?:{_NAME}|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{{1,5}}))?")
 _STATUS_RANGE = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?")
@@ -67,7 +67,10 @@ def host(value: object) -> str:
 
 
 def host_name(host_header: str) -> str:
-    """Return the name in a Host header; empty for an IP address, which is not a name in TLS (RFC 6066, 3)."""
+    """Return the host name in a Host header.
+
+    Empty when the header has an IP address, which is not a name in TLS (RFC 6066, 3).
+    """
     if host_header.startswith("["):
         return ""
     name = host_header.partition(":")[0].rstrip(".")
@@ -130,7 +133,10 @@ status = listed(_status_range, 'a list such as ["200-299", "301"]')
 
 
 def ca_file(value: object) -> str:
-    """Parse the path of a PEM file of trusted certificates, which must be readable now. Empty means the system's."""
+    """Parse the path of a PEM file of trusted certificates, which must already be readable.
+
+    Empty means the system's trusted certificates.
+    """
     if value == "":
         return ""
     path = absolute_path(value)

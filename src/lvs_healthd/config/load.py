@@ -12,17 +12,15 @@ from lvs_healthd.config.readymade import Shelf, search_path
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.config.schema import DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS, read_table
 from lvs_healthd.config.services import read_services
-from lvs_healthd.config.text import read_text, toml_document
+from lvs_healthd.config.text import DEFAULT_FILE, read_text, toml_document
 
-__all__ = ["ConfigError", "load", "parse"]
-
-DEFAULT_FILE = Path("/etc/lvs-healthd/config.toml")
+__all__ = ["DEFAULT_FILE", "ConfigError", "load", "parse"]
 
 
 def load(path: Path, memory: LastReading | None = None) -> Config:
     """Read a configuration file.
 
-    memory: the last reading. Services that have not changed since are the same objects as then.
+    memory: the services of the last reading. A service that has not changed since then is returned as the same object.
 
     Raises only `ConfigError`, which holds every error.
     """
@@ -40,10 +38,9 @@ def parse(
 ) -> Config:
     """Read a configuration from text.
 
-    file: name of the file, for error messages. Unless `checks_dirs` is given, ready-made checks are also searched in
-    its folder.
-    checks_dirs: the folders in which to search for ready-made checks; default: `search_path(file)`.
-    memory: the last reading. Services that have not changed since are the same objects as then.
+    file: path of the file, for error messages and for the default of `checks_dirs`.
+    checks_dirs: the directories in which to search for ready-made checks. Default: `search_path(file)`.
+    memory: the services of the last reading. A service that has not changed since then is returned as the same object.
 
     Raises only `ConfigError`, which holds every error.
     """

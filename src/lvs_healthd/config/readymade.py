@@ -1,6 +1,8 @@
-"""Finds and reads ready-made checks. Each is a file, and a check uses it by naming it as its type.
+"""Finds and reads ready-made checks.
 
-The first file on the search path is used, so an operator's file takes precedence over a packaged one.
+A ready-made check is a file with the usual values for one kind of server. A check in the configuration uses it by
+naming it as its type. The first file on the search path is used, so an operator's file takes precedence over a packaged
+one.
 """
 
 import re
@@ -29,7 +31,7 @@ class ReadyMade(msgspec.Struct, frozen=True):
     """A ready-made check."""
 
     kind: str
-    """Its type: http, https, tcp or udp. Empty when its file has errors, which have already been reported."""
+    """The actual type: http, https, tcp or udp. Empty when the file has errors, which have already been reported."""
     table: TomlTable
 
 
@@ -48,7 +50,7 @@ class Shelf:
         self._directories = tuple(directories)
         self._found: dict[str, ReadyMade | None] = {}
         self.texts: dict[str, str] = {}
-        """The text of each requested check's file; empty for one that does not exist or cannot be read."""
+        """The text of each requested check's file; empty for a file that does not exist or cannot be read."""
         self.errors: list[str] = []
         """The errors in the files of the requested checks."""
         self.remarks: list[str] = []
@@ -110,7 +112,10 @@ class Shelf:
 
 
 def _exists(path: Path) -> bool:
-    """Return whether a file exists. One that cannot be examined counts as existing, so that reading it reports why."""
+    """Return whether a file exists.
+
+    A file that cannot be examined counts as existing, so that the attempt to read it reports the reason.
+    """
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,8 +1,8 @@
 """Remembers the services of the last configuration, so that a reload reads only those that changed.
 
-A service stays the same object when nothing it depends on has changed: its table, [defaults] and the ready-made checks.
-Code that compares two configurations can then skip it after a test with `is`, which keeps the reload of a big
-configuration short.
+A service stays the same object while its table, [defaults] and the ready-made checks are unchanged. Code that compares
+two configurations can then skip the service after a test with `is`, which keeps the reload of a big configuration
+short.
 """
 
 import hashlib
@@ -26,9 +26,9 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class LastReading:
-    """The services of the last valid configuration, by the tables they were read from.
+    """Remembers the services of the last valid configuration, by the tables they were read from.
 
-    A configuration with errors changes nothing here.
+    A configuration with errors does not change what is remembered.
     """
 
     def __init__(self) -> None:
@@ -40,9 +40,9 @@ class LastReading:
         self._shelf = Shelf(())
 
     def begin(self, surroundings: object, shelf: Shelf) -> None:
-        """Start reading a configuration, and forget all services if something they depend on has changed.
+        """Start reading a configuration. Forgets all services if something they depend on has changed.
 
-        surroundings: everything outside a service's table on which its checks depend.
+        surroundings: everything outside a service's table on which the service depends, except the ready-made checks.
         shelf: the ready-made checks.
         """
         fingerprint = _fingerprint(surroundings)
@@ -77,6 +77,6 @@ def _fingerprint(value: object) -> bytes:
     try:
         # Unlike equality, MessagePack distinguishes 1, 1.0 and true.
         packed = msgspec.msgpack.encode(value)
-    except (OverflowError, RecursionError):  # numbers or nesting that no valid file has: never equal
+    except (OverflowError, RecursionError):  # no valid file has such numbers or nesting, so it may equal nothing
         packed = secrets.token_bytes()
     return hashlib.blake2b(packed, digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""Checks whole services, and services together, for what the kernel cannot do or would not do as intended."""
+"""Reports combinations of values, in a service or among services, that the kernel would reject or not do as meant."""
 
 from collections.abc import Hashable, Sequence
 
@@ -25,7 +25,7 @@ from lvs_healthd.config.values import listing
 _IPV4_BITS = 32
 _TUNNEL_FIELDS = ("tun_type", "tun_port", "tun_checksum")
 _FLAG_OWNERS = ("sh", "mh")
-"""Schedulers whose flags have their own names. The names begin with the scheduler's."""
+"""The schedulers whose flags have names of their own, which begin with the scheduler's name."""
 
 
 def validate_service(service: Service, table: TomlTable, errors: Errors) -> None:
@@ -42,7 +42,7 @@ def validate_service(service: Service, table: TomlTable, errors: Errors) -> None
     for flag in service.scheduler_flags:
         owner = flag.partition("-")[0]
         if flag == "flag-3" and service.scheduler in _FLAG_OWNERS:
-            # ipvsadm -S has no name for the flag-3 of sh and mh, and writes a line that -R rejects.
+            # `ipvsadm -S` has no name for flag-3 with sh and mh, and would write a line that `ipvsadm -R` rejects.
             errors.add(table.at("scheduler_flags"), f"{service.scheduler} has only two flags, and flag-3 is neither")
         if owner in _FLAG_OWNERS and owner != service.scheduler and not table.is_wrong("scheduler"):
             message = f'{flag} is a flag of scheduler = "{owner}", and the scheduler is "{service.scheduler}"'
@@ -141,14 +141,16 @@ def _validate_forwarding(service: Service, placed: Placed, errors: Errors) -> No
             'only forward = "tun" can',
         )
     if service.one_packet and forward is Forward.FULLNAT:
-        # The same holds for nat, but nat is still useful for one-way traffic: the server sees the client's address.
+        # Answers are not translated with nat either. But nat is still useful for one-way traffic, because the server
+        # sees the client's address.
         errors.add(placed.path, "with one_packet the kernel translates no answers, so fullnat does not work")
 
 
 def _validate_tunnel(placed: Placed, around: TomlTable, errors: Errors) -> None:
-    """Check a server's tunnel: the keys it sets itself, and those it needs.
+    """Add an error for each tunnel key of a server that is missing, or does not fit its forwarding method or tunnel.
 
-    A key of the service that does not fit this server is no error, because it may be meant for other servers.
+    A key of the service that does not fit this server's forwarding method is not an error, because it may be meant for
+    other servers.
     """
     server, table = placed.server, placed.table
     kind, checksum = server.tun_type, server.tun_checksum
@@ -250,7 +252,7 @@ def _aimed_at(table: object, address: str) -> KeyPath:
 
 
 def validate_together(services: Sequence[tuple[KeyPath, Service]], errors: Errors) -> None:
-    """Add an error for each service with the name, address or firewall mark of another one."""
+    """Add an error for each service that has the same name, address or firewall mark as an earlier one."""
     names: dict[str, KeyPath] = {}
     tuples: dict[Hashable, tuple[KeyPath, str]] = {}
     for path, service in services:

@@ -86,7 +86,7 @@ def _read(table: TomlTable, index: int, reader: CheckReader, errors: Errors) -> 
 
 
 def _name(table: TomlTable, endpoint: Endpoint | None, protocol: Protocol) -> str:
-    """Return the service's name, or its default; empty when a value needed for it is wrong."""
+    """Return the service's name as written, or its default name. Empty when a value that the name needs is wrong."""
     values = table.values
     if "name" in table:
         return str(values.get("name", ""))
@@ -115,7 +115,7 @@ def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, e
         values["name"] += " ipv6"
     if "persistence_mask" in values:
         values["persistence_mask"] = values["persistence_mask"].bits
-    # The other fields belong to its servers, which have them by now.
+    # The other fields belong to the service's servers, which have been read above.
     own = {field: value for field, value in values.items() if field in _OWN_FIELDS}
     service = Service(
         **own,
@@ -173,9 +173,10 @@ def _any_has_check(servers: object) -> bool:
 
 
 def _family(endpoint: Endpoint | None, table: TomlTable, servers: list[Placed], errors: Errors) -> Family:
-    """Return the service's family.
+    """Return the service's address family.
 
-    It is that of its address. A firewall mark has the family in the file, or else that of its servers.
+    A service with an address has the address's family. A firewall mark has the family that is written in the file, or
+    otherwise the family of its servers.
     """
     if endpoint is not None:
         return endpoint.family

@@ -12,6 +12,8 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.mistakes import mistakes
 
+DEFAULT_FILE = Path("/etc/lvs-healthd/config.toml")
+
 _LARGEST_FILE = 64 * 1024 * 1024
 """Largest file in bytes, enough for half a million real servers. Without a limit, a device file would fill memory."""
 

@@ -1,7 +1,7 @@
 """Parsers for single values of the TOML file.
 
-A parser takes the TOML value and returns the value for the record, or raises `WrongValueError`. Some functions here
-return a parser for given bounds or choices.
+A parser takes the TOML value and returns the value for the record, or raises `WrongValueError`. Some functions here are
+not parsers themselves, but return one for given bounds or choices.
 """
 
 import difflib
@@ -24,7 +24,7 @@ _LONGEST_UNIX_PATH = 107  # sun_path of sockaddr_un holds 108 bytes, one of them
 
 
 def anything(value: object) -> object:
-    """Accept any value unchanged. The caller examines it further."""
+    """Return any value unchanged, for a key whose value is parsed elsewhere."""
     return value
 
 
@@ -43,6 +43,7 @@ def boolean(value: object) -> bool:
 
 
 LONGEST_LABEL = 128
+"""The maximum length of a name, characters."""
 
 
 def label(value: object) -> str:

@@ -1,6 +1,7 @@
 """The parts of a running daemon in one record, and how they are connected."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from lvs_healthd.probing.lag import LagReporter
 from lvs_healthd.probing.prober import Prober, prober
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.reconcile.suspects import suspects
-from lvs_healthd.runtime.lock import TableLock
+from lvs_healthd.runtime.lock import LockFileError, StateLock, TableLock
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.notify import Notifier
 from lvs_healthd.state.file import StateFileError
@@ -65,6 +66,7 @@ class Parts:
     log: EventLog
     exclusive: bool
     lock: TableLock
+    state_lock: StateLock
     notifier: Notifier
     bus: Bus
     facts: Facts
@@ -91,6 +93,15 @@ class Parts:
         `NetnsError` when the namespace cannot be entered.
         """
         return self.exclusive and not self.is_shadow(config) and self.lock.take()
+
+    def lock_state(self, config: Config) -> None:
+        """Become the only user of the configured state file, unless nothing will be written.
+
+        A file whose folder cannot be written needs no lock: nothing can be saved there, which every attempt to save
+        reports. Raises `AlreadyRunningError`, and then keeps the file it had.
+        """
+        with contextlib.suppress(LockFileError):
+            self.state_lock.move(None if self.is_shadow(config) else Path(config.daemon.state))
 
     def adopt(self, config: Config) -> None:
         """Record that `config` is in force from now on."""
@@ -163,6 +174,7 @@ def build(settings: Settings, config: Config, around: Surroundings) -> Parts:
         log=around.log,
         exclusive=around.exclusive,
         lock=TableLock(around.netns),
+        state_lock=StateLock(),
         notifier=Notifier.from_environment(),
         bus=bus,
         facts=facts,

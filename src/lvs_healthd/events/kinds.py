@@ -33,7 +33,7 @@ class DaemonStarted(Event, frozen=True, kw_only=True):
 class DaemonFailed(Event, frozen=True, kw_only=True):
     """The daemon could not start, or ends because of an internal error. The table stays as it is."""
 
-    name = "daemon.failed"
+    name = "daemon.error"
     level = "error"
     error: str
 
@@ -66,10 +66,18 @@ class ConfigReloaded(Event, frozen=True, kw_only=True):
 
     name = "config.reloaded"
     file: str
+    mode: str
+    """The mode in force from now on: "enforce" or "shadow"."""
+    was: str
+    """The mode before."""
     services_added: int
     services_removed: int
+    services_changed: int
+    """Services that were there before, and of which something else than real servers and checks is different."""
     servers_added: int
     servers_removed: int
+    servers_changed: int
+    """Real servers that were there before, and of which something else than checks is different."""
     checks_changed: int
 
 
@@ -308,7 +316,7 @@ class SchedulerLag(Event, frozen=True, kw_only=True):
 class WorkerFailed(Event, frozen=True, kw_only=True):
     """A probe worker process ended, hung or sent garbage. Its probes are unsure until it is replaced."""
 
-    name = "worker.failed"
+    name = "worker.error"
     level = "error"
     worker: int
     """The worker's number, counted from 1."""

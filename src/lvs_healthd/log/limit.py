@@ -1,6 +1,9 @@
-"""Keeps a mass failure from flooding the log: a limit per event name, and one summary of the lines held back."""
+"""Keeps a mass failure from flooding the log: a limit per event name, and a summary of the lines held back."""
 
+import json
 from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 LINES_PER_SECOND = 20
 """Lines per event name. Enough to see what is going on, few enough to read. The metrics count every event."""
@@ -11,7 +14,20 @@ REPEAT_S = 60.0
 """The shortest time between two writes of the same message from a library."""
 
 TOLD = 20
-"""How many kinds of held-back lines the summary names, the most frequent first."""
+"""How many kinds of held-back lines the summary names, the most frequent first. Those that are told in full come on top
+of these."""
+
+_LARGEST_SUMMARY = 32 * 1024
+"""Bytes of what one summary names. journald splits lines longer than 48 KiB."""
+
+
+class Summary(NamedTuple):
+    """What was held back."""
+
+    counts: dict[str, int]
+    """How many lines, by event name."""
+    most: dict[str, int]
+    """How many lines, by event name and what they were about."""
 
 
 class RateLimit:
@@ -21,14 +37,19 @@ class RateLimit:
         self._admitted: dict[str, deque[float]] = {}
         self._repeated: dict[str, float] = {}
         self._suppressed: Counter[tuple[str, str]] = Counter()
+        self._in_full: set[str] = set()
+        """Names of which the summary names every kind of line."""
         self._since = 0.0
 
-    def admit(self, name: str, now: float, *, kind: str = "", about: str = "") -> bool:
+    def admit(self, name: str, now: float, *, kind: str = "", about: str = "", in_full: bool = False) -> bool:
         """Whether a line of this name may be written now. If not, it is counted for the summary.
 
         kind: lines of one name but different kinds have separate limits.
         about: what the summary says about the line.
+        in_full: whether the summary must name what every such line is about, and not only the most frequent.
         """
+        if in_full:
+            self._in_full.add(name)
         times = self._admitted.setdefault(name + kind, deque(maxlen=LINES_PER_SECOND))
         if len(times) == LINES_PER_SECOND and now - times[0] < _WINDOW_S:
             self._count(name, now, about)
@@ -55,11 +76,38 @@ class RateLimit:
         """Whether a second has passed since the first line that was held back."""
         return bool(self._suppressed) and now - self._since >= _WINDOW_S
 
-    def take(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Return how many lines were held back since the last call: by event name, and the most frequent by text."""
-        counts: Counter[str] = Counter()
-        for (name, _), count in self._suppressed.items():
-            counts[name] += count
-        told = {f"{name} {about}": count for (name, about), count in self._suppressed.most_common(TOLD) if about}
+    def take(self) -> list[Summary]:
+        """Return what was held back since the last call, the most frequent first; nothing if nothing was.
+
+        Several summaries together say it where one would make too long a line.
+        """
+        groups = self._suppressed.most_common()
+        others = [key for key, _ in groups if key[0] not in self._in_full and key[1]][:TOLD]
+        named = {key for key, _ in groups if key[0] in self._in_full and key[1]}.union(others)
+        told = ((name, f"{name} {about}", count) for (name, about), count in groups if (name, about) in named)
+        rest: Counter[str] = Counter()
+        for (name, about), count in groups:
+            if (name, about) not in named:
+                rest[name] += count
         self._suppressed.clear()
-        return dict(counts.most_common()), told
+        return list(_summaries(told, rest))
+
+
+def _summaries(told: Iterable[tuple[str, str, int]], counts: Counter[str]) -> Iterator[Summary]:
+    """Make summaries that are not too large.
+
+    told: event name, text and number of each kind of line that is named.
+    counts: the numbers of all others, by event name. They go into the first summary.
+    """
+    most: dict[str, int] = {}
+    size = 0
+    for name, text, count in told:
+        needs = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "backslashreplace")) + len(f":{count},")
+        if size + needs > _LARGEST_SUMMARY and most:
+            yield Summary(dict(counts.most_common()), most)
+            counts, most, size = Counter(), {}, 0
+        counts[name] += count
+        most[text] = count
+        size += needs
+    if counts:
+        yield Summary(dict(counts.most_common()), most)

@@ -10,12 +10,15 @@ from typing import Any, TextIO
 
 import structlog
 
-from lvs_healthd.events.kinds import Event, ServiceFallback
+from lvs_healthd.events.kinds import Event, RealServerDown, RealServerUp, ServiceFallback, ServiceServing
 from lvs_healthd.log.format import Format, as_journal, as_json, readable
 from lvs_healthd.log.limit import RateLimit
 from lvs_healthd.log.writer import LineWriter
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+TRANSITIONS = (RealServerUp, RealServerDown, ServiceFallback, ServiceServing)
+"""What an operator must find in the log of every mass failure: each of these is a line, or is named in a summary."""
 
 _Fields = MutableMapping[str, Any]
 
@@ -107,9 +110,9 @@ class EventLog:
         self._writer.close()
 
     def _summarise(self) -> None:
-        counts, most = self._limited.limit.take()
-        if counts:
-            self._logger.warning("log.suppressed", total=sum(counts.values()), counts=counts, most=most)
+        for summary in self._limited.limit.take():
+            total = sum(summary.counts.values())
+            self._logger.warning("log.suppressed", total=total, counts=summary.counts, most=summary.most)
 
 
 class _Limited:
@@ -132,7 +135,7 @@ class _Limited:
         about = getattr(event, "service", "")
         if about and (reason := getattr(event, "reason", "")):
             about = f"{about}: {reason}"
-        if self.limit.admit(event.name, self._clock(), kind=kind, about=about):
+        if self.limit.admit(event.name, self._clock(), kind=kind, about=about, in_full=isinstance(event, TRANSITIONS)):
             return True
         self.total += 1
         return False

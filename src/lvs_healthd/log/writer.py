@@ -18,6 +18,8 @@ _CHUNK_BYTES = select.PIPE_BUF
 _PATIENCE_MS = 50
 """How long a line may wait for its reader. After a line has waited in vain, later lines do not wait until one gets
 through."""
+_PAUSE_MS = 1
+"""How long to wait for a descriptor that promised room and had none."""
 
 
 class LineWriter:
@@ -79,11 +81,23 @@ class LineWriter:
         """Write what the reader takes in time, and return the rest."""
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
-        # A terminal may take a line byte by byte, so the whole line has a deadline too.
-        deadline = time.monotonic() + _PATIENCE_MS / 1000
-        while data and poll.poll(_PATIENCE_MS if self.working else 0) and time.monotonic() < deadline:
-            with contextlib.suppress(BlockingIOError):
+        # A terminal may take a line byte by byte, so the whole line has its patience. Only waiting uses it up: what the
+        # reader takes at once is written, however late we are because this process was not run meanwhile.
+        patience_ms = _PATIENCE_MS if self.working else 0.0
+        while data:
+            if not poll.poll(0):
+                before = time.monotonic()
+                if not poll.poll(max(patience_ms, 0)):
+                    break
+                patience_ms -= (time.monotonic() - before) * 1000
+            try:
                 data = data[os.write(descriptor, data[:_CHUNK_BYTES]) :]
+            except BlockingIOError:
+                # A terminal can promise room for a byte and refuse a line break, which takes two.
+                if patience_ms <= 0:
+                    break
+                time.sleep(_PAUSE_MS / 1000)
+                patience_ms -= _PAUSE_MS
         return data
 
 

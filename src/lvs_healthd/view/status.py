@@ -1,12 +1,14 @@
 """Describes services for `lvs-healthd status`: verdicts with reasons, and weights both wanted and actual."""
 
+from collections.abc import Iterable
+
 from lvs_healthd.config.model import Endpoint
 from lvs_healthd.decide.held import ServerState, ServiceState, Watch
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
 from lvs_healthd.plan.records import destination_key
 from lvs_healthd.runtime.pace import paced
+from lvs_healthd.view.reasons import reason_of
 from lvs_healthd.view.status_values import CheckStatus, RealServerStatus, ServiceStatus
-from lvs_healthd.view.table import reason_of
 
 
 async def service_status(
@@ -21,7 +23,9 @@ async def service_status(
     want = wanted.table.get(service.key)
     have = actual.get(service.key)
     config = service.config
-    described = (_server_status(server, want, have, shift_s) for server in service.servers)
+    # A reload meanwhile takes the servers from a service that it replaces, and the checks from a server.
+    held = [(server, server.watches) for server in service.servers]
+    described = (_server_status(server, watches, want, have, shift_s) for server, watches in held)
     servers = [server async for server in paced(described)]
     for spare in config.fallback:
         key = destination_key(spare)
@@ -41,8 +45,8 @@ async def service_status(
             )
         )
     return ServiceStatus(
-        name=config.name,
-        service=str(service.key),
+        service=config.name,
+        address=str(service.key),
         scheduler=config.scheduler,
         forward=config.forward,
         in_fallback=service.serving is False or uses_fallback(service, want),
@@ -57,19 +61,23 @@ def uses_fallback(service: ServiceState, want: ServiceEntry | None) -> bool:
 
 
 def _server_status(
-    server: ServerState, want: ServiceEntry | None, have: ServiceEntry | None, shift_s: float
+    server: ServerState,
+    watches: Iterable[Watch],
+    want: ServiceEntry | None,
+    have: ServiceEntry | None,
+    shift_s: float,
 ) -> RealServerStatus:
     health = server.health
     return RealServerStatus(
         server=str(server.key),
         verdict=health.verdict,
-        reason=reason_of(health),
+        reason=reason_of(server),
         since=health.since + shift_s,
         weight_configured=server.config.weight,
         weight_wanted=weight_in(want, server.key),
         weight_actual=weight_in(have, server.key),
         fallback=False,
-        checks=tuple([_check_status(watch, shift_s) for watch in server.watches]),
+        checks=tuple([_check_status(watch, shift_s) for watch in watches]),
     )
 
 

@@ -1,5 +1,7 @@
 """The daemon's state as values, for /api/v1/status, `lvs-healthd status` and metrics. They are built for each request.
 
+A field that is added later has a default, so that a new command line reads an old daemon's answer.
+
 `gc=False`: these values cannot form cycles, so the garbage collector need not walk them, twenty thousand at a time.
 """
 
@@ -14,19 +16,19 @@ class CheckStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One check of one real server."""
 
     name: str
-    type: str
-    target: str
+    type: str = ""
+    target: str = ""
     """The address:port that is probed."""
     verdict: str
     reason: str
     """The last outcome in words."""
-    passes: int
+    passes: int = 0
     """Length of the current streak of passes, counted up to `rise`."""
-    failures: int
+    failures: int = 0
     """Length of the current streak of failures."""
-    latency_s: float | None
+    latency_s: float | None = None
     """Duration of the last probe; None before the first."""
-    last_probe: float | None
+    last_probe: float | None = None
     """Unix time of the last outcome; None before the first."""
 
 
@@ -38,28 +40,29 @@ class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     verdict: str
     """"up", "down", "unknown" (not yet proven since the start) or "unchecked" (a fallback server)."""
     reason: str
-    since: float | None
+    since: float | None = None
     """Unix time of the last change of verdict; None for an unchecked server."""
     weight_configured: int
     weight_wanted: int | None
-    """None: the server should not be in the table."""
+    """The weight in the wanted table; None when the server should not be in the table."""
     weight_actual: int | None
     """None: the server is not in the kernel's table, as last read or written."""
-    fallback: bool
-    checks: tuple[CheckStatus, ...]
+    fallback: bool = False
+    checks: tuple[CheckStatus, ...] = ()
 
 
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One virtual service."""
 
-    name: str
     service: str
+    """The name in the configuration."""
+    address: str = ""
     """address:port/protocol or "fwmark N"."""
-    scheduler: str
-    forward: str
+    scheduler: str = ""
+    forward: str = ""
     in_fallback: bool
     """Whether no real server may serve."""
-    in_sync: bool
+    in_sync: bool = True
     """Whether the kernel's entry equals the wanted one."""
     real_servers: tuple[RealServerStatus, ...]
 
@@ -76,39 +79,40 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     config_file: str
     config_loaded: float
     """Unix time of the last successful load."""
-    config_error: str
+    config_error: str = ""
     """Why the last reload was rejected; empty if it was not."""
-    config_remarks: tuple[str, ...]
+    config_remarks: tuple[str, ...] = ()
     """What the configuration in force says that will probably not do what was meant, one line of text each."""
-    last_resync_age_s: float | None
-    """Time since the whole of the kernel's table was last read; None before the first reading."""
-    resync_s: float
+    last_resync: float | None = None
+    """Unix time at which the whole of the kernel's table was last read; None before the first reading."""
+    resync_s: float = 0.0
     """The configured time between two such readings."""
-    probe_workers: int
+    probe_workers: int = 1
     """How many processes run probes now."""
-    probes: int
+    probes: int = 0
     """How many distinct probes the daemon runs."""
-    probes_unsure: int
+    probes_unsure: int = 0
     """How many probes had an unsure last outcome, through a fault on our own side: we are blind there."""
-    unsure_reason: str
+    unsure_reason: str = ""
     """Why one of these was unsure; empty if there are none."""
-    table_fights: int
+    table_fights: int = 0
     """Lines of the table that somebody else undoes again and again."""
-    table_error: str
+    table_error: str = ""
     """The last error of the table; empty while all is well."""
-    setting_error: str
+    setting_error: str = ""
     """Why a setting beside the table is not as configured; empty while all settings are."""
-    setting_advice: tuple[str, ...]
+    setting_advice: tuple[str, ...] = ()
     """Sysctls whose values keep a service from working as its operator expects, and what to do about each."""
-    state_error: str
+    state_error: str = ""
     """Why the state file cannot be written; empty while it can."""
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
-    """One service as metrics see it, with a column per field of its real servers.
+    """One service as metrics see it, with a column for each field of its real servers.
 
-    Columns, because a record for each of tens of thousands of servers takes too long. The fields are those of
-    `RealServerStatus`. Fallback servers have no checks and so no verdict: they appear only in `counted`.
+    A column is a list with one item per server. Building a record for each of tens of thousands of servers instead
+    would take too long. The fields are those of `RealServerStatus`. Fallback servers have no checks and so no verdict:
+    they appear only in `counted`.
     """
 
     name: str
@@ -123,10 +127,10 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     latencies: list[tuple[str, str, float]]
     """Server, name of the check, and duration of its last probe, for each check that has been probed."""
     statistics: ServiceStatistics | None
-    """What the kernel has counted; None while the service is not in its table. It stays encoded, because decoded it is
-    five times as large."""
+    """The kernel's counters; None while the service is not in its table. They stay encoded, because they would be five
+    times as large when decoded."""
     counted: list[str | None]
-    """The server of each line of the statistics; None for a server that has left the table or was never configured."""
+    """Which server each line of `statistics` is about; None if it has left the table or was never configured."""
     is_persistent: bool
 
 
@@ -145,7 +149,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def json_pieces(status: Status) -> Iterator[bytes]:
-    """Encode a status as JSON, one service per piece: tens of thousands of servers at once would block the loop."""
+    """Encode a status as JSON, one service per piece. Encoding it in one go would block the event loop."""
     yield b'{"daemon":' + msgspec.json.encode(status.daemon) + b',"services":['
     for number, service in enumerate(status.services):
         yield (b"," if number else b"") + msgspec.json.encode(service)

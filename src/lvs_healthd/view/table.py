@@ -1,12 +1,10 @@
 """Lists the IPVS table line by line: what the kernel has, what it should have, and what it has counted."""
 
-import ipaddress
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 import msgspec
 
 from lvs_healthd.decide.held import ServiceState
-from lvs_healthd.health.machine import Health
 from lvs_healthd.ipvs.describe import differences, fields
 from lvs_healthd.ipvs.diff import Servers, is_foreign
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, Statistics
@@ -22,9 +20,12 @@ from lvs_healthd.ipvs.records import (
 )
 from lvs_healthd.ipvs.saved import server_order, service_order
 from lvs_healthd.plan.records import destination_key
+from lvs_healthd.reconcile.ownership import Ownership
 from lvs_healthd.runtime.exceptions import InputError
 from lvs_healthd.runtime.pace import paced
-from lvs_healthd.view.table_values import ListedServer, ListedService, ServerFields, ServiceFields, State
+from lvs_healthd.view.naming import canonical, spellings
+from lvs_healthd.view.reasons import reason_of
+from lvs_healthd.view.table_values import Difference, ListedServer, ListedService, ServerFields, ServiceFields, State
 
 
 class UnknownServiceError(InputError):
@@ -37,14 +38,15 @@ def meant(which: str, services: Iterable[ServiceState], tables: Iterable[Table])
     which: a name ("web"), an address ("192.0.2.100:80/tcp", "192.0.2.100:80", "192.0.2.100") or a firewall mark
         ("fwmark 7" for both families, or "fwmark 7 ipv6"). "" means all services.
     services: the configured services.
-    tables: tables whose services count too, configured or not.
+    tables: tables whose services can also be meant, whether they are configured or not.
+
     Raises `UnknownServiceError` when there is no such service.
     """
     names = {service.key: service.config.name for service in services}
     keys = set(names).union(*tables)
     if which:
-        address = _canonical(which)
-        keys = {key for key in keys if which == names.get(key) or address in _addresses(key)}
+        address = canonical(which)
+        keys = {key for key in keys if which == names.get(key) or address in spellings(str(key))}
         if not keys:
             raise UnknownServiceError(f'no service is called "{which}" or has that address')
     return sorted(keys, key=service_order)
@@ -53,55 +55,32 @@ def meant(which: str, services: Iterable[ServiceState], tables: Iterable[Table])
 async def listed(
     keys: Iterable[ServiceKey],
     *,
-    services: Iterable[ServiceState],
-    wanted: Wanted | None,
-    actual: Table,
-    owned: Collection[ServiceKey],
-    ours: Servers,
+    service: Callable[[ServiceKey], ServiceState | None],
+    wanted: Callable[[], Wanted | None],
+    actual: Callable[[], Table],
+    ownership: Ownership,
     statistics: Callable[[ServiceKey], ServiceStatistics | None],
 ) -> AsyncIterator[ListedService]:
     """Yield the services `keys` with their servers, wanted and actual side by side.
 
-    The event loop runs in between, so the tables may change before the last service is listed.
+    The event loop runs in between, so the last service may be listed as it is a moment later than the first.
 
-    owned: services that are ours. A service that is neither wanted nor owned is foreign.
-    ours: which servers are ours in services that somebody else may add servers to.
+    service: returns what is known of a configured service.
+    wanted: returns the wanted table; None before the first decision.
+    actual: returns the kernel's table.
     statistics: returns what the kernel has counted for a service.
     """
-    wanted = wanted or Wanted({}, {}, {})
-    states = {service.key: service for service in services}
     async for key in paced(keys):
-        entry, found = wanted.table.get(key), actual.get(key)
+        want = wanted() or Wanted({}, {}, {})
+        entry, found = want.table.get(key), actual().get(key)
         if entry is None and found is None:
             continue
-        is_foreign = entry is None and key not in owned
+        is_foreign = entry is None and key not in ownership.services
         counted = statistics(key) if found is not None else None
-        servers = _Servers(key, states.get(key), wanted.why, counted, ours, is_foreign=is_foreign)
+        servers = _Servers(key, service(key), want.why, counted, ownership.servers, is_foreign=is_foreign)
         lines = [line async for line in paced(servers.listed(entry, found))]
-        name = wanted.names.get(key, "")
+        name = want.names.get(key, "")
         yield _service(key, entry, found, name=name, servers=lines, counted=counted, is_foreign=is_foreign)
-
-
-def reason_of(health: Health) -> str:
-    """Say why a real server's verdict is what it is."""
-    return health.detail or ("not probed yet" if health.passes + health.failures == 0 else "")
-
-
-def _addresses(key: ServiceKey) -> tuple[str, ...]:
-    if key.fwmark:
-        return str(key), f"fwmark {key.fwmark}"
-    text = str(key)
-    return text, text.rpartition("/")[0], key.address
-
-
-def _canonical(which: str) -> str:
-    """Write an address in our spelling, and keep a port and protocol after it. Anything else stays as it is."""
-    host, bracket, rest = which.removeprefix("[").partition("]")
-    try:
-        address = str(ipaddress.ip_address(host))
-    except ValueError:
-        return which
-    return f"[{address}]{rest}" if bracket and rest else address
 
 
 def _service(
@@ -117,8 +96,8 @@ def _service(
     want = entry.service if entry is not None else None
     have = found.service if found is not None else None
     return ListedService(
-        name=name,
-        service=str(key),
+        service=name,
+        address=str(key),
         state=_state(want, have, is_foreign=is_foreign),
         differences=_differences(have, want),
         actual=None if have is None else ServiceFields(**fields(have)),
@@ -153,7 +132,7 @@ class _Servers:
     ) -> None:
         self._key = key
         self._ours = ours
-        self._health = {server.key: server.health for server in state.servers} if state is not None else {}
+        self._states = {server.key: server for server in state.servers} if state is not None else {}
         self._spares = set(map(destination_key, state.config.fallback)) if state is not None else set()
         self._why = why
         self._rows = counted.servers() if counted is not None else {}
@@ -163,7 +142,7 @@ class _Servers:
         """Yield the servers in ipvsadm's order. A fallback server is listed only while it is in one of the tables."""
         wanted = entry.destinations if entry is not None else {}
         actual = found.destinations if found is not None else {}
-        for server in sorted({*wanted, *actual, *self._health}, key=server_order):
+        for server in sorted({*wanted, *actual, *self._states}, key=server_order):
             yield self._line(server, wanted.get(server), actual.get(server))
 
     def _line(
@@ -184,9 +163,9 @@ class _Servers:
         )
 
     def _verdict(self, server: DestinationKey) -> tuple[str, str]:
-        health = self._health.get(server)
-        if health is not None:
-            return health.verdict, reason_of(health)
+        state = self._states.get(server)
+        if state is not None:
+            return state.health.verdict, reason_of(state)
         why = self._why.get((self._key, server))
         return "unchecked" if server in self._spares else "", why.reason if why is not None else ""
 
@@ -208,10 +187,12 @@ def _state(
 
 def _differences(
     have: ServiceRecord | DestinationRecord | None, want: ServiceRecord | DestinationRecord | None
-) -> tuple[str, ...]:
+) -> tuple[Difference, ...]:
     if have is None or want is None or have == want:
         return ()
-    return tuple(f"{name} {old} -> {new}" for name, old, new in differences(have, want))
+    return tuple(
+        Difference(field=name.replace(" ", "_"), actual=old, wanted=new) for name, old, new in differences(have, want)
+    )
 
 
 def _server_fields(record: DestinationRecord | None) -> ServerFields | None:

@@ -1,6 +1,7 @@
-"""The IPVS table as values, the kernel's lines beside the wanted ones, for /api/v1/table and `lvs-healthd table`.
+"""The IPVS table as values, for /api/v1/table and `lvs-healthd table`: the kernel's lines next to the wanted ones.
 
-`view.table` makes them. `gc=False` has the same reason as in `status_values`.
+`view.table` makes them. `gc=False`, and the defaults of fields that came later, have the same reasons as in
+`status_values`.
 """
 
 import enum
@@ -12,22 +13,31 @@ from lvs_healthd.view.status_values import DaemonStatus
 
 
 class State(enum.StrEnum):
-    """How a line of the kernel's table compares with the wanted one."""
+    """How a line of the kernel's table (a service or a server) compares with the wanted line."""
 
     OK = "ok"
     MISSING = "missing"
     """Wanted, but not in the kernel's table."""
     EXTRA = "extra"
-    """Not wanted, but in the kernel's table among what is ours."""
+    """Ours and in the kernel's table, but not wanted."""
     DIFFERS = "differs"
     FOREIGN = "foreign"
-    """Not configured: it is somebody else's and left alone."""
+    """Not configured. The line is somebody else's and is left alone."""
     OUT = "out"
     """A configured real server that should not be in the table now, and is not."""
 
 
 WRONG = (State.MISSING, State.EXTRA, State.DIFFERS)
-"""The states that the daemon corrects at once. In shadow mode it leaves them."""
+"""The states that the daemon corrects at once. In shadow mode it only reports them."""
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A field in which the kernel's line differs from the wanted one, with both values in an operator's words."""
+
+    field: str
+    """Its name in `ServiceFields` or `ServerFields`."""
+    actual: str
+    wanted: str
 
 
 class ServiceFields(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -37,7 +47,7 @@ class ServiceFields(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     persistence: str
     """The timeout, or "off"."""
     netmask: str
-    """Which clients share a persistent server: the granularity of persistence."""
+    """The granularity of persistence: clients in the same network of this size get the same server."""
     flags: str
     engine: str
     """Persistence engine, or "none"."""
@@ -59,32 +69,31 @@ class ListedServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     server: str
     """address:port."""
     state: State
-    differences: tuple[str, ...]
-    """Which fields differ: "weight 3 -> 1" means that the kernel has 3 and should have 1."""
-    actual: ServerFields | None
+    differences: tuple[Difference, ...]
+    actual: ServerFields | None = None
     """None: the server is not in the kernel's table."""
-    wanted: ServerFields | None
+    wanted: ServerFields | None = None
     """None: the server should not be in the table, or is foreign."""
-    verdict: str
+    verdict: str = ""
     """As in `RealServerStatus`; empty if the server is not configured."""
-    reason: str
-    statistics: Statistics | None
+    reason: str = ""
+    statistics: Statistics | None = None
     """None: the server was not in the kernel's table at the last reading."""
 
 
 class ListedService(msgspec.Struct, frozen=True, kw_only=True):
     """One virtual service."""
 
-    name: str
-    """Empty if the service is not configured."""
     service: str
+    """The name in the configuration; empty if the service is not configured."""
+    address: str
     """address:port/protocol or "fwmark N"."""
     state: State
     """The state of the service's own line, whatever its servers' states."""
-    differences: tuple[str, ...]
-    actual: ServiceFields | None
-    wanted: ServiceFields | None
-    statistics: Statistics | None
+    differences: tuple[Difference, ...] = ()
+    actual: ServiceFields | None = None
+    wanted: ServiceFields | None = None
+    statistics: Statistics | None = None
     """The service's own counters. The numbers of current connections are the sums over its servers."""
     servers: tuple[ListedServer, ...]
 

@@ -1,0 +1,48 @@
+"""Chooses the services and real servers that an operator names on the command line."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Annotated
+
+import typer
+
+from lvs_healthd.runtime.exceptions import InputError
+from lvs_healthd.view.naming import canonical, spellings
+
+WhatArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SERVICE|SERVER]...", help="Only these, by name or address.", show_default="all"),
+]
+DownOption = Annotated[bool, typer.Option("--down", help="Only what is bad.")]
+
+
+class UnknownNameError(InputError):
+    """Nothing has the name or address that was asked for. The text is for the operator."""
+
+
+def chosen(words: Sequence[str], services: Mapping[str, tuple[str, Collection[str]]]) -> Callable[[str, str], bool]:
+    """Return the function that says of a service's name and a server's address whether both are meant.
+
+    words: names and addresses of services, addresses of servers. None of one kind means all of that kind.
+    services: each service's address and its servers' addresses, by the service's name.
+    Raises `UnknownNameError` when a word names nothing, or when no service has a server that is named.
+    """
+    names: set[str] = set()
+    servers: set[str] = set()
+    everything = {server for _, members in services.values() for server in members}
+    for word in words:
+        spelled = canonical(word)
+        found = {name for name, (address, _) in services.items() if word == name or spelled in spellings(address)}
+        if found:
+            names |= found
+            continue
+        members = {server for server in everything if spelled in spellings(server)}
+        if not members:
+            raise UnknownNameError(f'no service or real server is called "{word}" or has that address')
+        servers |= members
+
+    def is_meant(name: str, server: str) -> bool:
+        return (not names or name in names) and (not servers or server in servers)
+
+    if names and servers and not any(is_meant(name, each) for name in names for each in services[name][1]):
+        raise UnknownNameError(f"none of these services has such a real server: {' '.join(words)}")
+    return is_meant

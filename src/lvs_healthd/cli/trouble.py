@@ -1,0 +1,82 @@
+"""What in a status is not well, how bad it is, and the one line that says so to a monitoring system."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from lvs_healthd.cli.asking import NagiosStatus
+from lvs_healthd.runtime.printable import printable
+from lvs_healthd.view.status_values import RealServerStatus, Status
+
+LONGEST_LINE = 300
+"""The most characters of the line for a monitoring system: it ends up in text messages."""
+
+
+class Trouble(NamedTuple):
+    """One thing that is not well."""
+
+    severity: NagiosStatus
+    text: str
+
+
+def is_bad(server: RealServerStatus) -> bool:
+    """Whether a real server is down or not proven, or is not in the kernel's table as it should be."""
+    return server.verdict not in ("up", "unchecked") or server.weight_wanted != server.weight_actual
+
+
+def troubles(status: Status) -> list[Trouble]:
+    """List everything that is not well, the worst first."""
+    found = [*_of_daemon(status), *_of_services(status)]
+    return sorted(found, key=lambda trouble: -trouble.severity)
+
+
+def verdict_line(status: Status) -> tuple[NagiosStatus, str]:
+    """Return how a monitoring system should take this status, and why, in one bounded line."""
+    found = sorted([*troubles(status), *_notices(status)], key=lambda trouble: -trouble.severity)
+    servers = [server for service in status.services for server in service.real_servers if not server.fallback]
+    up = sum(server.verdict == "up" for server in servers)
+    services = f"{len(status.services)} service{'' if len(status.services) == 1 else 's'}"
+    line = f"{up} of {len(servers)} real servers up in {services}"
+    for number, trouble in enumerate(found):
+        rest = f" (+{len(found) - number} more)"
+        if len(line) + len(trouble.text) + 2 + len(rest) > LONGEST_LINE:
+            line += rest
+            break
+        line += f"; {trouble.text}"
+    return found[0].severity if found else NagiosStatus.OK, line
+
+
+def _of_daemon(status: Status) -> Iterator[Trouble]:
+    daemon = status.daemon
+    if daemon.table_error:
+        yield Trouble(NagiosStatus.CRITICAL, "table error")
+    if daemon.setting_error:
+        yield Trouble(NagiosStatus.CRITICAL, "setting error")
+    if daemon.config_error:
+        yield Trouble(NagiosStatus.WARNING, "configuration rejected")
+    if daemon.state_error:
+        yield Trouble(NagiosStatus.WARNING, "state not saved")
+    if daemon.table_fights:
+        yield Trouble(NagiosStatus.WARNING, "somebody else undoes our writes")
+    if daemon.probes_unsure:
+        yield Trouble(NagiosStatus.WARNING, f"{daemon.probes_unsure} of {daemon.probes} probes cannot tell")
+
+
+def _notices(status: Status) -> Iterator[Trouble]:
+    """Yield what somebody should look at though nothing is broken: it may be meant as it is."""
+    daemon = status.daemon
+    for advice in daemon.setting_advice:
+        yield Trouble(NagiosStatus.WARNING, f"advice on {printable(advice.partition(' ')[0])}")
+    if count := len(daemon.config_remarks):
+        yield Trouble(NagiosStatus.WARNING, f"{count} remark{'' if count == 1 else 's'} on the configuration")
+
+
+def _of_services(status: Status) -> Iterator[Trouble]:
+    for service in status.services:
+        name = printable(service.service)
+        if service.in_fallback:
+            yield Trouble(NagiosStatus.CRITICAL, f"{name}: no real server may serve")
+        if not service.in_sync and status.daemon.mode != "shadow":
+            yield Trouble(NagiosStatus.WARNING, f"{name}: not in sync with the kernel")
+        for server in service.real_servers:
+            if server.verdict == "down":
+                yield Trouble(NagiosStatus.WARNING, f"{name}: {server.server} is down: {printable(server.reason)}")

@@ -1,0 +1,24 @@
+"""Recognises services and servers by the names and addresses that an operator types."""
+
+import ipaddress
+
+
+def canonical(which: str) -> str:
+    """Write an address in our spelling, and keep a port and protocol after it. Anything else stays as it is."""
+    host, bracket, rest = which.removeprefix("[").partition("]")
+    try:
+        address = str(ipaddress.ip_address(host))
+    except ValueError:
+        return which
+    return f"[{address}]{rest}" if bracket and rest else address
+
+
+def spellings(address: str) -> tuple[str, ...]:
+    """List what may be typed for an address: "192.0.2.100:80/tcp", "192.0.2.100:80", "192.0.2.100".
+
+    address: a service's ("192.0.2.100:80/tcp", "fwmark 7 ipv6") or a server's ("198.51.100.11:80").
+    """
+    if address.startswith("fwmark "):
+        return address, " ".join(address.split()[:2])
+    endpoint = address.partition("/")[0]
+    return address, endpoint, endpoint.rpartition(":")[0].removeprefix("[").removesuffix("]")

@@ -1,0 +1,29 @@
+"""Says why a real server is where it is."""
+
+from lvs_healthd.config.model import Endpoint
+from lvs_healthd.decide.held import ServerState, Watch
+from lvs_healthd.health.machine import Verdict
+
+
+def reason_of(server: ServerState) -> str:
+    """Say why a real server's verdict is what it is.
+
+    For a server that is out, this names the check that decides, where it probes if that is not the server's own
+    address and port, and how many more checks are as bad: "ssh :2222: connection refused (+1 more)".
+    """
+    health = server.health
+    if not health.detail:
+        return "not probed yet" if health.passes + health.failures == 0 else ""
+    deciding = next((watch for watch in server.watches if watch.health is health), None)
+    if deciding is None or health.verdict is Verdict.UP or not (health.verdict is Verdict.DOWN or health.failures):
+        return health.detail
+    alike = sum(watch.health.verdict is health.verdict for watch in server.watches) - 1
+    more = f" (+{alike} more)" if alike else ""
+    return f"{deciding.check.name}{_target(deciding, server)}: {health.detail}{more}"
+
+
+def _target(watch: Watch, server: ServerState) -> str:
+    check, own = watch.check, server.config.endpoint
+    if check.address != own.address:
+        return f" {Endpoint(check.address, check.port)}"
+    return f" :{check.port}" if check.port != own.port else ""
