@@ -57,8 +57,10 @@ class Load:
         return address(index, first=self.first) if self.first else address(index)
 
     def vip(self, number: int) -> str:
-        """Return the address and port of a virtual service."""
-        return f"10.{number >> 8}.{number & 255}.1:{PORTS[self.kind]}"
+        """Return the address and port of a virtual service: a loopback one where the servers are."""
+        network = 10 if self.first else 127
+        number += 0 if self.first else 128 << 8
+        return f"{network}.{number >> 8}.{number & 255}.1:{PORTS[self.kind]}"
 
 
 LISTEN = ("127.0.0.1", 19880)

@@ -97,7 +97,37 @@ def test_only_tun_crosses_families() -> None:
     ]
 
 
-def test_unknown_forwarding_is_reported_once() -> None:
+@pytest.mark.parametrize("forward", ["nat", "fullnat"])
+@pytest.mark.parametrize(
+    ("identity", "server"),
+    [
+        ('address = "192.0.2.100:80"', "127.0.0.1"),
+        ('address = "192.0.2.100:80"', "127.255.0.9"),
+        ('address = "[2001:db8::100]:80"', "[::1]"),
+        ("fwmark = 7", "127.0.0.1"),
+        ("fwmark = 7", "[::1]"),
+    ],
+)
+def test_nat_to_a_loopback_address_reaches_nobody_from_outside(forward: str, identity: str, server: str) -> None:
+    text = service(f'{identity}\nforward = "{forward}"', check=PORT_80, servers=f'["{server}"]')
+    (error,) = errors_of(text)
+    assert f"real_server[0]: the kernel drops what {forward} would send to a loopback address" in error
+    assert 'write another address of this director, or forward = "dr"' in error
+    for method in ("dr", "tun"):
+        assert read(text.replace(f'"{forward}"', f'"{method}"')).services
+
+
+def test_nat_to_a_loopback_address_is_no_good_for_a_fallback_either() -> None:
+    (error,) = errors_of(service('fallback = ["127.0.0.1"]'))
+    assert "fallback[0]: the kernel drops what nat would send" in error
+
+
+@pytest.mark.parametrize(("vip", "server"), [("127.0.0.100", "127.0.0.1"), ("[::1]", "[::1]")])
+def test_a_service_for_this_director_alone_may_have_loopback_servers(vip: str, server: str) -> None:
+    assert read(service(f'address = "{vip}:80"', servers=f'["{server}:8080"]')).services
+
+
+def test_unknown_forwarding_is_told_once() -> None:
     servers = '[{ address = "[2001:db8::1]:81", forward = "x" }]'
     assert errors_of(service(servers=servers)) == [
         'c.toml:5: service "web": real_server[0].forward: expected nat, fullnat, dr or tun, got "x"'

@@ -31,7 +31,7 @@ from tests.daemon_process import DaemonProcess, daemon, run_cli
 from tests.ipvs.tables import WEB, entry, server, service, table
 from tests.probes.peers import free_port, silent, stream_server
 
-VIP = "192.0.2.100:80"
+VIP = "127.0.0.100:80"
 
 
 class Site:
@@ -165,7 +165,7 @@ async def test_reload_carries_state_over_and_counts_what_changed(site: Site) -> 
         since = (await site.real_server())["since"]
         site.write(
             check=", port = 1",
-            service=f'[[service]]\nname = "b"\naddress = "192.0.2.101:80"\n'
+            service=f'[[service]]\nname = "b"\naddress = "127.0.0.101:80"\n'
             f'check = {{ type = "tcp" }}\nreal_server = ["127.0.0.1:{site.port}"]',
         )
         running.process.send_signal(signal.SIGHUP)
@@ -315,7 +315,7 @@ async def test_reasons_survive_kill_9_and_a_stale_control_socket_is_replaced(sit
 async def test_ownership_is_saved_before_anything_fails(site: Site) -> None:
     async with daemon(site.file, "--table", "memory") as running, site.web_server():
         await up(running, site)
-        while not site.state.exists() or "192.0.2.100" not in json.dumps(json.loads(site.state.read_text())["owned"]):
+        while not site.state.exists() or "127.0.0.100" not in json.dumps(json.loads(site.state.read_text())["owned"]):
             await asyncio.sleep(0.05)
 
 

@@ -161,7 +161,7 @@ async def test_server_that_wants_a_name_and_gets_none_says_where_to_put_one(
         found = await outcome(port, ca=ca_file)
         named = await outcome(port, ca=ca_file, sni="web.example")
     assert found.reason is Reason.TLS
-    assert found.detail.endswith(f"{words}; perhaps for want of a server name: set host or sni")
+    assert found.detail.endswith(f"{words}; perhaps because no server name was asked for: set host or sni")
     assert named.detail.endswith(words)
 
 

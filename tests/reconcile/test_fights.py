@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
+import msgspec
+
 from lvs_healthd.events.kinds import TableError, TableFight, TableFightOver
 from lvs_healthd.ipvs.records import DestinationRecord
+from lvs_healthd.ipvs.words import ForwardingMethod
 from lvs_healthd.reconcile.fights import TOLD_AGAIN_S
 from lvs_healthd.reconcile.suspects import suspects
 from lvs_healthd.runtime.netns import Netns
@@ -172,6 +175,19 @@ async def test_a_server_drained_by_hand_again_and_again_is_raised_at_once_when_n
         bench.meddle(server("198.51.100.1", 0))
         await bench.resync()
         assert bench.is_ours
+
+
+async def test_a_method_that_is_changed_again_and_again_is_set_back_at_once_when_nobody_else_serves() -> None:
+    bench = Fight()
+    await bench.adopt(BOTH, copy(BOTH))
+    for _ in range(2 * TIMES):
+        for one in (ONE, TWO):
+            bench.meddle(msgspec.structs.replace(one, forward=ForwardingMethod.DROUTE))
+        await bench.resync()
+        assert bench.reconciler.in_sync(WEB)
+    bench.meddle(msgspec.structs.replace(ONE, forward=ForwardingMethod.DROUTE))
+    await bench.resync()
+    assert not bench.is_ours
 
 
 async def test_a_scheduler_that_is_changed_again_and_again_holds_nothing_else_back() -> None:

@@ -100,6 +100,11 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
         """The family of the address."""
         return Family.IPV6 if ":" in self.address else Family.IPV4
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this host itself reaches the address: one of 127.0.0.0/8, or ::1."""
+        return self.address.startswith("127.") or self.address == "::1"
+
 
 def canonical_address(text: str) -> str:
     """Format an IP address the way the kernel's tools print it.
@@ -343,7 +348,7 @@ class SyncDaemon(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sync(msgspec.Struct, frozen=True, kw_only=True):
-    """The sync daemons to run here: a director may run both. One that is None is left as it is, running or not."""
+    """The sync daemons to run on this director, which may be both. One that is None stays as it is, running or not."""
 
     master: SyncDaemon | None = None
     backup: SyncDaemon | None = None

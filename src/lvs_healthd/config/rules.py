@@ -140,6 +140,15 @@ def _validate_forwarding(service: Service, placed: Placed, errors: Errors) -> No
             f"{endpoint.address} is not {service.family} like its service, and {forward} cannot cross families; "
             'only forward = "tun" can',
         )
+    if forward in TRANSLATING and endpoint.is_loopback and not (service.endpoint and service.endpoint.is_loopback):
+        # net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_nat_xmit: "From world but DNAT to loopback address?" Packets of clients
+        # on this director pass, and a loopback service has no others. dr and tun deliver them as they were addressed.
+        errors.add(
+            placed.path,
+            f"the kernel drops what {forward} would send to a loopback address, unless the client is this director; "
+            'write another address of this director, or forward = "dr" where the program here listens on the '
+            "service's own address",
+        )
     if service.one_packet and forward is Forward.FULLNAT:
         # Answers are not translated with nat either. But nat is still useful for one-way traffic, because the server
         # sees the client's address.

@@ -19,10 +19,10 @@ _STATUS_LINE = re.compile(rb"HTTP/(?:1\.[01]|2(?:\.0)?) +([1-9][0-9]{2})(?![0-9]
 """The version, and a status of three digits. Some servers answer an HTTP/1.1 request as "HTTP/2"."""
 _ORDINARY_HEAD = re.compile(
     rb"HTTP/1\.[01] ([2-9][0-9]{2})(?![0-9])[^\0\n]*+\n"
-    rb"(?:(?:Content-Length: [0-9]++\r|(?!(?i:Content-Length))[A-Za-z-]++:[^\0\n]*+)\n)*+"
+    rb"(?:(?!(?i:Content-Length)(?!: ?[0-9]++\r))[A-Za-z0-9_-]++:[^\0\n]*+\n)*+"
     rb"\r\n"
 )
-"""Possessive throughout: it looks at each byte once."""
+"""Names as they should be, and a number for a Content-Length. Possessive throughout, so that it takes linear time."""
 _LENGTH = re.compile(rb"[ \t]*\+?([0-9]+)")
 _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]+")
 _DIGITS = 20

@@ -207,5 +207,5 @@ def _handshake_error(error: ssl.SSLError, check: HttpsCheck) -> str:
     if error.reason in {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
         return f"no TLS on this port ({reason})"
     if error.reason in _NAME_MISSING and not check.sni:
-        return f"TLS failed: {reason}; perhaps for want of a server name: set host or sni"
+        return f"TLS failed: {reason}; perhaps because no server name was asked for: set host or sni"
     return f"TLS failed: {reason}"

@@ -26,13 +26,13 @@ _READS = 4
 class _Parting:
     """One connection that is ending."""
 
-    __slots__ = ("due", "is_over", "said", "socket", "target")
+    __slots__ = ("due", "has_closed", "is_over", "socket", "target")
 
     def __init__(self, ending: Socket, target: Target) -> None:
         self.socket = ending
         self.target = target
         self.due = 0.0
-        self.said = False
+        self.has_closed = False
         """Whether we have closed our side."""
         self.is_over = False
 
@@ -126,7 +126,7 @@ class Partings:
         try:
             for _ in range(_READS):
                 if not parting.socket.recv(_RECV_SIZE):
-                    if not parting.said:
+                    if not parting.has_closed:
                         parting.socket.shutdown(socket.SHUT_WR)
                     break
         except BlockingIOError:
@@ -136,7 +136,7 @@ class Partings:
         self._reset(parting)
 
     def _close_our_side(self, parting: _Parting) -> None:
-        parting.said = True
+        parting.has_closed = True
         try:
             parting.socket.shutdown(socket.SHUT_WR)
         except OSError:  # the server has reset the connection

@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 
 from lvs_healthd.events.kinds import Event, TableFight, TableFightOver
-from lvs_healthd.ipvs.diff import Phase, line_of, takes_capacity
+from lvs_healthd.ipvs.diff import Phase, changes_way, line_of, takes_capacity
 from lvs_healthd.ipvs.drift import Drift, Kind
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, ServiceRecord, TableLine, Verb
+from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.patience import TIMES, hold_s
 
 TOLD_AGAIN_S = 600.0
@@ -99,7 +100,7 @@ class Fights:
         now: float,
         *,
         is_configured: Callable[[TableLine], bool],
-        is_uncovered: Callable[[ServiceKey], bool],
+        is_dark: Callable[[ServiceKey], bool],
     ) -> bool:
         """Remove from `phases` the writes that somebody else would only undo. Return whether there were any.
 
@@ -107,11 +108,12 @@ class Fights:
 
         - one that takes a configured server out of service, because that server is down;
         - one that adds a service, because without it clients reach nobody;
-        - one that brings a server into a service in which no other server serves, for the same reason.
+        - one that brings a server into a service in which no other server serves, for the same reason, also by sending
+          its packets in the right way again.
 
         now: monotonic, seconds.
         is_configured: whether a line belongs to a configured server.
-        is_uncovered: whether a service is missing from the table, or none of the servers that should serve does.
+        is_dark: whether a service is not in the table, or none of the servers that should serve it serves as wanted.
         """
         if not any(fight.until > now for fight in self._lines.values()):
             return False
@@ -123,7 +125,7 @@ class Fights:
                 if phase is Phase.ADD_SERVICES
                 or not self._is_held(operation, now)
                 or (takes_capacity(operation) and is_configured(line_of(operation)))
-                or (phase in _GIVING and is_uncovered(operation.service.key))
+                or ((phase in _GIVING or changes_way(operation)) and is_dark(operation.service.key))
             ]
             is_any_held |= len(kept) < len(operations)
             phases[phase] = kept
@@ -136,13 +138,13 @@ class Fights:
         """
         told, self._to_tell = self._to_tell, []
         suspects = tuple(await asyncio.to_thread(self._suspects)) if told else ()
-        for line in told:
+        async for line in paced(told):
             fight = self._lines[line]
             service, server = self._words(line)
             self._emit(
                 TableFight(service=service, server=server, times=fight.times, hold_s=fight.hold_s, suspects=suspects)
             )
-        for line in [line for line, fight in self._lines.items() if self._is_over(fight, now)]:
+        async for line in paced([line for line, fight in self._lines.items() if self._is_over(fight, now)]):
             if self._lines.pop(line).times >= TIMES:
                 service, server = self._words(line)
                 self._emit(TableFightOver(service=service, server=server))

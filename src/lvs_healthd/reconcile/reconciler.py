@@ -404,8 +404,11 @@ class Reconciler:
             phases,
             self._clock(),
             is_configured=self._is_configured,
-            is_uncovered=lambda key: key not in self.actual or is_uncovered(key, self._wanted_table, self.actual),
+            is_dark=self._is_dark,
         )
+
+    def _is_dark(self, key: ServiceKey) -> bool:
+        return key not in self.actual or is_uncovered(key, self._wanted_table, self.actual, in_any_way=False)
 
     def _is_configured(self, line: TableLine) -> bool:
         return self._wanted is not None and line in self._wanted.why
