@@ -133,14 +133,16 @@ def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> No
     assert ran.err.splitlines() == [f"lvs-healthd status: {line}" for line in alarms]
 
 
-def test_advice_and_a_state_that_is_not_saved_are_shown_and_a_warning(run: Run, daemon: Daemon) -> None:
+def test_advice_and_a_state_that_is_not_saved_go_to_standard_error_and_count(run: Run, daemon: Daemon) -> None:
     described = statuses.daemon(
         setting_advice=("net.ipv4.ip_forward is 0: set it", "net.ipv4.vs.conn_max is 1: raise it"),
         state_error="/x: disk full",
         config_remarks=("config.toml:1: late",),
     )
     daemon.status = msgspec.structs.replace(daemon.status, daemon=described, services=())
-    assert run("--control", str(daemon.control)).err.splitlines() == [
+    ran = run("--control", str(daemon.control))
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.splitlines() == [
         f"lvs-healthd status: {line}"
         for line in (
             "STATE NOT SAVED: /x: disk full",
@@ -153,17 +155,18 @@ def test_advice_and_a_state_that_is_not_saved_are_shown_and_a_warning(run: Run, 
     ran = run("--control", str(daemon.control), "--check")
     assert (ran.code, ran.err) == (1, "")
     assert ran.out == (
-        "WARNING: 0 of 0 real servers up in 0 services; state not saved; advice on net.ipv4.ip_forward; "
-        "advice on net.ipv4.vs.conn_max; 1 remark on the configuration\n"
+        "WARNING: 0 of 0 real servers up in 0 services; state not saved; "
+        "advice on net.ipv4.ip_forward, net.ipv4.vs.conn_max; remarks on the configuration\n"
     )
 
 
-def test_advice_and_remarks_are_no_trouble(run: Run, daemon: Daemon) -> None:
-    described = statuses.daemon(setting_advice=("net.ipv4.vs.conn_max is 1: raise it",), config_remarks=("late",))
-    daemon.status = msgspec.structs.replace(daemon.status, daemon=described, services=())
+@pytest.mark.parametrize("notice", [{"setting_advice": ("net.ipv4.ip_forward is 0",)}, {"config_remarks": ("late",)}])
+def test_advice_and_remarks_alone_are_no_trouble_but_check_warns(
+    run: Run, daemon: Daemon, notice: dict[str, Any]
+) -> None:
+    daemon.status = Status(daemon=statuses.daemon(**notice), services=())
     assert run("--control", str(daemon.control)).code == 0
-    daemon.status = msgspec.structs.replace(daemon.status, daemon=statuses.daemon(state_error="full"))
-    assert run("--control", str(daemon.control)).code == 3
+    assert run("--control", str(daemon.control), "--check").code == 1
 
 
 def test_remarks_go_to_standard_error_in_a_pipe_as_many_as_fit(run: Run, daemon: Daemon) -> None:

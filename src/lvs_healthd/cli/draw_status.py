@@ -100,18 +100,16 @@ def alarms(daemon: DaemonStatus) -> Iterator[str]:
 
 
 def notices(daemon: DaemonStatus) -> Iterator[str]:
-    """Say what does not keep the daemon from its work, but needs a look. Remarks are shown as many as fit."""
+    """Report what does not stop the daemon's work but needs somebody's attention."""
     if daemon.state_error:
         yield f"STATE NOT SAVED: {printable(daemon.state_error)}"
     yield from (f"ADVICE: {printable(advice)}" for advice in daemon.setting_advice)
-    if not daemon.config_remarks:
-        return
-    yield "REMARKS on the configuration in force:"
-    for remark in daemon.config_remarks[:MOST_REMARKS]:
-        yield f"  {printable(remark)}"
-    if len(daemon.config_remarks) > MOST_REMARKS:
-        rest = len(daemon.config_remarks) - MOST_REMARKS
-        yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
+    if daemon.config_remarks:
+        yield "REMARKS on the configuration in force:"
+        yield from (f"  {printable(remark)}" for remark in daemon.config_remarks[:MOST_REMARKS])
+        if len(daemon.config_remarks) > MOST_REMARKS:
+            rest = len(daemon.config_remarks) - MOST_REMARKS
+            yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
 
 
 def _rows(status: Status) -> Iterator[tuple[ServiceStatus, RealServerStatus]]:

@@ -75,8 +75,7 @@ def status(
 
     Exit status: 0 all is well, 1 refused, 2 wrong usage, 3 trouble: a real server is down, a service is left without
     one, the table, a setting or the state cannot be written, somebody else undoes our writes, probes cannot tell, or
-    the last reload was rejected; 4 no daemon was reached. With --check: 0 OK, 1 WARNING (advice and remarks too), 2
-    CRITICAL, 3 UNKNOWN.
+    the last reload was rejected; 4 no daemon was reached. With --check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     """
     if wrong := _wrong_usage(down=down, check=check, watch=watch, every=every, json=json):
         _end_check(NagiosStatus.UNKNOWN, wrong) if check else end("status", wrong, ExitStatus.USAGE)

@@ -31,7 +31,7 @@ def troubles(status: Status) -> list[Trouble]:
 
 def verdict_line(status: Status) -> tuple[NagiosStatus, str]:
     """Return how a monitoring system should take this status, and why, in one bounded line."""
-    found = sorted([*troubles(status), *_notices(status)], key=lambda trouble: -trouble.severity)
+    found = [*troubles(status), *_notices(status)]
     servers = [server for service in status.services for server in service.real_servers if not server.fallback]
     up = sum(server.verdict == "up" for server in servers)
     services = f"{len(status.services)} service{'' if len(status.services) == 1 else 's'}"
@@ -62,12 +62,13 @@ def _of_daemon(status: Status) -> Iterator[Trouble]:
 
 
 def _notices(status: Status) -> Iterator[Trouble]:
-    """Yield what somebody should look at though nothing is broken: it may be meant as it is."""
+    """List what does no harm now, but needs somebody's attention."""
     daemon = status.daemon
-    for advice in daemon.setting_advice:
-        yield Trouble(NagiosStatus.WARNING, f"advice on {printable(advice.partition(' ')[0])}")
-    if count := len(daemon.config_remarks):
-        yield Trouble(NagiosStatus.WARNING, f"{count} remark{'' if count == 1 else 's'} on the configuration")
+    if daemon.setting_advice:
+        sysctls = ", ".join(advice.partition(" ")[0] for advice in daemon.setting_advice)
+        yield Trouble(NagiosStatus.WARNING, f"advice on {printable(sysctls)}")
+    if daemon.config_remarks:
+        yield Trouble(NagiosStatus.WARNING, "remarks on the configuration")
 
 
 def _of_services(status: Status) -> Iterator[Trouble]:
