@@ -38,6 +38,14 @@ def test_timeout_above_the_interval_is_told_where_it_came_to_be() -> None:
     assert remarks_of(service(servers=servers)) == [f'c.toml:5: service "web": real_server[1].check.timeout: {LATE}']
 
 
+def test_udp_check_that_expects_nothing_has_times_of_its_own() -> None:
+    assert remarks_of(service(check='{ type = "udp", timeout = "4500ms" }')) == []
+    assert remarks_of("[defaults.check]\nrise = 3\n" + service(check='"udp"')) == []
+    (short,) = remarks_of('[defaults.check]\ninterval = "3s"\n' + service(check='"udp"'))
+    assert short.startswith('c.toml:6: service "web": check: timeout 4s is above interval 3s: ')
+    assert short.endswith('; write interval = "4s"')  # a shorter timeout would be an error
+
+
 def test_wrong_values_are_errors_and_no_remarks() -> None:
     with pytest.raises(ConfigError) as caught:
         read(service(check='{ type = "tcp", timeout = "3s", interval = 1 }'))

@@ -82,8 +82,10 @@ class CheckReader:
         for key in ("type", "name"):
             if key in self._defaults:
                 self._errors.add((*path, key), f"{key} cannot be inherited; write it in each check")
-        if not {"interval", "timeout"} & self._defaults.written.keys() - self._defaults.values.keys():
-            self._remark_timeout(_times("tcp", {}), _times("tcp", self._defaults.values), self._defaults)
+        if not any(self._defaults.is_wrong(field) for field in Times._fields):
+            self._remark_timeout(
+                Times(*(_default("tcp", field) for field in Times._fields)), self._default_times(), self._defaults
+            )
 
     def read(self, written: object, path: KeyPath, inherited: tuple[Template, ...] = ()) -> tuple[Template, ...]:
         """Read the value of a `check` key. Returns the inherited checks with their changes, followed by the new checks.
@@ -169,7 +171,7 @@ class CheckReader:
         type_ = str(table.values["type"])
         base = Template(table.values.get("name", type_), type_, type_, {}, frozenset(), table.path)
         if type_ in CHECK_TYPES:
-            return self._changed(_inherit(base, self._defaults), table)
+            return self._changed(_inherit(base, self._defaults), table, self._default_times())
         ready_made = self._shelf.find(type_)
         self._ready_made.add(type_)
         if ready_made is None:
@@ -178,26 +180,37 @@ class CheckReader:
         if ready_made is None or not ready_made.kind:
             return None
         base = _inherit(msgspec.structs.replace(base, kind=ready_made.kind), self._defaults)
-        return self._changed(_inherit(base, ready_made.table), table, parent=base)
+        return self._changed(_inherit(base, ready_made.table), table, self._default_times())
 
-    def _changed(self, template: Template, table: TomlTable, parent: Template | None = None) -> Template:
-        """Return a template with the values of a table applied. Combinations that `parent` has too are not new here."""
+    def _changed(self, template: Template, table: TomlTable, before: Times | None = None) -> Template:
+        """Return a template with the values of a table applied.
+
+        before: its times before that, if they are not those of `template`. What is odd about them has been told.
+        """
         refuse_foreign_keys(table, template.kind, self._errors)
-        changed, parent = _inherit(template, table), parent or template
+        changed = _inherit(template, table)
         self._validate(changed, table)
-        if not changed.wrong & {"interval", "timeout"}:
-            self._remark_timeout(_times(changed.kind, parent.fields), _times(changed.kind, changed.fields), table)
+        if not changed.wrong & {*Times._fields}:
+            least = SILENT_TIMEOUT if changed.takes_silence else 0.0
+            self._remark_timeout(before or _times(template), _times(changed), table, least)
         return changed
 
-    def _remark_timeout(self, before: Times, now: Times, table: TomlTable) -> None:
-        """Remark on a timeout above the interval, at the place where it came to be: later ones only inherit it."""
+    def _default_times(self) -> Times:
+        """Return the times of `[defaults.check]`, which suit every type of check."""
+        return Times(*(self._defaults.values.get(field, _default("tcp", field)) for field in Times._fields))
+
+    def _remark_timeout(self, before: Times, now: Times, table: TomlTable, least: float = 0.0) -> None:
+        """Remark on a timeout above the interval, at the place where it came to be: later ones only inherit it.
+
+        least: the shortest timeout that the check may have, seconds.
+        """
         if now.timeout > now.interval and now != before:
             timeout, interval = duration_text(now.timeout), duration_text(now.interval)
+            shorter = f', or timeout = "{interval}" at most' if now.interval >= least else ""
             self._errors.remark(
                 table.at("timeout" if "timeout" in table else "interval"),
                 f"timeout {timeout} is above interval {interval}: probes of a check never overlap, so a server that "
-                f"hangs is probed every {timeout} only; "
-                f'write interval = "{timeout}", or timeout = "{interval}" at most',
+                f'hangs is probed every {timeout} only; write interval = "{timeout}"{shorter}',
             )
 
     def _validate(self, check: Template, table: TomlTable) -> None:
@@ -236,8 +249,14 @@ class CheckReader:
         return f"{', '.join(CHECK_TYPES)} or a ready-made check" + (f" ({', '.join(ready_made)})" if ready_made else "")
 
 
-def _times(kind: str, fields: dict[str, Any]) -> Times:
-    return Times(*(fields.get(field, _default(kind, field)) for field in Times._fields))
+def _times(template: Template) -> Times:
+    fields = _own_defaults(template) | template.fields
+    return Times(*(fields.get(field, _default(template.kind, field)) for field in Times._fields))
+
+
+def _own_defaults(template: Template) -> dict[str, Any]:
+    """Return the defaults that are not those of the check's type: silence has to be waited for longer."""
+    return {"timeout": SILENT_TIMEOUT, "interval": SILENT_INTERVAL} if template.takes_silence else {}
 
 
 @functools.cache
@@ -254,8 +273,11 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
     The check's port is 0 when neither the template nor the server has one.
     """
     target = Endpoint(template.fields.get("address", server.address), template.fields.get("port", server.port))
-    defaults = {"timeout": SILENT_TIMEOUT, "interval": SILENT_INTERVAL} if template.takes_silence else {}
-    fields = defaults | template.fields | {"name": template.name, "address": target.address, "port": target.port}
+    fields = (
+        _own_defaults(template)
+        | template.fields
+        | {"name": template.name, "address": target.address, "port": target.port}
+    )
     if template.kind in _DEFAULT_PORT:
         fields["host"] = fields.get("host") or _host_header(template.kind, virtual or target)
     if template.kind == "https":
