@@ -11,6 +11,7 @@ from lvs_healthd.api import clients as connections
 from lvs_healthd.cli.asking import ExitStatus
 from lvs_healthd.ipvs.kernel.connections import Connection
 from lvs_healthd.ipvs.kernel.statistics import Statistics
+from lvs_healthd.view.reload_values import ReloadOutcome
 from lvs_healthd.view.status_values import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus
 from lvs_healthd.view.table_values import ListedServer, ListedService, ServerFields, ServiceFields, State
 
@@ -41,6 +42,11 @@ def test_every_field_of_the_status_is_documented_and_no_other() -> None:
 def test_every_field_of_the_table_is_documented_and_no_other(what: str, record: type[msgspec.Struct]) -> None:
     table = section("/api/v1/table").split(f"| field of {what} | meaning |\n", 1)[1].split("\n\n", 1)[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(record.__struct_fields__)
+
+
+def test_every_field_of_a_reload_is_documented_and_no_other() -> None:
+    documented = re.findall(r"^\| `(\w+)` \|", section("/api/v1/reload"), re.MULTILINE)
+    assert documented == list(ReloadOutcome.__struct_fields__)
 
 
 @pytest.mark.parametrize("record", [ServiceFields, ServerFields, Connection, State])

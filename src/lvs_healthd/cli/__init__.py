@@ -14,6 +14,7 @@ from lvs_healthd import __version__
 VERBS = {
     "run": "Probe the real servers and keep the IPVS table true.",
     "validate": "List everything that is wrong with a configuration file.",
+    "reload": "Put the changed configuration into force and show what changed.",
     "status": "Ask the running daemon for the health of every real server.",
     "table": "Show the kernel's IPVS table beside the wanted one.",
     "probe": "Run every check once and show what it found.",

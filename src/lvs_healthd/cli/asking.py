@@ -304,7 +304,7 @@ def _why(place: str, error: OSError) -> str:
         case PermissionError():
             return f"permission denied: become root or a member of the group {_group(place)}"
         case TimeoutError():
-            return f"no answer in {TIMEOUT_S:g}s: the daemon is stuck. See `journalctl -u lvs-healthd`"
+            return "no answer in time: the daemon is stuck. See `journalctl -u lvs-healthd`"
         case ConnectionResetError() | BrokenPipeError():
             return "the daemon hung up: it is stopping right now or out of descriptors. Try again"
         case _:

@@ -21,6 +21,7 @@ from lvs_healthd.config.model import Config
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.daemon.reload import Reloads, joined
+from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.director.aspect import Aspect
 from lvs_healthd.events.kinds import (
     ControlFailed,
@@ -70,25 +71,25 @@ class Daemon:
         self._around = Surroundings(table=table, log=log, netns=netns or Netns(), aspects=aspects, exclusive=exclusive)
         self._stop = asyncio.Event()
         self._stopped_by = ""
-        self._reload_asked = asyncio.Event()
+        self._reloads = ReloadRequests()
 
     async def run(self) -> None:
         """Start, run until a signal, and stop. Raises `HealthdError` or `OSError` when the daemon cannot start."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_asked.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reloads.ask)
         last_reading = LastReading()
         config = await asyncio.to_thread(load, self._settings.config_file, last_reading)
         self._around.netns.name = config.ipvs.netns
         raise_descriptor_limit()
         loop.set_default_executor(Threads())
-        parts = build(self._settings, config, self._around)
+        parts = build(self._settings, config, self._around, self._reloads)
         parts.take_lock(config)
         try:
             await _start(parts, config)
             try:
-                await self._serve(parts, Reloads(parts, last_reading, self._reload_asked))
+                await self._serve(parts, Reloads(parts, last_reading, self._reloads))
             except Exception as error:
                 parts.log(DaemonFailed(error=repr(error)))
                 raise

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from lvs_healthd.api import ApiError
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
@@ -10,14 +12,16 @@ from lvs_healthd.config.model import AnyCheck, Config
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.changes import changes, restart_needed
 from lvs_healthd.daemon.parts import Parts
+from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.decide.held import ProbeState
-from lvs_healthd.events.kinds import ConfigRejected
+from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, ConfigRestartNeeded
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.targets import read_certificates, targets
 from lvs_healthd.probing.descriptors import probes_within_limit
 from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
+from lvs_healthd.view.reload_values import ReloadOutcome, RestartNeeded
 
 MOST_ERRORS = 100
 """How many errors of a rejected configuration go into its log line. journald splits lines longer than 48 KiB."""
@@ -30,13 +34,13 @@ class Reloads:
     """Puts changed configurations into force.
 
     last_reading: what the configuration in force was read from.
-    asked: set whenever somebody asks for a reload.
+    requests: what somebody has asked for.
     """
 
-    def __init__(self, parts: Parts, last_reading: LastReading, asked: asyncio.Event) -> None:
+    def __init__(self, parts: Parts, last_reading: LastReading, requests: ReloadRequests) -> None:
         self._parts = parts
         self._last_reading = last_reading
-        self._asked = asked
+        self._requests = requests
         self._started = parts.config
         """The configuration with which the daemon started. Its restart-only keys stay in force."""
 
@@ -44,16 +48,18 @@ class Reloads:
         """Reload whenever somebody asks for it, until cancelled."""
         notifier, view = self._parts.notifier, self._parts.view
         while True:
-            await self._asked.wait()
-            self._asked.clear()
+            waiting = await self._requests.taken()
             notifier.reloading()
             try:
-                await self._reload()
+                outcome = await self._reload()
             except (HealthdError, OSError) as error:
-                self._reject(error)
+                outcome = self._reject(error)
+            for each in waiting:
+                if not each.done():  # whoever asked may have given up
+                    each.set_result(outcome)
             notifier.ready(view.summary())
 
-    async def _reload(self) -> None:
+    async def _reload(self) -> ReloadOutcome:
         parts = self._parts
         config = await asyncio.to_thread(load, parts.settings.config_file, self._last_reading)
         ready = await asyncio.to_thread(self._make_ready, config)
@@ -67,9 +73,9 @@ class Reloads:
         # Whoever reloads may have edited the table too, and a new service must keep the servers it finds there.
         await parts.reconciler.read_back(READ_BACK_S)
         # Nothing below can fail or wait: the new configuration replaces the old one in a single step.
-        self._switch(config, ready)
+        return self._switch(config, ready)
 
-    def _switch(self, config: Config, ready: Mapping[AnyCheck, Target]) -> None:
+    def _switch(self, config: Config, ready: Mapping[AnyCheck, Target]) -> ReloadOutcome:
         parts = self._parts
         old, is_shadow = parts.config, parts.is_shadow(config)
         event = changes(str(parts.settings.config_file), old, config)
@@ -84,12 +90,14 @@ class Reloads:
         probes = parts.decisions.configure(config, parts.reconciler.actual, {})
         parts.prober.update(joined(probes.added, ready), probes.dropped)
         parts.bus.emit(event)
-        for each in restart_needed(event.file, self._started, config):
+        restarts = list(restart_needed(event.file, self._started, config))
+        for each in restarts:
             parts.bus.emit(each)
         parts.keeper.want(config, shadow=is_shadow)
         parts.replans.now()
         parts.saver.changed()
         spare_long_lived()
+        return _outcome(event, restarts)
 
     def _make_ready(self, config: Config) -> dict[AnyCheck, Target]:
         """Prepare the new probes of `config`. It may block, so it runs on a thread. Raises `ConfigError`."""
@@ -99,7 +107,7 @@ class Reloads:
         read_certificates(config.services)
         return ready
 
-    def _reject(self, error: Exception) -> None:
+    def _reject(self, error: Exception) -> ReloadOutcome:
         parts, file = self._parts, str(self._parts.settings.config_file)
         errors = error.errors if isinstance(error, ConfigError) else (str(error),)
         if len(errors) > MOST_ERRORS:
@@ -107,6 +115,12 @@ class Reloads:
             errors = (*errors[:MOST_ERRORS], rest)
         parts.facts.config_error = "; ".join(errors)
         parts.bus.emit(ConfigRejected(file=file, errors=tuple(errors)))
+        return ReloadOutcome(file=file, errors=tuple(errors))
+
+
+def _outcome(event: ConfigReloaded, restarts: Iterable[ConfigRestartNeeded]) -> ReloadOutcome:
+    needed = [RestartNeeded(key=each.key, configured=each.configured, in_force=each.in_force) for each in restarts]
+    return ReloadOutcome(**msgspec.structs.asdict(event), restart_needed=tuple(needed))
 
 
 def joined(probes: Iterable[ProbeState], ready: Mapping[AnyCheck, Target]) -> list[Probe[AnyCheck]]:
