@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lvs_healthd.cli.asking import ExitStatus
+from lvs_healthd.cli.table_kind import TableKind, TableOption
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.daemon.daemon import Daemon
@@ -21,13 +22,6 @@ from lvs_healthd.ipvs.kernel.client import IpvsClient
 from lvs_healthd.log import configure
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.netns import Netns
-
-
-class TableKind(enum.StrEnum):
-    """Where the IPVS table lives."""
-
-    KERNEL = "kernel"
-    MEMORY = "memory"
 
 
 class LogLevel(enum.StrEnum):
@@ -43,9 +37,7 @@ def run(
     config: Annotated[Path, typer.Option(help="The configuration file.", readable=False)] = DEFAULT_FILE,
     *,
     shadow: Annotated[bool, typer.Option("--shadow", help="Decide, log and count, but write nothing.")] = False,
-    table: Annotated[
-        TableKind, typer.Option(help="kernel: the director's IPVS; memory: no IPVS at all, to try things out.")
-    ] = TableKind.KERNEL,
+    table: TableOption = TableKind.KERNEL,
     log_level: Annotated[LogLevel, typer.Option(help="The lowest level of log lines to write.")] = LogLevel.INFO,
 ) -> None:
     """Probe the real servers and keep the IPVS table true, until SIGTERM.
