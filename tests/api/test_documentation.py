@@ -63,7 +63,8 @@ def test_every_endpoint_is_documented_and_no_other() -> None:
 
 def test_limits_are_the_code_s() -> None:
     text = " ".join(PAGE.split())
-    assert f"{connections.MAX_CONNECTIONS} connections at once" in text
+    assert f"{connections.MAX_CONNECTIONS} connections at once over TCP" in text
+    assert f"{connections.MAX_CONTROL_CONNECTIONS} over the control socket" in text
     assert f"{connections.STALLED_WRITE_S:g} s to begin reading" in text
     assert f"{server.KEEPALIVE_S:g} s for a connection to send" in text
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
+from lvs_healthd.api.http import LISTENING, Listening, add_headers, is_local_name
 from lvs_healthd.api.peers import Peer, may_change, peer_of
 from lvs_healthd.api.shared import SharedAnswer
 from lvs_healthd.ipvs.interface import TableUnavailableError
@@ -139,7 +140,8 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
         return _json(msgspec.json.encode(outcome), status=422 if outcome.errors else 200)
 
     # No endpoint takes a body. A client that sends one is refused, and the body is not read.
-    app = web.Application(middlewares=[_errors_as_json], client_max_size=1024)
+    app = web.Application(middlewares=[_noted, _errors_as_json, _only_local_names], client_max_size=1024)
+    app[LISTENING] = Listening()
     app.router.add_get("/", show_index)
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/healthz", show_health)
@@ -203,9 +205,24 @@ async def _errors_as_json(request: web.Request, handler: _Handler) -> web.Stream
         return response
 
 
+@web.middleware
+async def _only_local_names(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    host = request.headers.get("Host")
+    if host is None or _is_control(request) or not request.app[LISTENING].is_loopback or is_local_name(host):
+        return await handler(request)
+    return _refused(request, 421, f'asked as "{host}"; a loopback address answers only to "localhost" and addresses')
+
+
+@web.middleware
+async def _noted(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Note that a request is being answered, so that its connection is not closed for a newer one."""
+    answering, transport = request.app[LISTENING].answering, request.transport
+    answering.add(transport)
+    try:
+        return await handler(request)
+    finally:
+        answering.discard(transport)
+
+
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    # A status is true only for a moment.
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    # By default this header would reveal the versions of aiohttp and Python.
-    response.headers["Server"] = "lvs-healthd"
+    add_headers(response)
