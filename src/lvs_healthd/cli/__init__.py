@@ -54,6 +54,7 @@ def _run(arguments: list[str]) -> None:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         callback=options,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     # Global options take no values, so the first word is the verb. Only that verb's imports are paid for.
     called = next((argument for argument in arguments if not argument.startswith("-")), "")

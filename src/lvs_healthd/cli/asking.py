@@ -45,6 +45,8 @@ class NagiosStatus(enum.IntEnum):
     UNKNOWN = 3
 
 
+FileOption = Annotated[Path, typer.Option("--config", help="The configuration file.", readable=False)]
+"""For verbs that read the whole file themselves."""
 ConfigOption = Annotated[
     Path | None,
     typer.Option(

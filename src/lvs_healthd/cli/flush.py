@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lvs_healthd.cli.asking import ExitStatus, end
+from lvs_healthd.cli.asking import ExitStatus, FileOption, end
 from lvs_healthd.cli.table_kind import TableKind, TableOption
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
@@ -31,7 +31,7 @@ _NOTHING = Wanted({}, {}, {})
 
 def flush(
     *,
-    config: Annotated[Path, typer.Option(help="Configuration file that names the state file.")] = DEFAULT_FILE,
+    config: FileOption = DEFAULT_FILE,
     table: TableOption = TableKind.KERNEL,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:

@@ -3,12 +3,11 @@
 import asyncio
 import enum
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lvs_healthd.cli.asking import ExitStatus
+from lvs_healthd.cli.asking import ExitStatus, FileOption
 from lvs_healthd.cli.table_kind import TableKind, TableOption
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
@@ -34,7 +33,7 @@ class LogLevel(enum.StrEnum):
 
 
 def run(
-    config: Annotated[Path, typer.Option(help="The configuration file.", readable=False)] = DEFAULT_FILE,
+    config: FileOption = DEFAULT_FILE,
     *,
     shadow: Annotated[bool, typer.Option("--shadow", help="Decide, log and count, but write nothing.")] = False,
     table: TableOption = TableKind.KERNEL,
