@@ -1,1 +1,1 @@
-"""The benchmark: `python -m bench`. What is measured and how to read it is in docs/performance.md."""
+"""The benchmark: `python -m bench`. docs/performance.md says what it measures and how to read it."""

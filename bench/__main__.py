@@ -1,7 +1,7 @@
 """The benchmark's command: `python -m bench [--quick] [--only NAME]... [--into FOLDER] [--list]`.
 
-Writes results.md and plots into the folder. The exit status is 1 when something could not be measured; a target that
-is missed is a result.
+It writes results.md and plots into the folder. The exit status is 1 if something could not be measured. A missed target
+is a result, not an error.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from bench.report import markdown
 from bench.scenarios import SCENARIOS
 
 _BUSY = 0.5
-"""A load average above this, on a machine that should have nothing else to do, is worth a word."""
+"""A load average above this deserves a warning, because the machine should have nothing else to do."""
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
     busy = os.getloadavg()[0]
     if busy > _BUSY:
         print(f"bench: the load average is {busy:.1f}: something else runs here and will show in the figures")
-    # What the benchmark itself does must not take the measured program's time.
+    # The benchmark itself must not take processor time from the measured program.
     os.sched_setaffinity(0, {PEER_CPU})
     began = time.monotonic()
     with RealServers.serving() as servers:
@@ -53,14 +53,14 @@ def main() -> int:
 
 
 def choose(scenarios: Sequence[Scenario], *, only: Sequence[str], is_quick: bool) -> list[Scenario]:
-    """Return the scenarios of those names, or all that have a place in such a run."""
+    """Return the scenarios with the names in `only`, or all that belong to such a run."""
     if only:
         return [scenario for scenario in scenarios if scenario.name in only]
     return [scenario for scenario in scenarios if not (is_quick and scenario.is_slow)]
 
 
 def run(scenarios: Sequence[Scenario], context: Context) -> tuple[dict[str, Outcome], dict[str, str]]:
-    """Run scenarios one after the other; return what they found, and why some did not, by title."""
+    """Run scenarios one after the other. Return, by title, what they found and why some failed."""
     outcomes: dict[str, Outcome] = {}
     failures: dict[str, str] = {}
     for scenario in scenarios:
@@ -84,7 +84,7 @@ def _line(claim: Claim) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure lvs-healthd against its targets.")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs: an impression, no spread")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs: a rough idea, without spread")
     parser.add_argument(
         "--only", action="append", metavar="NAME", choices=[scenario.name for scenario in SCENARIOS],
         help="this scenario; may be repeated",

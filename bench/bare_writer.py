@@ -1,4 +1,4 @@
-"""The floor of a mass removal: ready-made netlink messages in batches, each sent and its acknowledgements counted."""
+"""The floor of a mass removal: sends prepared netlink messages in batches and counts the acknowledgements."""
 
 import socket
 import time
@@ -10,9 +10,9 @@ from lvs_healthd.ipvs.records import Operation
 
 
 def write_s(connection: socket.socket, operations: Sequence[Operation]) -> float:
-    """Make writes over a connected socket; return how long it took, encoding not counted, seconds.
+    """Make writes over a connected socket, and return how long they took without their encoding, seconds.
 
-    Raises `MeasurementError` when one fails.
+    Raises `MeasurementError` when a write fails.
     """
     conversation = Conversation(connection)
     conversation.open()

@@ -1,4 +1,4 @@
-"""The daemon's netlink client by itself: how long it takes to make many writes."""
+"""Measures how long the daemon's netlink client alone takes for many writes."""
 
 import asyncio
 import time
@@ -10,7 +10,10 @@ from lvs_healthd.ipvs.records import Operation
 
 
 def apply_s(operations: Sequence[Operation]) -> float:
-    """Make writes; return how long it took, encoding included, seconds. Raises `MeasurementError` when one fails."""
+    """Make writes, and return how long they took including their encoding, seconds.
+
+    Raises `MeasurementError` when a write fails.
+    """
     return asyncio.run(_apply_s(operations))
 
 

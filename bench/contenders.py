@@ -1,4 +1,4 @@
-"""The programs that are measured against each other: how each is configured to probe the same servers."""
+"""Configures and runs the programs that are compared with each other. All of them probe the same servers."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -10,25 +10,25 @@ from bench.processes import PYTHON, ROOT, Program, running
 from bench.real_servers import PORTS
 
 Contender = Callable[[Load, Path], contextlib.AbstractContextManager[Program]]
-"""Runs a program that probes a load, in a folder of its own, until the end of the block."""
+"""Runs a program that probes a load for the length of the block, in its own folder."""
 
 Prefix = Sequence[str]
-"""What to put before a command so that it runs elsewhere, in another network namespace for example."""
+"""Words before a command that make it run elsewhere, for example in another network namespace."""
 
 
 @contextlib.contextmanager
 def daemon(load: Load, folder: Path, *, prefix: Prefix = (), table: str = "memory") -> Iterator[Program]:
-    """Run lvs-healthd, the whole of it."""
+    """Run the whole of lvs-healthd."""
     command = [*prefix, Path(PYTHON).with_name("lvs-healthd"), "run", "--table", table, "--config"]
     with running_daemon(configuration(load, folder), folder, command=command) as healthd:
         yield healthd.program
-        # A server that went down for a while would have made probes cheaper.
+        # If a server had gone down for a while, its probes would have been cheaper.
         healthd.check_quiet()
 
 
 @contextlib.contextmanager
 def floor(load: Load, _folder: Path, *, prefix: Prefix = (), again: bool = False) -> Iterator[Program]:
-    """Run the bare loop; with `again` it uses its TCP sockets again, as the daemon does."""
+    """Run the bare loop. With `again` it reuses its TCP sockets, as the daemon does."""
     arguments = [load.kind, load.address(0), str(load.count), str(PORTS[load.kind]), str(load.interval_s), str(load.ca)]
     arguments += ["again"] if again else []
     with running([*prefix, PYTHON, "-I", "-S", ROOT / "bench/floor.py", *arguments]) as program:
@@ -58,7 +58,7 @@ _HAPROXY_OPTIONS = {"http": ("http", _HTTP_OPTIONS), "https": ("http", _HTTP_OPT
 
 @contextlib.contextmanager
 def haproxy(load: Load, folder: Path) -> Iterator[Program]:
-    """Run HAProxy's own checks, one thread. It has none for UDP."""
+    """Run HAProxy's own checks in one thread. It has none for UDP."""
     mode, options = _HAPROXY_OPTIONS[load.kind]
     tls = f" check-ssl verify required ca-file {load.ca} sni str(bench.test) check-sni bench.test"
     servers = "".join(
@@ -66,7 +66,7 @@ def haproxy(load: Load, folder: Path) -> Iterator[Program]:
         f"{tls if load.kind == 'https' else ''}\n"
         for index in range(load.count)
     )
-    # Without a frontend it would say that there is nothing to do.
+    # Without a frontend, HAProxy would say that there is nothing to do.
     frontend = f"frontend nobody\n    bind unix@{folder}/haproxy.sock\n    default_backend bench\n"
     file = folder / "haproxy.cfg"
     file.write_text(_HAPROXY.format(mode=mode, options=options) + servers + frontend, encoding="ascii")

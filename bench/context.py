@@ -1,4 +1,4 @@
-"""What a scenario is and what it is given: the real servers, how thorough to be, what others have measured already."""
+"""Defines a scenario and what it gets: the real servers, how thorough to be, and measurements of other scenarios."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class Context:
-    """One run of the benchmark. `is_quick` trades spread for time."""
+    """One run of the benchmark. `is_quick` saves time by repeating less, so figures have no spread."""
 
     def __init__(self, servers: RealServers, *, is_quick: bool) -> None:
         self.servers = servers
@@ -20,17 +20,17 @@ class Context:
         self._failed: dict[str, str] = {}
 
     def pick(self, full: _T, quick: _T) -> _T:
-        """Choose by thoroughness."""
+        """Return `quick` in a quick run, else `full`."""
         return quick if self.is_quick else full
 
     def load(self, kind: str, count: int, interval_s: float) -> Load:
-        """Return a load on the real servers."""
+        """Return a load of `count` of the real servers."""
         return Load(kind, count, interval_s, self.servers.ca)
 
     def shared(self, name: str, measure: Callable[[], _T]) -> _T:
-        """Return what `measure` finds; a second scenario that needs the same measurement gets the first one's.
+        """Return what `measure` finds, and measure only once for all scenarios that use the same name.
 
-        Raises `MeasurementError` when it failed, the first time or now.
+        Raises `MeasurementError` when the measurement fails, or has failed before.
         """
         if name in self._failed:
             raise MeasurementError(f"failed before: {self._failed[name]}")
@@ -43,15 +43,15 @@ class Context:
         return self._shared[name]  # type: ignore[return-value]  # the name stands for the type
 
     def say(self, text: str) -> None:
-        """Tell the user what is going on."""
+        """Print a message about the progress."""
         print(f"    {text}", flush=True)
 
 
 class Scenario(NamedTuple):
-    """One thing to measure. `run` raises `MeasurementError` when it did not happen."""
+    """One thing to measure. `run` raises `MeasurementError` when it cannot be measured."""
 
     name: str
     title: str
     run: Callable[[Context], Outcome]
     is_slow: bool = False
-    """Left out of a quick run, unless asked for by name."""
+    """Whether a quick run leaves it out, unless it is chosen by name."""

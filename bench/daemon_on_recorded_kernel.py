@@ -1,6 +1,6 @@
-"""Runs lvs-healthd, the whole of it and its netlink client too, over a recorded kernel's socket instead of netlink.
+"""Runs the whole of lvs-healthd, including its netlink client, over a recorded kernel's socket instead of netlink.
 
-A program of its own: `python -m bench.daemon_on_recorded_kernel SOCKET CONFIG`.
+It is a separate program: `python -m bench.daemon_on_recorded_kernel SOCKET CONFIG`.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from lvs_healthd.log import configure
 
 
 class KernelSocket(socket.socket):
-    """A Unix socket that says of everything that it comes from the kernel, as netlink does."""
+    """A Unix socket on which everything seems to come from the kernel, as it does on netlink."""
 
     def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, Any]:
-        """Receive, with the kernel's address: port 0, no groups."""
+        """Receive, and return the kernel's netlink address as the sender's: port 0, no groups."""
         return self.recv(size, flags), (0, 0)
 
 
 def open_on(path: str) -> KernelSocket:
-    """Connect to a recorded kernel; what is returned stands in for a netlink socket."""
+    """Connect to a recorded kernel, and return a socket that can be used like a netlink socket."""
     connection = KernelSocket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.connect(path)
     connection.setblocking(False)
@@ -33,7 +33,7 @@ def open_on(path: str) -> KernelSocket:
 
 
 def use(path: str) -> None:
-    """Let every netlink client of this process talk to the recorded kernel at a path."""
+    """Make every netlink client of this process talk to the recorded kernel at `path`."""
     channel._opened = lambda: open_on(path)  # noqa: SLF001  # the one place that opens a netlink socket
 
 
@@ -44,7 +44,7 @@ def main() -> None:
     log = configure(level="info")
 
     async def serve() -> None:
-        # The lock is on a network namespace's table, and this is not one.
+        # The lock protects a network namespace's table, and the recorded kernel's is not one.
         await Daemon(Settings(config_file=Path(file)), IpvsClient(), log, exclusive=False).run()
 
     asyncio.run(serve())

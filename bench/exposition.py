@@ -1,4 +1,4 @@
-"""Reads Prometheus's text format: samples, sums, and what a histogram can say of a quantile. Pure.
+"""Reads Prometheus's text format: samples, sums, and what a histogram shows about a quantile. Pure.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 """
@@ -26,7 +26,7 @@ class Buckets(NamedTuple):
     counts: dict[float, float]
 
     def since(self, before: "Buckets") -> "Buckets":
-        """Return what came in since an earlier scrape."""
+        """Return the observations since an earlier scrape."""
         return Buckets({bound: count - before.counts.get(bound, 0.0) for bound, count in self.counts.items()})
 
     @property
@@ -35,13 +35,13 @@ class Buckets(NamedTuple):
         return self.counts[math.inf]
 
     def bound(self, share: float) -> float:
-        """Return the smallest bucket's bound that at least this share of the observations did not exceed.
+        """Return the smallest bound that at least this share of the observations (0 to 1) did not exceed.
 
-        All that a histogram knows of a quantile is that it is not above this. Raises `ValueError` when it is empty.
+        A histogram shows no more about a quantile. Raises `ValueError` when the histogram is empty.
         """
         if not self.total:
             raise ValueError("an empty histogram has no quantiles")
-        # Not a multiplication alone: 0.999 * 1000 is more than 999.
+        # The rounding is needed: as floats, 0.999 * 1000 is more than 999.
         needed = math.ceil(round(share * self.total, 6))
         return next(bound for bound, count in self.counts.items() if count >= needed)
 
@@ -53,7 +53,7 @@ class Scrape(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Scrape":
-        """Read the format. Raises `ValueError` for a line that is no sample."""
+        """Parse the text of a scrape. Raises `ValueError` for a line that is not a sample."""
         return cls(list(_samples(text)))
 
     def sum(self, name: str, **labels: str) -> float:
@@ -65,7 +65,7 @@ class Scrape(NamedTuple):
         return [sample.value for sample in self._of(name, labels)]
 
     def buckets(self, name: str) -> Buckets:
-        """Return a histogram, added up over all its labels."""
+        """Return a histogram, summed over all its labels."""
         counts: dict[float, float] = {}
         for sample in self._of(f"{name}_bucket", {}):
             bound = float(sample.labels["le"])

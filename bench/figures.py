@@ -1,4 +1,4 @@
-"""What repeated runs say: medians with their spread, ratios of paired runs, slopes. Pure."""
+"""Statistics of repeated runs: medians with their spread, ratios of paired runs, and slopes. Pure."""
 
 import statistics
 from collections.abc import Sequence
@@ -26,18 +26,18 @@ class Figure(NamedTuple):
         return max(self.values)
 
     def scaled(self, factor: float) -> "Figure":
-        """Return the same in another unit."""
+        """Return the same figure in another unit."""
         return Figure(tuple(value * factor for value in self.values))
 
     def over(self, other: "Figure") -> "Figure":
-        """Return the ratios of paired runs: both sides of a pair saw the machine in the same mood.
+        """Return the ratios of paired runs. The machine was equally fast for both sides of a pair.
 
-        Raises `ValueError` when the runs do not pair up.
+        Raises `ValueError` when the numbers of runs differ.
         """
         return Figure(tuple(mine / theirs for mine, theirs in zip(self.values, other.values, strict=True)))
 
     def text(self, unit: str = "") -> str:
-        """Write the median, and the spread where there is more than one value: `68 µs (64-71)`."""
+        """Write the median, and the spread if there is more than one value: `68 µs (64-71)`."""
         quoted = f"{number(self.median)} {unit}".rstrip()
         if len(self.values) == 1:
             return quoted
@@ -50,11 +50,11 @@ class Line(NamedTuple):
     slope: float
     intercept: float
     worst_share: float
-    """The largest distance of a point from the line, as a share of the largest value: 0 is perfectly straight."""
+    """The largest distance of a point from the line, as a share of the largest value: 0 means perfectly straight."""
 
 
 def number(value: float) -> str:
-    """Write a number with three figures, and no exponent."""
+    """Write a number with three significant digits and no exponent."""
     size = abs(value)
     if size >= 100 or value == 0:
         return f"{value:.0f}"
@@ -64,14 +64,14 @@ def number(value: float) -> str:
 
 
 def figure(*values: float) -> Figure:
-    """Make a figure of these values."""
+    """Make a figure from these values."""
     return Figure(values)
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the smallest of the values that at least this share of them does not exceed (nearest rank).
+    """Return the smallest value that at least this share of the values (0 to 1) does not exceed (nearest rank).
 
-    Raises `ValueError` when there are none.
+    Raises `ValueError` when there are no values.
     """
     if not values:
         raise ValueError("no values, no quantile")

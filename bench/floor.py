@@ -1,8 +1,8 @@
-"""The floor: the least a Python program can spend on a probe. One epoll set, 50 ms ticks, no decisions, no reasons.
+"""The floor: the least that a Python program can spend on a probe. One epoll set, 50 ms ticks, no decisions or reasons.
 
-Runs as a program of its own: `floor.py http|tcp|udp|https FIRST COUNT PORT INTERVAL_S CA [again]`. When it is told to
-end (SIGTERM) it prints one JSON line: how late the last start of each tick was, seconds. A probe over TCP gets a new
-socket; with `again`, one whose last connection was reset.
+It is a separate program: `floor.py http|tcp|udp|https FIRST COUNT PORT INTERVAL_S CA [again]`. On SIGTERM it prints one
+JSON line: how late the last start of each tick was, seconds. A probe over TCP gets a new socket, or with `again` a
+socket whose last connection was reset.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ Start = Callable[[tuple[str, int]], None]
 
 
 def main() -> None:
-    """Probe until told to end."""
+    """Probe until SIGTERM."""
     kind, first, count, port, interval, ca, *again = sys.argv[1:]
     begin = int(ipaddress.IPv4Address(first))
     targets = [(str(ipaddress.IPv4Address(begin + index)), int(port)) for index in range(int(count))]
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 class _Streams:
-    """A new socket for each probe."""
+    """Makes a new socket for each probe."""
 
     def __init__(self, epoll: select.epoll) -> None:
         self.epoll = epoll
@@ -64,8 +64,8 @@ class _Streams:
     def connect(self, target: tuple[str, int]) -> socket.socket:
         """Begin to connect."""
         opened = self._open()
-        # The handshake's last packet waits for ours, a request or the reset: one less, and where it is the reset the
-        # peer accepts nothing. Without it this would not be the least.
+        # The handshake's last packet then waits for our next one, the request or the reset. That saves a packet, and
+        # after a reset the peer has nothing to accept. Without it, this would not be the least.
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         opened.connect_ex(target)
         self.epoll.register(opened.fileno(), _EDGES)
@@ -84,7 +84,7 @@ class _Streams:
 
 
 class _SpareStreams(_Streams):
-    """Sockets are used again: a connection ends by connecting to nowhere, and epoll goes on watching."""
+    """Reuses sockets: a connection ends by connecting to nowhere, and epoll keeps watching the socket."""
 
     def __init__(self, epoll: select.epoll) -> None:
         super().__init__(epoll)
@@ -114,7 +114,7 @@ def _tcp(streams: _Streams) -> tuple[Start, Serve]:
 
     def serve(descriptor: int, _mask: int) -> None:
         opened = flights.pop(descriptor, None)
-        if opened is not None:  # else: a spare one's last word
+        if opened is not None:  # else it is a last event of a spare socket
             streams.end(opened)
 
     return start, serve
@@ -164,7 +164,7 @@ def _udp(streams: _Streams) -> tuple[Start, Serve]:
 def _https(streams: _Streams, ca: str) -> tuple[Start, Serve]:
     context = ssl.create_default_context(cafile=ca)
     flights: dict[int, tuple[socket.socket, ssl.MemoryBIO, ssl.MemoryBIO, ssl.SSLObject]] = {}
-    # A set of our own: asking the TLS object for its session would copy all of it, the certificate too.
+    # Kept in our own set: asking the TLS object for its session would copy all of it, including the certificate.
     handshaken: set[int] = set()
 
     def start(target: tuple[str, int]) -> None:

@@ -1,8 +1,8 @@
-"""Measures on a real IPVS, in the lab: `python -m bench.guest_compare full|quick`. Started by `scenarios/lab.py`.
+"""Measures on a real IPVS, in the lab: `python -m bench.guest_compare full|quick`. `scenarios/lab.py` starts it.
 
-A director, one real server behind a bridge that answers on every address of a network, and in turns lvs-healthd,
-keepalived and the bare loop on the director; then ten thousand removals by ipvsadm, the daemon's client and a bare
-netlink writer.
+There is a director, and behind a bridge one real server that answers on every address of a network. lvs-healthd,
+keepalived and the bare loop run on the director in turns. Then ipvsadm, the daemon's client and a bare netlink writer
+each make ten thousand removals.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from lvs_healthd.ipvs.records import Operation, Verb
 SERVERS = 100
 INTERVAL_S = 1.0
 NETWORK = "198.18.0.0/15"
-"""For benchmarks (RFC 2544)."""
+"""The network that is reserved for benchmarks (RFC 2544)."""
 FIRST = "198.18.0.1"
 
 REMOVALS = 10_000
@@ -41,7 +41,7 @@ _BEGAN = time.monotonic()
 
 
 def main() -> None:
-    """Measure, and leave what was found as JSON in the folder shared with the host."""
+    """Measure, and write the results as JSON into the folder shared with the host."""
     is_quick = sys.argv[1] == "quick"
     result = {"kernel": os.uname().release, "costs": probes(is_quick=is_quick), "removals": removals(is_quick=is_quick)}
     folder = Path(os.environ["LVS_HEALTHD_LAB_FOLDER"])
@@ -49,7 +49,10 @@ def main() -> None:
 
 
 def probes(*, is_quick: bool) -> dict[str, dict[str, list[list[float]]]]:
-    """Compare what probes cost; by kind and contender: microseconds (all, user, system) and probes/s of each run."""
+    """Compare what probes cost.
+
+    Returns by kind and contender, for each run: microseconds per probe (all, user, system) and probes per second.
+    """
     found = {}
     with _lab() as topology:
         prefix = topology.director.prefix
@@ -67,7 +70,7 @@ def probes(*, is_quick: bool) -> dict[str, dict[str, list[list[float]]]]:
 
 
 def removals(*, is_quick: bool) -> dict[str, list[float]]:
-    """Remove all destinations of a table, in turns by each way; return the seconds each took."""
+    """Remove all destinations of a table with each program in turn, and return the seconds that each run took."""
     load = Load("http", REMOVALS, INTERVAL_S, Path(os.devnull), first=FIRST)
     made = services(load, per_service=SERVERS_PER_SERVICE)
     deletions = [
@@ -96,7 +99,7 @@ def removals(*, is_quick: bool) -> dict[str, list[float]]:
 def _lab() -> Iterator[Topology]:
     with Topology.nat(servers=1) as topology:
         (server,) = topology.servers
-        # Every address of the network is the server's own, without a list of them.
+        # One route makes every address of the network the server's own.
         server.run(["ip", "route", "add", "local", NETWORK, "dev", "lo"])
         topology.director.run(["ip", "route", "add", NETWORK, "via", server.address])
         with Nginx.serving(server, ports=(HTTP_PORT,)):
@@ -105,7 +108,7 @@ def _lab() -> Iterator[Topology]:
 
 @contextlib.contextmanager
 def _keepalived(topology: Topology, load: Load, folder: Path) -> Iterator[Program]:
-    # keepalived takes over no service that is there already.
+    # keepalived does not take over services that exist already.
     topology.ipvsadm.clear()
     with contenders.keepalived(load, folder, prefix=topology.director.prefix) as program:
         yield program

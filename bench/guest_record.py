@@ -1,6 +1,6 @@
-"""Records what the kernel answers, byte for byte, for `recorded_kernel`. Runs in the lab: `python -m bench.record`.
+"""Records the kernel's answers byte for byte, for `recorded_kernel`. `python -m bench.record` runs it in the lab.
 
-One service with one destination is made, and every kind of request is asked once.
+It makes one service with one destination, and sends every kind of request once.
 """
 
 import json
@@ -18,7 +18,7 @@ DESTINATION = DestinationRecord(DestinationKey(AF_INET, "198.51.100.11", 8080), 
 
 
 def main() -> None:
-    """Ask everything; leave the answers as JSON in the folder shared with the host."""
+    """Send all requests, and write the answers as JSON into the folder shared with the host."""
     kernel = Conversation(kernel_socket())
     recorded = {"family": kernel.open()}
     add_service, add_server, again, absent = (

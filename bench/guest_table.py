@@ -1,6 +1,6 @@
-"""A whole table on a real IPVS, in the lab, by ipvsadm and by the daemon's reconciler: `python -m bench.guest_table N`.
+"""Writes a whole table to a real IPVS, in the lab, with ipvsadm and with the daemon's reconciler.
 
-N rounds, each with both. Started by `scenarios/table.py`.
+`scenarios/table.py` starts `python -m bench.guest_table N`: N rounds, each with both programs.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from bench.whole_table import commands, live, table
 
 
 def main() -> None:
-    """Measure, and leave what was found as JSON in the folder shared with the host."""
+    """Measure, and write the results as JSON into the folder shared with the host."""
     entries = table()
     lines = commands(entries)
     found: dict[str, list[float]] = {}

@@ -1,4 +1,4 @@
-"""lvs-healthd under measurement: its configuration, its log, its metrics, its reload."""
+"""Runs lvs-healthd for a measurement: writes its configuration, reads its log and metrics, and reloads it."""
 
 import contextlib
 import http.client
@@ -20,28 +20,28 @@ from bench.processes import PYTHON, Command, Program, running, wait_until
 from bench.real_servers import PORTS, address
 
 SERVERS_PER_SERVICE = 100
-"""As many as a big service has; the number of services grows with the number of servers."""
+"""As many as a big service has. The number of services grows with the number of servers."""
 
 _POLL_S = 0.002
 
 START_S = 120.0
-"""For 50 000 servers, and for an emulated machine."""
+"""How long to wait for events of a start. It is enough for 50 000 servers and for an emulated machine."""
 
 
-_JOYS = frozenset({"real_server.up", "service.serving", "table.changed"})
-"""What there may be too much of in the log of a start."""
+_GOOD_NEWS = frozenset({"real_server.up", "service.serving", "table.changed"})
+"""Events of which a start may log so many that some are held back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is to be probed: `count` servers by `kind` (http, tcp, udp, https), each every `interval_s` seconds."""
+    """What to probe: `count` servers with a check of `kind` (http, tcp, udp, https), every `interval_s` seconds."""
 
     kind: str
     count: int
     interval_s: float
     ca: Path
     first: str = ""
-    """The first server's address; the others follow. Empty: the loopback servers of `real_servers`."""
+    """The first server's address; the others follow. Empty means the loopback servers of `real_servers`."""
 
     @property
     def rate(self) -> float:
@@ -49,7 +49,7 @@ class Load:
         return self.count / self.interval_s
 
     def server(self, index: int) -> str:
-        """Return the address and port of a server, as configurations have it."""
+        """Return the address and port of a server, as a configuration writes it."""
         return f"{self.address(index)}:{PORTS[self.kind]}"
 
     def address(self, index: int) -> str:
@@ -57,8 +57,10 @@ class Load:
         return address(index, first=self.first) if self.first else address(index)
 
     def vip(self, number: int) -> str:
-        """Return the address and port of a virtual service."""
-        return f"10.{number >> 8}.{number & 255}.1:{PORTS[self.kind]}"
+        """Return the address and port of a virtual service: a loopback one where the servers are."""
+        network = 10 if self.first else 127
+        number += 0 if self.first else 128 << 8
+        return f"{network}.{number >> 8}.{number & 255}.1:{PORTS[self.kind]}"
 
 
 LISTEN = ("127.0.0.1", 19880)
@@ -79,10 +81,11 @@ def configuration(
     check: str = "",
     servers: Sequence[str] = (),
 ) -> str:
-    """Write a configuration for a load, in TOML.
+    """Write the TOML configuration for a load.
 
-    `check` goes into the [defaults.check] table; `servers` replaces the load's own. The timeout is a second, or the
-    interval where that is shorter.
+    check: lines for the table [defaults.check].
+    servers: used instead of the load's own servers.
+    The timeout is a second, or the interval if that is shorter.
     """
     timeout_s = min(1.0, load.interval_s)
     servers = servers or [load.server(index) for index in range(load.count)]
@@ -110,31 +113,34 @@ class Healthd:
     def __init__(self, program: Program, folder: Path, began: float) -> None:
         self.program = program
         self.began = began
-        """When it was executed, Unix time."""
+        """When the process was executed, Unix time."""
         self.file = folder / "config.toml"
         self.control = folder / "control.sock"
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return its log so far. Raises `MeasurementError` when there is anything but log lines: it has crashed."""
+        """Return its log so far. Raises `MeasurementError` for anything that is not a log line: it has crashed."""
         whole, _, _ = self.program.output().rpartition("\n")
         try:
             return [json.loads(line) for line in whole.splitlines()]
         except json.JSONDecodeError as error:
-            with contextlib.suppress(TimeoutError):  # let it finish what it has to say
+            with contextlib.suppress(TimeoutError):  # let it finish its output
                 wait_until(lambda: not self.program.alive(), timeout_s=1, what="its end")
-            raise MeasurementError(f"lvs-healthd printed what is no log line:\n{self.program.last_words()}") from error
+            raise MeasurementError(f"not a log line from lvs-healthd:\n{self.program.last_words()}") from error
 
     def select(self, event: str, *, after: int = 0) -> list[dict[str, Any]]:
         """Return the log lines of one event, leaving out the first `after` lines of the log."""
         return [line for line in self.lines()[after:] if line["event"] == event]
 
     def wait_for(self, event: str, *, after: int = 0, timeout_s: float = START_S) -> dict[str, Any]:
-        """Wait for a log line. Raises `MeasurementError` when the daemon ends, or it does not come."""
+        """Wait for a log line. Raises `MeasurementError` when the daemon ends or the line does not come."""
         self.wait_while_alive(lambda: bool(self.select(event, after=after)), timeout_s=timeout_s, what=event)
         return self.select(event, after=after)[0]
 
     def wait_while_alive(self, condition: Callable[[], bool], *, timeout_s: float, what: str) -> float:
-        """Wait for a condition; return how long it took, seconds. Raises `MeasurementError` when it does not come."""
+        """Wait for a condition, and return how long that took, seconds.
+
+        Raises `MeasurementError` when the daemon ends or the condition does not come true.
+        """
 
         def holds() -> bool:
             self.check_alive()
@@ -146,17 +152,17 @@ class Healthd:
             raise MeasurementError(f"{error}; lvs-healthd said:\n{self.program.last_words()}") from error
 
     def check_alive(self) -> None:
-        """Raise `MeasurementError`, with what it said, when the daemon has ended."""
+        """Raise `MeasurementError`, with the daemon's last output, when it has ended."""
         if not self.program.alive():
             raise MeasurementError(f"lvs-healthd has ended:\n{self.program.last_words()}")
 
     def check_quiet(self) -> None:
-        """Raise `MeasurementError` when it has logged a failure since its start: that was not to be measured."""
+        """Raise `MeasurementError` when the daemon has logged a failure since its start: the run is then invalid."""
         self.check_alive()
         calm = [line for line in self.lines() if moment(line) > self.program.calm_from]
         loud = [line for line in calm if line["level"] != "info" and not _is_expected(line)]
         if loud:
-            raise MeasurementError(f"lvs-healthd had something to say, {len(loud)} lines, first: {loud[0]}")
+            raise MeasurementError(f"lvs-healthd logged {len(loud)} unexpected lines, first: {loud[0]}")
 
     def metrics(self) -> Scrape:
         """Scrape it over the control socket."""
@@ -167,7 +173,7 @@ class Healthd:
         return json.loads(self.get("/api/v1/status"))
 
     def get(self, path: str) -> bytes:
-        """Ask its API. Raises `MeasurementError` when it does not answer with 200."""
+        """Get a path of its API. Raises `MeasurementError` when the status is not 200."""
         connection = _UnixConnection(str(self.control))
         with contextlib.closing(connection):
             connection.request("GET", path)
@@ -178,7 +184,7 @@ class Healthd:
         return body
 
     def scrape(self) -> bytes:
-        """Ask for its metrics as Prometheus does, over TCP. Raises `MeasurementError` when it does not give them."""
+        """Get its metrics over TCP, as Prometheus does. Raises `MeasurementError` when the status is not 200."""
         connection = http.client.HTTPConnection(*LISTEN, timeout=30)
         with contextlib.closing(connection):
             connection.request("GET", "/metrics")
@@ -189,7 +195,7 @@ class Healthd:
         return body
 
     def wait_until_up(self, count: int, *, timeout_s: float = START_S) -> None:
-        """Wait until this many real servers are up. Raises `MeasurementError` when they do not come up."""
+        """Wait until `count` real servers are up. Raises `MeasurementError` when they do not come up."""
         found = 0.0
 
         def all_up() -> bool:
@@ -206,34 +212,34 @@ class Healthd:
             ) from error
 
     def reload(self, configuration_text: str) -> float:
-        """Give it a new configuration and tell it so; return when, Unix time."""
+        """Write a new configuration, send SIGHUP, and return when that was, Unix time."""
         self.file.write_text(configuration_text, encoding="ascii")
         began = time.time()
         self.program.signal(signal.SIGHUP)
         return began
 
     def observed(self, interval_s: float) -> contextlib.AbstractContextManager[Observer]:
-        """Watch its event loop from outside until the end of the block."""
+        """Watch its event loop from outside for the length of the block."""
         return Observer.watching(self.control, interval_s)
 
 
 def moment(line: dict[str, Any]) -> float:
-    """Return when a log line was written, Unix time; late by a millisecond at most, for the log cuts the rest off."""
+    """Return when a log line was written, Unix time, at most a millisecond too late: the log truncates the rest."""
     return datetime.fromisoformat(line["timestamp"]).timestamp() + 0.001
 
 
 def _is_expected(line: dict[str, Any]) -> bool:
-    """Tell whether a warning is only of lag, which is measured, or of good news, too many to write them all."""
+    """Whether a warning is harmless: it is about lag, which is measured, or about good news that was held back."""
     if line["event"] == "scheduler.lag":
         return True
-    return bool(line["event"] == "log.suppressed" and line["counts"].keys() <= _JOYS)
+    return bool(line["event"] == "log.suppressed" and line["counts"].keys() <= _GOOD_NEWS)
 
 
 @contextlib.contextmanager
 def running_daemon(configuration_text: str, folder: Path, *, command: Command = ()) -> Iterator[Healthd]:
-    """Run lvs-healthd, the whole of it, on a configuration until the end of the block.
+    """Run the whole of lvs-healthd on a configuration for the length of the block, with the table in memory.
 
-    The table is in memory, unless `command`, to which the file is added, says otherwise.
+    command: what to run instead; the configuration file is appended to it.
     """
     file = folder / "config.toml"
     file.write_text(configuration_text, encoding="ascii")
@@ -246,7 +252,7 @@ def running_daemon(configuration_text: str, folder: Path, *, command: Command = 
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    """Make a folder for one run."""
+    """Make a temporary folder for one run."""
     with tempfile.TemporaryDirectory(prefix="bench-run-") as name:
         yield Path(name)
 

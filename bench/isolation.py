@@ -1,4 +1,4 @@
-"""Moves the benchmark into a network namespace of its own: nobody else's connections are counted, no port is taken.
+"""Moves the benchmark into its own network namespace: no other connections are counted, and no port is in use.
 
 (`os.unshare` came with Python 3.12, hence the command.)
 """
@@ -11,13 +11,13 @@ _MARK = "LVS_HEALTHD_BENCH_ISOLATED"
 
 
 def isolate(module: str) -> None:
-    """Start this program anew, by its module's name, in a network namespace with nothing but a loopback; once.
+    """Restart this program, given its module's name, in a network namespace that has only a loopback interface.
 
-    Returns when that has been done. Raises `OSError` when there is no unshare(1).
+    Returns if the program has already been restarted. Raises `OSError` when there is no unshare(1).
     """
     if os.environ.get(_MARK):
         return
-    # Anybody may make a namespace who is root in one; to be root there, a user needs a user namespace as well.
+    # Only root may make a network namespace. Another user becomes root by making a user namespace as well.
     unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
     os.environ[_MARK] = "1"
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"

@@ -1,4 +1,4 @@
-"""Runs a module of the benchmark where there is a real IPVS: here, if this machine has it, else in the lab's guest."""
+"""Runs a module of the benchmark on a real IPVS: on this machine if it has IPVS, else in the lab's guest."""
 
 import json
 import os
@@ -20,9 +20,9 @@ _LAST_LINES = 6
 
 
 def run_in_lab(module: str, *arguments: str, deadline_s: float) -> dict[str, Any]:
-    """Run `python -m MODULE`, and return the JSON it leaves in result.json of the folder that its environment names.
+    """Run `python -m MODULE`, and return the JSON that it writes to result.json in the folder its environment names.
 
-    What it prints in the guest is shown while it runs. Raises `MeasurementError`, with its last words, when it fails.
+    Its output in the guest is shown while it runs. Raises `MeasurementError`, with its last output, when it fails.
     """
     command = [sys.executable, "-m", module, *arguments]
     with tempfile.TemporaryDirectory(prefix="bench-lab-") as name:
@@ -37,7 +37,7 @@ def run_in_lab(module: str, *arguments: str, deadline_s: float) -> dict[str, Any
 
 
 def _here(command: Sequence[str], folder: Path, deadline_s: float) -> str:
-    # A network namespace of its own, and with it an IPVS table of its own.
+    # A new network namespace has its own IPVS table.
     inside = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "bench", *command]
     environment = {**os.environ, FOLDER_VARIABLE: str(folder)}
     ran = subprocess.run(

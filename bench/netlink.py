@@ -1,4 +1,4 @@
-"""A generic netlink conversation without any of the daemon's machinery: requests in, raw answers out, blocking."""
+"""A blocking generic netlink conversation without the daemon's client: it sends requests and returns raw answers."""
 
 import itertools
 import socket
@@ -17,11 +17,11 @@ _NETLINK_EXT_ACK = 11
 _RECEIVE_BYTES = 65536
 
 BATCH = 128
-"""Writes in one send, as many as the daemon's."""
+"""How many writes go into one send: as many as in the daemon."""
 
 
 class Conversation:
-    """Requests to IPVS over a connected socket; the kernel's own is made by `kernel_socket`."""
+    """Sends requests to IPVS over a connected socket. `kernel_socket` makes one to the kernel."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -29,14 +29,14 @@ class Conversation:
         self.family = 0
 
     def open(self) -> bytes:
-        """Find the family's number; return the raw answer."""
+        """Find the family's number, and return the raw answer."""
         name = genetlink.family_name(codec.FAMILY_NAME)
         found = self.ask(genetlink.GENL_ID_CTRL, genetlink.CTRL_CMD_GETFAMILY, name, NLM_F_ACK)
         self.family = genetlink.family_id(next(genetlink.messages(found)).payload)
         return found
 
     def ask(self, family: int, command: int, attributes: bytes, flags: int) -> bytes:
-        """Make one request; return all that came back, acknowledgement included, as it came."""
+        """Make one request, and return the raw answers including the acknowledgement."""
         self._socket.send(request(family, command, attributes, flags, next(self._sequences)))
         found = b""
         while True:
@@ -50,12 +50,12 @@ class Conversation:
         return self.ask(self.family, command, attributes, NLM_F_DUMP)
 
     def raw(self, batch: bytes) -> bytes:
-        """Send one write; return its acknowledgement as it came."""
+        """Send one write, and return its raw acknowledgement."""
         self._socket.send(batch)
         return self._socket.recv(_RECEIVE_BYTES)
 
     def encoded(self, operations: Sequence[Operation]) -> list[bytes]:
-        """Make writes ready to be sent, in batches."""
+        """Encode writes in batches that are ready to be sent."""
         return [
             b"".join(
                 request(self.family, *codec.encode(operation), NLM_F_ACK, next(self._sequences)) for operation in batch
@@ -64,7 +64,7 @@ class Conversation:
         ]
 
     def write(self, batch: bytes) -> list[int]:
-        """Send a batch and wait for all its acknowledgements; return their errno values."""
+        """Send a batch, wait for all acknowledgements, and return their errno values."""
         waiting = sum(1 for _ in genetlink.messages(batch))
         self._socket.send(batch)
         codes: list[int] = []
@@ -81,7 +81,7 @@ def request(family: int, command: int, attributes: bytes, flags: int, sequence: 
 
 
 def kernel_socket() -> socket.socket:
-    """Open a blocking netlink socket, otherwise as the daemon's: large buffer, short acknowledgements. Needs root."""
+    """Open a blocking netlink socket with the daemon's options: large buffer, short acknowledgements. It needs root."""
     connection = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_GENERIC)
     connection.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
     for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):

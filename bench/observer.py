@@ -1,10 +1,10 @@
-"""Watches from outside how long the daemon's event loop leaves a small question unanswered.
+"""Measures from outside how long the daemon's event loop takes to answer a small request.
 
-Runs as a program of its own, on the other processor: `observer.py SOCKET INTERVAL_S`. It asks `GET /healthz` over one
-connection, one question at a time, at fixed times or as soon as the one before is answered: a loop that stands still
-has a question waiting, so the longest wait is no shorter than the longest stall. It may be longer: an answer takes the
-daemon three or four turns of its loop. When it is told to end (SIGTERM) it prints one JSON line: `[[asked, waited],
-...]`, in seconds, `asked` on CLOCK_MONOTONIC.
+It is a separate program, on the other core: `observer.py SOCKET INTERVAL_S`. It sends `GET /healthz` over one
+connection, one request at a time, at fixed times or as soon as the previous answer is there. While the loop stands
+still a request is waiting, so the longest wait is at least as long as the longest stall. It may be longer, because an
+answer takes three or four turns of the loop. On SIGTERM it prints one JSON line: `[[asked, waited], ...]`, in seconds,
+with `asked` on CLOCK_MONOTONIC.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ class _EndedError(Exception):
 
 
 def main() -> None:
-    """Ask until told to end, then print."""
+    """Ask until SIGTERM, then print."""
     path, interval_s = sys.argv[1], float(sys.argv[2])
     signal.signal(signal.SIGTERM, _end)
     with contextlib.suppress(PermissionError):
-        # The real servers share this processor, and waiting for them would look like a stall of the daemon.
+        # The real servers share this core, and waiting for them would look like a stall of the daemon.
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
     seen: list[tuple[float, float]] = []
     with contextlib.suppress(_EndedError), socket.socket(socket.AF_UNIX) as connection:

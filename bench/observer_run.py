@@ -1,4 +1,4 @@
-"""Starts `observer.py` and reads what it has seen."""
+"""Runs `observer.py` and reads its results."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ from bench.processes import PEER_CPU, PYTHON, Program, running
 
 
 class Observer:
-    """Questions to the daemon at fixed times; `seen` holds (asked, waited), seconds, once the block has ended."""
+    """Requests to the daemon at fixed times. After the block, `seen` has (asked, waited) for each, seconds."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -19,7 +19,7 @@ class Observer:
     @classmethod
     @contextlib.contextmanager
     def watching(cls, control: Path, interval_s: float) -> Iterator["Observer"]:
-        """Ask until the end of the block. Raises `MeasurementError` when that did not work."""
+        """Ask for the length of the block. Raises `MeasurementError` when the observer fails."""
         command = [PYTHON, "-I", "-S", Path(__file__).with_name("observer.py"), control, str(interval_s)]
         with running(command, cpu=PEER_CPU) as program:
             observer = cls(program)
@@ -27,7 +27,7 @@ class Observer:
             observer.end()
 
     def end(self) -> None:
-        """Stop asking and take over what was seen."""
+        """Stop the observer and read its results."""
         self._program.stop()
         try:
             self.seen = [(due, waited) for due, waited in json.loads(self._program.output())]
@@ -42,5 +42,5 @@ class Observer:
         return [waited for _, waited in self.seen]
 
     def between(self, begin: float, end: float) -> list[float]:
-        """Return how long the answers took that were asked for within these times (CLOCK_MONOTONIC)."""
+        """Return how long the answers took to requests between `begin` and `end` (CLOCK_MONOTONIC)."""
         return [waited for due, waited in self.seen if begin <= due <= end]

@@ -1,15 +1,15 @@
-"""What a scenario brings home: claims with their targets, tables, plots. Values; `report` and `plots` show them."""
+"""The result of a scenario as values: claims with their targets, tables and plots. `report` and `plots` show them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class MeasurementError(Exception):
-    """What was to be measured did not happen, so there is no figure; the message says what happened instead."""
+    """Something could not be measured, so there is no figure. The message says what happened instead."""
 
 
 class Claim(NamedTuple):
-    """One line of the summary: what was found, what stands beside it, and whether the target is met."""
+    """One line of the summary: what was found, what it is compared with, and whether the target is met."""
 
     what: str
     measured: str
@@ -17,11 +17,11 @@ class Claim(NamedTuple):
     """The peer's figure and the floor's, from the same run."""
     target: str
     holds: bool | None
-    """None: a figure without a target."""
+    """Whether the target is met; None for a figure without a target."""
 
 
 class Table(NamedTuple):
-    """A table of the details."""
+    """A table with details."""
 
     title: str
     head: tuple[str, ...]
@@ -29,7 +29,7 @@ class Table(NamedTuple):
 
 
 class Series(NamedTuple):
-    """One line of a plot, or one group of bars: with `low` and `high` the spread is drawn as well."""
+    """One line of a plot or one group of bars. With `low` and `high`, the spread is drawn as well."""
 
     label: str
     x: tuple[float | str, ...]
@@ -39,7 +39,7 @@ class Series(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """A picture. Plots of one name from several scenarios become one, series of one label are joined."""
+    """A picture. Plots with the same name become one, and their series with the same label are joined."""
 
     name: str
     title: str
@@ -50,11 +50,11 @@ class Plot(NamedTuple):
     x_log: bool = False
     y_log: bool = False
     limit: float | None = None
-    """Where a target lies on the y axis."""
+    """The position of a target on the y axis."""
 
 
 class Outcome(NamedTuple):
-    """All that one scenario found."""
+    """Everything that one scenario found."""
 
     claims: Sequence[Claim] = ()
     tables: Sequence[Table] = ()

@@ -1,4 +1,4 @@
-"""Draws the plots of the outcomes. matplotlib comes with requirements/bench.txt, which only `make bench` installs."""
+"""Draws the scenarios' plots. It needs matplotlib from requirements/bench.txt, which only `make bench` installs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.ticker
 
-mpl.use("Agg")  # before pyplot, which would look for a screen
+mpl.use("Agg")  # before pyplot is imported, which would look for a screen
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -25,11 +25,11 @@ _COLOURS = {
 }
 _GROUP_WIDTH = 0.75
 _PLAIN = mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.10g}".replace(",", " "))
-"""12 000 and 0.01 instead of 1.2e4 and powers of ten."""
+"""Writes 12 000 and 0.01 instead of 1.2e4 and powers of ten."""
 
 
 def draw(plots: Sequence[Plot], folder: Path) -> list[Path]:
-    """Draw each plot into a file of the folder; return the files."""
+    """Draw each plot into a file of the folder, and return the files."""
     files = []
     for plot in plots:
         figure, axes = plt.subplots(figsize=_SIZE_INCHES, layout="constrained")
@@ -45,7 +45,7 @@ def draw(plots: Sequence[Plot], folder: Path) -> list[Path]:
         if len(plot.series) > 1 or plot.limit is not None:
             axes.legend(frameon=False)
         file = folder / f"{plot.name}.png"
-        # The date and the version would make each run's file differ.
+        # Without this, the date and the version would make the files of two runs differ.
         figure.savefig(file, dpi=_DPI, metadata={"Software": None})
         plt.close(figure)
         files.append(file)

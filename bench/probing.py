@@ -1,4 +1,4 @@
-"""Measures what a probe costs a contender: its processor time over a few seconds, by probes counted at the kernel."""
+"""Measures what a probe costs a contender: its processor time over a few seconds per probe that the kernel counted."""
 
 import contextlib
 import time
@@ -13,16 +13,16 @@ from bench.processes import Cpu, Program
 from bench.real_servers import RealServers
 
 TOLERANCE = 0.05
-"""By how much the rate of probes may differ from the rate due; with more, something else was measured."""
+"""How much the rate of probes may differ from the rate due. With a larger difference, the run is invalid."""
 
 STEADY_ROUNDS = 2
-"""So many rounds with the right number of probes end the warming up: start and first probes are over."""
+"""How many rounds with the right number of probes end the warm-up: the start and the first probes are over then."""
 
 WARM_TOLERANCE = 0.1
-"""A single round shows the jitter of the starts as well."""
+"""The same for one round of the warm-up, which is short and shows the jitter of the starts as well."""
 
 WARM_DEADLINE_S = 120.0
-"""An emulated machine takes a while to start an interpreter."""
+"""How long a warm-up may take. An emulated machine takes a while to start an interpreter."""
 
 MICROSECONDS = 1e6
 
@@ -31,15 +31,15 @@ class Cost(NamedTuple):
     """What one run cost."""
 
     per_probe: Cpu
-    """Seconds of processor time for each probe."""
+    """Seconds of processor time per probe."""
     rate: float
-    """Probes each second."""
+    """Probes per second."""
     resident_bytes: int
     share: float
-    """Of one processor."""
+    """Share of one processor, 0 to 1."""
 
     def keeps_up(self, load: Load) -> bool:
-        """Whether the probes were as many as were due."""
+        """Whether the program made as many probes as were due."""
         return self.rate >= (1 - TOLERANCE) * load.rate
 
 
@@ -50,27 +50,27 @@ class Costs(NamedTuple):
 
     @property
     def total(self) -> Figure:
-        """Processor time for each probe, microseconds."""
+        """Processor time per probe, microseconds."""
         return Figure(tuple(run.per_probe.total * MICROSECONDS for run in self.runs))
 
     @property
     def user(self) -> Figure:
-        """The part in the program itself, microseconds."""
+        """Processor time per probe in the program itself, microseconds."""
         return Figure(tuple(run.per_probe.user * MICROSECONDS for run in self.runs))
 
     @property
     def system(self) -> Figure:
-        """The part in the kernel, microseconds."""
+        """Processor time per probe in the kernel, microseconds."""
         return Figure(tuple(run.per_probe.system * MICROSECONDS for run in self.runs))
 
     @property
     def rate(self) -> Figure:
-        """Probes each second."""
+        """Probes per second."""
         return Figure(tuple(run.rate for run in self.runs))
 
 
 def counter(load: Load, program: Program) -> Callable[[], int]:
-    """Return what counts the probes of a load that a program sends, independently of it."""
+    """Return a function that counts the probes a program sends, without asking the program."""
     if load.kind == "udp":
         return RealServers.datagrams
 
@@ -84,9 +84,9 @@ def counter(load: Load, program: Program) -> Callable[[], int]:
 
 
 def cost(program: Program, load: Load, seconds: float, *, may_fall_behind: bool = False) -> Cost:
-    """Measure a running program for some seconds. Raises `MeasurementError` when it does not probe as it should.
+    """Measure a running program for some seconds. Raises `MeasurementError` when it does not probe at the right rate.
 
-    With `may_fall_behind` fewer probes than due are a finding, to be judged by the caller.
+    may_fall_behind: whether to allow fewer probes than are due; the caller then looks at `Cost.rate`.
     """
     count = counter(load, program)
     probes, cpu, began = count(), program.cpu(), time.monotonic()
@@ -102,7 +102,7 @@ def cost(program: Program, load: Load, seconds: float, *, may_fall_behind: bool 
 
 
 def warm_up(program: Program, load: Load, *, steady_rounds: int = STEADY_ROUNDS) -> None:
-    """Wait until a program has kept the rate due for some rounds. Raises `MeasurementError` when it never does."""
+    """Wait until a program has probed at the rate due for some rounds. Raises `MeasurementError` if it never does."""
     count = counter(load, program)
     deadline = time.monotonic() + WARM_DEADLINE_S
     steady = 0
@@ -132,9 +132,10 @@ def compare(
     windows: int = 1,
     steady_rounds: int = STEADY_ROUNDS,
 ) -> dict[str, Costs]:
-    """Measure contenders in turns: A B C A B C, so that a ratio's two sides are of the same minute.
+    """Measure contenders in turns: A B C A B C, so that both sides of a ratio are from the same minute.
 
-    Each run has so many `windows` of so many `seconds`; more than one where a start costs more than a measurement.
+    windows: measurements per run; more than one if a start takes longer than a measurement.
+    seconds: length of a measurement.
     """
     runs: dict[str, list[Cost]] = {name: [] for name in contenders}
     for _ in range(rounds):

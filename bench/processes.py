@@ -1,4 +1,4 @@
-"""Starts a program under measurement, reads what it has cost so far, and ends it and nothing else."""
+"""Starts a program that is measured, reads what it has used so far, and ends it."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from typing import NamedTuple
 PYTHON = sys.executable
 ROOT = Path(__file__).parent.parent
 PEER_CPU = 1
-"""Where the real servers run, so that they do not take the measured program's time."""
+"""The processor on which the real servers run, so that they do not take time from the measured program."""
 MEASURED_CPU = 0
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -34,21 +34,21 @@ class Cpu(NamedTuple):
     system: float
 
     def since(self, before: "Cpu") -> "Cpu":
-        """Return what was used since then."""
+        """Return what was used since an earlier reading."""
         return Cpu(self.total - before.total, self.user - before.user, self.system - before.system)
 
 
 def end_in_good_order() -> None:
-    """Let SIGTERM unwind this program, so that whatever it has started ends with it."""
+    """Make SIGTERM unwind this program, so that everything it has started ends with it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 class Program:
-    """One running program, its children included. Build one with `running`."""
+    """One running program with its children. Build one with `running`."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
         self.calm_from = 0.0
-        """When its start was over, Unix time; set by who waited for it. Complaints before that do no harm."""
+        """When its start was over, Unix time. Whoever waits for the start sets it. Complaints before it are ignored."""
         self._process = process
         self._output = output
 
@@ -66,16 +66,16 @@ class Program:
         return self._process.wait(timeout_s)
 
     def output(self) -> str:
-        """Return what it has printed so far, errors included."""
+        """Return what it has printed so far, including standard error."""
         return self._output.read_text(encoding="utf-8", errors="replace")
 
     def last_words(self) -> str:
-        """Return the end of what it has printed, for a message."""
+        """Return the end of its output, for a message."""
         lines = self.output().splitlines()[-_LAST_LINES:]
         return "\n".join(line[:_LAST_COLUMNS] for line in lines) or "(it has printed nothing)"
 
     def cpu(self) -> Cpu:
-        """Read the processor time it has used so far, its children included."""
+        """Read the processor time that it and its children have used so far."""
         total = user = system = 0.0
         for pid in self._family():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -87,7 +87,7 @@ class Program:
         return Cpu(total, user, system)
 
     def resident_bytes(self) -> int:
-        """Read the memory it holds (RSS), its children included."""
+        """Read the resident memory (RSS) of it and its children."""
         return sum(
             int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
             for pid in self._family()
@@ -98,7 +98,7 @@ class Program:
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """Kill it and its children at once; return when they have gone."""
+        """Kill it and its children, and wait until they are gone."""
         handles = [os.pidfd_open(pid) for pid in self._family()]
         for handle in handles:
             signal.pidfd_send_signal(handle, signal.SIGKILL)
@@ -112,7 +112,7 @@ class Program:
         return sum(1 for _ in Path(f"/proc/{self.pid}/task").iterdir())
 
     def stop(self) -> None:
-        """End it, in order if it lets us."""
+        """End it, in an orderly way if possible."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -125,7 +125,7 @@ class Program:
         family = [self.pid]
         for pid in family:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                # A child belongs to the thread that made it.
+                # The kernel lists a child under the thread that made it.
                 for task in Path(f"/proc/{pid}/task").iterdir():
                     children = (task / "children").read_text(encoding="ascii")
                     family += [int(child) for child in children.split()]
@@ -140,7 +140,7 @@ Command = Sequence[object]
 def running(
     command: Command, *, cpu: int = MEASURED_CPU, environment: dict[str, str] | None = None
 ) -> Iterator[Program]:
-    """Run a command on one processor until the end of the block."""
+    """Run a command on one processor for the length of the block."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         output = Path(folder) / "output"
         with output.open("wb") as file:
@@ -154,7 +154,7 @@ def running(
             )
         program = Program(process, output)
         if cpu == PEER_CPU:
-            # Whatever else runs there must not make the real servers look slow.
+            # Other programs on that processor must not slow the real servers down.
             with contextlib.suppress(PermissionError, ProcessLookupError):
                 os.setpriority(os.PRIO_PROCESS, process.pid, _PEER_NICE)
         try:
@@ -164,7 +164,7 @@ def running(
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str, poll_s: float = 0.02) -> float:
-    """Wait for a condition and return how long it took, seconds. Raises `TimeoutError`."""
+    """Wait for a condition and return how long that took, seconds. Raises `TimeoutError` after `timeout_s`."""
     began = time.monotonic()
     while not condition():
         if time.monotonic() - began > timeout_s:

@@ -1,4 +1,4 @@
-"""The real servers of the benchmark: one nginx and one UDP echo behind every address of 127.0.0.0/8."""
+"""The real servers of the benchmark: one nginx and one UDP echo that serve every address of 127.0.0.0/8."""
 
 import contextlib
 import ipaddress
@@ -15,10 +15,10 @@ HTTP_PORT = 18080
 HTTPS_PORT = 18443
 UDP_PORT = 18053
 PORTS = {"http": HTTP_PORT, "tcp": HTTP_PORT, "https": HTTPS_PORT, "udp": UDP_PORT}
-"""Where a check of each kind goes."""
+"""The port that a check of each kind probes."""
 FIRST = "127.1.0.1"
 
-# All of the peer's cost must be as small and as steady as can be: no log, no keep-alive, one worker.
+# The peer's cost must be as small and as steady as possible: no log, no keep-alive, one worker.
 _NGINX = """
 daemon off;
 worker_processes 1;
@@ -48,7 +48,7 @@ http {{
 
 
 class RealServers:
-    """What runs behind the addresses, and how much it was asked. Build one with `serving`."""
+    """The servers behind the addresses, with counts of their requests. Build one with `serving`."""
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.ca = folder / "certificate.pem"
@@ -59,7 +59,7 @@ class RealServers:
     @classmethod
     @contextlib.contextmanager
     def serving(cls) -> Iterator["RealServers"]:
-        """Serve HTTP, HTTPS, TCP and UDP on every address of this machine until the end of the block."""
+        """Serve HTTP, HTTPS, TCP and UDP on every address of this machine for the length of the block."""
         with tempfile.TemporaryDirectory(prefix="bench-servers-") as name, contextlib.ExitStack() as stack:
             folder = Path(name)
             _make_certificate(folder)
@@ -73,7 +73,7 @@ class RealServers:
             yield servers
 
     def fail(self) -> None:
-        """Kill the web server: when this returns, every connection is refused, HTTP, HTTPS and TCP."""
+        """Kill the web server. When this returns, every connection over HTTP, HTTPS and TCP is refused."""
         self._web.kill()
         wait_until(lambda: not _answers(HTTP_PORT), timeout_s=10, what="nginx to be dead", poll_s=0.001)
 
@@ -93,7 +93,7 @@ class RealServers:
     def connections(pid: int | str = "self") -> int:
         """Return how many TCP connections a process's network namespace has begun so far (RFC 4022, tcpActiveOpens).
 
-        nginx's own counter would miss probes that end before it could accept them, as HAProxy's do.
+        nginx's own counter would miss probes that end before nginx can accept them, such as HAProxy's.
         """
         lines = Path(f"/proc/{pid}/net/snmp").read_text(encoding="ascii").splitlines()
         names, values = (line.split() for line in lines if line.startswith("Tcp:"))
@@ -101,7 +101,7 @@ class RealServers:
 
     @staticmethod
     def datagrams(*, timeout_s: float = 10.0) -> int:
-        """Return how many datagrams the UDP echo has answered so far; -1 when it does not say."""
+        """Return how many datagrams the UDP echo has answered so far, or -1 if it does not reply."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             asking.settimeout(timeout_s)
             asking.connect(("127.0.0.1", UDP_PORT))
@@ -113,7 +113,7 @@ class RealServers:
 
 
 def address(index: int, *, first: str = FIRST) -> str:
-    """Return the address of the real server of this number, from 0."""
+    """Return the address of the real server with this index, from 0."""
     return str(ipaddress.IPv4Address(first) + index)
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench.record`: asks the lab's kernel for the answers that `recorded_kernel` gives, into recorded.json."""
+"""`python -m bench.record`: records the lab kernel's answers for `recorded_kernel` in recorded.json."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ _DEADLINE_S = 120.0
 
 
 def main() -> None:
-    """Record anew."""
+    """Replace the recording."""
     recorded = run_in_lab("bench.guest_record", deadline_s=_DEADLINE_S)
     FILE.write_text(json.dumps(recorded, indent=1) + "\n", encoding="ascii")
     print(f"recorded from Linux {recorded['kernel']}: {FILE}")

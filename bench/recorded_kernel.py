@@ -1,12 +1,12 @@
-"""A stand-in for the kernel's IPVS where there is none: generic netlink frames over a Unix socket, as recorded.
+"""A stand-in for the kernel's IPVS on machines without it: recorded generic netlink frames over a Unix socket.
 
-Runs as a program of its own: `python -m bench.recorded_kernel SOCKET TALLY`. The answers' bytes are the lab kernel's
-(`recorded.json`, made by `python -m bench.record`) with what a request asks for put in its place; a table is kept, so
-that dumps are true. As the kernel does, it acts on all requests of one send in order and answers each write with a
-datagram of its own.
+It is a separate program: `python -m bench.recorded_kernel SOCKET TALLY`. Its answers are the lab kernel's bytes
+(`recorded.json`, made by `python -m bench.record`), in which it replaces the recorded values by those of the request.
+It has a table, so its dumps are correct. Like the kernel, it processes all requests of one send in order and answers
+each write with a separate datagram.
 
-TALLY is a file that holds, for whoever maps it, how many writes there were and when the last one was acknowledged. When
-it is told to end (SIGTERM) it prints one JSON line with all writes: `[[moment, command, errno], ...]`, CLOCK_MONOTONIC.
+TALLY is a file to be mapped: it has the number of writes and the time at which the last one was acknowledged. On
+SIGTERM the program prints one JSON line with all writes: `[[moment, command, errno], ...]`, in CLOCK_MONOTONIC times.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ from lvs_healthd.ipvs.kernel.genetlink import (
 RECORDED = Path(__file__).with_name("recorded.json")
 
 TALLY = struct.Struct("=Qd")
-"""How many writes, and the moment of the last acknowledgement."""
+"""The number of writes, and the time of the last acknowledgement."""
 
 _NEW_SERVICE, _SET_SERVICE, _DELETE_SERVICE, _GET_SERVICE = 1, 2, 3, 4
 _NEW_DESTINATION, _SET_DESTINATION, _DELETE_DESTINATION, _GET_DESTINATION = 5, 6, 7, 8
@@ -53,14 +53,14 @@ _SERVICE_ADDRESS, _SERVICE_FLAGS = 3, 7
 _DESTINATION_KEY = (1, 2)
 _DESTINATION_ADDRESS = 1
 _ADDRESS_BYTES = 16
-"""The kernel answers with its whole union for either family."""
+"""For either family the kernel answers with its whole union of addresses."""
 _HASHED = 2
 """IP_VS_SVC_F_HASHED, which the kernel sets on every service."""
 
 _HEADER = struct.Struct("=IHHII")
 _CODE = struct.Struct("=i")
 _PART_BYTES = 32 * 1024
-"""A dump comes in parts of this size at most (net/netlink/af_netlink.c)."""
+"""A dump comes in parts of at most this size (net/netlink/af_netlink.c)."""
 _RECEIVE_BYTES = 1 << 18
 
 Values = dict[int, bytes]
@@ -70,11 +70,11 @@ Values = dict[int, bytes]
 class _Entry(NamedTuple):
     body: bytes
     destinations: dict[bytes, bytes]
-    """Encoded, as a dump has them; by address and port."""
+    """By address and port, encoded as in a dump."""
 
 
 class RecordedKernel:
-    """The table, and the answers. `writes` lists the writes: when acknowledged, which command, its errno."""
+    """Has the table and makes the answers. `writes` has (time of acknowledgement, command, errno) for each write."""
 
     def __init__(self, recorded: Mapping[str, str]) -> None:
         self.writes: list[tuple[float, int, int]] = []
@@ -94,7 +94,7 @@ class RecordedKernel:
         self._destination_pattern = _nested(destination.payload, _DESTINATION)
 
     def serve(self, data: bytes) -> Iterator[bytes]:
-        """Act on the requests of one send; yield the answers, a datagram each."""
+        """Process the requests of one send, and yield the answers, each of them a datagram."""
         for request in genetlink.messages(data):
             command = request.payload[0]
             if request.type == genetlink.GENL_ID_CTRL:
@@ -172,7 +172,7 @@ class RecordedKernel:
 
 
 def main() -> None:
-    """Serve until told to end, then print the writes."""
+    """Serve until SIGTERM, then print the writes."""
     path, tally_file = sys.argv[1:3]
     kernel = RecordedKernel(json.loads(RECORDED.read_text(encoding="ascii")))
     signal.signal(signal.SIGTERM, _end)
@@ -202,9 +202,9 @@ def _serve(path: str, kernel: RecordedKernel, tally: mmap.mmap) -> None:
                     selector.unregister(connection)
                     connection.close()
                     continue
-                # The kernel has done all writes of a send before the sender can read the first answer.
+                # Like the kernel, finish all writes of a send before the sender can read the first answer.
                 answers = list(kernel.serve(data))
-                # Before the answers, so that who has one finds the write counted.
+                # Written before the answers, so that whoever has an answer finds its write counted.
                 TALLY.pack_into(tally, 0, len(kernel.writes), time.monotonic())
                 for answer in answers:
                     connection.send(answer)
@@ -243,7 +243,7 @@ def _as_listed(service: Values) -> Values:
 
 
 def _encode(pattern: Values, values: Values, kind: int) -> bytes:
-    """Put values into the pattern's places, and leave what the values do not say as it was recorded."""
+    """Encode the pattern with `values` in place of its own. Attributes without a new value stay as recorded."""
     merged = {**pattern, **values}
     return attribute(kind, b"".join(attribute(inner, value) for inner, value in merged.items()))
 

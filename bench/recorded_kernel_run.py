@@ -17,7 +17,7 @@ from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, Operatio
 from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
 
 DAEMON = (PYTHON, "-m", "bench.daemon_on_recorded_kernel")
-"""The command that runs lvs-healthd over it; the socket and the configuration file follow."""
+"""The command that runs lvs-healthd over a recorded kernel. The socket and the configuration file follow."""
 
 DELETE_SERVER = 7
 """IPVS_CMD_DEL_DEST."""
@@ -29,13 +29,13 @@ class KernelProcess:
     def __init__(self, program: Program, path: Path, tally: mmap.mmap) -> None:
         self.path = path
         self.writes: list[tuple[float, int, int]] = []
-        """All writes (moment, command, errno), once the block has ended."""
+        """All writes (moment, command, errno), after the block."""
         self._program = program
         self._tally = tally
 
     @contextlib.contextmanager
     def conversation(self) -> Iterator[Conversation]:
-        """Talk to it as another program would, with ipvsadm for example."""
+        """Talk to it the way another program would, such as ipvsadm."""
         with self.connected() as connection:
             conversation = Conversation(connection)
             conversation.open()
@@ -49,18 +49,18 @@ class KernelProcess:
                     raise MeasurementError("the recorded kernel refused a write")
 
     def connected(self) -> socket.socket:
-        """Return a socket that talks to it, as a netlink socket does to the kernel."""
+        """Return a socket that is connected to it, as a netlink socket is to the kernel."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.connect(str(self.path))
         return connection
 
     def tally(self) -> tuple[int, float]:
-        """Return how many writes there were, and when the last was acknowledged (CLOCK_MONOTONIC)."""
+        """Return the number of writes, and when the last one was acknowledged (CLOCK_MONOTONIC)."""
         count, moment = TALLY.unpack_from(self._tally)
         return count, moment
 
     def end(self) -> None:
-        """Stop it, and take over the list of its writes."""
+        """Stop it, and read the list of its writes."""
         self._program.stop()
         try:
             self.writes = [(moment, command, code) for moment, command, code in json.loads(self._program.output())]
@@ -70,7 +70,7 @@ class KernelProcess:
 
 @contextlib.contextmanager
 def running_kernel(folder: Path) -> Iterator[KernelProcess]:
-    """Run a recorded kernel on the real servers' processor until the end of the block."""
+    """Run a recorded kernel on the real servers' processor for the length of the block."""
     path, tally_file = folder / "kernel.sock", folder / "tally"
     tally_file.write_bytes(bytes(TALLY.size))
     with (
@@ -85,7 +85,7 @@ def running_kernel(folder: Path) -> Iterator[KernelProcess]:
 
 
 def services(load: Load, *, per_service: int) -> list[Operation]:
-    """Return the writes that make the table a load's configuration asks for."""
+    """Return the writes that make the wanted table of a load's configuration."""
     operations = []
     for start in range(0, load.count, per_service):
         host, _, port = load.vip(start // per_service).partition(":")
@@ -99,6 +99,6 @@ def services(load: Load, *, per_service: int) -> list[Operation]:
 
 
 def destination(load: Load, index: int, *, weight: int = 1) -> DestinationRecord:
-    """Return a real server's line in the table."""
+    """Return a real server's record in the table."""
     key = DestinationKey(AF_INET, load.address(index), PORTS[load.kind])
     return DestinationRecord(key, ForwardingMethod.MASQ, weight)

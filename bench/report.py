@@ -1,4 +1,4 @@
-"""Writes what was found as Markdown. No dates and no names: of the machine, only what explains the figures."""
+"""Writes the results as Markdown, without dates and names. Of the machine it shows only what explains the figures."""
 
 import os
 import platform
@@ -20,14 +20,18 @@ Machine: {machine}.
 
 
 def machine() -> str:
-    """Describe the machine by what explains the figures."""
+    """Describe the machine as far as it explains the figures."""
     return f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
 
 
 def markdown(
     outcomes: Mapping[str, Outcome], failures: Mapping[str, str], pictures: Sequence[Path], *, is_quick: bool
 ) -> str:
-    """Write the whole report; `outcomes` and `failures` go by scenario, `pictures` are files beside the report."""
+    """Write the whole report.
+
+    outcomes, failures: what each scenario found, or why it failed, by its title.
+    pictures: files beside the report.
+    """
     parts = [_HEAD.format(quick=" QUICK=1" if is_quick else "", machine=machine())]
     parts.append(_markdown_table(summary([claim for outcome in outcomes.values() for claim in outcome.claims])))
     if failures:
@@ -44,7 +48,7 @@ def markdown(
 
 
 def summary(claims: Sequence[Claim]) -> Table:
-    """Put the claims into one table."""
+    """Make one table of all claims."""
     return Table(
         "Summary",
         ("what", "measured", "beside it", "target", ""),

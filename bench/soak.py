@@ -1,8 +1,8 @@
 """The soak: `python -m bench.soak --minutes N`. 5 000 servers, 5 % failing at random, a reload every ten seconds.
 
-Watches what may grow or go wrong with time: memory, descriptors, threads, lag, events. At the end the truth (which
-ports answer) is held against the daemon's verdicts and against the table, a recorded kernel's. The exit status is 1
-when they differ, or when memory or descriptors grow beyond what is allowed.
+It watches what may grow or go wrong over time: memory, descriptors, threads, lag and events. At the end it compares the
+truth (which ports answer) with the daemon's verdicts and with the recorded kernel's table. The exit status is 1 if they
+differ, or if memory or descriptors grow more than is allowed.
 """
 
 import argparse
@@ -32,10 +32,10 @@ INTERVAL_S = 2.0
 RISE, FALL, TIMEOUT_S = 2, 3, 1.0
 
 GROUP = 25
-"""Servers that share a port, and so fail together: a rack."""
+"""How many servers share a port and so fail together, like a rack."""
 GROUPS = 100
 OFF = 10
-"""Groups that are off at any time: 5 % of all servers."""
+"""How many groups are off at any time: 5 % of all servers."""
 _FIRST_PORT = 21_000
 
 TOGGLE_EVERY_S = 3.0
@@ -44,30 +44,30 @@ SAMPLE_EVERY_S = 10.0
 SETTLE_S = FALL * INTERVAL_S + TIMEOUT_S + 3.0
 
 MEMORY_GROWTH_LIMIT = 4 * 1024 * 1024
-"""Bytes an hour. Allocators wander; 360 reloads an hour that leak one configuration each are hundreds of MiB."""
+"""Bytes per hour. Allocators fluctuate; 360 reloads that leak a configuration each would make hundreds of MiB."""
 DESCRIPTOR_GROWTH_LIMIT = 30
-"""An hour."""
+"""Descriptors per hour."""
 JUDGED_FROM_S = 600.0
-"""In less time the allocator's wandering looks like a slope."""
+"""The shortest run for which growth counts. In less time, the allocator's fluctuation looks like a slope."""
 _LEAST_SAMPLES = 3
 _WARM_SHARE = 0.25
-"""The first part of the samples, in which caches fill, is left out of the slopes."""
+"""The share of the samples, at the beginning, that the slopes leave out because caches are still filling."""
 _HOUR_S = 3600.0
 _MEBI = 1024 * 1024
 
 
 class Sample(NamedTuple):
-    """What the process held at a moment."""
+    """What the process used at one moment."""
 
     at: float
     resident_bytes: int
     descriptors: int
-    """Those of probes under way left out."""
+    """Open descriptors, without those of probes in flight."""
     threads: int
 
 
 class Soak:
-    """One soak: servers that come and go, a daemon, and what was seen of it."""
+    """One soak: servers that come and go, a daemon, and the samples taken from it."""
 
     def __init__(self, load: Load, healthd: Healthd, switch: SwitchableServers, kernel: KernelProcess) -> None:
         self.samples: list[Sample] = []
@@ -81,7 +81,7 @@ class Soak:
         self._servers = servers_of(load)
 
     def run(self, seconds: float) -> None:
-        """Let it all happen."""
+        """Switch servers, reload and take samples for this long."""
         began = time.monotonic()
         turns = [(TOGGLE_EVERY_S, self._toggle), (RELOAD_EVERY_S, self._reload), (SAMPLE_EVERY_S, self._sample)]
         due = [began + period for period, _ in turns]
@@ -96,7 +96,7 @@ class Soak:
         time.sleep(SETTLE_S)
 
     def lies(self) -> list[str]:
-        """Return every server of which the daemon or the table says what is not true."""
+        """Return a line for every server about which the daemon or the table is wrong."""
         down = {server for server in self._servers if int(server.rpartition(":")[2]) in self._off}
         verdicts = {
             server["server"]: server["verdict"]
@@ -115,7 +115,7 @@ class Soak:
         return found
 
     def _toggle(self) -> None:
-        """Switch one group on and another off, so that the number of failing ones stays."""
+        """Switch one group on and another off, so that the number of failing groups stays the same."""
         ports = range(_FIRST_PORT, _FIRST_PORT + GROUPS)
         port = self._chance.choice([port for port in ports if port not in self._off])
         self._switch.off(port)
@@ -125,7 +125,7 @@ class Soak:
             self._switch.on(back)
 
     def _reload(self) -> None:
-        """Give one server another address, as a move of a machine would."""
+        """Give one server another address, as when a machine moves."""
         index = self._chance.randrange(GROUP * GROUPS, SERVERS)
         address, _, port = self._servers[index].rpartition(":")
         moved = self._load.address(index) if address != self._load.address(index) else _elsewhere(address)
@@ -153,7 +153,7 @@ _CHECK = f"rise = {RISE}\nfall = {FALL}"
 
 
 def main() -> int:
-    """Run it and say what was found; return the exit status."""
+    """Run the soak, print the results, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=30.0)
     minutes: float = parser.parse_args().minutes
@@ -179,7 +179,7 @@ def main() -> int:
 
 
 def servers_of(load: Load) -> list[str]:
-    """Return the servers at the beginning: those of the groups on their ports, the others on nginx's."""
+    """Return the servers at the beginning. Those in groups have their group's port, the others nginx's."""
     servers = [load.server(index) for index in range(load.count)]
     for index in range(GROUP * GROUPS):
         servers[index] = f"{load.address(index)}:{_FIRST_PORT + index // GROUP}"
@@ -187,12 +187,12 @@ def servers_of(load: Load) -> list[str]:
 
 
 def _elsewhere(address: str) -> str:
-    """Return the same machine's other address, in a network that no other server uses."""
+    """Return the other address of the same machine, in a network that no other server uses."""
     return address.replace("127.1.", "127.101.", 1)
 
 
 def _table(kernel: KernelProcess, load: Load) -> set[str]:
-    """Return the servers in the kernel's table, asked by hand."""
+    """Return the servers in the kernel's table, read without the daemon's client."""
     found = set()
     with kernel.conversation() as conversation:
         services = conversation.dump(codec.CMD_GET_SERVICE)
@@ -211,7 +211,7 @@ def _table(kernel: KernelProcess, load: Load) -> set[str]:
 def _judge(soak: Soak, healthd: Healthd) -> int:
     samples = soak.samples[int(len(soak.samples) * _WARM_SHARE) :]
     if len(samples) < _LEAST_SAMPLES:
-        raise MeasurementError("too short for a slope: make it two minutes at least")
+        raise MeasurementError("too short for a slope: run it for at least two minutes")
     memory = straight_line([(sample.at, sample.resident_bytes) for sample in samples]).slope * _HOUR_S
     descriptors = straight_line([(sample.at, sample.descriptors) for sample in samples]).slope * _HOUR_S
     threads = max(sample.threads for sample in samples) - min(sample.threads for sample in samples)
@@ -219,12 +219,12 @@ def _judge(soak: Soak, healthd: Healthd) -> int:
     lies = soak.lies()
     _tell(scrape)
     print(f"memory: {memory / _MEBI:+.2f} MiB an hour; descriptors: {descriptors:+.1f} an hour; threads: +{threads}")
-    print(f"untrue after {soak.reloads} reloads: {len(lies)} of {SERVERS}")
+    print(f"wrong after {soak.reloads} reloads: {len(lies)} of {SERVERS}")
     for lie in lies[:10]:
         print(f"  {lie}")
     is_long = samples[-1].at - samples[0].at >= JUDGED_FROM_S
     if not is_long:
-        print(f"growth is not judged by less than {JUDGED_FROM_S / 60:g} minutes of it")
+        print(f"growth does not count in less than {JUDGED_FROM_S / 60:g} minutes")
     is_leaking = is_long and (memory > MEMORY_GROWTH_LIMIT or descriptors > DESCRIPTOR_GROWTH_LIMIT)
     print("soak: " + ("FAILED" if lies or is_leaking else "passed"))
     return 1 if lies or is_leaking else 0

@@ -1,4 +1,4 @@
-"""The floor of a start and of a reload: Python alone, on the same file."""
+"""The floor of a start and of a reload: Python alone parses the same file."""
 
 import subprocess
 import time
@@ -13,7 +13,7 @@ _IMPORT = "import bench.daemon_on_recorded_kernel; "
 def floor_s(file: Path, *, imports: bool) -> float:
     """Return how long Python takes to parse a configuration, seconds.
 
-    With `imports` from its execution on, the daemon's modules included; else the parsing alone.
+    imports: measure from exec, including the imports of the daemon's modules; else measure only the parsing.
     """
     if imports:
         return _run_s(_IMPORT + _PARSE, file)
@@ -21,7 +21,7 @@ def floor_s(file: Path, *, imports: bool) -> float:
 
 
 def version_s() -> tuple[float, float]:
-    """Return how long `lvs-healthd --version` takes, and a Python that does nothing, seconds."""
+    """Return how long `lvs-healthd --version` takes, and how long a Python that does nothing takes, seconds."""
     return _run_s("from lvs_healthd.cli import main; main()", "--version"), _run_s("")
 
 

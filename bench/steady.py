@@ -1,4 +1,4 @@
-"""Brings lvs-healthd to a steady state: every server up, and the start's own schedule over."""
+"""Brings lvs-healthd to a steady state: every server is up, and the schedule of the start is over."""
 
 import contextlib
 import time
@@ -13,7 +13,7 @@ SKIPPED = "lvs_healthd_probes_skipped_total"
 
 @contextlib.contextmanager
 def steady_daemon(load: Load, *, servers: Sequence[str] = (), check: str = "") -> Iterator[Healthd]:
-    """Run the daemon, with the table in memory, and hand it over once all is calm."""
+    """Run the daemon with the table in memory, and yield it once it is in the steady state."""
     with folder() as place:
         text = configuration(load, place, servers=servers, check=check)
         with running_daemon(text, place) as healthd:

@@ -1,4 +1,4 @@
-"""Web servers that can be switched off and on one by one, each a port of its own; they answer from one thread here."""
+"""Web servers that can be switched on and off one by one. Each has its own port, and one thread serves them all."""
 
 import contextlib
 import selectors
@@ -13,7 +13,7 @@ _POLL_S = 0.1
 
 
 class SwitchableServers:
-    """Each port answers on every address of this machine while it is on. Build one with `running`."""
+    """The web servers. While a port is on, it answers on every address of this machine. Build one with `running`."""
 
     def __init__(self) -> None:
         self.first_asked: dict[int, float] = {}
@@ -26,7 +26,7 @@ class SwitchableServers:
     @classmethod
     @contextlib.contextmanager
     def running(cls) -> Iterator["SwitchableServers"]:
-        """Answer until the end of the block; all ports are off at first."""
+        """Answer for the length of the block. All ports are off at first."""
         servers = cls()
         thread = threading.Thread(target=servers._serve, name="switchable", daemon=True)
         thread.start()
@@ -65,7 +65,7 @@ class SwitchableServers:
                         self._answer(key.data)
 
     def _accept(self, port: int) -> None:
-        # It may have been switched off since the selector saw it.
+        # The port may have been switched off since the selector saw it.
         listening = self._listening.get(port)
         with contextlib.suppress(BlockingIOError):
             while listening is not None:
@@ -76,7 +76,7 @@ class SwitchableServers:
 
     def _answer(self, connection: socket.socket) -> None:
         self._selector.unregister(connection)
-        # A request is one segment; a probe that has gone away needs no answer.
+        # A request fits into one segment. A probe that has gone away needs no answer.
         with contextlib.closing(connection), contextlib.suppress(OSError):
             if connection.recv(65536):
                 connection.send(_ANSWER)

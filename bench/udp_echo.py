@@ -1,4 +1,4 @@
-"""Answers every datagram with itself; `count?` with how many it has answered. Runs as a program of its own."""
+"""Answers every datagram with itself, and `count?` with the number of its answers so far. It is a separate program."""
 
 import socket
 import sys
@@ -9,11 +9,11 @@ _BUFFER_BYTES = 8 << 20
 
 
 def main() -> None:
-    """Answer on the port of the command line, on every address, for ever."""
+    """Answer forever, on every address and the port given on the command line."""
     served = 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-        # Answers must come from the address that was asked; a bound wildcard socket would choose 127.0.0.1.
+        # Answers must come from the address that was asked. A wildcard socket would choose 127.0.0.1.
         server.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         server.bind(("", int(sys.argv[1])))
         while True:

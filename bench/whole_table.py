@@ -1,6 +1,6 @@
-"""A whole table at once, by the daemon's reconciler: filled from nothing, read back in sync, emptied.
+"""Measures the daemon's reconciler on a whole table: it fills an empty one, reads it back in sync, and empties it.
 
-Nothing here knows which kernel it talks to: `guest_table.py` has a real one, `scenarios/table.py` a recorded one too.
+This works with any kernel: `guest_table.py` uses a real one, and `scenarios/table.py` a recorded one too.
 """
 
 import time
@@ -28,14 +28,14 @@ _RESYNCS = 5
 
 
 class Took(NamedTuple):
-    """Seconds: of the clock, and of this process's CPU."""
+    """How long something took, seconds: by the clock, and in CPU time of this process."""
 
     wall_s: float
     cpu_s: float
 
 
 class Round(NamedTuple):
-    """One table's life."""
+    """What the life of one table took."""
 
     start: Took
     resyncs: list[Took]
@@ -49,7 +49,7 @@ def table() -> Table:
 
 
 def commands(entries: Table) -> str:
-    """Write what fills it for `ipvsadm -R`."""
+    """Write the commands that fill a table with `ipvsadm -R`."""
     lines = []
     for key, entry in entries.items():
         lines.append(f"-A -t {key.address}:{key.port} -s {entry.service.scheduler}\n")
@@ -77,7 +77,7 @@ class _Nobody:
 
 
 async def live(entries: Table) -> Round:
-    """Fill an empty table, read it back a few times, and empty it. Raises `MeasurementError` when it did not happen."""
+    """Fill an empty table, read it back a few times, and empty it. Raises `MeasurementError` when a step fails."""
     errors: list[Event] = []
     clock = _Clock()
     client = IpvsClient()
@@ -116,7 +116,7 @@ async def _turn(keeper: Reconciler, wanted: Table | None) -> Took:
 
 
 class _Clock:
-    """Stands still but where it is told to skip, so that a resync is due when we want it."""
+    """A clock that stands still until it is told to skip, so that a resync is due when we want it."""
 
     def __init__(self) -> None:
         self.skipped_to = 0.0

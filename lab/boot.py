@@ -66,7 +66,7 @@ class Guest:
         write_command(self._folder, self._command, deadline_s=self._deadline_s)
         queue = [f"--rwdir={QUEUE_IN_GUEST}={self._queue}"] if self._queue else []
         vng = vng_command(self._folder, self._cwd, *queue, "--verbose", "--", f"{SHARED_IN_GUEST}/command")
-        # A pipe, because QEMU opens /proc/self/fd/2 anew and would truncate a file; and cat, because the pipe must be
+        # A pipe, because QEMU opens /proc/self/fd/2 again and would truncate a file; and cat, because the pipe must be
         # emptied even while this process is busy.
         with (self._folder / "console").open("wb") as console:
             self._process = subprocess.Popen(

@@ -82,12 +82,19 @@ def _has(line: Line, fields: Mapping[str, object]) -> bool:
 
 @contextlib.asynccontextmanager
 async def daemon(
-    config: Path, *options: str, command: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+    config: Path,
+    *options: str,
+    command: tuple[str, ...] = (),
+    env: Mapping[str, str] | None = None,
+    before: str = "",
 ) -> AsyncIterator[DaemonProcess]:
-    """Run `lvs-healthd run --config FILE OPTIONS` for the block, prefixed with `command` (as in `ip netns exec …`)."""
+    """Run `lvs-healthd run --config FILE OPTIONS` for the block, prefixed with `command` (as in `ip netns exec …`).
+
+    before: Python code to run first in the daemon's process, to shorten a time limit for instance.
+    """
     process = await asyncio.create_subprocess_exec(
         *command,
-        *LvsHealthd,
+        *((sys.executable, "-c", f"{before}\nfrom lvs_healthd.cli import main; main()") if before else LvsHealthd),
         "run",
         "--config",
         str(config),

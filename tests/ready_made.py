@@ -25,7 +25,7 @@ PATIENCE_S = 20.0
 
 def ready_made(name: str, port: int, address: str = "127.0.0.1") -> StreamCheck:
     """Load the packaged check of that name, aimed at a server."""
-    service = f'[[service]]\naddress = "192.0.2.1:{port}"\ncheck = "{name}"\nreal_server = ["{address}"]\n'
+    service = f'[[service]]\naddress = "127.0.0.100:{port}"\ncheck = "{name}"\nreal_server = ["{address}"]\n'
     [check] = parse(service, "/none/config.toml").services[0].real_servers[0].checks
     assert isinstance(check, StreamCheck)
     return check

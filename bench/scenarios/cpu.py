@@ -1,4 +1,4 @@
-"""Processor time for each probe: lvs-healthd, HAProxy's own checks and the bare loop, on the same servers, in turns."""
+"""Measures the processor time per probe of lvs-healthd, HAProxy's own checks and the bare loop, in turns."""
 
 import functools
 
@@ -9,7 +9,7 @@ from bench.outcome import Claim, Outcome, Plot, Series, Table
 from bench.probing import Costs, compare
 
 SERVERS = {"http": 1000, "tcp": 1000, "udp": 1000, "https": 300}
-"""A thousand TLS handshakes a second are more than one core can do, on either side."""
+"""How many servers per kind. One core cannot do a thousand TLS handshakes a second, on either side."""
 INTERVAL_S = 1.0
 
 _WORDS = {"http": "HTTP", "tcp": "TCP", "udp": "UDP", "https": "HTTPS"}
@@ -67,7 +67,7 @@ def _table(kind: str, costs: dict[str, Costs], own: Figure) -> Table:
 def _plot(kind: str, costs: dict[str, Costs]) -> Plot:
     order = [name for name in (_LEAST, _FLOOR, _OWN, _PEER) if name in costs]
     return Plot(
-        # TLS costs so much more that the others would be slivers beside it.
+        # TLS costs so much more that the other bars would be too small to see beside it.
         "cpu-https" if kind == "https" else "cpu",
         "CPU per probe (whisker: spread of the runs)",
         "",

@@ -26,7 +26,7 @@ _DOWN = down(Reason.REFUSED, "connection refused")
 
 
 class _Uncounted:
-    def add(self, outcome: Found, latency_s: float) -> None:
+    def add(self, outcome: Found, latency_s: float, times: int = 1) -> None:
         """Ignore it."""
 
 

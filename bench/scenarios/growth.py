@@ -1,7 +1,7 @@
-"""What more servers cost: processor time and memory from 1 000 to 50 000, one straight line or not; and the schedule.
+"""What more servers cost: processor time, memory and lag from 1 000 to 50 000 servers.
 
-Three rows of the summary come from these runs: growth, memory for each real server, and whether one processor carries
-50 000 servers at 5 s before probes start late.
+Three rows of the summary come from these runs: whether the cost grows along a straight line, the memory for each real
+server, and whether one processor can probe 50 000 servers at 5 s without starting probes late.
 """
 
 import time
@@ -23,25 +23,25 @@ QUICK_COUNTS = (1000, 5000, 10_000)
 CAPACITY_LAG_S = 0.1
 MEMORY_LIMIT_BYTES = 4096
 STRAIGHT = 0.1
-"""A point further than this share of the largest value from the line is a bend."""
+"""A line counts as straight if no point is further from it than this share of the largest value."""
 
 _MEBI = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One number of servers."""
+    """The measurements with one number of servers."""
 
     count: int
     cost: Cost
     lag: Buckets
     skipped: float
     failed: float
-    """Probes that did not find their server up; all of them are."""
+    """Probes that did not find their server up, although all servers are up."""
 
 
 def growth(context: Context) -> Outcome:
-    """Look whether the cost grows in proportion."""
+    """Find out whether the cost grows in proportion to the number of servers."""
     steps = _steps(context)
     cpu = [(step.count, step.cost.share * 100) for step in steps]
     memory = [(step.count, step.cost.resident_bytes / _MEBI) for step in steps]
@@ -84,7 +84,7 @@ def growth(context: Context) -> Outcome:
 
 
 def memory(context: Context) -> Outcome:
-    """Look what each real server adds to the resident memory."""
+    """Find out how much resident memory each real server adds."""
     steps = _steps(context)
     line = straight_line([(step.count, step.cost.resident_bytes) for step in steps])
     floor = _memory_floor(context, steps[0].count, steps[-1].count)
@@ -99,7 +99,7 @@ def memory(context: Context) -> Outcome:
 
 
 def capacity(context: Context) -> Outcome:
-    """Look whether one processor keeps the schedule with the most servers."""
+    """Find out whether one processor keeps the schedule with the most servers."""
     step = _steps(context)[-1]
     bound = step.lag.bound(0.99)
     load = context.load("http", step.count, INTERVAL_S)
@@ -142,7 +142,7 @@ def _failed(scrape: Scrape) -> float:
 
 
 def _memory_floor(context: Context, few: int, many: int) -> float:
-    """Return what each server adds to the bare loop, bytes."""
+    """Return how much memory each server adds to the bare loop, bytes."""
     resident = []
     for count in (few, many):
         with folder() as place, contenders.floor(context.load("http", count, INTERVAL_S), place) as program:

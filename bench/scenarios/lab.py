@@ -1,7 +1,6 @@
-"""On a real IPVS: keepalived's checkers against the daemon, and ipvsadm against the daemon's client.
+"""Compares, on a real IPVS, the daemon with keepalived's checkers and the daemon's client with ipvsadm.
 
-Runs in the lab (docs/lab.md). Where that is an emulated guest, microseconds are ten times too long; only ratios mean
-something.
+It runs in the lab (docs/lab.md). In an emulated guest everything takes ten times as long, so only ratios count.
 """
 
 from typing import Any
@@ -24,7 +23,7 @@ REMOVAL_LIMIT = 1.0
 
 
 def run(context: Context) -> Outcome:
-    """Measure all of it in one boot."""
+    """Measure everything in one boot."""
     found = run_in_lab("bench.guest_compare", context.pick("full", "quick"), deadline_s=_DEADLINE_S)
     claims, tables, plots = [], [], []
     for kind, rows in found["costs"].items():

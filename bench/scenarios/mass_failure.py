@@ -1,6 +1,6 @@
-"""All servers stop at once: how long after the last failed probe that was needed the last server is out of the table.
+"""Measures, when all servers stop at once, how long after the last verdict the last server leaves the table.
 
-The kernel is a recorded one, because only the daemon's share is of interest here; `lab` measures against a real one.
+The kernel is a recorded one, because only the daemon's share matters here. `lab` measures with a real one.
 """
 
 import time
@@ -27,7 +27,7 @@ _JITTER = 1.02
 
 
 def run(context: Context) -> Outcome:
-    """Kill the real servers under the daemon, and time the daemon's netlink client by itself."""
+    """Kill the real servers while the daemon probes them, and time the daemon's netlink client alone."""
     load = context.load("http", SERVERS, INTERVAL_S)
     with folder() as place, running_kernel(place) as kernel:
         made = services(load, per_service=SERVERS_PER_SERVICE)
@@ -77,7 +77,7 @@ _CHANGED = "lvs_healthd_real_server_last_change_timestamp_seconds"
 
 
 def _last_verdict(changes: list[float]) -> float:
-    """Return when the last verdict fell (CLOCK_MONOTONIC), from Unix times."""
+    """Return when the last verdict was reached (CLOCK_MONOTONIC), from Unix times."""
     return max(changes) - (time.time() - time.monotonic())
 
 
@@ -86,7 +86,7 @@ def _is_removal(command: int, code: int) -> bool:
 
 
 def _burst(context: Context, load: Load) -> tuple[Claim, Table]:
-    """Let the daemon's client and a bare writer remove all servers at once, in turns."""
+    """Make the daemon's client and a bare writer remove all servers at once, in turns."""
     made = services(load, per_service=SERVERS_PER_SERVICE)
     removals = [
         Operation(Verb.DELETE_SERVER, made[index // SERVERS_PER_SERVICE * (SERVERS_PER_SERVICE + 1)].service,

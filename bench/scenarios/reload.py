@@ -1,4 +1,4 @@
-"""SIGHUP with 20 000 servers of which one has changed: how long until that holds, and whether anything stood still."""
+"""Measures how long a change of one of 20 000 servers takes after SIGHUP, and whether anything stands still."""
 
 import time
 
@@ -23,7 +23,7 @@ _SETTLE_S = 2.0
 
 
 def run(context: Context) -> Outcome:
-    """Change another server some times."""
+    """Change one server after another, and measure each reload."""
     load = context.load("http", SERVERS, INTERVAL_S)
     servers = [load.server(index) for index in range(load.count)]
     windows: list[tuple[float, float]] = []
@@ -66,11 +66,11 @@ def run(context: Context) -> Outcome:
 
 
 def _reload(healthd: Healthd, text: str) -> tuple[float, float]:
-    """Reload; return when it was told, and when the new configuration held, Unix time."""
+    """Reload, and return when SIGHUP was sent and when the new configuration took effect, Unix time."""
     after = len(healthd.lines())
     began = healthd.reload(text)
     line = healthd.wait_for("config.reloaded", after=after, timeout_s=60)
-    # A changed address is a server that went and one that came.
+    # A changed address counts as one server removed and one added.
     if (line["servers_added"], line["servers_removed"]) != (1, 1):
         raise MeasurementError(f"another reload than was meant: {line}")
     return began, moment(line)

@@ -1,4 +1,4 @@
-"""Whether probes start when they are due, and whether the event loop ever stands still, with 10 000 servers at 1 s."""
+"""Measures, with 10 000 servers at 1 s, how late probes start and how long the event loop stands still."""
 
 import json
 import time
@@ -23,7 +23,7 @@ _POINTS = 400
 
 
 def lag(context: Context) -> Outcome:
-    """Look how late probes start."""
+    """Measure how late probes start."""
     load = context.load("http", SERVERS, INTERVAL_S)
     seconds = context.pick(15.0, 6.0)
     with steady_daemon(load) as healthd:
@@ -55,7 +55,7 @@ def lag(context: Context) -> Outcome:
 
 
 def stall(context: Context) -> Outcome:
-    """Look how long the loop leaves a question unanswered, from outside and by its own account."""
+    """Measure how long the event loop stands still, from outside and by its own histogram."""
     load = context.load("http", SERVERS, INTERVAL_S)
     with steady_daemon(load) as healthd:
         before = healthd.metrics()
@@ -96,7 +96,7 @@ def _floor_lag_s(load: Load, seconds: float) -> list[float]:
 def _plot(waits: list[float]) -> Plot:
     ordered = sorted(waits, reverse=True)
     step = max(1, len(ordered) // _POINTS)
-    # Every rare one, and a sample of the common ones.
+    # Plot every rare value, and a sample of the common ones.
     ranks = [*range(min(_POINTS, len(ordered))), *range(_POINTS, len(ordered), step)]
     return Plot(
         "stall",

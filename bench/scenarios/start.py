@@ -1,4 +1,4 @@
-"""From exec to work: 10 000 servers, a kernel's table that is right but for one weight, until that is right too."""
+"""Measures a start with 10 000 servers: from exec until the daemon has corrected one wrong weight in the table."""
 
 import time
 
@@ -20,7 +20,7 @@ _DEADLINE_S = 60.0
 
 
 def run(context: Context) -> Outcome:
-    """Start it some times."""
+    """Start the daemon a few times."""
     runs = [_start(context) for _ in range(context.pick(3, 1))]
     table_right, first_probe, floor = (figure(*column) for column in zip(*runs, strict=True))
     both = figure(*(max(right, probe) for right, probe, _ in runs))

@@ -1,7 +1,7 @@
-"""A whole table: written, read back and emptied on a real IPVS beside ipvsadm; and what reading it back costs here.
+"""Writes, reads back and empties a whole table on a real IPVS, with ipvsadm for comparison; and times a resync here.
 
-The first runs in the lab (docs/lab.md); where that is an emulated guest only ratios mean something. The last is native:
-the answers are bytes that a kernel once gave.
+The first part runs in the lab (docs/lab.md). In an emulated guest, only its ratios mean something. The resync runs
+natively, and the answers are the recorded bytes of a kernel.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _WHAT = f"{SERVERS} servers in {SERVICES} services"
 
 
 def run(context: Context) -> Outcome:
-    """Measure all of it in one boot, then the resync here."""
+    """Measure everything in one boot, then the resync on this machine."""
     found = run_in_lab("bench.guest_table", context.pick("3", "1"), deadline_s=_DEADLINE_S)
     took = {name: Figure(tuple(seconds)) for name, seconds in found["took"].items()}
     return Outcome(

@@ -1,4 +1,4 @@
-"""Whether verdicts are right under load: of 10 000 servers at 1 s a hundred fail and return, at random moments."""
+"""Checks that verdicts are right under load: of 10 000 servers at 1 s, a hundred fail and return at random moments."""
 
 import random
 import time
@@ -20,18 +20,18 @@ RISE, FALL = 2, 3
 FAILING = 100
 
 _SLACK_S = 0.25
-"""A tick, the jitter of three intervals, and what a busy machine adds."""
+"""Time for a tick, for the jitter of three intervals, and for delays on a busy machine."""
 DOWN_BOUND_S = FALL * INTERVAL_S + TIMEOUT_S + _SLACK_S
 UP_BOUND_S = RISE * INTERVAL_S + TIMEOUT_S + _SLACK_S
 
 _FIRST_PORT = 20_000
 _SPREAD_S = 8.0
-"""Failures come over so long, seconds."""
+"""The time over which failures are spread, seconds."""
 _SEED = 2_000
 
 
 def run(context: Context) -> Outcome:
-    """Switch servers off, then on again, and hold the daemon's state against what was done."""
+    """Switch servers off, then on again, and compare the daemon's state with what was done."""
     load = context.load("http", SERVERS, INTERVAL_S)
     chance = random.Random(_SEED)  # noqa: S311  # repeatable, not secret
     failing = chance.sample(range(SERVERS), FAILING)
@@ -62,13 +62,13 @@ def run(context: Context) -> Outcome:
 
 class _Phase(NamedTuple):
     waits_s: list[float]
-    """How long after each act the verdict came."""
+    """How long after each switch its verdict came."""
     false: int
-    """Changes of verdict that no act explains."""
+    """Changes of verdict that no switch explains."""
 
 
 def _phase(healthd: Healthd, verdict: str, act: Callable[[], dict[str, float]], bound_s: float) -> _Phase:
-    """Switch servers, wait as long as a verdict may take, and hold every server's state against what was done."""
+    """Switch servers, wait as long as a verdict may take, and compare every server's state with what was done."""
     before = healthd.metrics().sum(_TRANSITIONS)
     began = time.time()
     done = act()
@@ -82,7 +82,7 @@ def _phase(healthd: Healthd, verdict: str, act: Callable[[], dict[str, float]], 
         if server["since"] >= began and server["verdict"] == verdict and server["server"] in done
     ]
     explained = [wait for wait in waits if wait >= 0]
-    # A server that fell and rose again shows as up, but both have been counted.
+    # A server that went down and came up again shows as up, but both changes were counted.
     return _Phase(explained, round(changes) - len(explained))
 
 
@@ -90,7 +90,7 @@ _TRANSITIONS = "lvs_healthd_real_server_transitions_total"
 
 
 def _act(chance: random.Random, ports: dict[str, int], switch: Callable[[int], None]) -> dict[str, float]:
-    """Switch all servers, in random order at random moments; return when each was, Unix time."""
+    """Switch all servers in random order at random moments. Returns when each was switched, Unix time."""
     began = time.time()
     done: dict[str, float] = {}
     moments = sorted(chance.uniform(0, _SPREAD_S) for _ in ports)

@@ -1,4 +1,4 @@
-"""The daemon's own client talks to the recorded kernel, and finds what a real one would say."""
+"""The daemon's own client talks to the recorded kernel and gets the answers that a real one would give."""
 
 import asyncio
 import errno
@@ -108,7 +108,7 @@ async def test_errors_are_the_kernels(client: IpvsClient) -> None:
         Operation(Verb.DELETE_SERVER, WEB, destination(2)),
         Operation(Verb.DELETE_SERVICE, WEB6),
     ]
-    # One at a time: what fails with ENOENT would be tried again after the module is looked for.
+    # One at a time: a batch with an ENOENT would be tried again after looking for the module.
     results = list(itertools.chain(*[await client.apply([operation]) for operation in operations]))
     assert [result.errno for result in results] == [
         errno.ESRCH,

@@ -75,7 +75,7 @@ def test_it_asks(site: Site, monkeypatch: pytest.MonkeyPatch, answer: str, code:
 
 def test_without_anybody_to_ask_nothing_is_deleted(site: Site) -> None:
     code, _, err = site.flush()
-    assert (code, err) == (2, "lvs-healthd flush: nobody to ask: say --yes to delete these\n")
+    assert (code, err) == (2, "lvs-healthd flush: nobody to ask: use --yes to delete these\n")
     assert site.memory.entries == TABLE
 
 

@@ -18,14 +18,17 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def test_what_changed_is_printed(run: Run, daemon: Daemon) -> None:
     daemon.reloaded = ReloadOutcome(
         file="config.toml",
+        mode="shadow",
+        was="enforce",
         services_added=1,
         servers_removed=2,
+        servers_changed=1,
         restart_needed=(RestartNeeded(key="probe_workers", configured="4", in_force="1"),),
     )
     ran = run("--control", str(daemon.control))
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines() == [
-        "config.toml: 1 service added, 2 real servers removed",
+        "config.toml: mode shadow (before: enforce), 1 service added, 2 real servers removed, 1 real server changed",
         "probe_workers: 4 needs a restart; 1 stays in force until then",
     ]
     assert [request for request, _ in daemon.asked] == ["reload"]

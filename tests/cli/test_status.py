@@ -133,6 +133,16 @@ def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> No
     assert ran.err.splitlines() == [f"lvs-healthd status: {line}" for line in alarms]
 
 
+def test_remarks_go_to_standard_error_in_a_pipe_as_many_as_fit(run: Run, daemon: Daemon) -> None:
+    remarks = tuple(f"config.toml:{line}: late" for line in range(1, 13))
+    daemon.status = msgspec.structs.replace(daemon.status, daemon=statuses.daemon(config_remarks=remarks))
+    ran = run("--control", str(daemon.control))
+    assert "config.toml:1" not in ran.out
+    told = ran.err[ran.err.index("REMARKS") :].splitlines()
+    assert told[:2] == ["REMARKS on the configuration in force:", "lvs-healthd status:   config.toml:1: late"]
+    assert told[-1] == "lvs-healthd status:   and 2 more: lvs-healthd validate /etc/lvs-healthd/config.toml"
+
+
 def test_text_of_a_hostile_server_cannot_steer_the_terminal(run: Run, daemon: Daemon) -> None:
     server = real_server("198.51.100.11:80", "down", "\x1b]0;owned\x07 [bold]x[/bold]\nweb  faked  up")
     daemon.status = msgspec.structs.replace(daemon.status, services=(service("web", server),))
@@ -160,7 +170,7 @@ def test_broken_configuration_is_said_and_does_not_stop_us(run: Run, daemon: Dae
     assert ran.code == 3
     assert "198.51.100.11:80" in ran.out
     assert "web" in ran.out
-    assert f"{file}:3:10: Invalid value" in ran.err
+    assert f"{file}:3: listen: there is no value" in ran.err
 
 
 def test_daemon_that_is_not_there_is_1_in_words(run: Run, tmp_path: Path) -> None:
@@ -173,7 +183,7 @@ def test_answer_of_another_version_is_1_in_words(run: Run, daemon: Daemon, monke
     monkeypatch.setattr(RunningDaemon, "get", lambda *_: b'{"daemon": {"version": "9.0"}}')
     ran = run("--control", str(daemon.control))
     assert (ran.code, ran.out) == (1, "")
-    assert "is it of another version?" in ran.err
+    assert "is it a different version?" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -84,3 +84,30 @@ def test_effective_prints_a_configuration_that_loads_to_the_same(app: typer.Type
 
 def test_file_defaults_to_the_installed_one(app: typer.Typer) -> None:
     assert "/etc/lvs-healthd/config.toml" in CliRunner().invoke(app, ["--help"]).stdout
+
+
+LATE = GOOD.replace('check = ["tcp"', 'check = [{ type = "tcp", timeout = "3s" }')
+
+
+def test_remark_goes_to_stderr_and_the_file_is_ok(app: typer.Typer, tmp_path: Path) -> None:
+    file = write(tmp_path, LATE)
+    result = CliRunner().invoke(app, [file])
+    assert (result.exit_code, result.stdout) == (0, f"{file}: ok: 2 services, 3 real servers, 5 checks, 1 remark\n")
+    assert result.stderr.startswith(f'remark: {file}:5: service "web": check[0].timeout: timeout 3s is above interval')
+    assert CliRunner().invoke(app, [file, "--effective"]).stderr == result.stderr
+
+
+def test_strict_takes_remarks_for_errors(app: typer.Typer, tmp_path: Path) -> None:
+    file = write(tmp_path, LATE)
+    result = CliRunner().invoke(app, [file, "--strict"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f'{file}:5: service "web": check[0].timeout: timeout 3s')
+    assert CliRunner().invoke(app, [write(tmp_path, GOOD), "--strict"]).exit_code == 0
+
+
+def test_remarks_follow_errors(app: typer.Typer, tmp_path: Path) -> None:
+    file = write(tmp_path, LATE.replace('"udp"\nreal', '"upd"\nreal'))
+    result = CliRunner().invoke(app, [file])
+    assert [line.partition(": ")[0] for line in result.stderr.splitlines()] == [f"{file}:12", "remark"]
+    strict = CliRunner().invoke(app, [file, "--strict"])
+    assert [line.partition(": ")[0] for line in strict.stderr.splitlines()] == [f"{file}:12", f"{file}:5"]

@@ -24,7 +24,7 @@ def test_service_address_is_spelled_canonically(text: str, endpoint: Endpoint) -
     [
         ("192.0.2.100", f'{WHAT}, got "192.0.2.100"; add the port, such as "192.0.2.100:80"'),
         ("[2001:db8::1]", f'{WHAT}, got "[2001:db8::1]"; add the port, such as "[2001:db8::1]:80"'),
-        ("2001:db8::1:80", f'{WHAT}, got "2001:db8::1:80"; an IPv6 address stands in brackets: "[2001:db8::1:80]:80"'),
+        ("2001:db8::1:80", f'{WHAT}, got "2001:db8::1:80"; write an IPv6 address in brackets: "[2001:db8::1:80]:80"'),
         (
             "www.example.org:80",
             f'{WHAT}, got "www.example.org:80"; "www.example.org" is a name, and names would make health depend on DNS',
@@ -66,7 +66,7 @@ def test_ipv6_real_server_stands_in_brackets_even_without_a_port() -> None:
     assert errors_of(service('address = "[2001:db8::1]:80"', servers=servers)) == [
         (
             f'c.toml:5: service "web": real_server[1]: {WHAT}, got "2001:db8::12"; '
-            'an IPv6 address stands in brackets: "[2001:db8::12]:80"'
+            'write an IPv6 address in brackets: "[2001:db8::12]:80"'
         )
     ]
 

@@ -1,10 +1,10 @@
 import pytest
 
-from lvs_healthd.config.model import HttpCheck, TcpCheck, UdpCheck
+from lvs_healthd.config.model import SILENT_INTERVAL, SILENT_TIMEOUT, HttpCheck, TcpCheck, UdpCheck
 from tests.config.reading import checks_of, errors_of, read, service
 
 TYPES = "expected http, https, tcp, udp or a ready-made check (ntp, redis)"
-NO_TYPE = "a check of its own needs a type: " + TYPES.removeprefix("expected ")
+NO_TYPE = "a new check needs a type: " + TYPES.removeprefix("expected ")
 
 
 def test_values_are_inherited_from_defaults_to_real_server() -> None:
@@ -114,9 +114,48 @@ def test_real_servers_check_that_makes_no_sense(override: str, message: str) -> 
     ]
 
 
+TOO_SHORT = (
+    "too short a timeout ({}) for a udp check that expects nothing: the kernel takes 3s to notice that a host is gone, "
+    "and silence until then looks like health; make it 4s or more, or expect an answer"
+)
+
+
+@pytest.mark.parametrize(
+    "check", ['"udp"', '{ type = "udp", send = "?" }', '{ type = "udp", send = "?", expect = "" }']
+)
+def test_udp_check_that_expects_nothing_has_defaults_of_its_own(check: str) -> None:
+    """The kernel takes three seconds to notice that a host is gone."""
+    [found] = checks_of(service(check=check))
+    assert (found.timeout, found.interval) == (SILENT_TIMEOUT, SILENT_INTERVAL) == (4.0, 5.0)
+
+
+def test_udp_check_that_expects_something_has_the_usual_defaults() -> None:
+    [found] = checks_of(service(check='{ type = "udp", send = "?", expect = "!" }'))
+    assert (found.timeout, found.interval) == (1.0, 2.0)
+
+
+def test_udp_check_takes_longer_times_and_any_interval() -> None:
+    [found] = checks_of(service(check='{ type = "udp", timeout = "9s", interval = "1s" }'))
+    assert (found.timeout, found.interval) == (9.0, 1.0)
+
+
+def test_inherited_timeout_that_is_too_short_for_silence_is_an_error_of_the_check() -> None:
+    text = '[defaults.check]\ntimeout = "2s"\n' + service(check='["tcp", "udp"]')
+    assert errors_of(text) == [f'c.toml:6: service "web": check[1]: {TOO_SHORT.format("2s")}']
+
+
+def test_expectation_that_a_real_server_takes_away_makes_its_timeout_too_short() -> None:
+    servers = '[{ address = "198.51.100.11", check = { expect = "" } }]'
+    check = '{ type = "udp", send = "?", expect = "!", timeout = "500ms" }'
+    assert errors_of(service(check=check, servers=servers)) == [
+        f'c.toml:5: service "web": real_server[0].check: {TOO_SHORT.format("0.5s")}'
+    ]
+
+
 @pytest.mark.parametrize(
     ("check", "messages"),
     [
+        ('{ type = "udp", timeout = "3.9s" }', [f"check.timeout: {TOO_SHORT.format('3.9s')}"]),
         ("{ port = 1 }", [f"check: type is missing; {NO_TYPE}"]),
         ('{ name = "x" }', [f"check.name: type is missing; {NO_TYPE}"]),
         ("[]", ["check: an empty list of checks; leave the key out or put a check in"]),

@@ -5,10 +5,11 @@ import tomli
 import tomli_w
 from hypothesis import given
 
-from lvs_healthd.config.effective import duration_text, to_toml
+from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.load import parse
 from lvs_healthd.config.model import Config, Seconds
 from lvs_healthd.config.schema import CHECK_FIELDS, CHECK_KEYS
+from lvs_healthd.config.values import duration_text
 from tests.config.documents import PATIENT, configurations
 from tests.config.reading import read, service
 
@@ -17,7 +18,8 @@ from tests.config.reading import read, service
 @given(configurations())
 def test_effective_configuration_loads_to_the_same(document: dict[str, Any]) -> None:
     config = read(tomli_w.dumps(document))
-    assert parse(to_toml(config), "effective.toml", checks_dirs=[]) == config
+    again = parse(to_toml(config), "effective.toml", checks_dirs=[])
+    assert (again.daemon, again.ipvs, again.services) == (config.daemon, config.ipvs, config.services)
 
 
 def effective(config: Config) -> dict[str, Any]:
@@ -29,6 +31,15 @@ def test_every_key_of_a_check_is_there_but_the_excluded_alternatives(kind: str) 
     written = effective(read(service(check=f'"{kind}"')))["service"][0]["real_server"][0]["check"][0]
     keys = {key for key, schema in CHECK_KEYS.items() if (schema.field or key) in CHECK_FIELDS[kind]} | {"type"}
     assert written.keys() == keys - {"body_regex", "send_hex", "expect_hex", "expect_regex"}
+
+
+def test_secrets_are_hidden_and_the_rest_of_the_headers_is_not() -> None:
+    headers = 'Accept = "*/*", Authorization = "Bearer x1", cookie = "x2", Proxy-Authorization = "x3", X-Api-Key = "x4"'
+    text = to_toml(read(service(check=f'{{ type = "http", headers = {{ {headers} }} }}')))
+    written = tomli.loads(text)["service"][0]["real_server"][0]["check"][0]["headers"]
+    names = ("Authorization", "cookie", "Proxy-Authorization", "X-Api-Key")
+    assert written == {"Accept": "*/*"} | dict.fromkeys(names, "(hidden)")
+    assert read(text).services
 
 
 def test_bytes_that_are_no_text_are_written_as_hexadecimal() -> None:

@@ -75,7 +75,7 @@ def test_an_expression_that_could_hold_up_all_probes_is_refused_with_the_size_th
     most = MOST_STEPS // answer_pattern("a[ab]{500}c").size
     assert error == (
         'c.toml:4: service "web": check.expect_regex: an answer of 65536 bytes could make this expression hold up all '
-        f"probes; make it shorter, or max_answer {most} at most"
+        f"probes; shorten the expression, or set max_answer to at most {most}"
     )
     fitting = f"{{ type = 'tcp', expect_regex = 'a[ab]{{500}}c', max_answer = {most} }}"
     assert read(service(check=fitting)).services

@@ -64,7 +64,7 @@ def test_search_path_in_an_installed_wheel(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("text", "errors"),
     [
-        ("a = ", [":1:5: Invalid value"]),
+        ("a = ", [":1: a: there is no value"]),
         ("", [": description is missing", ": type is missing"]),
         (
             GOOD + "colour = 1\n",

@@ -97,7 +97,37 @@ def test_only_tun_crosses_families() -> None:
     ]
 
 
-def test_unknown_forwarding_is_reported_once() -> None:
+@pytest.mark.parametrize("forward", ["nat", "fullnat"])
+@pytest.mark.parametrize(
+    ("identity", "server"),
+    [
+        ('address = "192.0.2.100:80"', "127.0.0.1"),
+        ('address = "192.0.2.100:80"', "127.255.0.9"),
+        ('address = "[2001:db8::100]:80"', "[::1]"),
+        ("fwmark = 7", "127.0.0.1"),
+        ("fwmark = 7", "[::1]"),
+    ],
+)
+def test_nat_to_a_loopback_address_reaches_nobody_from_outside(forward: str, identity: str, server: str) -> None:
+    text = service(f'{identity}\nforward = "{forward}"', check=PORT_80, servers=f'["{server}"]')
+    (error,) = errors_of(text)
+    assert f"real_server[0]: the kernel drops what {forward} would send to a loopback address" in error
+    assert 'write another address of this director, or forward = "dr"' in error
+    for method in ("dr", "tun"):
+        assert read(text.replace(f'"{forward}"', f'"{method}"')).services
+
+
+def test_nat_to_a_loopback_address_is_no_good_for_a_fallback_either() -> None:
+    (error,) = errors_of(service('fallback = ["127.0.0.1"]'))
+    assert "fallback[0]: the kernel drops what nat would send" in error
+
+
+@pytest.mark.parametrize(("vip", "server"), [("127.0.0.100", "127.0.0.1"), ("[::1]", "[::1]")])
+def test_a_service_for_this_director_alone_may_have_loopback_servers(vip: str, server: str) -> None:
+    assert read(service(f'address = "{vip}:80"', servers=f'["{server}:8080"]')).services
+
+
+def test_unknown_forwarding_is_told_once() -> None:
     servers = '[{ address = "[2001:db8::1]:81", forward = "x" }]'
     assert errors_of(service(servers=servers)) == [
         'c.toml:5: service "web": real_server[0].forward: expected nat, fullnat, dr or tun, got "x"'
@@ -235,3 +265,50 @@ def test_tunnel_keys_of_a_server_that_has_none() -> None:
 def test_wrong_values_are_reported_once() -> None:
     keys = 'forward = "tun"\ntun_type = "x"\ntun_port = 0\nupper_threshold = -1\nlower_threshold = 5'
     assert len(errors_of(service(keys))) == 3
+
+
+ITSELF = "it would find whichever server answers there, and decide about itself; probe the real server"
+
+
+@pytest.mark.parametrize(
+    ("check", "place", "name", "probes"),
+    [
+        (
+            '{ type = "http", address = "192.0.2.100" }',
+            "check.address",
+            "http",
+            '192.0.2.100:80, which is the virtual service "web"',
+        ),
+        (
+            '["tcp", { type = "tcp", name = "b", address = "192.0.2.100", port = 53 }]',
+            "check[1].address",
+            "b",
+            '192.0.2.100:53, which is the virtual service "dns"',
+        ),
+    ],
+)
+def test_check_of_a_virtual_service_decides_about_itself(check: str, place: str, name: str, probes: str) -> None:
+    other = '[[service]]\nname = "dns"\naddress = "192.0.2.100:53"\ncheck = "tcp"\nreal_server = ["198.51.100.1"]\n'
+    assert errors_of(service(check=check) + other) == [
+        f'c.toml:4: service "web": {place}: check "{name}" probes {probes}: {ITSELF}'
+    ]
+
+
+def test_real_server_that_is_a_virtual_service_decides_about_itself() -> None:
+    (error,) = errors_of(service(servers='["198.51.100.11", { address = "192.0.2.100", weight = 2 }]'))
+    assert error.startswith(
+        'c.toml:5: service "web": real_server[1].address: check "tcp" probes 192.0.2.100:80, which is'
+    )
+
+
+def test_other_port_or_protocol_of_a_virtual_address_is_no_virtual_service() -> None:
+    read(service(check='{ type = "tcp", address = "192.0.2.100", port = 81 }'))
+    read(service('protocol = "udp"', check='{ type = "tcp", address = "192.0.2.100" }'))
+
+
+def test_port_0_is_every_port() -> None:
+    text = service(
+        'address = "192.0.2.100:0"\npersistence = "5m"', check='{ type = "tcp", address = "192.0.2.100", port = 7 }'
+    )
+    (error,) = errors_of(text)
+    assert "probes 192.0.2.100:7, which is the virtual service" in error

@@ -167,7 +167,7 @@ def test_firewall_marks_server_has_no_port_where_none_is_mapped(keys: str) -> No
     assert errors_of(text) == [
         (
             'c.toml:5: service "web": real_server[0]: behind a firewall mark packets keep the port they came with '
-            "(except with nat and fullnat without persistence); write the address alone"
+            "(nat and fullnat can change it, but only without persistence); write the address alone"
         )
     ]
 
@@ -216,3 +216,66 @@ def test_wrong_shape_of_the_file(text: str, message: str) -> None:
 def test_file_without_services_is_refused(text: str) -> None:
     """A file that was emptied by mistake must not empty the table."""
     assert errors_of(text) == ["c.toml: no [[service]]: a director without one needs no health checks"]
+
+
+BELOW = "a key of the service, and in TOML it belongs to"
+
+
+def test_real_servers_below_a_checks_header_are_told_once_and_where_to_move_them() -> None:
+    text = '[[service]]\nname = "web"\naddress = "192.0.2.1:80"\n[service.check]\ntype = "tcp"\n'
+    text += 'real_server = ["198.51.100.1"]\nscheduler = "rr"\n'
+    assert errors_of(text) == [
+        f'c.toml:{line}: service "web": check.{key}: {BELOW} [service.check] above it: move it above line 4'
+        for line, key in ((6, "real_server"), (7, "scheduler"))
+    ]
+    several = errors_of(text.replace("[service.check]", "[[service.check]]"))
+    assert "check[0].real_server: a key of the service, and in TOML it belongs to [[service.check]]" in several[0]
+
+
+def test_key_of_the_service_below_a_real_server() -> None:
+    (error,) = errors_of(
+        '[[service]]\nname = "web"\naddress = "192.0.2.1:80"\ncheck = "tcp"\n'
+        '[[service.real_server]]\naddress = "198.51.100.1"\nscheduler = "rr"\n'
+    )
+    assert error.startswith('c.toml:7: service "web": real_server[0].scheduler: a key of the service, and in TOML')
+    assert error.endswith("it belongs to [[service.real_server]] above it: move it above line 5")
+
+
+def test_key_of_a_check_in_the_service() -> None:
+    (error,) = errors_of(service('interval = "5s"'))
+    place, _, message = error.partition(": a key of")
+    assert place == 'c.toml:6: service "web": interval'
+    assert message == " a check, not of a service: check = { type = …, interval = … }, or [defaults.check] for all"
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("masq", "nat"), ("NAT", "nat"), ("gate", "dr"), ("droute", "dr"), ("ipip", "tun"), ("gre", "tun"), ("DR", "dr")],
+)
+def test_forwarding_method_by_another_program_s_name(word: str, meant: str) -> None:
+    assert errors_of(service(f'forward = "{word}"')) == [
+        f'c.toml:6: service "web": forward: expected nat, fullnat, dr or tun, got "{word}"; did you mean "{meant}"?'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("servers", "place", "without"),
+    [
+        (
+            '["198.51.100.10-19", { address = "198.51.100.12", weight = 5 }]',
+            "real_server[1].address: 198.51.100.12:80",
+            '"198.51.100.10-198.51.100.11" and "198.51.100.13-198.51.100.19"',
+        ),
+        (
+            '[{ address = "198.51.100.10", weight = 5 }, "198.51.100.10-11:80"]',
+            "real_server[1]: 198.51.100.10:80",
+            '"198.51.100.11"',
+        ),
+        ('["198.51.100.10-11", "198.51.100.11-12"]', "real_server[1]: 198.51.100.11:80", ""),
+    ],
+)
+def test_one_of_a_range_with_settings_of_its_own(servers: str, place: str, without: str) -> None:
+    message = f'c.toml:5: service "web": {place} is already listed, on line 5'
+    if without:
+        message += f", in a range; write the range without it: {without}"
+    assert errors_of(service(servers=servers)) == [message]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -25,7 +26,7 @@ from lvs_healthd.view.view import RECONCILER_STUCK_S, STUCK_S
 from tests.daemon_process import DaemonProcess, daemon, run_cli
 from tests.probes.peers import free_port, silent, stream_server
 
-VIP = "192.0.2.100:80"
+VIP = "127.0.0.100:80"
 
 
 class Site:
@@ -134,7 +135,8 @@ async def test_good_probes_write_no_line(site: Site) -> None:
         before = (await site.real_server())["checks"][0]["last_probe"]
         while (await site.real_server())["checks"][0]["last_probe"] < before + 1.0:
             await asyncio.sleep(0.1)
-        assert running.lines[count:] == []
+        # A machine that is busy with other work may hold up the daemon, which then says so.
+        assert [line for line in running.lines[count:] if line["event"] != "scheduler.lag"] == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -158,7 +160,7 @@ async def test_reload_carries_state_over_and_counts_what_changed(site: Site) -> 
         since = (await site.real_server())["since"]
         site.write(
             check=", port = 1",
-            service=f'[[service]]\nname = "b"\naddress = "192.0.2.101:80"\n'
+            service=f'[[service]]\nname = "b"\naddress = "127.0.0.101:80"\n'
             f'check = {{ type = "tcp" }}\nreal_server = ["127.0.0.1:{site.port}"]',
         )
         running.process.send_signal(signal.SIGHUP)
@@ -308,7 +310,7 @@ async def test_reasons_survive_kill_9_and_a_stale_control_socket_is_replaced(sit
 async def test_ownership_is_saved_before_anything_fails(site: Site) -> None:
     async with daemon(site.file, "--table", "memory") as running, site.web_server():
         await up(running, site)
-        while not site.state.exists() or "192.0.2.100" not in json.dumps(json.loads(site.state.read_text())["owned"]):
+        while not site.state.exists() or "127.0.0.100" not in json.dumps(json.loads(site.state.read_text())["owned"]):
             await asyncio.sleep(0.05)
 
 
@@ -426,8 +428,8 @@ async def test_reload_verb_waits_and_says_what_changed_or_was_rejected(site: Sit
     async with daemon(site.file, "--table", "memory") as running:
         await running.until("daemon.started")
         site.write(
-            service='[[service]]\nname = "more"\naddress = "192.0.2.101:80"\ncheck = { type = "tcp" }\n'
-            'real_server = ["127.0.0.1:9"]'
+            service='[[service]]\nname = "more"\naddress = "192.0.2.101:80"\nforward = "dr"\ncheck = { type = "tcp" }\n'
+            'real_server = ["127.0.0.1:80"]'
         )
         code, out, err = await run_cli("reload", "--config", str(site.file))
         assert (code, out, err) == (0, f"{site.file}: 1 service added, 1 real server added\n", "")
@@ -502,7 +504,7 @@ async def test_mode_can_be_changed_by_a_reload(site: Site) -> None:
         await up(running, site)
         site.write(daemon='mode = "shadow"')
         running.process.send_signal(signal.SIGHUP)
-        await running.until("config.reloaded")
+        await running.until("config.reloaded", was="enforce", mode="shadow")
         assert (await site.status())["daemon"]["mode"] == "shadow"
         site.write(daemon='mode = "enforce"')
         position = len(running.lines)
@@ -519,3 +521,78 @@ async def test_control_socket_that_somebody_removed_is_made_again_and_told(site:
         renewed = await running.until("control.renewed")
         assert renewed["socket"] == str(control)
         assert control.exists()
+
+
+async def test_second_daemon_on_one_state_file_is_refused(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        await running.until("daemon.started")
+        other = site.file.with_name("other.toml")
+        text = site.file.read_text().replace("control.sock", "other.sock")
+        other.write_text(re.sub(r"listen = .*", 'listen = ""', text))
+        async with daemon(other, "--table", "memory") as second:
+            failed = await second.until("daemon.error")
+            assert re.search(r"another lvs-healthd \(pid \d+\) uses this state file", failed["error"])
+
+
+async def test_configuration_on_a_file_system_that_hangs_ends_the_wait_for_a_signal_at_once(tmp_path: Path) -> None:
+    """A FIFO nobody writes to stands in for it: opening it blocks, as a dead NFS server does."""
+    file = tmp_path / "config.toml"
+    os.mkfifo(file)
+    async with daemon(file, "--table", "memory") as running:
+        await asyncio.sleep(1.5)
+        assert running.process.returncode is None
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(running.process.wait(), 20)
+        assert time.monotonic() - began < 10
+
+
+async def test_reload_from_a_file_system_that_hangs_is_rejected_and_the_next_one_works(site: Site) -> None:
+    async with daemon(
+        site.file, "--table", "memory", before="from lvs_healthd.daemon import reload; reload.READ_S = 0.5"
+    ) as running:
+        await running.until("daemon.started")
+        text = site.file.read_text()
+        site.file.unlink()
+        os.mkfifo(site.file)
+        running.process.send_signal(signal.SIGHUP)
+        rejected = await running.until("config.rejected")
+        assert f"reading {site.file} has taken more than 0.5s" in rejected["errors"][0]
+        site.file.unlink()
+        site.file.write_text(text)
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded")
+
+
+async def test_sighup_while_it_starts_does_not_end_the_daemon(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        status = Path(f"/proc/{running.process.pid}/status")
+        while not re.search(r"SigIgn:\s*[0-9a-f]*[13579bdf]\n", status.read_text()):
+            await asyncio.sleep(0.005)  # until the interpreter has come to our first line
+        for _ in range(20):
+            running.process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0.02)
+        await running.until("daemon.started")
+
+
+async def test_remarks_are_told_at_the_start_and_at_a_reload_and_shown_while_they_hold(site: Site) -> None:
+    site.write(check=', timeout = "2s"')
+    site.file.write_text(site.file.read_text().replace('timeout = "1s", ', ""))
+    async with daemon(site.file, "--table", "memory") as running:
+        told = await running.until("config.remarks")
+        assert (told["level"], told["file"]) == ("warning", str(site.file))
+        (remark,) = told["remarks"]
+        assert "timeout 2s is above interval 100ms" in remark
+        assert (await site.status())["daemon"]["config_remarks"] == [remark]
+        site.file.write_text("\n" + site.file.read_text())
+        running.process.send_signal(signal.SIGHUP)
+        (moved,) = (await running.until("config.remarks", after=running.lines.index(told) + 1))["remarks"]
+        assert moved != remark
+        assert (await site.status())["daemon"]["config_remarks"] == [moved]
+        site.write(check="")
+        site.file.write_text(site.file.read_text().replace('timeout = "1s"', 'timeout = "100ms"'))
+        position = len(running.lines)
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded", after=position)
+        assert (await site.status())["daemon"]["config_remarks"] == []
+        assert "lvs_healthd_config_remarks 0" in (await site.get("/metrics"))[1]

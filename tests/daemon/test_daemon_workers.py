@@ -40,7 +40,7 @@ probe_workers = {workers}
 
 [[service]]
 name = "web"
-address = "192.0.2.100:80"
+address = "127.0.0.100:80"
 check = {{ type = "tcp", interval = "100ms", timeout = "1s" }}
 real_server = {json.dumps(servers)}
 """)

@@ -1,10 +1,14 @@
 """The state between outcomes: adoption, shared probes, reload, events, and the wanted table that follows."""
 
+import asyncio
+from typing import Any
+
 import msgspec
 import pytest
 
-from lvs_healthd.config.model import AnyCheck, Config, Seconds
-from lvs_healthd.decide.decisions import Decisions
+from lvs_healthd.config.model import AnyCheck, Config, RealServer, Seconds
+from lvs_healthd.decide.decisions import MOST_UNFINISHED, Decisions
+from lvs_healthd.decide.held import ProbeState, Watch
 from lvs_healthd.events.kinds import (
     CheckFailing,
     CheckUnsure,
@@ -14,13 +18,17 @@ from lvs_healthd.events.kinds import (
     ServiceFallback,
     ServiceServing,
 )
-from lvs_healthd.health.machine import Verdict
+from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, Table
 from lvs_healthd.ipvs.words import AF_INET
+from lvs_healthd.plan.planner import Planner
+from lvs_healthd.plan.records import prepare
 from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure, up
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.state.file import SavedVerdict
 from tests.configs import config, server, service, tcp_check
+from tests.ipvs.tables import WEB
+from tests.pacing import READINGS_PER_SLICE
 
 PASS = up("connected")
 FAIL = down(Reason.REFUSED, "connection refused")
@@ -34,9 +42,9 @@ class Counting:
         self._observed = observed
         self._labels = labels
 
-    def add(self, outcome: Outcome, latency_s: float) -> None:
+    def add(self, outcome: Outcome, latency_s: float, times: int = 1) -> None:
         name, kind = self._labels
-        self._observed.append((name, kind, outcome.kind))
+        self._observed.extend([(name, kind, outcome.kind)] * times)
 
 
 class Bench:
@@ -371,6 +379,63 @@ def test_reload_does_not_repeat_the_fallback_alarm(bench: Bench) -> None:
     assert len(bench.of(ServiceFallback)) == 1
 
 
+C, D, SPARE = "198.51.100.13", "198.51.100.14", "198.51.100.99"
+
+
+def test_old_servers_that_serve_on_after_all_are_replaced_are_no_outage(bench: Bench) -> None:
+    before = config(service(server(A), server(B), fallback=(SPARE,)))
+    actual = table_of(before)
+    bench.configure(before, actual)
+    bench.decisions.wanted(actual)
+    bench.configure(config(service(server(C), server(D), fallback=(SPARE,))), actual)
+    assert {key.address for key in bench.decisions.wanted(actual).table[WEB].destinations} == {A, B}
+    bench.feed(tcp_check(C, 80), FAIL, FAIL, FAIL)
+    bench.decisions.wanted(actual)
+    assert bench.decisions.services[0].serving
+    assert bench.of(ServiceFallback) == []
+    bench.feed(tcp_check(D, 80), FAIL, FAIL, FAIL)
+    assert {key.address for key in bench.decisions.wanted(actual).table[WEB].destinations} == {SPARE}
+    assert bench.of(ServiceFallback) == [ServiceFallback(service="web", fallback=(f"{SPARE}:80",))]
+
+
+def test_new_servers_that_prove_themselves_before_the_old_ones_go_are_no_news_of_the_service(bench: Bench) -> None:
+    before = config(service(server(A), server(B)))
+    actual = table_of(before)
+    bench.configure(before, actual)
+    bench.configure(config(service(server(C), server(D))), actual)
+    bench.decisions.wanted(actual)
+    bench.feed(tcp_check(C, 80), PASS, PASS)
+    assert {key.address for key in bench.decisions.wanted(actual).table[WEB].destinations} == {C}
+    assert bench.of(ServiceFallback) == bench.of(ServiceServing) == []
+
+
+def test_old_servers_that_somebody_takes_out_before_the_new_ones_are_proven_are_an_outage(bench: Bench) -> None:
+    before = config(service(server(A), server(B)))
+    actual = table_of(before)
+    bench.configure(before, actual)
+    bench.configure(config(service(server(C), server(D))), actual)
+    bench.decisions.wanted(actual)
+    gone = list(actual[WEB].destinations)
+    actual[WEB].destinations.clear()
+    bench.decisions.wanted(actual, [(WEB, key) for key in gone])
+    assert bench.of(ServiceFallback) == [ServiceFallback(service="web", fallback=())]
+    bench.feed(tcp_check(C, 80), PASS, PASS)
+    bench.decisions.wanted(actual, [])
+    assert bench.of(ServiceServing) == [ServiceServing(service="web", servers=1)]
+
+
+def test_a_fallback_that_goes_on_serving_after_a_reload_has_dropped_it_is_still_an_outage(bench: Bench) -> None:
+    before = config(service(server(A), fallback=(SPARE,)))
+    bench.configure(before)
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    actual = bench.decisions.wanted({}).table
+    bench.configure(config(service(server(C))), actual)
+    assert {key.address for key in bench.decisions.wanted(actual).table[WEB].destinations} == {SPARE}
+    assert bench.decisions.services[0].serving is False
+    assert len(bench.of(ServiceFallback)) == 1
+    assert bench.of(ServiceServing) == []
+
+
 def test_drained_server_does_not_hide_that_the_fallback_serves(bench: Bench) -> None:
     given = config(service(server(A), server(B, weight=0), fallback=("198.51.100.99",)))
     bench.configure(given)
@@ -406,3 +471,175 @@ def test_outcome_of_a_probe_that_a_reload_dropped_is_ignored(bench: Bench) -> No
     assert bench.weights() == {B: 1}
     assert bench.observed == []
     assert bench.events == []
+    under_way.outcome(UNSURE, 0.0)
+    assert bench.decisions.unsure_probes() == (0, "")
+
+
+# A probe that runs already
+
+TWO_PASSES, NINE_PASSES = tcp_check(A, 80), tcp_check(A, 80, rise=9)
+
+
+def with_second(*servers: RealServer) -> Config:
+    """PAIR, and a second service with these servers."""
+    return config(*PAIR.services, service(*servers, name="second", address="192.0.2.101"))
+
+
+def second_health(bench: Bench) -> Health:
+    return bench.decisions.services[1].servers[0].health
+
+
+def test_new_service_on_a_target_that_is_probed_already_serves_at_once(bench: Bench) -> None:
+    bench.configure(PAIR)
+    bench.feed(CHECK_A, PASS, PASS)
+    bench.configure(with_second(server(A)))
+    assert bench.weights(1) == {A: 1}
+    assert (second_health(bench).verdict, second_health(bench).detail) == (Verdict.UP, "connected")
+    assert bench.of(ServiceFallback) == []
+
+
+def test_new_check_goes_on_where_the_probe_s_streak_is(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, FAIL, *[PASS] * 7)
+    bench.configure(with_second(server(A, checks=(NINE_PASSES,))))
+    assert bench.weights(1) == {}
+    bench.feed(CHECK_A, PASS)
+    assert bench.weights(1) == {}
+    bench.feed(CHECK_A, PASS)
+    assert bench.weights(1) == {A: 1}
+
+
+def test_new_check_of_a_probe_that_fails_is_down_when_its_own_fall_is_met(bench: Bench) -> None:
+    bench.configure(PAIR)
+    bench.feed(CHECK_A, FAIL, FAIL)
+    bench.configure(with_second(server(A)))
+    assert second_health(bench).verdict is Verdict.UNKNOWN
+    bench.feed(CHECK_A, FAIL)
+    assert second_health(bench).verdict is Verdict.DOWN
+    bench.configure(PAIR)
+    bench.configure(with_second(server(A)))
+    assert (second_health(bench).verdict, second_health(bench).detail) == (Verdict.DOWN, "connection refused")
+    assert len(bench.of(RealServerDown)) == 2
+
+
+@pytest.mark.parametrize("outcomes", [[UNSURE], [UNSURE, PASS], [FAIL, PASS]])
+def test_what_is_unsure_or_has_just_begun_makes_no_new_check_up(bench: Bench, outcomes: list[Outcome]) -> None:
+    bench.configure(PAIR)
+    bench.feed(CHECK_A, *[PASS] * 9, *outcomes)
+    bench.configure(with_second(server(A)))
+    assert second_health(bench).verdict is Verdict.UNKNOWN
+    assert bench.weights(1) == {}
+
+
+def test_what_is_stale_makes_no_new_check_up(bench: Bench) -> None:
+    bench.configure(PAIR)
+    bench.feed(CHECK_A, PASS, PASS)
+    bench.now += CHECK_A.interval + CHECK_A.timeout + 0.001
+    bench.configure(with_second(server(A)))
+    assert second_health(bench).verdict is Verdict.UNKNOWN
+
+
+def test_server_found_in_the_kernel_s_table_serves_until_its_own_fall_whatever_the_probe_says(bench: Bench) -> None:
+    both = with_second(server(A))
+    actual = table_of(both)
+    bench.configure(PAIR, actual)
+    bench.feed(CHECK_A, FAIL, FAIL, FAIL)
+    bench.configure(both, actual)
+    assert bench.weights(1) == {A: 1}
+
+
+# A probe that thousands share
+
+MANY = 2000
+SHARED = tcp_check("198.51.100.99", 7)
+
+
+def sharing(weight: int = 1) -> Config:
+    hosts = [f"10.0.{number // 250}.{number % 250 + 1}" for number in range(MANY)]
+    return config(service(*(server(host, weight=weight, checks=(SHARED,)) for host in hosts)))
+
+
+def test_a_shared_probe_is_counted_and_given_its_checks_in_one_go(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+    use = ProbeState.use
+
+    def counted(probe: ProbeState, watches: tuple[Watch, ...], *rest: Any) -> None:
+        used.append(len(watches))
+        use(probe, watches, *rest)
+
+    monkeypatch.setattr(ProbeState, "use", counted)
+    tally = Counting(bench.observed, "web", "tcp")
+    bench.decisions._tally = lambda _name, _kind: tally
+    bench.configure(sharing())
+    bench.configure(sharing(weight=2))
+    bench.configure(PAIR)
+    assert used == [MANY, MANY, 1, 1, 0]
+    bench.configure(sharing())
+    (probe,) = bench.decisions.probes.values()
+    assert (probe.tallies, probe.times) == ((tally,), (MANY,))
+
+
+@pytest.mark.usefixtures("counted_pace")
+async def test_the_loop_turns_while_an_outcome_reaches_thousands_of_servers(bench: Bench) -> None:
+    given = sharing()
+    bench.configure(given, table_of_shared(given))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    tasks = [asyncio.create_task(bench.decisions.run()), asyncio.create_task(count())]
+    bench.feed(SHARED, FAIL, FAIL, FAIL)
+    assert bench.of(CheckFailing) == bench.of(RealServerDown) == []
+    while bench.decisions._unfinished:
+        await asyncio.sleep(0)
+    assert turns >= 3 * (MANY / READINGS_PER_SLICE - 1)
+    assert len(bench.of(CheckFailing)) == len(bench.of(RealServerDown)) == MANY
+    assert bench.weights() == {}
+    bench.feed(SHARED, FAIL)
+    while bench.decisions._unfinished:
+        await asyncio.sleep(0)
+    (probe,) = bench.decisions.probes.values()
+    assert probe._settled is FAIL  # from now on it costs nothing
+    for task in tasks:
+        task.cancel()
+
+
+async def test_a_reload_while_an_outcome_is_applied_leaves_out_what_it_drops_and_counts_for_what_it_adds(
+    bench: Bench,
+) -> None:
+    given = sharing()
+    bench.configure(given, table_of_shared(given))
+    bench.feed(SHARED, FAIL, FAIL, FAIL)
+    bench.configure(sharing(weight=2), bench.decisions.wanted({}).table)
+    assert bench.verdict("10.0.0.1") is Verdict.UP
+    running = asyncio.create_task(bench.decisions.run())
+    while bench.decisions._unfinished:
+        await asyncio.sleep(0)
+    assert bench.of(RealServerDown) == []
+    bench.feed(SHARED, FAIL, FAIL, FAIL)
+    while bench.decisions._unfinished:
+        await asyncio.sleep(0)
+    assert len(bench.of(RealServerDown)) == MANY
+    running.cancel()
+
+
+async def test_outcomes_that_come_faster_than_they_can_be_applied_are_left_out(bench: Bench) -> None:
+    given = sharing()
+    bench.configure(given, table_of_shared(given))
+    bench.feed(SHARED, *[FAIL, PASS] * 100)
+    assert len(bench.decisions._backlog) == MOST_UNFINISHED
+
+
+def table_of_shared(given: Config) -> Table:
+    planner = Planner()
+    services = prepare(given)
+    healths = {(one.key, each.key): Health(Verdict.UP, 0.0) for one in services for each in one.servers}
+    planner.configure(services, healths)
+    planner.plan({})
+    return planner.wanted.table

@@ -15,7 +15,7 @@ SHARED = tcp_check("198.51.100.99", 7, name="shared")
 
 
 class Uncounted:
-    def add(self, outcome: Outcome, latency_s: float) -> None:
+    def add(self, outcome: Outcome, latency_s: float, times: int = 1) -> None:
         pass
 
 
@@ -85,7 +85,8 @@ def assert_fits(decisions: Decisions, given_config: Config) -> None:
         for watch in probe.watches
     }
     assert watches == wanted
-    assert all(len(probe.tallies) == len(probe.watches) > 0 for probe in decisions.probes.values())
+    for probe in decisions.probes.values():
+        assert sum(probe.times or (1,) * len(probe.tallies)) == len(probe.watches) > 0
     assert all(one.service is state for state in decisions.services for one in state.servers)
     assert decisions.server_count == len(list(decisions.servers))
     table = decisions.wanted({}).table
@@ -128,7 +129,7 @@ def test_service_under_another_name_counts_under_that_name() -> None:
         def __init__(self, name: str) -> None:
             self._name = name
 
-        def add(self, outcome: Outcome, latency_s: float) -> None:
+        def add(self, outcome: Outcome, latency_s: float, times: int = 1) -> None:
             counted.append(self._name)
 
     decisions = Decisions(

@@ -1,5 +1,9 @@
 """The keeper with settings in memory. tests/kernel/test_director.py tests it with real settings."""
 
+from collections.abc import Callable
+
+import pytest
+
 from lvs_healthd.config.model import Config
 from lvs_healthd.director.aspect import Setting, SettingError
 from lvs_healthd.director.keeper import CALM_S, REPEAT_S, Keeper
@@ -16,16 +20,25 @@ class Dial:
         self.unreadable = ""
         self.refusal = ""
         self.writes = 0
+        self.is_vital = False
+        self.happening: Callable[[], None] = lambda: None
+        """What happens, once, while the dial is read or set."""
 
     def want(self, config: Config) -> None:
         pass
 
+    def _happen(self) -> None:
+        happening, self.happening = self.happening, lambda: None
+        happening()
+
     async def differing(self) -> list[Setting]:
+        self._happen()
         if self.unreadable:
             raise SettingError(self.unreadable)
-        return [] if self.value == "1" else [Setting(self.name, self.value, "1")]
+        return [] if self.value == "1" else [Setting(self.name, self.value, "1", self.is_vital)]
 
     async def mend(self, setting: Setting) -> None:
+        self._happen()
         if self.refusal:
             raise SettingError(self.refusal)
         self.value = setting.wanted
@@ -115,6 +128,26 @@ async def test_shadow_tells_each_difference_once_and_sets_nothing() -> None:
     assert await bench.look() == ["set first 7 -> 1: configured", "set second 0 -> 1: configured"]
 
 
+@pytest.mark.parametrize("shadow", [True, False])
+@pytest.mark.parametrize("when", ["read", "set"])
+async def test_a_reload_stops_what_is_yet_to_be_set(when: str, *, shadow: bool) -> None:
+    bench = Bench()
+
+    def reload() -> None:
+        bench.keeper.want(Config(), shadow=shadow)
+
+    if when == "read":
+        bench.second.happening = reload
+    else:
+        bench.second.refusal = "second: no"
+        bench.first.happening = lambda: setattr(bench.first, "happening", reload)
+    assert await bench.look() == ["set first 0 -> 1: configured"]
+    assert bench.second.value == "0"
+    assert bench.keeper.last_error == ""
+    bench.second.refusal = ""
+    assert await bench.look() == [f"{'would set' if shadow else 'set'} second 0 -> 1: configured"]
+
+
 async def test_what_somebody_changes_again_and_again_is_set_ever_more_seldom() -> None:
     bench = Bench()
     await bench.look()
@@ -129,6 +162,22 @@ async def test_what_somebody_changes_again_and_again_is_set_ever_more_seldom() -
     assert "at last to 7: find out who it is" in error
     assert sum(words.startswith("error") for words in told) <= 61
     assert bench.first.writes == 1
+
+
+async def test_what_a_service_does_not_work_without_is_set_at_once_however_often_it_is_changed() -> None:
+    bench = Bench()
+    bench.second.is_vital = True
+    await bench.look()
+    told: list[str] = []
+    for _ in range(20):
+        bench.now += Config().daemon.resync
+        bench.second.value = "7"
+        told += await bench.look()
+        assert bench.second.value == "1"
+    assert "error second: somebody else has changed it 3 times in a row, at last to 7: find out who it is" in told
+    assert bench.keeper.last_error
+    assert await bench.look() == []
+    assert bench.keeper.last_error == ""
 
 
 async def test_changes_far_apart_are_set_back_at_once() -> None:

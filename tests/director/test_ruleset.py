@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from lvs_healthd.director.ruleset import describe, normal, ruleset, transaction
 from tests.config.reading import read, service
 
@@ -128,3 +130,15 @@ def test_somebody_else_s_rule_of_any_kind_in_our_table_is_a_difference() -> None
     theirs = {"rule": {"family": "inet", "table": "lvs_healthd", "chain": "input", "expr": [mixed, {"accept": None}]}}
     assert normal([*ours, theirs]) != normal(ours)
     assert normal([*ours, theirs]) == normal([*ours, theirs])
+
+
+@pytest.mark.parametrize("flags", ["dormant", ["dormant"], "lvs_healthd"])  # the last is what nft 1.0.6 lists
+def test_a_table_with_flags_is_not_ours_as_it_should_be(flags: object) -> None:
+    wanted = ruleset(read(service('forward = "fullnat"')).services)
+    plain = {"table": {"family": "inet", "name": "lvs_healthd", "handle": 3}}
+    flagged = {"table": {**plain["table"], "flags": flags}}
+    assert normal([plain, *wanted]) == normal(wanted)
+    found = normal([flagged, *wanted])
+    assert found != normal(wanted)
+    assert describe(found) == "1 rule, in a table with flags (dormant?)"
+    assert normal([flagged]) != normal([])

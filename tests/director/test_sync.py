@@ -1,11 +1,13 @@
 """When sync daemons are restarted, with a kernel in memory. tests/kernel/test_director.py uses the real kernel."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
 import pytest
 
 from lvs_healthd.config.model import Config, Ipvs, Sync, SyncDaemon
 from lvs_healthd.director import sync
+from lvs_healthd.director.aspect import SettingError
 from lvs_healthd.director.sync import SyncDaemons
 from lvs_healthd.ipvs.kernel.settings import Role, SyncRecord
 from lvs_healthd.runtime.netns import Netns
@@ -96,3 +98,14 @@ async def test_somebody_elses_is_left_running(kept: SyncDaemons, kernel: Kernel)
     for ports in (1, 2):
         await keep(kept, kernel, ports=ports, backup=False)
     assert kernel.running[Role.BACKUP] == theirs
+
+
+async def test_a_reload_while_the_interface_is_looked_up_stops_the_write(kept: SyncDaemons, kernel: Kernel) -> None:
+    kept.want(configured(ports=1))
+    (master, _) = await kept.differing()
+    mending = asyncio.create_task(kept.mend(master))
+    await asyncio.sleep(0)
+    kept.want(configured(ports=1))
+    with pytest.raises(SettingError, match="a reload has changed it meanwhile"):
+        await mending
+    assert kernel.running == {}

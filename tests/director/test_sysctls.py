@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 
+import msgspec
 import pytest
 
 from lvs_healthd.config.model import Config, Ipvs
 from lvs_healthd.director import sysctls
 from lvs_healthd.director.aspect import Setting
-from lvs_healthd.director.sysctls import Sysctls
+from lvs_healthd.director.sysctls import CONNTRACK, TCP_LOOSE, Sysctls
 from lvs_healthd.runtime.netns import Netns
+from tests.configs import server, service
 
 KERNEL = {
     "net.ipv4.vs.drop_entry": "2",
@@ -55,6 +57,17 @@ async def test_one_that_is_empty_is_not_one_that_is_missing(kept: Sysctls) -> No
         Setting("net.ipv4.vs.est_cpulist", "empty", "0-3"),
         Setting("net.ipv4.vs.conn_max", "missing", "5"),
     ]
+
+
+async def test_only_what_a_service_needs_is_vital(kept: Sysctls) -> None:
+    proxied = msgspec.structs.replace(service(server("198.51.100.1")), synproxy=True)
+    kept.want(Config(services=(proxied,), ipvs=Ipvs(sysctl=(("conn_max", "5"),))))
+    differing = await kept.differing()
+    assert {setting.name: setting.is_vital for setting in differing} == {
+        "net.ipv4.vs.conn_max": False,
+        CONNTRACK: True,
+        TCP_LOOSE: True,
+    }
 
 
 async def test_a_reload_while_they_are_read_does_no_harm(kept: Sysctls) -> None:

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from lvs_healthd.config.load import parse
+from lvs_healthd.config.model import SILENT_INTERVAL, SILENT_TIMEOUT
 from lvs_healthd.importers.configuration import imported
 from lvs_healthd.importers.ipvsadm import table_of
 from lvs_healthd.ipvs.records import ServiceEntry, Table
@@ -49,8 +50,13 @@ def test_text_and_remarks() -> None:
 def test_udp_check_that_expects_nothing_is_reported() -> None:
     found = imported(table_of(["-A -u 192.0.2.1:53", "-a -u 192.0.2.1:53 -r 10.0.0.1"], "saved"), "rules")
     assert found.remarks == (
-        ("192.0.2.1:53/udp: its check accepts silence and notices only closed ports; give it something to expect"),
+        (
+            "192.0.2.1:53/udp: its check is content with silence, and sees only closed ports and hosts that are gone "
+            "from the director's own network; give it something to expect"
+        ),
     )
+    [check] = parse(found.text, "imported").services[0].real_servers[0].checks
+    assert (check.timeout, check.interval) == (SILENT_TIMEOUT, SILENT_INTERVAL)
 
 
 def test_sctp_check_is_told_to_be_none() -> None:

@@ -23,6 +23,7 @@ from lvs_healthd.events.kinds import (
     ServiceFallback,
     TableChanged,
     TableError,
+    TableFight,
 )
 from lvs_healthd.log.limit import LINES_PER_SECOND
 
@@ -89,12 +90,19 @@ def test_level_is_a_threshold(level: str, written: list[str]) -> None:
     assert logged.names() == written
 
 
-def test_a_thousand_services_without_a_server_at_once_are_no_flood() -> None:
+@pytest.mark.parametrize(
+    "event",
+    [
+        ServiceFallback(service="web", fallback=()),
+        TableFight(service="web", server="198.51.100.11:80", times=3, hold_s=20.0, suspects=()),
+    ],
+)
+def test_errors_that_thousands_may_have_at_once_are_no_flood(event: Event) -> None:
     logged = Log()
     for number in range(1000):
-        logged.listener(ServiceFallback(service=f"web {number}", fallback=()))
+        logged.listener(msgspec.structs.replace(event, service=f"web {number}"))
     logged.listener.close()
-    assert logged.names() == [*["service.fallback"] * LINES_PER_SECOND, "log.suppressed"]
+    assert logged.names() == [*[event.name] * LINES_PER_SECOND, "log.suppressed"]
 
 
 def test_hostile_text_stays_inside_its_json_string() -> None:

@@ -32,6 +32,12 @@ def test_real_server_is_up_or_down_and_has_no_sample_while_it_is_unknown() -> No
     assert found["service_real_servers"]["web", "unknown"] == 1
 
 
+def test_remarks_on_the_configuration_are_counted() -> None:
+    status = Status(daemon=statuses.daemon(config_remarks=("config.toml:9: late", "config.toml:10: late")), services=())
+    assert read(status)["config_remarks"] == {(): 2}
+    assert read(statuses.status())["config_remarks"] == {(): 0}
+
+
 def test_weights_that_are_not_in_a_table_have_no_sample() -> None:
     found = read(statuses.status())
     assert found["real_server_weight_configured"]["web", "198.51.100.12:80"] == 2

@@ -61,6 +61,20 @@ async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) ->
 
 async def resetting(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Accept, then reset."""
+    reset(writer)
+
+
+def refusing(answer: bytes) -> Behaviour:
+    """Write `answer`, then reset, as the kernel does for a server that closes without reading what it was sent."""
+
+    async def behave(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        reset(writer)
+
+    return behave
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
     raw = writer.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     writer.transport.abort()
@@ -91,15 +105,15 @@ def flooding(head: bytes, total: int) -> Behaviour:
 
 
 @contextlib.asynccontextmanager
-async def datagram_server(answer: bytes | None) -> AsyncIterator[int]:
-    """Answer every datagram with `answer`, or with nothing if that is None. Yield the port."""
+async def datagram_server(*answers: bytes) -> AsyncIterator[int]:
+    """Answer every datagram with each of `answers`, or with nothing if there are none. Yield the port."""
 
     class Serve(asyncio.DatagramProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             self.transport = cast("asyncio.DatagramTransport", transport)
 
         def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-            if answer is not None:
+            for answer in answers:
                 self.transport.sendto(answer, addr)
 
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Serve, ("127.0.0.1", 0))

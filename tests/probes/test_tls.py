@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import HttpsCheck, Seconds
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import read_certificates, targets
-from lvs_healthd.probes.tls import trust
+from lvs_healthd.probes.tls import VERIFY_FLAGS, Trust, trust
 from lvs_healthd.probing.once import run_once
 from tests.configs import server, service
 from tests.probes.peers import answering, silent, stream_server
@@ -69,6 +73,108 @@ async def test_wrong_name_is_down(authority: trustme.CA, ca_file: str) -> None:
     assert found.detail.startswith("certificate refused: Hostname mismatch")
 
 
+@pytest.mark.parametrize("trusted", ["authority", "intermediate", "certificate"])
+async def test_ca_may_be_the_authority_an_intermediate_or_the_certificate_itself(trusted: str, tmp_path: Path) -> None:
+    root = trustme.CA()
+    intermediate = root.create_child_ca()
+    certificate = intermediate.issue_cert("web.example")
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(made)
+    ca = tmp_path / "ca.pem"
+    own = certificate.cert_chain_pems[0]
+    {"authority": root.cert_pem, "intermediate": intermediate.cert_pem, "certificate": own}[trusted].write_to_path(
+        str(ca)
+    )
+    async with stream_server(answering(OK), tls=made) as port:
+        found = await outcome(port, sni="web.example", ca=str(ca))
+    assert (found.kind, found.detail) == (OutcomeKind.UP, "status 200")
+
+
+def plain_authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Make an authority as older tools make them: without key usage and key identifiers."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plain authority")])
+    return plain_certificate(name, key, name, key, x509.BasicConstraints(ca=True, path_length=None)), key
+
+
+def plain_certificate(
+    subject: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    extension: x509.ExtensionType,
+) -> x509.Certificate:
+    now = dt.datetime.now(dt.UTC)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number()).add_extension(extension, critical=False)
+    builder = builder.not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+async def test_authority_without_key_identifiers_is_trusted_by_every_python(tmp_path: Path) -> None:
+    """From Python 3.13 on the default refuses it, and no client does."""
+    issuer, issuer_key = plain_authority()
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "web.example")])
+    names = x509.SubjectAlternativeName([x509.DNSName("web.example")])
+    certificate = plain_certificate(subject, key, issuer.subject, issuer_key, names)
+    pem = serialization.Encoding.PEM
+    chain, ca = tmp_path / "server.pem", tmp_path / "ca.pem"
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    chain.write_bytes(private + certificate.public_bytes(pem))
+    ca.write_bytes(issuer.public_bytes(pem))
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(chain)
+    async with stream_server(answering(OK), tls=made) as port:
+        found = await outcome(port, sni="web.example", ca=str(ca))
+    assert (found.kind, found.detail) == (OutcomeKind.UP, "status 200")
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_what_is_verified_does_not_depend_on_the_version_of_python(verify: bool, ca_file: str) -> None:
+    made = Trust(ca_file, verify=verify).context
+    assert made.check_hostname is verify
+    assert made.verify_mode is (ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
+    assert not made.verify_flags & ssl.VERIFY_X509_STRICT
+    assert not verify or made.verify_flags == VERIFY_FLAGS
+
+
+async def test_name_mismatch_without_a_name_says_where_to_put_one(authority: trustme.CA, ca_file: str) -> None:
+    async with stream_server(answering(OK), tls=context(authority, "web.example")) as port:
+        found = await outcome(port, ca=ca_file)
+        named = await outcome(port, ca=ca_file, sni="other.example")
+    assert found.detail == (
+        "certificate refused: IP address mismatch, certificate is not valid for '127.0.0.1'; "
+        "set host or sni to the name that clients ask for"
+    )
+    assert "set host" not in named.detail
+
+
+@pytest.mark.parametrize(
+    ("alert", "words"), [(112, "unrecognized name"), (40, "handshake failure"), (80, "internal error")]
+)
+async def test_server_that_wants_a_name_and_gets_none_says_where_to_put_one(
+    alert: int, words: str, ca_file: str
+) -> None:
+    fatal = bytes((0x15, 3, 3, 0, 2, 2, alert))  # RFC 8446, sections 5.1 and 6
+    async with stream_server(answering(fatal, until=b"")) as port:
+        found = await outcome(port, ca=ca_file)
+        named = await outcome(port, ca=ca_file, sni="web.example")
+    assert found.reason is Reason.TLS
+    assert found.detail.endswith(f"{words}; perhaps because no server name was asked for: set host or sni")
+    assert named.detail.endswith(words)
+
+
+async def test_unknown_authority_says_that_ca_takes_it(authority: trustme.CA, tmp_path: Path) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    async with stream_server(answering(OK), tls=context(authority, "web.example")) as port:
+        by_system = await outcome(port, sni="web.example")
+        by_ca = await outcome(port, sni="web.example", ca=str(other))
+    assert by_system.detail.endswith("; if clients trust it, set ca to a file with the certificate of its issuer")
+    assert by_ca.detail.endswith(f"; neither it nor its issuer is in ca = {other}")
+
+
 async def test_expired_certificate_is_down(authority: trustme.CA, ca_file: str) -> None:
     past = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
     async with stream_server(answering(OK), tls=context(authority, "web.example", not_after=past)) as port:
@@ -113,7 +219,9 @@ async def test_ca_that_went_bad_is_named_and_the_one_read_before_goes_on(
     services = [service(server("198.51.100.11", checks=(check,)))]
     ready = targets(services)
     before = trust(check).context
-    read_certificates(services)
+    put_into_force = read_certificates(services)
+    assert trust(check).context is before
+    put_into_force()
     again = trust(check).context
     assert again is not before
     if content is None:

@@ -30,6 +30,7 @@ from tests.probes.peers import (
     dripping,
     flooding,
     free_port,
+    refusing,
     resetting,
     silent,
     stream_server,
@@ -116,6 +117,24 @@ async def test_last_words_reach_the_server() -> None:
     ("behaviour", "check", "reason", "detail"),
     [
         (resetting, http, Reason.RESET, "connection reset"),
+        (
+            refusing(b"HTTP/1.1 503 Sorry\r\nRetry"),
+            http,
+            Reason.RESET,
+            'the connection was reset within the headers: "HTTP/1.1 503 Sorry\\x0d\\x0aRetry"',
+        ),
+        (
+            refusing(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"),
+            lambda port: http(port, body="never"),
+            Reason.RESET,
+            "the connection was reset within the body, after 2 bytes",
+        ),
+        (
+            refusing(b"-ERR max number of clients reached\r\n"),
+            lambda port: tcp(port, send=b"PING\r\n", expect=b"+PONG"),
+            Reason.BAD_ANSWER,
+            'unexpected answer "-ERR max number of clients reached\\x0d\\x0a", then the connection was reset',
+        ),
         (silent, http, Reason.TIMEOUT, "connected, but no answer in 300ms"),
         (answering(b""), http, Reason.CLOSED_EARLY, "connection closed without an answer"),
         (
@@ -128,7 +147,7 @@ async def test_last_words_reach_the_server() -> None:
             answering(b"SSH-2.0-x\r\n", until=b""),
             http,
             Reason.PROTOCOL_ERROR,
-            'not an HTTP answer: "SSH-2.0-x\\x0d\\x0a"',
+            'not an HTTP answer: "SSH-2.0-x"',
         ),
         (
             answering(b"HTTP/1.1 503 Sorry\r\nContent-Length: 0\r\n\r\n"),
@@ -150,6 +169,33 @@ async def test_stream_server_that_misbehaves_is_down(
     async with stream_server(behaviour) as port:
         outcome = await outcome_of(check(port))
     assert (outcome.kind, outcome.reason, outcome.detail) == (OutcomeKind.DOWN, reason, detail)
+
+
+@pytest.mark.parametrize("keys", [{}, {"send": b"PING\r\n"}])
+@pytest.mark.parametrize(
+    ("answer", "kind", "detail"),
+    [
+        (b"-ERR full", OutcomeKind.DOWN, 'unexpected answer "-ERR full", then the connection was reset'),
+        (b"+PONG", OutcomeKind.UP, "answered as expected"),
+    ],
+)
+async def test_answer_that_is_reset_before_we_look_is_read(
+    keys: dict[str, bytes], answer: bytes, kind: OutcomeKind, detail: str
+) -> None:
+    has_refused = asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await refusing(answer)(reader, writer)
+        asyncio.get_running_loop().call_soon(has_refused.set)  # the loop closes the socket before
+
+    async with stream_server(refuse) as port:
+        hand = Hand()
+        hand.start(target(tcp(port, expect=b"+PONG", timeout=60.0, **keys)))
+        async with asyncio.timeout(10):
+            await has_refused.wait()
+        hand.until_polled(1)
+        hand.engine.close()
+    assert [(outcome.kind, outcome.detail) for outcome in hand.outcomes] == [(kind, detail)]
 
 
 async def test_dripping_server_ends_at_the_total_deadline() -> None:
@@ -227,7 +273,7 @@ async def test_tcp_banner_is_read_without_sending() -> None:
 
 
 async def test_udp_silence_is_up_only_when_nothing_is_expected() -> None:
-    async with datagram_server(None) as port:
+    async with datagram_server() as port:
         nothing = await outcome_of(udp(port, send=b"?"))
         something = await outcome_of(udp(port, send=b"?", expect=b"!"))
     assert (nothing.kind, nothing.detail) == (OutcomeKind.UP, "no ICMP error in 300ms, and no answer is expected")
@@ -250,6 +296,30 @@ async def test_udp_answer_must_be_the_expected_one(answer: bytes, status: Outcom
     """keepalived lets an empty or short reply pass whatever it was told to require."""
     async with datagram_server(answer) as port:
         assert (await outcome_of(udp(port, send=b"?", expect=b"!"))).kind is status
+
+
+async def test_udp_answer_may_come_after_another() -> None:
+    async with datagram_server(b"SIP/2.0 100 Trying", b"", b"SIP/2.0 200 OK") as port:
+        outcome = await outcome_of(udp(port, send=b"OPTIONS", expect=b"SIP/2.0 200 "))
+    assert (outcome.kind, outcome.detail) == (OutcomeKind.UP, "answered as expected")
+
+
+async def test_udp_unexpected_answer_is_shown_when_no_other_comes() -> None:
+    async with datagram_server(b"SIP/2.0 100 Trying", b"SIP/2.0 503 Sorry") as port:
+        outcome = await outcome_of(udp(port, send=b"OPTIONS", expect=b"SIP/2.0 200 "))
+    assert (outcome.kind, outcome.reason, outcome.detail) == (
+        OutcomeKind.DOWN,
+        Reason.BAD_ANSWER,
+        'unexpected answer "SIP/2.0 503 Sorry", and no other in 300ms',
+    )
+
+
+async def test_udp_answers_are_searched_only_up_to_the_limit_of_one() -> None:
+    """A search may take 20 ms, and a peer may send answers without end."""
+    async with datagram_server(*[b"x" * 60] * 3, b"!") as port:
+        outcome = await outcome_of(udp(port, send=b"?", expect=b"!", max_answer=150, timeout=5.0))
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.DOWN, Reason.BAD_ANSWER)
+    assert outcome.detail.startswith('unexpected answer "xxx')
 
 
 async def test_udp_any_answer_is_up_when_nothing_is_expected() -> None:

@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -168,7 +167,8 @@ async def test_no_probe_is_affected_by_the_one_before_it() -> None:
         for check in order:
             found = await engine.outcome(check)
             assert (found.kind, found.reason) == (alone[check].kind, alone[check].reason), check
-        assert 1 <= len(spares(engine)) <= 2  # one of each family
+        # One of each family, and perhaps as many more as connections were ending at the same time.
+        assert 1 <= len(spares(engine)) <= 4
 
 
 async def test_no_more_sockets_are_kept_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,28 +179,9 @@ async def test_no_more_sockets_are_kept_than_the_bound(monkeypatch: pytest.Monke
         assert len(spares(engine)) == 4
 
 
-@contextlib.asynccontextmanager
-async def stuttering() -> AsyncIterator[int]:
-    """Answer every datagram twice."""
-
-    class Serve(asyncio.DatagramProtocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = cast("asyncio.DatagramTransport", transport)
-
-        def datagram_received(self, _data: bytes, addr: tuple[str, int]) -> None:
-            for _ in range(2):
-                self.transport.sendto(b"!", addr)
-
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Serve, ("127.0.0.1", 0))
-    try:
-        yield transport.get_extra_info("sockname")[1]
-    finally:
-        transport.close()
-
-
 async def test_second_answer_is_not_the_next_servers() -> None:
     question = {"name": "udp", "address": "127.0.0.1", "timeout": SOON, "send": b"?", "expect": b"!"}
-    async with stuttering() as twice, datagram_server(b"no") as wrongly, running() as engine:
+    async with datagram_server(b"!", b"!") as twice, datagram_server(b"no") as wrongly, running() as engine:
         for _ in range(5):
             assert (await engine.outcome(UdpCheck(port=twice, **question))).kind is OutcomeKind.UP  # type: ignore[arg-type]
             assert (await engine.outcome(UdpCheck(port=wrongly, **question))).reason is Reason.BAD_ANSWER  # type: ignore[arg-type]
@@ -209,7 +190,7 @@ async def test_second_answer_is_not_the_next_servers() -> None:
 async def test_datagram_socket_serves_again_after_each_kind_of_end() -> None:
     question = {"name": "udp", "address": "127.0.0.1", "timeout": SOON, "send": b"?"}
     nobody = free_port(socket.SOCK_DGRAM)
-    async with datagram_server(b"!") as answers, datagram_server(None) as swallows, running() as engine:
+    async with datagram_server(b"!") as answers, datagram_server() as swallows, running() as engine:
         for _ in range(4):
             good = await engine.outcome(UdpCheck(port=answers, expect=b"!", **question))  # type: ignore[arg-type]
             bad = await engine.outcome(UdpCheck(port=answers, expect=b"?", **question))  # type: ignore[arg-type]

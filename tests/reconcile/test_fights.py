@@ -3,14 +3,17 @@
 import os
 from pathlib import Path
 
+import msgspec
+
 from lvs_healthd.events.kinds import TableError, TableFight, TableFightOver
 from lvs_healthd.ipvs.records import DestinationRecord
+from lvs_healthd.ipvs.words import ForwardingMethod
 from lvs_healthd.reconcile.fights import TOLD_AGAIN_S
 from lvs_healthd.reconcile.suspects import suspects
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.patience import MAX_HOLD_S, TIMES, hold_s
 from tests.ipvs.tables import WEB, copy, entry, server, service, table
-from tests.reconciling import BOTH, ONE, RESYNC_S, TWO, Bench
+from tests.reconciling import BOTH, ONE, RESYNC_S, THREE, TWO, Bench
 
 HEAVY = server("198.51.100.1", 7)
 SUSPECT = "keepalived (pid 812)"
@@ -138,20 +141,68 @@ async def test_a_server_that_is_down_is_taken_out_however_often_it_is_put_back()
     assert bench.told(TableFight) != []
 
 
-async def test_a_service_that_is_deleted_again_and_again_is_held_back_with_its_servers() -> None:
+async def test_a_service_that_is_deleted_again_and_again_is_told_and_comes_back_at_once() -> None:
+    bench = Fight()
+    await bench.adopt(BOTH, copy(BOTH))
+    for _ in range(3 * TIMES):
+        bench.table.entries.clear()
+        await bench.resync()
+        assert bench.table.entries == BOTH
+        assert bench.reconciler.in_sync(WEB)
+    assert bench.told(TableFight) == [
+        TableFight(service="web", server="", times=TIMES, hold_s=0.0, suspects=(SUSPECT,))
+    ]
+    assert bench.reconciler.fights.count == 1
+
+
+async def test_servers_that_are_fought_over_come_back_at_once_with_a_service_that_is_flushed() -> None:
     bench = Fight()
     await bench.adopt(BOTH, copy(BOTH))
     for _ in range(TIMES):
-        bench.table.entries.clear()
+        del bench.table.entries[WEB].destinations[ONE.key]
         await bench.resync()
-    assert bench.table.entries == {}
-    assert bench.reconciler.last_error == ""
-    (fight,) = bench.told(TableFight)
-    assert isinstance(fight, TableFight)
-    assert fight.server == ""
-    await bench.resync()
+    assert not bench.is_ours
+    bench.table.entries.clear()
     await bench.resync()
     assert bench.table.entries == BOTH
+
+
+async def test_a_server_drained_by_hand_again_and_again_is_raised_at_once_when_nobody_else_serves() -> None:
+    bench = Fight()
+    alone = table(entry(service(WEB), ONE))
+    await bench.adopt(alone, copy(alone))
+    for _ in range(2 * TIMES):
+        bench.meddle(server("198.51.100.1", 0))
+        await bench.resync()
+        assert bench.is_ours
+
+
+async def test_a_method_that_is_changed_again_and_again_is_set_back_at_once_when_nobody_else_serves() -> None:
+    bench = Fight()
+    await bench.adopt(BOTH, copy(BOTH))
+    for _ in range(2 * TIMES):
+        for one in (ONE, TWO):
+            bench.meddle(msgspec.structs.replace(one, forward=ForwardingMethod.DROUTE))
+        await bench.resync()
+        assert bench.reconciler.in_sync(WEB)
+    bench.meddle(msgspec.structs.replace(ONE, forward=ForwardingMethod.DROUTE))
+    await bench.resync()
+    assert not bench.is_ours
+
+
+async def test_a_scheduler_that_is_changed_again_and_again_holds_nothing_else_back() -> None:
+    """Neither the servers that are added while the scheduler waits, nor the service itself when it is deleted."""
+    bench = Fight()
+    await bench.adopt(BOTH, copy(BOTH))
+    for _ in range(TIMES):
+        bench.table.entries[WEB].service = service(WEB, "sh")
+        await bench.resync()
+    assert bench.table.entries[WEB].service.scheduler == "sh"
+    await bench.decide(THREE)
+    assert bench.table.entries[WEB].destinations[THREE.key] == THREE
+    bench.table.entries.clear()
+    await bench.resync()
+    assert bench.reconciler.in_sync(WEB)
 
 
 async def test_the_end_of_a_fight_is_told_and_counting_starts_over() -> None:

@@ -3,16 +3,18 @@
 import asyncio
 import contextlib
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvs_healthd.events.kinds import TableChanged, TableError, TableRecovered
+from lvs_healthd.events.kinds import TableChanged, TableDrift, TableError, TableRecovered
 from lvs_healthd.ipvs.diff import update
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, Result, ServiceKey, Table, TableLine, Verb, Wanted
+from lvs_healthd.ipvs.words import ForwardingMethod
 from tests.ipvs.tables import DNS, WEB, copy, entry, server, service, table
 from tests.pacing import READINGS_PER_SLICE
 from tests.reconciling import BOTH, FALLBACK, ONE, THREE, TWO, Bench, wanted
@@ -237,6 +239,30 @@ async def test_the_loop_turns_often_while_thousands_of_lines_are_compared_and_wr
     counting.cancel()
 
 
+def reasons(bench: Bench) -> list[str]:
+    return [event.reason for event in bench.events if isinstance(event, TableChanged)]
+
+
+async def test_an_edit_that_no_verdict_asks_for_is_said_to_be_configured() -> None:
+    bench = Bench()
+    living = await start(bench, BOTH)
+    tunnelled = msgspec.structs.replace(TWO, forward=ForwardingMethod.TUNNEL)
+    touched = change(living, server("198.51.100.1", 3)) | change(living, tunnelled)
+    bench.reconciler.want(living, touched)
+    await bench.reconciler.turn()
+    assert reasons(bench) == ["configured", "configured"]
+    bench.events.clear()
+    bench.reconciler.want(living, change(living, server("198.51.100.1", 0)))
+    await bench.reconciler.turn()
+    bench.reconciler.want(living, change(living, server("198.51.100.1", 3)))
+    await bench.reconciler.turn()
+    assert reasons(bench) == ["all checks pass"] * 2  # a server that is quiesced and comes back
+    bench.events.clear()
+    bench.table.entries[WEB].destinations[ONE.key] = server("198.51.100.1", 7)
+    await bench.resync()
+    assert reasons(bench) == ["repair: configured"]
+
+
 # Shadow
 
 
@@ -388,7 +414,7 @@ async def test_read_back_waits_for_the_reading_but_not_for_ever() -> None:
     try:
         bench.table.entries[WEB].destinations[ONE.key] = server("198.51.100.1", 7)
         await bench.reconciler.read_back(20.0)
-        assert bench.counts.drifts == ["changed_server"]
+        assert bench.reconciler.actual[WEB].destinations[ONE.key].weight == 7
         bench.table.be_unavailable("gone", times=1000)
         async with asyncio.timeout(20):
             await bench.reconciler.read_back(0.05)
@@ -396,3 +422,87 @@ async def test_read_back_waits_for_the_reading_but_not_for_ever() -> None:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+
+
+class SlowTable(EventfulTable):
+    """A table that takes its time to be read whole: the reading is as of its beginning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+
+    async def read(self) -> Table:
+        found = await super().read()
+        self.begun.set()
+        await self.may_end.wait()
+        return found
+
+
+@contextlib.asynccontextmanager
+async def running(bench: Bench) -> AsyncIterator[None]:
+    task = asyncio.create_task(bench.reconciler.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_reading_that_began_before_it_was_asked_for_does_not_count() -> None:
+    slow = SlowTable()
+    bench = Bench(table=slow)
+    await bench.adopt(BOTH, BOTH)
+    slow.may_end.clear()
+    slow.begun.clear()
+    bench.now += 10.0
+    async with running(bench):
+        await slow.begun.wait()
+        slow.entries |= table(entry(service(DNS), THREE))
+        asked = asyncio.create_task(bench.reconciler.read_back(20.0))
+        await asyncio.sleep(0)
+        slow.may_end.set()
+        await asked
+        assert DNS in bench.reconciler.actual
+
+
+async def test_what_a_reload_is_about_to_configure_is_not_deleted_while_it_waits_for_the_reading() -> None:
+    bench = Bench(table=EventfulTable())
+    await bench.adopt(BOTH, BOTH)
+    more = table(entry(service(WEB), ONE, TWO, THREE))
+    async with running(bench):
+        bench.table.entries = copy(more)
+        await bench.reconciler.read_back(20.0)
+        bench.reconciler.want(wanted(copy(more)))
+        await bench.reconciler.read_back(20.0)
+    assert bench.table.writes == []
+    assert bench.told(TableDrift) == []
+
+
+@pytest.mark.parametrize("moment", ["reading", "writing"])
+async def test_a_reload_to_shadow_stops_the_writes_under_way(moment: str) -> None:
+    eventful = EventfulTable()
+    bench = Bench(table=eventful)
+    many = [server(f"203.0.113.{number}") for number in range(1, 201)]
+    living = await start(bench, table(entry(service(WEB), *many)))
+    bench.events.clear()
+
+    def reload() -> None:
+        bench.reconciler.shadow = True
+        bench.reconciler.want(living, [])
+
+    bench.reconciler.want(living, set[TableLine]().union(*(change(living, one, out=True) for one in many)))
+    eventful.happenings = [reload]
+    if moment == "reading":
+        await bench.resync()
+        assert bench.table.writes == []
+    else:
+        await bench.reconciler.turn()
+        assert len(bench.table.writes) == 128
+    await bench.reconciler.turn()
+    would_write = [event for event in bench.told(TableChanged) if isinstance(event, TableChanged) and event.shadow]
+    assert len(would_write) == len(eventful.entries[WEB].destinations) > 0
+    assert bench.told(TableError) == []
+    assert bench.reconciler.last_error == ""

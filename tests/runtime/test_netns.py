@@ -1,5 +1,7 @@
 """The parts of `Netns` that can be tested without a network namespace. The lab tests the rest."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,37 @@ def test_file_that_is_none(tmp_path: Path) -> None:
 def test_error_inside_comes_out_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError), Netns("/proc/self/ns/net").entered():
         raise ZeroDivisionError
+
+
+STRANDED = """
+import threading
+from lvs_healthd.runtime import netns
+
+calls = []
+
+def setns(fileno):
+    calls.append(fileno)
+    if len(calls) == 2:
+        raise PermissionError(1, "Operation not permitted")
+
+netns._setns = setns
+
+def work():
+    try:
+        with netns.Netns("/proc/self/ns/net").entered():
+            print("inside", flush=True)
+    except Exception as error:
+        print("went on", error, flush=True)
+    print("went on", flush=True)
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print("went on", flush=True)
+"""
+
+
+def test_thread_that_cannot_return_ends_the_process() -> None:
+    ended = subprocess.run([sys.executable, "-c", STRANDED], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "inside\n")
+    assert "cannot return to its own network namespace (Operation not permitted): the daemon ends" in ended.stderr

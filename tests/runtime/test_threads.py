@@ -9,7 +9,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from lvs_healthd.runtime.threads import MOST, Threads
+from lvs_healthd.runtime.threads import MOST, HungError, Threads, in_thread
 
 HANGS = """
 import asyncio, time
@@ -103,3 +103,12 @@ def test_without_a_new_thread_the_old_ones_do_it(monkeypatch: pytest.MonkeyPatch
 def test_a_call_that_hangs_does_not_hold_up_the_end() -> None:
     ran = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60, check=True)
     assert (ran.stdout, ran.stderr) == ("gave up\n", "")
+
+
+async def test_a_call_that_hangs_is_given_up_and_said_what_for() -> None:
+    asyncio.get_running_loop().set_default_executor(Threads())
+    go_on = threading.Event()
+    with pytest.raises(HungError, match=r"reading x has taken more than 0\.01s: a file system hangs"):
+        await in_thread(go_on.wait, 20, timeout_s=0.01, what="reading x")
+    go_on.set()
+    assert await in_thread(len, "four", timeout_s=5, what="counting") == 4

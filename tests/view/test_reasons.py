@@ -19,7 +19,7 @@ def tcp(name: str, port: int = 80, address: str = ADDRESS) -> AnyCheck:
 
 
 class _NoTally:
-    def add(self, outcome: Outcome, latency_s: float) -> None:
+    def add(self, outcome: Outcome, latency_s: float, times: int = 1) -> None:
         pass
 
 

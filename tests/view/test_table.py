@@ -11,6 +11,7 @@ from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.ipvs.records import ServiceKey, Table, Wanted, Why
 from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP
+from lvs_healthd.reconcile.ownership import Ownership
 from lvs_healthd.view.table import UnknownServiceError, listed, meant
 from lvs_healthd.view.table_values import Difference, ListedServer, ListedService, State
 from tests import configs
@@ -51,14 +52,17 @@ def listing(
         None if wanted is None else Wanted(wanted, {WEB: "web"}, {(WEB, SPARE.key): Why("no real server may serve")})
     )
 
+    ownership = Ownership()
+    ownership.services.update(owned)
+    ownership.servers.update({key: set(servers) for key, servers in (ours or {}).items()})
+
     async def gather() -> list[ListedService]:
         found = listed(
             meant("", states, [wanted or {}, actual]),
-            services=states,
-            wanted=whole,
-            actual=actual,
-            owned=owned,
-            ours=ours or {},
+            service={each.key: each for each in states}.get,
+            wanted=lambda: whole,
+            actual=lambda: actual,
+            ownership=ownership,
             statistics=memory.statistics,
         )
         return [each async for each in found]
@@ -195,7 +199,14 @@ def test_many_servers_let_the_event_loop_turn(per_service: int) -> None:
     async def run() -> None:
         counting = asyncio.create_task(count())
         statistics = MemoryTable().statistics
-        found = listed(list(many), services=[], wanted=None, actual=many, owned=(), ours={}, statistics=statistics)
+        found = listed(
+            list(many),
+            service=lambda _: None,
+            wanted=lambda: None,
+            actual=lambda: many,
+            ownership=Ownership(),
+            statistics=statistics,
+        )
         assert sum([len(each.servers) async for each in found]) == 2000
         counting.cancel()
 

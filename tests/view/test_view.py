@@ -1,5 +1,6 @@
 """What the daemon shows of the kernel's table: the metrics, the listing, and the list of connections."""
 
+import asyncio
 import contextlib
 import itertools
 import time
@@ -14,6 +15,7 @@ from lvs_healthd.daemon.parts import Settings, Surroundings, build
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.log import configure
+from lvs_healthd.runtime import pace
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.view.table import UnknownServiceError
 from lvs_healthd.view.table_values import Listing, State
@@ -49,6 +51,65 @@ async def viewed(
     parts.decisions.configure(config, parts.reconciler.actual, {})
     parts.replans.now()
     yield parts.view, kernel
+    parts.prober.close()
+
+
+HOSTS = tuple(f"198.51.100.{number}" for number in range(1, 5))
+
+
+def _reloaded(weight: int, replaced: int) -> Config:
+    """Three services of four servers each, of which the one with number `replaced` has servers of this weight."""
+    return configs.config(
+        *(
+            configs.service(
+                *(configs.server(host, weight=weight if number == replaced else 1) for host in HOSTS),
+                name=f"service {number}",
+                address=f"192.0.2.{number}",
+            )
+            for number in range(3)
+        )
+    )
+
+
+@pytest.mark.parametrize("replaced", range(3))
+@pytest.mark.parametrize("what", ["status", "samples", "listing"])
+async def test_a_reload_meanwhile_leaves_no_service_without_its_servers(
+    what: str, replaced: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = itertools.count()
+    # Every item is a slice of its own.
+    monkeypatch.setattr(pace, "clock", lambda: next(readings) * pace.SLICE_S)
+    around = Surroundings(table=MemoryTable(), log=configure(), netns=Netns(), aspects=(), exclusive=False)
+    parts = build(Settings(config_file=Path("config.toml")), Config(), around)
+
+    def reload(config: Config) -> None:
+        parts.decisions.configure(config, {}, {})
+        parts.replans.now()
+
+    async def look() -> list[tuple[int, int]]:
+        """Return how many servers each service has, and how many checks these have."""
+        match what:
+            case "status":
+                services = (await parts.view.status()).services
+                return [
+                    (len(each.real_servers), sum(len(one.checks) for one in each.real_servers)) for each in services
+                ]
+            case "samples":
+                samples = (await parts.view.samples()).services
+                return [(len(each.servers), len(each.latencies)) for each in samples]
+            case _:
+                found = (await listing(parts.view)).services
+                return [(len(each.servers), sum(one.verdict == "unknown" for one in each.servers)) for each in found]
+
+    reload(_reloaded(1, replaced))
+    for probe in parts.decisions.probes.values():
+        probe.latency_s = 0.001
+    for moment in range(20):
+        looking = asyncio.create_task(look())
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        reload(_reloaded(moment + 2, replaced))
+        assert await looking == [(4, 4)] * 3
     parts.prober.close()
 
 

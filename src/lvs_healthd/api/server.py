@@ -16,7 +16,7 @@ from lvs_healthd.api.listening import ApiError
 from lvs_healthd.config.model import Endpoint
 
 KEEPALIVE_S = 75.0
-"""A connection is closed after this long without a whole request. Prometheus's default interval is a minute."""
+"""How long a connection may stay open without a whole request: more than Prometheus's default interval, a minute."""
 
 _MAX_LINE_BYTES = 2048
 _MAX_HEADER_BYTES = 8190

@@ -6,6 +6,7 @@ errors on standard error and exits with a status of its own. A traceback that re
 
 import importlib
 import keyword
+import signal
 import sys
 from typing import Annotated
 
@@ -32,6 +33,9 @@ def main() -> None:
         # Answered before typer is imported: that import takes ten times as long as everything else here.
         _print_version()
         return
+    if arguments[:1] == ["run"]:
+        # Its default action would end a daemon that is still importing; what it asks for is about to happen anyway.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _run(arguments)
 
 

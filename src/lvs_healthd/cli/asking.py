@@ -168,7 +168,7 @@ def decoded(body: bytes, kind: type[_Value]) -> _Value:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:
-        raise ControlError(f"the daemon's answer is not understood; is it of another version? ({error})") from error
+        raise ControlError(f"cannot understand the daemon's answer: is it a different version? ({error})") from error
 
 
 @contextlib.contextmanager

@@ -11,6 +11,10 @@ from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, Servi
 
 COLOURS = {"up": "green", "down": "bold red", "unknown": "yellow"}
 ALARM = "bold red"
+NOTICE = "bold yellow"
+
+MOST_REMARKS = 10
+"""How many remarks are shown above the services, which must stay in sight."""
 
 _WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table; - means not in it"
 
@@ -74,8 +78,9 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
     yield Text(f"table {printable(daemon.table)}, {read}")
     yield Text(f"configuration {printable(daemon.config_file)}, loaded {ago(now - daemon.config_loaded)} ago")
     if daemon.mode == "shadow":
-        yield Text("SHADOW MODE: nothing is written to the kernel's table", style="bold yellow")
+        yield Text("SHADOW MODE: nothing is written to the kernel's table", style=NOTICE)
     yield from (Text(line, style=ALARM) for line in alarms(daemon))
+    yield from (Text(line, style=NOTICE) for line in remarks(daemon))
 
 
 def alarms(daemon: DaemonStatus) -> Iterator[str]:
@@ -92,6 +97,18 @@ def alarms(daemon: DaemonStatus) -> Iterator[str]:
     if daemon.config_error:
         yield "CONFIGURATION REJECTED, the old one is in force:"
         yield from (f"  {printable(line)}" for line in daemon.config_error.splitlines())
+
+
+def remarks(daemon: DaemonStatus) -> Iterator[str]:
+    """Show the remarks on the configuration in force, as many as fit."""
+    if not daemon.config_remarks:
+        return
+    yield "REMARKS on the configuration in force:"
+    for remark in daemon.config_remarks[:MOST_REMARKS]:
+        yield f"  {printable(remark)}"
+    if len(daemon.config_remarks) > MOST_REMARKS:
+        rest = len(daemon.config_remarks) - MOST_REMARKS
+        yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
 
 
 def _rows(status: Status) -> Iterator[tuple[ServiceStatus, RealServerStatus]]:

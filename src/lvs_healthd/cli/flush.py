@@ -122,7 +122,7 @@ def _confirm(present: Table, operations: list[Operation], *, ask: bool) -> None:
     if not ask:
         return
     if not _is_somebody_there():
-        end("flush", "nobody to ask: say --yes to delete these", ExitStatus.USAGE)
+        end("flush", "nobody to ask: use --yes to delete these", ExitStatus.USAGE)
     if not typer.confirm(f"Delete {'it' if len(touched) == 1 else 'them'} from the kernel's table?"):
         raise typer.Exit(ExitStatus.FAILED)
 

@@ -22,8 +22,10 @@ TIMEOUT_S = 120.0
 _COUNTS = (
     ("services_added", "service", "added"),
     ("services_removed", "service", "removed"),
+    ("services_changed", "service", "changed"),
     ("servers_added", "real server", "added"),
     ("servers_removed", "real server", "removed"),
+    ("servers_changed", "real server", "changed"),
     ("checks_changed", "check", "changed"),
 )
 
@@ -61,5 +63,6 @@ def reload(
 
 def _changes(outcome: ReloadOutcome) -> str:
     counts = [(getattr(outcome, field), what, how) for field, what, how in _COUNTS]
-    told = [f"{count} {what}{'' if count == 1 else 's'} {how}" for count, what, how in counts if count]
+    told = [f"mode {outcome.mode} (before: {outcome.was})"] if outcome.mode != outcome.was else []
+    told += [f"{count} {what}{'' if count == 1 else 's'} {how}" for count, what, how in counts if count]
     return ", ".join(told) or "no service, real server or check changed"

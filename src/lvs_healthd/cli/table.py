@@ -112,4 +112,4 @@ def _connections(body: Iterable[bytes]) -> Iterator[Connection]:
             try:
                 yield decode(line)
             except ValueError as error:
-                raise ControlError(f"a line of the kernel's is not understood: {line!r} ({error})") from error
+                raise ControlError(f"cannot understand a line from the kernel: {line!r} ({error})") from error

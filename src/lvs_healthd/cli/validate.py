@@ -17,13 +17,26 @@ def validate(
     effective: Annotated[
         bool, typer.Option("--effective", help="Print the whole configuration with every default filled in.")
     ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Take remarks for errors.")] = False,
 ) -> None:
-    """Check a configuration file. Errors go to standard error, all at once. Exit status: 1 there are errors."""
+    """Check a configuration file. Errors and remarks go to standard error, all at once.
+
+    A remark says what will happen and what to write instead; the daemon takes the file all the same. Exit status: 1
+    there are errors.
+    """
+    config: Config | None = None
+    errors: tuple[str, ...] = ()
     try:
         config = load(file)
+        remarks = config.remarks
     except ConfigError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(ExitStatus.FAILED) from None
+        errors, remarks = error.errors, error.remarks
+    if strict:
+        errors, remarks = (*errors, *remarks), ()
+    for line in (*errors, *(f"remark: {remark}" for remark in remarks)):
+        typer.echo(line, err=True)
+    if config is None or errors:
+        raise typer.Exit(ExitStatus.FAILED)
     if effective:
         typer.echo(to_toml(config), nl=False)
     else:
@@ -34,5 +47,7 @@ def summary(config: Config) -> str:
     """Count what a configuration holds: "2 services, 5 real servers, 5 checks"."""
     servers = [server for service in config.services for server in service.real_servers]
     checks = sum(len(server.checks) for server in servers)
-    counts = ((len(config.services), "service"), (len(servers), "real server"), (checks, "check"))
+    counts = [(len(config.services), "service"), (len(servers), "real server"), (checks, "check")]
+    if config.remarks:
+        counts.append((len(config.remarks), "remark"))
     return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)

@@ -16,7 +16,7 @@ _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
 
 
 MOST_IN_RANGE = 1024
-"""Most addresses in one range. The limit keeps a typing mistake from creating a million services."""
+"""The largest number of addresses allowed in one range. It keeps a typing mistake from creating a million services."""
 
 
 class ServerAddresses(NamedTuple):
@@ -27,10 +27,12 @@ class ServerAddresses(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """A netmask. `bits` is its prefix length; for an IPv4 mask with holes it is minus the mask."""
+    """A netmask."""
 
     bits: int
+    """Its prefix length. An IPv4 mask with holes has none, and is stored as a negative number: minus the mask."""
     is_dotted: bool
+    """Whether it was written like an IPv4 address, and not as a number of bits."""
 
 
 def address(value: object) -> str:
@@ -94,7 +96,7 @@ def _hosts_and_port(
     text = string(value)
     if text.count(":") > 1 and not text.startswith("["):
         # "2001:db8::1:80" may be an address whose last group is 80, or an address with port 80.
-        raise expected(what, value, f'an IPv6 address stands in brackets: "[{text.partition("%")[0]}]:80"')
+        raise expected(what, value, f'write an IPv6 address in brackets: "[{text.partition("%")[0]}]:80"')
     host, port = _split(text)
     hosts = _range(host, value, what) if "-" in host else (_host(host, value, what, unicast=unicast),)
     if port is None:
@@ -164,7 +166,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _unfit(canonical: str) -> str:
-    """Return why an address cannot be that of a server; empty when it can."""
+    """Return why an address cannot be a server's, or an empty string when it can."""
     if ":" in canonical:
         ip = ipaddress.IPv6Address(canonical)
         if ip.ipv4_mapped:
@@ -173,7 +175,7 @@ def _unfit(canonical: str) -> str:
             return "a link-local address needs an interface, and IPVS has no place for one"
         is_one_host = not ip.is_unspecified and not ip.is_multicast
     else:
-        # Done by hand: with `ipaddress` this would take half the time of reading a big configuration.
+        # Done by hand, because `ipaddress` would account for half of the time that reading a big configuration takes.
         is_multicast = 224 <= int(canonical.partition(".")[0]) <= 239
         is_one_host = not is_multicast and canonical not in {"0.0.0.0", "255.255.255.255"}  # noqa: S104
     return "" if is_one_host else "it must be the address of one host"

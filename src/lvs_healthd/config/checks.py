@@ -1,18 +1,19 @@
 """Reads the checks of services and real servers, and applies inheritance.
 
 A check's values come from the records' defaults, `[defaults.check]`, the ready-made check, the service's check and the
-real server's check. A later source overrides an earlier one. The result is a template, which has everything but its
-target.
+real server's check. A later source overrides an earlier one. The result is a template, which has every value except the
+address and port to probe.
 """
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import msgspec
 
 from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.http_values import host_name
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import AnyCheck, Endpoint
+from lvs_healthd.config.model import SILENT_INTERVAL, SILENT_TIMEOUT, AnyCheck, Endpoint, Seconds
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.readymade import Shelf
 from lvs_healthd.config.schema import (
@@ -24,13 +25,13 @@ from lvs_healthd.config.schema import (
     read_table,
     refuse_foreign_keys,
 )
-from lvs_healthd.config.values import did_you_mean, listing
+from lvs_healthd.config.values import did_you_mean, duration_text, listing
 
 _DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 class Template(msgspec.Struct, frozen=True):
-    """A check with all its values except its target."""
+    """A check with all its values, except that the server's address and port are not filled in yet."""
 
     name: str
     type: str
@@ -39,13 +40,25 @@ class Template(msgspec.Struct, frozen=True):
     """The actual type: http, https, tcp or udp."""
     fields: dict[str, Any]
     wrong: frozenset[str]
-    """Fields whose values are wrong. Rules treat them as set."""
+    """Fields that were written with a wrong value. To rules about combinations of fields they count as set."""
     path: KeyPath
-    """Where it was last written or changed in the file."""
+    """Where in the file the check was defined, or last changed."""
 
     def has(self, field: str) -> bool:
         """Return whether a field is set, even if to a wrong value."""
         return field in self.wrong or bool(self.fields.get(field))
+
+    @property
+    def takes_silence(self) -> bool:
+        """Whether it is a udp check that passes when nothing comes back."""
+        return self.kind == "udp" and not (self.has("expect") or self.has("expect_regex"))
+
+
+class Times(NamedTuple):
+    """How often a check probes, and how long a probe may take, seconds."""
+
+    interval: Seconds
+    timeout: Seconds
 
 
 class CheckReader:
@@ -55,6 +68,13 @@ class CheckReader:
         self._shelf = shelf
         self._errors = errors
         self._defaults = TomlTable((), {}, {})
+        self._ready_made: set[str] = set()
+
+    def take_ready_made(self) -> frozenset[str]:
+        """Return the names of the ready-made checks used since the last call."""
+        taken = frozenset(self._ready_made)
+        self._ready_made.clear()
+        return taken
 
     def read_defaults(self, written: object, path: KeyPath) -> None:
         """Read `[defaults.check]`. This must be called before `read`."""
@@ -62,12 +82,14 @@ class CheckReader:
         for key in ("type", "name"):
             if key in self._defaults:
                 self._errors.add((*path, key), f"{key} cannot be inherited; write it in each check")
+        if not {"interval", "timeout"} & self._defaults.written.keys() - self._defaults.values.keys():
+            self._remark_timeout(_times("tcp", {}), _times("tcp", self._defaults.values), self._defaults)
 
     def read(self, written: object, path: KeyPath, inherited: tuple[Template, ...] = ()) -> tuple[Template, ...]:
-        """Read the value of a `check` key. Returns the inherited checks, with changes, and the checks it adds.
+        """Read the value of a `check` key. Returns the inherited checks with their changes, followed by the new checks.
 
         written: the value in the file, either a check or a list of checks.
-        path: where it is in the file.
+        path: where the value is in the file.
         inherited: the checks of the service, when reading those of a real server.
         """
         if written == []:
@@ -99,7 +121,10 @@ class CheckReader:
         return (*settled.values(), *added.values())
 
     def read_values(self, written: object, path: KeyPath) -> None:
-        """Report wrong values of a `check` key when its inherited checks are wrong and therefore unknown."""
+        """Only report the wrong values of a `check` key.
+
+        It replaces `read` when the service's checks are wrong, so that there is nothing to apply changes to.
+        """
         for index, entry in enumerate(written if isinstance(written, list) else ()):
             self._table(entry, (*path, index))
         if not isinstance(written, list):
@@ -119,7 +144,7 @@ class CheckReader:
     def _meant(self, table: TomlTable, inherited: tuple[Template, ...]) -> tuple[Template, ...] | None:
         """Return the inherited checks that a table changes.
 
-        The result is empty when the table is a new check, and None when the table is wrong.
+        The result is empty when the table defines a new check, and None when the table is wrong.
         """
         type_, name = table.values.get("type"), table.values.get("name")
         if name is None:
@@ -127,7 +152,7 @@ class CheckReader:
         else:
             meant = tuple(template for template in inherited if template.name == name)
         if type_ is None and not meant:
-            needs = f"a check of its own needs a type: {self._types()}"
+            needs = f"a new check needs a type: {self._types()}"
             there = listing(show(template.name) for template in inherited) if inherited else ""
             problem = f"no check {show(name)} to change here, only {there}" if inherited else "type is missing"
             self._errors.add(table.at("name"), f"{problem}; {needs}")
@@ -146,19 +171,34 @@ class CheckReader:
         if type_ in CHECK_TYPES:
             return self._changed(_inherit(base, self._defaults), table)
         ready_made = self._shelf.find(type_)
+        self._ready_made.add(type_)
         if ready_made is None:
             guess = did_you_mean(type_, (*CHECK_TYPES, *self._shelf.names()))
             self._errors.add_all(table.at("type"), expected(self._types(), type_, guess))
         if ready_made is None or not ready_made.kind:
             return None
-        base = msgspec.structs.replace(base, kind=ready_made.kind)
-        return self._changed(_inherit(_inherit(base, self._defaults), ready_made.table), table)
+        base = _inherit(msgspec.structs.replace(base, kind=ready_made.kind), self._defaults)
+        return self._changed(_inherit(base, ready_made.table), table, parent=base)
 
-    def _changed(self, template: Template, table: TomlTable) -> Template:
+    def _changed(self, template: Template, table: TomlTable, parent: Template | None = None) -> Template:
+        """Return a template with the values of a table applied. Combinations that `parent` has too are not new here."""
         refuse_foreign_keys(table, template.kind, self._errors)
-        changed = _inherit(template, table)
+        changed, parent = _inherit(template, table), parent or template
         self._validate(changed, table)
+        if not changed.wrong & {"interval", "timeout"}:
+            self._remark_timeout(_times(changed.kind, parent.fields), _times(changed.kind, changed.fields), table)
         return changed
+
+    def _remark_timeout(self, before: Times, now: Times, table: TomlTable) -> None:
+        """Remark on a timeout above the interval, at the place where it came to be: later ones only inherit it."""
+        if now.timeout > now.interval and now != before:
+            timeout, interval = duration_text(now.timeout), duration_text(now.interval)
+            self._errors.remark(
+                table.at("timeout" if "timeout" in table else "interval"),
+                f"timeout {timeout} is above interval {interval}: probes of a check never overlap, so a server that "
+                f"hangs is probed every {timeout} only; "
+                f'write interval = "{timeout}", or timeout = "{interval}" at most',
+            )
 
     def _validate(self, check: Template, table: TomlTable) -> None:
         """Report combinations of values that cannot work for this type of check."""
@@ -168,19 +208,27 @@ class CheckReader:
         for field in ("body", "body_regex"):
             if check.fields.get("method") == "HEAD" and check.has(field):
                 self._errors.add(table.at(field), "the answer to HEAD has no body; use GET")
+        timeout = check.fields.get("timeout", SILENT_TIMEOUT)
+        if check.takes_silence and "timeout" not in check.wrong and timeout < SILENT_TIMEOUT:
+            self._errors.add(
+                table.at("timeout"),
+                f"too short a timeout ({timeout:g}s) for a udp check that expects nothing: the kernel takes 3s to "
+                "notice that a host is gone, and silence until then looks like health; "
+                f"make it {SILENT_TIMEOUT:g}s or more, or expect an answer",
+            )
         for field, most in (("expect_regex", "max_answer"), ("body_regex", "max_body")):
             if check.fields.get(field) and field not in check.wrong and most not in check.wrong:
                 self._validate_cost(check, table, field, most)
 
     def _validate_cost(self, check: Template, table: TomlTable, field: str, most: str) -> None:
-        """Refuse an expression that a peer could make hold the event loop for longer than other probes can bear."""
+        """Refuse an expression with which a peer could block the event loop for longer than other probes tolerate."""
         pattern = answer_pattern(str(check.fields[field]))
         size = int(check.fields.get(most) or _default(check.kind, most))
         if pattern.size * size > MOST_STEPS:
             self._errors.add(
                 table.at(field if field in table else most),
                 f"an answer of {size} bytes could make this expression hold up all probes; "
-                f"make it shorter, or {most} {MOST_STEPS // pattern.size} at most",
+                f"shorten the expression, or set {most} to at most {MOST_STEPS // pattern.size}",
             )
 
     def _types(self) -> str:
@@ -188,20 +236,26 @@ class CheckReader:
         return f"{', '.join(CHECK_TYPES)} or a ready-made check" + (f" ({', '.join(ready_made)})" if ready_made else "")
 
 
+def _times(kind: str, fields: dict[str, Any]) -> Times:
+    return Times(*(fields.get(field, _default(kind, field)) for field in Times._fields))
+
+
+@functools.cache
 def _default(kind: str, field: str) -> Any:  # noqa: ANN401  # whatever the field holds
     return next(each.default for each in msgspec.structs.fields(CHECK_TYPES[kind]) if each.name == field)
 
 
 def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> AnyCheck:
-    """Return the check of a template for one real server.
+    """Turn a template into the check of one real server.
 
-    server: the real server, which is probed unless the template has an address or port of its own.
-    virtual: the service's address, for the default Host header; None for a firewall mark.
+    server: the real server's endpoint, which is probed unless the template has an address or port of its own.
+    virtual: the service's endpoint, for the default Host header; None for a firewall mark.
 
     The check's port is 0 when neither the template nor the server has one.
     """
     target = Endpoint(template.fields.get("address", server.address), template.fields.get("port", server.port))
-    fields = template.fields | {"name": template.name, "address": target.address, "port": target.port}
+    defaults = {"timeout": SILENT_TIMEOUT, "interval": SILENT_INTERVAL} if template.takes_silence else {}
+    fields = defaults | template.fields | {"name": template.name, "address": target.address, "port": target.port}
     if template.kind in _DEFAULT_PORT:
         fields["host"] = fields.get("host") or _host_header(template.kind, virtual or target)
     if template.kind == "https":
@@ -210,7 +264,10 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
 
 
 def _inherit(template: Template, table: TomlTable) -> Template:
-    """Return a template with the values of a table applied, except its name and fields that its type does not have."""
+    """Return a template with the values of a table applied.
+
+    The table's name, and fields that the template's type does not have, are ignored.
+    """
     own = CHECK_FIELDS[template.kind] - {"name"}
     replaced = {GROUP_OF_FIELD[field] for field in table.written if field in own}
     kept = {field: value for field, value in template.fields.items() if GROUP_OF_FIELD[field] not in replaced}

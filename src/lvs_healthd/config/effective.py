@@ -1,18 +1,20 @@
 """Writes a configuration as TOML with every default filled in, for `validate --effective`.
 
-Loading the output gives the same records. Inherited checks are written out at each real server.
+Loading the output gives the same records, except that secrets are hidden, because people paste it into tickets.
+Inherited checks are written out at each real server.
 """
 
 import ipaddress
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 import tomli_w
 
+from lvs_healthd.config.http_values import HIDDEN, is_secret
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
-from lvs_healthd.config.model import AnyCheck, Config, Endpoint, Forward, Ipvs, RealServer, Seconds, Service
+from lvs_healthd.config.model import AnyCheck, Config, Endpoint, Forward, Ipvs, RealServer, Service
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS
+from lvs_healthd.config.values import duration_text
 
 _DURATIONS = {"interval", "timeout", "resync"}
 
@@ -25,7 +27,7 @@ def to_toml(config: Config) -> str:
 
 
 def _ipvs(ipvs: Ipvs) -> dict[str, Any]:
-    """Write only the settings that are configured. The others have no default here: the kernel keeps its values."""
+    """Return the `[ipvs]` table with the settings that are configured. Without one, the kernel keeps its own value."""
     written = {key: getattr(ipvs.timeouts, key) for key in TIMEOUT_KEYS}
     timeouts = {key: duration_text(value) for key, value in written.items() if value is not None}
     daemons = {"master": ipvs.sync.master, "backup": ipvs.sync.backup}
@@ -63,9 +65,10 @@ def _service(service: Service) -> dict[str, Any]:
 
 
 def _persistence(service: Service) -> dict[str, Any]:
-    """Write the keys that belong to persistence.
+    """Return the keys that belong to persistence.
 
-    Without a mask the key is left out: no value of it means that each address is a client of its own.
+    `persistence_mask` is left out when there is no mask, because no value of the key means that each address is a
+    client of its own.
     """
     engine, mask = {"persistence_engine": service.persistence_engine}, service.persistence_mask
     if mask is None:
@@ -95,7 +98,7 @@ def _server(server: RealServer) -> dict[str, Any]:
 
 
 def _server_address(endpoint: Endpoint) -> str:
-    """Format a server's address, without the port when that is 0, as it is behind a firewall mark."""
+    """Format a server's endpoint. A port of 0, which servers behind a firewall mark have, is left out."""
     return str(endpoint).removesuffix(":0")
 
 
@@ -107,9 +110,9 @@ def _check(check: AnyCheck) -> dict[str, Any]:
 
 
 def _keys_of(check: AnyCheck) -> dict[str, str]:
-    """Return the keys with which to write a check, each with its field.
+    """Return the keys with which to write a check, mapped to their fields.
 
-    Of keys that exclude each other, the one that has a value is chosen.
+    Among keys that exclude each other, the one that has a value is chosen.
     """
     chosen: dict[str, tuple[str, str]] = {}
     for key, schema in CHECK_KEYS.items():
@@ -130,7 +133,7 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
         case bytes():
             return value.hex(" ") if key.endswith("_hex") else value.decode()
         case tuple() if key == "headers":
-            return dict(value)
+            return {name: HIDDEN if content and is_secret(name) else content for name, content in value}
         case tuple():  # status
             return [str(first) if first == last else f"{first}-{last}" for first, last in value]
         case str():
@@ -145,19 +148,3 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return all(letter.isprintable() or letter in "\r\n\t" for letter in text)
-
-
-def duration_text(seconds: Seconds) -> str:
-    """Format a duration exactly, for the TOML file: "2h", "90s", "250ms".
-
-    Whole hours and whole minutes use those units, durations below one second use milliseconds, and all others use
-    seconds.
-    """
-    exact = Decimal(repr(float(seconds)))
-    if exact and exact % 3600 == 0:
-        return f"{int(exact) // 3600}h"
-    if exact and exact % 60 == 0:
-        return f"{int(exact) // 60}m"
-    if exact < 1 and exact:
-        return f"{(exact * 1000).normalize():f}ms"
-    return f"{exact.normalize():f}s"

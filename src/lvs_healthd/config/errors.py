@@ -1,9 +1,13 @@
-"""Collects the errors of a configuration, and reports each with its file, line, service and key."""
+"""Collects the errors and remarks of a configuration, and reports each with its file, line, service and key.
+
+An error refuses the file. A remark lets it pass, says what will happen, and what to write instead.
+"""
 
 import datetime as dt
 import functools
 import json
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -15,22 +19,27 @@ _SHOWN_LENGTH = 80
 
 
 class ConfigError(InputError):
-    """A configuration cannot be used. `errors` holds every reason as one line of text; `str()` joins them."""
+    """A configuration cannot be used. `errors` holds every reason as one line of text; `str()` joins them.
 
-    def __init__(self, errors: tuple[str, ...]) -> None:
+    remarks: the remarks on the same file, one line of text each.
+    """
+
+    def __init__(self, errors: tuple[str, ...], remarks: tuple[str, ...] = ()) -> None:
         super().__init__("\n".join(errors))
         self.errors = errors
+        self.remarks = remarks
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One error in a value. `at` is its key path, relative to that value."""
+    """One error in a value, or one remark on it. `at` is its key path, relative to that value."""
 
     at: KeyPath
+    """The key path of the error, relative to the value; empty when the whole value is wrong."""
     message: str
 
 
 class WrongValueError(Exception):
-    """A value is not what its key requires. `problems` holds every error found in it."""
+    """Raised when a value is not what its key requires. `problems` holds every error found in the value."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
@@ -58,7 +67,7 @@ def show(value: object) -> str:
             short = value if len(value) <= _SHOWN_LENGTH else value[:_SHOWN_LENGTH] + "…"
             return json.dumps(short, ensure_ascii=not short.isprintable())
         case int() if value.bit_length() > 64:
-            # CPython refuses to print integers of thousands of digits, which hexadecimal TOML can hold.
+            # CPython refuses to print integers of thousands of digits. In TOML they can be written in hexadecimal.
             return "an integer of more than 64 bits"
         case dict():
             return "a table"
@@ -82,7 +91,7 @@ def show_path(path: KeyPath) -> str:
 
 
 class Errors:
-    """Collects the errors of one file. Line numbers are computed only when there is an error.
+    """Collects the errors and remarks of one file. Line numbers are computed only when there is one.
 
     file: name of the file, for messages.
     text: its content, for line numbers.
@@ -92,6 +101,7 @@ class Errors:
         self.file = file
         self._text = text
         self._found: dict[tuple[KeyPath, str], None] = {}
+        self._remarks: dict[tuple[KeyPath, str], None] = {}
         self._service_names: dict[int, str] = {}
 
     @functools.cached_property
@@ -103,8 +113,18 @@ class Errors:
         self._service_names[index] = name
 
     def add(self, path: KeyPath, message: str) -> None:
-        """Add an error at a key path. The same error twice is kept once."""
+        """Add an error at a key path. An error that is added twice is reported once."""
         self._found[(path, message)] = None
+
+    def remark(self, path: KeyPath, message: str) -> None:
+        """Add a remark on a key path. The same remark twice is kept once."""
+        self._remarks[(path, message)] = None
+
+    def take_remarks(self) -> tuple[Problem, ...]:
+        """Remove the remarks added so far, and return them."""
+        taken = tuple(Problem(path, message) for path, message in self._remarks)
+        self._remarks.clear()
+        return taken
 
     def add_all(self, path: KeyPath, error: WrongValueError) -> None:
         """Add every problem of `error`, which is about the value at `path`."""
@@ -112,18 +132,28 @@ class Errors:
             self.add(path + problem.at, problem.message)
 
     def line(self, path: KeyPath) -> int:
-        """Return the line of a key path, or else of the nearest table or array around it; 0 for the whole file."""
+        """Return the line of a key path; 0 for the whole file.
+
+        A key that is not in the file has the line of the nearest table or array around it.
+        """
         while path and path not in self._lines:
             path = path[:-1]
         return self._lines[path] if path else 0
 
     def texts(self) -> tuple[str, ...]:
         """Return every error found so far, in the order of the file."""
-        found = sorted(self._found, key=lambda error: self.line(error[0]))
-        return tuple(f"{self.where(path)}: {message}" for path, message in found)
+        return self._texts(self._found)
+
+    def remark_texts(self) -> tuple[str, ...]:
+        """Return every remark found so far, in the order of the file."""
+        return self._texts(self._remarks)
+
+    def _texts(self, found: Iterable[tuple[KeyPath, str]]) -> tuple[str, ...]:
+        in_order = sorted(found, key=lambda finding: self.line(finding[0]))
+        return tuple(f"{self.where(path)}: {message}" for path, message in in_order)
 
     def where(self, path: KeyPath) -> str:
-        """Format a place for messages: file, line, the service by its name, and the key path."""
+        """Format a place in the file for messages: file, line, name of the service, and key path."""
         line = self.line(path)
         places = [f"{self.file}:{line}" if line else self.file]
         match path:

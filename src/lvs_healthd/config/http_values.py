@@ -1,4 +1,4 @@
-"""Parsers for the values of HTTP checks: parts of the request, and what the answer must have (RFC 9110, RFC 9112).
+"""Parsers for the values of HTTP checks: parts of the request, and conditions on the answer (RFC 9110, RFC 9112).
 
 Values go onto the wire as the operator wrote them, so the parsers reject anything that could end a line or a header.
 """
@@ -10,10 +10,14 @@ import ssl
 from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
 from lvs_healthd.config.values import absolute_path, listed, string
 
+HIDDEN = "(hidden)"
+"""Stands for a secret where a value is shown."""
+
+_SECRET = re.compile(r"auth|cookie|token|secret|passw|credential|api-?key", re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e]*")
-# Labels have 1 to 63 characters (RFC 1035, 2.3.4). Python's TLS fails on any others, but only at the first probe.
+# A label has 1 to 63 characters (RFC 1035, 2.3.4). Python's TLS also rejects longer ones, but only at the first probe.
 _NAME = r"(?=[^:]{1,253}(?::|$))[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 _HOST = re.compile(rf"(?:{_NAME}|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{{1,5}}))?")
 _STATUS_RANGE = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?")
@@ -63,7 +67,10 @@ def host(value: object) -> str:
 
 
 def host_name(host_header: str) -> str:
-    """Return the name in a Host header; empty for an IP address, which is not a name in TLS (RFC 6066, 3)."""
+    """Return the host name in a Host header.
+
+    Empty when the header has an IP address, which is not a name in TLS (RFC 6066, 3).
+    """
     if host_header.startswith("["):
         return ""
     name = host_header.partition(":")[0].rstrip(".")
@@ -79,6 +86,11 @@ def server_name(value: object) -> str:
     return text
 
 
+def is_secret(header: str) -> bool:
+    """Whether a header's value is a secret by the header's name, such as Authorization, Cookie or X-Api-Key."""
+    return _SECRET.search(header) is not None
+
+
 def headers(value: object) -> tuple[tuple[str, str], ...]:
     """Parse a table of request headers."""
     if not isinstance(value, dict):
@@ -86,6 +98,7 @@ def headers(value: object) -> tuple[tuple[str, str], ...]:
     problems, names = [], set()
     for name, content in value.items():
         lower = name.lower()
+        shown = HIDDEN if is_secret(name) else content
         if not _TOKEN.fullmatch(name):
             problems.append(Problem((name,), "not a header name: letters, digits and hyphens only"))
         elif lower in _RESERVED_HEADERS:
@@ -93,9 +106,9 @@ def headers(value: object) -> tuple[tuple[str, str], ...]:
         elif lower in names:
             problems.append(Problem((name,), "this header is already set; capitals make no difference"))
         if not isinstance(content, str):
-            problems += expected("a string", content, at=(name,)).problems
+            problems += expected("a string", shown, at=(name,)).problems
         elif not _FIELD_VALUE.fullmatch(content):
-            problems += expected("printable ASCII characters on one line", content, at=(name,)).problems
+            problems += expected("printable ASCII characters on one line", shown, at=(name,)).problems
         names.add(lower)
     if problems:
         raise WrongValueError(*problems)
@@ -120,7 +133,10 @@ status = listed(_status_range, 'a list such as ["200-299", "301"]')
 
 
 def ca_file(value: object) -> str:
-    """Parse the path of a PEM file of trusted certificates, which must be readable now. Empty means the system's."""
+    """Parse the path of a PEM file of trusted certificates, which must already be readable.
+
+    Empty means the system's trusted certificates.
+    """
     if value == "":
         return ""
     path = absolute_path(value)

@@ -15,7 +15,7 @@ _CPUS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
 _INTERFACE = re.compile(r"[^\s/\0]{1,15}")
 _NETNS_NAME = re.compile(r"[^\s/\0]{1,255}")
 _LONGEST_SYNC = {4: 65507, 6: 65487}
-"""Most bytes in one datagram, by IP version."""
+"""The maximum number of bytes in one UDP datagram, by IP version."""
 _SHORTEST_BACKUP = 1024
 """The smallest buffer that the kernel uses for a backup (net/netfilter/ipvs/ip_vs_sync.c, start_sync_thread)."""
 
@@ -57,9 +57,10 @@ def _number(least: int, most: int) -> Key:
 
 
 def _threshold(value: object) -> str:
-    """Parse `sync_threshold`: packets before the first sync message, and packets from one message to the next.
+    """Parse `sync_threshold`, which says how many packets of a connection cause sync messages about it.
 
-    The second number is greater than the first, or 0 to send only one message.
+    The first number is the packets before the first message, the second the packets from one message to the next. The
+    second is greater than the first, or 0 to send only one message.
     """
     words = "two integers such as [3, 50], the second greater or 0"
     if not isinstance(value, list) or len(value) != 2 or any(type(each) is not int for each in value):
@@ -71,7 +72,7 @@ def _threshold(value: object) -> str:
 
 
 def _defence(value: object) -> str:
-    """Parse a number that says when a defence against floods is active."""
+    """Parse the number that says when one of the kernel's defences against floods is active."""
     words = "0 (never), 1 (while memory is short) or 3 (always)"
     if value == 2 and type(value) is int:
         raise expected(words, value, "the kernel itself turns 1 into 2 while memory is short")
@@ -89,7 +90,7 @@ def _ports(value: object) -> str:
 def _cpus(value: object) -> str:
     """Parse a list of CPUs, such as "0-3,6".
 
-    Returns it in the kernel's form: ascending, in as few ranges as possible (lib/vsprintf.c, %*pbl).
+    The result is in the form that the kernel prints: ascending, in as few ranges as possible (lib/vsprintf.c, %*pbl).
     """
     words = f'CPUs from 0 to {_LAST_CPU}, such as "0-3,6"'
     if not isinstance(value, str) or not _CPUS.fullmatch(value):
@@ -110,7 +111,7 @@ def _cpus(value: object) -> str:
 
 _INT_MAX = 2**31 - 1
 _LONGEST_S = _INT_MAX // 1000
-"""Most seconds that fit into an int of jiffies, with the 1000 Hz of some kernels."""
+"""The longest time in seconds that fits into an `int` of jiffies, in kernels with 1000 jiffies a second."""
 _LAST_CPU = 8191
 """The last CPU that any Linux can have (arch/x86/Kconfig, NR_CPUS). A kernel rejects CPUs that its machine lacks."""
 _MOST_CONNECTIONS = 2**30
@@ -154,9 +155,10 @@ SYSCTL_KEYS = {
     "sync_threshold": Key(_threshold),
     "sync_version": _number(0, 1),
 }
-"""The parser for every file in /proc/sys/net/ipv4/vs of Linux 7.2, except those of the schedulers lblc and lblcr.
+"""The parsers for all files in /proc/sys/net/ipv4/vs of Linux 7.2, except those of the schedulers lblc and lblcr.
 
-Linux 6.1 lacks five of them: est_cpulist and est_nice, which 6.12 has, and conn_lfactor, conn_max and svc_lfactor.
+Linux 6.1 lacks five of these files: est_cpulist, est_nice, conn_lfactor, conn_max and svc_lfactor. Linux 6.12 has the
+first two.
 
 Sources: Documentation/networking/ipvs-sysctl.rst; net/netfilter/ipvs/ip_vs_ctl.c (proc_do_*, update_defense_level).
 """
@@ -183,7 +185,7 @@ _ROLES = {"master": Key(values.anything), "backup": Key(values.anything)}
 
 
 def sysctl_value(name: str, text: str) -> object:
-    """Convert the content of a sysctl's file to the value that stands for it in the configuration."""
+    """Convert the content of a sysctl's file to the value that an operator would write in the configuration."""
     if SYSCTL_KEYS[name] is _SWITCH:
         return text == "1"
     if SYSCTL_KEYS[name] is _CPU_LIST:

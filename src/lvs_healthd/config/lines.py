@@ -1,6 +1,6 @@
 """Finds the line of each key in a TOML document, because tomli does not report line numbers.
 
-The scanner reads only documents that tomli has accepted. So it does not validate, and skips what it does not need.
+The scanner reads only documents that tomli has accepted. So it does not validate them, and skips what it does not need.
 """
 
 import bisect
@@ -9,14 +9,14 @@ import re
 import tomli
 
 KeyPath = tuple[str | int, ...]
-"""Keys and array indices from the root of the document: ("service", 0, "real_server", 1, "weight")."""
+"""The place of a value: keys and array indices from the root of the document, such as ("service", 0, "weight")."""
 
-# Possessive quantifiers are used only on single characters: Python 3.11.2 of Debian 12 has a bug with groups
-# (gh-106052).
+# Possessive quantifiers are used only on single characters, because Python 3.11.2, which Debian 12 has, mishandles them
+# on groups (gh-106052).
 _BLANK = re.compile(r"(?:[ \t\n]++|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")
 _KEY_PART = re.compile(r"""[A-Za-z0-9_-]+|'[^'\n]*'|"(?:[^"\\\n]++|\\.)*\"""")
-# The closing quotes of a multi-line string may follow one or two quotes that belong to it.
+# A multi-line string may itself end with one or two quotes, right before its three closing quotes.
 _SCALAR = re.compile(
     r'''"""(?:[^"\\]++|\\.|"{1,2}(?!"))*"{3,5}'''
     r"""|'''(?:[^']++|'{1,2}(?!'))*'{3,5}"""
@@ -30,21 +30,25 @@ _SCALAR = re.compile(
 def line_numbers(text: str) -> dict[KeyPath, int]:
     """Map every key path of a valid TOML document to its line, counted from 1.
 
-    The line of a table is that of its header, and the line of an array element is where it begins. A table that is only
-    implied has the line where it is first mentioned.
+    The line of a table is the line of its header, and the line of an array element is the one where it begins. A table
+    that has no header of its own has the line where a key or another header first mentions it.
     """
-    return _Scanner(text).scan()
+    return Scanner(text).scan()
 
 
-class _Scanner:
+class Scanner:
+    """Reads a document once, and notes the line of every key path."""
+
     def __init__(self, text: str) -> None:
         self._text = text.replace("\r\n", "\n")
         self._newlines = [match.start() for match in re.finditer("\n", self._text)]
         self._pos = 0
         self._lines: dict[KeyPath, int] = {}
         self._tables_in_array: dict[KeyPath, int] = {}
+        self._header_path: KeyPath = ()
 
     def scan(self) -> dict[KeyPath, int]:
+        """Return the lines of the document, as `line_numbers` does."""
         try:
             self._document()
         except _LostError:
@@ -52,14 +56,24 @@ class _Scanner:
             return self._lines
         return self._lines
 
+    def path_of(self, line: str) -> KeyPath:
+        """Return the key path that a line would set, key or header, if it came right after the scanned document."""
+        is_header = line.lstrip().startswith("[")
+        parts = Scanner(line.lstrip(" \t["))._key_parts()  # noqa: SLF001  # the same class
+        path = () if is_header else self._header_path
+        for number, part in enumerate(parts):
+            path = (*path, part)
+            if number < len(parts) - 1:
+                path = self._latest(path)
+        return path
+
     def _document(self) -> None:
-        header: KeyPath = ()
         self._skip(_BLANK)
         while self._pos < len(self._text):
             if self._next() == "[":
-                header = self._header()
+                self._header_path = self._header()
             else:
-                self._value(self._key(header))
+                self._value(self._key(self._header_path))
             self._skip(_BLANK)
 
     def _header(self) -> KeyPath:
@@ -82,7 +96,7 @@ class _Scanner:
         return path
 
     def _latest(self, path: KeyPath) -> KeyPath:
-        """Resolve a parent in a header: the name of an array of tables means its latest table."""
+        """Resolve the path of a parent in a header: the name of an array of tables stands for its latest table."""
         count = self._tables_in_array.get(path, 0)
         if not count:
             return path
@@ -90,7 +104,7 @@ class _Scanner:
         return (*path, count - 1)
 
     def _key(self, table: KeyPath) -> KeyPath:
-        """Read `key =`, and record its line and those of the tables that a dotted key implies."""
+        """Read `key =`, and record the lines of the key and of the tables that a dotted key implies."""
         line = self._line()
         path = table
         for part in self._key_parts():
@@ -114,7 +128,7 @@ class _Scanner:
     def _value(self, path: KeyPath) -> None:
         """Read a value, and record the lines of everything inside it.
 
-        It keeps a stack of its own, so that deep nesting cannot exhaust Python's.
+        The open arrays and tables are kept in a list instead of on Python's stack, which deep nesting could exhaust.
         """
         inside: list[_Container] = []
         while True:
@@ -135,7 +149,7 @@ class _Scanner:
     def _next_inside(self, inside: "list[_Container]") -> KeyPath | None:
         """Move to the next value in the innermost open array or inline table, and return its key path.
 
-        Returns None when all are closed.
+        Returns None when no array or inline table is open any more.
         """
         while inside:
             container = inside[-1]
@@ -155,7 +169,7 @@ class _Scanner:
         return None
 
     def _next(self) -> str:
-        """Return the next character without consuming it; empty at the end."""
+        """Return the next character without consuming it, or an empty string at the end of the document."""
         return self._text[self._pos : self._pos + 1]
 
     def _line(self) -> int:
@@ -175,7 +189,7 @@ class _Scanner:
 
 
 class _LostError(Exception):
-    """The text continues in a way that this scanner does not understand."""
+    """Raised when the text continues in a way that this scanner does not understand."""
 
 
 class _Container:

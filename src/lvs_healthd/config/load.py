@@ -1,4 +1,4 @@
-"""Reads a configuration file into records. Reports all errors of the file at once."""
+"""Reads a configuration file into records. Reports all errors and remarks of the file at once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import ConfigError, Errors
 from lvs_healthd.config.ipvs import read_ipvs, validate_ipvs
 from lvs_healthd.config.model import Config, Daemon
+from lvs_healthd.config.public import remark_public_secret
 from lvs_healthd.config.readymade import Shelf, search_path
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.config.schema import DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS, read_table
@@ -19,7 +20,7 @@ __all__ = ["DEFAULT_FILE", "ConfigError", "load", "parse"]
 def load(path: Path, memory: LastReading | None = None) -> Config:
     """Read a configuration file.
 
-    memory: the last reading. Services that have not changed since are the same objects as then.
+    memory: the services of the last reading. A service that has not changed since then is returned as the same object.
 
     Raises only `ConfigError`, which holds every error.
     """
@@ -37,10 +38,9 @@ def parse(
 ) -> Config:
     """Read a configuration from text.
 
-    file: name of the file, for error messages. Unless `checks_dirs` is given, ready-made checks are also searched in
-    its folder.
-    checks_dirs: the folders in which to search for ready-made checks; default: `search_path(file)`.
-    memory: the last reading. Services that have not changed since are the same objects as then.
+    file: path of the file, for error messages and for the default of `checks_dirs`.
+    checks_dirs: the directories in which to search for ready-made checks. Default: `search_path(file)`.
+    memory: the services of the last reading. A service that has not changed since then is returned as the same object.
 
     Raises only `ConfigError`, which holds every error.
     """
@@ -57,12 +57,13 @@ def parse(
     defaults = read_table(top.get("defaults", {}), ("defaults",), DEFAULTS_KEYS, errors).values
     reader.read_defaults(defaults.get("check", {}), ("defaults", "check"))
     memory.begin((file, defaults), shelf)
-    services = read_services(top.get("service", []), reader, errors, memory)
+    services = read_services(top.get("service", []), ipvs, reader, errors, memory)
+    remark_public_secret(Path(file), document, errors)
     validate_ipvs(ipvs, services, errors)
     if top.get("service", []) == []:
         errors.add((), "no [[service]]: a director without one needs no health checks")
-    found = (*errors.texts(), *shelf.errors)
+    found, remarks = (*errors.texts(), *shelf.errors), (*errors.remark_texts(), *shelf.remarks)
     if found:
-        raise ConfigError(found)
-    memory.keep(shelf)
-    return Config(daemon=Daemon(**daemon), ipvs=ipvs, services=services)
+        raise ConfigError(found, remarks)
+    memory.keep()
+    return Config(daemon=Daemon(**daemon), ipvs=ipvs, services=services, remarks=remarks)

@@ -3,7 +3,8 @@
 A field's name is its key in the TOML file. Durations are seconds here, and strings with a unit ("500ms") in the file.
 `load` converts, inherits and validates, so every record is complete and consistent: a check knows the address and port
 that it probes, and a real server knows its forwarding method. There may be tens of thousands of checks, servers and
-endpoints. None refers back to itself, so the garbage collector does not have to scan them (`gc=False`).
+endpoints. Such a record never contains a reference back to itself, so the garbage collector does not have to scan it
+(`gc=False`).
 """
 
 import enum
@@ -25,7 +26,7 @@ class Protocol(enum.StrEnum):
 
 
 class Family(enum.StrEnum):
-    """Address family. Only a firewall mark has to name it; any other service shows it in its address."""
+    """Address family. Only a service with a firewall mark has to name it; the address of any other service shows it."""
 
     IPV4 = "ipv4"
     IPV6 = "ipv6"
@@ -34,8 +35,8 @@ class Family(enum.StrEnum):
 class Forward(enum.StrEnum):
     """Forwarding method: how IPVS hands a packet to a real server.
 
-    `fullnat` is IPVS's nat, and nftables also replaces the client's address. So answers return through the director
-    from any network.
+    With `fullnat`, IPVS does nat, and nftables also replaces the client's address with the director's. So answers
+    return through the director from any network.
     """
 
     NAT = "nat"
@@ -45,7 +46,7 @@ class Forward(enum.StrEnum):
 
 
 TRANSLATING = (Forward.NAT, Forward.FULLNAT)
-"""Methods that translate addresses and ports, and whose answers pass through the director."""
+"""The methods that translate addresses and ports. Their answers pass through the director."""
 
 
 class TunType(enum.StrEnum):
@@ -65,14 +66,14 @@ class TunChecksum(enum.StrEnum):
 
 
 class OnFailure(enum.StrEnum):
-    """What happens in the kernel's table to a real server that is down."""
+    """What the daemon does in the kernel's table with a real server that is down."""
 
     REMOVE = "remove"
     QUIESCE = "quiesce"
 
 
 class ForeignServers(enum.StrEnum):
-    """What happens to a server that somebody else has put into a service of ours."""
+    """What the daemon does with a server that somebody else has added to one of its services."""
 
     REMOVE = "remove"
     KEEP = "keep"
@@ -99,6 +100,11 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
         """The family of the address."""
         return Family.IPV6 if ":" in self.address else Family.IPV4
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this host itself reaches the address: one of 127.0.0.0/8, or ::1."""
+        return self.address.startswith("127.") or self.address == "::1"
+
 
 def canonical_address(text: str) -> str:
     """Format an IP address the way the kernel's tools print it.
@@ -113,7 +119,7 @@ def canonical_address(text: str) -> str:
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The fields that every check has. `rise` and `fall` decide how consecutive outcomes become a verdict."""
+    """The fields that every check has."""
 
     name: str
     """Identifies the check in logs and on reload; unique within a server. Default: the check's type."""
@@ -121,12 +127,14 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Time from the start of one probe to the start of the next. 2 s is the default of HAProxy's `inter`: failures are
     detected within seconds, and nobody notices the load."""
     timeout: Seconds = Seconds(1.0)
-    """Longest duration of a whole probe, from its first packet to its outcome. 1 s is shorter than the interval, and
-    leaves time for one SYN to be sent again."""
+    """The longest that a whole probe may take, from its first packet to its outcome. 1 s is shorter than the interval,
+    and leaves time for one SYN to be sent again."""
     rise: int = 2
-    """Consecutive passes that bring a server back. More than one, because a single pass may be luck."""
+    """How many probes must pass in succession before a server that is down counts as up. The default is more than one,
+    because a single pass may be luck."""
     fall: int = 3
-    """Consecutive failures that take a server out. More than one, because a single packet may get lost."""
+    """How many probes must fail in succession before a server that is up counts as down. The default is more than one,
+    because a single packet may get lost."""
     address: str
     """Address to probe. Default: the real server's own."""
     port: int
@@ -134,7 +142,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="http"):
-    """An HTTP/1.1 request. It passes when the status is accepted, and the body matches if that is asked for."""
+    """A check that sends an HTTP/1.1 request.
+
+    It passes when the status is accepted and, if `body` or `body_regex` is set, the body matches.
+    """
 
     method: str = "GET"
     path: str = "/"
@@ -142,7 +153,7 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     """The Host header; never empty after loading.
 
     Default: the virtual service's address as a client would send it, with the port unless it is the scheme's default.
-    For a firewall mark, the probed address instead.
+    A service with a firewall mark has no address, so its default is the probed address.
     """
     headers: tuple[tuple[str, str], ...] = ()
     """Additional request headers, written in the file as a table."""
@@ -151,9 +162,9 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     body: str = ""
     """Text the body must contain."""
     body_regex: str = ""
-    """Regular expression (RE2) that must match somewhere in the body; instead of `body`."""
+    """Regular expression (RE2) that must match somewhere in the body. Excludes `body`."""
     max_body: int = 65536
-    """Most bytes of the body that are searched for `body` or `body_regex`. 64 KiB, because health pages are smaller."""
+    """How many bytes of the body are searched at most for `body` or `body_regex`. 64 KiB is enough for health pages."""
 
 
 class HttpsCheck(HttpCheck, frozen=True, kw_only=True, gc=False, tag="https"):
@@ -162,14 +173,14 @@ class HttpsCheck(HttpCheck, frozen=True, kw_only=True, gc=False, tag="https"):
     sni: str = ""
     """Server name to request and to verify. Default: the name in `host`.
 
-    Empty when `host` is an IP address and no `sni` is written. Then no name is requested (RFC 6066 allows none for
-    addresses), and the certificate must be valid for the probed `address`.
+    Empty when `host` is an IP address and the file does not set `sni`. Then no name is requested (RFC 6066 does not
+    allow addresses as names), and the certificate must be valid for the probed `address`.
     """
     verify: bool = True
-    """Verify the certificate's chain, name and dates. keepalived never does, but an expired certificate is an outage
-    for clients."""
+    """Verify the certificate's chain, name and dates. keepalived never verifies certificates, but an expired one is an
+    outage for clients."""
     ca: str = ""
-    """PEM file of trusted certificates. Default: those of the system."""
+    """PEM file of trusted certificates. Default: the system's trusted certificates."""
 
 
 class StreamCheck(Check, frozen=True, kw_only=True, gc=False):
@@ -180,17 +191,29 @@ class StreamCheck(Check, frozen=True, kw_only=True, gc=False):
     expect: bytes = b""
     """Bytes that the answer must contain, written in the file as text (`expect`) or in hexadecimal (`expect_hex`)."""
     expect_regex: str = ""
-    """Regular expression (RE2) that must match somewhere in the answer's bytes; instead of `expect`."""
+    """Regular expression (RE2) that must match somewhere in the answer's bytes. Excludes `expect`."""
     max_answer: int = 65536
-    """Most bytes of the answer that are searched."""
+    """How many bytes of the answer are searched at most for `expect` or `expect_regex`."""
 
 
 class TcpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="tcp"):
-    """A TCP connection, and a short exchange if `send` or `expect…` is set."""
+    """A check that opens a TCP connection, and exchanges data if `send` or `expect…` is set."""
 
 
 class UdpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="udp"):
-    """A UDP datagram. Silence passes only when nothing is expected; an ICMP unreachable message is a failure."""
+    """A datagram. Silence is up only when nothing is expected; ICMP unreachable is down.
+
+    A check that expects nothing has defaults of its own: `SILENT_TIMEOUT` and `SILENT_INTERVAL`.
+    """
+
+
+SILENT_TIMEOUT = Seconds(4.0)
+"""Default and least timeout of a udp check that expects nothing. The kernel asks three times, a second apart, for the
+address of a host on its own network (`mcast_solicit`, `retrans_time_ms`) before it says that nobody answers; a check
+that is content earlier calls a host up that does not exist."""
+
+SILENT_INTERVAL = Seconds(5.0)
+"""Default interval of a udp check that expects nothing. Each probe of a healthy server takes its whole timeout."""
 
 
 AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck
@@ -200,45 +223,47 @@ class RealServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A backend of one virtual service."""
 
     endpoint: Endpoint
-    """Called `address` in the file. The port defaults to the service's."""
+    """The server's address and port; the key in the file is `address`. Default for the port: the service's port."""
     weight: int = 1
-    """0..65535, which is ipvsadm's range. 0 keeps the server configured but gives it no new connections."""
+    """Share of new connections: 0..65535, which is ipvsadm's range. 0 keeps the server configured but gives it no new
+    connections."""
     forward: Forward = Forward.NAT
-    """Default: the service's, as for the fields below except the checks."""
+    """Default: the service's value. The same goes for all fields below, except `checks`."""
     tun_type: TunType = TunType.IPIP
     tun_port: int = 0
     """UDP port on which the server receives gue packets; 0 for the other tunnel types."""
     tun_checksum: TunChecksum = TunChecksum.OFF
     upper_threshold: int = 0
-    """Number of connections above which IPVS gives the server no new ones; 0 is no limit."""
+    """Number of connections above which IPVS gives the server no new ones. 0 means no limit."""
     lower_threshold: int = 0
-    """Number of connections below which an overloaded server gets new ones again. 0 is three quarters of the upper
-    threshold."""
+    """Number of connections below which a server that was above `upper_threshold` gets new ones again. 0 means three
+    quarters of `upper_threshold`."""
     checks: tuple[AnyCheck, ...] = ()
-    """The checks, all of which must pass. Empty only for fallback servers."""
+    """The checks, all of which must pass. Only a fallback server has none."""
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     """A virtual service: address, port and protocol, or a firewall mark."""
 
     name: str
-    """Unique name for logs, metrics and people. Default: the address and protocol, or the mark."""
+    """Unique name for logs, metrics and people. Default: the address and protocol, or the firewall mark."""
     endpoint: Endpoint | None = None
-    """Called `address` in the file. None for a firewall mark."""
+    """The service's address and port; the key in the file is `address`. None for a firewall mark."""
     protocol: Protocol = Protocol.TCP
     """Ignored for a firewall mark, which matches any protocol."""
     fwmark: int = 0
     """The firewall mark; 0 for a service with an address."""
     family: Family = Family.IPV4
-    """Set in the file only for a firewall mark. The default there is the real servers' family."""
+    """Set in the file only for a firewall mark, for which the default is the real servers' family."""
     scheduler: str = "wlc"
     """IPVS scheduler. wlc is the default of ipvsadm and of the kernel's documentation."""
     forward: Forward = Forward.NAT
-    """Default for the real servers. nat requires only a route back from them, so it works without preparation."""
+    """Forwarding method of servers that name none. nat requires only that the servers' route to clients leads through
+    the director, so it works without preparation."""
     scheduler_flags: tuple[str, ...] = ()
     """Flags of the scheduler: sh-port, sh-fallback, mh-port, mh-fallback, or the kernel's flag-1 to flag-3."""
     persistence: Seconds = Seconds(0.0)
-    """How long a client stays with its real server, whole seconds; 0 is off."""
+    """How long a client stays with its real server, whole seconds. 0 turns persistence off."""
     persistence_mask: int | None = None
     """Number of leading address bits that identify a client. None: each address is a client of its own.
 
@@ -247,16 +272,17 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     persistence_engine: str = ""
     """Identifies clients by something other than their address: "sip" uses the Call-ID."""
     one_packet: bool = False
-    """Schedule each datagram by itself, so that even one client port is spread over all servers. UDP only."""
+    """Schedule each datagram by itself, so that even the datagrams of one client port are spread over all servers. UDP
+    only."""
     on_failure: OnFailure = OnFailure.REMOVE
-    """What happens to a server that is down. Removal also ends its persistence; quiesce keeps established connections
-    through a short failure."""
+    """What to do with a server that is down. `remove` also ends its persistence; `quiesce` keeps established
+    connections through a short failure."""
     foreign_servers: ForeignServers = ForeignServers.REMOVE
-    """What happens to servers in this service that are not configured. Use `keep` when another program adds its own."""
+    """What to do with servers in this service that are not configured. Use `keep` when another program adds some."""
     synproxy: bool = False
-    """Complete TCP handshakes on the director, by nftables, so that only real clients create IPVS connections."""
+    """Complete TCP handshakes on the director, with nftables, so that spoofed SYNs create no IPVS connections."""
     synproxy_mss: int | None = None
-    """Maximum segment size announced to clients, bytes. None: what fits into a packet of 1500 bytes."""
+    """Maximum segment size announced to clients, bytes. None means what fits into a packet of 1500 bytes."""
     synproxy_wscale: int = 7
     """Window scale announced to clients (RFC 7323). 7 is what Linux uses with its default buffers."""
     fallback: tuple[RealServer, ...] = ()
@@ -283,13 +309,13 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     control: str = "/run/lvs-healthd/control.sock"
     """Unix socket through which `lvs-healthd status` talks to the daemon."""
     state: str = "/var/lib/lvs-healthd/state.json"
-    """File for what must survive a restart: verdicts with their reasons, and which services are ours."""
+    """File for what must survive a restart: verdicts with their reasons, and which services belong to the daemon."""
     mode: Mode = Mode.ENFORCE
     resync: Seconds = Seconds(10.0)
     """How often the kernel's table is read back. A change by somebody else lasts no longer than this."""
     max_probes: int = 10_000
-    """Most probes in flight at once, which limits the number of sockets. A probe that has to wait counts as lag, and is
-    never dropped."""
+    """The maximum number of probes in flight, which also limits the number of sockets. A probe above the limit is not
+    dropped but starts late, and its delay counts as lag."""
     probe_workers: int = 1
     """Number of processes that run probes. 1 is the daemon itself; one core runs about 10 000 probes a second."""
 
@@ -299,7 +325,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
     tcp: Seconds | None = None
     tcp_fin: Seconds | None = None
-    """For a TCP connection after a FIN."""
+    """The timeout of a TCP connection after a FIN."""
     udp: Seconds | None = None
 
 
@@ -311,17 +337,18 @@ class SyncDaemon(msgspec.Struct, frozen=True, kw_only=True):
 
     interface: str
     syncid: int = 0
-    """Must be the same on both directors of a pair. In `backup`, 0 accepts any."""
+    """Identifies the pair of directors, both of which must have the same. In `backup`, 0 accepts messages of any
+    syncid."""
     group: str = "224.0.0.81"
-    """Multicast address."""
+    """Multicast address of the messages."""
     port: int = 8848
     ttl: int = 1
     maxlen: int | None = None
-    """Longest message in bytes. None: what fits into the interface's MTU."""
+    """The maximum size of a message, bytes. None means what fits into the interface's MTU."""
 
 
 class Sync(msgspec.Struct, frozen=True, kw_only=True):
-    """The sync daemons to run here. A director may run both. None leaves a sync daemon as it is, running or not."""
+    """The sync daemons to run on this director, which may be both. One that is None stays as it is, running or not."""
 
     master: SyncDaemon | None = None
     backup: SyncDaemon | None = None
@@ -331,8 +358,8 @@ class Ipvs(msgspec.Struct, frozen=True, kw_only=True):
     """Settings for the director's IPVS as a whole. Settings that are not configured are left alone."""
 
     netns: str = ""
-    """Network namespace of the IPVS table: a name listed by `ip netns`, or a path. Empty: the daemon's own. Probes
-    always run in the daemon's own."""
+    """Network namespace of the IPVS table: a name listed by `ip netns`, or a path. Empty means the daemon's own
+    namespace, in which probes always run."""
     timeouts: Timeouts = Timeouts()
     sync: Sync = Sync()
     sysctl: tuple[tuple[str, str], ...] = ()
@@ -345,3 +372,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     daemon: Daemon = Daemon()
     ipvs: Ipvs = Ipvs()
     services: tuple[Service, ...] = msgspec.field(default=(), name="service")
+    remarks: tuple[str, ...] = ()
+    """What the file says that will probably not do what was meant: one line of text each, with file, line and key path.
+    They are not part of the file."""

@@ -1,8 +1,8 @@
-"""Regular expressions on the bytes of an answer, by an engine of linear time.
+"""Regular expressions that search the bytes of an answer in linear time.
 
-Python's own engine backtracks: an ordinary expression can hold the process for tens of seconds over an answer of
-64 KiB, and all probes with it. RE2 (https://github.com/google/re2/wiki/Syntax) looks at each byte once, and lacks what
-cannot be done that way: look-around and back-references.
+Python's own engine backtracks: with an ordinary expression and an answer of 64 KiB it can block the process, and so all
+probes, for tens of seconds. RE2 (https://github.com/google/re2/wiki/Syntax) looks at each byte once. So it lacks the
+features that need more than that: look-around and back-references.
 """
 
 import functools
@@ -12,11 +12,13 @@ from typing import Any
 from lvs_healthd.config.errors import Problem, WrongValueError
 
 MOST_STEPS = 5_000_000
-"""The largest product of a compiled expression's size and the bytes it looks at. The slowest expressions that were
-tried (`a[ab]{n}c` on random a and b) take 4 ns a step, so one search holds the event loop for some 20 ms at most."""
+"""The maximum number of steps in one search: the size of the compiled expression times the number of bytes searched.
+The slowest expressions that were tried (`a[ab]{n}c` on random a and b) take 4 ns a step, so one search blocks the event
+loop for about 20 ms at most."""
 
 _MEMORY_BYTES = 1 << 20
-"""Of RE2's cache of states. With its default of 8 MiB the first searches of an unlucky expression are slower."""
+"""The size of RE2's cache of states. With RE2's default of 8 MiB the first searches of an unlucky expression are
+slower."""
 
 _TOO_OFTEN = "RE2 repeats 1000 times at most: use + or *, or several repetitions"
 _HINTS = (
@@ -26,11 +28,11 @@ _HINTS = (
     (re.compile(rb"\(\?#|\(\?[a-zA-Z]*x"), "RE2 has no comments and no x flag: write the expression without them"),
     (re.compile(rb"\{\d{4,}"), _TOO_OFTEN),
 )
-"""What the engine cannot do, and what to write instead."""
+"""Syntax that RE2 does not have, each with a hint on what to write instead."""
 
 
 class AnswerPattern:
-    """A compiled expression. `size` is how many steps it has; a search costs that many for each byte, at most."""
+    """A compiled expression. `size` is its number of steps; a search takes at most that many for each byte."""
 
     __slots__ = ("_search", "size")
 
@@ -39,7 +41,7 @@ class AnswerPattern:
         self.size: int = compiled.programsize
 
     def is_in(self, answer: bytes | bytearray) -> bool:
-        """Whether the expression matches somewhere in an answer."""
+        """Return whether the expression matches somewhere in an answer."""
         return self._search(answer) is not None
 
 
@@ -47,10 +49,10 @@ class AnswerPattern:
 def answer_pattern(text: str) -> AnswerPattern:
     r"""Compile a regular expression on the bytes of an answer.
 
-    The text stands for its UTF-8, `\xff` for that byte, and the dot for any byte, a newline too. Raises
-    `WrongValueError`, which says what is wrong and how to write it.
+    Text matches its UTF-8 encoding, `\xff` matches that byte, and a dot matches any byte, including a newline. Raises
+    `WrongValueError`, which says what is wrong and what to write instead.
     """
-    # Three megabytes and 8 ms, which only those pay who have an expression.
+    # Imported only when a configuration has an expression, because it costs 3 MB of memory and 8 ms.
     import re2  # noqa: PLC0415
 
     options = re2.Options()
@@ -59,7 +61,7 @@ def answer_pattern(text: str) -> AnswerPattern:
     options.log_errors = False
     options.max_mem = _MEMORY_BYTES
     written = text.encode("utf-8", "surrogateescape")
-    if re.search(rb"\{\d{5,}", written):  # which RE2 would take as these very characters
+    if re.search(rb"\{\d{5,}", written):  # RE2 would take this as literal characters, not as a repetition
         raise WrongValueError(Problem((), f"not a regular expression: {_TOO_OFTEN}"))
     try:
         return AnswerPattern(re2.compile(_in_its_dialect(written), options))
@@ -71,7 +73,7 @@ def answer_pattern(text: str) -> AnswerPattern:
 
 
 def _in_its_dialect(written: bytes) -> bytes:
-    r"""Spell in RE2's dialect what has meant the same in Python's: `\Z`, and a `$` before a last newline."""
+    r"""Translate the syntax that Python spells differently: `\Z`, and a `$` that also matches before a last newline."""
     is_by_line = re.search(rb"\(\?[a-zA-Z]*m", written) is not None
     spelled = bytearray()
     in_class = False
@@ -85,7 +87,7 @@ def _in_its_dialect(written: bytes) -> bytes:
             part = rb"(?:\n?\z)"
         elif part == b"[" and not in_class:
             in_class = True
-            # A bracket right after the opening one, or after its ^, is one of the characters.
+            # A closing bracket right after the opening one, or right after [^, belongs to the set of characters.
             rest = re.compile(rb"\^?\]?").match(written, position)
             if rest is not None:
                 part += rest[0]

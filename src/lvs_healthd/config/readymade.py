@@ -1,6 +1,8 @@
-"""Finds and reads ready-made checks. Each is a file, and a check uses it by naming it as its type.
+"""Finds and reads ready-made checks.
 
-The first file on the search path is used, so an operator's file takes precedence over a packaged one.
+A ready-made check is a file with the usual values for one kind of server. A check in the configuration uses it by
+naming it as its type. The first file on the search path is used, so an operator's file takes precedence over a packaged
+one.
 """
 
 import re
@@ -11,6 +13,7 @@ import msgspec
 
 from lvs_healthd.config import values
 from lvs_healthd.config.errors import ConfigError, Errors
+from lvs_healthd.config.public import remark_public_secret
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, Key, TomlTable, read_table, refuse_foreign_keys
 from lvs_healthd.config.text import read_text, toml_document
 
@@ -28,7 +31,7 @@ class ReadyMade(msgspec.Struct, frozen=True):
     """A ready-made check."""
 
     kind: str
-    """Its type: http, https, tcp or udp. Empty when its file has errors, which have already been reported."""
+    """The actual type: http, https, tcp or udp. Empty when the file has errors, which have already been reported."""
     table: TomlTable
 
 
@@ -47,9 +50,11 @@ class Shelf:
         self._directories = tuple(directories)
         self._found: dict[str, ReadyMade | None] = {}
         self.texts: dict[str, str] = {}
-        """The text of each requested check's file; empty for one that does not exist or cannot be read."""
+        """The text of each requested check's file; empty for a file that does not exist or cannot be read."""
         self.errors: list[str] = []
         """The errors in the files of the requested checks."""
+        self.remarks: list[str] = []
+        """The remarks on these files."""
 
     def find(self, name: str) -> ReadyMade | None:
         """Return a check by its name; None when it has no file."""
@@ -59,9 +64,12 @@ class Shelf:
         return self._found[name]
 
     def text(self, name: str) -> str:
-        """Return the text of a check's file; empty when it does not exist or cannot be read."""
-        self.find(name)
-        return self.texts[name]
+        """Return the text of a check's file; empty when it does not exist or cannot be read. This requests no check."""
+        path = self._path(name) if _NAME.fullmatch(name) else None
+        try:
+            return "" if path is None else read_text(path)
+        except ConfigError:
+            return ""
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all ready-made checks, for a message."""
@@ -74,7 +82,7 @@ class Shelf:
         return tuple(sorted(found))
 
     def _read(self, name: str) -> ReadyMade | None:
-        path = next((path for path in self._paths(name) if _exists(path)), None)
+        path = self._path(name)
         if path is None:
             return None
         try:
@@ -91,16 +99,23 @@ class Shelf:
         kind = table.values.get("type", "")
         if kind:
             refuse_foreign_keys(table, kind, errors)
+        remark_public_secret(path, document, errors)
         found = errors.texts()
         self.errors += found
+        self.remarks += errors.remark_texts()
         return ReadyMade("" if found else kind, table)
 
-    def _paths(self, name: str) -> list[Path]:
-        return [directory / f"{name}.toml" for directory in self._directories]
+    def _path(self, name: str) -> Path | None:
+        """Return the first file of a check's name on the search path."""
+        paths = (directory / f"{name}.toml" for directory in self._directories)
+        return next((path for path in paths if _exists(path)), None)
 
 
 def _exists(path: Path) -> bool:
-    """Return whether a file exists. One that cannot be examined counts as existing, so that reading it reports why."""
+    """Return whether a file exists.
+
+    A file that cannot be examined counts as existing, so that the attempt to read it reports the reason.
+    """
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

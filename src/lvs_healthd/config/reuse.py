@@ -1,8 +1,8 @@
 """Remembers the services of the last configuration, so that a reload reads only those that changed.
 
-A service stays the same object when nothing it depends on has changed: its table, [defaults] and the ready-made checks.
-Code that compares two configurations can then skip it after a test with `is`, which keeps the reload of a big
-configuration short.
+A service stays the same object while its table, [defaults] and the ready-made checks are unchanged. Code that compares
+two configurations can then skip the service after a test with `is`, which keeps the reload of a big configuration
+short.
 """
 
 import hashlib
@@ -10,58 +10,73 @@ import secrets
 
 import msgspec
 
+from lvs_healthd.config.errors import Problem
 from lvs_healthd.config.model import Service
 from lvs_healthd.config.readymade import Shelf
 
 
-class LastReading:
-    """The services of the last valid configuration, by the tables they were read from.
+class Reading(msgspec.Struct, frozen=True):
+    """What was read from one `[[service]]` table."""
 
-    A configuration with errors changes nothing here.
+    services: tuple[Service, ...]
+    remarks: tuple[Problem, ...] = ()
+    """The remarks on it, with key paths relative to the table: it may move to another line."""
+    ready_made: frozenset[str] = frozenset()
+    """The names of the ready-made checks it uses."""
+
+
+class LastReading:
+    """Remembers the services of the last valid configuration, by the tables they were read from.
+
+    A configuration with errors does not change what is remembered.
     """
 
     def __init__(self) -> None:
         self._surroundings = b""
         self._ready_made: dict[str, str] = {}
-        self._services: dict[bytes, tuple[Service, ...]] = {}
-        self._found: dict[bytes, tuple[Service, ...]] = {}
-        """The services of the configuration that is being read."""
+        self._readings: dict[bytes, Reading] = {}
+        self._found: dict[bytes, Reading] = {}
+        """The readings of the configuration that is being read."""
+        self._shelf = Shelf(())
 
     def begin(self, surroundings: object, shelf: Shelf) -> None:
-        """Start reading a configuration, and forget all services if something they depend on has changed.
+        """Start reading a configuration. Forgets all services if something they depend on has changed.
 
-        surroundings: everything outside a service's table on which its checks depend.
+        surroundings: everything outside a service's table on which the service depends, except the ready-made checks.
         shelf: the ready-made checks.
         """
         fingerprint = _fingerprint(surroundings)
         if fingerprint != self._surroundings or any(
             shelf.text(name) != text for name, text in self._ready_made.items()
         ):
-            self._services = {}
+            self._readings = {}
         self._surroundings = fingerprint
         self._found = {}
+        self._shelf = shelf
 
-    def recall(self, entry: object) -> tuple[Service, ...] | None:
-        """Return the services that were last read from a table with the same content, or None."""
-        services = self._services.get(key := _fingerprint(entry))
-        if services is not None:
-            self._found[key] = services
-        return services
+    def recall(self, entry: object) -> Reading | None:
+        """Return what was last read from a table with the same content, or None."""
+        reading = self._readings.get(key := _fingerprint(entry))
+        if reading is not None:
+            self._found[key] = reading
+            for name in reading.ready_made:
+                self._shelf.find(name)  # so that remarks on its file are found
+        return reading
 
-    def note(self, entry: object, services: tuple[Service, ...]) -> None:
-        """Remember the services that were read from a table."""
-        self._found[_fingerprint(entry)] = services
+    def note(self, entry: object, reading: Reading) -> None:
+        """Remember what was read from a table."""
+        self._found[_fingerprint(entry)] = reading
 
-    def keep(self, shelf: Shelf) -> None:
-        """Keep the services of the configuration that was just read, because it is valid."""
-        self._services, self._found = self._found, {}
-        self._ready_made = shelf.texts
+    def keep(self) -> None:
+        """Keep the readings of the configuration that was just read, because it is valid."""
+        self._readings, self._found = self._found, {}
+        self._ready_made = self._shelf.texts
 
 
 def _fingerprint(value: object) -> bytes:
     try:
         # Unlike equality, MessagePack distinguishes 1, 1.0 and true.
         packed = msgspec.msgpack.encode(value)
-    except (OverflowError, RecursionError):  # numbers or nesting that no valid file has: never equal
+    except (OverflowError, RecursionError):  # no valid file has such numbers or nesting, so it may equal nothing
         packed = secrets.token_bytes()
     return hashlib.blake2b(packed, digest_size=16).digest()

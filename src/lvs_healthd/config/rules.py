@@ -1,17 +1,31 @@
-"""Checks whole services, and services together, for what the kernel cannot do or would not do as intended."""
+"""Reports combinations of values, in a service or among services, that the kernel would reject or not do as meant."""
 
 from collections.abc import Hashable, Sequence
 
 from lvs_healthd.config.errors import Errors, show
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import TRANSLATING, Endpoint, Family, Forward, Protocol, Service, TunChecksum, TunType
+from lvs_healthd.config.model import (
+    TRANSLATING,
+    Endpoint,
+    Family,
+    Forward,
+    Ipvs,
+    OnFailure,
+    Protocol,
+    Service,
+    TunChecksum,
+    TunType,
+    UdpCheck,
+)
 from lvs_healthd.config.schema import TomlTable
 from lvs_healthd.config.servers import Placed
+from lvs_healthd.config.text import leaves
+from lvs_healthd.config.values import listing
 
 _IPV4_BITS = 32
 _TUNNEL_FIELDS = ("tun_type", "tun_port", "tun_checksum")
 _FLAG_OWNERS = ("sh", "mh")
-"""Schedulers whose flags have their own names. The names begin with the scheduler's."""
+"""The schedulers whose flags have names of their own, which begin with the scheduler's name."""
 
 
 def validate_service(service: Service, table: TomlTable, errors: Errors) -> None:
@@ -28,7 +42,7 @@ def validate_service(service: Service, table: TomlTable, errors: Errors) -> None
     for flag in service.scheduler_flags:
         owner = flag.partition("-")[0]
         if flag == "flag-3" and service.scheduler in _FLAG_OWNERS:
-            # ipvsadm -S has no name for the flag-3 of sh and mh, and writes a line that -R rejects.
+            # `ipvsadm -S` has no name for flag-3 with sh and mh, and would write a line that `ipvsadm -R` rejects.
             errors.add(table.at("scheduler_flags"), f"{service.scheduler} has only two flags, and flag-3 is neither")
         if owner in _FLAG_OWNERS and owner != service.scheduler and not table.is_wrong("scheduler"):
             message = f'{flag} is a flag of scheduler = "{owner}", and the scheduler is "{service.scheduler}"'
@@ -77,16 +91,39 @@ def validate_servers(service: Service, table: TomlTable, servers: Sequence[Place
     table: the service's table.
     servers: its real servers and fallback servers.
     """
-    seen: dict[Endpoint, KeyPath] = {}
+    seen: dict[Endpoint, Placed] = {}
     for placed in servers:
         endpoint = placed.server.endpoint
         if endpoint in seen:
-            errors.add(placed.path, f"{_spelled(endpoint)} is already listed, on line {errors.line(seen[endpoint])}")
-        seen.setdefault(endpoint, placed.path)
+            other = seen[endpoint]
+            message = f"{_spelled(endpoint)} is already listed, on line {errors.line(other.path)}"
+            errors.add(placed.path, message + _how_to_split(placed, other, servers))
+        seen.setdefault(endpoint, placed)
         if "forward" not in placed.wrong:
             _validate_forwarding(service, placed, errors)
             _validate_tunnel(placed, table, errors)
         _validate_thresholds(placed, table, errors)
+
+
+def _how_to_split(placed: Placed, other: Placed, servers: Sequence[Placed]) -> str:
+    """Say how to write a range without one of its servers, when that server has an entry of its own with other keys."""
+    for own, entry in ((placed, other), (other, placed)):
+        if not own.table.written.keys() - {"endpoint"}:
+            continue
+        among = [each.server.endpoint for each in servers if each.path == entry.path]
+        if len(among) > 1:
+            at = among.index(own.server.endpoint)
+            pieces = [_range_text(piece) for piece in (among[:at], among[at + 1 :]) if piece]
+            return f", in a range; write the range without it: {listing(map(show, pieces), 'and')}"
+    return ""
+
+
+def _range_text(endpoints: Sequence[Endpoint]) -> str:
+    """Write a range of servers as the file does, without the port when that is the service's."""
+    first, last = endpoints[0].address, endpoints[-1].address
+    if first == last:
+        return first
+    return f"{first}-{last}"
 
 
 def _validate_forwarding(service: Service, placed: Placed, errors: Errors) -> None:
@@ -103,15 +140,26 @@ def _validate_forwarding(service: Service, placed: Placed, errors: Errors) -> No
             f"{endpoint.address} is not {service.family} like its service, and {forward} cannot cross families; "
             'only forward = "tun" can',
         )
+    if forward in TRANSLATING and endpoint.is_loopback and not (service.endpoint and service.endpoint.is_loopback):
+        # net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_nat_xmit: "From world but DNAT to loopback address?" Packets of clients
+        # on this director pass, and a loopback service has no others. dr and tun deliver them as they were addressed.
+        errors.add(
+            placed.path,
+            f"the kernel drops what {forward} would send to a loopback address, unless the client is this director; "
+            'write another address of this director, or forward = "dr" where the program here listens on the '
+            "service's own address",
+        )
     if service.one_packet and forward is Forward.FULLNAT:
-        # The same holds for nat, but nat is still useful for one-way traffic: the server sees the client's address.
+        # Answers are not translated with nat either. But nat is still useful for one-way traffic, because the server
+        # sees the client's address.
         errors.add(placed.path, "with one_packet the kernel translates no answers, so fullnat does not work")
 
 
 def _validate_tunnel(placed: Placed, around: TomlTable, errors: Errors) -> None:
-    """Check a server's tunnel: the keys it sets itself, and those it needs.
+    """Add an error for each tunnel key of a server that is missing, or does not fit its forwarding method or tunnel.
 
-    A key of the service that does not fit this server is no error, because it may be meant for other servers.
+    A key of the service that does not fit this server's forwarding method is not an error, because it may be meant for
+    other servers.
     """
     server, table = placed.server, placed.table
     kind, checksum = server.tun_type, server.tun_checksum
@@ -144,8 +192,76 @@ def _place(placed: Placed, around: TomlTable, field: str) -> KeyPath:
     return placed.table.at(field) if field in placed.table else around.at(field)
 
 
+def remark_quiescing(services: Sequence[tuple[KeyPath, Service]], ipvs: Ipvs, errors: Errors) -> None:
+    """Remark on each service whose servers at weight 0 would still be given clients, or would make clients fail.
+
+    Sources: net/netfilter/ipvs/ip_vs_sh.c, ip_vs_mh.c and ip_vs_dh.c, whose hashes still name a server at weight 0 and
+    then return none; ip_vs_core.c, ip_vs_in_hook, which looks for another server only when a connection begins.
+    """
+    expires = ("expire_quiescent_template", "1") in ipvs.sysctl
+    for path, service in services:
+        if service.on_failure is not OnFailure.QUIESCE:
+            continue
+        at = (*path, "on_failure")
+        scheduler, flags = service.scheduler, service.scheduler_flags
+        if scheduler == "dh" or (scheduler in _FLAG_OWNERS and not {f"{scheduler}-fallback", "flag-1"} & {*flags}):
+            fix = "" if scheduler == "dh" else f', or add scheduler_flags = ["{scheduler}-fallback"]'
+            errors.remark(
+                at,
+                f"{scheduler} goes on choosing a server at weight 0 for the clients that hash to it, and the kernel "
+                f'refuses them; write on_failure = "remove"{fix}',
+            )
+        if service.endpoint is not None and service.protocol is Protocol.UDP and not service.one_packet:
+            errors.remark(
+                at,
+                "a udp client that keeps its port stays with a server at weight 0 for as long as it sends; "
+                'write on_failure = "remove", with expire_nodest_conn = true in [ipvs.sysctl]',
+            )
+        if service.persistence and not expires:
+            errors.remark(
+                at,
+                "persistent clients go on being sent to a server at weight 0 until their persistence ends; "
+                'write expire_quiescent_template = true in [ipvs.sysctl], or on_failure = "remove"',
+            )
+
+
+def validate_targets(services: Sequence[tuple[KeyPath, Service]], written: Sequence[object], errors: Errors) -> None:
+    """Add an error for each check that probes a virtual service of this file, and so decides about itself.
+
+    written: the service tables as they are in the file, to find the place of the error.
+    """
+    virtual = {
+        (service.endpoint.address, service.endpoint.port, service.protocol): service.name
+        for _, service in services
+        if service.endpoint is not None
+    }
+    addresses = {address for address, _, _ in virtual}
+    for path, service in services:
+        for server in service.real_servers:
+            for check in server.checks:
+                if check.address not in addresses:
+                    continue
+                protocol = Protocol.UDP if isinstance(check, UdpCheck) else Protocol.TCP
+                name = virtual.get((check.address, check.port, protocol)) or virtual.get((check.address, 0, protocol))
+                if name is not None:
+                    target = f"{Endpoint(check.address, check.port)}, which is the virtual service {show(name)}"
+                    errors.add(
+                        (*path, *_aimed_at(written[int(path[1])], check.address)),
+                        f"check {show(check.name)} probes {target}: it would find whichever server answers there, and "
+                        "decide about itself; probe the real server",
+                    )
+
+
+def _aimed_at(table: object, address: str) -> KeyPath:
+    """Return the key path, in a service's table, of the first `address` that makes a check probe `address`."""
+    for path, value in leaves(table):
+        if path[-1:] == ("address",) and "check" in path and value == address:
+            return path
+    return next((path for path, value in leaves(table) if path[:1] == ("real_server",) and value == address), ())
+
+
 def validate_together(services: Sequence[tuple[KeyPath, Service]], errors: Errors) -> None:
-    """Add an error for each service with the name, address or firewall mark of another one."""
+    """Add an error for each service that has the same name, address or firewall mark as an earlier one."""
     names: dict[str, KeyPath] = {}
     tuples: dict[Hashable, tuple[KeyPath, str]] = {}
     for path, service in services:

@@ -1,4 +1,7 @@
-"""Defines the keys of each table in the file, and reads tables: parses every value, and reports every unknown key."""
+"""Defines the keys of each table in the configuration file, and reads a table by them.
+
+Reading parses every value, and reports every unknown key.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -34,9 +37,10 @@ CHECK_TYPES: dict[str, type[AnyCheck]] = {"http": HttpCheck, "https": HttpsCheck
 CHECK_FIELDS = {
     kind: frozenset(field.name for field in msgspec.structs.fields(record)) for kind, record in CHECK_TYPES.items()
 }
-"""The fields of each check type's record. A key is allowed for a type if its record has the key's field."""
+"""The fields of each check type's record. A check may have a key if its record has the field that the key sets."""
 
 MOST_BYTES = 16 * 1024 * 1024
+"""The largest `max_body` and `max_answer` that can be configured, bytes."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -44,7 +48,7 @@ class Key(msgspec.Struct, frozen=True):
 
     parse: Callable[[object], object]
     field: str = ""
-    """The field of the record; empty when it has the key's name."""
+    """The field of the record that the key sets; empty when the field has the key's name."""
     group: str = ""
     """Keys of the same group exclude each other in a table, and replace each other when checks inherit."""
 
@@ -68,8 +72,15 @@ DAEMON_KEYS = {
     "probe_workers": Key(values.integer(1, 64)),
 }
 
+_FORWARD_ELSEWHERE = {
+    **dict.fromkeys(("masq", "masquerade", "masquerading", "-m"), Forward.NAT),
+    **dict.fromkeys(("gate", "gateway", "gatewaying", "droute", "route", "direct", "-g"), Forward.DR),
+    **dict.fromkeys(("ipip", "tunnel", "tunneling", "gue", "gre", "-i"), Forward.TUN),
+}
+"""What ipvsadm, ldirectord and keepalived call the forwarding methods. ipip, gue and gre are tunnel types."""
+
 SERVER_KEYS = {
-    "forward": Key(values.member(Forward)),
+    "forward": Key(values.member(Forward, _FORWARD_ELSEWHERE)),
     "tun_type": Key(values.member(TunType)),
     "tun_port": Key(values.integer(1, 65535)),
     "tun_checksum": Key(values.member(TunChecksum)),
@@ -141,20 +152,21 @@ CHECK_KEYS = {
     "expect_regex": Key(values.regex, group="expect"),
     "max_answer": Key(values.integer(1, MOST_BYTES)),
 }
-"""The keys of all types of checks. A key means the same in every type that has it."""
+"""The keys of all check types. A key means the same in every type that has it."""
 
 GROUP_OF_FIELD = {key.field or name: key.group or key.field or name for name, key in CHECK_KEYS.items()}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TomlTable:
-    """A table after parsing: its valid values, and which keys were written at all. Both are by field of the record."""
+    """A table after parsing. It maps fields of the record to their values, and to the keys that were written."""
 
     path: KeyPath
     values: dict[str, Any]
+    """The value of each field that was written with a valid value."""
     written: dict[str, str]
-    """The key of each field that was written, valid or not. It is empty for an entry that is a bare value, not a
-    table."""
+    """The key of each field that was written, whether its value is valid or not. Empty for an entry that is a bare
+    value instead of a table."""
 
     def __contains__(self, field: str) -> bool:
         return field in self.written
@@ -164,16 +176,16 @@ class TomlTable:
         return field in self.written and field not in self.values
 
     def at(self, field: str) -> KeyPath:
-        """Return the key path of a field; that of the table when the field was not written."""
+        """Return the key path of a field, or the table's own path when the field was not written."""
         key = self.written.get(field)
         return (*self.path, key) if key else self.path
 
 
 def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Errors) -> TomlTable:
-    """Read a table.
+    """Parse the values of a table.
 
     path: where the table is in the file.
-    keys: the keys it may have.
+    keys: the keys that the table may have.
     errors: errors are added here. A value that is wrong is missing from the result's `values`.
     """
     if not isinstance(table, dict):
@@ -185,7 +197,7 @@ def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Er
     for name, value in table.items():
         key = keys.get(name)
         if key is None:
-            errors.add((*path, name), stray_key(name, keys))
+            errors.add((*path, name), _misplaced_key(name, path, errors) or stray_key(name, keys))
             continue
         field = key.field or name
         other = groups.setdefault(key.group or field, name)
@@ -200,8 +212,23 @@ def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Er
     return TomlTable(path, fields, written)
 
 
+def _misplaced_key(name: str, path: KeyPath, errors: Errors) -> str:
+    """Return the message for a key of a service or of a check that stands in another table; empty for other keys."""
+    if path[:1] != ("service",):
+        return ""
+    is_service = len(path) == len(("service", 0))
+    if is_service and name in CHECK_KEYS:
+        return f"a key of a check, not of a service: check = {{ type = …, {name} = … }}, or [defaults.check] for all"
+    above = errors.line(path)
+    if not is_service and name in SERVICE_KEYS and errors.line((*path, name)) > above:
+        header = ".".join(part for part in path if isinstance(part, str))
+        header = f"[[{header}]]" if isinstance(path[-1], int) else f"[{header}]"
+        return f"a key of the service, and in TOML it belongs to {header} above it: move it above line {above}"
+    return ""
+
+
 def stray_key(name: str, keys: Mapping[str, Key]) -> str:
-    """Return the message for an unknown key, with the key that was probably meant."""
+    """Return the message for an unknown key. It suggests the key that was probably meant, or lists the known ones."""
     guess = values.did_you_mean(name, keys)
     return f"unknown key; {guess}" if guess else f"unknown key; known here: {', '.join(keys)}"
 

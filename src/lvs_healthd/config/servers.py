@@ -22,11 +22,12 @@ class Surroundings(msgspec.Struct, frozen=True):
     """
 
     endpoint: Endpoint | None
+    """The service's address and port; None for a firewall mark."""
     portless: str
-    """Why packets keep the port they came with, so that servers have none: "a firewall mark" or "port 0". Empty when
-    servers have ports."""
+    """The reason why packets keep the port they came with, so that servers have no port of their own: "a firewall mark"
+    or "port 0". Empty when servers have ports."""
     maps_ports: bool
-    """Whether nat and fullnat translate the port despite that, if a server names one."""
+    """Whether a server behind a firewall mark may still name a port, to which nat and fullnat then translate."""
     handed_down: Mapping[str, Any]
     """The service's values of `SERVER_KEYS`."""
     wrong: frozenset[str]
@@ -36,7 +37,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     has_checks: bool
     """Whether the service has any checks, right or wrong."""
     checks_are_right: bool
-    """Whether `checks` holds all of them."""
+    """Whether all of the service's checks are right, and therefore in `checks`."""
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -44,11 +45,11 @@ class Placed(msgspec.Struct, frozen=True):
 
     server: RealServer
     path: KeyPath
-    """Where its address is."""
+    """Where the server's address is in the file."""
     table: TomlTable
     """The server's own table."""
     wrong: frozenset[str]
-    """The `SERVER_KEYS` whose values are wrong, its own and inherited ones. Their errors have already been reported."""
+    """The server's own and inherited `SERVER_KEYS` whose values are wrong. Their errors have already been reported."""
 
 
 class ServerReader:
@@ -58,7 +59,7 @@ class ServerReader:
         self._around = around
         self._reader = reader
         self._errors = errors
-        # Computed once for all servers that are written as just an address.
+        # Computed once for all servers that are written as a bare address, without a table.
         self._handed_down = self._own(TomlTable((), {}, {}))
 
     def real_servers(self, written: object, path: KeyPath) -> list[Placed]:
@@ -76,7 +77,7 @@ class ServerReader:
         return [server for index, entry in enumerate(written) for server in self._entry(entry, (*path, index), keys)]
 
     def _entry(self, entry: object, path: KeyPath, keys: Mapping[str, Key]) -> Iterator[Placed]:
-        """Read one entry: a server, or a range of addresses with a server each."""
+        """Read one entry: a server, or a range of addresses, each of which becomes a server."""
         if isinstance(entry, str):
             table = TomlTable(path, {}, {})
             address_path = path
@@ -100,7 +101,7 @@ class ServerReader:
             yield Placed(server, address_path, table, wrong)
 
     def _own(self, table: TomlTable) -> tuple[dict[str, Any], frozenset[str]]:
-        """Return the fields of a server, its own and inherited ones, and which fields are wrong."""
+        """Return the own and inherited fields of a server, and the names of the fields that are wrong."""
         own = {field: value for field, value in table.values.items() if field in SERVER_KEYS or field == "weight"}
         wrong = {field for field in SERVER_KEYS if table.is_wrong(field)}
         wrong |= {field for field in self._around.wrong if field not in table}
@@ -142,7 +143,11 @@ class ServerReader:
         if around.portless:
             is_mapped = around.maps_ports and fields.get("forward", Forward.NAT) in TRANSLATING
             if port is not None and not is_mapped:
-                exception = " (except with nat and fullnat without persistence)" if around.portless != "port 0" else ""
+                exception = (
+                    " (nat and fullnat can change it, but only without persistence)"
+                    if around.portless != "port 0"
+                    else ""
+                )
                 message = f"behind {around.portless} packets keep the port they came with{exception}"
                 self._errors.add(path, f"{message}; write the address alone")
             port = port if port is not None and is_mapped else 0

@@ -5,10 +5,10 @@ from typing import Any
 
 from lvs_healthd.config import rules
 from lvs_healthd.config.checks import CheckReader
-from lvs_healthd.config.errors import Errors, expected, show
+from lvs_healthd.config.errors import Errors, Problem, expected, show
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import Endpoint, Family, Protocol, Service
-from lvs_healthd.config.reuse import LastReading
+from lvs_healthd.config.model import Endpoint, Family, Ipvs, Protocol, Service
+from lvs_healthd.config.reuse import LastReading, Reading
 from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, TomlTable, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
 from lvs_healthd.config.values import LONGEST_LABEL
@@ -19,12 +19,15 @@ _OWN_FIELDS = frozenset({"name", "endpoint", "forward", *SERVICE_KEYS}) - (
 """The fields of a service's record that are copied from its table."""
 
 
-def read_services(written: object, reader: CheckReader, errors: Errors, memory: LastReading) -> tuple[Service, ...]:
+def read_services(
+    written: object, ipvs: Ipvs, reader: CheckReader, errors: Errors, memory: LastReading
+) -> tuple[Service, ...]:
     """Read all services.
 
     written: the value of `service` in the file.
+    ipvs: the settings for IPVS as a whole, on which remarks on services depend.
     reader: reads their checks.
-    errors: errors are added here. A service without a usable name, address or mark is left out.
+    errors: errors and remarks are added here. A service without a usable name, address or mark is left out.
     memory: the last reading, from which unchanged services are taken.
     """
     if not isinstance(written, list):
@@ -32,21 +35,29 @@ def read_services(written: object, reader: CheckReader, errors: Errors, memory: 
         errors.add_all(("service",), expected("[[service]] tables", written, fix))
         return ()
     services: list[tuple[KeyPath, Service]] = []
+    remarks = [*errors.take_remarks()]
     for index, entry in enumerate(written):
-        path = ("service", index)
+        path: KeyPath = ("service", index)
         if not isinstance(entry, dict):
             errors.add_all(path, expected("a table", entry))
             continue
         found = memory.recall(entry)
         if found is None:
             table = read_table(entry, path, SERVICE_KEYS, errors)
-            found = tuple(_read(table, index, reader, errors))
-            if found:
+            read = tuple(_read(table, index, reader, errors))
+            own = tuple(Problem(remark.at[len(path) :], remark.message) for remark in errors.take_remarks())
+            found = Reading(read, own, reader.take_ready_made())
+            if read:
                 memory.note(entry, found)
         else:
-            errors.name_service(index, found[0].name)
-        services += [(path, service) for service in found]
+            errors.name_service(index, found.services[0].name)
+        services += [(path, service) for service in found.services]
+        remarks += [Problem((*path, *remark.at), remark.message) for remark in found.remarks]
+    for remark in remarks:
+        errors.remark(remark.at, remark.message)
     rules.validate_together(services, errors)
+    rules.validate_targets(services, written, errors)
+    rules.remark_quiescing(services, ipvs, errors)
     return tuple(service for _, service in services)
 
 
@@ -75,7 +86,7 @@ def _read(table: TomlTable, index: int, reader: CheckReader, errors: Errors) -> 
 
 
 def _name(table: TomlTable, endpoint: Endpoint | None, protocol: Protocol) -> str:
-    """Return the service's name, or its default; empty when a value needed for it is wrong."""
+    """Return the service's name as written, or its default name. Empty when a value that the name needs is wrong."""
     values = table.values
     if "name" in table:
         return str(values.get("name", ""))
@@ -90,7 +101,7 @@ def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, e
     """Read one service of a table. `identity` holds its name, endpoint and protocol."""
     values = table.values | identity
     endpoint: Endpoint | None = values["endpoint"]
-    if "real_server" not in table:
+    if "real_server" not in table and not _has_servers_below(table):
         errors.add(table.path, "real_server is missing: a service needs at least one")
     elif values.get("real_server") == []:
         errors.add(table.at("real_server"), "the list is empty: a service needs at least one")
@@ -104,7 +115,7 @@ def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, e
         values["name"] += " ipv6"
     if "persistence_mask" in values:
         values["persistence_mask"] = values["persistence_mask"].bits
-    # The other fields belong to its servers, which have them by now.
+    # The other fields belong to the service's servers, which have been read above.
     own = {field: value for field, value in values.items() if field in _OWN_FIELDS}
     service = Service(
         **own,
@@ -150,14 +161,22 @@ def _validate_identity(table: TomlTable, errors: Errors) -> None:
         errors.add(table.path, 'address is missing: "192.0.2.100:80", or a firewall mark: fwmark = 7')
 
 
+def _has_servers_below(table: TomlTable) -> bool:
+    """Whether `real_server` stands below the header of a check, which has an error of its own."""
+    written = table.values.get("check")
+    checks = written if isinstance(written, list) else [written]
+    return any(isinstance(check, dict) and "real_server" in check for check in checks)
+
+
 def _any_has_check(servers: object) -> bool:
     return isinstance(servers, list) and any(isinstance(server, dict) and "check" in server for server in servers)
 
 
 def _family(endpoint: Endpoint | None, table: TomlTable, servers: list[Placed], errors: Errors) -> Family:
-    """Return the service's family.
+    """Return the service's address family.
 
-    It is that of its address. A firewall mark has the family in the file, or else that of its servers.
+    A service with an address has the address's family. A firewall mark has the family that is written in the file, or
+    otherwise the family of its servers.
     """
     if endpoint is not None:
         return endpoint.family

@@ -1,12 +1,16 @@
-"""Reads a file as a TOML document. Errors say where the file stops being valid."""
+"""Reads a file as a TOML document. Errors say why it is none."""
 
+import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import tomli
 
 from lvs_healthd.config.errors import ConfigError
+from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.mistakes import mistakes
 
 DEFAULT_FILE = Path("/etc/lvs-healthd/config.toml")
 
@@ -32,12 +36,36 @@ def read_text(path: Path) -> str:
         raise ConfigError((f"{path}:{line}: not UTF-8 text: byte 0x{data[error.start]:02x}",)) from error
 
 
+def is_public(path: Path) -> bool:
+    """Whether everybody on this host may read a file. False for one that cannot be examined."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except (OSError, ValueError):
+        return False
+
+
+def leaves(document: object) -> Iterator[tuple[KeyPath, object]]:
+    """Yield every value of a document that is no table and no array, with its key path, in the order of the file.
+
+    It keeps a stack of its own, so that deep nesting cannot exhaust Python's.
+    """
+    left: list[tuple[KeyPath, object]] = [((), document)]
+    while left:
+        path, value = left.pop()
+        if isinstance(value, dict):
+            left += [((*path, key), inner) for key, inner in reversed(value.items())]
+        elif isinstance(value, list):
+            left += [((*path, index), inner) for index, inner in reversed([*enumerate(value)])]
+        else:
+            yield path, value
+
+
 def toml_document(text: str, file: str) -> dict[str, Any]:
     """Parse TOML. Raises `ConfigError`."""
     try:
         return tomli.loads(text.removeprefix("\ufeff"))
     except tomli.TOMLDecodeError as error:
-        raise ConfigError((f"{file}:{error.lineno}:{error.colno}: {error.msg}",)) from error
+        raise ConfigError(tuple(f"{file}:{mistake}" for mistake in mistakes(error))) from error
     except ValueError as error:  # Python's limit on digits, the only one that tomli can hit
         digits = sys.get_int_max_str_digits()
         raise ConfigError((f"{file}: it contains an integer of more than {digits} digits",)) from error

@@ -1,13 +1,13 @@
 """Parsers for single values of the TOML file.
 
-A parser takes the TOML value and returns the value for the record, or raises `WrongValueError`. Some functions here
-return a parser for given bounds or choices.
+A parser takes the TOML value and returns the value for the record, or raises `WrongValueError`. Some functions here are
+not parsers themselves, but return one for given bounds or choices.
 """
 
 import difflib
 import enum
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ _LONGEST_UNIX_PATH = 107  # sun_path of sockaddr_un holds 108 bytes, one of them
 
 
 def anything(value: object) -> object:
-    """Accept any value unchanged. The caller examines it further."""
+    """Return any value unchanged, for a key whose value is parsed elsewhere."""
     return value
 
 
@@ -43,6 +43,7 @@ def boolean(value: object) -> bool:
 
 
 LONGEST_LABEL = 128
+"""The maximum length of a name, characters."""
 
 
 def label(value: object) -> str:
@@ -84,16 +85,26 @@ def one_of(choices: Iterable[str]) -> Callable[[object], str]:
     return parse
 
 
-def member(kind: type[E]) -> Callable[[object], E]:
-    """Return a parser for a member of an enum."""
+def member(kind: type[E], elsewhere: Mapping[str, E] | None = None) -> Callable[[object], E]:
+    """Return a parser for a member of an enum.
+
+    elsewhere: what other programs call the members. These words are errors that name the member.
+    """
     parse_name = one_of(kind)
-    return lambda value: kind(parse_name(value))
+
+    def parse(value: object) -> E:
+        meant = (elsewhere or {}).get(value.lower()) if isinstance(value, str) else None
+        if meant is not None and value not in set(kind):
+            raise expected(listing(kind), value, f'did you mean "{meant}"?')
+        return kind(parse_name(value))
+
+    return parse
 
 
-def listing(words: Iterable[str]) -> str:
+def listing(words: Iterable[str], link: str = "or") -> str:
     """Join words for a sentence: "nat, dr or tun"."""
     *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last
+    return f"{', '.join(most)} {link} {last}" if most else last
 
 
 def did_you_mean(got: object, known: Iterable[str]) -> str:
@@ -131,6 +142,22 @@ def _seconds(text: str) -> Decimal:
     if match is None:
         raise ValueError(f"not a duration: {text!r}")
     return Decimal(match.group(1)) * _UNIT_SECONDS[match.group(2)]
+
+
+def duration_text(seconds: Seconds) -> str:
+    """Format a duration exactly, for the TOML file: "2h", "90s", "250ms".
+
+    Whole hours and whole minutes use those units, durations below one second use milliseconds, and all others use
+    seconds.
+    """
+    exact = Decimal(repr(float(seconds)))
+    if exact and exact % 3600 == 0:
+        return f"{int(exact) // 3600}h"
+    if exact and exact % 60 == 0:
+        return f"{int(exact) // 60}m"
+    if exact < 1 and exact:
+        return f"{(exact * 1000).normalize():f}ms"
+    return f"{exact.normalize():f}s"
 
 
 def absolute_path(value: object) -> str:

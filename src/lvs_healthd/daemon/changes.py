@@ -1,33 +1,44 @@
 """Describes what a reload changed, for the events that report it. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
-from lvs_healthd.config.model import Config, Service
-from lvs_healthd.events.kinds import ConfigReloaded, ConfigRestartNeeded
+import msgspec
+
+from lvs_healthd.config.model import AnyCheck, Config, Mode, RealServer, Service
+from lvs_healthd.events.kinds import ConfigReloaded, ConfigRemarks, ConfigRestartNeeded
+from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.records import destination_key, service_key
 
+MOST_FINDINGS = 100
+"""How many errors or remarks of a configuration go into one log line. journald splits lines longer than 48 KiB."""
 
-def changes(file: str, old: Config, new: Config) -> ConfigReloaded:
+
+def changes(file: str, old: Config, new: Config, *, was: Mode, mode: Mode) -> ConfigReloaded:
     """Count the differences between two configurations. The order of services and servers does not matter.
 
     A service that is the same object in both is skipped, for it cannot differ.
 
     file: the configuration's path, for the event.
+    was: the mode in force before.
+    mode: the mode in force from now on.
     """
     same = {id(service) for service in old.services} & {id(service) for service in new.services}
     before = [service for service in old.services if id(service) not in same]
     after = [service for service in new.services if id(service) not in same]
-    old_services = {service_key(service) for service in before}
-    new_services = {service_key(service) for service in after}
+    old_services, new_services = _services(before), _services(after)
+    old_servers, new_servers = _servers(before), _servers(after)
     old_checks, new_checks = _checks(before), _checks(after)
-    old_servers = {key[:2] for key in old_checks}
-    new_servers = {key[:2] for key in new_checks}
     return ConfigReloaded(
         file=file,
-        services_added=len(new_services - old_services),
-        services_removed=len(old_services - new_services),
-        servers_added=len(new_servers - old_servers),
-        servers_removed=len(old_servers - new_servers),
+        mode=mode,
+        was=was,
+        services_added=len(new_services.keys() - old_services.keys()),
+        services_removed=len(old_services.keys() - new_services.keys()),
+        services_changed=_changed(old_services, new_services),
+        servers_added=len(new_servers.keys() - old_servers.keys()),
+        servers_removed=len(old_servers.keys() - new_servers.keys()),
+        servers_changed=_changed(old_servers, new_servers),
         checks_changed=sum(old_checks.get(key) != check for key, check in new_checks.items() if key[:2] in old_servers)
         + sum(key not in new_checks for key in old_checks if key[:2] in new_servers),
     )
@@ -47,10 +58,45 @@ def restart_needed(file: str, started: Config, new: Config) -> Iterator[ConfigRe
             yield ConfigRestartNeeded(file=file, key=key, configured=str(configured), in_force=str(in_force))
 
 
-def _checks(services: Iterable[Service]) -> dict[tuple[object, object, str], object]:
+def remarks(file: str, config: Config) -> Iterator[ConfigRemarks]:
+    """Yield the event for the remarks on a configuration, if it has any."""
+    if config.remarks:
+        yield ConfigRemarks(file=file, remarks=shortened(config.remarks, file))
+
+
+def shortened(findings: tuple[str, ...], file: str) -> tuple[str, ...]:
+    """Return as many findings as fit into a log line, and how to see the others."""
+    if len(findings) <= MOST_FINDINGS:
+        return findings
+    return (*findings[:MOST_FINDINGS], f"and {len(findings) - MOST_FINDINGS} more: lvs-healthd validate {file}")
+
+
+_Key = TypeVar("_Key")
+_Server = tuple[ServiceKey, DestinationKey]
+
+
+def _services(services: Iterable[Service]) -> dict[ServiceKey, Service]:
+    """Return each service by its key, without its real servers."""
+    return {service_key(service): msgspec.structs.replace(service, real_servers=()) for service in services}
+
+
+def _servers(services: Iterable[Service]) -> dict[_Server, RealServer]:
+    """Return each real server by its key, without its checks."""
+    return {
+        (service_key(service), destination_key(server)): msgspec.structs.replace(server, checks=())
+        for service in services
+        for server in service.real_servers
+    }
+
+
+def _checks(services: Iterable[Service]) -> dict[tuple[ServiceKey, DestinationKey, str], AnyCheck]:
     return {
         (service_key(service), destination_key(server), check.name): check
         for service in services
         for server in service.real_servers
         for check in server.checks
     }
+
+
+def _changed(old: Mapping[_Key, object], new: Mapping[_Key, object]) -> int:
+    return sum(key in old and old[key] != value for key, value in new.items())

@@ -11,16 +11,17 @@ import math
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from lvs_healthd import __version__
 from lvs_healthd.api import ApiError
-from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Config
 from lvs_healthd.config.reuse import LastReading
+from lvs_healthd.daemon.changes import remarks
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
-from lvs_healthd.daemon.reload import Reloads, joined
+from lvs_healthd.daemon.reload import READ_S, Reloads, joined, read_config
 from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.director.aspect import Aspect
 from lvs_healthd.events.kinds import (
@@ -35,10 +36,13 @@ from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.log import EventLog
 from lvs_healthd.probes.targets import targets
 from lvs_healthd.probing.descriptors import raise_descriptor_limit
+from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
 from lvs_healthd.runtime.netns import Netns
-from lvs_healthd.runtime.threads import Threads
+from lvs_healthd.runtime.threads import Threads, in_thread
 from lvs_healthd.state.file import Saved, StateFileError, read_state
+
+_T = TypeVar("_T")
 
 HOUSEKEEPING_S = 1.0
 """How often the log's summaries, the state file, the watchdog and the status line get their turn."""
@@ -79,17 +83,23 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._reloads.ask)
+        # Before the first call on a thread: the standard executor would wait for one that hangs.
+        loop.set_default_executor(Threads())
         last_reading = LastReading()
-        config = await asyncio.to_thread(load, self._settings.config_file, last_reading)
+        config = await self._unless_stopped(read_config(self._settings.config_file, last_reading))
+        if config is None:
+            return
         self._around.netns.name = config.ipvs.netns
         raise_descriptor_limit()
-        loop.set_default_executor(Threads())
         parts = build(self._settings, config, self._around, self._reloads)
         parts.take_lock(config)
         try:
-            await _start(parts, config)
+            parts.lock_state(config)
             try:
-                await self._serve(parts, Reloads(parts, last_reading, self._reloads))
+                if await self._unless_stopped(_start(parts, config)):
+                    await self._serve(parts, Reloads(parts, last_reading, self._reloads))
+            except HealthdError:
+                raise
             except Exception as error:
                 parts.log(DaemonFailed(error=repr(error)))
                 raise
@@ -98,13 +108,28 @@ class Daemon:
         finally:
             parts.table.close()
             parts.lock.release()
+            parts.state_lock.release()
             parts.log.close()
+
+    async def _unless_stopped(self, step: Coroutine[Any, Any, _T]) -> _T | None:
+        """Take one step of the start and return its result; None if a signal asked to stop meanwhile."""
+        working, stopping = asyncio.ensure_future(step), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            return None
+        finally:
+            for each in (working, stopping):
+                each.cancel()
+            await asyncio.wait((working, stopping), timeout=STOP_S)
 
     async def _serve(self, parts: Parts, reloads: Reloads) -> None:
         """Run all parts until a signal. A part that fails ends the daemon with its exception."""
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(parts.prober.run(), name="prober"),
+                group.create_task(parts.decisions.run(), name="decide"),
                 group.create_task(parts.replans.run(), name="plan"),
                 group.create_task(parts.reconciler.run(), name="reconciler"),
                 group.create_task(parts.keeper.run(), name="keeper"),
@@ -137,8 +162,10 @@ class Daemon:
                     await step()
 
 
-async def _start(parts: Parts, config: Config) -> None:
-    ready = targets(config.services)
+async def _start(parts: Parts, config: Config) -> bool:
+    ready = await in_thread(
+        targets, config.services, timeout_s=READ_S, what="reading the certificates that https checks trust"
+    )
     parts.facts.table = await parts.reconciler.open()
     parts.adopt(config)
     await parts.api.start(config.daemon.listen, config.daemon.control)
@@ -163,8 +190,11 @@ async def _start(parts: Parts, config: Config) -> None:
             checks=len(ready),
         )
     )
+    for each in remarks(parts.facts.config_file, config):
+        parts.bus.emit(each)
     spare_long_lived()
     parts.notifier.ready(parts.view.summary())
+    return True
 
 
 def _read_state(parts: Parts) -> Saved:

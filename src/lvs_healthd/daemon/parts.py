@@ -1,6 +1,7 @@
 """The parts of a running daemon in one record, and how they are connected."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from lvs_healthd.probing.lag import LagReporter
 from lvs_healthd.probing.prober import Prober, prober
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.reconcile.suspects import suspects
-from lvs_healthd.runtime.lock import TableLock
+from lvs_healthd.runtime.lock import LockFileError, StateLock, TableLock
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.notify import Notifier
 from lvs_healthd.state.file import StateFileError
@@ -66,6 +67,7 @@ class Parts:
     log: EventLog
     exclusive: bool
     lock: TableLock
+    state_lock: StateLock
     notifier: Notifier
     bus: Bus
     facts: Facts
@@ -93,10 +95,20 @@ class Parts:
         """
         return self.exclusive and not self.is_shadow(config) and self.lock.take()
 
+    def lock_state(self, config: Config) -> None:
+        """Become the only user of the configured state file, unless nothing will be written.
+
+        A file whose folder cannot be written needs no lock: nothing can be saved there, which every attempt to save
+        reports. Raises `AlreadyRunningError`, and then keeps the file it had.
+        """
+        with contextlib.suppress(LockFileError):
+            self.state_lock.move(None if self.is_shadow(config) else Path(config.daemon.state))
+
     def adopt(self, config: Config) -> None:
         """Record that `config` is in force from now on."""
         self.config = config
         self.facts.config_loaded, self.facts.config_error = time.time(), ""
+        self.facts.config_remarks = config.remarks
         self.facts.mode = Mode.SHADOW if self.is_shadow(config) else Mode.ENFORCE
         self.facts.resync_s = config.daemon.resync
 
@@ -166,6 +178,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         log=around.log,
         exclusive=around.exclusive,
         lock=TableLock(around.netns),
+        state_lock=StateLock(),
         notifier=Notifier.from_environment(),
         bus=bus,
         facts=facts,

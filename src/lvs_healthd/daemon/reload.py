@@ -1,16 +1,16 @@
 """Reloads the configuration. Everything that can fail is done first, so a bad file changes nothing."""
 
-import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from lvs_healthd.api import ApiError
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
-from lvs_healthd.config.model import AnyCheck, Config
+from lvs_healthd.config.model import AnyCheck, Config, Mode
 from lvs_healthd.config.reuse import LastReading
-from lvs_healthd.daemon.changes import changes, restart_needed
+from lvs_healthd.daemon.changes import changes, remarks, restart_needed, shortened
 from lvs_healthd.daemon.parts import Parts
 from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.decide.held import ProbeState
@@ -21,13 +21,29 @@ from lvs_healthd.probing.descriptors import probes_within_limit
 from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
+from lvs_healthd.runtime.threads import HungError, in_thread
 from lvs_healthd.view.reload_values import ReloadOutcome, RestartNeeded
-
-MOST_ERRORS = 100
-"""How many errors of a rejected configuration go into its log line. journald splits lines longer than 48 KiB."""
 
 READ_BACK_S = 2.0
 """How long a reload waits for the kernel's table. Without an answer it uses the last reading."""
+
+
+class _Ready(NamedTuple):
+    """What was made ready for a configuration while another is in force."""
+
+    targets: Mapping[AnyCheck, Target]
+    """Its new probes."""
+    trust_certificates: Callable[[], None]
+    """Has every https check trust its `ca` as it is now."""
+
+
+READ_S = 20.0
+"""How long files may take to be read. Fifty thousand servers take 2 s; a network file system may be slow."""
+
+
+async def read_config(file: Path, last_reading: LastReading) -> Config:
+    """Read the configuration on a thread. Raises `ConfigError`, and `HungError` when a file system hangs."""
+    return await in_thread(load, file, last_reading, timeout_s=READ_S, what=f"reading {file}")
 
 
 class Reloads:
@@ -61,24 +77,30 @@ class Reloads:
 
     async def _reload(self) -> ReloadOutcome:
         parts = self._parts
-        config = await asyncio.to_thread(load, parts.settings.config_file, self._last_reading)
-        ready = await asyncio.to_thread(self._make_ready, config)
+        config = await read_config(parts.settings.config_file, self._last_reading)
+        ready = await in_thread(
+            self._make_ready, config, timeout_s=READ_S, what="reading the certificates that https checks trust"
+        )
         newly_locked = parts.take_lock(config)
         try:
+            parts.lock_state(config)
             await parts.api.rebind(config.daemon.listen, config.daemon.control)
-        except ApiError:
+        except (HealthdError, OSError):
             if newly_locked:
                 parts.lock.release()
+            parts.lock_state(parts.config)
             raise
         # Whoever reloads may have edited the table too, and a new service must keep the servers it finds there.
         await parts.reconciler.read_back(READ_BACK_S)
         # Nothing below can fail or wait: the new configuration replaces the old one in a single step.
         return self._switch(config, ready)
 
-    def _switch(self, config: Config, ready: Mapping[AnyCheck, Target]) -> ReloadOutcome:
+    def _switch(self, config: Config, ready: "_Ready") -> ReloadOutcome:
         parts = self._parts
+        ready.trust_certificates()
         old, is_shadow = parts.config, parts.is_shadow(config)
-        event = changes(str(parts.settings.config_file), old, config)
+        mode = Mode.SHADOW if is_shadow else Mode.ENFORCE
+        event = changes(str(parts.settings.config_file), old, config, was=parts.facts.mode, mode=mode)
         for name in {each.name for each in old.services} - {each.name for each in config.services}:
             parts.metrics.forget_service(name)
         parts.adopt(config)
@@ -88,10 +110,10 @@ class Reloads:
         if is_shadow:
             parts.lock.release()
         probes = parts.decisions.configure(config, parts.reconciler.actual, {})
-        parts.prober.update(joined(probes.added, ready), probes.dropped)
+        parts.prober.update(joined(probes.added, ready.targets), probes.dropped)
         parts.bus.emit(event)
         restarts = list(restart_needed(event.file, self._started, config))
-        for each in restarts:
+        for each in (*restarts, *remarks(event.file, config)):
             parts.bus.emit(each)
         parts.keeper.want(config, shadow=is_shadow)
         parts.replans.now()
@@ -99,23 +121,21 @@ class Reloads:
         spare_long_lived()
         return _outcome(event, restarts)
 
-    def _make_ready(self, config: Config) -> dict[AnyCheck, Target]:
-        """Prepare the new probes of `config`. It may block, so it runs on a thread. Raises `ConfigError`."""
+    def _make_ready(self, config: Config) -> "_Ready":
+        """Do what can fail before a configuration is in force, on a thread. Raises `ConfigError`."""
         known = {id(service) for service in self._parts.config.services}
         new = [service for service in config.services if id(service) not in known]
-        ready = targets(new, self._parts.decisions.probes)
-        read_certificates(config.services)
-        return ready
+        return _Ready(targets(new, self._parts.decisions.probes), read_certificates(config.services))
 
     def _reject(self, error: Exception) -> ReloadOutcome:
+        if isinstance(error, HungError):
+            # The call goes on, on its thread, and may change what it was given.
+            self._last_reading = LastReading()
         parts, file = self._parts, str(self._parts.settings.config_file)
-        errors = error.errors if isinstance(error, ConfigError) else (str(error),)
-        if len(errors) > MOST_ERRORS:
-            rest = f"and {len(errors) - MOST_ERRORS} more: lvs-healthd validate {file}"
-            errors = (*errors[:MOST_ERRORS], rest)
+        errors = shortened(error.errors if isinstance(error, ConfigError) else (str(error),), file)
         parts.facts.config_error = "; ".join(errors)
-        parts.bus.emit(ConfigRejected(file=file, errors=tuple(errors)))
-        return ReloadOutcome(file=file, errors=tuple(errors))
+        parts.bus.emit(ConfigRejected(file=file, errors=errors))
+        return ReloadOutcome(file=file, errors=errors)
 
 
 def _outcome(event: ConfigReloaded, restarts: Iterable[ConfigRestartNeeded]) -> ReloadOutcome:

@@ -1,1 +1,1 @@
-"""What is known of every check, server and service: outcomes come in, verdicts and the wanted table go out."""
+"""Keeps what is known of every check, server and service, and turns outcomes into verdicts and the wanted table."""

@@ -4,11 +4,13 @@ The rules are elsewhere and pure (`health`, `plan`). This file keeps the state b
 probe's outcome to every service that uses the same target. Over a reload, whatever keeps its key keeps its state.
 """
 
+import asyncio
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from lvs_healthd.config.model import AnyCheck, Config, RealServer
-from lvs_healthd.decide.held import ProbeState, ServerState, ServiceState, Tally, Watch
+from lvs_healthd.decide.held import LONGEST_STREAK, ProbeState, ServerState, ServiceState, Tally, Watch
 from lvs_healthd.events.kinds import (
     CheckFailing,
     CheckUnsure,
@@ -25,7 +27,15 @@ from lvs_healthd.plan.planner import Planner
 from lvs_healthd.plan.records import service_key
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from lvs_healthd.probes.targets import probe_key
+from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.file import SavedVerdict
+
+AT_ONCE = 64
+"""The most checks to which an outcome is applied in one go. When all of them change, that takes 2 ms."""
+
+MOST_UNFINISHED = 4
+"""The most outcomes of one probe that wait to be applied. Another one is left out, as if the probe had not run: the
+machine is overloaded."""
 
 
 class ProbeChanges(NamedTuple):
@@ -40,8 +50,29 @@ class _Origins(NamedTuple):
 
     actual: Table
     saved: Mapping[tuple[str, str, str], SavedVerdict]
-    added: list[ProbeState]
-    """Collects the probes that are made for it."""
+    touched: "_Touched"
+    """Collects its watches."""
+
+
+_Touched = dict[ProbeState, list[Watch]]
+"""The probes whose watches a new configuration changes, each with the watches that are new.
+
+They are changed all at once in the end, because one probe may be shared by thousands of servers.
+"""
+
+
+class _Judging(NamedTuple):
+    """One outcome that is being applied to the checks of a probe."""
+
+    probe: ProbeState
+    outcome: Outcome
+    is_news: bool
+    """Whether the outcome before had another reason."""
+    latency_s: float
+    now: float
+    """When the probe ended."""
+    watches: tuple[Watch, ...]
+    """The checks that used the probe then. One that a reload has dropped meanwhile is left out."""
 
 
 class Decisions:
@@ -49,7 +80,7 @@ class Decisions:
 
     emit: receives the events.
     changed: called when the wanted table may have changed.
-    tally: returns the counter for the probes of a service (by name) and a check type.
+    tally: takes a service's name and a check type, and returns the counter for their probes.
     clock: monotonic time, seconds.
     wall: Unix time, seconds.
     """
@@ -69,14 +100,20 @@ class Decisions:
         self.clock = clock
         self._wall = wall
         self._planner = Planner()
-        self._unannounced: dict[ServiceState, None] = {}
-        """Services in which a verdict has changed since the last plan."""
+        self._backlog: deque[_Judging] = deque()
+        """Outcomes for `run` to apply."""
+        self._has_backlog = asyncio.Event()
+        self._unfinished: Counter[ProbeState] = Counter()
+        """How many outcomes of each probe are not applied to all its checks yet."""
         self._unsure: dict[ProbeState, str] = {}
-        """The probes whose last outcome was unsure, with its reason."""
+        """Each probe whose last outcome was unsure, with the reason in words."""
         self.services: list[ServiceState] = []
+        """In the order of the configuration. A reload replaces the list, and clears the services that it replaces: work
+        that pauses on the way looks each one up again with `service`."""
+        self._by_key: dict[ServiceKey, ServiceState] = {}
         self.probes: dict[AnyCheck, ProbeState] = {}
         self.server_count = 0
-        """How many real servers are configured, fallbacks not among them."""
+        """How many real servers are configured, not counting fallbacks."""
 
     def unsure_probes(self) -> tuple[int, str]:
         """Count the probes whose last outcome was unsure, and return the reason of one of them."""
@@ -87,9 +124,13 @@ class Decisions:
         """How many real servers were up when the table was last decided."""
         return self._planner.up
 
+    def service(self, key: ServiceKey) -> ServiceState | None:
+        """Return the state of a service; None when it is not configured."""
+        return self._by_key.get(key)
+
     @property
     def servers(self) -> Iterator[ServerState]:
-        """Every configured real server, fallbacks not among them."""
+        """Every configured real server, not including fallbacks."""
         for service in self.services:
             yield from service.servers
 
@@ -98,34 +139,34 @@ class Decisions:
     ) -> ProbeChanges:
         """Take over a configuration, at start or on reload, and return the probes that it adds and drops.
 
-        What is known already is kept. A service that is the same object as before is not touched.
+        State that is already known is kept. A service that is the same object as before is not touched.
 
         actual: the kernel's table. A server that is new to us but is in it with weight > 0 is taken as up. One that is
             absent must earn `rise` passes.
-        saved: verdicts from before a restart, by service, server and check name. They tell why an absent server was
+        saved: verdicts from before a restart, by service, server and check name. They say why an absent server was
             taken out.
         """
-        before = {state.key: state for state in self.services}
+        before = self._by_key
         after: list[ServiceState] = []
         changed: list[ServiceState] = []
-        probes = ProbeChanges([], [])
+        touched: _Touched = {}
         for service in config.services:
             key = service_key(service)
             state = before.get(key)
             if state is None or state.config is not service:
                 state = ServiceState(service)
                 changed.append(state)
-                self._fill(state, before.get(key), _Origins(actual, saved, probes.added))
-                self._unannounced[state] = None
+                self._fill(state, before.get(key), _Origins(actual, saved, touched))
             after.append(state)
         self.services = after
+        self._by_key = {state.key: state for state in after}
         for state in {*before.values()} - {*after}:
-            self._unannounced.pop(state, None)
             for server in state.servers:
                 if server.service is state:
-                    probes.dropped.extend(self._forget(server))
+                    _forget(server, touched)
             # They refer to each other, and the garbage collector spares them (`runtime.garbage`): break the cycle here.
             state.servers.clear()
+        probes = self._rewatch(touched)
         self.server_count = sum(len(state.servers) for state in self.services)
         self._planner.configure(
             [state.planned for state in self.services],
@@ -134,7 +175,7 @@ class Decisions:
         return probes
 
     def _fill(self, service: ServiceState, old: ServiceState | None, origins: _Origins) -> None:
-        """Give a new or changed service its servers. Unchanged ones move over as they are."""
+        """Give a new or changed service its servers. Unchanged servers move over from the old service as they are."""
         known = {server.key: server for server in old.servers} if old is not None else {}
         for config, line in zip(service.config.real_servers, service.planned.servers, strict=True):
             key = line.key
@@ -149,52 +190,108 @@ class Decisions:
         elif service.may_serve():
             service.serving = True
 
-    def _forget(self, server: ServerState) -> Iterator[AnyCheck]:
-        """Drop a server, and yield the probes that no other server uses."""
-        for watch in server.watches:
-            probe = watch.probe
-            probe.unwatch(watch)
-            if not probe.watches:
+    def _rewatch(self, touched: _Touched) -> ProbeChanges:
+        """Give the probes their new watches, and take the forgotten ones away."""
+        changes = ProbeChanges([], [])
+        tallies: dict[tuple[str, str], Tally] = {}
+        same: dict[tuple[Tally, ...], tuple[Tally, ...]] = {}
+        """Nearly all probes of a service have the same single tally: they share the tuple."""
+        for probe, new in touched.items():
+            is_new = not probe.watches
+            watches = (*(watch for watch in probe.watches if watch.server.watches), *new)
+            counts: dict[Tally, int] = {}
+            for watch in watches:
+                labels = (watch.server.service.config.name, watch.type)
+                tally = tallies.get(labels)
+                if tally is None:
+                    tally = tallies[labels] = self._tally(*labels)
+                counts[tally] = counts.get(tally, 0) + 1
+            distinct = tuple(counts)
+            times = tuple(counts.values()) if len(counts) < len(watches) else None
+            probe.use(watches, same.setdefault(distinct, distinct), times)
+            if is_new:
+                changes.added.append(probe)
+            elif not watches:
                 del self.probes[probe.check]
                 self._unsure.pop(probe, None)
-                yield probe.check
-        server.watches = ()
+                changes.dropped.append(probe.check)
+        return changes
 
     def judge(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> bool:
-        """Apply an outcome to every check that uses this probe; True when all stay as they were."""
-        now = self.clock()
+        """Apply an outcome to every check that uses this probe; True when all stay as they were.
+
+        When there are too many for one go, `run` does it soon. It is then False.
+        """
+        if not probe.watches:
+            return True  # a reload has dropped it
         previous, probe.last = probe.last, outcome
+        goes_on = previous is not None and previous.kind is outcome.kind
+        probe.streak = min(probe.streak + 1, LONGEST_STREAK) if goes_on else 1
         if outcome.kind is OutcomeKind.UNSURE:
             self._unsure[probe] = outcome.detail
         else:
             self._unsure.pop(probe, None)
+        is_news = previous is None or previous.reason is not outcome.reason
+        judging = _Judging(probe, outcome, is_news, latency_s, self.clock(), probe.watches)
+        if len(probe.watches) > AT_ONCE or probe in self._unfinished:
+            self._put_off(judging)
+            return False
         settled = True
         for watch in probe.watches:
-            if outcome.kind is OutcomeKind.UNSURE and (previous is None or previous.reason is not outcome.reason):
-                self._emit(CheckUnsure(**_names(watch), reason=outcome.detail))
-            before = watch.health
-            check = watch.check
-            after = machine.step(before, outcome, rise=check.rise, fall=check.fall, now=now, latency_s=latency_s)
-            if after is not before:
-                settled = False
-                watch.health = after
-                self._health_changed(watch, before, after)
+            settled &= self._apply(watch, judging)
         return settled
+
+    def _put_off(self, judging: _Judging) -> None:
+        if self._unfinished[judging.probe] < MOST_UNFINISHED:
+            self._unfinished[judging.probe] += 1
+            self._backlog.append(judging)
+            self._has_backlog.set()
+
+    async def run(self) -> None:
+        """Apply the outcomes that concern too many checks for one go, until cancelled."""
+        while True:
+            await self._has_backlog.wait()
+            self._has_backlog.clear()
+            while self._backlog:
+                await self._work_off(self._backlog.popleft())
+
+    async def _work_off(self, judging: _Judging) -> None:
+        settled = True
+        async for watch in paced(judging.watches):
+            if watch.server.watches:
+                settled &= self._apply(watch, judging)
+        probe = judging.probe
+        self._unfinished[probe] -= 1
+        if not self._unfinished[probe]:
+            del self._unfinished[probe]
+        if settled:
+            probe.settle(judging.watches, judging.outcome)
+
+    def _apply(self, watch: Watch, judging: _Judging) -> bool:
+        """Apply an outcome to one check; True when it stays as it was."""
+        _, outcome, is_news, latency_s, now, _ = judging
+        if is_news and outcome.kind is OutcomeKind.UNSURE:
+            self._emit(CheckUnsure(**_names(watch), reason=outcome.detail))
+        before, check = watch.health, watch.check
+        after = machine.step(before, outcome, rise=check.rise, fall=check.fall, now=now, latency_s=latency_s)
+        if after is before:
+            return True
+        watch.health = after
+        self._health_changed(watch, before, after)
+        return False
 
     def wanted(self, actual: Table, moved: Iterable[TableLine] | None = None) -> Wanted:
         """Return the wanted table, and report services that lost their last server or got one back.
 
         actual: the kernel's table.
-        moved: the lines of `actual` that have changed since the last call; None when any may have.
+        moved: the lines of `actual` that have changed since the last call; None when any line may have changed.
         """
-        self._planner.plan(actual, moved)
-        for service in self._unannounced:
-            self._announce_service(service)
-        self._unannounced.clear()
+        for key in self._planner.plan(actual, moved):
+            self._announce_service(self._by_key[key])
         return self._planner.wanted
 
     def take_touched(self) -> set[TableLine] | None:
-        """Return the lines of the wanted table that changed since the last call; None when any may have."""
+        """Return the lines of the wanted table that changed since the last call; None when any line may have."""
         return self._planner.take_touched()
 
     def saved_verdicts(self) -> Iterator[SavedVerdict]:
@@ -223,30 +320,33 @@ class Decisions:
             probe = self.probes.get(key)
             if probe is None:
                 self.probes[key] = probe = ProbeState(key, self)
-                origins.added.append(probe)
+            known = probe.known(check.rise, check.fall)
             if old is not None:
-                health = _carried_over(check, old, self.clock())
+                health = _carried_over(check, old, known, self.clock())
             else:
                 memory = origins.saved.get((str(service.key), str(server.key), check.name)) if origins.saved else None
-                health = self._first_health(memory, present=present)
+                health = self._first_health(memory, known, present=present)
             watch = Watch(check, server, probe, health)
-            probe.watch(watch, self._tally(service.config.name, watch.type))
+            origins.touched.setdefault(probe, []).append(watch)
             server.watches += (watch,)
         server.health = machine.combined(watch.health for watch in server.watches)
         service.servers.append(server)
         if old is not None and old.health.verdict is not server.health.verdict:
             self._emit_verdict(server, old.health, server.health, None)
 
-    def _first_health(self, memory: SavedVerdict | None, *, present: bool) -> Health:
+    def _first_health(self, memory: SavedVerdict | None, known: Health | None, *, present: bool) -> Health:
         """Return the health that a check begins with.
 
-        The kernel's table decides whether the server serves. The state file adds only since when, and why it does not.
+        The kernel's table decides whether the server serves. If the server is not in it, the probe decides, where it
+        runs for other checks already. The state file adds only since when, and why not.
         """
         now = self.clock()
         since = now if memory is None else min(now, now - (self._wall() - memory.since))
         if present:
             same = memory is not None and memory.verdict == Verdict.UP
             return Health(Verdict.UP, since if same else now)
+        if known is not None:
+            return known
         if memory is not None and memory.verdict == Verdict.DOWN:
             return Health(Verdict.DOWN, since, detail=memory.detail)
         return Health(Verdict.UNKNOWN, now)
@@ -267,7 +367,6 @@ class Decisions:
         if was is not server.health:
             self._planner.changed(server.service.key, server.key, server.health)
         if was.verdict is not server.health.verdict:
-            self._unannounced[server.service] = None
             self._emit_verdict(server, was, after, watch.check)
             self._changed()
 
@@ -292,7 +391,8 @@ class Decisions:
 
     def _announce_service(self, service: ServiceState) -> None:
         standing = self._planner.standing(service.key)
-        if standing.may_serve == service.serving:
+        if standing.may_serve == service.serving or standing.leaving:
+            # While servers that a reload has dropped keep serving, nothing has changed for clients.
             return
         if standing.may_serve:
             service.serving = True
@@ -309,7 +409,7 @@ def _names(watch: Watch) -> dict[str, str]:
 
 
 def _is_news(before: Health, after: Health) -> bool:
-    """Whether a failure is worth reporting: it is the first of a streak, or its reason is not that of the last.
+    """Whether a failure is worth reporting, either as the first of a streak or because its reason is a new one.
 
     If the check was down already (perhaps since before a restart), only a new reason is worth reporting.
     """
@@ -326,12 +426,22 @@ def _is_serving(config: RealServer, service: ServiceKey, server: DestinationKey,
     return record is not None and (record.weight > 0 or config.weight == 0)
 
 
-def _carried_over(check: AnyCheck, old: ServerState, now: float) -> Health:
+def _forget(server: ServerState, touched: _Touched) -> None:
+    """Drop a server's watches. Without them, it counts as forgotten."""
+    for watch in server.watches:
+        touched.setdefault(watch.probe, [])
+    server.watches = ()
+
+
+def _carried_over(check: AnyCheck, old: ServerState, known: Health | None, now: float) -> Health:
     """Return the health a check of a known server begins with after a reload.
+
+    known: what is known of its probe, which may run for other checks already.
 
     - An unchanged check keeps its health.
     - An edited check (same name) keeps its verdict until its own outcomes change it.
-    - A new check begins up if the server is up, so that adding it interrupts no service; otherwise it begins unknown.
+    - A new check begins up if the server is up, so that adding it interrupts no service.
+    - Otherwise it begins with what is known of its probe, or unknown.
     """
     for watch in old.watches:
         if watch.check.name == check.name:
@@ -340,4 +450,4 @@ def _carried_over(check: AnyCheck, old: ServerState, now: float) -> Health:
             return Health(watch.health.verdict, watch.health.since, watch.health.reason, watch.health.detail)
     if old.health.verdict is Verdict.UP:
         return Health(Verdict.UP, now)
-    return Health(Verdict.UNKNOWN, now)
+    return known or Health(Verdict.UNKNOWN, now)

@@ -4,17 +4,18 @@ from collections.abc import Callable
 from typing import Protocol
 
 from lvs_healthd.config.model import AnyCheck, RealServer, Service
+from lvs_healthd.health import machine
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.records import planned
-from lvs_healthd.probes.outcome import Outcome
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 
 
 class Tally(Protocol):
-    """Counts probes: the metrics of one service and check type."""
+    """Counts the probes of one service and check type, for the metrics."""
 
-    def add(self, outcome: Outcome, latency_s: float) -> None:
-        """Count one probe."""
+    def add(self, outcome: Outcome, latency_s: float, times: int = 1) -> None:
+        """Count one probe, once for each of the `times` checks that share it."""
 
 
 class Judge(Protocol):
@@ -23,56 +24,95 @@ class Judge(Protocol):
     clock: Callable[[], float]
 
     def judge(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> bool:
-        """Apply an outcome to every check that uses this probe; True when all stay as they were."""
+        """Apply an outcome to every check that uses this probe. Return True when no check's health has changed."""
+
+
+LONGEST_STREAK = 256
+"""Streaks are counted up to here, with integers that Python has ready. A check whose `rise` or `fall` is greater counts
+for itself."""
 
 
 class ProbeState:
     """One probe and the checks that use its outcomes."""
 
-    __slots__ = ("_judge", "_settled", "check", "last", "last_at", "latency_s", "tallies", "watches")
+    __slots__ = (
+        "_judge",
+        "_settled",
+        "check",
+        "last",
+        "last_at",
+        "latency_s",
+        "streak",
+        "tallies",
+        "times",
+        "watches",
+    )
 
     def __init__(self, check: AnyCheck, judge: "Judge") -> None:
         self.check = check
-        # Tuples, as in `ServerState`: there are tens of thousands, nearly all with one item, and a list would take
-        # twice the memory.
+        # These are tuples, as in `ServerState`, because there are tens of thousands of them, nearly all with one item,
+        # and a list would take twice the memory.
         self.watches: tuple[Watch, ...] = ()
         self.tallies: tuple[Tally, ...] = ()
-        """One for each watch."""
+        """Those of the watches, each once."""
+        self.times: tuple[int, ...] | None = None
+        """How many watches each tally is of; None where that is one each."""
         self.last: Outcome | None = None
+        self.streak = 0
+        """How many outcomes of the last one's kind there were in succession, up to `LONGEST_STREAK`."""
         self.last_at: float | None = None
         """When the last outcome came, seconds on the monotonic clock."""
         self.latency_s: float | None = None
-        """How long the probe took to reach that outcome."""
+        """How long the last probe took to reach its outcome, seconds."""
         self._judge = judge
         self._settled: Outcome | None = None
-        """The last outcome if it changed nothing, and None if it did.
+        """The last outcome if it changed no check's health; otherwise None.
 
-        The same outcome will change nothing the next time either. Skipping it makes this usual case cheap.
+        The same outcome will change nothing the next time either, so it is skipped, which makes the usual case cheap.
         """
 
     def outcome(self, outcome: Outcome, latency_s: float) -> None:
         """Take one outcome into account, for every check that uses this probe."""
         self.latency_s, self.last_at = latency_s, self._judge.clock()
-        for tally in self.tallies:
-            tally.add(outcome, latency_s)
+        if self.times is None:
+            for tally in self.tallies:
+                tally.add(outcome, latency_s)
+        else:
+            for tally, times in zip(self.tallies, self.times, strict=True):
+                tally.add(outcome, latency_s, times)
         if outcome is not self._settled:
             self._settled = outcome if self._judge.judge(self, outcome, latency_s) else None
+        elif self.streak < LONGEST_STREAK:
+            self.streak += 1
 
-    def watch(self, watch: "Watch", tally: Tally) -> None:
-        """Pass outcomes on to this watch too, and count them in `tally`."""
-        self.watches += (watch,)
-        self.tallies += (tally,)
+    def settle(self, watches: "tuple[Watch, ...]", outcome: Outcome) -> None:
+        """Note that an outcome has changed nothing for these watches, if it is the last and they are still the same."""
+        if outcome is self.last and watches is self.watches:
+            self._settled = outcome
+
+    def use(
+        self, watches: "tuple[Watch, ...]", tallies: tuple[Tally, ...], times: tuple[int, ...] | None = None
+    ) -> None:
+        """Pass outcomes on to these watches from now on. Without any, an outcome still to come is ignored."""
+        self.watches, self.tallies, self.times = watches, tallies, times
         self._settled = None
 
-    def unwatch(self, watch: "Watch") -> None:
-        """Pass no more outcomes on to this watch. Once none is left, an outcome still to come is ignored."""
-        index = self.watches.index(watch)
-        self.watches = self.watches[:index] + self.watches[index + 1 :]
-        self.tallies = self.tallies[:index] + self.tallies[index + 1 :]
+    def known(self, rise: int, fall: int) -> Health | None:
+        """Return the health that a further check of this probe begins with; None when it must find out for itself.
+
+        That is so when the last outcome was unsure, and when it is older than `interval` and `timeout` together: then
+        the next one is overdue, and nobody knows what it would have been.
+        """
+        now, check = self._judge.clock(), self.check
+        if self.last is None or self.last_at is None or self.last.kind is OutcomeKind.UNSURE:
+            return None
+        if now - self.last_at > check.interval + check.timeout:
+            return None
+        return machine.seen(self.last, self.streak, rise=rise, fall=fall, now=now)
 
 
 class Watch:
-    """One check of one real server: applies its own rise and fall to the outcomes of a probe that others may share."""
+    """One check of one real server. It has its own rise and fall, but other checks may use the same probe."""
 
     __slots__ = ("check", "health", "probe", "server", "type")
 
@@ -110,7 +150,7 @@ class ServiceState:
 
     @property
     def key(self) -> ServiceKey:
-        """The key by which the kernel knows it."""
+        """The key by which the kernel knows the service."""
         return self.planned.key
 
     def may_serve(self) -> bool:

@@ -16,6 +16,8 @@ class Setting(NamedTuple):
     name: str
     found: str
     wanted: str
+    is_vital: bool = False
+    """Whether a service does not work without it. It is then set at once, however often somebody else changes it."""
 
 
 class Aspect(Protocol):

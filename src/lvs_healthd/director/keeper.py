@@ -69,6 +69,8 @@ class Keeper:
         self._emit = emit
         self._clock = clock
         self._config = Config()
+        self._wants = 0
+        """How often `want` was called."""
         self._wake = asyncio.Event()
         self._seen: set[Aspect] = set()
         """Aspects that were applied since the last `want`. A later difference in one means that somebody else changed
@@ -91,6 +93,7 @@ class Keeper:
         """
         self.shadow = shadow
         self._config = config
+        self._wants += 1
         for aspect in self._aspects:
             aspect.want(config)
         self._seen.clear()
@@ -112,47 +115,74 @@ class Keeper:
             await self.turn()
 
     async def turn(self) -> None:
-        """Check every setting once, and set those that differ. `run` repeats this."""
+        """Check every setting once, and set those that differ. `run` repeats this.
+
+        When a new configuration arrives meanwhile, the turn ends before the next write, and what it has found out is
+        not reported: it may be about settings that nobody wants any more.
+        """
         self._wake.clear()
-        config = self._config
+        wants = self._wants
         failures: list[str] = []
         for aspect in self._aspects:
-            try:
-                differing = await aspect.differing()
-            except SettingError as error:
-                failures.append(str(error))
-                continue
-            if self.shadow:
-                self._watch(differing)
-                continue
-            self._told.clear()
-            for setting in differing:
-                try:
-                    await self._apply(setting, aspect)
-                except SettingError as error:
-                    self._unmended.add(setting.name)
-                    failures.append(str(error))
-            if config is self._config:
-                self._seen.add(aspect)
+            failures += await self._look_after(aspect)
+            if wants != self._wants:
+                return
         self._fail(failures)
         if self._aspects:
             await self._advise()
 
-    async def _apply(self, setting: Setting, aspect: Aspect) -> None:
-        """Set one setting, and emit the events for it. Raises `SettingError`."""
+    async def _look_after(self, aspect: Aspect) -> list[str]:
+        """Check the settings of one aspect, and set those that differ. Return what is in the way."""
+        wants = self._wants
+        try:
+            differing = await aspect.differing()
+        except SettingError as error:
+            return [str(error)]
+        if wants != self._wants:
+            return []
+        if self.shadow:
+            self._watch(differing)
+            return []
+        self._told.clear()
+        failures: list[str] = []
+        for setting in differing:
+            try:
+                complaint = await self._apply(setting, aspect)
+                is_set = True
+            except SettingError as error:
+                complaint = str(error)
+                is_set = False
+            if wants != self._wants:
+                return []
+            if complaint:
+                failures.append(complaint)
+            if not is_set:
+                self._unmended.add(setting.name)
+        self._seen.add(aspect)
+        return failures
+
+    async def _apply(self, setting: Setting, aspect: Aspect) -> str:
+        """Set one setting, and emit the events for it.
+
+        Returns a complaint about somebody who keeps changing it, or "". Raises `SettingError`.
+        """
         is_drift = aspect in self._seen and setting.name not in self._unmended
         if is_drift:
             self._emit(SettingDrift(setting=setting.name, found=setting.found, expected=setting.wanted))
             self._note_undone(setting.name)
         undone = self._undone.get(setting.name)
+        complaint = ""
         if undone is not None and self._clock() < undone.held_until:
-            raise SettingError(
+            complaint = (
                 f"{setting.name}: somebody else has changed it {undone.times} times in a row, at last to "
-                f"{setting.found}: find out who it is; meanwhile it is set again less and less often"
+                f"{setting.found}: find out who it is"
             )
+            if not setting.is_vital:
+                raise SettingError(f"{complaint}; meanwhile it is set again less and less often")
         await aspect.mend(setting)
         self._unmended.discard(setting.name)
-        self._emit_changed(setting, "repair: somebody else changed it" if is_drift else "configured")
+        self._emit_changed(setting, "repair: somebody else changed it" if is_drift else "configured", shadow=False)
+        return complaint
 
     def _note_undone(self, name: str) -> None:
         """Count a foreign change to a setting. From the third in succession on, wait before it is set again."""
@@ -170,11 +200,14 @@ class Keeper:
         for setting in differing:
             if setting not in self._told:
                 self._told.add(setting)
-                self._emit_changed(setting, "configured")
+                self._emit_changed(setting, "configured", shadow=True)
 
-    def _emit_changed(self, setting: Setting, reason: str) -> None:
-        name, found, wanted = setting
-        self._emit(SettingChanged(setting=name, found=found, value=wanted, reason=reason, shadow=self.shadow))
+    def _emit_changed(self, setting: Setting, reason: str, *, shadow: bool) -> None:
+        self._emit(
+            SettingChanged(
+                setting=setting.name, found=setting.found, value=setting.wanted, reason=reason, shadow=shadow
+            )
+        )
 
     def _fail(self, failures: list[str]) -> None:
         now = self._clock()

@@ -54,7 +54,7 @@ class NftTable:
             self._may_exist = bool(found)
             self._had_rules = bool(self._wanted)
             return []
-        return [Setting(NAME, describe(found), describe(self._wanted))]
+        return [Setting(NAME, describe(found), describe(self._wanted), is_vital=bool(self._wanted))]
 
     async def mend(self, _: Setting) -> None:
         """Write the table. Raises `SettingError`."""

@@ -64,16 +64,25 @@ def transaction(objects: Iterable[Object]) -> Object:
 def normal(listing: Iterable[Object]) -> list[Object]:
     """Bring our rules, or the rules that nft lists, into one form in which they can be compared.
 
-    Unlike ours, a listing has handles, orders sets in its own way, and omits the protocol when a port implies it.
+    Unlike ours, a listing has handles, orders sets in its own way, and omits the protocol when a port implies it. It
+    also has the table itself, which is left out unless it has flags: ours has none, and the rules of a dormant table do
+    nothing.
     """
-    objects = (_normal(each) for each in listing if "metainfo" not in each and "table" not in each)
+    objects = (_normal(each) for each in listing if "metainfo" not in each and not _is_plain_table(each))
     return sorted(objects, key=lambda each: "rule" in each)
 
 
 def describe(objects: Iterable[Object]) -> str:
     """Summarise what a table holds, such as "3 rules"."""
-    rules = sum("rule" in each for each in objects)
-    return f"{rules} rule{'' if rules == 1 else 's'}" if rules else "none"
+    chosen = list(objects)
+    rules = sum("rule" in each for each in chosen)
+    text = f"{rules} rule{'' if rules == 1 else 's'}" if rules else "none"
+    # nft 1.0.6 lists the table's name in place of the flags, so they cannot be named.
+    return f"{text}, in a table with flags (dormant?)" if any("table" in each for each in chosen) else text
+
+
+def _is_plain_table(each: Object) -> bool:
+    return "table" in each and not each["table"].get("flags")
 
 
 def _source_nat(service: Service) -> Iterator[Object]:

@@ -79,6 +79,8 @@ class SyncDaemons:
         wanted = self._wanted[role]
         if wanted is not None:
             await asyncio.to_thread(self._require_interface, wanted.interface, setting.name)
+            if self._wanted[role] is not wanted:
+                raise SettingError(f"{setting.name}: a reload has changed it meanwhile")
         try:
             # The kernel reads the number of ports again only when no sync daemon is running.
             for each in (self._stale | {role}) & self._running:

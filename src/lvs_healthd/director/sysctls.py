@@ -23,19 +23,21 @@ class Sysctls:
     def __init__(self, netns: Netns) -> None:
         self._netns = netns
         self._wanted: dict[str, str] = {}
+        self._vital: dict[str, str] = {}
 
     def want(self, config: Config) -> None:
         """Take a new configuration."""
         self._wanted = wanted(config)
+        self._vital = needed(config)
 
     async def differing(self) -> list[Setting]:
         """Return the sysctls that are not as wanted. Raises `SettingError`."""
-        wanted = self._wanted  # a reload may want others while these are read
+        wanted, vital = self._wanted, self._vital  # a reload may want others while these are read
         if not wanted:
             return []
         found = await read(self._netns, wanted)
         return [
-            Setting(name, _shown(found[name]), value)
+            Setting(name, _shown(found[name]), value, is_vital=name in vital)
             for name, value in wanted.items()
             if not _is_as_wanted(name, found[name], value)
         ]
@@ -65,7 +67,12 @@ def _shown(found: str | None) -> str:
 
 def wanted(config: Config) -> dict[str, str]:
     """Return the wanted value of each sysctl by its dotted name. Pure."""
-    found = {_IPVS + name: value for name, value in config.ipvs.sysctl}
+    return {_IPVS + name: value for name, value in config.ipvs.sysctl} | needed(config)
+
+
+def needed(config: Config) -> dict[str, str]:
+    """Return the sysctls without which some service does not work, by their dotted names. Pure."""
+    found = {}
     if any(service.needs_conntrack for service in config.services):
         found[CONNTRACK] = "1"
     if any(service.synproxy for service in config.services):

@@ -66,10 +66,18 @@ class ConfigReloaded(Event, frozen=True, kw_only=True):
 
     name = "config.reloaded"
     file: str
+    mode: str
+    """The mode in force from now on: "enforce" or "shadow"."""
+    was: str
+    """The mode before."""
     services_added: int
     services_removed: int
+    services_changed: int
+    """Services that were there before, and of which something else than real servers and checks is different."""
     servers_added: int
     servers_removed: int
+    servers_changed: int
+    """Real servers that were there before, and of which something else than checks is different."""
     checks_changed: int
 
 
@@ -80,6 +88,15 @@ class ConfigRejected(Event, frozen=True, kw_only=True):
     level = "error"
     file: str
     errors: tuple[str, ...]
+
+
+class ConfigRemarks(Event, frozen=True, kw_only=True):
+    """A configuration took effect that has remarks: it will probably not do what was meant."""
+
+    name = "config.remarks"
+    level = "warning"
+    file: str
+    remarks: tuple[str, ...]
 
 
 class ConfigRestartNeeded(Event, frozen=True, kw_only=True):

@@ -1,1 +1,1 @@
-"""The rise/fall machine: one check's outcomes in, its verdict out. Pure."""
+"""The rise/fall machine, which turns one check's outcomes into its verdict. It is pure."""

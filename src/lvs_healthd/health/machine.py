@@ -1,4 +1,6 @@
-"""The rise/fall machine: one check's outcomes in, its verdict out. Pure: the caller passes the time with each outcome.
+"""The rise/fall machine, which turns one check's outcomes into its verdict.
+
+It is pure: the caller passes the time with each outcome.
 
     UNKNOWN --rise passes--> UP --fall failures--> DOWN --rise passes--> UP
     UNKNOWN --fall failures--> DOWN
@@ -20,7 +22,7 @@ class Verdict(enum.StrEnum):
     """The health of a check or of a server, after rise and fall."""
 
     UNKNOWN = "unknown"
-    """Not proven since we first saw it. It must earn `rise` passes before it serves."""
+    """Neither up nor down has been proven yet. `rise` passes in a row are needed before the server serves."""
     UP = "up"
     DOWN = "down"
 
@@ -33,17 +35,17 @@ class Health(msgspec.Struct, frozen=True, gc=False):
     reason: Reason | None = None
     """The reason of the last outcome that counted; None before the first."""
     detail: str = ""
-    """The detail of the same outcome."""
+    """The detail of the last outcome that counted, which may be from before a restart; empty if there is none."""
     passes: int = 0
-    """Consecutive passes, counted while the verdict is not up."""
+    """How many passes there were in a row, counted only while the verdict is not up."""
     failures: int = 0
-    """Consecutive failures, counted up to `fall`."""
+    """How many failures there were in a row, counted up to `fall`."""
     first_failure: float | None = None
-    """When the first failed probe of the streak began. The time to detection is measured from there."""
+    """When the first failed probe of the current streak began. The time to detection is measured from this moment."""
 
 
 def step(health: Health, outcome: Outcome, *, rise: int, fall: int, now: float, latency_s: float = 0.0) -> Health:
-    """Return the health after one more outcome: the same object when nothing changes, which is the usual case.
+    """Return the health after one more outcome. When nothing changes, as is usual, this is the same object.
 
     An outcome that changes nothing will change nothing the next time either.
 
@@ -55,6 +57,23 @@ def step(health: Health, outcome: Outcome, *, rise: int, fall: int, now: float, 
     if outcome.kind is OutcomeKind.UP:
         return _passed(health, outcome, rise, now)
     return _failed(health, outcome, fall, now, now - latency_s)
+
+
+def seen(outcome: Outcome, streak: int, *, rise: int, fall: int, now: float) -> Health:
+    """Return the health of a check that begins to use a probe which already runs for others.
+
+    It is as if the check had seen the probe's streak so far: up after `rise` passes, down after `fall` failures, and
+    otherwise unknown, with the streak counted.
+
+    outcome: the last of the streak, and not unsure.
+    streak: how many outcomes of this kind there were in succession.
+    now: seconds on the monotonic clock.
+    """
+    if outcome.kind is OutcomeKind.UP:
+        verdict = Verdict.UP if streak >= rise else Verdict.UNKNOWN
+        return Health(verdict, now, outcome.reason, outcome.detail, passes=min(streak, rise))
+    verdict = Verdict.DOWN if streak >= fall else Verdict.UNKNOWN
+    return Health(verdict, now, outcome.reason, outcome.detail, failures=min(streak, fall))
 
 
 def _passed(health: Health, outcome: Outcome, rise: int, now: float) -> Health:
@@ -97,7 +116,9 @@ def _failed(health: Health, outcome: Outcome, fall: int, now: float, began: floa
 
 
 def combined(checks: Iterable[Health]) -> Health:
-    """Return the health of a server that must pass all its checks: that of the worst, and the latest among equals.
+    """Return the health of a server that must pass all its checks.
+
+    That is the worst health of all its checks. Of several equally bad ones, it is the one whose verdict changed last.
 
     Raises `ValueError` when there are no checks.
     """

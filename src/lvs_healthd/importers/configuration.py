@@ -80,7 +80,10 @@ def _remarks(key: ServiceKey, entry: ServiceEntry) -> Iterator[str]:
     if key.protocol == IPPROTO_SCTP:
         yield f"{key}: its check is TCP, because there is none for SCTP; set a port where its servers speak TCP"
     if key.protocol == IPPROTO_UDP:
-        yield f"{key}: its check accepts silence and notices only closed ports; give it something to expect"
+        yield (
+            f"{key}: its check is content with silence, and sees only closed ports and hosts that are gone from the "
+            "director's own network; give it something to expect"
+        )
     if any(record.weight == 0 for record in entry.destinations.values()):
         yield f"{key}: has servers of weight 0, which stay configured but get no connections"
     methods = {record.forward for record in entry.destinations.values()}

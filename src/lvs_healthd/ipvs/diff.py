@@ -151,8 +151,12 @@ def phase(operation: Operation) -> Phase:
             return Phase.DELETE_SERVICES
 
 
-def is_uncovered(key: ServiceKey, wanted: Table, actual: Table) -> bool:
-    """Return whether a service has servers that should serve, but none of them serves in `actual` yet."""
+def is_uncovered(key: ServiceKey, wanted: Table, actual: Table, *, in_any_way: bool = True) -> bool:
+    """Return whether a service has servers that should serve, but none of them serves in `actual` yet.
+
+    in_any_way: a server also counts as serving when packets are sent to it in another way than wanted (forwarding
+    method, tunnel). They may get there, or not.
+    """
     entry, found = wanted.get(key), actual.get(key)
     if entry is None or found is None:
         return False
@@ -161,9 +165,20 @@ def is_uncovered(key: ServiceKey, wanted: Table, actual: Table) -> bool:
     for server in entry.destinations.values():
         if server.weight > 0:
             should_serve = True
-            if server.key in present and present[server.key].weight > 0:
+            has = present.get(server.key)
+            if has is not None and has.weight > 0 and (in_any_way or _way(has) == _way(server)):
                 return False
     return should_serve
+
+
+def changes_way(operation: Operation) -> bool:
+    """Return whether an edit changes the way in which packets are sent to a server: forwarding method or tunnel."""
+    was, server = operation.was, operation.destination
+    return isinstance(was, DestinationRecord) and server is not None and _way(was) != _way(server)
+
+
+def _way(server: DestinationRecord) -> tuple[int, ...]:
+    return server.forward, server.tunnel_type, server.tunnel_port, server.tunnel_flags
 
 
 def update(table: Table, operation: Operation) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from lvs_healthd.events.kinds import Event, RealServerDown, RealServerUp, ServiceFallback, ServiceServing
+from lvs_healthd.events.kinds import Event, RealServerDown, RealServerUp, ServiceFallback, ServiceServing, TableFight
 from lvs_healthd.log.format import Format, as_journal, as_json, readable
 from lvs_healthd.log.limit import RateLimit
 from lvs_healthd.log.writer import LineWriter
@@ -19,6 +19,9 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 TRANSITIONS = (RealServerUp, RealServerDown, ServiceFallback, ServiceServing)
 """What an operator must find in the log of every mass failure: each of these is a line, or is named in a summary."""
+
+_MANY_AT_ONCE = (ServiceFallback, TableFight)
+"""Errors that thousands of services or servers may have at once."""
 
 _Fields = MutableMapping[str, Any]
 
@@ -118,7 +121,7 @@ class EventLog:
 class _Limited:
     """Applies the rate limit to events and, as a structlog processor, to libraries' messages.
 
-    Our own errors always pass, except for one that thousands of services may report at once.
+    Our own errors always pass, except for `_MANY_AT_ONCE`.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -128,7 +131,7 @@ class _Limited:
 
     def admits(self, event: Event) -> bool:
         """Whether this event may be written now. If not, it is counted for the summary."""
-        if event.level == "error" and not isinstance(event, ServiceFallback):  # thousands may come at once
+        if event.level == "error" and not isinstance(event, _MANY_AT_ONCE):
             return True
         # The write that adds a fallback server must not drown among the removals that made it necessary.
         kind = getattr(event, "operation", "")

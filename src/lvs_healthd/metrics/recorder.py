@@ -19,25 +19,29 @@ from lvs_healthd.metrics.tally import Distribution, Single, Tallies, Tally
 from lvs_healthd.runtime.pace import chunks
 from lvs_healthd.view.status_values import Samples
 
-# These metrics would add half as many series again, and Prometheus does not use them from the text format.
+# The `_created` metrics would add half as many series again, and Prometheus does not use them from the text format.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 PROBE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-"""Seconds. From a TCP handshake in the same rack (0.5 ms) past a probe's default timeout (1 s) to the longest sensible
-one. The histogram is per service and check type only: per real server, 10 000 servers would make 160 000 series."""
+"""Buckets for the duration of probes, seconds. They range from a TCP handshake in the same rack (0.5 ms), past the
+default timeout of a probe (1 s), to the longest sensible timeout. The histogram is per service and check type only,
+because per real server, 10 000 servers would make 160 000 series."""
 
 LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-"""Seconds. Probes start in 50 ms ticks, so a lag up to that is normal. Half a second means trouble, 5 s a disaster."""
+"""Buckets for late starts of probes, seconds. Probes start in ticks of 50 ms, so a lag up to that is normal. Half a
+second means trouble, 5 s a disaster."""
 
 LOOP_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
-"""Seconds. Milliseconds are normal, 0.05 s is a whole tick lost, and beyond 1 s outcomes cannot be trusted."""
+"""Buckets for late ticks, seconds. Milliseconds are normal, 0.05 s is a whole tick lost, and beyond 1 s outcomes cannot
+be trusted."""
 
 RESYNC_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-"""Seconds. A dump of a few services takes a millisecond and one of 10 000 real servers about a hundred. A longer one
-means that the kernel is busy."""
+"""Buckets for the time to read the whole table, seconds. A few services take a millisecond, and 10 000 real servers
+about a hundred. A longer time means that the kernel is busy."""
 
 DETECTION_BUCKETS = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 60, 120)
-"""Seconds. Fine-grained around the defaults: three failures 2 s apart take 4 s, or 5 s with a timeout."""
+"""Buckets for the time to detection, seconds. They are fine-grained around the defaults: three failures 2 s apart take
+4 s, or 5 s with a timeout."""
 
 _VERDICTS = ("up", "down")
 _USUAL_ERRORS = ("EPERM", "ENOENT", "EEXIST", "ESRCH", "EINVAL", "ENOMEM", "unknown", "other")
@@ -48,8 +52,8 @@ _ERRORS = frozenset({*errno.errorcode.values(), "unknown"})
 class Metrics:
     """All of the daemon's metrics.
 
-    samples: called at each scrape for the daemon's state.
-    internals: called at each scrape for the numbers named in `sampled.INTERNALS`.
+    samples: returns the daemon's state; called at each scrape.
+    internals: returns the numbers named in `sampled.INTERNALS`; called at each scrape.
     """
 
     def __init__(
@@ -61,13 +65,13 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._tallies = Tallies(PROBE_BUCKETS)
         self._transitions = self._counter(
-            "real_server_transitions_total", "Changes of real servers' verdicts, by the new one.", ("service", "to")
+            "real_server_transitions_total", "Changes of real servers' verdicts, by new verdict.", ("service", "to")
         )
         self._events = self._counter(
-            "events_total", "Events by name, as in the log, suppressed ones included.", ("event",)
+            "events_total", "Events by name, including those held back from the log.", ("event",)
         )
         self._operations = self._counter(
-            "ipvs_operations_total", "Writes to the IPVS table, failed ones included.", ("operation",)
+            "ipvs_operations_total", "Writes to the IPVS table, including failed ones.", ("operation",)
         )
         self._operation_errors = self._counter(
             "ipvs_operation_errors_total", "Writes to the IPVS table that failed, by errno.", ("operation", "error")
@@ -76,14 +80,14 @@ class Metrics:
             "drift_total", "Differences found in the kernel's table that we did not make.", ("kind",)
         )
         self._skipped = self._counter(
-            "probes_skipped_total", "Turns of a check skipped because its last probe was still under way."
+            "probes_skipped_total", "Turns that a check skipped because its last probe was still under way."
         )
         self._resync = self._histogram(
-            "resync_duration_seconds", "Time to read the kernel's table whole.", RESYNC_BUCKETS
+            "resync_duration_seconds", "Time to read the kernel's whole table.", RESYNC_BUCKETS
         )
         self._detection = self._histogram(
             "detection_seconds",
-            "From the first failed probe to the kernel's acknowledgement that the server is out.",
+            "Time from the first failed probe until the kernel acknowledges that the server is out of service.",
             DETECTION_BUCKETS,
         )
         self._lag = self._single("schedule_lag_seconds", "How long after its due time a probe started.", LAG_BUCKETS)
@@ -92,7 +96,7 @@ class Metrics:
         """Record how long after its due time a probe started, seconds."""
         self.loop_lag = self._loop_lag.add
         """Record how late a tick of the event loop came, seconds."""
-        # A mass failure makes three counts per server, and calling `labels` for each would take a quarter of its time.
+        # A mass failure makes three counts per server. Calling `labels` for each would take a quarter of the time.
         self._event_of = self._begin(self._events, (event.name for event in events.EVENTS))
         self._operation_of = self._begin(self._operations, (verb.value for verb in Verb))
         self._begin(self._drift, (kind.value for kind in Kind))
@@ -110,7 +114,7 @@ class Metrics:
             yield chunk.encode("utf-8")
 
     def tally(self, service: str, check_type: str) -> Tally:
-        """Return the tally that counts the probes of a service's checks of one type."""
+        """Return the tally that counts the probes of one service and check type."""
         for verdict in _VERDICTS:
             self._transitions.labels(service, verdict)
         return self._tallies.of(service, check_type)
@@ -127,7 +131,7 @@ class Metrics:
         """
         self._operation_of[verb].inc()
         if not ok:
-            # The set of labels is closed: what is not the name of an errno must not become a new one.
+            # The set of labels is closed: an error that is not the name of an errno must not become a new label.
             self._operation_errors.labels(verb, error if error in _ERRORS else "other").inc()
 
     def resync(self, seconds: float) -> None:
@@ -135,11 +139,14 @@ class Metrics:
         self._resync.observe(seconds)
 
     def drift(self, kind: str) -> None:
-        """Count one difference that we did not make. `kind` is a value of `ipvs.drift.Kind`."""
+        """Count one difference in the kernel's table that we did not make.
+
+        kind: a value of `ipvs.drift.Kind`.
+        """
         self._drift.labels(kind).inc()
 
     def detection(self, seconds: float) -> None:
-        """Record the time from the first failed probe to the acknowledged removal, seconds."""
+        """Record the time from a server's first failed probe to its acknowledged removal, seconds."""
         self._detection.observe(seconds)
 
     def listen(self, event: events.Event) -> None:
@@ -168,7 +175,7 @@ class Metrics:
 
     @staticmethod
     def _begin(counter: Counter, labels: Iterable[str]) -> dict[str, Counter]:
-        """Start every label of a closed set at 0, because `increase()` does not see the first step of a new series."""
+        """Start every label of a closed set at 0, because `increase()` misses a new series' first step."""
         return {label: counter.labels(label) for label in labels}
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:

@@ -9,15 +9,15 @@ STATES = ("up", "down", "unknown")
 MODES = ("enforce", "shadow")
 
 INTERNALS = {
-    "probe_workers": ("gauge", "Processes alive that run probes; with 1 configured, the daemon itself."),
+    "probe_workers": ("gauge", "Live processes that run probes. If 1 is configured, that is the daemon itself."),
     "probes_in_flight": ("gauge", "Probes under way."),
-    "probes_unsure": ("gauge", "Probes whose last outcome was unsure, through a fault on our own side."),
-    "probes_waiting": ("gauge", "Probes that are due and wait for a free place among max_probes."),
+    "probes_unsure": ("gauge", "Probes whose last outcome was unsure because of a fault on our own side."),
+    "probes_waiting": ("gauge", "Probes that are due, but wait because max_probes are under way."),
     "table_fights": ("gauge", "Lines of the IPVS table that somebody else undoes again and again."),
     "log_lines_dropped_total": ("counter", "Log lines lost because they could not be written."),
     "log_lines_suppressed_total": ("counter", "Log lines held back by the rate limit."),
 }
-"""Numbers that the daemon's parts supply directly: name, kind and help text. A number not supplied has no sample."""
+"""Metrics of numbers that the daemon's parts supply: name, kind and help text. Without a number there is no sample."""
 
 
 def pieces(samples: Samples, internals: Mapping[str, float]) -> Iterator[str]:
@@ -56,6 +56,12 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         [("", daemon.config_loaded)],
     )
     yield from family(
+        "config_remarks",
+        "gauge",
+        "Remarks on the configuration in force: what will probably not do what was meant.",
+        [("", len(daemon.config_remarks))],
+    )
+    yield from family(
         "table_error",
         "gauge",
         "1 while the IPVS table cannot be read or written as wanted.",
@@ -64,7 +70,7 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
     yield from family(
         "setting_error",
         "gauge",
-        "1 while a setting beside the table is not as configured.",
+        "1 while a setting other than the IPVS table is not as configured.",
         [("", int(bool(daemon.setting_error)))],
     )
     yield from family(
@@ -76,7 +82,7 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
     yield from family(
         "resync_interval_seconds",
         "gauge",
-        "How often the kernel's table is to be read whole, as configured.",
+        "The configured time between two readings of the kernel's whole table.",
         [("", daemon.resync_s)],
     )
 
@@ -109,17 +115,18 @@ def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
     yield from family(
         "service_in_sync",
         "gauge",
-        "1 while the kernel's entry of the service equals the wanted one.",
+        "1 while the service is in the kernel's table exactly as wanted.",
         [(labelled(service=service.name), int(service.in_sync)) for service in services],
     )
 
 
 def _real_servers(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
-    """Yield the metrics of real servers, one service at a time: they make up nearly all of a scrape."""
+    """Yield the metrics of real servers, one service at a time, because they make up nearly all of a scrape."""
     labels: list[list[str]] = []
-    """For each service, its servers' labels without the closing brace."""
+    """For each service, the labels of its servers, without the closing brace."""
     counted: list[list[str | None]] = []
-    """The same for each line of the kernel's counters. The strings are shared, for there are tens of thousands."""
+    """For each service, the labels of each line of the kernel's counters. These are the same strings as in `labels`, to
+    save memory: there are tens of thousands."""
     for service in services:
         begin = labelled(service=service.name)[:-1] + ',server="'
         # Addresses are numeric, so there is nothing to escape.
@@ -180,7 +187,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[ServiceSamples], Iterable[float | None
     ("real_server_weight_configured", "Weight in the configuration.", lambda service: service.weights_configured),
     (
         "real_server_weight_wanted",
-        "Weight the kernel's table should have; no sample while the server should not be in it.",
+        "Weight that the kernel's table should have; no sample while the server should not be in it.",
         lambda service: service.weights_wanted,
     ),
     (
@@ -194,7 +201,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[ServiceSamples], Iterable[float | None
         lambda service: service.since,
     ),
 )
-"""The metrics with one number per server: name, help text, and the column of values. None means no sample."""
+"""The metrics with one number per server: name, help text, and column of values. A value of None makes no sample."""
 
 _COUNTERS = (
     ("connections_total", "Connections", "connections"),
@@ -225,7 +232,7 @@ _SERVER_STATISTICS = (
     (
         "real_server_persistent_connections",
         "gauge",
-        "Persistence templates: clients bound to the real server; only of persistent services.",
+        "Persistence templates, that is, clients bound to the real server; only for persistent services.",
         "persistent_connections",
     ),
 )

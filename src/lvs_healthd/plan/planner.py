@@ -1,10 +1,11 @@
 """Keeps the wanted table up to date: runs the policy for the services that have changed, and for no others."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, ServiceKey, Table, TableLine, Wanted, Why
 from lvs_healthd.plan.policy import (
+    CONFIGURED_REASON,
     FALLBACK_REASON,
     LEAVING_REASON,
     SERVING_REASON,
@@ -19,7 +20,7 @@ _NO_PLAN = ServicePlan({}, up=0, may_serve=False, may_come=False, is_unproven=Fa
 
 
 class _Service:
-    """What is kept of one service between two plans."""
+    """The state of one service that is kept from one plan to the next."""
 
     __slots__ = ("entry", "healths", "plan", "planned")
 
@@ -32,9 +33,9 @@ class _Service:
         self.plan = _NO_PLAN
 
     def depends_on(self, server: DestinationKey | None) -> bool:
-        """Whether the plan depends on one line of the kernel's table.
+        """Whether the plan depends on one line of the kernel's table: a server, or the service itself.
 
-        server: the line's server; None for the service's own line.
+        server: the server; None for the service itself.
         """
         if not self.plan.is_unproven:
             return False
@@ -42,17 +43,27 @@ class _Service:
         return health is None or health.verdict is Verdict.UNKNOWN
 
 
+def _drained_or_restored(before: _Service, after: _Service) -> Iterator[tuple[ServiceKey, DestinationKey]]:
+    """Find the servers that are up all along, and whose configured weight has become 0 or is 0 no more."""
+    drained = {server.key: not server.record.weight for server in before.planned.servers}
+    for server in after.planned.servers:
+        if drained.get(server.key, not server.record.weight) is not (not server.record.weight):
+            healths = before.healths[server.key], after.healths[server.key]
+            if all(health.verdict is Verdict.UP for health in healths):
+                yield after.planned.key, server.key
+
+
 class Planner:
-    """Holds the wanted table, and the changes of health that it does not include yet."""
+    """Holds the wanted table, and the changes of health that the table does not reflect yet."""
 
     def __init__(self) -> None:
         self.wanted = Wanted({}, {}, {})
-        """The table as of the last `plan`, which changes it in place. `configure` replaces it with another object."""
+        """The wanted table. `plan` brings it up to date in place, and `configure` replaces it with a new object."""
         self.up = 0
         """How many real servers of all services were up at the last `plan`."""
         self._services: dict[ServiceKey, _Service] = {}
         self._due: dict[tuple[ServiceKey, DestinationKey], Health] = {}
-        """Changes of health since the last plan."""
+        """The newest health of each server whose verdict has changed since the last plan."""
         self._unplanned: dict[ServiceKey, None] = {}
         """Services that are new or changed since the last plan."""
         self._touched: set[TableLine] | None = None
@@ -62,7 +73,7 @@ class Planner:
     ) -> None:
         """Plan for these services from now on. A service that is the same object as before keeps its plan.
 
-        healths: the health of each real server of the other services.
+        healths: the health of each real server of the services that are new or changed.
         """
         before, self._services = self._services, {}
         why = dict(self.wanted.why)
@@ -83,6 +94,8 @@ class Planner:
                 self._unplanned.pop(key, None)
         for key in self._unplanned:
             why |= {(key, server): reason_for(health) for server, health in self._services[key].healths.items()}
+            if key in before:
+                why |= dict.fromkeys(_drained_or_restored(before[key], self._services[key]), Why(CONFIGURED_REASON))
         self.wanted = Wanted(
             {key: each.entry for key, each in self._services.items()},
             {key: each.planned.name for key, each in self._services.items()},
@@ -92,10 +105,10 @@ class Planner:
         self._touched = None
 
     def changed(self, service: ServiceKey, server: DestinationKey, health: Health) -> None:
-        """Note a real server's new health. The next plan uses the last one noted.
+        """Note a real server's new health. The next plan uses the health that was noted last.
 
-        When only the reason has changed and not the verdict, the reason is replaced at once, without a plan. Otherwise
-        ten thousand first failures could pile up until a verdict changes.
+        When only the reason has changed and not the verdict, the reason is replaced at once, without a plan. If it had
+        to wait for a plan, ten thousand first failures could pile up until a verdict changes.
         """
         line = (service, server)
         if line in self._due or health.verdict is not self._services[service].healths[server].verdict:
@@ -104,11 +117,11 @@ class Planner:
             self._services[service].healths[server] = health
             self.wanted.why[line] = reason_for(health)
 
-    def plan(self, actual: Table, moved: Iterable[TableLine] | None = None) -> None:
-        """Bring `wanted` up to date with all changes.
+    def plan(self, actual: Table, moved: Iterable[TableLine] | None = None) -> list[ServiceKey]:
+        """Bring `wanted` up to date with all changes. Return the services that were planned again.
 
         actual: the kernel's table.
-        moved: the lines of `actual` that have changed since the last plan; None when any may have.
+        moved: the lines of `actual` that have changed since the last plan; None when any line may have changed.
         """
         concerned, self._unplanned = self._unplanned, {}
         due, self._due = self._due, {}
@@ -126,6 +139,7 @@ class Planner:
         for key in concerned:
             entry = actual.get(key)
             self._replan(self._services[key], entry.destinations if entry is not None else {})
+        return list(concerned)
 
     def take_touched(self) -> set[TableLine] | None:
         """Return the lines of `wanted` that have changed since the last call.
@@ -151,7 +165,7 @@ class Planner:
         self._explain(service, before)
 
     def _explain(self, service: _Service, before: ServicePlan) -> None:
-        """Give a reason to the lines that no real server's health explains."""
+        """Give a reason to fallback servers and to servers that are no longer configured, which have no health."""
         key, plan, why = service.planned.key, service.plan, self.wanted.why
         for server in before.leaving:
             why.pop((key, server), None)

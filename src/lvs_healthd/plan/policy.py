@@ -1,4 +1,4 @@
-"""The policy: which servers of one service are in the table, at which weight, and why. Pure.
+"""The policy, which decides which servers of one service are in the table, at which weight, and why. It is pure.
 
 `plan_service` holds every rule about a service's servers.
 """
@@ -15,6 +15,8 @@ FALLBACK_REASON = "fallback: no real server may serve"
 SERVING_REASON = "real servers serve again"
 LEAVING_REASON = "not configured any more; serves until a new server is proven"
 UNPROVEN_REASON = "not proven healthy yet"
+CONFIGURED_REASON = "configured"
+"""A reload has changed the weight of a server that is up to 0 or from 0."""
 ADOPTED_REASON = "as found in the kernel's table"
 
 Present = Mapping[DestinationKey, DestinationRecord]
@@ -35,14 +37,14 @@ class ServicePlan(msgspec.Struct, frozen=True):
     """Whether any real server is not proven yet. The plan then depends on what is in the kernel's table."""
     uses_fallback: bool
     leaving: tuple[DestinationKey, ...]
-    """Servers that are no longer configured and keep serving for a while."""
+    """Servers that are no longer configured, but keep serving for a while (see `plan_service`)."""
 
 
 def plan_service(service: PlannedService, healths: Iterable[Health], present: Present) -> ServicePlan:
     """Decide the servers of one service.
 
-    healths: the health of each of `service.servers`, in their order.
-    present: what the kernel's table holds of the service now.
+    healths: the health of each of `service.servers`, in the same order.
+    present: the service's servers that are in the kernel's table now.
 
     - A server that is up is in the table, with its configured weight.
     - A server that is down is out of the table, or at weight 0 if the service quiesces.
@@ -50,7 +52,7 @@ def plan_service(service: PlannedService, healths: Iterable[Health], present: Pr
       weight 0 and keeps its connections.
     - Servers that a reload has dropped keep serving while no configured server may serve and some are not proven yet.
       Otherwise replacing all servers at once would empty the service.
-    - The fallback is in the table while none of these may serve.
+    - The fallback servers are in the table while none of the servers above may serve.
     """
     destinations: dict[DestinationKey, DestinationRecord] = {}
     up = weight = unproven = unproven_weight = 0

@@ -1,4 +1,4 @@
-"""From the configuration to IPVS records: the part of the wanted table that no verdict changes. Pure."""
+"""Converts the configuration to IPVS records, which are the part of the wanted table that no verdict changes. Pure."""
 
 from collections.abc import Iterable
 
@@ -35,7 +35,7 @@ from lvs_healthd.ipvs.words import (
 
 
 class PlannedServer(msgspec.Struct, frozen=True):
-    """A configured server as IPVS records: at its configured weight, and quiesced."""
+    """A configured server as two IPVS records: with its configured weight, and quiesced (weight 0)."""
 
     key: DestinationKey
     record: DestinationRecord
@@ -50,18 +50,18 @@ class PlannedService(msgspec.Struct, frozen=True):
     name: str
     quiesce: bool
     is_shared: bool
-    """Whether somebody else may have servers in it too."""
+    """Whether somebody else may also have servers in this service."""
     servers: tuple[PlannedServer, ...]
     fallback: tuple[PlannedServer, ...]
 
     @property
     def configured(self) -> frozenset[DestinationKey]:
-        """All its servers, including fallbacks."""
+        """All servers configured for the service, including fallbacks."""
         return frozenset(server.key for server in (*self.servers, *self.fallback))
 
 
 def prepare(config: Config) -> tuple[PlannedService, ...]:
-    """Return the IPVS records of a whole configuration. Every plan for it uses them."""
+    """Return the IPVS records of a whole configuration. Every plan for that configuration uses them."""
     return tuple(planned(service) for service in config.services)
 
 
@@ -79,7 +79,7 @@ def planned(service: Service) -> PlannedService:
 
 
 def shared(services: Iterable[PlannedService]) -> dict[ServiceKey, frozenset[DestinationKey]]:
-    """Return the configured servers of each service in which somebody else may have servers too."""
+    """Return the configured servers of each shared service: one in which somebody else may also have servers."""
     return {service.key: service.configured for service in services if service.is_shared}
 
 

@@ -3,8 +3,8 @@
 The engine passes each event to the conversation, which answers with a step:
 
 - bytes: send them.
-- an `Outcome`: the probe is over. The engine closes the socket, and then calls only `end`.
-- a `Farewell`: send these last bytes, then the probe is over.
+- an `Outcome`: the probe is over. The engine closes the socket and makes no call after that but `end`.
+- a `Farewell`: send these last bytes, if any; then the probe is over.
 - None: wait for the next event.
 """
 
@@ -14,14 +14,20 @@ from typing import Protocol
 
 import msgspec
 
-from lvs_healthd.probes.outcome import Outcome
+from lvs_healthd.probes.outcome import Outcome, Reason
 
 
 class Farewell(msgspec.Struct, frozen=True):
-    """An outcome with last bytes to send. The connection is then closed normally, not reset."""
+    """An outcome after which the connection ends in good order, because the peer's application knows of it.
+
+    After a bare `Outcome` the connection is reset.
+    """
 
     data: bytes
+    """Last bytes to send."""
     outcome: Outcome
+    peer_may_close: bool
+    """Whether something was sent that may make the peer close first, such as QUIT."""
 
 
 Step = bytes | Outcome | Farewell | None
@@ -31,32 +37,38 @@ class Exchange(Protocol):
     """One conversation with a target."""
 
     def connected(self) -> Step:
-        """Begin: the connection is established (UDP: the socket is ready to send)."""
+        """Begin the conversation, because the connection is established. With UDP, the socket is ready to send."""
 
     def received(self, data: bytes) -> Step:
-        """Take `data` from the peer: never empty for TCP, one whole datagram for UDP."""
+        """Take `data` from the peer. With TCP it is never empty; with UDP it is one whole datagram."""
 
     def closed(self) -> Outcome:
-        """Return the outcome of what has arrived so far: the peer closed its side of the connection."""
+        """Judge what has arrived so far, because the peer has closed its side of the connection."""
+
+    def failed(self, outcome: Outcome) -> Outcome:
+        """Return the outcome of what has arrived so far: the connection has failed.
+
+        outcome: what the failure means by itself.
+        """
 
     def expired(self, timeout: str) -> Outcome:
-        """Return the outcome of what has arrived so far: the time is up.
+        """Judge what has arrived so far, because the time is up.
 
         timeout: how long the probe was allowed to take, in words ("1s").
         """
 
     def end(self) -> None:
-        """Drop whatever refers back to this conversation, so that it is freed without the garbage collector."""
+        """Drop all references back to this conversation, so that it is freed without the garbage collector."""
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A probe that is ready to run any number of times: where to connect, for how long, and what to say there."""
+    """A probe that is ready to run any number of times: where to connect, how much time it has, and what to say."""
 
     kind: socket.SocketKind
     family: socket.AddressFamily
     address: tuple[str, int]
     timeout_s: float
-    """The whole time allowed, from the first packet to the outcome."""
+    """The time allowed from the first packet to the outcome, seconds."""
     begin: Callable[[], Exchange]
     """Begins one conversation."""
 
@@ -66,6 +78,11 @@ def seconds_in_words(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:g}ms"
     return f"{seconds:g}s"
+
+
+def what_happened(outcome: Outcome) -> str:
+    """Spell a failure of the connection as the end of a sentence about what came before it."""
+    return "the connection was reset" if outcome.reason is Reason.RESET else outcome.detail
 
 
 def quote(data: bytes, limit: int = 40) -> str:

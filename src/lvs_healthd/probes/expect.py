@@ -1,4 +1,4 @@
-"""What an answer must look like, for tcp, udp and http checks: it contains some bytes or matches an expression."""
+"""Decides whether the answer to a tcp, udp or http check contains the expected bytes and matches the expression."""
 
 import msgspec
 
@@ -6,47 +6,50 @@ from lvs_healthd.config.model import StreamCheck
 from lvs_healthd.config.patterns import AnswerPattern, answer_pattern
 
 SEARCHED_EACH_TIME = 16384
-"""Bytes that a pattern searches again for every segment; after that it waits until the answer has doubled, or ended.
-A greeting of two lines is matched at once, and a peer that sends single bytes costs no more than one that does not."""
+"""A pattern searches the whole answer again at each segment until it has searched this many bytes in all. After that it
+waits until the answer has doubled or ended. So a greeting of two lines is matched at once, and a peer that sends single
+bytes costs no more than one that does not."""
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """Both conditions must hold; an empty one always does."""
+    """What an answer must contain and match. Both conditions must hold; an empty one always does."""
 
     contains: bytes
     pattern: AnswerPattern | None
     limit: int
-    """Bytes of the answer that are looked at."""
+    """The maximum number of bytes of the answer that are searched."""
 
     def met(self, answer: bytes | bytearray) -> bool:
-        """Whether a whole answer is what was asked for."""
+        """Whether a complete answer meets both conditions."""
         return self.contains in answer and (self.pattern is None or self.pattern.is_in(answer))
 
 
 class Search:
-    """Looks for what is expected in an answer that grows. Nothing is searched again for every segment."""
+    """Looks for what is expected in an answer that grows. It does not search a long answer again at each segment."""
 
     __slots__ = ("_expected", "_found", "_looked_at", "_next", "_searched")
 
     def __init__(self, expected: Expectation) -> None:
         self._expected = expected
         self._found = not expected.contains
-        """Whether the bytes have been found."""
+        """Whether the bytes of `contains` have been found."""
         self._looked_at = 0
-        """How much of the answer the bytes have been looked for in."""
+        """How many bytes of the answer have been searched for `contains`."""
         self._searched = 0
-        """Bytes that the pattern has searched, all searches together."""
+        """How many bytes the pattern has searched in all its searches together."""
         self._next = 0
         """How long the answer must be before the pattern searches again."""
 
     def is_met(self, answer: bytearray, *, is_whole: bool = False) -> bool:
-        """Whether the answer so far is what was asked for; `is_whole` when no more of it will come.
+        """Whether the answer so far meets both conditions.
 
-        False before the end of an answer may mean that a long one is searched later.
+        Before the end of a long answer, False may only mean that the next search is still to come.
+
+        is_whole: whether the answer is complete.
         """
         expected = self._expected
         if not self._found:
-            # Only the new bytes, and as many before them as could begin what is looked for.
+            # Search only the new bytes, and before them as many as may be the beginning of the wanted text.
             start = max(0, self._looked_at - len(expected.contains) + 1)
             self._found = answer.find(expected.contains, start) >= 0
             self._looked_at = len(answer)
@@ -61,7 +64,7 @@ class Search:
 
 
 def expectation(check: StreamCheck) -> Expectation | None:
-    """Return what the check's answer must look like; None when any answer, or none, will do."""
+    """Return what the answer to a check must look like; None when the check expects nothing of it."""
     if not check.expect and not check.expect_regex:
         return None
     pattern = answer_pattern(check.expect_regex) if check.expect_regex else None

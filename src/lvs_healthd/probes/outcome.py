@@ -6,7 +6,7 @@ import msgspec
 
 
 class OutcomeKind(enum.StrEnum):
-    """The three values of an outcome."""
+    """The three kinds of outcome."""
 
     UP = "up"
     DOWN = "down"

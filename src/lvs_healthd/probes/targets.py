@@ -15,14 +15,14 @@ from lvs_healthd.probes.udp import udp_exchanges
 
 
 def probe_key(check: AnyCheck) -> AnyCheck:
-    """Return the check without its name, rise and fall. Checks that are equal in all the rest share one probe."""
+    """Return the check without its name, rise and fall. Checks that are equal in everything else share one probe."""
     return msgspec.structs.replace(check, name="", rise=0, fall=0)
 
 
 def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dict[AnyCheck, Target]:
-    """Make every distinct probe of these services ready to run, by `probe_key`, except those in `known`.
+    """Make every distinct probe of these services ready to run, except those in `known`. Return them by `probe_key`.
 
-    Raises `ConfigError` for faults that show only when tried: a `ca` or a server name that TLS rejects.
+    Raises `ConfigError` for a `ca` or a server name that TLS rejects, which shows only when it is tried.
     """
     ready: dict[AnyCheck, Target] = {}
     shared = Conversations()
@@ -44,27 +44,27 @@ def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dic
     return ready
 
 
-def read_certificates(services: Iterable[Service]) -> None:
-    """Read every `ca` again, for a reload.
+def read_certificates(services: Iterable[Service]) -> Callable[[], None]:
+    """Read every `ca` again, for a reload. Return a function that puts them into force and cannot fail.
 
-    Raises `ConfigError`, and changes nothing, when one cannot be read.
+    Raises `ConfigError` when a `ca` cannot be read.
     """
     checks = (check for service in services for server in service.real_servers for check in server.checks)
     try:
-        read_again(check for check in checks if isinstance(check, HttpsCheck))
+        return read_again(check for check in checks if isinstance(check, HttpsCheck))
     except OSError as error:
         what = f'ca = "{error.filename}"' if error.filename else "the system's certificates"
         raise ConfigError((f"{what}, which https checks trust, cannot be used: {error.strerror}",)) from error
 
 
 class Conversations:
-    """Shares one conversation factory among all checks with the same request, expectation and trust."""
+    """Lets all checks with the same request, expectation and trusted certificates share one conversation factory."""
 
     def __init__(self) -> None:
         self._known: dict[AnyCheck, Callable[[], Exchange]] = {}
 
     def of(self, check: AnyCheck) -> Callable[[], Exchange]:
-        """Return the factory of this check's conversations. Raises `OSError` when its `ca` cannot be read."""
+        """Return the factory that begins this check's conversations. Raises `OSError` when its `ca` cannot be read."""
         # The address makes no difference, unless TLS has no name to verify and verifies the address instead.
         address = check.address if isinstance(check, HttpsCheck) and not check.sni else ""
         said = msgspec.structs.replace(check, name="", rise=0, fall=0, interval=0.0, address=address, port=0)

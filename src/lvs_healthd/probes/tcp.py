@@ -1,12 +1,14 @@
 """tcp checks: a connection and, with `send` or `expect…`, a short exchange. Sans-I/O."""
 
 from lvs_healthd.config.model import TcpCheck
-from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote
+from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, Search, expectation
-from lvs_healthd.probes.outcome import Outcome, Reason, down, up
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 
 _CONNECTED = up("connected")
 _ANSWERED = up("answered as expected")
+_END = Farewell(b"", _ANSWERED, peer_may_close=False)
+_END_AFTER_SENDING = Farewell(b"", _ANSWERED, peer_may_close=True)
 
 
 def tcp_exchanges(check: TcpCheck) -> "TcpExchanges":
@@ -22,7 +24,7 @@ class TcpExchanges:
     def __init__(self, send: bytes, expect: Expectation | None) -> None:
         self._send = send
         self._expect = expect
-        self._connect_only = _ConnectOnly(Farewell(send, _CONNECTED) if send else _CONNECTED)
+        self._connect_only = _ConnectOnly(Farewell(send, _CONNECTED, peer_may_close=True) if send else _CONNECTED)
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
@@ -32,7 +34,7 @@ class TcpExchanges:
 
 
 class _ConnectOnly:
-    """A conversation that expects no answer: up once the connection is established and our bytes, if any, are sent.
+    """A conversation that expects no answer. It passes once it is connected and our bytes, if any, are sent.
 
     It has no state, so one object serves all probes.
     """
@@ -51,15 +53,18 @@ class _ConnectOnly:
     def closed(self) -> Outcome:
         return _CONNECTED
 
+    def failed(self, outcome: Outcome) -> Outcome:
+        return outcome
+
     def expired(self, timeout: str) -> Outcome:
         return down(Reason.TIMEOUT, f"no answer in {timeout}")
 
     def end(self) -> None:
-        """Drop nothing: nothing refers back to this object."""
+        """Do nothing, because nothing refers back to this object."""
 
 
 class _SendExpect:
-    """A conversation that must meet the expectation before the peer closes, the time is up or the limit is reached."""
+    """A conversation that needs the expected answer before the peer closes, the time is up or the limit is reached."""
 
     __slots__ = ("_answer", "_limit", "_search", "_send")
 
@@ -77,7 +82,7 @@ class _SendExpect:
         self._answer += data[:room]
         is_full = len(data) >= room
         if self._search.is_met(self._answer, is_whole=is_full):
-            return _ANSWERED
+            return _END_AFTER_SENDING if self._send else _END
         return down(Reason.TOO_LARGE, f"expected answer not in the first {self._limit} bytes") if is_full else None
 
     def closed(self) -> Outcome:
@@ -87,6 +92,13 @@ class _SendExpect:
             return _ANSWERED
         return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))}, then the connection closed")
 
+    def failed(self, outcome: Outcome) -> Outcome:
+        if not self._answer or outcome.kind is OutcomeKind.UNSURE:
+            return outcome
+        if self._search.is_met(self._answer, is_whole=True):
+            return _ANSWERED
+        return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))}, then {what_happened(outcome)}")
+
     def expired(self, timeout: str) -> Outcome:
         if not self._answer:
             return down(Reason.TIMEOUT, f"connected, but no answer in {timeout}")
@@ -95,4 +107,4 @@ class _SendExpect:
         return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))} in {timeout}")
 
     def end(self) -> None:
-        """Drop nothing: nothing refers back to this object."""
+        """Do nothing, because nothing refers back to this object."""

@@ -1,4 +1,4 @@
-"""TLS around any stream conversation, through `ssl.MemoryBIO`: still sans-I/O.
+"""Wraps any conversation over a stream in TLS. It is sans-I/O too, because it uses `ssl.MemoryBIO`.
 
 keepalived's SSL_GET never verifies a certificate. Here the chain, name and dates are verified unless `verify = false`.
 """
@@ -9,18 +9,33 @@ from collections.abc import Callable, Iterable
 from weakref import WeakValueDictionary
 
 from lvs_healthd.config.model import HttpsCheck
-from lvs_healthd.probes.exchange import Exchange, Farewell, Step
-from lvs_healthd.probes.outcome import Outcome, Reason, down
+from lvs_healthd.probes.authorities import load_system_authorities
+from lvs_healthd.probes.exchange import Exchange, Farewell, Step, what_happened
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
 
 _READ_SIZE = 65536
 
+VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
+"""Python 3.13 turned two flags on by default; both are set here, so that the version makes no difference.
+
+VERIFY_X509_PARTIAL_CHAIN is on: every certificate in `ca` is trusted for itself, an intermediate's or the server's own
+too, whoever has issued it. VERIFY_X509_STRICT is off: it refuses what browsers and curl accept, such as private
+authorities without an Authority Key Identifier, and a check must not be stricter than the clients.
+"""
+
+_NAME_MISMATCH = (62, 64)
+_NO_KNOWN_ISSUER = (2, 18, 19, 20, 21)
+"""X509_V_ERR_… in openssl/x509_vfy.h: no issuer found, or self-signed."""
+_NAME_MISSING = ("TLSV1_UNRECOGNIZED_NAME", "SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_INTERNAL_ERROR")
+"""What servers answer that have no certificate for a client that names none."""
+
 
 class Trust:
-    """Which certificates a check trusts. All checks with the same `ca` and `verify` share one.
+    """The certificates that a check trusts.
 
-    Sharing matters: loading the system's certificates takes 20 ms.
+    All checks with the same `ca` and `verify` share one `Trust`, because loading the system's certificates takes 20 ms.
 
-    Raises `OSError` (also as `ssl.SSLError`) when `ca` cannot be read.
+    Raises `OSError` (also as `ssl.SSLError`) when the certificates cannot be read.
     """
 
     def __init__(self, ca: str, *, verify: bool) -> None:
@@ -29,12 +44,20 @@ class Trust:
         self.context = self.load()
 
     def load(self) -> ssl.SSLContext:
-        """Read the certificates. Raises `OSError` when `ca` cannot be read."""
-        context = ssl.create_default_context(cafile=self.ca or None)
+        """Read the certificates. Raises `OSError` when they cannot be read."""
+        # Not `ssl.create_default_context`: what that verifies depends on Python's version, and with it OpenSSL reads
+        # files during handshakes.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_alpn_protocols(["http/1.1"])
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        context.set_alpn_protocols(["http/1.1"])
+            return context
+        context.verify_flags = VERIFY_FLAGS
+        if self.ca:
+            context.load_verify_locations(self.ca)
+        else:
+            load_system_authorities(context)
         return context
 
 
@@ -44,7 +67,7 @@ _trusts: WeakValueDictionary[tuple[str, bool], Trust] = WeakValueDictionary()
 def trust(check: HttpsCheck) -> Trust:
     """Return the `Trust` of this check, which other checks may share.
 
-    Raises `OSError` when this check is the first with its `ca`, and the file cannot be read.
+    Raises `OSError` when this check is the first to use its `ca` and the file cannot be read.
     """
     key = (check.ca, check.verify)
     found = _trusts.get(key)
@@ -53,10 +76,11 @@ def trust(check: HttpsCheck) -> Trust:
     return found
 
 
-def read_again(checks: Iterable[HttpsCheck]) -> None:
+def read_again(checks: Iterable[HttpsCheck]) -> Callable[[], None]:
     """Read the certificates of these checks again, because the files may have changed.
 
-    Raises `OSError`, which names the file, and changes nothing, when one cannot be read.
+    Return a function that puts them into force and cannot fail. Raises an `OSError` that names the file when a file
+    cannot be read.
     """
     trusts = {(check.ca, check.verify): trust(check) for check in checks}
     contexts: list[tuple[Trust, ssl.SSLContext]] = []
@@ -67,32 +91,37 @@ def read_again(checks: Iterable[HttpsCheck]) -> None:
             raise OSError(errno.EINVAL, "no PEM certificate in it", each.ca) from error
         except OSError as error:
             raise OSError(error.errno, error.strerror, each.ca) from error
-    for each, context in contexts:
-        each.context = context
+
+    def put_into_force() -> None:
+        for each, context in contexts:
+            each.context = context
+
+    return put_into_force
 
 
 class TlsExchanges:
-    """Begins TLS conversations, each of which carries a conversation of another protocol."""
+    """Begins TLS conversations, each of which carries an inner conversation of another protocol."""
 
-    __slots__ = ("_inner", "_name", "_trust")
+    __slots__ = ("_check", "_inner", "_trust")
 
     def __init__(self, check: HttpsCheck, inner: Callable[[], Exchange]) -> None:
         self._trust = trust(check)
-        self._name = check.sni or check.address
+        self._check = check
         self._inner = inner
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
-        return _TlsExchange(self._trust.context, self._name, self._inner())
+        return _TlsExchange(self._trust.context, self._check, self._inner())
 
 
 class _TlsExchange:
-    __slots__ = ("_handshaken", "_heard", "_incoming", "_inner", "_outgoing", "_tls")
+    __slots__ = ("_check", "_handshaken", "_heard", "_incoming", "_inner", "_outgoing", "_tls")
 
-    def __init__(self, context: ssl.SSLContext, name: str, inner: Exchange) -> None:
+    def __init__(self, context: ssl.SSLContext, check: HttpsCheck, inner: Exchange) -> None:
+        self._check = check
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=check.sni or check.address)
         self._inner = inner
         self._handshaken = False
         self._heard = False
@@ -110,6 +139,13 @@ class _TlsExchange:
             return down(Reason.TLS, "connection closed during the TLS handshake")
         return self._inner.closed()
 
+    def failed(self, outcome: Outcome) -> Outcome:
+        if self._handshaken:
+            return self._inner.failed(outcome)
+        if not self._heard or outcome.kind is OutcomeKind.UNSURE:
+            return outcome
+        return down(outcome.reason, f"{what_happened(outcome)} during the TLS handshake")
+
     def expired(self, timeout: str) -> Outcome:
         if self._handshaken:
             return self._inner.expired(timeout)
@@ -121,7 +157,7 @@ class _TlsExchange:
         self._inner.end()
 
     def _advance(self) -> Step:
-        """Shake hands, read and write as far as the received bytes allow."""
+        """Do the handshake, then pass bytes to and from the inner conversation, as far as the received bytes allow."""
         try:
             if not self._handshaken:
                 self._tls.do_handshake()
@@ -138,24 +174,38 @@ class _TlsExchange:
         except ssl.SSLZeroReturnError:
             return self._inner.closed()
         except ssl.SSLCertVerificationError as error:
-            return down(Reason.TLS, f"certificate refused: {error.verify_message}")
+            return down(Reason.TLS, _refusal(error, self._check))
         except ssl.SSLError as error:
-            return down(Reason.TLS, _handshake_error(error))
+            return down(Reason.TLS, _handshake_error(error, self._check))
         return self._inner.closed()
 
     def _say(self, step: Step) -> Outcome | Farewell | None:
-        """Encrypt what the inner conversation wants to send. Return what ends it, or None while it goes on."""
+        """Encrypt what the inner conversation wants to send. Return the step that ends it, or None if it goes on."""
         if isinstance(step, bytes):
             self._tls.write(step)
             return None
         if isinstance(step, Farewell):
             self._tls.write(step.data)
-            return Farewell(self._outgoing.read(), step.outcome)
+            return Farewell(self._outgoing.read(), step.outcome, step.peer_may_close)
         return step
 
 
-def _handshake_error(error: ssl.SSLError) -> str:
+def _refusal(error: ssl.SSLCertVerificationError, check: HttpsCheck) -> str:
+    """Say why a certificate is refused, and what to write if it is the configuration's fault."""
+    refused = f"certificate refused: {error.verify_message.rstrip('.')}"
+    if error.verify_code in _NAME_MISMATCH and not check.sni:
+        return f"{refused}; set host or sni to the name that clients ask for"
+    if error.verify_code in _NO_KNOWN_ISSUER:
+        if check.ca:
+            return f"{refused}; neither it nor its issuer is in ca = {check.ca}"
+        return f"{refused}; if clients trust it, set ca to a file with the certificate of its issuer"
+    return refused
+
+
+def _handshake_error(error: ssl.SSLError, check: HttpsCheck) -> str:
     reason = (error.reason or str(error)).replace("_", " ").lower()
     if error.reason in {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
         return f"no TLS on this port ({reason})"
+    if error.reason in _NAME_MISSING and not check.sni:
+        return f"TLS failed: {reason}; perhaps because no server name was asked for: set host or sni"
     return f"TLS failed: {reason}"

@@ -1,14 +1,16 @@
-"""udp checks: one datagram out, at most one in. Sans-I/O.
+"""udp checks: one datagram out, and an answer in. Sans-I/O.
 
-Silence is up only when no answer is expected. Then only an ICMP error, which the engine receives, proves the port dead.
+A probe that gets no answer passes only if the check expects none. Then only an ICMP error, which the engine receives,
+proves that the port is dead.
+
 keepalived accepts an empty or one-byte reply whatever it was told to require. Here the whole reply must meet the
-expectation.
+expectation, and one that does not is no reason to stop listening before the time is up.
 """
 
 from lvs_healthd.config.model import UdpCheck
-from lvs_healthd.probes.exchange import Exchange, Step, quote
+from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, expectation
-from lvs_healthd.probes.outcome import Outcome, Reason, down, up
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 
 _ANSWERED = up("answered")
 _ANSWERED_AS_EXPECTED = up("answered as expected")
@@ -22,43 +24,82 @@ def udp_exchanges(check: UdpCheck) -> "UdpExchanges":
 class UdpExchanges:
     """Begins the conversations of one check."""
 
-    __slots__ = ("_datagram",)
-
-    def __init__(self, send: bytes, expect: Expectation | None) -> None:
-        self._datagram = _Datagram(send, expect)
-
-    def __call__(self) -> Exchange:
-        """Begin one conversation."""
-        return self._datagram
-
-
-class _Datagram:
-    """A question and its answer. It has no state, so one object serves all probes."""
-
-    __slots__ = ("_expect", "_send")
+    __slots__ = ("_expect", "_send", "_silent")
 
     def __init__(self, send: bytes, expect: Expectation | None) -> None:
         self._send = send
         self._expect = expect
+        self._silent = _Silent(send)
+
+    def __call__(self) -> Exchange:
+        """Begin one conversation."""
+        return self._silent if self._expect is None else _Question(self._send, self._expect)
+
+
+class _Silent:
+    """A datagram that needs no answer. It has no state, so one object serves all probes."""
+
+    __slots__ = ("_send",)
+
+    def __init__(self, send: bytes) -> None:
+        self._send = send
 
     def connected(self) -> Step:
         return self._send
 
-    def received(self, data: bytes) -> Step:
-        if self._expect is None:
-            return _ANSWERED
-        if self._expect.met(data[: self._expect.limit]):
-            return _ANSWERED_AS_EXPECTED
-        return down(Reason.BAD_ANSWER, f"unexpected answer {quote(data)}")
+    def received(self, data: bytes) -> Step:  # noqa: ARG002  # any answer will do
+        return _ANSWERED
 
     def closed(self) -> Outcome:
         """Never called: a peer cannot close a datagram socket, and an empty datagram arrives through `received`."""
         raise AssertionError("a UDP peer cannot close")
 
+    def failed(self, outcome: Outcome) -> Outcome:
+        return outcome
+
     def expired(self, timeout: str) -> Outcome:
-        if self._expect is None:
-            return up(f"no ICMP error in {timeout}, and no answer is expected")
-        return down(Reason.TIMEOUT, f"no answer in {timeout}")
+        return up(f"no ICMP error in {timeout}, and no answer is expected")
 
     def end(self) -> None:
         """Drop nothing: nothing refers back to this object."""
+
+
+class _Question:
+    """A datagram and its answer, which need not be the first to come: SIP says 100 Trying before it says 200 OK."""
+
+    __slots__ = ("_expect", "_other", "_room", "_send")
+
+    def __init__(self, send: bytes, expect: Expectation) -> None:
+        self._send = send
+        self._expect = expect
+        self._other: bytes | None = None
+        """The last answer that was not the expected one."""
+        self._room = expect.limit
+        """Bytes that may still be looked at, in all answers together: they cost the same in one as in many."""
+
+    def connected(self) -> Step:
+        return self._send
+
+    def received(self, data: bytes) -> Step:
+        if self._expect.met(data[: self._room]):
+            return _ANSWERED_AS_EXPECTED
+        self._other = data
+        self._room -= len(data)
+        return None if self._room > 0 else down(Reason.BAD_ANSWER, f"unexpected answer {quote(data)}")
+
+    def closed(self) -> Outcome:
+        """Never called: a peer cannot close a datagram socket, and an empty datagram arrives through `received`."""
+        raise AssertionError("a UDP peer cannot close")
+
+    def failed(self, outcome: Outcome) -> Outcome:
+        if self._other is None or outcome.kind is OutcomeKind.UNSURE:
+            return outcome
+        return down(Reason.BAD_ANSWER, f"unexpected answer {quote(self._other)}, then {what_happened(outcome)}")
+
+    def expired(self, timeout: str) -> Outcome:
+        if self._other is None:
+            return down(Reason.TIMEOUT, f"no answer in {timeout}")
+        return down(Reason.BAD_ANSWER, f"unexpected answer {quote(self._other)}, and no other in {timeout}")
+
+    def end(self) -> None:
+        """Do nothing, because nothing refers back to this object."""

@@ -1,1 +1,1 @@
-"""Runs probes: sockets, deadlines, the schedule, and the worker processes."""
+"""Runs the probes: it has their sockets, deadlines and schedule, and the worker processes that share the work."""

@@ -1,16 +1,16 @@
-"""How many sockets this process may open for its probes."""
+"""Works out how many sockets this process may open for its probes."""
 
 import resource
 
 from lvs_healthd.probing.sockets import MOST_SPARE
 
 OTHER_DESCRIPTORS = 200 + 4 * MOST_SPARE
-"""Descriptors that are not for probes under way: log, epoll, netlink, state file, clients of the API, and spare sockets
-that wait for the next probes (IPv4, IPv6, TCP, UDP)."""
+"""How many descriptors to leave for everything but probes under way: the log, epoll, netlink, the state file, clients
+of the API, and spare sockets that wait for the next probes (IPv4, IPv6, TCP, UDP)."""
 
 
 def raise_descriptor_limit() -> None:
-    """Raise our limit of descriptors as far as allowed. Each probe needs one, and running out makes outcomes unsure."""
+    """Raise this process's limit on descriptors as far as allowed. A probe that gets no descriptor is unsure."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,8 +1,8 @@
 """Owns all probe sockets: starts conversations, moves their bytes, and ends each one at its deadline.
 
 All sockets are in one epoll set of our own, whose descriptor asyncio watches. Each is registered once, edge-triggered.
-So a probe costs no task, no timer and no re-registration, where an asyncio client spends most of its time. Deadlines
-are kept in ticks, and the scheduler calls `tick` when one is due.
+So a probe needs no task, no timer and no re-registration, which is what an asyncio client spends most of its time on.
+Deadlines are grouped into ticks (`TICK_S`), and the scheduler calls `tick` when one is due.
 """
 
 import asyncio
@@ -14,33 +14,34 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from lvs_healthd.probes.exchange import Step, Target, seconds_in_words
-from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure
+from lvs_healthd.probes.exchange import Farewell, Step, Target, seconds_in_words
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure
 from lvs_healthd.probing.errnos import at_connect, from_network
+from lvs_healthd.probing.partings import Partings
 from lvs_healthd.probing.sockets import Socket, Sockets
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
 
 TICK_S = 0.05
-"""Granularity of starts and deadlines. Probes start in groups, so that one wake-up serves many."""
+"""The granularity of starts and deadlines, seconds. Probes start in groups, so that one wake-up serves many."""
 
 STALL_WATCH_S = 0.1
-"""While probes are under way, a tick comes at least this often. A pause of ours that is shorter goes unnoticed."""
+"""The longest time between two ticks while probes are under way, seconds. A shorter pause goes unnoticed."""
 
 STALL_SHARE = 0.25
-"""If we paused for more than this share of a probe's timeout, the timeout is as likely our fault as the server's."""
+"""If this process paused for more than this share of a probe's timeout, a timeout may just as well be our own fault."""
 
 MAX_RECEIVED = 32 * 1024 * 1024
-"""The most bytes taken from one peer in one probe, TLS included. Above every limit that a check can set for itself."""
+"""The maximum number of bytes received in one probe, including TLS. It is above every limit that a check can set."""
 
 _RECV_SIZE = 65536
 _READS_PER_TURN = 16
-"""Reads from one socket before the others get their turn: 1 MiB."""
+"""How many times one socket is read before the others get their turn. That is up to 1 MiB."""
 
 _BATCH = 16
-"""Sockets served between two readings of the clock. Finishing a TLS handshake takes half a millisecond."""
+"""How many sockets are served between two readings of the clock. Finishing a TLS handshake takes half a millisecond."""
 
 _CROWDED = 512
-"""From this many probes under way, `poll` takes longer slices: answers could otherwise arrive faster than it reads."""
+"""With this many probes under way, `poll` takes longer slices. Otherwise answers could arrive faster than it reads."""
 
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -56,7 +57,10 @@ class Run(Protocol):
         """Note that the probe starts at `now`, seconds on the engine's clock."""
 
     def ended(self, outcome: Outcome, latency_s: float) -> None:
-        """Take the outcome, and the time from the first packet to it. Called once, perhaps before `start` returns."""
+        """Take the outcome, and the time from the first packet to it. Called once, perhaps before `start` returns.
+
+        The connection may take longer to end.
+        """
 
 
 class _Flight:
@@ -66,10 +70,10 @@ class _Flight:
 
     def __init__(self, run: Run, started: float, stalls_s: float, opened: Socket) -> None:
         self.run: Run | None = run
-        """None once the probe has ended."""
+        """Receives the outcome; None once the probe has ended."""
         self.started = started
         self.stalls_s = stalls_s
-        """All pauses of the engine before this probe began, seconds."""
+        """The sum of all the engine's pauses before this probe began, seconds."""
         self.exchange = run.target.begin()
         self.socket = opened
         self.descriptor = opened.fileno()
@@ -82,7 +86,7 @@ class Engine:
     """Runs probes on one event loop. Not thread-safe.
 
     clock: monotonic time, seconds.
-    max_in_flight: the most sockets open at once. Further probes wait for a place (`waiting`).
+    max_in_flight: the maximum number of sockets open at once. Further probes wait until a socket is free (`waiting`).
     """
 
     def __init__(self, *, clock: Callable[[], float], max_in_flight: int = 1000) -> None:
@@ -93,21 +97,23 @@ class Engine:
         self._deadlines: dict[int, list[_Flight]] = {}
         self._deadline_ticks: list[int] = []
         self._reads_left: int | None = None
-        """While a probe is overdue: how many more times to read before ending it. None: no probe is overdue."""
+        """How many more times to read before ending the overdue probes; None while no probe is overdue."""
         self._stalls_s = 0.0
-        """The sum of all our pauses, seconds."""
+        """The sum of all the engine's pauses so far, seconds."""
         self._fail: Callable[[Exception], None] | None = None
         self._epoll = select.epoll()
         self._sockets = Sockets(self._epoll)
+        self._partings = Partings(self._sockets, clock, TICK_S)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.wake: Callable[[], None] = _nobody
-        """Called when `next_tick` may have become earlier than it was."""
+        """Called when `next_tick` may have changed by itself."""
 
     def open(self, loop: asyncio.AbstractEventLoop, fail: Callable[[Exception], None]) -> None:
         """Let `loop` watch the sockets. Before this, `poll` must be called by hand.
 
-        fail: gets every exception that escapes a probe. It is a fault of this program and must end the daemon. The loop
-            would only log it, and the probe would run into its timeout and count against a healthy server.
+        fail: gets every exception that escapes a probe. It is a fault of this program and must end the daemon. By
+            itself, the loop would only log the exception, and the probe would run into its timeout and count against a
+            healthy server.
         """
         self._loop = loop
         self._fail = fail
@@ -133,33 +139,41 @@ class Engine:
         self._flights.clear()
         self._deadlines.clear()
         self._deadline_ticks.clear()
+        self._partings.close()
         self._sockets.close()
         self._epoll.close()
 
     @property
     def in_flight(self) -> int:
-        """Probes with an open socket."""
+        """Probes under way, each with an open socket."""
         return len(self._flights)
 
     @property
     def waiting(self) -> int:
-        """Probes that wait for one of the `max_in_flight` places."""
+        """How many probes wait because `max_in_flight` sockets are open already."""
         return len(self._waiting)
+
+    @property
+    def parting(self) -> int:
+        """Connections that are still ending, although their probes are over."""
+        return len(self._partings)
 
     @property
     def next_tick(self) -> float | None:
         """When `tick` must be called next, on the clock; None when nothing is in flight.
 
-        It may be sooner than the first deadline, because a pause of ours shows only in a tick that comes late.
+        This may be before the first deadline, because only a tick that comes late shows that this process has paused.
         """
+        parting = self._partings.next_due
         if not self._deadline_ticks:
-            return None
-        if not self._flights:
-            return self._deadline_ticks[0] * TICK_S
-        return min(self._deadline_ticks[0] * TICK_S, self._clock() + STALL_WATCH_S)
+            return parting
+        due = self._deadline_ticks[0] * TICK_S
+        if parting is not None and parting < due:
+            due = parting
+        return min(due, self._clock() + STALL_WATCH_S) if self._flights else due
 
     def start(self, run: Run) -> None:
-        """Run one probe, now or when one of the `max_in_flight` places is free."""
+        """Run one probe, now or as soon as fewer than `max_in_flight` sockets are open."""
         if len(self._flights) >= self.max_in_flight:
             self._waiting.append(run)
         else:
@@ -168,12 +182,14 @@ class Engine:
     def tick(self, late_s: float) -> None:
         """End the overdue probes, or as many of them as fit into a slice.
 
-        If any are left, `next_tick` is already in the past, so the caller calls again.
+        If any are left, `next_tick` is already in the past, so the caller calls `tick` again.
 
-        late_s: how late this call is, seconds. It counts as a pause of ours, and such pauses excuse the servers.
+        late_s: how late this call is, seconds. More than a tick counts as a pause of this process. A probe that times
+            out because of pauses is unsure, and does not count against its server.
         """
         if late_s > TICK_S:
             self._stalls_s += late_s
+        self._partings.tick()
         now = self._clock()
         if not self._is_overdue(now):
             return
@@ -201,7 +217,7 @@ class Engine:
         return bool(self._deadline_ticks) and self._deadline_ticks[0] * TICK_S <= now
 
     def poll(self) -> bool:
-        """Serve ready sockets for at most a slice. Return whether more may be ready; asyncio then calls again."""
+        """Serve ready sockets for at most a slice. Return whether more may be ready; asyncio then calls it again."""
         flights = self._flights
         end = self._clock() + (SLICE_S if len(flights) < _CROWDED else LONG_SLICE_S)
         is_more = True
@@ -211,10 +227,12 @@ class Engine:
                 flight = flights.get(descriptor)
                 if flight is not None:
                     self._advance(flight, mask)
+                elif self._partings.heard(descriptor):
+                    self.wake()
             is_more = len(events) == _BATCH
             if self._clock() >= end:
                 break
-        # Not before: a new socket may get the number of one closed above, whose events would then reach it.
+        # Start these only now. Earlier, a new socket could get the descriptor of one closed above, and then its events.
         self._start_waiting()
         return is_more
 
@@ -226,13 +244,15 @@ class Engine:
         now = self._clock()
         run.started(now)
         target = run.target
+        if len(self._flights) + len(self._partings) >= self.max_in_flight:
+            self._partings.cut_oldest()
         opened = self._sockets.connect(target)
         if isinstance(opened, Outcome):
             run.ended(opened, self._clock() - now)
             return
         flight = _Flight(run, now, self._stalls_s, opened)
         self._flights[flight.descriptor] = flight
-        # The first tick after the deadline: a probe may run up to one tick too long, but never too short.
+        # Use the first tick after the deadline: a probe may get up to one tick too much time, but never too little.
         due = int((now + target.timeout_s) / TICK_S) + 1
         bucket = self._deadlines.get(due)
         if bucket is None:
@@ -255,7 +275,7 @@ class Engine:
             if mask & _FAILED:
                 number = flight.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if number:
-                    self._finish(flight, _outcome_of(flight.run.target, number))
+                    self._lose(flight, number)
                     return
             if not mask & select.EPOLLOUT:
                 return
@@ -278,11 +298,13 @@ class Engine:
             except BlockingIOError:
                 return
             except OSError as error:
+                outcome = from_network(error.errno or errno.EINVAL, datagram=not is_stream)
                 # A datagram socket may have more errors queued, which the next probe would take for its own.
-                self._finish(flight, _outcome_of(target, error.errno or errno.EINVAL), is_spent=not is_stream)
+                self._finish(flight, flight.exchange.failed(outcome), is_spent=not is_stream)
                 return
             if is_stream and not data:
-                self._finish(flight, flight.exchange.closed())
+                outcome = flight.exchange.closed()
+                self._finish(flight, outcome, in_good_order=outcome.kind is OutcomeKind.UP)
                 return
             if self._obey(flight, flight.exchange.received(data)):
                 return
@@ -290,8 +312,8 @@ class Engine:
             if flight.received > MAX_RECEIVED:
                 self._finish(flight, down(Reason.TOO_LARGE, f"more than {MAX_RECEIVED} bytes, and no end"))
                 return
-            # A short read has emptied a stream, and epoll will report what comes later. But epoll does not repeat an
-            # end of the stream that it has reported already, so read on to reach that.
+            # A short read has emptied a stream, and epoll will report what comes later. But if epoll has reported the
+            # end of the stream already, it will not report that again, so read on until the end.
             if is_stream and len(data) < _RECV_SIZE and not mask & _ENDING:
                 return
         # There is more to read, but epoll will not report it again. Come back after the other sockets' turns.
@@ -299,7 +321,7 @@ class Engine:
             self._loop.call_soon(self._guarded, self._advance, flight, mask | select.EPOLLIN)
 
     def _obey(self, flight: _Flight, step: Step) -> bool:
-        """Carry out a step of the conversation; True when that ended the probe."""
+        """Carry out a step of the conversation. Return True when that ended the probe."""
         if step is None:
             return False
         if isinstance(step, Outcome):
@@ -307,28 +329,46 @@ class Engine:
             return True
         if isinstance(step, bytes):
             return self._send(flight, flight.pending + step)
-        # A farewell. Its bytes are few, so whatever does not fit into the socket's buffer at once may be lost.
-        if not self._send(flight, step.data):
-            self._finish(flight, step.outcome, in_good_order=True)
+        # Its bytes are few, so whatever does not fit into the socket's buffer at once may be lost.
+        if not step.data or not self._send(flight, step.data):
+            self._finish(flight, step.outcome, in_good_order=True, peer_may_close=step.peer_may_close)
         return True
 
     def _send(self, flight: _Flight, data: bytes) -> bool:
-        """Send now what fits and keep the rest for the next EPOLLOUT; True when an error ended the probe."""
+        """Send what fits now, and keep the rest for the next EPOLLOUT. Return True when an error ended the probe."""
         try:
             sent = flight.socket.send(data)
         except OSError as error:
             number = error.errno or errno.EINVAL
             if flight.run is not None and flight.run.target.kind is socket.SOCK_DGRAM:
-                # A datagram cannot be sent later. When our own buffer is full, it is lost.
+                # A datagram cannot be sent later, so it is lost when our own buffer is full.
                 outcome = at_connect(errno.ENOBUFS if number == errno.EAGAIN else number)
                 self._finish(flight, outcome, is_spent=True)
                 return True
             if number != errno.EAGAIN:
-                self._finish(flight, from_network(number))
+                self._lose(flight, number)
                 return True
             sent = 0
         flight.pending = data[sent:]
         return False
+
+    def _lose(self, flight: _Flight, number: int) -> None:
+        """End a probe whose connection failed, but first read what the peer has said before: perhaps why.
+
+        number: the errno.
+        """
+        for _ in range(_READS_PER_TURN):
+            try:
+                data = flight.socket.recv(_RECV_SIZE)
+            except OSError:
+                break
+            if not data:
+                break
+            step = flight.exchange.received(data)
+            if isinstance(step, Outcome | Farewell):
+                self._finish(flight, step if isinstance(step, Outcome) else step.outcome)
+                return
+        self._finish(flight, flight.exchange.failed(from_network(number)))
 
     def _expire(self, flight: _Flight, target: Target) -> None:
         stalled_s = self._stalls_s - flight.stalls_s
@@ -344,28 +384,37 @@ class Engine:
             self._finish(flight, down(Reason.TIMEOUT, f"no answer in {timeout}"))
 
     def _finish(
-        self, flight: _Flight, outcome: Outcome, *, in_good_order: bool = False, is_spent: bool = False
+        self,
+        flight: _Flight,
+        outcome: Outcome,
+        *,
+        in_good_order: bool = False,
+        peer_may_close: bool = False,
+        is_spent: bool = False,
     ) -> None:
+        """Tell the outcome and give the socket back.
+
+        in_good_order: whether to end the connection in good order. Otherwise it is reset.
+        peer_may_close: with `in_good_order`, see `Farewell`.
+        is_spent: whether the socket must not serve another probe.
+        """
         run, flight.run = flight.run, None
         if run is None:
             return
         del self._flights[flight.descriptor]
-        if in_good_order:
-            self._sockets.finish(flight.socket)
-        elif is_spent:
+        if is_spent:
             flight.socket.close()
-        else:
+        elif not in_good_order:
             self._sockets.reset(flight.socket, run.target)
         # `_deadlines` holds the flight until its tick comes. What the conversation gathered is freed now.
         flight.exchange.end()
         del flight.exchange
         flight.pending = b""
         run.ended(outcome, self._clock() - flight.started)
+        if in_good_order:
+            self._partings.begin(flight.socket, run.target, peer_may_close=peer_may_close)
+            self.wake()
 
 
 def _nobody() -> None:
     """Ignore `wake`, for an engine that is polled by hand."""
-
-
-def _outcome_of(target: Target, number: int) -> Outcome:
-    return from_network(number, datagram=target.kind is socket.SOCK_DGRAM)

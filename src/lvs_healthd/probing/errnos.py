@@ -1,11 +1,12 @@
-"""Whose fault an errno is: one table that keeps our own trouble from counting against a server.
+"""Decides whose fault an errno is, by one table, so that our own trouble does not count against a server.
 
 - `TARGET` counts as down.
 - `LOCAL` is unsure and never removes a server.
-- `AMBIGUOUS` (nobody answered ARP, or a router sent ICMP) is how a powered-off server looks, so it counts as down. Its
-  wording names the other possibility.
+- `AMBIGUOUS` (nobody answered ARP, or a router sent ICMP) is how a powered-off server looks, so it counts as down. The
+  outcome's text says what was seen, because a fault of the network looks the same.
 
-The phase matters: when `connect` itself says "unreachable", our own routing table said so before a packet left.
+It matters when the errno comes: if `connect` itself returns "unreachable", our own routing table said so before any
+packet left.
 """
 
 import enum
@@ -55,18 +56,18 @@ _SAID_BEFORE_SENDING = {
     errno.ENETUNREACH: "no route to the target on the director",
     errno.EACCES: "a route or firewall of the director prohibits it",
 }
-"""What the same numbers mean when no packet has left yet."""
+"""What these errnos mean when no packet has left yet."""
 
 
 def at_connect(number: int) -> Outcome:
-    """Judge an errno that `socket`, `connect` or `send` gave at once, before any answer could have arrived."""
+    """Judge an errno that `socket`, `connect` or `send` returned at once, before any answer could have arrived."""
     if number in _SAID_BEFORE_SENDING:
         return unsure(Reason.LOCAL_NETWORK, _SAID_BEFORE_SENDING[number])
     return from_network(number)
 
 
 def from_network(number: int, *, datagram: bool = False) -> Outcome:
-    """Judge an errno that arrived as the answer (SO_ERROR, or from a read).
+    """Judge an errno that came from the network, through SO_ERROR or a failed read.
 
     An errno that is not in the table is unsure: what we do not understand must not remove a server.
 

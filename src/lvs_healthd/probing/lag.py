@@ -7,9 +7,9 @@ from lvs_healthd.events.kinds import Event, SchedulerLag
 from lvs_healthd.probing.prober import Prober
 
 LAG_S = 0.5
-"""A start that is later than this is worth a log line."""
+"""How late a probe must start to be worth a log line, seconds."""
 REPORT_S = 60.0
-"""The least time between two such log lines."""
+"""The minimum time between two log lines about late starts, seconds."""
 
 
 class LagReporter:

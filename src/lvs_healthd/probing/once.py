@@ -22,7 +22,7 @@ class ProbeResult(NamedTuple):
 async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> dict[AnyCheck, ProbeResult]:
     """Run each distinct probe of `checks` once, and return what each found, by `probe_key`.
 
-    max_in_flight: the most sockets open at once.
+    max_in_flight: the maximum number of sockets open at once.
 
     Raises `OSError` when a check's `ca` cannot be read.
     """
@@ -46,9 +46,9 @@ async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> 
     try:
         for key, ready in targets.items():
             engine.start(_Once(ready, functools.partial(note, key)))
-        while len(found) < len(targets):
-            due = engine.next_tick
+        while len(found) < len(targets) or engine.parting:
             changed.clear()
+            due = engine.next_tick
             try:
                 async with asyncio.timeout_at(due):
                     await changed.wait()
@@ -62,7 +62,7 @@ async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> 
 
 
 class _Once:
-    """One probe, as the engine takes it."""
+    """One probe, in the form that the engine runs."""
 
     def __init__(self, target: Target, ended: Callable[[Outcome, float], None]) -> None:
         self.target = target

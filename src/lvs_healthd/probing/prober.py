@@ -15,19 +15,19 @@ class Prober(Protocol):
     """Runs probes and hands each outcome to the probe's sink."""
 
     max_in_flight: int
-    """The most sockets open at once. A new value takes effect with the next `update` at the latest."""
+    """The maximum number of sockets open at once. A new value takes effect with the next `update` at the latest."""
 
     @property
     def next_wake(self) -> float:
-        """When it is due to act next, on the clock. A time in the past means that the event loop stands still."""
+        """When the prober is due to act next, on the clock. A time in the past means that the event loop is blocked."""
 
     @property
     def in_flight(self) -> int:
-        """Probes with an open socket."""
+        """How many probes have an open socket."""
 
     @property
     def waiting(self) -> int:
-        """Probes that wait for one of the `max_in_flight` places."""
+        """How many probes wait because `max_in_flight` sockets are open already."""
 
     @property
     def workers(self) -> int:
@@ -40,13 +40,13 @@ class Prober(Protocol):
         """Start no more probes and drop those under way. May be called twice."""
 
     def update(self, probes: Iterable[Probe[AnyCheck]], dropped: Iterable[AnyCheck] = ()) -> None:
-        """Add or replace `probes`, and drop those with the keys in `dropped`. All others go on unchanged.
+        """Add or replace `probes`, and drop those with the keys in `dropped`. All other probes continue unchanged.
 
-        A probe whose key is known already keeps its turn.
+        A probe whose key is already known keeps its place in the schedule.
         """
 
     def take_worst_lag(self) -> float:
-        """Return the longest lag of a start since the last call, seconds."""
+        """Return how many seconds late, at worst, a probe has started since the last call."""
 
 
 def prober(
@@ -63,7 +63,7 @@ def prober(
     clock: `time.monotonic`, which is also the event loop's clock.
     observer: receives measurements of the schedule.
     emit: receives the events.
-    max_in_flight: the most sockets open at once, in all processes together.
+    max_in_flight: the maximum number of sockets open at once, in all processes together.
     """
     if workers == 1:
         engine = Engine(clock=clock, max_in_flight=max_in_flight)

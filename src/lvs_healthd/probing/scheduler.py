@@ -1,6 +1,8 @@
-"""Decides when each probe runs: spread evenly by hash, due at absolute times, started in ticks, never twice at once.
+"""Decides when each probe runs, so that starts are spread evenly and no probe runs twice at once.
 
-Phases come from the monotonic clock and a stable hash, so a restart keeps the spread.
+A probe has one turn in each interval. Its phase, which is the offset of its turns within the interval, is a stable hash
+of its key, counted on the monotonic clock. So a restart keeps the spread. Probes whose turns fall into the same tick
+start together.
 
 A probe that is still under way at its next turn is not started a second time. The turn counts as skipped, and the probe
 gets an extra turn as soon as it has ended. So failures follow each other at the interval or the timeout, whichever is
@@ -25,13 +27,13 @@ JITTER_SHARE = 0.02
 """Each start is delayed by up to this share of the interval, so that several directors do not probe in lockstep."""
 
 BEHIND_S = 2 * TICK_S
-"""When due probes have waited longer than this, ticks take longer slices."""
+"""If a due probe has waited for more seconds than this, ticks take longer slices."""
 
 FIRST_PROBES_PER_S = 2000
-"""The most first turns a second. At start and after a reload, new probes do not wait a whole interval for theirs."""
+"""The maximum number of first turns per second. A new probe's first turn comes early, not after a whole interval."""
 
 FIRST_SPREAD_S = 0.5
-"""The shortest time over which first probes are spread, seconds."""
+"""The minimum time over which the first turns of new probes are spread, seconds."""
 
 
 Key = TypeVar("Key", bound=Hashable)
@@ -47,7 +49,7 @@ class Sink(Protocol):
 class Probe(msgspec.Struct, Generic[Key], frozen=True):
     """What to run, how often, and who receives the outcomes.
 
-    `key` identifies the probe. When a reload brings the same key again, the probe keeps its turn.
+    `key` identifies the probe. When a reload brings the same key again, the probe keeps its place in the schedule.
     """
 
     key: Key
@@ -60,10 +62,10 @@ class ScheduleObserver(Protocol):
     """Receives measurements of the schedule itself, for the metrics."""
 
     def lag(self, seconds: float) -> None:
-        """Note how long after its due time a probe started."""
+        """Note how many seconds after its due time a probe started."""
 
     def loop_lag(self, seconds: float) -> None:
-        """Note how late a tick came."""
+        """Note how many seconds late a tick came."""
 
     def skipped(self) -> None:
         """Note a turn that was skipped because the probe was still under way from the turn before."""
@@ -82,27 +84,27 @@ class _Job:
         self.target = probe.target
         self.interval_s = probe.interval_s
         self.sink: Sink | None = probe.sink
-        """None once the probe has been dropped."""
+        """Receives the outcomes; None once the probe has been dropped."""
         self.regular = phase
-        """The phase plus a whole number of intervals: the time of the last regular turn, without the jitter."""
+        """The time of the last regular turn, without jitter: the phase plus a whole number of intervals."""
         self.due = due
-        """When the next regular turn is due."""
+        """When the next regular turn is due, including jitter."""
         self.turn = due
-        """When the turn under way was due."""
+        """When the turn that started the running probe was due."""
         self.is_first = True
         """Whether the next turn is the first, which comes early and does not depend on the phase."""
         self.running = False
         self.missed = False
-        """Whether a turn came while the probe was running."""
+        """Whether a turn was skipped because the probe was still running."""
         self.extra = False
-        """Whether an extra turn is due, which makes up for a missed one."""
+        """Whether an extra turn is due, to make up for a skipped one."""
 
     def started(self, now: float) -> None:
         """Report how late the start is."""
         self.scheduler.note_lag(now - self.turn)
 
     def ended(self, outcome: Outcome, latency_s: float) -> None:
-        """Hand on what the probe found, unless a reload has dropped the probe meanwhile."""
+        """Pass what the probe found to its sink, unless a reload has dropped the probe meanwhile."""
         self.running = False
         if self.sink is None:
             return
@@ -154,13 +156,13 @@ class Scheduler(Generic[Key]):
         self._failure: asyncio.Future[None] | None = None
         self._armed_for = math.inf
         self._late_s = 0.0
-        """How late the next tick is already, seconds."""
+        """How many seconds late the next tick already is."""
         engine.wake = self._arm_earlier
         self._worst_lag_s = 0.0
 
     @property
     def max_in_flight(self) -> int:
-        """The most sockets open at once."""
+        """The maximum number of sockets open at once."""
         return self._engine.max_in_flight
 
     @max_in_flight.setter
@@ -169,21 +171,24 @@ class Scheduler(Generic[Key]):
 
     @property
     def in_flight(self) -> int:
-        """Probes with an open socket."""
+        """How many probes have an open socket."""
         return self._engine.in_flight
 
     @property
     def waiting(self) -> int:
-        """Probes that wait for one of the `max_in_flight` places."""
+        """How many probes wait because `max_in_flight` sockets are open already."""
         return self._engine.waiting
 
     @property
     def next_wake(self) -> float:
-        """When the next tick is due, on the clock. In the past: the event loop stands still. Infinity: none is due."""
+        """When the next tick is due, on the clock; infinity if none is. If that is past, the event loop is blocked."""
         return self._armed_for
 
     async def run(self) -> None:
-        """Run until cancelled. Raises what escapes a probe or a tick: a fault of this program, never of a server."""
+        """Run until cancelled.
+
+        Raises every exception that escapes a probe or a tick. It is a fault of this program, never of a server.
+        """
         self._loop = asyncio.get_running_loop()
         self._failure = self._loop.create_future()
         self._engine.open(self._loop, self._fail)
@@ -213,9 +218,9 @@ class Scheduler(Generic[Key]):
         self._engine.close()
 
     def update(self, probes: Iterable[Probe[Key]], dropped: Iterable[Key] = ()) -> None:
-        """Add or replace `probes`, and drop those with the keys in `dropped`. All others go on unchanged.
+        """Add or replace `probes`, and drop those with the keys in `dropped`. All other probes continue unchanged.
 
-        A probe whose key is known already keeps its turn. A new one gets an early first turn.
+        A probe whose key is already known keeps its place in the schedule. A new one gets an early first turn.
         """
         for key in dropped:
             self._jobs.pop(key).sink = None
@@ -236,7 +241,7 @@ class Scheduler(Generic[Key]):
         self._arm()
 
     def take_worst_lag(self) -> float:
-        """Return the longest lag of a start since the last call, seconds."""
+        """Return how many seconds late, at worst, a probe has started since the last call."""
         worst_s, self._worst_lag_s = self._worst_lag_s, 0.0
         return worst_s
 
@@ -249,18 +254,18 @@ class Scheduler(Generic[Key]):
         self._observe_lag(lag_s)
 
     def make_up(self, job: _Job) -> None:
-        """Give a job an extra turn now, for one that it missed."""
+        """Give a job an extra turn now, to make up for a skipped one."""
         self._enqueue(job, self._clock())
         self._arm_earlier()
 
     def tick(self) -> None:
-        """End overdue probes and start due ones, for a slice of some milliseconds. The next tick does what is left.
+        """End overdue probes and start due ones, for a slice of a few milliseconds. The next tick does what is left.
 
         The event loop calls this; tests call it by hand.
         """
         now = self._clock()
         self._note_late(now)
-        self._armed_for = -math.inf  # the engine's `wake` must not set the timer before the end
+        self._armed_for = -math.inf  # until the end, the engine's `wake` must not set the timer
         late_s, self._late_s = self._late_s, 0.0
         self._observer.loop_lag(late_s)
         self._engine.tick(late_s)
@@ -289,8 +294,8 @@ class Scheduler(Generic[Key]):
             interval_s = job.interval_s
             regular = job.regular + interval_s
             if job.is_first or regular <= now:
-                # At least half an interval after the early first turn: two probes within one hiccup prove no more than
-                # one does.
+                # The second turn comes at least half an interval after the early first one, because two probes within
+                # the same hiccup prove no more than one.
                 regular = next_due(now + interval_s / 2 if job.is_first else now, interval_s, regular)
                 job.is_first = False
             job.regular = regular
@@ -323,7 +328,7 @@ class Scheduler(Generic[Key]):
         return due if tick is None else min(due, tick)
 
     def _note_late(self, now: float) -> None:
-        """Remember how late the tick is that the timer was set for. Setting it again would make it seem on time."""
+        """Note how late the tick is for which the timer is set. Setting it again would make that tick seem on time."""
         if math.isfinite(self._armed_for):
             self._late_s = max(self._late_s, now - self._armed_for)
 
@@ -331,7 +336,7 @@ class Scheduler(Generic[Key]):
         """Set the timer, so that the loop calls `tick` at the next turn or deadline, whichever comes first."""
         now = self._clock()
         self._note_late(now)
-        # A tick that is due already runs right after the loop has served the sockets, and is not late until then.
+        # A tick that is already due runs right after the loop has served the sockets. It is late only after that.
         due = self._armed_for = max(self._next_wake(), now)
         if self._loop is None:
             return

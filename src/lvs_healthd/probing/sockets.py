@@ -17,7 +17,7 @@ from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 from lvs_healthd.probing.errnos import at_connect
 
 MOST_SPARE = 64
-"""How many sockets of one address family and protocol are kept for the next probes: about as many as start at once."""
+"""How many sockets of one address family and protocol are kept for the next probes. About as many start at once."""
 
 # socket.socket is a Python class around this one. Its constructor and `close` would cost 3 µs a probe.
 Socket = _socket.socket
@@ -27,10 +27,11 @@ _TYPES = {
 }
 _STREAM_EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _DATAGRAM_EDGES = select.EPOLLIN | select.EPOLLET
-"""Without EPOLLOUT: a datagram socket is writable at once, and reporting that would cost each probe an event."""
+"""EPOLLOUT is left out: a datagram socket is writable at once, and reporting that would cost each probe an event."""
 
 # Closing with a reset leaves no TIME_WAIT on the director. Otherwise the director would run out of local ports at a few
-# hundred probes a second to one address. HAProxy's checks do the same.
+# hundred probes a second to one port of one address. HAProxy's checks do the same. `partings` ends connections that the
+# server's application knows of.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _FIN_ON_CLOSE = struct.pack("ii", 0, 0)
 

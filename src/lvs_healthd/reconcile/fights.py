@@ -1,6 +1,8 @@
 """Notices when somebody else undoes our writes again and again, reports who it may be, and slows our writes down.
 
-`runtime.patience` decides how long a line is left alone.
+`runtime.patience` decides how long a line of the table is left alone. A line is a service itself or one of its servers.
+Lines that clients depend on are never left alone: a missing service, and servers of a service in which no other server
+serves.
 """
 
 import asyncio
@@ -8,14 +10,17 @@ import math
 from collections.abc import Callable, Sequence
 
 from lvs_healthd.events.kinds import Event, TableFight, TableFightOver
-from lvs_healthd.ipvs.diff import Phase, line_of, takes_capacity
+from lvs_healthd.ipvs.diff import Phase, changes_way, line_of, takes_capacity
+from lvs_healthd.ipvs.drift import Drift, Kind
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, ServiceRecord, TableLine, Verb
+from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.patience import TIMES, hold_s
 
 TOLD_AGAIN_S = 600.0
-"""The least time between two events about the same fight."""
+"""The minimum time between two events about the same fight, seconds."""
 _CALM_RESYNCS = 10
-"""A fight is over when its line was not undone for this many resyncs plus twice the time it was held back."""
+"""A fight is over when nobody has undone its line for this many resync intervals plus twice the time that the line was
+held back."""
 
 
 _GIVING = (Phase.ADD_SERVERS, Phase.RAISE)
@@ -34,7 +39,7 @@ class _Fight:
         self.until = -math.inf
         self.told = -math.inf
         self.held: tuple[Verb, ServiceRecord | DestinationRecord] | None = None
-        """The write that is held back. Any other write is a newer decision of ours and goes out."""
+        """The write that is held back. Any other write to the same line is a newer decision of ours and goes out."""
 
 
 class Fights:
@@ -61,11 +66,15 @@ class Fights:
 
     @property
     def count(self) -> int:
-        """How many lines are fought over."""
+        """How many lines somebody else keeps undoing."""
         return sum(fight.times >= TIMES for fight in self._lines.values())
 
-    def drifted(self, line: TableLine, now: float) -> None:
-        """Note that a line was found to differ from what we wrote. now: monotonic, seconds."""
+    def drifted(self, drift: Drift, now: float) -> None:
+        """Note that a line was found to differ from what we wrote.
+
+        now: monotonic, seconds.
+        """
+        line = (drift.service, drift.server)
         fight = self._lines.get(line)
         if fight is None or self._is_over(fight, now):
             fight = self._lines[line] = _Fight()
@@ -74,14 +83,14 @@ class Fights:
         fight.held = None
         if fight.times < TIMES:
             return
-        fight.hold_s = hold_s(fight.times, self.resync_s)
+        fight.hold_s = 0.0 if drift.kind is Kind.MISSING_SERVICE else hold_s(fight.times, self.resync_s)
         fight.until = now + fight.hold_s
         if now - fight.told >= TOLD_AGAIN_S:
             fight.told = now
             self._to_tell.append(line)
 
     def release(self) -> None:
-        """Hold nothing back until the next drift: an operator has reloaded, and wants everything written."""
+        """Hold nothing back until the next drift, because an operator has reloaded and wants everything written."""
         for fight in self._lines.values():
             fight.until = -math.inf
 
@@ -91,16 +100,20 @@ class Fights:
         now: float,
         *,
         is_configured: Callable[[TableLine], bool],
-        is_uncovered: Callable[[ServiceKey], bool],
+        is_dark: Callable[[ServiceKey], bool],
     ) -> bool:
-        """Take the writes that would only be undone out of `phases`. Return whether there were any.
+        """Remove from `phases` the writes that somebody else would only undo. Return whether there were any.
 
-        A write that takes a configured server out of service is never held back: that server is down, and clients would
-        be sent to it. A write that brings a server in is not held back either when no other server serves.
+        Three kinds of writes are never held back:
+
+        - one that takes a configured server out of service, because that server is down;
+        - one that adds a service, because without it clients reach nobody;
+        - one that brings a server into a service in which no other server serves, for the same reason, also by sending
+          its packets in the right way again.
 
         now: monotonic, seconds.
         is_configured: whether a line belongs to a configured server.
-        is_uncovered: whether none of the servers that should serve in a service is in the table.
+        is_dark: whether a service is not in the table, or none of the servers that should serve it serves as wanted.
         """
         if not any(fight.until > now for fight in self._lines.values()):
             return False
@@ -109,35 +122,35 @@ class Fights:
             kept = [
                 operation
                 for operation in operations
-                if not self._is_held(operation, now)
+                if phase is Phase.ADD_SERVICES
+                or not self._is_held(operation, now)
                 or (takes_capacity(operation) and is_configured(line_of(operation)))
-                or (phase in _GIVING and is_uncovered(operation.service.key))
+                or ((phase in _GIVING or changes_way(operation)) and is_dark(operation.service.key))
             ]
             is_any_held |= len(kept) < len(operations)
             phases[phase] = kept
         return is_any_held
 
     async def report(self, now: float) -> None:
-        """Emit an event for each new fight, and for each that is over. now: monotonic, seconds."""
+        """Emit an event for each new fight, and for each that is over.
+
+        now: monotonic, seconds.
+        """
         told, self._to_tell = self._to_tell, []
         suspects = tuple(await asyncio.to_thread(self._suspects)) if told else ()
-        for line in told:
+        async for line in paced(told):
             fight = self._lines[line]
             service, server = self._words(line)
             self._emit(
                 TableFight(service=service, server=server, times=fight.times, hold_s=fight.hold_s, suspects=suspects)
             )
-        for line in [line for line, fight in self._lines.items() if self._is_over(fight, now)]:
+        async for line in paced([line for line, fight in self._lines.items() if self._is_over(fight, now)]):
             if self._lines.pop(line).times >= TIMES:
                 service, server = self._words(line)
                 self._emit(TableFightOver(service=service, server=server))
 
     def _is_held(self, operation: Operation, now: float) -> bool:
-        line = line_of(operation)
-        service = self._lines.get((line[0], None))
-        if service is not None and service.until > now and line[1] is not None and operation.verb is Verb.ADD_SERVER:
-            return service.held is not None  # held back with its service
-        fight = self._lines.get(line)
+        fight = self._lines.get(line_of(operation))
         if fight is None or fight.until <= now:
             return False
         what = (operation.verb, operation.destination or operation.service)

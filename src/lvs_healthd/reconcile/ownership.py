@@ -1,4 +1,8 @@
-"""Which part of the kernel's table we may change: services we made or took over, and our servers in shared services."""
+"""Keeps track of what we may change in the kernel's table.
+
+That is every service that we made or took over, and our own servers in shared services, in which somebody else may also
+have servers.
+"""
 
 from lvs_healthd.ipvs.diff import line_of
 from lvs_healthd.ipvs.records import DestinationKey, Operation, ServiceKey, Table, Verb, Wanted
@@ -6,7 +10,7 @@ from lvs_healthd.state.file import Ours, Saved, SharedService
 
 
 class Ownership:
-    """The services and servers that are ours. What is wanted becomes ours, and what is taken out stops being ours."""
+    """The services and servers that are ours. What is wanted becomes ours, and what is removed stops being ours."""
 
     def __init__(self) -> None:
         self.services: set[ServiceKey] = set()
@@ -15,7 +19,7 @@ class Ownership:
         A service leaves the set when it is deleted or left to somebody else.
         """
         self.servers: dict[ServiceKey, set[DestinationKey]] = {}
-        """Our servers in each service in which somebody else may have servers too. Also preset from the saved state."""
+        """Our servers in each shared service, where somebody else may also have some. Preset from the saved state."""
 
     def saved(self) -> Ours:
         """Return what is ours, for the state file."""
@@ -32,14 +36,14 @@ class Ownership:
         if not shadow:
             self.services.update(wanted.table)
         for key in self.servers.keys() - wanted.shared.keys():
-            # When a shared service of ours is no longer wanted, only our servers are removed from it, so keep those.
+            # Of a shared service that is no longer wanted, only our servers are removed, so remember which are ours.
             if key in wanted.table or key not in self.services:
                 del self.servers[key]
         for key, configured in wanted.shared.items():
             self.servers.setdefault(key, set()).update(configured)
 
     def wrote(self, operation: Operation, wanted: Wanted) -> None:
-        """Give up what was deleted and is not configured. If somebody else adds the same again, it is theirs."""
+        """Give up a line that was deleted and is not configured. If somebody else adds it again, it is theirs."""
         key, server = line_of(operation)
         if operation.verb is Verb.DELETE_SERVICE and key not in wanted.table:
             self._forget(key)
@@ -52,7 +56,7 @@ class Ownership:
             if key not in actual or self._is_left(key, actual):
                 self._forget(key)
         for key, configured in wanted.shared.items():
-            # A server that left the configuration while it was out of the table is theirs if it appears again.
+            # A server that left the configuration while it was not in the table is not ours if it appears again.
             present = actual[key].destinations if key in actual else {}
             self.servers[key] = {each for each in self.servers.get(key, ()) if each in configured or each in present}
 

@@ -1,4 +1,4 @@
-"""What we know of the kernel's table: as last read, plus the acknowledged writes, and which parts are in doubt."""
+"""Holds what we know of the kernel's table, as last read plus the acknowledged writes, and which parts are in doubt."""
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -34,13 +34,17 @@ class Readback:
         self.last_resync: float | None = None
         """When the whole table was last read, on `clock`."""
         self.took_s = 0.0
-        """How long that reading took, seconds."""
+        """How long the last reading of the whole table took, seconds."""
         self.due = -math.inf
         """When the whole table is to be read again, on `clock`."""
+        self.demands = 0
+        """How many times `demand` has asked for a new reading."""
+        self.answered = 0
+        """How many of the `demands` have their reading: all those made before the last reading began."""
         self.resync_s = 0.0
         """How often the whole table is read, seconds."""
         self.progress = clock()
-        """When the work last made progress, on `clock`."""
+        """When the reading or writing last made progress, on `clock`."""
         self.is_all_stale = False
         """Whether the whole of `actual` is in doubt."""
         self.stale: set[ServiceKey] = set()
@@ -57,13 +61,21 @@ class Readback:
 
         Raises `TableUnavailableError` when the table cannot be read.
         """
-        started = self._clock()
+        started, demands = self._clock(), self.demands
         found = await self._table.read()
         now = self._clock()
         self.last_resync = self.progress = now
         self.took_s = now - started
-        self.due = now + self.resync_s
+        self.answered = demands
+        if self.demands == demands:
+            self.due = now + self.resync_s
         return found
+
+    def demand(self) -> int:
+        """Have the whole table read as soon as possible. Return the number that `answered` then reaches."""
+        self.demands += 1
+        self.due = -math.inf
+        return self.demands
 
     async def resync(self, ours: Iterable[ServiceKey]) -> Reading:
         """Read the whole table back, and look for drift in `ours`.
@@ -75,12 +87,12 @@ class Readback:
         confirmed = await self._confirm(found)
         surprises = dict.fromkeys([drift.service async for drift in self._drifts(found, keys)])
         if surprises:
-            # A dump is not atomic. One that races a write may skip an entry, so read a surprise a second time.
+            # A dump is not atomic. One that races a write may skip an entry, so read surprising services a second time.
             second = await self._table.read_services(list(surprises))
             for key in surprises:
                 _replace(found, key, second)
         drifts = await self._take_drifts(found, surprises)
-        # No drift was looked for in a service that a reload has added meanwhile, so name the whole service.
+        # A service that a reload has added meanwhile was not searched for drift, so the service itself counts as moved.
         known = keys.keys() & self.actual.keys()
         self.moved.update((key, None) for key in {*self.actual, *found} - known)
         self.actual = found
@@ -89,7 +101,9 @@ class Readback:
         return Reading(confirmed, drifts)
 
     async def reread(self, ours: Iterable[ServiceKey]) -> tuple[list[ServiceKey], Reading]:
-        """Read the services in doubt, and look for drift in those that are in `ours`. Return which were read.
+        """Read the services in doubt, and look for drift in those that are in `ours`.
+
+        Return which services were read, and what the reading showed.
 
         Raises `TableUnavailableError` when the table cannot be read.
         """
@@ -106,7 +120,7 @@ class Readback:
         return keys, Reading(confirmed, drifts)
 
     def take_in(self, operation: Operation) -> bool:
-        """Apply a write to `actual`. Return False if its service is gone meanwhile, which leaves no place for it."""
+        """Apply a write to `actual`. Return False if that is impossible, because the service has gone meanwhile."""
         is_of_service = operation.verb in (Verb.ADD_SERVICE, Verb.DELETE_SERVICE)
         if not is_of_service and operation.service.key not in self.actual:
             return False
@@ -123,7 +137,7 @@ class Readback:
         return tuple(confirmed)
 
     async def _take_drifts(self, found: Table, keys: Iterable[ServiceKey]) -> tuple[Drift, ...]:
-        """Return what somebody else has changed in these services, and note the lines in `moved`."""
+        """Return what somebody else has changed in these services, and add the changed lines to `moved`."""
         drifts = [drift async for drift in self._drifts(found, keys)]
         self.moved.update((drift.service, drift.server) for drift in drifts)
         return tuple(drifts)

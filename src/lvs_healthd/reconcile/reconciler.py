@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from lvs_healthd.events.kinds import Event, TableError, TableRecovered
-from lvs_healthd.ipvs.diff import STEPS, Phase, is_foreign, is_in_sync, is_uncovered, line_of, operation_on
+from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, is_uncovered, line_of, operation_on
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
 from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.ipvs.refusals import GONE_ANYWAY, MISMATCH, code_name
@@ -30,14 +30,14 @@ from lvs_healthd.reconcile.trouble import Trouble
 from lvs_healthd.runtime.pace import paced
 
 HEARTBEAT_S = 1.0
-"""The longest sleep between two turns, so that `progress` shows a watchdog that the loop is alive."""
+"""The longest sleep between two turns, seconds, so that `progress` shows a watchdog that the loop is alive."""
 _ROUNDS = 3
-"""The most attempts within one turn when the table turns out to differ from what we knew. The table is read back before
-each but the first."""
+"""The maximum number of attempts within one turn, when the table turns out to differ from what we knew. Services in
+doubt are read back before each attempt but the first."""
 _BATCH = 128
-"""The most writes sent before `progress` is updated and the event loop gets its turn."""
+"""The maximum number of writes sent before `progress` is updated and the event loop gets its turn."""
 _ADOPTION_READS = 3
-"""The most readings, after the first, until two in succession are the same."""
+"""The maximum number of readings after the first one, if no two in succession are the same."""
 
 
 class Reconciler:
@@ -47,7 +47,7 @@ class Reconciler:
     emit: receives the events.
     clock: monotonic, seconds.
     resync_s: how often the whole table is read back, seconds.
-    shadow: write nothing, and report each difference once.
+    shadow: whether to write nothing, and only report each difference once.
     observer: counts and measures, for the metrics.
     suspects: returns the programs that may be undoing our writes (see `Fights`).
     """
@@ -68,7 +68,7 @@ class Reconciler:
         self.last_error = ""
         """Why the table is not as wanted; empty when it is."""
         self.shadow = shadow
-        """Whether nothing is written. It may change between two turns, and takes effect with the next."""
+        """Whether nothing is written. It may be set at any time, and then no further batch of writes is sent."""
 
         self._table = table
         self._emit = emit
@@ -86,7 +86,7 @@ class Reconciler:
         self._was_shadow = shadow
         self._guard = Guard()
         self._is_new = False
-        """Whether `want` was called since the last attempt."""
+        """Whether `want` has been called since the last attempt."""
         self._trouble = Trouble()
 
     @property
@@ -116,10 +116,10 @@ class Reconciler:
         return await self._table.open()
 
     async def adopt(self) -> Table:
-        """Read the whole table for the first time. What it holds is the starting point, not drift.
+        """Read the whole table for the first time. Its content is the starting point, and does not count as drift.
 
-        It is read until two readings are the same, because another program may still be writing. The servers that serve
-        in it go on serving, so none may be overlooked.
+        The table is read until two readings are the same, because another program may still be writing. No server may
+        be overlooked, because those that serve now must keep serving.
 
         Raises `TableUnavailableError` when the table cannot be read.
         """
@@ -138,7 +138,7 @@ class Reconciler:
     def want(self, wanted: Wanted, touched: Collection[TableLine] | None = None) -> None:
         """Take a new wanted table; the latest wins. Returns at once, and the loop does the work.
 
-        touched: the lines that have changed, in a table that was given before; None when any may have.
+        touched: the lines that have changed since this table was last given; None when any line may have changed.
         """
         if touched is None or wanted is not self._wanted:
             self._wanted = wanted
@@ -175,13 +175,19 @@ class Reconciler:
         return self._wanted
 
     async def read_back(self, timeout_s: float) -> None:
-        """Make `run` read the whole table back before anything else, and wait for that, at most `timeout_s` seconds."""
-        self._readback.due = -math.inf
-        self._was_read.clear()
+        """Make `run` read the whole table back before it does anything else, and wait at most `timeout_s` seconds.
+
+        A reading that is already under way began too early, and does not count. If the caller then calls `want` before
+        its next `await`, the new wanted table is in force before anything is written. So if somebody has added a server
+        that the caller is about to configure, it is not deleted as foreign.
+        """
+        demand = self._readback.demand()
         self._wake.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._was_read.wait()
+                while self._readback.answered < demand:
+                    self._was_read.clear()
+                    await self._was_read.wait()
 
     def in_sync(self, key: ServiceKey) -> bool:
         """Whether a service is in the kernel's table exactly as wanted."""
@@ -229,9 +235,11 @@ class Reconciler:
         if now >= readback.due or readback.is_all_stale:
             reading = await readback.resync(self._wanted_table)
             self._observer.resync(readback.took_s)
-            await self._report(reading)
-            self._was_read.set()
             self._todo.is_whole = True
+            if not self._was_read.is_set():
+                self._was_read.set()
+                await asyncio.sleep(0)  # let the caller that waits in `read_back` act first
+            await self._report(reading)
         elif readback.stale:
             await self._reread()
 
@@ -243,7 +251,7 @@ class Reconciler:
             await self._todo.compare(keys, self._wanted.table, self.actual, self.ownership)
 
     async def _report(self, reading: Reading) -> None:
-        """Report what a reading showed: late confirmations of our writes, and what somebody else has changed."""
+        """Report what a reading showed: writes that turn out to be in effect, and what somebody else has changed."""
         async for operation in paced(reading.confirmed):
             self._confirm(operation)
         if self.shadow:
@@ -251,10 +259,14 @@ class Reconciler:
         now = self._clock()
         async for drift in paced(reading.drifts):
             line = (drift.service, drift.server)
-            # A reload may have dropped the service meanwhile.
-            if drift.service in self._wanted_table and not is_foreign(line, self.ownership.servers):
+            # A reload may have dropped the service meanwhile, or may want exactly what was found.
+            if drift.service in self._wanted_table and self._operation_on(line) is not None:
                 self._reports.drifted(drift)
-                self.fights.drifted(line, now)
+                self.fights.drifted(drift, now)
+
+    def _operation_on(self, line: TableLine) -> Operation | None:
+        ours = self.ownership
+        return operation_on(line, self._wanted_table, self.actual, ours.services, ours.servers)
 
     # Writing
 
@@ -278,7 +290,9 @@ class Reconciler:
             await self._todo.take_news(self._wanted.table, self.actual, self.ownership)
             phases = await self._todo.operations(self._wanted.table, self.actual, self.ownership)
             self._hold_back(phases)
-            await self._write(phases, failed, refused)
+            if not await self._write(phases, failed, refused):
+                self._is_new = True  # the next turn reports what is left
+                return
             if not self._readback.stale:
                 break
             await self._reread()
@@ -288,18 +302,18 @@ class Reconciler:
 
     async def _watch(self, wanted: Wanted) -> None:
         """Report what would be written. Used in shadow mode."""
-        ours = self.ownership
         if self._todo.is_whole:
             self._todo.add(self._reports.would_be_written)
-        await self._todo.take_news(wanted.table, self.actual, ours)
+        await self._todo.take_news(wanted.table, self.actual, self.ownership)
         async for line in paced(self._todo.take_lines()):
-            operation = operation_on(line, wanted.table, self.actual, ours.services, ours.servers)
-            self._reports.would_write(line, operation)
+            self._reports.would_write(line, self._operation_on(line))
 
     async def _write(
         self, due: dict[Phase, list[Operation]], failed: dict[TableLine, str], refused: dict[TableLine, Operation]
-    ) -> None:
+    ) -> bool:
         """Write in three steps, each of which is acknowledged before the next begins.
+
+        Return False if `shadow` has been set meanwhile. The remaining batches are then not sent.
 
         due: the writes of each phase.
         failed: the errors of this turn, by line. Updated.
@@ -309,7 +323,9 @@ class Reconciler:
             step = list(itertools.chain.from_iterable(due[each] for each in phases))
             self._guard.forget()
             for start in range(0, len(step), _BATCH):
-                # Check each batch against the newest table, because a reload may have replaced it meanwhile.
+                if self.shadow:
+                    return False
+                # Check each batch against the newest wanted table, because a reload may have replaced it meanwhile.
                 batch = self._guard.permitted(
                     step[start : start + _BATCH],
                     self._wanted_table,
@@ -326,9 +342,10 @@ class Reconciler:
                     self._take_result(operation, result, failed, refused)
                 self._readback.progress = self._clock()
                 await asyncio.sleep(0)
+        return not self.shadow
 
     async def _conclude(self, wanted: Wanted, failed: dict[TableLine, str]) -> None:
-        """Report whether the table is as wanted after an attempt. Changes since it began are left to the next one."""
+        """Report whether the table is as wanted after an attempt. Later changes are left to the next attempt."""
         errors: list[TableError] = []
         left: Operation | None = None
         is_pending = False
@@ -377,7 +394,7 @@ class Reconciler:
         failed[line] = result.message
 
     def _confirm(self, operation: Operation) -> None:
-        """Update what is ours after a write that is in effect, and report the write."""
+        """Report a write that is in effect, and update what is ours."""
         if self._wanted is not None:
             self.ownership.wrote(operation, self._wanted)
         self._reports.written(operation)
@@ -387,8 +404,11 @@ class Reconciler:
             phases,
             self._clock(),
             is_configured=self._is_configured,
-            is_uncovered=lambda key: is_uncovered(key, self._wanted_table, self.actual),
+            is_dark=self._is_dark,
         )
+
+    def _is_dark(self, key: ServiceKey) -> bool:
+        return key not in self.actual or is_uncovered(key, self._wanted_table, self.actual, in_any_way=False)
 
     def _is_configured(self, line: TableLine) -> bool:
         return self._wanted is not None and line in self._wanted.why

@@ -7,27 +7,35 @@ from lvs_healthd.events.kinds import Event, TableChanged, TableDrift, TableError
 from lvs_healthd.ipvs.describe import describe
 from lvs_healthd.ipvs.diff import line_of, takes_capacity
 from lvs_healthd.ipvs.drift import Drift, Kind
-from lvs_healthd.ipvs.records import Operation, ServiceKey, TableLine, Verb, Wanted, Why
+from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, TableLine, Verb, Wanted, Why
 
 
 class TableObserver(Protocol):
     """Counts and measures the reconciler's work, for the metrics."""
 
     def operation(self, verb: str, ok: bool, error: str) -> None:  # noqa: FBT001  # a yes-or-no answer
-        """Count one answered write. error: the errno's name, "unknown", or empty."""
+        """Count one answered write.
+
+        verb: the value of a `Verb`.
+        ok: whether the write succeeded.
+        error: the errno's name or "unknown"; empty if it succeeded.
+        """
 
     def resync(self, seconds: float) -> None:
-        """Note how long it took to read the whole table."""
+        """Note how many seconds it took to read the whole table."""
 
     def drift(self, kind: str) -> None:
-        """Count one edit by somebody else. kind: the value of a `drift.Kind`."""
+        """Count one edit by somebody else.
+
+        kind: the value of a `drift.Kind`.
+        """
 
     def detection(self, seconds: float) -> None:
-        """Note how long after its first failed probe a server was taken out."""
+        """Note how many seconds after its first failed probe a server was taken out."""
 
 
 class TableReports:
-    """Turns operations and drifts into events and measurements.
+    """Turns writes and foreign edits into events and measurements.
 
     emit: receives the events.
     clock: monotonic, seconds.
@@ -42,9 +50,9 @@ class TableReports:
         self._repairs: set[TableLine] = set()
         """Lines with drift that is not written back yet. The reason of their next write begins with "repair"."""
         self._detected: dict[TableLine, float] = {}
-        """The first failure behind the last removal of each server, so that each failure is measured only once."""
+        """When the first failure behind each server's last removal was, so that each failure is measured only once."""
         self._told: dict[TableLine, Operation] = {}
-        """In shadow mode: the differences that have been reported already."""
+        """The differences that have already been reported in shadow mode."""
 
     def want(self, wanted: Wanted) -> None:
         """Use the names and reasons of this wanted table from now on."""
@@ -78,7 +86,7 @@ class TableReports:
         self._repairs.discard(line_of(operation))
 
     def would_write(self, line: TableLine, operation: Operation | None) -> None:
-        """Report what would be written to a line in shadow mode, once for as long as the difference lasts.
+        """In shadow mode, report the write that a line needs, once for as long as the difference lasts.
 
         operation: the write; None when the line is as wanted.
         """
@@ -98,7 +106,10 @@ class TableReports:
         self._told.clear()
 
     def error(self, operation: Operation, text: str) -> TableError:
-        """Return the event for one failed write. text: what went wrong."""
+        """Return the event for one failed write.
+
+        text: what went wrong.
+        """
         return TableError(
             operation=operation.verb.value,
             service=self.name(operation.service.key),
@@ -121,7 +132,7 @@ class TableReports:
         )
 
     def _detection(self, operation: Operation, why: Why | None) -> float | None:
-        """Return the seconds since the first failed probe, once for each failure that takes a server out of service."""
+        """Return the seconds since a server's first failed probe, once for each failure that takes the server out."""
         if why is None or why.first_failure is None or not takes_capacity(operation):
             return None
         line = line_of(operation)
@@ -134,6 +145,8 @@ class TableReports:
         key, server = line_of(operation)
         if server is None:
             reason = "not configured any more" if operation.verb is Verb.DELETE_SERVICE else "configured"
+        elif _keeps_serving(operation):
+            reason = "configured"
         else:
             reason = why.reason if why else "not configured"
         return f"repair: {reason}" if (key, server) in self._repairs else reason
@@ -146,3 +159,14 @@ class TableReports:
     def name(self, key: ServiceKey) -> str:
         """Return the configured name of a service, even if a reload has dropped it."""
         return self._names.get(key) or str(key)
+
+
+def _keeps_serving(operation: Operation) -> bool:
+    """Whether a server serves before and after an edit, or neither.
+
+    Then it is not its health that asks for the edit: health only decides whether a server serves.
+    """
+    was, server = operation.was, operation.destination
+    if operation.verb is not Verb.SET_SERVER or server is None or not isinstance(was, DestinationRecord):
+        return False
+    return (was.weight > 0) == (server.weight > 0)

@@ -23,7 +23,7 @@ MANAGERS = frozenset(
         "lvs-healthd",
     }
 )
-"""Names as in /proc/PID/comm, which holds at most 15 characters."""
+"""Programs that manage IPVS tables, named as in /proc/PID/comm, which holds at most 15 characters."""
 
 
 def suspects(netns: Netns, own_pid: int, *, proc: Path = Path("/proc")) -> list[str]:

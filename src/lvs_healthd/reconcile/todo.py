@@ -1,7 +1,8 @@
 """Keeps the lines that may have to be written: those that changed since they were last known to be as wanted.
 
-Between two whole readings only these lines are compared, so that one verdict among fifty thousand costs one comparison.
-A line stays until it is seen to be as wanted, so a failed write is tried again.
+A line of the table is a service itself or one of its servers. Between two readings of the whole table, only these lines
+are compared, so that one changed verdict among fifty thousand costs one comparison. A line stays until it is seen to be
+as wanted, so a failed write is tried again.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from lvs_healthd.runtime.pace import Pace, paced
 
 
 class ToDo:
-    """Lines to compare, in the order in which they were added."""
+    """The lines to compare, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._lines: dict[TableLine, None] = {}
@@ -32,7 +33,7 @@ class ToDo:
         self._news.update(dict.fromkeys(changed))
 
     async def take_news(self, wanted: Table, actual: Table, ours: Ownership) -> None:
-        """Move the new lines to those to compare. If `is_whole`, compare the whole tables for more of them."""
+        """Put the new lines among the lines to compare. If `is_whole`, find more such lines in the whole tables."""
         self._lines.update(self._news)
         self._news.clear()
         if self.is_whole:
@@ -51,7 +52,7 @@ class ToDo:
                     await pace.rest()
 
     async def operations(self, wanted: Table, actual: Table, ours: Ownership) -> dict[Phase, list[Operation]]:
-        """Return the writes that are due, by phase in a safe order, and forget the lines that are as wanted."""
+        """Return the due writes by phase, with the phases in a safe order. Forget the lines that are as wanted."""
         phases: dict[Phase, list[Operation]] = {each: [] for each in Phase}
         async for line in paced(list(self._lines)):
             operation = operation_on(line, wanted, actual, ours.services, ours.servers)

@@ -5,21 +5,21 @@ import math
 from lvs_healthd.events.kinds import TableError
 
 RETRY_MIN_S = 0.25
-"""The pause before the first retry, and the least time between two attempts while something fails. A person hardly
-notices it, and it is long enough to avoid a hot loop."""
+"""The pause before the first retry, and the minimum time between two attempts while something fails, seconds. A person
+hardly notices it, and it is long enough to avoid a hot loop."""
 RETRY_MAX_S = 10.0
-"""The longest pause between retries. What an operator repairs by hand takes effect while they are still watching."""
+"""The longest pause between retries, seconds. An operator who repairs something soon sees the effect."""
 ERROR_REPEAT_S = 60.0
-"""How often an unchanged error is reported again."""
+"""How many seconds pass before an unchanged error is reported again."""
 ERRORS_TOLD = 10
-"""Of many errors at once, this many are reported one by one. The others are only counted."""
+"""How many errors of one attempt are reported one by one. Any others are only counted."""
 
 _Identity = tuple[str, str, str, str]
-"""Operation, service, server and text. Two errors that agree in these are the same error."""
+"""An error's operation, service, server and text. Two errors that agree in all of these are the same error."""
 
 
 class Trouble:
-    """The errors since the table was last as wanted. Decides when to try again and which errors to report."""
+    """Holds the errors since the table was last as wanted. Decides when to try again and which errors to report."""
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -32,7 +32,7 @@ class Trouble:
         self._noted: dict[_Identity, float] = {}
         self._fresh: list[TableError] = []
         self._more = 0
-        """How many more errors should be reported than `_fresh` holds."""
+        """How many errors must be reported in addition to those in `_fresh`."""
 
     def attempt_failed(self, now: float, errors: int) -> None:
         """Count an attempt that failed, and schedule the next one.
@@ -48,7 +48,10 @@ class Trouble:
         self._delay_s = min(self._delay_s * 2, RETRY_MAX_S)
 
     def note(self, error: TableError, now: float) -> None:
-        """Note one error of the failed attempt. now: monotonic, seconds."""
+        """Note one error of the failed attempt.
+
+        now: monotonic, seconds.
+        """
         identity = (error.operation, error.service, error.server, error.error)
         told_at = self._told.get(identity, -math.inf)
         if now - told_at < ERROR_REPEAT_S:

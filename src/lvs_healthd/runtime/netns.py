@@ -38,7 +38,8 @@ class Netns:
     def entered(self) -> Iterator[None]:
         """Put the calling thread into the namespace for the block, in which nothing may be awaited.
 
-        Raises `NetnsError` when it cannot be entered.
+        Ends the process if the thread cannot return, because it would write to the wrong namespace from then on. Raises
+        `NetnsError` when the namespace cannot be entered.
         """
         if not self.name:
             yield
@@ -53,7 +54,7 @@ class Netns:
             try:
                 yield
             finally:
-                _setns(outside.fileno())
+                _return_to(outside.fileno())
 
     def identity(self) -> int:
         """Return a number that changes when the namespace is deleted and made again under the same name.
@@ -77,6 +78,17 @@ class Netns:
                 return f"{what}: it is no network namespace"
             case _:
                 return f"{what}: {error.strerror}"
+
+
+def _return_to(fileno: int) -> None:
+    try:
+        _setns(fileno)
+    except OSError as error:
+        # No exception: whoever called, or the thread's next caller, could go on where it is.
+        text = f"lvs-healthd: a thread cannot return to its own network namespace ({error.strerror}): the daemon ends\n"
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode())
+        os._exit(1)
 
 
 def _setns(fileno: int) -> None:

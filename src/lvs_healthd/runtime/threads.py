@@ -1,13 +1,39 @@
 """Runs calls that may block on threads that never delay the end of the process."""
 
+import asyncio
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
+
+from lvs_healthd.runtime.exceptions import HostError
+
+_T = TypeVar("_T")
 
 MOST = 32
 """The most threads at once. The daemon needs a handful. A call that hangs is abandoned, and keeps its thread."""
+
+
+class HungError(HostError):
+    """A call on a thread took too long; the message says what it was for."""
+
+
+async def in_thread(function: Callable[..., _T], *arguments: object, timeout_s: float, what: str) -> _T:
+    """Call `function` on a thread of the loop's default executor, and return what it returns.
+
+    timeout_s: how long it may take, seconds. A call that hangs keeps its thread, and its result is dropped.
+    what: what the call does, for the message: "reading config.toml".
+
+    Raises `HungError`, and what the call raises.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+    except TimeoutError as error:
+        raise HungError(
+            f"{what} has taken more than {timeout_s:g}s: a file system hangs, or the machine is overloaded"
+        ) from error
 
 
 class Threads(ThreadPoolExecutor):

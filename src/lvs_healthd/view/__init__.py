@@ -1,1 +1,1 @@
-"""What the daemon answers when asked: its status, the IPVS table, and the samples for metrics."""
+"""Describes the running daemon to those who ask: its status, the IPVS table, and the samples for metrics."""

@@ -12,14 +12,18 @@ class RestartNeeded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReloadOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reload changed, or why it was rejected. The counts are those of the event `config.reloaded`."""
+    """What a reload changed, or why it was rejected. Modes and counts are those of the event `config.reloaded`."""
 
     file: str
     errors: tuple[str, ...] = ()
     """Why it was rejected; then nothing has changed."""
+    mode: str = ""
+    was: str = ""
     services_added: int = 0
     services_removed: int = 0
+    services_changed: int = 0
     servers_added: int = 0
     servers_removed: int = 0
+    servers_changed: int = 0
     checks_changed: int = 0
     restart_needed: tuple[RestartNeeded, ...] = ()

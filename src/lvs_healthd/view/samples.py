@@ -1,4 +1,4 @@
-"""Describes services for the metrics, in columns: several times as fast as building a status."""
+"""Describes services for the metrics, in columns, which is several times as fast as building a status."""
 
 from lvs_healthd.decide.held import ServiceState
 from lvs_healthd.ipvs.interface import IpvsTable

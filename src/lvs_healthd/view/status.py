@@ -1,5 +1,7 @@
 """Describes services for `lvs-healthd status`: verdicts with reasons, and weights both wanted and actual."""
 
+from collections.abc import Iterable
+
 from lvs_healthd.config.model import Endpoint
 from lvs_healthd.decide.held import ServerState, ServiceState, Watch
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
@@ -21,7 +23,9 @@ async def service_status(
     want = wanted.table.get(service.key)
     have = actual.get(service.key)
     config = service.config
-    described = (_server_status(server, want, have, shift_s) for server in service.servers)
+    # A reload meanwhile takes the servers from a service that it replaces, and the checks from a server.
+    held = [(server, server.watches) for server in service.servers]
+    described = (_server_status(server, watches, want, have, shift_s) for server, watches in held)
     servers = [server async for server in paced(described)]
     for spare in config.fallback:
         key = destination_key(spare)
@@ -57,7 +61,11 @@ def uses_fallback(service: ServiceState, want: ServiceEntry | None) -> bool:
 
 
 def _server_status(
-    server: ServerState, want: ServiceEntry | None, have: ServiceEntry | None, shift_s: float
+    server: ServerState,
+    watches: Iterable[Watch],
+    want: ServiceEntry | None,
+    have: ServiceEntry | None,
+    shift_s: float,
 ) -> RealServerStatus:
     health = server.health
     return RealServerStatus(
@@ -69,7 +77,7 @@ def _server_status(
         weight_wanted=weight_in(want, server.key),
         weight_actual=weight_in(have, server.key),
         fallback=False,
-        checks=tuple([_check_status(watch, shift_s) for watch in server.watches]),
+        checks=tuple([_check_status(watch, shift_s) for watch in watches]),
     )
 
 

@@ -44,7 +44,7 @@ class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Unix time of the last change of verdict; None for an unchecked server."""
     weight_configured: int
     weight_wanted: int | None
-    """None: the server should not be in the table."""
+    """The weight in the wanted table; None when the server should not be in the table."""
     weight_actual: int | None
     """None: the server is not in the kernel's table, as last read or written."""
     fallback: bool = False
@@ -81,6 +81,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Unix time of the last successful load."""
     config_error: str = ""
     """Why the last reload was rejected; empty if it was not."""
+    config_remarks: tuple[str, ...] = ()
+    """What the configuration in force says that will probably not do what was meant, one line of text each."""
     last_resync: float | None = None
     """Unix time at which the whole of the kernel's table was last read; None before the first reading."""
     resync_s: float = 0.0
@@ -102,10 +104,11 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
-    """One service as metrics see it, with a column per field of its real servers.
+    """One service as metrics see it, with a column for each field of its real servers.
 
-    Columns, because a record for each of tens of thousands of servers takes too long. The fields are those of
-    `RealServerStatus`. Fallback servers have no checks and so no verdict: they appear only in `counted`.
+    A column is a list with one item per server. Building a record for each of tens of thousands of servers instead
+    would take too long. The fields are those of `RealServerStatus`. Fallback servers have no checks and so no verdict:
+    they appear only in `counted`.
     """
 
     name: str
@@ -120,10 +123,10 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     latencies: list[tuple[str, str, float]]
     """Server, name of the check, and duration of its last probe, for each check that has been probed."""
     statistics: ServiceStatistics | None
-    """What the kernel has counted; None while the service is not in its table. It stays encoded, because decoded it is
-    five times as large."""
+    """The kernel's counters; None while the service is not in its table. They stay encoded, because they would be five
+    times as large when decoded."""
     counted: list[str | None]
-    """The server of each line of the statistics; None for a server that has left the table or was never configured."""
+    """Which server each line of `statistics` is about; None if it has left the table or was never configured."""
     is_persistent: bool
 
 
@@ -142,7 +145,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def json_pieces(status: Status) -> Iterator[bytes]:
-    """Encode a status as JSON, one service per piece: tens of thousands of servers at once would block the loop."""
+    """Encode a status as JSON, one service per piece. Encoding it in one go would block the event loop."""
     yield b'{"daemon":' + msgspec.json.encode(status.daemon) + b',"services":['
     for number, service in enumerate(status.services):
         yield (b"," if number else b"") + msgspec.json.encode(service)

@@ -1,6 +1,6 @@
 """Lists the IPVS table line by line: what the kernel has, what it should have, and what it has counted."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 import msgspec
 
@@ -20,6 +20,7 @@ from lvs_healthd.ipvs.records import (
 )
 from lvs_healthd.ipvs.saved import server_order, service_order
 from lvs_healthd.plan.records import destination_key
+from lvs_healthd.reconcile.ownership import Ownership
 from lvs_healthd.runtime.exceptions import InputError
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.view.naming import canonical, spellings
@@ -37,7 +38,8 @@ def meant(which: str, services: Iterable[ServiceState], tables: Iterable[Table])
     which: a name ("web"), an address ("192.0.2.100:80/tcp", "192.0.2.100:80", "192.0.2.100") or a firewall mark
         ("fwmark 7" for both families, or "fwmark 7 ipv6"). "" means all services.
     services: the configured services.
-    tables: tables whose services count too, configured or not.
+    tables: tables whose services can also be meant, whether they are configured or not.
+
     Raises `UnknownServiceError` when there is no such service.
     """
     names = {service.key: service.config.name for service in services}
@@ -53,32 +55,31 @@ def meant(which: str, services: Iterable[ServiceState], tables: Iterable[Table])
 async def listed(
     keys: Iterable[ServiceKey],
     *,
-    services: Iterable[ServiceState],
-    wanted: Wanted | None,
-    actual: Table,
-    owned: Collection[ServiceKey],
-    ours: Servers,
+    service: Callable[[ServiceKey], ServiceState | None],
+    wanted: Callable[[], Wanted | None],
+    actual: Callable[[], Table],
+    ownership: Ownership,
     statistics: Callable[[ServiceKey], ServiceStatistics | None],
 ) -> AsyncIterator[ListedService]:
     """Yield the services `keys` with their servers, wanted and actual side by side.
 
-    The event loop runs in between, so the tables may change before the last service is listed.
+    The event loop runs in between, so the last service may be listed as it is a moment later than the first.
 
-    owned: services that are ours. A service that is neither wanted nor owned is foreign.
-    ours: which servers are ours in services that somebody else may add servers to.
+    service: returns what is known of a configured service.
+    wanted: returns the wanted table; None before the first decision.
+    actual: returns the kernel's table.
     statistics: returns what the kernel has counted for a service.
     """
-    wanted = wanted or Wanted({}, {}, {})
-    states = {service.key: service for service in services}
     async for key in paced(keys):
-        entry, found = wanted.table.get(key), actual.get(key)
+        want = wanted() or Wanted({}, {}, {})
+        entry, found = want.table.get(key), actual().get(key)
         if entry is None and found is None:
             continue
-        is_foreign = entry is None and key not in owned
+        is_foreign = entry is None and key not in ownership.services
         counted = statistics(key) if found is not None else None
-        servers = _Servers(key, states.get(key), wanted.why, counted, ours, is_foreign=is_foreign)
+        servers = _Servers(key, service(key), want.why, counted, ownership.servers, is_foreign=is_foreign)
         lines = [line async for line in paced(servers.listed(entry, found))]
-        name = wanted.names.get(key, "")
+        name = want.names.get(key, "")
         yield _service(key, entry, found, name=name, servers=lines, counted=counted, is_foreign=is_foreign)
 
 

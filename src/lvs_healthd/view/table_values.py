@@ -1,4 +1,4 @@
-"""The IPVS table as values, the kernel's lines beside the wanted ones, for /api/v1/table and `lvs-healthd table`.
+"""The IPVS table as values, for /api/v1/table and `lvs-healthd table`: the kernel's lines next to the wanted ones.
 
 `view.table` makes them. `gc=False`, and the defaults of fields that came later, have the same reasons as in
 `status_values`.
@@ -13,22 +13,22 @@ from lvs_healthd.view.status_values import DaemonStatus
 
 
 class State(enum.StrEnum):
-    """How a line of the kernel's table compares with the wanted one."""
+    """How a line of the kernel's table (a service or a server) compares with the wanted line."""
 
     OK = "ok"
     MISSING = "missing"
     """Wanted, but not in the kernel's table."""
     EXTRA = "extra"
-    """Not wanted, but in the kernel's table among what is ours."""
+    """Ours and in the kernel's table, but not wanted."""
     DIFFERS = "differs"
     FOREIGN = "foreign"
-    """Not configured: it is somebody else's and left alone."""
+    """Not configured. The line is somebody else's and is left alone."""
     OUT = "out"
     """A configured real server that should not be in the table now, and is not."""
 
 
 WRONG = (State.MISSING, State.EXTRA, State.DIFFERS)
-"""The states that the daemon corrects at once. In shadow mode it leaves them."""
+"""The states that the daemon corrects at once. In shadow mode it only reports them."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -47,7 +47,7 @@ class ServiceFields(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     persistence: str
     """The timeout, or "off"."""
     netmask: str
-    """Which clients share a persistent server: the granularity of persistence."""
+    """The granularity of persistence: clients in the same network of this size get the same server."""
     flags: str
     engine: str
     """Persistence engine, or "none"."""

@@ -1,18 +1,19 @@
 """Answers questions about the running daemon: its status, its health, the table, and the line for systemd.
 
-Every answer is built from the live parts when it is asked for.
+Every answer is built from the daemon's running parts at the moment of the question.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
 import msgspec
 
 from lvs_healthd import __version__
 from lvs_healthd.config.model import Mode
 from lvs_healthd.decide.decisions import Decisions
+from lvs_healthd.decide.held import ServiceState
 from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.ipvs.kernel.connections import chooser
@@ -31,10 +32,12 @@ from lvs_healthd.view.status_values import (
 from lvs_healthd.view.table import listed, meant
 
 STUCK_S = 5.0
-"""When a scheduler tick is later than this, the daemon stops telling systemd's watchdog that it is alive."""
+"""If a tick of the scheduler is more than this many seconds late, the daemon counts as stuck, and no longer tells
+systemd's watchdog that it is alive."""
 
 RECONCILER_STUCK_S = 30.0
-"""The same for the reconciler. It makes progress every second, but may wait for the kernel up to 5 s per request."""
+"""If the reconciler makes no progress for more than this many seconds, the daemon counts as stuck. Normally the
+reconciler makes progress every second, but it may wait for the kernel up to 5 s per request."""
 
 
 CLOCK_SET_S = 1.0
@@ -51,11 +54,16 @@ class Facts(msgspec.Struct):
     config_loaded: float = 0.0
     config_error: str = ""
     """Why the last reload was rejected; empty if it was not."""
+    config_remarks: tuple[str, ...] = ()
+    """The remarks on the configuration in force."""
     resync_s: float = 0.0
 
 
 class View:
-    """Reads the running parts and changes nothing. `clock` is the monotonic clock that all of them use, in seconds."""
+    """Reads the daemon's running parts and changes nothing.
+
+    clock: the monotonic clock that all parts use, seconds.
+    """
 
     def __init__(
         self,
@@ -82,7 +90,7 @@ class View:
     async def status(self) -> Status:
         """Describe everything as it is now.
 
-        The event loop runs in between, so the last services may be described a moment later than the first.
+        The event loop runs meanwhile, so the last services may be described a moment later than the first.
         """
         reconciler = self._reconciler
         shift_s = self._shift_s()
@@ -97,7 +105,7 @@ class View:
                         in_sync=reconciler.in_sync(service.key),
                         shift_s=shift_s,
                     )
-                    async for service in paced(self._decisions.services)
+                    async for service in self._services()
                 ]
             ),
         )
@@ -106,11 +114,19 @@ class View:
         """Describe what metrics need, as `status` does, but several times as fast."""
         reconciler = self._reconciler
         shift_s = self._shift_s()
-        services = paced(self._decisions.services)
         return Samples(
             daemon=self._daemon(),
-            services=tuple([service_samples(each, reconciler, self._table, shift_s) async for each in services]),
+            services=tuple(
+                [service_samples(each, reconciler, self._table, shift_s) async for each in self._services()]
+            ),
         )
+
+    async def _services(self) -> AsyncIterator[ServiceState]:
+        """Iterate over the services, paced. One that a reload replaces meanwhile is yielded as it is afterwards."""
+        async for key in paced([service.key for service in self._decisions.services]):
+            service = self._decisions.service(key)
+            if service is not None:
+                yield service
 
     def _shift_s(self) -> float:
         """Return what to add to the monotonic clock to get Unix time, seconds.
@@ -135,6 +151,7 @@ class View:
             config_file=facts.config_file,
             config_loaded=facts.config_loaded,
             config_error=facts.config_error,
+            config_remarks=facts.config_remarks,
             last_resync=None if last_resync is None else last_resync + self._shift_s(),
             resync_s=facts.resync_s,
             probe_workers=self._prober.workers,
@@ -147,21 +164,22 @@ class View:
         )
 
     async def listing(self, which: str) -> AsyncGenerator[bytes, None]:
-        """Yield a `Listing` as JSON, service by service. `which` is as for `meant`.
+        """Yield a `Listing` as JSON, service by service.
+
+        which: the services to list, in the words that `meant` takes.
 
         Raises `UnknownServiceError`.
         """
-        reconciler, services = self._reconciler, self._decisions.services
+        reconciler = self._reconciler
         keys = self._meant(which)
         yield b'{"daemon":' + msgspec.json.encode(self._daemon()) + b',"services":['
         comma = b""
         async for service in listed(
             keys,
-            services=services,
-            wanted=reconciler.wanted,
-            actual=reconciler.actual,
-            owned=reconciler.ownership.services,
-            ours=reconciler.ownership.servers,
+            service=self._decisions.service,
+            wanted=lambda: reconciler.wanted,
+            actual=self.actual,
+            ownership=reconciler.ownership,
             statistics=self._table.statistics,
         ):
             yield comma + msgspec.json.encode(service)
@@ -169,9 +187,11 @@ class View:
         yield b"]}"
 
     async def connections(self, which: str) -> AsyncGenerator[bytes, None]:
-        """Yield the kernel's list of connections, a block of lines at a time. `which` is as for `meant`.
+        """Yield the kernel's list of connections, a block of lines at a time. The list is read on another thread.
 
-        The kernel is read on a thread. Raises `UnknownServiceError` and `TableUnavailableError`.
+        which: the services whose connections to list, in the words that `meant` takes.
+
+        Raises `UnknownServiceError` and `TableUnavailableError`.
         """
         choosers = [chooser(key, self._servers(key)) for key in self._meant(which)] if which else []
         blocks = self._table.connections()
@@ -231,7 +251,7 @@ class View:
         return line
 
     def internals(self) -> Mapping[str, float]:
-        """Return the plain numbers that metrics sample."""
+        """Return the numbers that the metrics sample, by name."""
         return {
             "probe_workers": self._prober.workers,
             "probes_in_flight": self._prober.in_flight,

@@ -31,12 +31,11 @@ _VERBS = {
 class FakeKernel(Channel):
     """Answers like the kernel. `family` is the number of the IPVS family; 0 while the module is not loaded."""
 
-    def __init__(self, *, deadline_s: float = 0.01) -> None:
+    def __init__(self, *, deadline_s: float = 60.0) -> None:
         super().__init__(deadline_s)
         self.table = MemoryTable()
         self.family = 31
         self.sends: list[list[Message]] = []
-        self.sent_in_thread: list[bool] = []
         self.refuse_all = 0
         """The errno with which every request fails; 0 for none."""
         self.lose_answers_after: int | None = None
@@ -60,12 +59,18 @@ class FakeKernel(Channel):
         async with super().exchange():
             yield
 
-    async def send(self, data: bytes, *, may_wait: bool = False) -> None:
+    async def send(self, data: bytes) -> None:
         requests = list(messages(data))
         self.sends.append(requests)
-        self.sent_in_thread.append(may_wait)
         for request in requests:
             await self._serve(request)
+
+    async def dump(self, request: bytes, sequence: int) -> list[Message]:
+        await self.send(request)
+        gathered: list[Message] = []
+        while not gathered or gathered[-1].type not in (2, 3):
+            gathered += [message for message in await self.receive() if message.sequence == sequence]
+        return gathered
 
     async def receive(self) -> list[Message]:
         if self.is_silent or not (self._answers or self._has_overflowed):

@@ -2,14 +2,17 @@ import asyncio
 import errno
 import socket
 import struct
+import threading
 
 import pytest
 
 from lvs_healthd.ipvs.interface import TableUnavailableError
+from lvs_healthd.ipvs.kernel import channel as channel_module
 from lvs_healthd.ipvs.kernel.channel import Channel, LostError
 from lvs_healthd.ipvs.kernel.genetlink import (
     GENL_ID_CTRL,
     NLM_F_ACK,
+    NLM_F_DUMP,
     GarbledMessageError,
     Message,
     answer,
@@ -44,7 +47,7 @@ async def test_a_request_sent_from_a_thread_is_answered_the_same() -> None:
     channel = Channel(5.0)
     try:
         async with channel.exchange():
-            await channel.send(ask("nlctrl", 1), may_wait=True)
+            await channel.send(ask("nlctrl", 1))
             assert (await channel.receive())[0].sequence == 1
     finally:
         channel.close()
@@ -137,3 +140,72 @@ async def test_another_process_cannot_answer_for_the_kernel(monkeypatch: pytest.
         assert await channel.receive() == list(messages(genuine))
     finally:
         channel.close()
+
+
+class WaitingSocket:
+    """A netlink socket that waits inside the kernel, as for a mutex that another program holds."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+        self.go_on = threading.Event()
+        self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def fileno(self) -> int:
+        return self._ours.fileno()
+
+    def send(self, data: bytes) -> int:
+        self._wait()
+        _, _, _, sequence = struct.unpack_from("=IHHI", data)
+        done = struct.pack("=IHHIIi", 20, 3, 2, sequence, 0, 0)
+        self._theirs.send(struct.pack("=IHHII", 16, 31, 2, sequence - 1, 0) + done)
+        return len(data)
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[int, int]]:
+        self._wait()
+        return self._ours.recv(size), (0, 0)
+
+    def close(self) -> None:
+        self._ours.close()
+        self._theirs.close()
+
+    def _wait(self) -> None:
+        self.threads.add(threading.get_ident())
+        assert self.go_on.wait(20)
+
+
+async def test_what_the_kernel_waits_in_holds_up_no_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPVS takes one mutex for each request and each part of a list; modprobe may run while another program has it."""
+    waiting = WaitingSocket()
+    monkeypatch.setattr(channel_module, "_opened", lambda: waiting)
+    channel = Channel(30.0)
+    asking = asyncio.create_task(channel.dump(ask("nlctrl", 7), 7))
+    await asyncio.sleep(0.05)  # the loop turns meanwhile
+    assert not asking.done()
+    waiting.go_on.set()
+    (end,) = await asking
+    assert (end.sequence, answer(end).errno) == (7, 0)
+    assert waiting.threads
+    assert threading.get_ident() not in waiting.threads
+    channel.close()
+
+
+async def test_a_list_that_does_not_come_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = WaitingSocket()
+    monkeypatch.setattr(channel_module, "_opened", lambda: waiting)
+    channel = Channel(0.05)
+    with pytest.raises(TableUnavailableError, match="did not answer"):
+        async with channel.exchange():
+            await channel.dump(ask("nlctrl", 7), 7)
+    waiting.go_on.set()
+
+
+async def test_the_real_kernel_lists_its_families() -> None:
+    channel = Channel(5.0)
+    try:
+        async with channel.exchange():
+            listed = await channel.dump(request(GENL_ID_CTRL, 3, b"", flags=NLM_F_DUMP, sequence=9, version=2), 9)
+    finally:
+        channel.close()
+    assert len(listed) > 1
+    assert {message.sequence for message in listed} == {9}
+    assert answer(listed[-1]).errno == 0

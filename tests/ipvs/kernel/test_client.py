@@ -45,7 +45,6 @@ async def opened(kernel: FakeKernel, load: Callable[[str], Awaitable[bool]] | No
     client = client_of(kernel, load)
     await client.open()
     kernel.sends.clear()
-    kernel.sent_in_thread.clear()
     return client
 
 
@@ -205,8 +204,8 @@ async def test_a_kernel_that_does_not_answer_leaves_writes_unknown_and_reads_fai
     client = await opened(kernel)
     kernel.is_silent = True
     (result,) = await client.apply([Operation(Verb.ADD_SERVICE, service())])
-    assert (result.errno, result.message) == (None, "outcome unknown: the kernel did not answer within 0.01s")
-    with pytest.raises(TableUnavailableError, match=r"the kernel did not answer within 0\.01s"):
+    assert (result.errno, result.message) == (None, "outcome unknown: the kernel did not answer within 60s")
+    with pytest.raises(TableUnavailableError, match=r"the kernel did not answer within 60s"):
         await client.read()
     assert kernel.closed == 2, "a socket left amid an answer must not be used again"
 
@@ -269,14 +268,6 @@ async def test_a_reloaded_module_is_found_by_its_new_number() -> None:
     assert [result.errno for result in await client.apply([Operation(Verb.ADD_SERVICE, service())])] == [0]
     kernel.family = 41
     assert await client.read() == table(entry(service()))
-
-
-async def test_writes_that_the_kernel_may_wait_in_are_sent_from_a_thread() -> None:
-    kernel = FakeKernel()
-    client = await opened(kernel)
-    await client.apply([Operation(Verb.ADD_SERVICE, service())])
-    await client.apply(adds(1))
-    assert kernel.sent_in_thread == [True, False]
 
 
 async def test_long_dumps_let_the_event_loop_turn(monkeypatch: pytest.MonkeyPatch) -> None:

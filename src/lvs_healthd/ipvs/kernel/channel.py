@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import errno
+import select
 import socket
+import time
 from collections.abc import AsyncIterator
 
 from lvs_healthd.ipvs.interface import TableUnavailableError
-from lvs_healthd.ipvs.kernel.genetlink import GarbledMessageError, Message, messages
+from lvs_healthd.ipvs.kernel.genetlink import NLMSG_DONE, NLMSG_ERROR, GarbledMessageError, Message, messages
 from lvs_healthd.runtime.netns import Netns, NetnsError
 
 _NETLINK_GENERIC = 16
@@ -103,19 +105,22 @@ class Channel:
             if not is_complete:
                 self.close()
 
-    async def send(self, data: bytes, *, may_wait: bool = False) -> None:
+    async def send(self, data: bytes) -> None:
         """Send messages to the kernel, which acts on them before this call returns.
 
-        may_wait: send from a thread, because the request may make the kernel run modprobe or wait for an RCU grace
-        period.
-
-        Raises `OSError`.
+        A thread sends them: the kernel may run modprobe, wait for an RCU grace period, or wait for IPVS's mutex, which
+        any other program may hold meanwhile. Raises `OSError`.
         """
-        sock = self.connect()
-        if may_wait:
-            await asyncio.get_running_loop().run_in_executor(None, sock.send, data)
-        else:
-            sock.send(data)
+        await asyncio.get_running_loop().run_in_executor(None, self.connect().send, data)
+
+    async def dump(self, request: bytes, sequence: int) -> list[Message]:
+        """Send a request for a list, and return all messages of the answer, the end included.
+
+        A thread sends and receives: the kernel makes each part of a list while it is received, and takes IPVS's mutex
+        for that. Raises `OSError`, `TimeoutError` and `GarbledMessageError`.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, _dumped, self.connect(), request, sequence, self._deadline_s)
 
     async def receive(self) -> list[Message]:
         """Wait for the kernel's next messages. Raises `OSError` and `GarbledMessageError`."""
@@ -134,6 +139,26 @@ class Channel:
                 if port == _KERNEL:
                     held += messages(data)
         return held
+
+
+def _dumped(sock: socket.socket, request: bytes, sequence: int, deadline_s: float) -> list[Message]:
+    """Do the work of `Channel.dump`, blocking."""
+    ready = select.poll()
+    ready.register(sock, select.POLLIN)
+    deadline = time.monotonic() + deadline_s
+    sock.send(request)
+    gathered: list[Message] = []
+    while True:
+        if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError
+        data, (port, _groups) = sock.recvfrom(_RECEIVE_BYTES)
+        if port != _KERNEL:
+            continue
+        for message in messages(data):
+            if message.sequence == sequence:
+                gathered.append(message)
+                if message.type in (NLMSG_DONE, NLMSG_ERROR):
+                    return gathered
 
 
 def _opened() -> socket.socket:

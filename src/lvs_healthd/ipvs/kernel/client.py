@@ -181,8 +181,7 @@ class IpvsClient:
         try:
             async with channel.exchange():
                 self.writes_sent += len(batch)
-                is_slow = any(operation.verb in _SERVICE_WRITES for operation in batch)
-                await channel.send(b"".join(requests), may_wait=is_slow)
+                await channel.send(b"".join(requests))
                 try:
                     while waiting:
                         take(await channel.receive())

@@ -14,7 +14,6 @@ from lvs_healthd.ipvs.kernel.genetlink import (
     NLM_F_ACK,
     NLM_F_DUMP,
     NLM_F_DUMP_INTR,
-    NLMSG_DONE,
     NLMSG_ERROR,
     Answer,
     GarbledMessageError,
@@ -53,7 +52,7 @@ class Requests:
         """
         name = genetlink.family_name(codec.FAMILY_NAME)
         try:
-            reply = await self.ask(genetlink.CTRL_CMD_GETFAMILY, name, family=genetlink.GENL_ID_CTRL, may_wait=True)
+            reply = await self.ask(genetlink.CTRL_CMD_GETFAMILY, name, family=genetlink.GENL_ID_CTRL)
             self.family = genetlink.family_id(reply)
         except KernelError as error:
             if error.answer.errno == errno.ENOENT:
@@ -63,11 +62,10 @@ class Requests:
             raise TableUnavailableError(f"the kernel's answer cannot be read: {error}") from error
         return True
 
-    async def ask(self, command: int, attributes: bytes, *, family: int = 0, may_wait: bool = False) -> bytes:
+    async def ask(self, command: int, attributes: bytes, *, family: int = 0) -> bytes:
         """Make one request, and return the payload of its answer; empty when there is only an acknowledgement.
 
         family: number of the netlink family to ask; 0 means IPVS.
-        may_wait: the request may block in the kernel, so send it from a thread.
 
         Raises `TableUnavailableError`, and its subclass `KernelError` when the kernel refuses.
         """
@@ -76,7 +74,7 @@ class Requests:
         end: Answer | None = None
         async with self.channel.exchange():
             request = self.request(command, attributes, NLM_F_ACK, sequence, family=family)
-            await self.channel.send(request, may_wait=may_wait)
+            await self.channel.send(request)
             while end is None:
                 for message in await self.channel.receive():
                     if message.sequence != sequence:
@@ -90,16 +88,14 @@ class Requests:
         await self._pause()
         return reply
 
-    async def dump(
-        self, command: int, attributes: bytes, decode: Callable[[bytes], _T], *, may_wait: bool = False
-    ) -> list[_T]:
+    async def dump(self, command: int, attributes: bytes, decode: Callable[[bytes], _T]) -> list[_T]:
         """Ask for a list, and decode each of its messages with `decode`.
 
         Raises `TableUnavailableError`, and its subclass `KernelError` when the kernel refuses.
         """
         for _ in range(_DUMP_TRIES):
             with contextlib.suppress(LostError):
-                return await self._dump_once(command, attributes, decode, may_wait=may_wait)
+                return await self._dump_once(command, attributes, decode)
         raise TableUnavailableError(f"the table could not be read whole in {_DUMP_TRIES} tries")
 
     def request(self, command: int, attributes: bytes, flags: int, sequence: int, *, family: int = 0) -> bytes:
@@ -121,30 +117,22 @@ class Requests:
         if not self.family:
             raise TableUnavailableError(NO_MODULE)
 
-    async def _dump_once(
-        self, command: int, attributes: bytes, decode: Callable[[bytes], _T], *, may_wait: bool
-    ) -> list[_T]:
+    async def _dump_once(self, command: int, attributes: bytes, decode: Callable[[bytes], _T]) -> list[_T]:
         sequence = self.next_sequence()
-        records: list[_T] = []
-        end: Answer | None = None
-        is_interrupted = False
         async with self.channel.exchange():
-            await self.channel.send(self.request(command, attributes, NLM_F_DUMP, sequence), may_wait=may_wait)
-            while end is None:
-                for message in await self.channel.receive():
-                    if message.sequence != sequence:
-                        continue
-                    is_interrupted |= bool(message.flags & NLM_F_DUMP_INTR)
-                    if message.type in (NLMSG_DONE, NLMSG_ERROR):
-                        end = genetlink.answer(message)
-                        break
-                    records.append(decode(message.payload))
+            answer = await self.channel.dump(self.request(command, attributes, NLM_F_DUMP, sequence), sequence)
+        records: list[_T] = []
+        try:
+            for message in answer[:-1]:
+                records.append(decode(message.payload))
                 await self._pause()
+            end = genetlink.answer(answer[-1])
+        except GarbledMessageError as error:
+            raise TableUnavailableError(f"the kernel's answer cannot be read: {error}") from error
         if end.errno:
             raise KernelError(end)
-        if is_interrupted:
+        if any(message.flags & NLM_F_DUMP_INTR for message in answer):
             raise LostError("the table changed while it was read")
-        await self._pause()
         return records
 
     async def _pause(self) -> None:

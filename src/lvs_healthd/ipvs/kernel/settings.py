@@ -86,7 +86,7 @@ class SettingsClient:
     async def timeouts(self) -> TimeoutRecord:
         """Read the timeouts."""
         async with self._asking():
-            payload = await self._requests.ask(_CMD_GET_CONFIG, b"", may_wait=True)
+            payload = await self._requests.ask(_CMD_GET_CONFIG, b"")
         found = attributes(payload, GENL_HEADER_BYTES, len(payload))
         try:
             return TimeoutRecord(
@@ -110,7 +110,7 @@ class SettingsClient:
     async def sync_daemons(self) -> dict[Role, SyncRecord]:
         """Return the running sync daemons."""
         async with self._asking():
-            records = await self._requests.dump(_CMD_GET_DAEMON, b"", decode_sync, may_wait=True)
+            records = await self._requests.dump(_CMD_GET_DAEMON, b"", decode_sync)
         return {record.role: record for record in records}
 
     async def start_sync(self, record: SyncRecord) -> None:
@@ -123,7 +123,7 @@ class SettingsClient:
 
     async def _write(self, command: int, body: bytes) -> None:
         async with self._asking():
-            await self._requests.ask(command, body, may_wait=True)
+            await self._requests.ask(command, body)
 
     @contextlib.asynccontextmanager
     async def _asking(self) -> AsyncIterator[None]:

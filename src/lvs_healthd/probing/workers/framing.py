@@ -1,6 +1,6 @@
 """Frames over a stream socket, for both ends of the conversation between the daemon and a probe worker.
 
-A frame is its payload's length (32 bits, little endian) and the payload.
+A frame is the payload's length (32 bits, little endian) followed by the payload.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ def frame(payload: bytes) -> bytes:
 class Frames:
     """Cuts the bytes received from a socket into frames.
 
-    most_bytes: the longest payload that is accepted.
+    most_bytes: the length of the longest payload that is accepted.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -59,8 +59,8 @@ class FrameSocket:
     """Sends and receives frames over one end of a stream socket, on the running event loop.
 
     opened: the socket, which becomes non-blocking and belongs to this object.
-    most_bytes: the longest payload that is accepted.
-    receive_bytes: how much to read before other work gets its turn.
+    most_bytes: the length of the longest payload that is accepted.
+    receive_bytes: how many bytes to read before other work gets its turn.
     take: gets every payload received.
     gone: called when the other end has closed, perhaps more than once.
     guard: runs each piece of work that the event loop starts here, and decides what its exceptions mean.
@@ -96,7 +96,7 @@ class FrameSocket:
         return bool(self._outgoing)
 
     def send(self, payload: bytes) -> None:
-        """Send a payload. What the socket does not take now is sent when it takes more."""
+        """Send a payload. What the socket cannot take now is sent as soon as it can."""
         was_stuck = self.is_stuck
         self._outgoing += frame(payload)
         if not was_stuck:

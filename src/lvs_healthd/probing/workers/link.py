@@ -1,4 +1,4 @@
-"""The daemon's end of one worker process: holds the process and the socket to it, from its start to its end."""
+"""The daemon's side of one worker process: holds the process and the socket to it, from start to exit."""
 
 import asyncio
 import contextlib
@@ -15,17 +15,19 @@ from lvs_healthd.probing.workers.protocol import MOST_BYTES, Change, Fault, Hell
 COMMAND = (sys.executable, "-P", "-m", "lvs_healthd.probing.workers")
 
 END_S = 0.4
-"""How long a worker may take to end by itself, and then again after SIGKILL. A stop of the daemon has 2 s for both."""
+"""How many seconds a worker may take to end by itself, and again after SIGKILL. The daemon has 2 s to stop in all."""
 
 _RECEIVE_BYTES = 16384
-"""About one report. Then the other workers and all other work get their turn."""
+"""How many bytes, about one report, are received at a time, before other workers and other work get their turn."""
 
 
 class Link:
     """One worker process, and the socket to it.
 
-    take: gets its reports. If it raises `GarbledFrameError`, the worker is lost. Any other exception is a fault of this
-        program, which `lost` raises.
+    The worker is lost when its process has ended, is silent for too long, or sends something that is not valid.
+
+    take: gets the worker's reports. If `take` raises `GarbledFrameError`, the worker is lost. Any other exception is a
+        fault of this program, and `lost` raises it.
     """
 
     def __init__(
@@ -66,14 +68,18 @@ class Link:
         return "closed its socket" if status is None else _ending(status)
 
     def lose(self, why: str) -> None:
-        """Declare the worker lost. why: the reason in words; "" when the exit status of the process will tell."""
+        """Declare the worker lost.
+
+        why: the reason in words; "" when the exit status of the process gives the reason.
+        """
         if not self._lost.done():
             self._lost.set_result(why)
 
     def send(self, change: Change) -> None:
         """Tell the worker what to probe.
 
-        What its socket does not take waits here. It does not wait long: a worker that does not read is soon lost.
+        Data that the worker's socket cannot take yet waits here, but not for long: a worker that does not read is soon
+        lost.
         """
         self._frames.send(encoded(change))
 
@@ -95,7 +101,8 @@ class Link:
 
     async def _status(self) -> int | None:
         """Return the process's exit status, or None when it does not end within `END_S`."""
-        # Not asyncio.timeout: in a task that is being cancelled, as at a stop, Python 3.11's raises CancelledError.
+        # asyncio.timeout does not work here: in Python 3.11 it raises CancelledError in a task that is being cancelled,
+        # as when the daemon stops.
         waiting = asyncio.ensure_future(self._process.wait())
         await asyncio.wait((waiting,), timeout=END_S)
         if waiting.done():

@@ -1,6 +1,6 @@
-"""One worker's place in the pool: its share of the probes, and the process that runs them now.
+"""One worker's place in the pool: holds its share of the probes, and the process that currently runs them.
 
-When the process fails, the place remains and starts another one. The pause before that grows with each failure.
+When the process fails, the place starts another one, after a pause that grows with each failure.
 """
 
 import asyncio
@@ -17,32 +17,33 @@ from lvs_healthd.probing.workers.protocol import RECORD, Assigned, Change, Repor
 from lvs_healthd.runtime.pace import paced
 
 SILENT_S = 5.0
-"""A worker that has been silent for this long is replaced. It should send a message twice a second."""
+"""How many seconds a worker may be silent before it is replaced. It should send a message twice a second."""
 
 START_S = 15.0
-"""How long a worker may take to send its first message: Python may have to be loaded from a slow disk."""
+"""How long a worker may take to send its first message, seconds. Python may have to be loaded from a slow disk."""
 
 LATE_S = 5.0
-"""An outcome older than this counts as unsure. The daemon was held up, and the outcome may no longer be true."""
+"""An outcome that reaches the daemon more than this many seconds late is unsure, because it may no longer be true."""
 
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 30.0
-"""The first and the longest pause before a failed worker is started again. The pause doubles with each failure."""
+"""The first and the longest pause before a failed worker is replaced, seconds. The pause doubles with each failure."""
 
 PROVEN_S = 60.0
-"""After a worker has lived this long, its next failure counts as a first one."""
+"""If a worker has lived for more seconds than this, its failure counts as the first one again."""
 
 PROBES_PER_MESSAGE = 200
-"""A worker makes this many probes ready in 10 ms. Between two messages it serves the probes under way."""
+"""The maximum number of probes in one message. A worker makes this many ready in 10 ms, and serves the probes under way
+before it takes the next message."""
 
 _LATE = unsure(Reason.STALLED, f"this daemon learned of the outcome more than {LATE_S:g}s late and could not judge")
 
 
 class Place:
-    """One worker's place in the pool: its probes, and the process that runs them now.
+    """One worker's place in the pool: its probes, and the process that currently runs them.
 
-    number: names the place in events.
-    noted: gets every report, for its measurements.
+    number: identifies the place in events.
+    noted: gets every report, so that its measurements reach the metrics.
     clock: monotonic time, seconds.
     emit: receives the events.
     command: starts a worker process.
@@ -70,7 +71,7 @@ class Place:
         """The outcomes that the current process refers to by number. One number always gives the same object."""
         self._link: Link | None = None
         self._failed: Outcome | None = None
-        """The outcome of every probe between the failure of one process and the start of the next."""
+        """The outcome of every probe between the failure of one process and the start of the next; otherwise None."""
 
     @property
     def alive(self) -> bool:
@@ -78,14 +79,14 @@ class Place:
         return self._link is not None and self._link.greeted
 
     def add(self, number: int, probe: Probe[AnyCheck]) -> None:
-        """Hand the outcomes of the probe with this number to its sink."""
+        """Pass the outcomes of the probe with this number to its sink from now on."""
         self._checks[number] = probe.key
         self._sinks[number] = probe.sink.outcome
         if self._failed is not None:
             probe.sink.outcome(self._failed, 0.0)
 
     def drop(self, number: int) -> None:
-        """Ignore outcomes of this probe from now on."""
+        """Ignore the outcomes of the probe with this number from now on."""
         del self._checks[number], self._sinks[number]
 
     def send(self, added: list[Assigned], dropped: Iterable[int]) -> None:
@@ -102,7 +103,7 @@ class Place:
     def watch(self, *, excused: bool) -> None:
         """Give up a process that has been silent for too long.
 
-        excused: the silence so far does not count, because the daemon itself stood still.
+        excused: whether the silence so far does not count, because the daemon itself stood still.
         """
         if self._link is None:
             return
@@ -151,7 +152,7 @@ class Place:
                 sink(outcome, 0.0)
 
     def _take(self, report: Report) -> None:
-        """Hand on what a process found. Raises `GarbledFrameError` when the report names an unknown outcome."""
+        """Pass reported outcomes to their sinks. Raises `GarbledFrameError` when the report names an unknown one."""
         outcomes, sinks = self._outcomes, self._sinks
         for text in report.texts:
             outcomes[text.number] = text.outcome
@@ -161,7 +162,7 @@ class Place:
             if outcome is None:
                 raise GarbledFrameError(f"an outcome numbered {number} that it never described")
             sink = sinks.get(probe)
-            if sink is not None:  # None: dropped while this was on its way
+            if sink is not None:  # None: the probe was dropped meanwhile
                 sink(outcome if ended >= judged_from else _LATE, latency_s)
         if report.forget:
             for number in [number for number in outcomes if number < report.forget]:
@@ -171,7 +172,7 @@ class Place:
 
 
 def _changes(max_in_flight: int, added: list[Assigned], dropped: Iterable[int]) -> Iterator[Change]:
-    """Cut a change into messages. An empty change is one message too, because it makes the worker read files again."""
+    """Cut a change into messages. Even an empty change is a message, because it makes the worker read files again."""
     starts = range(0, max(1, len(added)), PROBES_PER_MESSAGE)
     for start in starts:
         yield Change(

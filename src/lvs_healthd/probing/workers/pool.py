@@ -1,8 +1,8 @@
-"""The daemon's side of its probe workers: shares out the probes, hands on their outcomes, replaces failed workers.
+"""The daemon's side of the probe workers: shares out the probes, passes on outcomes, and replaces failed workers.
 
 A worker that ends, hangs or sends nonsense is a fault on our own side. Each of its probes is unsure until the worker
-that replaces it reports, and nothing is removed because of it. A hash of the check decides which worker runs a probe,
-so a probe stays with its worker over a reload.
+that replaces it reports, and no server is removed because of that. A hash of the check decides which worker runs a
+probe, so a probe stays with its worker over a reload.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from lvs_healthd.probing.workers.place import Place
 from lvs_healthd.probing.workers.protocol import Assigned, Report, packed
 
 WATCH_S = 0.5
-"""How often the pool looks for silent workers."""
+"""How often the pool looks for silent workers, seconds."""
 
 
 class Pool:
@@ -43,7 +43,10 @@ class Pool:
         command: tuple[str, ...] = COMMAND,
     ) -> None:
         self.max_in_flight = max_in_flight
-        """The most sockets open at once, shared equally among all workers. A new value takes effect with `update`."""
+        """The maximum number of sockets open at once in all workers, which share it equally.
+
+        A new value takes effect with `update`.
+        """
         self._clock = clock
         self._observer = observer
         self._numbers = itertools.count()
@@ -55,7 +58,7 @@ class Pool:
 
     @property
     def next_wake(self) -> float:
-        """When the pool next checks its workers, on the clock. In the past: the daemon's event loop stands still."""
+        """When the pool next checks its workers, on the clock. If that is past, the daemon's event loop is blocked."""
         return self._next_watch
 
     @property
@@ -65,18 +68,18 @@ class Pool:
 
     @property
     def in_flight(self) -> int:
-        """Probes with an open socket in all workers, as last reported."""
+        """How many probes have an open socket in all workers, as last reported."""
         return sum(place.in_flight for place in self._places)
 
     @property
     def waiting(self) -> int:
-        """Probes that wait for one of the `max_in_flight` places in all workers, as last reported."""
+        """How many probes wait in all workers for a free socket, as last reported."""
         return sum(place.waiting for place in self._places)
 
     async def run(self) -> None:
         """Run until cancelled, and leave no process behind.
 
-        Raises any fault of this program. A worker that ends is not such a fault, but is replaced.
+        Raises any fault of this program. A worker that ends is not such a fault: it is replaced.
         """
         self._next_watch = self._clock() + WATCH_S
         async with asyncio.TaskGroup() as group:
@@ -87,15 +90,15 @@ class Pool:
     def close(self) -> None:
         """Let all workers end, without waiting for them. May be called twice.
 
-        Cancel `run` first: it waits for the workers and kills those that do not end.
+        Cancel `run` first, because `run` waits for the workers and kills those that do not end.
         """
         for place in self._places:
             place.close()
 
     def update(self, probes: Iterable[Probe[AnyCheck]], dropped: Iterable[AnyCheck] = ()) -> None:
-        """Add or replace `probes`, and drop those with the keys in `dropped`. All others go on unchanged.
+        """Add or replace `probes`, and drop those with the keys in `dropped`. All other probes continue unchanged.
 
-        A probe whose key is known already keeps its worker and its turn.
+        A probe whose key is already known keeps its worker and its place in the schedule.
         """
         gone: dict[Place, list[int]] = {place: [] for place in self._places}
         new: dict[Place, list[Assigned]] = {place: [] for place in self._places}
@@ -118,12 +121,12 @@ class Pool:
             place.send(new[place], gone[place])
 
     def take_worst_lag(self) -> float:
-        """Return the longest lag of a start reported since the last call, seconds."""
+        """Return how many seconds late, at worst, a probe has started, as reported since the last call."""
         worst_s, self._worst_lag_s = self._worst_lag_s, 0.0
         return worst_s
 
     def _noted(self, report: Report) -> None:
-        """Hand on a worker's measurements."""
+        """Pass a worker's measurements to the observer."""
         observer = self._observer
         lags = array("f", report.lags)
         if lags:
@@ -144,5 +147,5 @@ class Pool:
             self._observer.loop_lag(late_s)
             self._next_watch = self._clock() + WATCH_S
             for place in self._places:
-                # If this process stood still, perhaps the whole machine did. Then the workers get more time.
+                # If this process stood still, perhaps the whole machine did, so give the workers more time.
                 place.watch(excused=late_s > WATCH_S)

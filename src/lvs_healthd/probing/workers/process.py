@@ -1,8 +1,8 @@
-"""A worker process: an engine and a scheduler of its own. The daemon tells it what to probe; it reports what it finds.
+"""A worker process, which runs probes for the daemon with its own engine and scheduler, and reports what they find.
 
 It decides no verdicts and writes no table. It ends when its socket closes, so it cannot outlive the daemon, however the
-daemon ended. If it hangs and cannot notice that, the kernel ends it. It imports only what probes need, because it is
-started again whenever it fails.
+daemon ended. If it hangs, so that it cannot notice the closed socket, the kernel kills it. It imports only what probes
+need, because it is started again whenever it fails.
 """
 
 import asyncio
@@ -28,13 +28,14 @@ from lvs_healthd.probing.workers.reporter import Reporter
 from lvs_healthd.runtime.garbage import spare_long_lived
 
 SIGN_OF_LIFE_S = 0.5
-"""A worker sends a message at least this often."""
+"""A worker sends a message at least this often, seconds."""
 
 RETRY_S = 2.0
-"""How often a file that could not be read is tried again."""
+"""How many seconds a worker waits before it tries again to read a file that could not be read."""
 
 HUNG_S = 10.0
-"""The kernel ends a worker whose event loop stands still for this long. A daemon that still runs gives it up sooner."""
+"""How many seconds a worker's event loop may be blocked before the kernel kills the worker. If the daemon is still
+running, it gives up on such a worker sooner."""
 
 _RECEIVE_BYTES = 65536
 _NO_LIMIT = 2**32
@@ -55,8 +56,8 @@ def main() -> None:
 async def work(opened: socket.socket) -> None:
     """Probe until the socket closes.
 
-    Raises what escapes a probe or the handling of a message. It is a fault of this program, and the daemon is told
-    first.
+    Raises every exception that escapes a probe or the handling of a message. It is a fault of this program, which the
+    worker reports to the daemon first.
     """
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
@@ -109,9 +110,9 @@ class _Worker:
         self._checks: dict[int, AnyCheck] = {}
         self._added: list[Probe[AnyCheck]] = []
         self._dropped: list[AnyCheck] = []
-        """What a change adds and drops, collected until its last message has arrived."""
+        """`_added` and `_dropped` collect what a change adds and drops, until its last message has arrived."""
         self._unready: dict[int, Assigned] = {}
-        """Probes that cannot run, because their `ca` could not be read."""
+        """Probes that cannot run because their `ca` could not be read, by number."""
         self._next_try = 0.0
 
     def begin(self) -> None:
@@ -120,7 +121,7 @@ class _Worker:
         self._show_life()
 
     def say(self, message: Said) -> None:
-        """Send a message. What the socket does not take now is sent when it takes more."""
+        """Send a message. What the socket cannot take now is sent as soon as it can."""
         self._frames.send(encoded(message))
 
     def _guarded(self, work: Callable[[], None]) -> None:
@@ -148,13 +149,13 @@ class _Worker:
         self._loop.call_later(SIGN_OF_LIFE_S, self._guarded, self._show_life)
 
     def _try_unready(self) -> None:
-        """Try again to read the `ca` of the probes that cannot run. A change that is under way does this at its end."""
+        """Try again to read the `ca` of probes that cannot run. A change that is arriving does this at its end."""
         now = self._loop.time()
         if not self._unready or now < self._next_try or self._added or self._dropped:
             return
         self._next_try = now + RETRY_S
         shared = Conversations()
-        unreadable: set[str] = set()  # thousands of probes may have the same one
+        unreadable: set[str] = set()  # thousands of probes may have the same `ca`
         for assigned in tuple(self._unready.values()):
             ca = assigned.check.ca if isinstance(assigned.check, HttpsCheck) else ""
             if ca not in unreadable and not self._add(assigned, shared):
@@ -187,7 +188,7 @@ class _Worker:
             self._add(assigned, shared)
         # The certificate files may have changed. If one can no longer be read, all checks keep what was read before.
         with contextlib.suppress(OSError):
-            read_again(check for check in self._checks.values() if isinstance(check, HttpsCheck))
+            read_again(check for check in self._checks.values() if isinstance(check, HttpsCheck))()
         self.scheduler.update(self._added, self._dropped)
         self._added, self._dropped = [], []
         spare_long_lived()

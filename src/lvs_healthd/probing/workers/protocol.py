@@ -1,11 +1,11 @@
 """The messages between the daemon and a probe worker. Each worker has a stream socket of its own.
 
-Each message is one frame, encoded with msgpack. Outcomes come by the thousand every second, so a message carries them
-as packed records: which probe, which outcome, how long it took and when it ended. The text of an outcome is sent once,
+Each message is one frame, encoded with msgpack. Thousands of outcomes come every second, so a message carries them as
+packed records: which probe, which outcome, how long it took and when it ended. The text of an outcome is sent once,
 with a number, and records contain only the number.
 
 Both ends are the same program on the same host, and no other program uses this protocol. So C floats are in the host's
-byte order, and times are on its monotonic clock.
+byte order, and times are on the host's monotonic clock.
 """
 
 import struct
@@ -17,13 +17,15 @@ from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.workers.framing import GarbledFrameError
 
 RECORD = struct.Struct("<IIdd")
-"""The probe's number, the outcome's number, the latency, and when the probe ended on the monotonic clock; seconds."""
+"""A record: the probe's number, the outcome's number, the latency in seconds, and when the probe ended, in seconds on
+the monotonic clock."""
 
 MOST_RECORDS = 512
-"""The most records in one report. The daemon needs half a millisecond for them, or 10 ms if all these servers fail."""
+"""The maximum number of records in one report. The daemon needs half a millisecond to handle them, or 10 ms if each of
+them takes a server down."""
 
 MOST_BYTES = 1024 * 1024
-"""The longest frame accepted from a worker. A full report with a new text for every record has some 100 KiB."""
+"""The longest frame accepted from a worker. A full report with a new text for every record has about 100 KiB."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -36,7 +38,7 @@ class Assigned(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """To a worker: what to probe from now on, as the difference from what it was told before."""
+    """To a worker: how the set of its probes changes."""
 
     max_in_flight: int
     dropped: tuple[int, ...] = ()
@@ -66,13 +68,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     records: bytes = b""
     """`RECORD` after `RECORD`."""
     forget: int = 0
-    """After this report, no record will refer to an outcome with a number below this."""
+    """After this report, no record will refer to an outcome with a lower number than this."""
     lags: bytes = b""
-    """How long after its due time each probe started, seconds as C floats."""
+    """How many seconds after its due time each probe started, as C floats."""
     loop_lags: bytes = b""
-    """How late each tick came, seconds as C floats."""
+    """How many seconds late each tick came, as C floats."""
     skipped: int = 0
-    """Turns skipped since the last report."""
+    """How many turns were skipped since the last report, because the probe was still under way."""
     in_flight: int = 0
     waiting: int = 0
 
@@ -96,12 +98,12 @@ def encoded(message: Change | Said) -> bytes:
 
 
 def packed(check: AnyCheck) -> bytes:
-    """Return a check as bytes that are the same in every process, so that a hash of them is too."""
+    """Return a check as bytes that are the same in every process, and so have the same hash."""
     return _ENCODER.encode(check)
 
 
 def change(payload: bytes) -> Change:
-    """Decode a message from the daemon. Raises `GarbledFrameError` when it is not a valid one."""
+    """Decode a message from the daemon. Raises `GarbledFrameError` when it is not valid."""
     try:
         return _CHANGES.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -109,7 +111,7 @@ def change(payload: bytes) -> Change:
 
 
 def said(payload: bytes) -> Said:
-    """Decode a message from a worker. Raises `GarbledFrameError` when it is not a valid one."""
+    """Decode a message from a worker. Raises `GarbledFrameError` when it is not valid."""
     try:
         message: Said = _SAID.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

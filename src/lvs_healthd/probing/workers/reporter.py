@@ -1,8 +1,8 @@
-"""Gathers what a worker's probes found, until the daemon can take it. No sockets.
+"""Gathers what a worker's probes found until the daemon can take it. Uses no sockets.
 
-When the daemon is slow or stands still, only the newest outcome of each probe is kept. So the number of probes bounds
-what waits, and the daemon goes on with what is true now. The dropped outcomes may be failures or passes, so a verdict
-may come late. But every verdict still rests on outcomes that probes really had.
+When the daemon is slow or stands still, only the newest outcome of each probe is kept. So no more outcomes wait than
+there are probes, and the daemon continues with the current state. The dropped outcomes may be failures or passes, so a
+verdict may come late. But every verdict still rests on outcomes that probes really had.
 """
 
 from array import array
@@ -12,14 +12,14 @@ from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.workers.protocol import MOST_RECORDS, RECORD, Report, Text
 
 LEAST_KEPT = 8192
-"""This many outcomes may wait before older ones of the same probe are dropped. Normally one tick's outcomes wait."""
+"""When more outcomes than this wait, only the newest of each probe is kept. Normally one tick's outcomes wait."""
 
 MOST_LAGS = 65536
-"""The most lags kept when outcomes are dropped. Older ones are lost to the metrics."""
+"""How many of the newest lags are kept when outcomes are dropped. The metrics do not get the older lags."""
 
 MOST_TEXTS = 4096
-"""The most outcomes that keep their number. Texts that quote answers may be new without end, so when there are more
-outcomes than this, all numbers are given up."""
+"""How many outcomes may have a number, by which reports refer to them, at the same time. Texts that quote answers may
+never repeat, so when there are more outcomes than this, all numbers are discarded."""
 
 
 class Reporter:
@@ -40,9 +40,9 @@ class Reporter:
         self._lags = array("f")
         self._loop_lags = array("f")
         self.lag = self._lags.append
-        """Note how long after its due time a probe started, seconds."""
+        """Note how many seconds after its due time a probe started."""
         self.loop_lag = self._loop_lags.append
-        """Note how late a tick came, seconds."""
+        """Note how many seconds late a tick came."""
 
     def skipped(self) -> None:
         """Note a turn that was skipped because the probe was still under way from the turn before."""
@@ -66,7 +66,7 @@ class Reporter:
         """Return a report of up to `MOST_RECORDS` waiting outcomes, and forget what it contains.
 
         in_flight: how many probes have an open socket.
-        waiting: how many probes wait for a place.
+        waiting: how many probes wait for a free socket.
         """
         texts: list[Text] = []
         records = bytearray()
@@ -100,7 +100,7 @@ class Reporter:
         self._found[:] = newest.values()
         for lags in (self._lags, self._loop_lags):
             del lags[:-MOST_LAGS]
-        # Twice what is left, so that the next drop comes only after as many new outcomes as were kept now.
+        # Double what is left, so that the next drop comes only after as many new outcomes as were kept now.
         self._most_found = max(LEAST_KEPT, 2 * len(newest))
 
 

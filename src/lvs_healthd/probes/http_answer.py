@@ -1,0 +1,194 @@
+"""Reads the answer to an HTTP/1.1 request as clients read it. Sans-I/O.
+
+A server whose clients understand it is not down because its answer is odd. So this reader follows curl, the client that
+operators try first: bare line feeds, a Content-Length that stands there twice, letters behind a number. Parsers made
+for proxies refuse these, because a proxy forwards what it reads to a program that may read it differently (RFC 9112,
+section 11.2). A probe forwards nothing.
+"""
+
+import re
+from typing import NamedTuple
+
+from lvs_healthd.probes.exchange import quote
+
+LARGEST = 2**63 - 1
+"""Bytes of the largest body and of the largest chunk that clients can count."""
+
+_BEGINNING = b"HTTP/"
+_STATUS_LINE = re.compile(rb"HTTP/(?:1\.[01]|2(?:\.0)?) +([1-9][0-9]{2})(?![0-9])", re.IGNORECASE)
+"""The version, and a status of three digits. Some servers answer an HTTP/1.1 request as "HTTP/2"."""
+_ORDINARY_HEAD = re.compile(
+    rb"HTTP/1\.[01] ([2-9][0-9]{2})(?![0-9])[^\0\n]*+\n"
+    rb"(?:(?!(?i:Content-Length)(?!: ?[0-9]++\r))[A-Za-z0-9_-]++:[^\0\n]*+\n)*+"
+    rb"\r\n"
+)
+"""Names as they should be, and a number for a Content-Length. Possessive throughout, so that it takes linear time."""
+_LENGTH = re.compile(rb"[ \t]*\+?([0-9]+)")
+_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]+")
+_DIGITS = 20
+"""One more than `LARGEST` has: any longer number is larger, whatever follows."""
+_CR = 0x0D
+_BLANKS = (0x20, 0x09)
+
+
+class AnswerError(Exception):
+    """The answer cannot be read as HTTP. The text says why."""
+
+
+class Head(NamedTuple):
+    """What the status line and the headers of an answer say."""
+
+    status: int
+    length: int | None
+    """Bytes of the body; None where no header says, or more than clients can count."""
+    is_chunked: bool
+    rest: bytes
+    """What has arrived after the headers."""
+
+
+def status_of_ordinary_head(data: bytes) -> int:
+    """Return the status if `data` begins with a whole head as nearly all servers send it, else 0.
+
+    This is a short cut past `HeadReader`, which takes four times as long.
+    """
+    found = _ORDINARY_HEAD.match(data)
+    return int(found[1]) if found is not None else 0
+
+
+class HeadReader:
+    """Reads up to the end of the final answer's headers. Interim answers before it are skipped."""
+
+    __slots__ = ("_is_chunked", "_length", "_partial", "_status")
+
+    def __init__(self) -> None:
+        self._partial = b""
+        """The last line so far, as long as its end has not arrived."""
+        self._status = 0
+        """0 until the status line has been read."""
+        self._length: int | None = None
+        self._is_chunked = False
+
+    def feed(self, data: bytes) -> Head | None:
+        """Take the next bytes. Return the head when it is complete, and None before.
+
+        Raises `AnswerError` for what clients do not read either.
+        """
+        data = self._partial + data
+        if not self._status:
+            data = data.lstrip(b"\r\n")  # empty lines before the answer, which browsers skip
+        *lines, self._partial = data.split(b"\n")
+        for number, line in enumerate(lines):
+            if not self._status:
+                self._read_status(line)
+            elif line and line[0] != _CR:
+                self._read_header(line)
+            # An empty line. 1xx answers are interim: the final one follows (RFC 9110, section 15.2). 101 is final.
+            elif self._status >= 200 or self._status == 101:
+                rest = b"\n".join((*lines[number + 1 :], self._partial))
+                return Head(self._status, self._length, self._is_chunked, rest)
+            else:
+                self._status, self._length, self._is_chunked = 0, None, False
+        if not self._status:
+            _refuse_other_beginning(self._partial)
+        return None
+
+    def _read_status(self, line: bytes) -> None:
+        _refuse_other_beginning(line)
+        found = _STATUS_LINE.match(line)
+        if found is None or b"\0" in line:
+            raise AnswerError(f"not an HTTP status line: {_shown(line)}")
+        self._status = int(found[1])
+
+    def _read_header(self, line: bytes) -> None:
+        if b"\0" in line:
+            raise AnswerError(f"a NUL byte in the headers: {_shown(line)}")
+        name, colon, value = line.partition(b":")
+        if not colon:
+            if line[0] in _BLANKS:
+                return  # a folded line goes on with the one before it (RFC 9112, section 5.2)
+            raise AnswerError(f"a header without a colon: {_shown(line)}")
+        name = name.lower()
+        if name == b"content-length":
+            self._length = _length(value)
+        elif name == b"transfer-encoding":
+            codings = [coding.strip() for coding in value.lower().split(b",")]
+            self._is_chunked = self._is_chunked or b"chunked" in codings
+
+
+def _length(value: bytes) -> int | None:
+    if not value.strip():
+        return None  # browsers take the end of the connection for the end of the body
+    found = _LENGTH.match(value)
+    if found is None:
+        raise AnswerError(f"Content-Length is not a number: {quote(value.strip())}")
+    length = int(found[1].lstrip(b"0")[:_DIGITS] or b"0")  # Python refuses to convert thousands of digits
+    return length if length <= LARGEST else None
+
+
+def _refuse_other_beginning(line: bytes) -> None:
+    """Raise `AnswerError` as soon as a first line cannot become an HTTP status line any more."""
+    if not _BEGINNING.startswith(line[: len(_BEGINNING)].upper()):
+        raise AnswerError(f"not an HTTP answer: {_shown(line)}")
+
+
+def _shown(line: bytes) -> str:
+    return quote(line.rstrip(b"\r\n"))
+
+
+class ChunkReader:
+    """Takes the chunks of a body apart (RFC 9112, section 7.1)."""
+
+    __slots__ = ("_expects_end_of_chunk", "_left", "_partial", "_trailers", "is_complete", "overhead")
+
+    def __init__(self) -> None:
+        self._partial = b""
+        """The last line so far, as long as its end has not arrived."""
+        self._left = 0
+        """Bytes of the chunk that have not arrived."""
+        self._expects_end_of_chunk = False
+        self._trailers = False
+        self.is_complete = False
+        self.overhead = 0
+        """Bytes so far that belong to no chunk: sizes, extensions, line ends and trailers."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes, and return those that belong to the body.
+
+        Raises `AnswerError` for what clients do not read either.
+        """
+        body = bytearray()
+        position = 0
+        while position < len(data) and not self.is_complete:
+            if self._left:
+                part = data[position : position + self._left]
+                body += part
+                position += len(part)
+                self._left -= len(part)
+                continue
+            end = data.find(b"\n", position) + 1
+            line = self._partial + data[position : end or len(data)]
+            self.overhead += (end or len(data)) - position
+            if not end:
+                self._partial = line
+                break
+            self._partial = b""
+            self._read_line(line)
+            position = end
+        return bytes(body)
+
+    def _read_line(self, line: bytes) -> None:
+        if self._expects_end_of_chunk:
+            if line != b"\r\n" and line.strip(b"\r\n"):
+                raise AnswerError(f"a chunk longer than its size says: {_shown(line)}")
+            self._expects_end_of_chunk = False
+        elif self._trailers:
+            self.is_complete = not line.strip(b"\r\n")
+        else:
+            size = _CHUNK_SIZE.match(line)
+            if size is None:
+                raise AnswerError(f"not the size of a chunk: {_shown(line)}")
+            self._left = int(size[0], 16)
+            if self._left > LARGEST:
+                raise AnswerError(f"a chunk larger than clients can count: {_shown(line)}")
+            self._trailers = not self._left
+            self._expects_end_of_chunk = not self._trailers

@@ -1,0 +1,53 @@
+"""What a reload is said to have changed."""
+
+import msgspec
+
+from lvs_healthd.config.model import Config, Mode, Service
+from lvs_healthd.daemon.changes import changes
+from tests.configs import config, server, service, tcp_check
+
+A, B, C = (f"198.51.100.{number}" for number in (11, 12, 13))
+WEB = service(server(A), server(B))
+
+
+def counted(old: Config, new: Config) -> dict[str, int]:
+    """Return the counts that are not 0."""
+    event = changes("config.toml", old, new, was=Mode.ENFORCE, mode=Mode.ENFORCE)
+    return {name: value for name, value in msgspec.structs.asdict(event).items() if isinstance(value, int) and value}
+
+
+def web(**changed: object) -> Service:
+    return msgspec.structs.replace(WEB, **changed)
+
+
+def test_nothing_changed_is_nothing_counted() -> None:
+    assert counted(config(WEB), config(WEB)) == counted(config(WEB), config(web())) == {}
+
+
+def test_changed_weights_are_changed_servers() -> None:
+    assert counted(config(WEB), config(service(server(A, weight=3), server(B, weight=0)))) == {"servers_changed": 2}
+
+
+def test_changed_scheduler_persistence_and_fallback_are_one_changed_service() -> None:
+    fallback = service(fallback=("198.51.100.99",)).fallback
+    for changed in (web(scheduler="wlc"), web(persistence=300.0), web(fallback=fallback), web(name="other")):
+        assert counted(config(WEB), config(changed)) == {"services_changed": 1}
+
+
+def test_changed_check_is_neither_a_changed_server_nor_a_changed_service() -> None:
+    checked = web(real_servers=(server(A, checks=(tcp_check(A, 80, rise=5),)), server(B)))
+    assert counted(config(WEB), config(checked)) == {"checks_changed": 1}
+
+
+def test_what_comes_and_goes_is_not_changed() -> None:
+    other = service(server(A), name="other", address="192.0.2.101")
+    assert counted(config(WEB), config(service(server(A), server(C)), other)) == {
+        "services_added": 1,
+        "servers_added": 2,
+        "servers_removed": 1,
+    }
+
+
+def test_change_of_mode_is_told() -> None:
+    event = changes("config.toml", config(WEB), config(WEB), was=Mode.ENFORCE, mode=Mode.SHADOW)
+    assert (event.was, event.mode) == ("enforce", "shadow")

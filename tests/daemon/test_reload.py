@@ -1,0 +1,108 @@
+"""Reloads of a daemon in this process."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from lvs_healthd.config.load import load
+from lvs_healthd.config.model import HttpsCheck
+from lvs_healthd.config.reuse import LastReading
+from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
+from lvs_healthd.daemon.reload import Reloads, joined
+from lvs_healthd.daemon.requests import ReloadRequests
+from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, Event
+from lvs_healthd.ipvs.in_memory import MemoryTable
+from lvs_healthd.log import configure
+from lvs_healthd.probes.targets import targets
+from lvs_healthd.probes.tls import trust
+from lvs_healthd.runtime.netns import Netns
+
+
+class Site:
+    """A daemon without probes under way, its configuration file, and the events of its reloads."""
+
+    def __init__(self, parts: Parts, file: Path) -> None:
+        self.parts = parts
+        self.file = file
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
+        self.requests = ReloadRequests()
+        parts.bus.subscribe(self.events.put_nowait)
+
+    async def reload(self, text: str) -> ConfigReloaded | ConfigRejected:
+        """Reload another text, and return how it ended."""
+        self.file.write_text(text)
+        self.requests.ask()
+        while True:
+            event = await self.events.get()
+            if isinstance(event, ConfigReloaded | ConfigRejected):
+                return event
+
+
+@contextlib.asynccontextmanager
+async def site(folder: Path, text: str) -> AsyncIterator[Site]:
+    file = folder / "config.toml"
+    file.write_text(text)
+    reading = LastReading()
+    config = load(file, reading)
+    around = Surroundings(table=MemoryTable(), log=configure(), netns=Netns(), aspects=(), exclusive=False)
+    parts = build(Settings(config_file=file), config, around)
+    await parts.reconciler.open()
+    parts.adopt(config)
+    await parts.api.start(config.daemon.listen, config.daemon.control)
+    probes = parts.decisions.configure(config, await parts.reconciler.adopt(), {})
+    parts.replans.now()
+    parts.prober.update(joined(probes.added, targets(config.services)))
+    made = Site(parts, file)
+    tasks = [
+        asyncio.create_task(parts.reconciler.run()),
+        asyncio.create_task(Reloads(parts, reading, made.requests).run()),
+    ]
+    try:
+        yield made
+    finally:
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        parts.prober.close()
+        await parts.api.stop()
+
+
+def text(ca: Path, listen: str) -> str:
+    return f"""
+        [daemon]
+        listen = "{listen}"
+        control = "{ca.parent / "control.sock"}"
+        state = "{ca.parent / "state.json"}"
+
+        [[service]]
+        address = "192.0.2.100:443"
+        check = {{ type = "https", ca = "{ca}" }}
+        real_server = ["198.51.100.11"]
+        """
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Path:
+    file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    return file
+
+
+async def test_new_certificates_are_in_force_with_the_reload_and_not_without(ca: Path, tmp_path: Path) -> None:
+    async with site(tmp_path, text(ca, "")) as running:
+        (check,) = running.parts.decisions.probes
+        assert isinstance(check, HttpsCheck)
+        before = trust(check).context
+        trustme.CA().cert_pem.write_to_path(str(ca))
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            rejected = await running.reload(text(ca, f"127.0.0.1:{taken.getsockname()[1]}"))
+        assert isinstance(rejected, ConfigRejected)
+        assert trust(check).context is before
+        assert isinstance(await running.reload(text(ca, "")), ConfigReloaded)
+        assert trust(check).context is not before
