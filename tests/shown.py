@@ -1,11 +1,15 @@
 """A view of a daemon with everything it shows made by hand."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import msgspec
+from aiohttp import web
 
+from lvs_healthd.api import create_app
+from lvs_healthd.api.peers import Peer
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
+from lvs_healthd.view.reload_values import ReloadOutcome
 from lvs_healthd.view.status_values import Status
 from lvs_healthd.view.table import UnknownServiceError
 from lvs_healthd.view.table_values import Listing
@@ -22,6 +26,27 @@ class Shown(msgspec.Struct):
     connections: list[bytes] = []
     unavailable: str = ""
     """Why the connections cannot be read."""
+    reloaded: ReloadOutcome = ReloadOutcome(file="config.toml")
+    asked: list[tuple[str, int]] = []
+    """What operators have asked for, and their uid; refused requests begin with "no "."""
+
+
+class ShownRequests:
+    """Takes down what is asked for, and answers what was made by hand."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
+
+    async def reload(self, by: Peer) -> ReloadOutcome:
+        self._shown.asked.append(("reload", by.uid))
+        return self._shown.reloaded
+
+    def refused(self, request: str, by: Peer) -> None:
+        self._shown.asked.append((f"no {request}", by.uid))
+
+
+def shown_app(shown: Shown, metrics: Callable[[], AsyncIterator[bytes]]) -> web.Application:
+    return create_app(ShownView(shown), metrics=metrics, requests=ShownRequests(shown))
 
 
 def shown() -> Shown:

@@ -8,9 +8,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from lvs_healthd.api import ApiServer, create_app
+from lvs_healthd.api import ApiServer
 from tests import statuses
-from tests.shown import Shown, ShownView
+from tests.shown import Shown, shown_app
 
 MakeServer = Callable[..., ApiServer]
 
@@ -29,7 +29,7 @@ def app(shown: ShownApp) -> web.Application:
     async def metrics() -> AsyncIterator[bytes]:
         yield b"" + shown.metrics
 
-    return create_app(ShownView(shown), metrics=metrics)
+    return shown_app(shown, metrics)
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """The endpoints, as a real HTTP client sees them."""
 
+import asyncio
 from pathlib import Path
 
 import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
 
 from lvs_healthd.api import ApiServer
 from lvs_healthd.ipvs.saved import saved
@@ -49,10 +51,10 @@ async def test_index_names_every_endpoint(client: aiohttp.ClientSession) -> None
     assert paths == [
         *("/api/v1/status", "/api/v1/table", "/api/v1/connections"),
         *("/api/v1/ipvsadm/wanted", "/api/v1/ipvsadm/actual"),
-        *("/metrics", "/healthz"),
+        *("/api/v1/reload", "/metrics", "/healthz"),
     ]
     for path in paths:
-        if path == "/api/v1/connections":
+        if path in ("/api/v1/connections", "/api/v1/reload"):
             continue  # not over TCP
         async with client.get(path) as response:
             assert response.status == 200
@@ -144,3 +146,48 @@ async def test_connections_are_told_on_the_control_socket_only(
         shown.unavailable = "/proc/net/ip_vs_conn: No such file or directory"
         async with local.get("/api/v1/connections") as response:
             assert (response.status, (await response.json())["error"]) == (503, shown.unavailable)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9880", "127.0.0.1:9880", "[::1]:9880", "[::1]", "192.0.2.1"])
+async def test_loopback_address_answers_to_its_own_names(client: aiohttp.ClientSession, host: str) -> None:
+    async with client.get("/healthz", headers={"Host": host}) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:9880", "localhost.evil.example", "127.0.0.1.nip.io", ""]
+)
+async def test_loopback_address_does_not_answer_to_a_name_that_was_pointed_at_it(
+    client: aiohttp.ClientSession, host: str
+) -> None:
+    async with client.get("/api/v1/status", headers={"Host": host}) as response:
+        assert response.status == 421
+        assert f'asked as "{host}"' in (await response.json())["error"]
+
+
+async def test_other_addresses_and_the_control_socket_answer_to_any_name(app: web.Application, control: Path) -> None:
+    server = ApiServer(app)
+    await server.start("0.0.0.0:0", str(control))
+    assert server.address is not None
+    async with (
+        aiohttp.ClientSession(f"http://127.0.0.1:{server.address.port}") as remote,
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(control))) as local,
+    ):
+        async with remote.get("/healthz", headers={"Host": "director.example"}) as response:
+            assert response.status == 200
+        async with local.get("http://director.example/healthz") as response:
+            assert response.status == 200
+    await server.stop()
+
+
+async def test_refusal_of_malformed_http_has_the_headers_of_every_answer(server: ApiServer) -> None:
+    assert server.address is not None
+    reader, writer = await asyncio.open_connection(server.address.address, server.address.port)
+    writer.write(b"GARBAGE\r\n\r\n")
+    answer = (await reader.read()).decode().lower()
+    assert " 400 " in answer.splitlines()[0]
+    assert "\r\nserver: lvs-healthd\r\n" in answer
+    assert "\r\ncache-control: no-store\r\n" in answer
+    assert "\r\nx-content-type-options: nosniff\r\n" in answer
+    assert "aiohttp" not in answer
+    writer.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -33,11 +34,50 @@ async def test_idle_connections_are_bounded_and_the_newest_is_always_served(
     hoard = [await connect(server) for _ in range(3 * MAX_CONNECTIONS)]
     async with client.get("/healthz") as response:
         assert response.status == 200
-    assert server._connections is not None
-    assert len(server._connections) <= MAX_CONNECTIONS
+    assert len(server.tcp_clients) <= MAX_CONNECTIONS
     async with asyncio.timeout(5):
         assert await _read_until_closed(hoard[0][0]) == b""
     await close(*hoard)
+
+
+async def test_clients_over_tcp_leave_the_control_socket_its_places(server: ApiServer, control: Path) -> None:
+    early = await asyncio.open_unix_connection(control)
+    hoard = [await connect(server) for _ in range(2 * MAX_CONNECTIONS)]
+    early[1].write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert (await early[0].readline()).startswith(b"HTTP/1.1 200")
+    await close(early, *hoard)
+
+
+async def test_answer_under_way_is_never_cut_off_for_newer_clients(server: ApiServer, shown: ShownApp) -> None:
+    shown.metrics = b"x" * 30_000_000
+    reading = await connect(server)
+    reading[1].write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert (await reading[0].readline()).startswith(b"HTTP/1.1 200")
+    hoard = [await connect(server) for _ in range(2 * MAX_CONNECTIONS)]
+    async with asyncio.timeout(20):
+        assert await _read_until_closed(hoard[0][0]) == b""  # so they were too many
+        length = 0
+        while part := await reading[0].read(1_000_000):
+            length += len(part)
+    assert length > 30_000_000
+    await close(reading, *hoard)
+
+
+async def test_when_every_connection_is_being_answered_the_newest_is_refused(
+    server: ApiServer, shown: ShownApp
+) -> None:
+    shown.metrics = b"x" * 30_000_000
+    readers = []
+    for _ in range(MAX_CONNECTIONS):
+        readers.append(await connect(server))
+        readers[-1][1].write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await readers[-1][0].readline()).startswith(b"HTTP/1.1 200")
+    late = await connect(server)
+    async with asyncio.timeout(5):
+        assert await _read_until_closed(late[0]) == b""
+    assert len(server.tcp_clients) == MAX_CONNECTIONS
+    await close(late, *readers)
 
 
 async def test_connection_in_use_outlives_quieter_ones(server: ApiServer) -> None:
@@ -45,7 +85,7 @@ async def test_connection_in_use_outlives_quieter_ones(server: ApiServer) -> Non
     hoard = []
     for _ in range(2 * MAX_CONNECTIONS):
         hoard.append(await connect(server))
-        used[1].write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        used[1].write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         head = await used[0].readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200")
         assert await used[0].readexactly(3) == b"ok\n"
@@ -74,11 +114,11 @@ async def test_answer_nobody_reads_is_thrown_away(
     monkeypatch.setattr(connections, "STALLED_WRITE_S", 0.1)
     shown.metrics = b"x" * 30_000_000
     stuck = await connect(server)
-    stuck[1].write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    stuck[1].write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
     async with asyncio.timeout(5):
-        while not (server._connections and len(server._connections)):
+        while not len(server.tcp_clients):
             await asyncio.sleep(0.01)
-        while len(server._connections):
+        while len(server.tcp_clients):
             await asyncio.sleep(0.01)
     await close(stuck)
 
@@ -92,9 +132,9 @@ async def test_large_answer_to_a_reading_client_arrives_whole(client: aiohttp.Cl
 @pytest.mark.parametrize(
     "request_",
     [
-        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 100_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(5000)) + b"\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(5000)) + b"\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00" + b"\xff" * 500 + b"\r\n\r\n",  # TLS on a plain port
     ],
     ids=["long path", "long header", "many headers", "garbage"],
@@ -110,7 +150,7 @@ async def test_oversized_or_broken_request_is_refused_and_closed(server: ApiServ
 
 async def test_endless_body_is_refused_without_being_taken_in(server: ApiServer) -> None:
     stream = await connect(server)
-    stream[1].write(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 4294967296\r\n\r\n" + b"x" * 65536)
+    stream[1].write(b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4294967296\r\n\r\n" + b"x" * 65536)
     async with asyncio.timeout(5):
         answer = await _read_until_closed(stream[0])
     assert answer.startswith(b"HTTP/1.1 405")

@@ -11,6 +11,7 @@ from lvs_healthd.api import clients as connections
 from lvs_healthd.cli.asking import ExitStatus
 from lvs_healthd.ipvs.kernel.connections import Connection
 from lvs_healthd.ipvs.kernel.statistics import Statistics
+from lvs_healthd.view.reload_values import ReloadOutcome
 from lvs_healthd.view.status_values import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus
 from lvs_healthd.view.table_values import ListedServer, ListedService, ServerFields, ServiceFields, State
 
@@ -43,6 +44,11 @@ def test_every_field_of_the_table_is_documented_and_no_other(what: str, record: 
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(record.__struct_fields__)
 
 
+def test_every_field_of_a_reload_is_documented_and_no_other() -> None:
+    documented = re.findall(r"^\| `(\w+)` \|", section("/api/v1/reload"), re.MULTILINE)
+    assert documented == list(ReloadOutcome.__struct_fields__)
+
+
 @pytest.mark.parametrize("record", [ServiceFields, ServerFields, Connection, State])
 def test_every_word_of_the_table_is_documented(record: type[msgspec.Struct] | type[State]) -> None:
     words = set(State) if record is State else set(record.__struct_fields__)  # type: ignore[union-attr]
@@ -57,7 +63,8 @@ def test_every_endpoint_is_documented_and_no_other() -> None:
 
 def test_limits_are_the_code_s() -> None:
     text = " ".join(PAGE.split())
-    assert f"{connections.MAX_CONNECTIONS} connections at once" in text
+    assert f"{connections.MAX_CONNECTIONS} connections at once over TCP" in text
+    assert f"{connections.MAX_CONTROL_CONNECTIONS} over the control socket" in text
     assert f"{connections.STALLED_WRITE_S:g} s to begin reading" in text
     assert f"{server.KEEPALIVE_S:g} s for a connection to send" in text
 

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from lvs_healthd.api import ApiServer, create_app
+from lvs_healthd.api import ApiServer
 from lvs_healthd.api.shared import MOST_KEPT, SharedAnswer
 from tests import statuses
-from tests.shown import Shown, ShownView
+from tests.shown import Shown, shown_app
 
 FRESH_S = 1.0
 
@@ -121,7 +121,7 @@ async def test_an_answer_that_nobody_asks_for_again_is_let_go() -> None:
 
 async def test_scrapes_over_http_share_one_rendering() -> None:
     rendered = Rendered()
-    app = create_app(ShownView(Shown(status=statuses.status(), listing=statuses.listing())), metrics=rendered.render)
+    app = shown_app(Shown(status=statuses.status(), listing=statuses.listing()), rendered.render)
     server = ApiServer(app)
     await server.start("127.0.0.1:0", "")
     async with aiohttp.ClientSession(f"http://{server.address}") as session:

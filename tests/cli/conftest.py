@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.api import ApiServer, create_app
+from lvs_healthd.api import ApiServer
 from tests import statuses
-from tests.shown import Shown, ShownView
+from tests.shown import Shown, shown_app
 
 
 class Daemon(Shown):
@@ -30,7 +30,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         async def metrics() -> AsyncIterator[bytes]:
             yield b""
 
-        server = ApiServer(create_app(ShownView(shown), metrics=metrics))
+        server = ApiServer(shown_app(shown, metrics))
         await server.start("127.0.0.1:0", str(shown.control))
         shown.listen = str(server.address)
         ready.set()

@@ -154,3 +154,10 @@ def test_rules_of_fullnat_and_synproxy_go_too(site: Site) -> None:
     site.has_rules = True
     _, out, _ = site.flush("--yes")
     assert out.endswith("nftables table lvs_healthd deleted\n")
+
+
+def test_table_in_memory_holds_nothing_to_flush(site: Site) -> None:
+    code, out, err = site.flush("--table", "memory", "--yes")
+    assert (code, err) == (0, "")
+    assert out == "nothing of ours is in the table: one in memory ends with its daemon\n"
+    assert site.memory.entries == TABLE

@@ -44,6 +44,26 @@ def test_wrong_lines_are_told_and_nothing_printed(app: typer.Typer) -> None:
     assert [line.partition(": ")[0] for line in result.stderr.splitlines()] == ["standard input:3", "standard input:4"]
 
 
+LISTING = """IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  192.0.2.1:80 wrr persistent 300
+  -> 10.0.0.1:80                  Masq    3      0          0
+FWM  7 rr
+"""
+
+
+@pytest.mark.parametrize("first", range(6))
+def test_listing_for_people_is_refused_with_what_to_type(app: typer.Typer, first: int) -> None:
+    text = "".join(LISTING.splitlines(keepends=True)[first:])
+    result = CliRunner().invoke(app, ["import", "ipvsadm", "-"], input=text)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "standard input:1: this is a listing for people, as `ipvsadm -Ln` prints it; give what `ipvsadm -Sn` writes: "
+        "ipvsadm -Sn | lvs-healthd import ipvsadm -\n"
+    )
+
+
 def test_missing_file(app: typer.Typer, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["import", "ipvsadm", str(tmp_path / "no")])
     assert (result.exit_code, result.stderr) == (1, f"lvs-healthd import: {tmp_path}/no: No such file or directory\n")

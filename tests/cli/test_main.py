@@ -89,3 +89,11 @@ def test_bug_shows_as_the_traceback_it_is(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("lvs_healthd.cli.status.RunningDaemon", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         run(monkeypatch, "status")
+
+
+@pytest.mark.parametrize("verb", [[], *([verb] for verb in VERBS)], ids=lambda verb: " ".join(verb) or "none")
+def test_h_is_help_everywhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: list[str]
+) -> None:
+    assert run(monkeypatch, *verb, "-h") == 0
+    assert capsys.readouterr().out.startswith("Usage: lvs-healthd")

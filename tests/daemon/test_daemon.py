@@ -435,6 +435,24 @@ async def test_status_verb_shows_what_the_daemon_holds(site: Site) -> None:
     assert str(site.control) in err
 
 
+async def test_reload_verb_waits_and_says_what_changed_or_was_rejected(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        await running.until("daemon.started")
+        site.write(
+            service='[[service]]\nname = "more"\naddress = "192.0.2.101:80"\nforward = "dr"\ncheck = { type = "tcp" }\n'
+            'real_server = ["127.0.0.1:80"]'
+        )
+        code, out, err = await run_cli("reload", "--config", str(site.file))
+        assert (code, out, err) == (0, f"{site.file}: 1 service added, 1 real server added\n", "")
+        assert running.of("operator.request", request="reload", uid=os.getuid())
+        site.write(daemon="nonsense = 1")
+        code, out, err = await run_cli("reload", "--config", str(site.file))
+        assert (code, out) == (1, "")
+        assert "nonsense" in err.splitlines()[0]
+        assert "the old configuration stays in force" in err
+        assert [each["service"] for each in (await site.status())["services"]] == ["web", "more"]
+
+
 async def test_table_verb_shows_what_the_daemon_holds(site: Site) -> None:
     async with daemon(site.file, "--table", "memory") as running, site.web_server():
         await up(running, site)

@@ -14,6 +14,7 @@ from lvs_healthd.config.model import HttpsCheck
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.daemon.reload import Reloads, joined
+from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, Event
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.log import configure
@@ -29,13 +30,13 @@ class Site:
         self.parts = parts
         self.file = file
         self.events: asyncio.Queue[Event] = asyncio.Queue()
-        self.asked = asyncio.Event()
+        self.requests = ReloadRequests()
         parts.bus.subscribe(self.events.put_nowait)
 
     async def reload(self, text: str) -> ConfigReloaded | ConfigRejected:
         """Reload another text, and return how it ended."""
         self.file.write_text(text)
-        self.asked.set()
+        self.requests.ask()
         while True:
             event = await self.events.get()
             if isinstance(event, ConfigReloaded | ConfigRejected):
@@ -59,7 +60,7 @@ async def site(folder: Path, text: str) -> AsyncIterator[Site]:
     made = Site(parts, file)
     tasks = [
         asyncio.create_task(parts.reconciler.run()),
-        asyncio.create_task(Reloads(parts, reading, made.asked).run()),
+        asyncio.create_task(Reloads(parts, reading, made.requests).run()),
     ]
     try:
         yield made

@@ -219,6 +219,8 @@ async def test_a_newer_sysctl_is_set_and_left_alone_or_said_to_be_missing(
 ) -> None:
     before = sysctl(nat.director, name)
     if name == "est_cpulist" and before is not None:
+        if os.cpu_count() == 1:
+            pytest.skip("this guest has one processor, so est_cpulist has one value only")
         sysctl(nat.director, name, "0")
     bench = Bench(nat.director)
     await bench.keep(configured(f"[ipvs.sysctl]\n{name} = {written}\n{PLAIN}"))

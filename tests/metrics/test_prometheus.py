@@ -8,10 +8,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from lvs_healthd.api import ApiServer, create_app
+from lvs_healthd.api import ApiServer
 from lvs_healthd.metrics import Metrics
 from lvs_healthd.probes.outcome import up
-from tests.shown import ShownView, shown
+from tests.shown import shown, shown_app
 from tests.statuses import NOW, sampled
 
 ALERTS = Path(__file__).parents[2] / "docs" / "prometheus-alerts.yml"
@@ -22,7 +22,7 @@ async def daemon() -> AsyncIterator[ApiServer]:
     metrics = Metrics(samples=sampled, internals=lambda: {"probes_in_flight": 3})
     for _ in range(5):
         metrics.tally("web", "http").add(up("ok"), 0.001)
-    server = ApiServer(create_app(ShownView(shown()), metrics=metrics.render))
+    server = ApiServer(shown_app(shown(), metrics.render))
     await server.start("127.0.0.1:0", "")
     yield server
     await server.stop()

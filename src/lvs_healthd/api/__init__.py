@@ -1,4 +1,4 @@
-"""The daemon's read-only HTTP API: metrics, health, and status as JSON, over TCP and over the control socket."""
+"""The daemon's HTTP API: metrics, health, status as JSON and operators' requests, over TCP and the control socket."""
 
 from lvs_healthd.api.app import create_app
 from lvs_healthd.api.listening import ApiError

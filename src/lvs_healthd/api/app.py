@@ -1,4 +1,7 @@
-"""The API's endpoints as an aiohttp application. All of them are read-only, and show what a `View` returns."""
+"""The API's endpoints as an aiohttp application. What they show and do is injected.
+
+Nearly all are read-only. What changes something is a POST, and works over the control socket only.
+"""
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -7,11 +10,14 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
+from lvs_healthd.api.http import LISTENING, Listening, add_headers, is_local_name
+from lvs_healthd.api.peers import Peer, may_change, peer_of
 from lvs_healthd.api.shared import SharedAnswer
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
 from lvs_healthd.ipvs.saved import saved
 from lvs_healthd.runtime.pace import chunks, paced
+from lvs_healthd.view.reload_values import ReloadOutcome
 from lvs_healthd.view.status_values import Status, json_pieces
 from lvs_healthd.view.table import UnknownServiceError
 
@@ -31,6 +37,7 @@ _INDEX = """lvs-healthd
 /api/v1/connections  the kernel's connections, as in /proc/net/ip_vs_conn; on the control socket only
 /api/v1/ipvsadm/wanted  the IPVS table we want, for ipvsadm -R
 /api/v1/ipvsadm/actual  the kernel's whole table, as last read
+/api/v1/reload  POST: read the configuration again, and answer with what changed; on the control socket only
 /metrics        for Prometheus
 /healthz        200 "ok" while the daemon itself makes progress, else 503 and why
 """
@@ -68,12 +75,23 @@ class View(Protocol):
         """
 
 
-def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> web.Application:
+class Requests(Protocol):
+    """What operators may ask for."""
+
+    async def reload(self, by: Peer) -> ReloadOutcome:
+        """Reload the configuration, and return what became of it."""
+
+    def refused(self, request: str, by: Peer) -> None:
+        """Report that somebody asked who may not."""
+
+
+def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], requests: Requests) -> web.Application:
     """Make the application that shows `view`.
 
-    view: the source of what the endpoints show.
-    metrics: renders Prometheus's text format in chunks, because the text for tens of thousands of servers takes tens
-    of megabytes, which should not be in memory all at once. Tables come in chunks for the same reason.
+    requests: carries out what operators ask for.
+
+    metrics: renders Prometheus's text format in chunks. Tens of thousands of servers make tens of megabytes, which are
+    never in memory all at once. Tables come in chunks for the same reason.
     """
     tables = {"wanted": view.wanted, "actual": view.actual}
 
@@ -112,8 +130,20 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> we
         lines = (chunk.encode() async for chunk in chunks(saved(table())))
         return await _stream(request, lines, _TEXT_TYPE)
 
+    async def do_reload(request: web.Request) -> web.StreamResponse:
+        if not _is_control(request):
+            return _refused(request, 403, "only on the control socket")
+        assert request.transport is not None  # noqa: S101  # _is_control has looked at it
+        peer = peer_of(request.transport)
+        if not may_change(peer, request.transport.get_extra_info("sockname")):
+            requests.refused("reload", peer)
+            return _refused(request, 403, f"user {peer.uid} may look at everything, but change nothing")
+        outcome = await requests.reload(peer)
+        return _json(msgspec.json.encode(outcome), status=422 if outcome.errors else 200)
+
     # No endpoint takes a body. A client that sends one is refused, and the body is not read.
-    app = web.Application(middlewares=[_errors_as_json], client_max_size=1024)
+    app = web.Application(middlewares=[_noted, _errors_as_json, _only_local_names], client_max_size=1024)
+    app[LISTENING] = Listening()
     app.router.add_get("/", show_index)
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/healthz", show_health)
@@ -121,6 +151,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]]) -> we
     app.router.add_get("/api/v1/table", show_table)
     app.router.add_get("/api/v1/connections", show_connections)
     app.router.add_get("/api/v1/ipvsadm/{table}", show_ipvsadm)
+    app.router.add_post("/api/v1/reload", do_reload)
     app.on_response_prepare.append(_add_headers)
     return app
 
@@ -180,9 +211,24 @@ async def _errors_as_json(request: web.Request, handler: _Handler) -> web.Stream
         return response
 
 
+@web.middleware
+async def _only_local_names(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    host = request.headers.get("Host")
+    if host is None or _is_control(request) or not request.app[LISTENING].is_loopback or is_local_name(host):
+        return await handler(request)
+    return _refused(request, 421, f'asked as "{host}"; a loopback address answers only to "localhost" and addresses')
+
+
+@web.middleware
+async def _noted(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Note that a request is being answered, so that its connection is not closed for a newer one."""
+    answering, transport = request.app[LISTENING].answering, request.transport
+    answering.add(transport)
+    try:
+        return await handler(request)
+    finally:
+        answering.discard(transport)
+
+
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    # No answer may be cached, because a status is valid only for a moment.
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    # By default this header would reveal the versions of aiohttp and Python.
-    response.headers["Server"] = "lvs-healthd"
+    add_headers(response)

@@ -7,11 +7,13 @@ and may have megabytes.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 MAX_CONNECTIONS = 64
-"""The maximum number of connections on all listening sockets together. A few Prometheus servers and people need ten.
-More would take descriptors from the probes."""
+"""Over TCP. A few Prometheus servers and people need ten; the other descriptors are for probes."""
+
+MAX_CONTROL_CONNECTIONS = 16
+"""Over the control socket: places of its own, so that an operator gets in whatever happens on TCP."""
 
 STALLED_WRITE_S = 15.0
 """How long a client may leave its answer unread, seconds."""
@@ -20,15 +22,20 @@ STALLED_WRITE_S = 15.0
 class Connections:
     """Makes the protocol for each new connection, and drops the longest idle connection when there are too many.
 
-    If it refused the newest connection instead, idle connections could lock everybody out. A client that hoards
-    connections loses its own first.
+    Refusing the newest one instead would let idle connections lock everybody out. This way whoever hoards them loses
+    their own first. A connection whose request is being answered is not idle; only when all are like that is the newest
+    one refused.
 
     make_protocol: makes aiohttp's protocol for one connection.
+    answering: the transports of the requests that are being answered.
     limit: how many connections may be open at once.
     """
 
-    def __init__(self, make_protocol: Callable[[], asyncio.Protocol], *, limit: int = MAX_CONNECTIONS) -> None:
+    def __init__(
+        self, make_protocol: Callable[[], asyncio.Protocol], *, answering: Container[object], limit: int
+    ) -> None:
         self._make_protocol = make_protocol
+        self._answering = answering
         self._limit = limit
         # A dict keeps its order: the longest idle connection comes first.
         self._open: dict[_Connection, None] = {}
@@ -42,11 +49,13 @@ class Connections:
         return len(self._open)
 
     def opened(self, connection: "_Connection") -> None:
-        """Add a new connection, and drop the longest idle one if that makes too many."""
+        """Add a new connection. If that makes too many, drop the longest idle one, or the new one if none is idle."""
         if len(self._open) >= self._limit:
-            quietest = next(iter(self._open))
-            del self._open[quietest]
+            quietest = next((each for each in self._open if each.transport not in self._answering), connection)
+            self._open.pop(quietest, None)
             quietest.abort()
+            if quietest is connection:
+                return
         self._open[connection] = None
 
     def heard(self, connection: "_Connection") -> None:
@@ -65,18 +74,18 @@ class _Connection(asyncio.Protocol):
     def __init__(self, inner: asyncio.Protocol, connections: Connections) -> None:
         self._inner = inner
         self._connections = connections
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
         self._stalled: asyncio.TimerHandle | None = None
 
     def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # a stream server makes no other
-        self._transport = transport
-        self._connections.opened(self)
+        self.transport = transport
         self._inner.connection_made(transport)
+        self._connections.opened(self)
 
     def data_received(self, data: bytes) -> None:
         self._connections.heard(self)

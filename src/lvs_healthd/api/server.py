@@ -1,14 +1,17 @@
 """Serves one application on a TCP address and on the control socket, and moves it to new ones on a reload."""
 
 import asyncio
+import ipaddress
 import logging
 import socket
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from lvs_healthd.api import sockets
-from lvs_healthd.api.clients import Connections
+from lvs_healthd.api.clients import MAX_CONNECTIONS, MAX_CONTROL_CONNECTIONS, Connections
+from lvs_healthd.api.http import LISTENING, HttpProtocol
 from lvs_healthd.api.listening import ApiError
 from lvs_healthd.config.model import Endpoint
 
@@ -42,16 +45,18 @@ class ApiServer:
 
     def __init__(self, app: web.Application) -> None:
         logging.getLogger("aiohttp.server").addFilter(_is_ours)
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            keepalive_timeout=KEEPALIVE_S,
-            shutdown_timeout=_SHUTDOWN_S,
-            lingering_time=_LINGER_S,
-            max_line_size=_MAX_LINE_BYTES,
-            max_field_size=_MAX_HEADER_BYTES,
-        )
-        self._connections: Connections | None = None
+        self._http: dict[str, Any] = {
+            "access_log": None,
+            "keepalive_timeout": KEEPALIVE_S,
+            "lingering_time": _LINGER_S,
+            "max_line_size": _MAX_LINE_BYTES,
+            "max_field_size": _MAX_HEADER_BYTES,
+        }
+        self._runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN_S)
+        self._listening = app[LISTENING]
+        answering = self._listening.answering
+        self.tcp_clients = Connections(self._make_protocol, answering=answering, limit=MAX_CONNECTIONS)
+        self.control_clients = Connections(self._make_protocol, answering=answering, limit=MAX_CONTROL_CONNECTIONS)
         self._tcp: _Listener | None = None
         self._unix: _Listener | None = None
 
@@ -63,8 +68,6 @@ class ApiServer:
     async def start(self, listen: str, control: str) -> None:
         """Open both sockets. Raises `ApiError` if one cannot be opened; then neither stays open."""
         await self._runner.setup()
-        assert self._runner.server is not None  # noqa: S101  # setup() made it
-        self._connections = Connections(self._runner.server)
         try:
             await self._move_control(control)
             await self._move_listen(listen)
@@ -140,14 +143,19 @@ class ApiServer:
             old.close()
         self._unix = new
 
+    def _make_protocol(self) -> asyncio.Protocol:
+        server = self._runner.server
+        assert server is not None  # noqa: S101  # start() has set the runner up
+        return HttpProtocol(server, loop=asyncio.get_running_loop(), **self._http)
+
     async def _serve(self, name: str, opened: socket.socket) -> "_Listener":
-        assert self._connections is not None  # noqa: S101  # start() made it
         loop = asyncio.get_running_loop()
         if opened.family == socket.AF_UNIX:
             identity = sockets.file_identity(name)
-            server = await loop.create_unix_server(self._connections, sock=opened)
+            server = await loop.create_unix_server(self.control_clients, sock=opened)
             return _Listener(name, opened, server, identity)
-        return _Listener(name, opened, await loop.create_server(self._connections, sock=opened), None)
+        self._listening.is_loopback = ipaddress.ip_address(sockets.parse_listen(name).address).is_loopback
+        return _Listener(name, opened, await loop.create_server(self.tcp_clients, sock=opened), None)
 
 
 class _Listener:

@@ -15,6 +15,7 @@ from lvs_healthd import __version__
 VERBS = {
     "run": "Probe the real servers and keep the IPVS table true.",
     "validate": "List everything that is wrong with a configuration file.",
+    "reload": "Put the changed configuration into force and show what changed.",
     "status": "Ask the running daemon for the health of every real server.",
     "table": "Show the kernel's IPVS table beside the wanted one.",
     "probe": "Run every check once and show what it found.",
@@ -58,6 +59,7 @@ def _run(arguments: list[str]) -> None:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         callback=options,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     # Global options take no values, so the first word that is not an option is the verb. Only that verb is imported.
     called = next((argument for argument in arguments if not argument.startswith("-")), "")

@@ -45,6 +45,8 @@ class NagiosStatus(enum.IntEnum):
     UNKNOWN = 3
 
 
+FileOption = Annotated[Path, typer.Option("--config", help="The configuration file.", readable=False)]
+"""For verbs that read the whole file themselves."""
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
@@ -304,7 +306,7 @@ def _why(place: str, error: OSError) -> str:
         case PermissionError():
             return f"permission denied: become root or a member of the group {_group(place)}"
         case TimeoutError():
-            return f"no answer in {TIMEOUT_S:g}s: the daemon is stuck. See `journalctl -u lvs-healthd`"
+            return "no answer in time: the daemon is stuck. See `journalctl -u lvs-healthd`"
         case ConnectionResetError() | BrokenPipeError():
             return "the daemon hung up: it is stopping right now or out of descriptors. Try again"
         case _:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lvs_healthd.cli.asking import ExitStatus, end
+from lvs_healthd.cli.asking import ExitStatus, FileOption, end
+from lvs_healthd.cli.table_kind import TableKind, TableOption
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.config.model import Daemon, Ipvs
@@ -30,7 +31,8 @@ _NOTHING = Wanted({}, {}, {})
 
 def flush(
     *,
-    config: Annotated[Path, typer.Option(help="Configuration file that names the state file.")] = DEFAULT_FILE,
+    config: FileOption = DEFAULT_FILE,
+    table: TableOption = TableKind.KERNEL,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete our services and their servers from the kernel's table. Foreign services are not touched.
@@ -40,6 +42,9 @@ def flush(
     those servers. The daemon must be stopped first: it would put everything back. Exit status: 1 it could not be done
     or was not confirmed, 2 there is nobody to ask.
     """
+    if table is TableKind.MEMORY:
+        typer.echo("nothing of ours is in the table: one in memory ends with its daemon")
+        return
     state, netns = _places(config)
     try:
         with lock_table(netns):

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lvs_healthd.cli.asking import ExitStatus, end
+from lvs_healthd.cli.asking import ExitStatus, FileOption, end
 from lvs_healthd.cli.choosing import DownOption, UnknownNameError, WhatArgument, chosen
 from lvs_healthd.cli.draw_status import rows
 from lvs_healthd.config.errors import ConfigError
@@ -51,7 +51,7 @@ def probe(
     *,
     down: DownOption = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    config: Annotated[Path, typer.Option(help="The configuration file.", readable=False)] = DEFAULT_FILE,
+    config: FileOption = DEFAULT_FILE,
 ) -> None:
     """Run every check once, or those of the services and servers named, and show what it found.
 

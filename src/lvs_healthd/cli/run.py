@@ -3,12 +3,12 @@
 import asyncio
 import enum
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lvs_healthd.cli.asking import ExitStatus
+from lvs_healthd.cli.asking import ExitStatus, FileOption
+from lvs_healthd.cli.table_kind import TableKind, TableOption
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.daemon.daemon import Daemon
@@ -23,13 +23,6 @@ from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.netns import Netns
 
 
-class TableKind(enum.StrEnum):
-    """Where the IPVS table lives."""
-
-    KERNEL = "kernel"
-    MEMORY = "memory"
-
-
 class LogLevel(enum.StrEnum):
     """The lowest level of log lines that are written."""
 
@@ -40,12 +33,10 @@ class LogLevel(enum.StrEnum):
 
 
 def run(
-    config: Annotated[Path, typer.Option(help="The configuration file.", readable=False)] = DEFAULT_FILE,
+    config: FileOption = DEFAULT_FILE,
     *,
     shadow: Annotated[bool, typer.Option("--shadow", help="Decide, log and count, but write nothing.")] = False,
-    table: Annotated[
-        TableKind, typer.Option(help="kernel: the director's IPVS; memory: no IPVS at all, to try things out.")
-    ] = TableKind.KERNEL,
+    table: TableOption = TableKind.KERNEL,
     log_level: Annotated[LogLevel, typer.Option(help="The lowest level of log lines to write.")] = LogLevel.INFO,
 ) -> None:
     """Probe the real servers and keep the IPVS table true, until SIGTERM.

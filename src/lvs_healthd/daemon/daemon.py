@@ -22,6 +22,7 @@ from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.changes import no_services_left, remarks
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.daemon.reload import READ_S, Reloads, joined, read_config
+from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.director.aspect import Aspect
 from lvs_healthd.events.kinds import (
     ControlFailed,
@@ -76,14 +77,14 @@ class Daemon:
         self._around = Surroundings(table=table, log=log, netns=netns or Netns(), aspects=aspects, exclusive=exclusive)
         self._stop = asyncio.Event()
         self._stopped_by = ""
-        self._reload_asked = asyncio.Event()
+        self._reloads = ReloadRequests()
 
     async def run(self) -> None:
         """Start, run until a signal, and stop. Raises `HealthdError` or `OSError` when the daemon cannot start."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_asked.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reloads.ask)
         # This must precede the first call on a thread, because the standard executor would wait for a call that hangs.
         loop.set_default_executor(Threads())
         last_reading = LastReading()
@@ -92,13 +93,13 @@ class Daemon:
             return
         self._around.netns.name = config.ipvs.netns
         raise_descriptor_limit()
-        parts = build(self._settings, config, self._around)
+        parts = build(self._settings, config, self._around, self._reloads)
         parts.take_lock(config)
         try:
             parts.lock_state(config)
             try:
                 if await self._unless_stopped(_start(parts, config)):
-                    await self._serve(parts, Reloads(parts, last_reading, self._reload_asked))
+                    await self._serve(parts, Reloads(parts, last_reading, self._reloads))
             except HealthdError:
                 raise
             except Exception as error:

@@ -13,6 +13,7 @@ import msgspec
 from lvs_healthd.api import ApiServer, create_app
 from lvs_healthd.config.model import Config, Mode
 from lvs_healthd.daemon.replans import Replans
+from lvs_healthd.daemon.requests import ReloadRequests, Requests
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.director.aspect import Aspect
 from lvs_healthd.director.keeper import Keeper
@@ -120,8 +121,11 @@ class Parts:
             await self.saver.turn(Path(self.config.daemon.state), now)
 
 
-def build(settings: Settings, config: Config, around: Surroundings) -> Parts:
-    """Make the parts and connect them, but start nothing. Call this on the event loop that will run the parts."""
+def build(settings: Settings, config: Config, around: Surroundings, reloads: ReloadRequests | None = None) -> Parts:
+    """Make the parts and connect them, but start nothing. Call it on the event loop that will run them.
+
+    reloads: where the reloads go that operators ask for.
+    """
     clock = time.monotonic
     bus = Bus()
     facts = Facts(config_file=str(settings.config_file), started=time.time())
@@ -168,6 +172,7 @@ def build(settings: Settings, config: Config, around: Surroundings) -> Parts:
         log=around.log,
         clock=clock,
     )
+    requests = Requests(reloads or ReloadRequests(), bus.emit)
     return Parts(
         settings=settings,
         config=config,
@@ -189,7 +194,7 @@ def build(settings: Settings, config: Config, around: Surroundings) -> Parts:
         state_writer=writer,
         saver=saver,
         view=view,
-        api=ApiServer(create_app(view, metrics=metrics.render)),
+        api=ApiServer(create_app(view, metrics=metrics.render, requests=requests)),
     )
 
 

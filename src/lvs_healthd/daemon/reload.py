@@ -1,9 +1,10 @@
 """Reloads the configuration. Everything that can fail is done first, so a bad configuration changes nothing."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
@@ -11,8 +12,9 @@ from lvs_healthd.config.model import AnyCheck, Config, Mode
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.changes import changes, no_services_left, remarks, restart_needed, shortened
 from lvs_healthd.daemon.parts import Parts
+from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.decide.held import ProbeState
-from lvs_healthd.events.kinds import ConfigRejected
+from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, ConfigRestartNeeded
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.targets import read_certificates, targets
 from lvs_healthd.probing.descriptors import probes_within_limit
@@ -20,6 +22,7 @@ from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
 from lvs_healthd.runtime.threads import HungError, in_thread
+from lvs_healthd.view.reload_values import ReloadOutcome, RestartNeeded
 
 READ_BACK_S = 2.0
 """How long a reload waits for the kernel's table, seconds. Without an answer, it uses the table as last read."""
@@ -48,13 +51,13 @@ class Reloads:
 
     parts: the parts of the daemon.
     last_reading: the services of the configuration in force, by which unchanged services are recognised.
-    asked: set whenever somebody asks for a reload.
+    requests: the reloads that somebody has asked for.
     """
 
-    def __init__(self, parts: Parts, last_reading: LastReading, asked: asyncio.Event) -> None:
+    def __init__(self, parts: Parts, last_reading: LastReading, requests: ReloadRequests) -> None:
         self._parts = parts
         self._last_reading = last_reading
-        self._asked = asked
+        self._requests = requests
         self._started = parts.config
         """The configuration with which the daemon started. Keys that need a restart keep its values until then."""
 
@@ -62,16 +65,18 @@ class Reloads:
         """Reload whenever somebody asks for it, until cancelled."""
         notifier, view = self._parts.notifier, self._parts.view
         while True:
-            await self._asked.wait()
-            self._asked.clear()
+            waiting = await self._requests.taken()
             notifier.reloading()
             try:
-                await self._reload()
+                outcome = await self._reload()
             except (HealthdError, OSError) as error:
-                self._reject(error)
+                outcome = self._reject(error)
+            for each in waiting:
+                if not each.done():  # whoever asked may have given up
+                    each.set_result(outcome)
             notifier.ready(view.summary())
 
-    async def _reload(self) -> None:
+    async def _reload(self) -> ReloadOutcome:
         parts = self._parts
         config = await read_config(parts.settings.config_file, self._last_reading)
         if not config.services and not parts.is_shadow(config):
@@ -94,9 +99,9 @@ class Reloads:
         # has in the table.
         await parts.reconciler.read_back(READ_BACK_S)
         # Nothing below can fail or wait: the new configuration replaces the old one in a single step.
-        self._switch(config, ready)
+        return self._switch(config, ready)
 
-    def _switch(self, config: Config, ready: "_Ready") -> None:
+    def _switch(self, config: Config, ready: "_Ready") -> ReloadOutcome:
         parts = self._parts
         ready.trust_certificates()
         old, is_shadow = parts.config, parts.is_shadow(config)
@@ -113,12 +118,14 @@ class Reloads:
         probes = parts.decisions.configure(config, parts.reconciler.actual, {})
         parts.prober.update(joined(probes.added, ready.targets), probes.dropped)
         parts.bus.emit(event)
-        for each in (*restart_needed(event.file, self._started, config), *remarks(event.file, config)):
+        restarts = list(restart_needed(event.file, self._started, config))
+        for each in (*restarts, *remarks(event.file, config)):
             parts.bus.emit(each)
         parts.keeper.want(config, shadow=is_shadow)
         parts.replans.now()
         parts.saver.changed()
         spare_long_lived()
+        return _outcome(event, restarts)
 
     def _make_ready(self, config: Config) -> "_Ready":
         """Prepare what a new configuration needs and what can fail. This runs on a thread. Raises `ConfigError`."""
@@ -126,7 +133,7 @@ class Reloads:
         new = [service for service in config.services if id(service) not in known]
         return _Ready(targets(new, self._parts.decisions.probes), read_certificates(config.services))
 
-    def _reject(self, error: Exception) -> None:
+    def _reject(self, error: Exception) -> ReloadOutcome:
         if isinstance(error, HungError):
             # The hung call continues on its thread, and may still change the object that it was given.
             self._last_reading = LastReading()
@@ -134,6 +141,12 @@ class Reloads:
         errors = shortened(error.errors if isinstance(error, ConfigError) else (str(error),), file)
         parts.facts.config_error = "; ".join(errors)
         parts.bus.emit(ConfigRejected(file=file, errors=errors))
+        return ReloadOutcome(file=file, errors=errors)
+
+
+def _outcome(event: ConfigReloaded, restarts: Iterable[ConfigRestartNeeded]) -> ReloadOutcome:
+    needed = [RestartNeeded(key=each.key, configured=each.configured, in_force=each.in_force) for each in restarts]
+    return ReloadOutcome(**msgspec.structs.asdict(event), restart_needed=tuple(needed))
 
 
 def joined(probes: Iterable[ProbeState], ready: Mapping[AnyCheck, Target]) -> list[Probe[AnyCheck]]:

@@ -113,6 +113,26 @@ class ConfigRestartNeeded(Event, frozen=True, kw_only=True):
     in_force: str
 
 
+class OperatorRequest(Event, frozen=True, kw_only=True):
+    """Somebody asked for a change over the control socket, and it is being made."""
+
+    name = "operator.request"
+    request: str
+    """What was asked for: "reload"."""
+    uid: int
+    pid: int
+
+
+class OperatorRefused(Event, frozen=True, kw_only=True):
+    """Somebody asked for a change over the control socket who may not."""
+
+    name = "operator.refused"
+    level = "warning"
+    request: str
+    uid: int
+    pid: int
+
+
 class RealServerUp(Event, frozen=True, kw_only=True):
     """A real server may serve, because each of its checks has passed `rise` times in succession."""
 

@@ -6,6 +6,7 @@ ipvsadm.c.
 """
 
 import ipaddress
+import re
 import shlex
 import socket
 from collections.abc import Iterable
@@ -33,6 +34,8 @@ from lvs_healthd.runtime.exceptions import InputError
 _PROTOCOLS = {option: protocol for protocol, option in PROTOCOL_OPTIONS.items()}
 _METHODS = {option: method for method, option in METHOD_OPTIONS.items()}
 _TUNNEL_FLAGS = {option: flags for flags, option in CHECKSUM_OPTIONS.items()}
+_LISTED = re.compile(r"IP Virtual Server version |Prot LocalAddress:Port|\s*-> |(?:TCP|UDP|SCTP|FWM)\s")
+"""A line of `ipvsadm -Ln`."""
 _DEFAULT_PERSISTENCE_S = 300
 _MOST_DIGITS = 20
 _SHOWN = 80
@@ -101,6 +104,12 @@ def table_of(lines: Iterable[str], name: str) -> Table:
     table: Table = {}
     errors: list[str] = []
     for number, line in enumerate(lines, 1):
+        if _LISTED.match(line):
+            text = (
+                f"{name}:{number}: this is a listing for people, as `ipvsadm -Ln` prints it; give what `ipvsadm -Sn` "
+                "writes: ipvsadm -Sn | lvs-healthd import ipvsadm -"
+            )
+            raise CommandError((text,))
         try:
             command = _command(line)
             if command is not None:
