@@ -424,9 +424,9 @@ async def test_advice_is_given_once_while_it_holds(
 
 
 async def test_a_namespace_that_is_gone_or_made_anew_is_noticed() -> None:
-    namespace = Namespace("made-anew")
+    namespace = Namespace("recreated")
     client = IpvsClient(netns=Netns(namespace.name))
-    with pytest.raises(TableUnavailableError, match="there is none; make it: ip netns add made-anew"):
+    with pytest.raises(TableUnavailableError, match="there is none; make it: ip netns add recreated"):
         await client.open()
     ip_netns("add", namespace)
     try:
@@ -444,7 +444,7 @@ async def test_a_namespace_that_is_gone_or_made_anew_is_noticed() -> None:
 
 
 async def test_lock_lets_go_of_a_namespace_that_is_gone_and_holds_the_one_made_anew() -> None:
-    namespace = Namespace("made-anew")
+    namespace = Namespace("recreated")
     ip_netns("add", namespace)
     lock = TableLock(Netns(namespace.name))
     assert lock.take()

@@ -55,7 +55,7 @@ async def test_saved_tables_imported_and_run_are_the_same(director: Ipvsadm, tmp
                 await running.until("config.reloaded", after=position)
             # Taken over as it is; what the reload dropped may take a moment to go, for it was repaired just before.
             await until_saved(director, text, running)
-            # Gone, and made anew from what was imported.
+            # Gone, and recreated from what was imported.
             director.clear()
             running.process.send_signal(signal.SIGHUP)
             await until_saved(director, text, running)
