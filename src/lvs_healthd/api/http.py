@@ -48,7 +48,7 @@ def add_headers(response: web.StreamResponse) -> None:
 
 
 def is_local_name(host: str) -> bool:
-    """Whether a Host header names this host as no name server can: "localhost", or a literal address.
+    """Whether a Host header is "localhost" or a literal address, over which no name server has any power.
 
     A web page may have its own name resolved to 127.0.0.1 and so make a browser ask us (DNS rebinding). Its requests
     then name the page's host.

@@ -13,7 +13,7 @@ _SO_PEERGROUPS = 59
 """asm-generic/socket.h; Python does not name it."""
 
 _MOST_GROUPS = 256
-"""What Python's getsockopt has room for. Whoever is in more groups is known by the first one only."""
+"""What Python's getsockopt has room for. For a user in more groups, only the primary group is known."""
 
 
 class Peer(NamedTuple):

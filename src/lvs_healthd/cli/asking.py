@@ -41,7 +41,7 @@ class NagiosStatus(enum.IntEnum):
     OK = 0
     WARNING = 1
     CRITICAL = 2
-    """A service has nobody, or what was decided cannot be written."""
+    """A service has no real server that may serve, or the kernel's table cannot be written as decided."""
     UNKNOWN = 3
 
 

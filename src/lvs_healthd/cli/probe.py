@@ -55,8 +55,8 @@ def probe(
 ) -> None:
     """Run every check once, or those of the services and servers named, and show what it found.
 
-    Exit status: 0 all are up, 1 the file has errors, 2 wrong usage, 3 some are down or could not be told (a fault on
-    this host).
+    Exit status: 0 all are up, 1 the file has errors, 2 wrong usage, 3 some are down, or a fault on this host
+    left their state unknown.
     """
     try:
         loaded = load(config)

@@ -40,7 +40,7 @@ class Template(msgspec.Struct, frozen=True):
     """The actual type: http, https, tcp or udp."""
     fields: dict[str, Any]
     wrong: frozenset[str]
-    """Fields that were written with a wrong value. To rules about combinations of fields they count as set."""
+    """Fields that were written with a wrong value. Rules about combinations of fields treat them as set."""
     path: KeyPath
     """Where in the file the check was defined, or last changed."""
 
@@ -185,7 +185,7 @@ class CheckReader:
     def _changed(self, template: Template, table: TomlTable, before: Times | None = None) -> Template:
         """Return a template with the values of a table applied.
 
-        before: its times before that, if they are not those of `template`. What is odd about them has been told.
+        before: the times in force before the table, if they are not those of `template`. They have had their remark.
         """
         refuse_foreign_keys(table, template.kind, self._errors)
         changed = _inherit(template, table)
@@ -200,7 +200,7 @@ class CheckReader:
         return Times(*(self._defaults.values.get(field, _default("tcp", field)) for field in Times._fields))
 
     def _remark_timeout(self, before: Times, now: Times, table: TomlTable, least: float = 0.0) -> None:
-        """Remark on a timeout above the interval, at the place where it came to be: later ones only inherit it.
+        """Remark on a timeout above the interval, but only at the place in the file that first combines the two values.
 
         least: the shortest timeout that the check may have, seconds.
         """
@@ -255,7 +255,11 @@ def _times(template: Template) -> Times:
 
 
 def _own_defaults(template: Template) -> dict[str, Any]:
-    """Return the defaults that are not those of the check's type: silence has to be waited for longer."""
+    """Return defaults that differ from those of the check's type.
+
+    Only a udp check that passes when nothing comes back has any: it must wait longer before it may take silence for
+    health.
+    """
     return {"timeout": SILENT_TIMEOUT, "interval": SILENT_INTERVAL} if template.takes_silence else {}
 
 

@@ -67,8 +67,8 @@ def _service(service: Service) -> dict[str, Any]:
 def _persistence(service: Service) -> dict[str, Any]:
     """Return the keys that belong to persistence.
 
-    `persistence_mask` is left out when there is no mask, because no value of the key means that each address is a
-    client of its own.
+    Without a mask, each address is a client of its own. No value of `persistence_mask` expresses that, so the key is
+    then left out.
     """
     engine, mask = {"persistence_engine": service.persistence_engine}, service.persistence_mask
     if mask is None:

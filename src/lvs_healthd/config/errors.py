@@ -91,7 +91,7 @@ def show_path(path: KeyPath) -> str:
 
 
 class Errors:
-    """Collects the errors and remarks of one file. Line numbers are computed only when there is one.
+    """Collects the errors and remarks of one file. Line numbers are computed only when there is something to report.
 
     file: name of the file, for messages.
     text: its content, for line numbers.

@@ -64,7 +64,10 @@ class Shelf:
         return self._found[name]
 
     def text(self, name: str) -> str:
-        """Return the text of a check's file; empty when it does not exist or cannot be read. This requests no check."""
+        """Return the text of a check's file; empty when it does not exist or cannot be read.
+
+        The check does not count as used by the configuration.
+        """
         path = self._path(name) if _NAME.fullmatch(name) else None
         try:
             return "" if path is None else read_text(path)

@@ -77,6 +77,6 @@ def _fingerprint(value: object) -> bytes:
     try:
         # Unlike equality, MessagePack distinguishes 1, 1.0 and true.
         packed = msgspec.msgpack.encode(value)
-    except (OverflowError, RecursionError):  # no valid file has such numbers or nesting, so it may equal nothing
+    except (OverflowError, RecursionError):  # not in a valid file: make it differ from every other value
         packed = secrets.token_bytes()
     return hashlib.blake2b(packed, digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""Reads a file as a TOML document. Errors say why it is none."""
+"""Reads a file as a TOML document, and says why a file is not one."""
 
 import stat
 import sys

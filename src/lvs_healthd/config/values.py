@@ -88,7 +88,7 @@ def one_of(choices: Iterable[str]) -> Callable[[object], str]:
 def member(kind: type[E], elsewhere: Mapping[str, E] | None = None) -> Callable[[object], E]:
     """Return a parser for a member of an enum.
 
-    elsewhere: what other programs call the members. These words are errors that name the member.
+    elsewhere: other programs' words for the members. Such a word is refused, and the error says which member to write.
     """
     parse_name = one_of(kind)
 

@@ -51,7 +51,7 @@ class _Origins(NamedTuple):
     actual: Table
     saved: Mapping[tuple[str, str, str], SavedVerdict]
     touched: "_Touched"
-    """Collects its watches."""
+    """Collects the watches of the new server."""
 
 
 _Touched = dict[ProbeState, list[Watch]]
@@ -108,8 +108,8 @@ class Decisions:
         self._unsure: dict[ProbeState, str] = {}
         """Each probe whose last outcome was unsure, with the reason in words."""
         self.services: list[ServiceState] = []
-        """In the order of the configuration. A reload replaces the list, and clears the services that it replaces: work
-        that pauses on the way looks each one up again with `service`."""
+        """In the order of the configuration. A reload replaces the list, and clears the services in the old one. A task
+        that pauses between two services must therefore ask the method `service` for each of them again."""
         self._by_key: dict[ServiceKey, ServiceState] = {}
         self.probes: dict[AnyCheck, ProbeState] = {}
         self.server_count = 0
@@ -218,9 +218,9 @@ class Decisions:
         return changes
 
     def judge(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> bool:
-        """Apply an outcome to every check that uses this probe; True when all stay as they were.
+        """Apply an outcome to every check that uses this probe. Return True when no check's health has changed.
 
-        When there are too many for one go, `run` does it soon. It is then False.
+        When there are too many checks to do this at once, `run` does it soon, and the result is False.
         """
         if not probe.watches:
             return True  # a reload has dropped it
@@ -337,8 +337,9 @@ class Decisions:
     def _first_health(self, memory: SavedVerdict | None, known: Health | None, *, present: bool) -> Health:
         """Return the health that a check begins with.
 
-        The kernel's table decides whether the server serves. If the server is not in it, the probe decides, where it
-        runs for other checks already. The state file adds only since when, and why not.
+        The kernel's table decides whether the server serves. If the server is not in the table and the
+        probe runs already for other checks, the probe's streak decides. The state file adds when the server's verdict
+        last changed and, if it was down, the reason.
         """
         now = self.clock()
         since = now if memory is None else min(now, now - (self._wall() - memory.since))

@@ -28,8 +28,8 @@ class Judge(Protocol):
 
 
 LONGEST_STREAK = 256
-"""Streaks are counted up to here, with integers that Python has ready. A check whose `rise` or `fall` is greater counts
-for itself."""
+"""Streaks are counted up to here, with integers that Python has ready. A check whose `rise` or `fall` is above this
+limit keeps a count of its own."""
 
 
 class ProbeState:
@@ -54,9 +54,9 @@ class ProbeState:
         # and a list would take twice the memory.
         self.watches: tuple[Watch, ...] = ()
         self.tallies: tuple[Tally, ...] = ()
-        """Those of the watches, each once."""
+        """The tallies of the watches, without repetition."""
         self.times: tuple[int, ...] | None = None
-        """How many watches each tally is of; None where that is one each."""
+        """How many watches each tally stands for, in the order of `tallies`; None when each stands for one."""
         self.last: Outcome | None = None
         self.streak = 0
         """How many outcomes of the last one's kind there were in succession, up to `LONGEST_STREAK`."""
@@ -86,7 +86,10 @@ class ProbeState:
             self.streak += 1
 
     def settle(self, watches: "tuple[Watch, ...]", outcome: Outcome) -> None:
-        """Note that an outcome has changed nothing for these watches, if it is the last and they are still the same."""
+        """Record that an outcome has changed nothing for these watches.
+
+        Does nothing if a newer outcome has come, or if the probe has other watches by now.
+        """
         if outcome is self.last and watches is self.watches:
             self._settled = outcome
 

@@ -1,7 +1,7 @@
 """The IPVS table as values, for /api/v1/table and `lvs-healthd table`: the kernel's lines next to the wanted ones.
 
-`view.table` makes them. `gc=False`, and the defaults of fields that came later, have the same reasons as in
-`status_values`.
+`view.table` makes them. `status_values` explains why the values have `gc=False`, and why fields that newer versions
+added have defaults.
 """
 
 import enum
