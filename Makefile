@@ -48,7 +48,10 @@ lint: packages $(locked) ## Check style and types
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
 
-test: setup lint ## Check style and types, then run all tests, those on the real kernel too; KERNEL=sid for another kernel
+test: setup lint ## Check style and types, then run the tests, those on the real kernel too; KERNEL=sid for another kernel
+	@$(bin)/pytest -m "not long"
+
+test-all: setup lint ## The same, with the tests that take long
 	@$(bin)/pytest
 
 test-quick: packages $(locked) lint ## The same, without those on the real kernel

@@ -138,7 +138,7 @@ async def test_second_daemon_on_the_same_director_is_refused_with_the_pid_of_the
         await running.until("daemon.started")
         async with on_director(nat, configuration(second_folder)) as second:
             assert await second.ended() == 1
-            assert f"another lvs-healthd (pid {running.pid}" in second.of("daemon.error")[0]["error"]
+            assert f"another lvs-healthd (pid {running.pid}) already manages" in second.of("daemon.error")[0]["error"]
         async with on_director(nat, configuration(second_folder), "--shadow") as shadow:
             started = await shadow.until("daemon.started")
             assert started["mode"] == "shadow"
@@ -164,7 +164,7 @@ async def test_flush_takes_what_is_ours_and_export_brings_it_back(
         code, exported, _ = await run_cli("export", "--config", str(file))
         assert code == 0
         code, _, err = await run_cli(*flush, "--yes", command=nat.director.prefix)
-        assert (code, f"(pid {running.pid}" in err) == (1, True)
+        assert (code, f"(pid {running.pid})" in err) == (1, True)
     before = nat.ipvsadm.saved()
     assert exported in before
     assert (await run_cli(*flush, command=nat.director.prefix))[0] == 2
