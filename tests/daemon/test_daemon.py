@@ -272,29 +272,54 @@ async def test_pause_of_the_daemon_removes_no_server(site: Site) -> None:
 
 
 async def test_used_up_descriptors_remove_no_server_and_show_as_blindness(site: Site) -> None:
-    # A connection that ends with an orderly close needs a new socket next time. After a reset the old one would be
-    # used again.
-    site.write(check=', send = "bye"')
-    async with daemon(site.file, "--table", "memory") as running, site.web_server():
-        await up(running, site)
-        # This connection must exist beforehand: with no descriptors left the daemon cannot accept a new one.
-        async with aiohttp.ClientSession(f"http://{site.listen}") as session:
-            async with session.get("/healthz") as answer:
-                assert (answer.status, await answer.text()) == (200, "ok\n")
-            old = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
-            resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (3, old[1]))
-            unsure = await running.until("check.unsure")
-            assert "LimitNOFILE" in unsure["reason"]
-            await asyncio.sleep(1.0)
-            async with session.get("/healthz") as answer:
-                assert answer.status == 503
-                assert "1 of 1 cannot tell: our file descriptors are used up" in await answer.text()
-            async with session.get("/api/v1/status") as answer:
-                blind = (await answer.json())["daemon"]
-                assert (blind["probes"], blind["probes_unsure"]) == (1, 1)
-            resource.prlimit(running.pid, resource.RLIMIT_NOFILE, old)
-        assert running.of("real_server.down") == []
-        assert (await site.real_server())["weight_actual"] == 5
+    # Sockets are used for one probe after another. So there are too few of them only when more probes than before are
+    # under way at once: when many servers no longer answer quickly.
+    answers = True
+
+    async def answer_or_hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if not answers:
+            await asyncio.Event().wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+
+    async with stream_server(answer_or_hang, host="0.0.0.0") as port:  # all of 127.0.0.0/8
+        site.write(
+            service=f"""
+[[service]]
+name = "many"
+address = "127.0.0.100:81"
+check = {{ type = "http", interval = "500ms", timeout = "60s" }}
+real_server = ["127.0.0.101-127.0.0.150:{port}"]
+"""
+        )
+        async with daemon(site.file, "--table", "memory") as running, site.web_server():
+            await up(running, site)
+            async with asyncio.timeout(20):  # not by the log, which summarises so many changes
+                while any(each["verdict"] != "up" for each in (await site.status())["services"][1]["real_servers"]):
+                    await asyncio.sleep(0.1)
+            # This connection must exist beforehand: with no descriptors left the daemon cannot accept a new one.
+            async with aiohttp.ClientSession(f"http://{site.listen}") as session:
+                async with session.get("/healthz") as answer:
+                    assert (answer.status, await answer.text()) == (200, "ok\n")
+                old = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+                resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (3, old[1]))
+                answers = False
+                unsure = await running.until("check.unsure")
+                assert "LimitNOFILE" in unsure["reason"]
+                await asyncio.sleep(1.0)
+                async with session.get("/healthz") as answer:
+                    assert answer.status == 503
+                    said = re.search(r"(\d+) of 51 cannot tell: our file descriptors are used up", await answer.text())
+                    assert said is not None
+                async with session.get("/api/v1/status") as answer:
+                    blind = (await answer.json())["daemon"]
+                    assert (blind["probes"], blind["probes_unsure"]) == (51, int(said[1]))
+                resource.prlimit(running.pid, resource.RLIMIT_NOFILE, old)
+            assert running.of("real_server.down") == []
+            weights = {each["weight_actual"] for each in (await site.status())["services"][1]["real_servers"]}
+            assert weights == {1}
+            assert (await site.real_server())["weight_actual"] == 5
 
 
 async def test_reasons_survive_kill_9_and_a_stale_control_socket_is_replaced(site: Site) -> None:

@@ -9,7 +9,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from lvs_healthd.config.model import AnyCheck, Config, RealServer
+from lvs_healthd.config.model import AnyCheck, Config
+from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving
 from lvs_healthd.decide.held import LONGEST_STREAK, ProbeState, ServerState, ServiceState, Tally, Watch
 from lvs_healthd.events.kinds import (
     CheckFailing,
@@ -22,7 +23,7 @@ from lvs_healthd.events.kinds import (
 )
 from lvs_healthd.health import machine
 from lvs_healthd.health.machine import Health, Verdict
-from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table, TableLine, Wanted
+from lvs_healthd.ipvs.records import ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.plan.planner import Planner
 from lvs_healthd.plan.records import service_key
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
@@ -314,7 +315,9 @@ class Decisions:
 
     def _add_server(self, server: ServerState, old: ServerState | None, origins: _Origins) -> None:
         service, config = server.service, server.config
-        present = old is None and _is_serving(config, service.key, server.key, origins.actual)
+        now = self.clock()
+        shift_s = self._wall() - now
+        present = old is None and is_serving(config, service.key, server.key, origins.actual)
         for check in config.checks:
             key = probe_key(check)
             probe = self.probes.get(key)
@@ -322,10 +325,10 @@ class Decisions:
                 self.probes[key] = probe = ProbeState(key, self)
             known = probe.known(check.rise, check.fall)
             if old is not None:
-                health = _carried_over(check, old, known, self.clock())
+                health = carried_over(check, old, known, now)
             else:
                 memory = origins.saved.get((str(service.key), str(server.key), check.name)) if origins.saved else None
-                health = self._first_health(memory, known, present=present)
+                health = first_health(memory, known, present=present, now=now, shift_s=shift_s)
             watch = Watch(check, server, probe, health)
             origins.touched.setdefault(probe, []).append(watch)
             server.watches += (watch,)
@@ -333,24 +336,6 @@ class Decisions:
         service.servers.append(server)
         if old is not None and old.health.verdict is not server.health.verdict:
             self._emit_verdict(server, old.health, server.health, None)
-
-    def _first_health(self, memory: SavedVerdict | None, known: Health | None, *, present: bool) -> Health:
-        """Return the health that a check begins with.
-
-        The kernel's table decides whether the server serves. If the server is not in the table and the
-        probe runs already for other checks, the probe's streak decides. The state file adds when the server's verdict
-        last changed and, if it was down, the reason.
-        """
-        now = self.clock()
-        since = now if memory is None else min(now, now - (self._wall() - memory.since))
-        if present:
-            same = memory is not None and memory.verdict == Verdict.UP
-            return Health(Verdict.UP, since if same else now)
-        if known is not None:
-            return known
-        if memory is not None and memory.verdict == Verdict.DOWN:
-            return Health(Verdict.DOWN, since, detail=memory.detail)
-        return Health(Verdict.UNKNOWN, now)
 
     def _health_changed(self, watch: Watch, before: Health, after: Health) -> None:
         if _is_news(before, after):
@@ -420,35 +405,8 @@ def _is_news(before: Health, after: Health) -> bool:
     return first or (before.reason is not None and before.reason is not after.reason)
 
 
-def _is_serving(config: RealServer, service: ServiceKey, server: DestinationKey, actual: Table) -> bool:
-    """Whether the kernel sends this server connections, or would if its configured weight were not 0."""
-    entry = actual.get(service)
-    record = entry.destinations.get(server) if entry is not None else None
-    return record is not None and (record.weight > 0 or config.weight == 0)
-
-
 def _forget(server: ServerState, touched: _Touched) -> None:
     """Drop a server's watches. Without them, it counts as forgotten."""
     for watch in server.watches:
         touched.setdefault(watch.probe, [])
     server.watches = ()
-
-
-def _carried_over(check: AnyCheck, old: ServerState, known: Health | None, now: float) -> Health:
-    """Return the health a check of a known server begins with after a reload.
-
-    known: what is known of its probe, which may run for other checks already.
-
-    - An unchanged check keeps its health.
-    - An edited check (same name) keeps its verdict until its own outcomes change it.
-    - A new check begins up if the server is up, so that adding it interrupts no service.
-    - Otherwise it begins with what is known of its probe, or unknown.
-    """
-    for watch in old.watches:
-        if watch.check.name == check.name:
-            if watch.check == check:
-                return watch.health
-            return Health(watch.health.verdict, watch.health.since, watch.health.reason, watch.health.detail)
-    if old.health.verdict is Verdict.UP:
-        return Health(Verdict.UP, now)
-    return known or Health(Verdict.UNKNOWN, now)

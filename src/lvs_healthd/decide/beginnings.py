@@ -1,0 +1,61 @@
+"""Decides which health a check begins with, at start and on a reload."""
+
+from lvs_healthd.config.model import AnyCheck, RealServer
+from lvs_healthd.decide.held import ServerState
+from lvs_healthd.health.machine import Health, Verdict
+from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table
+from lvs_healthd.state.file import SavedVerdict
+
+
+def is_serving(config: RealServer, service: ServiceKey, server: DestinationKey, actual: Table) -> bool:
+    """Whether the kernel sends this server connections, or would if its configured weight were not 0."""
+    entry = actual.get(service)
+    record = entry.destinations.get(server) if entry is not None else None
+    return record is not None and (record.weight > 0 or config.weight == 0)
+
+
+def first_health(
+    memory: SavedVerdict | None, known: Health | None, *, present: bool, now: float, shift_s: float
+) -> Health:
+    """Return the health that a check of a new server begins with.
+
+    The kernel's table decides whether the server serves. If the server is not in the table and the probe runs already
+    for other checks, the probe's streak decides. The state file adds when the server's verdict last changed and, if it
+    was down, the reason.
+
+    memory: what the state file says of the check; None when it says nothing.
+    known: what is known of the check's probe, which may run for other checks already.
+    present: whether the server serves in the kernel's table.
+    now: monotonic time, seconds.
+    shift_s: Unix time minus monotonic time, seconds.
+    """
+    since = now if memory is None else min(now, memory.since - shift_s)
+    if present:
+        same = memory is not None and memory.verdict == Verdict.UP
+        return Health(Verdict.UP, since if same else now)
+    if known is not None:
+        return known
+    if memory is not None and memory.verdict == Verdict.DOWN:
+        return Health(Verdict.DOWN, since, detail=memory.detail)
+    return Health(Verdict.UNKNOWN, now)
+
+
+def carried_over(check: AnyCheck, old: ServerState, known: Health | None, now: float) -> Health:
+    """Return the health that a check of a known server begins with after a reload.
+
+    - An unchanged check keeps its health.
+    - An edited check (same name) keeps its verdict until its own outcomes change it.
+    - A new check begins up if the server is up, so that adding it interrupts no service.
+    - Otherwise it begins with what is known of its probe, or unknown.
+
+    known: what is known of its probe, which may run for other checks already.
+    now: monotonic time, seconds.
+    """
+    for watch in old.watches:
+        if watch.check.name == check.name:
+            if watch.check == check:
+                return watch.health
+            return Health(watch.health.verdict, watch.health.since, watch.health.reason, watch.health.detail)
+    if old.health.verdict is Verdict.UP:
+        return Health(Verdict.UP, now)
+    return known or Health(Verdict.UNKNOWN, now)
