@@ -4,7 +4,15 @@ from collections.abc import Mapping
 
 from lvs_healthd.health.machine import Health
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, ServiceKey, Table, Wanted, Why
-from lvs_healthd.plan.policy import FALLBACK_REASON, LEAVING_REASON, SERVING_REASON, plan_service, reason_for
+from lvs_healthd.plan.policy import (
+    FALLBACK_REASON,
+    LEAVING_REASON,
+    NO_PLAN,
+    SERVING_REASON,
+    Change,
+    plan_service,
+    reason_for,
+)
 from lvs_healthd.plan.records import PlannedService, shared
 
 
@@ -16,8 +24,12 @@ def plan(
     for service in services:
         key = service.key
         healths = [verdicts[key, server.key] for server in service.servers]
-        planned = plan_service(service, healths, actual[key].destinations if key in actual else {})
-        table[key] = ServiceEntry(service.record, planned.destinations)
+        changes = [
+            Change(server, None, health.verdict) for server, health in zip(service.servers, healths, strict=True)
+        ]
+        planned = plan_service(service, NO_PLAN, changes, actual[key].destinations if key in actual else {})
+        destinations = {server: record for server, record in planned.changed.items() if record is not None}
+        table[key] = ServiceEntry(service.record, destinations)
         why |= {(key, server.key): reason_for(health) for server, health in zip(service.servers, healths, strict=True)}
         why |= {(key, server): Why(LEAVING_REASON) for server in planned.leaving}
         reason = FALLBACK_REASON if planned.uses_fallback else SERVING_REASON

@@ -8,7 +8,9 @@ from lvs_healthd.plan.policy import (
     CONFIGURED_REASON,
     FALLBACK_REASON,
     LEAVING_REASON,
+    NO_PLAN,
     SERVING_REASON,
+    Change,
     Present,
     ServicePlan,
     plan_service,
@@ -16,31 +18,50 @@ from lvs_healthd.plan.policy import (
 )
 from lvs_healthd.plan.records import PlannedService, shared
 
-_NO_PLAN = ServicePlan({}, up=0, may_serve=False, may_come=False, is_unproven=False, uses_fallback=False, leaving=())
-
 
 class _Service:
     """The state of one service that is kept from one plan to the next."""
 
-    __slots__ = ("entry", "healths", "plan", "planned")
+    __slots__ = ("entry", "healths", "plan", "planned", "servers")
 
     def __init__(self, planned: PlannedService, healths: dict[DestinationKey, Health]) -> None:
         self.planned = planned
         self.entry = ServiceEntry(planned.record, {})
         """The service's entry in the wanted table."""
+        self.servers = {server.key: server for server in planned.servers}
         self.healths = healths
-        """The health of each real server, with the verdict that the last plan used. Ordered like `planned.servers`."""
-        self.plan = _NO_PLAN
+        """The health of each real server, with the verdict that the last plan used."""
+        self.plan = NO_PLAN
+
+    def first_changes(self) -> Iterator[Change]:
+        """Return all real servers, for the first plan."""
+        for key, server in self.servers.items():
+            yield Change(server, None, self.healths[key].verdict)
+
+    def new_health(self, key: DestinationKey, health: Health) -> Change:
+        """Take a real server's new health. Return the change of its verdict."""
+        before, self.healths[key] = self.healths[key], health
+        return Change(self.servers[key], before.verdict, health.verdict)
 
     def depends_on(self, server: DestinationKey | None) -> bool:
         """Whether the plan depends on one line of the kernel's table: a server, or the service itself.
 
         server: the server; None for the service itself.
         """
-        if not self.plan.is_unproven:
+        if not self.plan.unproven:
             return False
         health = self.healths.get(server) if server is not None else None
         return health is None or health.verdict is Verdict.UNKNOWN
+
+    def unproven(self, server: DestinationKey | None) -> Iterator[Change]:
+        """Return the servers not proven yet whose line depends on a line of the kernel's table.
+
+        server: a server, configured or not; None for the service itself, on which all of them depend.
+        """
+        for key in self.healths if server is None else (server,):
+            health = self.healths.get(key)
+            if health is not None and health.verdict is Verdict.UNKNOWN:
+                yield Change(self.servers[key], Verdict.UNKNOWN, Verdict.UNKNOWN)
 
 
 def _drained_or_restored(before: _Service, after: _Service) -> Iterator[tuple[ServiceKey, DestinationKey]]:
@@ -123,23 +144,24 @@ class Planner:
         actual: the kernel's table.
         moved: the lines of `actual` that have changed since the last plan; None when any line may have changed.
         """
-        concerned, self._unplanned = self._unplanned, {}
+        fresh, self._unplanned = self._unplanned, {}
         due, self._due = self._due, {}
+        changes: dict[ServiceKey, dict[DestinationKey, Change]] = {key: {} for key in fresh}
         for line, health in due.items():
             key, server = line
-            self._services[key].healths[server] = health
+            changes.setdefault(key, {})[server] = self._services[key].new_health(server, health)
             self.wanted.why[line] = reason_for(health)
-            concerned[key] = None
-        if moved is None:
-            moved = [(key, None) for key in self._services]
-        for key, changed in moved:
+        for key, changed in [(key, None) for key in self._services] if moved is None else moved:
             service = self._services.get(key)
             if service is not None and service.depends_on(changed):
-                concerned[key] = None
-        for key in concerned:
-            entry = actual.get(key)
-            self._replan(self._services[key], entry.destinations if entry is not None else {})
-        return list(concerned)
+                those = changes.setdefault(key, {})
+                for change in service.unproven(changed):
+                    those.setdefault(change.server.key, change)
+        for key, those in changes.items():
+            service, entry = self._services[key], actual.get(key)
+            present = entry.destinations if entry is not None else {}
+            self._replan(service, service.first_changes() if key in fresh else those.values(), present)
+        return list(changes)
 
     def take_touched(self) -> set[TableLine] | None:
         """Return the lines of `wanted` that have changed since the last call.
@@ -153,15 +175,20 @@ class Planner:
         """Return a service's last plan, which says how many of its real servers are up and whether any may serve."""
         return self._services[key].plan
 
-    def _replan(self, service: _Service, present: Present) -> None:
+    def _replan(self, service: _Service, changes: Iterable[Change], present: Present) -> None:
         before = service.plan
-        plan = service.plan = plan_service(service.planned, service.healths.values(), present)
+        plan = service.plan = plan_service(service.planned, before, changes, present)
         self.up += plan.up - before.up
-        key, old, new = service.planned.key, before.destinations, plan.destinations
-        service.entry.destinations = new
-        if self._touched is not None:
-            self._touched.update([(key, server) for server, record in new.items() if old.get(server) is not record])
-            self._touched.update([(key, server) for server in old.keys() - new.keys()])
+        key, destinations = service.planned.key, service.entry.destinations
+        for server, record in plan.changed.items():
+            if destinations.get(server) is record:
+                continue
+            if record is None:
+                del destinations[server]
+            else:
+                destinations[server] = record
+            if self._touched is not None:
+                self._touched.add((key, server))
         self._explain(service, before)
 
     def _explain(self, service: _Service, before: ServicePlan) -> None:
@@ -171,6 +198,6 @@ class Planner:
             why.pop((key, server), None)
         for server in plan.leaving:
             why[key, server] = Why(LEAVING_REASON)
-        if before is _NO_PLAN or plan.uses_fallback is not before.uses_fallback:
+        if before is NO_PLAN or plan.uses_fallback is not before.uses_fallback:
             for spare in service.planned.fallback:
                 why[key, spare.key] = Why(FALLBACK_REASON if plan.uses_fallback else SERVING_REASON)

@@ -4,12 +4,13 @@
 """
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, Why
-from lvs_healthd.plan.records import PlannedService
+from lvs_healthd.plan.records import PlannedServer, PlannedService
 
 FALLBACK_REASON = "fallback: no real server may serve"
 SERVING_REASON = "real servers serve again"
@@ -23,27 +24,58 @@ Present = Mapping[DestinationKey, DestinationRecord]
 """The servers of one service that are in the kernel's table."""
 
 
-class ServicePlan(msgspec.Struct, frozen=True):
-    """The servers that the table should hold for one service, and whether its real servers (not fallbacks) serve."""
+class Change(NamedTuple):
+    """A real server whose line must be decided again."""
 
-    destinations: dict[DestinationKey, DestinationRecord]
+    server: PlannedServer
+    before: Verdict | None
+    """The verdict that the plan before used; None if there is no plan before."""
+    verdict: Verdict
+
+
+class ServicePlan(msgspec.Struct, frozen=True):
+    """The servers that the table should hold for one service, as a difference from the plan before.
+
+    It also says whether the service's real servers (not its fallbacks) serve.
+    """
+
+    changed: dict[DestinationKey, DestinationRecord | None]
+    """The lines that were decided again; None for a server that should not be in the table."""
     up: int
     """How many real servers are up, whatever their weight."""
-    may_serve: bool
-    """Whether any real server is up and has a weight above 0."""
-    may_come: bool
-    """Whether any real server is not proven yet and has a weight above 0."""
-    is_unproven: bool
-    """Whether any real server is not proven yet. The plan then depends on what is in the kernel's table."""
-    uses_fallback: bool
-    leaving: tuple[DestinationKey, ...]
+    weight: int
+    """The sum of the weights of the servers that are up."""
+    unproven: int
+    """How many real servers are not proven yet. The plan then depends on what is in the kernel's table."""
+    unproven_weight: int
+    """The sum of the weights of the servers that are not proven yet."""
+    leaving: dict[DestinationKey, DestinationRecord]
     """Servers that are no longer configured, but keep serving for a while (see `plan_service`)."""
+    uses_fallback: bool
+
+    @property
+    def may_serve(self) -> bool:
+        """Whether any real server is up and has a weight above 0."""
+        return self.weight > 0
+
+    @property
+    def may_come(self) -> bool:
+        """Whether any real server is not proven yet and has a weight above 0."""
+        return self.unproven_weight > 0
 
 
-def plan_service(service: PlannedService, healths: Iterable[Health], present: Present) -> ServicePlan:
-    """Decide the servers of one service.
+NO_PLAN = ServicePlan({}, up=0, weight=0, unproven=0, unproven_weight=0, leaving={}, uses_fallback=False)
+"""What a service has before its first plan."""
 
-    healths: the health of each of `service.servers`, in the same order.
+
+def plan_service(
+    service: PlannedService, before: ServicePlan, changes: Iterable[Change], present: Present
+) -> ServicePlan:
+    """Decide the servers of one service again, at a cost that depends on the changes and not on the number of servers.
+
+    before: the service's last plan. All its real servers have counted in it, or none (`NO_PLAN`).
+    changes: the real servers whose verdict has changed since, and those not proven yet whose line in the kernel's table
+        has changed. With `NO_PLAN`, all real servers.
     present: the service's servers that are in the kernel's table now.
 
     - A server that is up is in the table, with its configured weight.
@@ -54,38 +86,43 @@ def plan_service(service: PlannedService, healths: Iterable[Health], present: Pr
       Otherwise replacing all servers at once would empty the service.
     - The fallback servers are in the table while none of the servers above may serve.
     """
-    destinations: dict[DestinationKey, DestinationRecord] = {}
-    up = weight = unproven = unproven_weight = 0
+    changed: dict[DestinationKey, DestinationRecord | None] = {}
+    up, weight = before.up, before.weight
+    unproven, unproven_weight = before.unproven, before.unproven_weight
     is_quiesced = service.quiesce
-    for server, health in zip(service.servers, healths, strict=True):
-        verdict = health.verdict
-        if verdict is Verdict.UP:
-            destinations[server.key] = server.record
+    for server, old, new in changes:
+        if old is Verdict.UP:
+            up -= 1
+            weight -= server.record.weight
+        elif old is Verdict.UNKNOWN:
+            unproven -= 1
+            unproven_weight -= server.record.weight
+        if new is Verdict.UP:
             up += 1
             weight += server.record.weight
-        elif verdict is Verdict.UNKNOWN:
+            changed[server.key] = server.record
+            continue
+        if new is Verdict.UNKNOWN:
             unproven += 1
             unproven_weight += server.record.weight
-            if is_quiesced or server.key in present:
-                destinations[server.key] = server.quiesced
-        elif is_quiesced:
-            destinations[server.key] = server.quiesced
+        stays = is_quiesced or (new is Verdict.UNKNOWN and server.key in present)
+        changed[server.key] = server.quiesced if stays else None
     leaving: dict[DestinationKey, DestinationRecord] = {}
     if not weight and unproven:
         configured = service.configured
         leaving = {key: record for key, record in present.items() if key not in configured and record.weight > 0}
-        destinations |= leaving
+    changed |= dict.fromkeys(before.leaving) | leaving
     uses_fallback = not weight and not leaving
-    if uses_fallback:
-        destinations |= {server.key: server.record for server in service.fallback}
+    if uses_fallback is not before.uses_fallback:
+        changed |= {spare.key: spare.record if uses_fallback else None for spare in service.fallback}
     return ServicePlan(
-        destinations=destinations,
+        changed=changed,
         up=up,
-        may_serve=bool(weight),
-        may_come=bool(unproven_weight),
-        is_unproven=bool(unproven),
+        weight=weight,
+        unproven=unproven,
+        unproven_weight=unproven_weight,
+        leaving=leaving,
         uses_fallback=uses_fallback,
-        leaving=tuple(leaving),
     )
 
 
