@@ -76,11 +76,11 @@ class ConfigReloaded(Event, frozen=True, kw_only=True):
     services_added: int
     services_removed: int
     services_changed: int
-    """Services that were there before, and of which something else than real servers and checks is different."""
+    """Services that were configured before, and in which a key other than real servers and checks has changed."""
     servers_added: int
     servers_removed: int
     servers_changed: int
-    """Real servers that were there before, and of which something else than checks is different."""
+    """Real servers that were configured before, and in which a key other than checks has changed."""
     checks_changed: int
 
 
@@ -94,7 +94,7 @@ class ConfigRejected(Event, frozen=True, kw_only=True):
 
 
 class ConfigRemarks(Event, frozen=True, kw_only=True):
-    """A configuration took effect that has remarks: it will probably not do what was meant."""
+    """A configuration with remarks took effect. A remark names something that will probably not do what was meant."""
 
     name = "config.remarks"
     level = "warning"
@@ -124,7 +124,7 @@ class OperatorRequest(Event, frozen=True, kw_only=True):
 
 
 class OperatorRefused(Event, frozen=True, kw_only=True):
-    """Somebody asked for a change over the control socket who may not."""
+    """Somebody asked for a change over the control socket, but may not make changes."""
 
     name = "operator.refused"
     level = "warning"

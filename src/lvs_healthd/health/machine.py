@@ -5,9 +5,9 @@ It is pure: the caller passes the time with each outcome.
     UNKNOWN --rise passes--> UP --fall failures--> DOWN --rise passes--> UP
     UNKNOWN --fall failures--> DOWN
 
-Only consecutive outcomes count: a pass cancels the failures before it, and a failure cancels the passes before it
-(loxilb once let sporadic misses add up to a flap). An unsure outcome is no evidence: it neither counts nor breaks a
-streak.
+Only consecutive outcomes count: a pass cancels the failures before it, and a failure cancels the passes before it.
+(In loxilb, sporadic misses once added up to a flap.) An unsure outcome neither counts nor breaks a streak, because it
+is no evidence.
 """
 
 import enum
@@ -45,9 +45,9 @@ class Health(msgspec.Struct, frozen=True, gc=False):
 
 
 def step(health: Health, outcome: Outcome, *, rise: int, fall: int, now: float, latency_s: float = 0.0) -> Health:
-    """Return the health after one more outcome. When nothing changes, as is usual, this is the same object.
+    """Return the health after one more outcome. When nothing changes, which is the usual case, return the same object.
 
-    An outcome that changes nothing will change nothing the next time either.
+    If an outcome changes nothing, the same outcome changes nothing the next time either.
 
     now: when the probe ended, seconds on the monotonic clock.
     latency_s: how long the probe took, seconds.
@@ -60,13 +60,13 @@ def step(health: Health, outcome: Outcome, *, rise: int, fall: int, now: float, 
 
 
 def seen(outcome: Outcome, streak: int, *, rise: int, fall: int, now: float) -> Health:
-    """Return the health of a check that begins to use a probe which already runs for others.
+    """Return the first health of a check whose probe already runs for other checks.
 
-    It is as if the check had seen the probe's streak so far: up after `rise` passes, down after `fall` failures, and
-    otherwise unknown, with the streak counted.
+    The check takes over the probe's streak so far. It is up after `rise` passes, down after `fall` failures, and
+    otherwise unknown.
 
-    outcome: the last of the streak, and not unsure.
-    streak: how many outcomes of this kind there were in succession.
+    outcome: the last outcome of the streak. It must not be unsure.
+    streak: the number of consecutive outcomes of this kind.
     now: seconds on the monotonic clock.
     """
     if outcome.kind is OutcomeKind.UP:
@@ -116,9 +116,9 @@ def _failed(health: Health, outcome: Outcome, fall: int, now: float, began: floa
 
 
 def combined(checks: Iterable[Health]) -> Health:
-    """Return the health of a server that must pass all its checks.
+    """Return the health of a server, which is the worst health among its checks.
 
-    That is the worst health of all its checks. Of several equally bad ones, it is the one whose verdict changed last.
+    If several checks are equally bad, return the health whose verdict changed last.
 
     Raises `ValueError` when there are no checks.
     """

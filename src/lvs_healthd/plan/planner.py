@@ -34,7 +34,7 @@ class _Service:
         self.plan = NO_PLAN
 
     def first_changes(self) -> Iterator[Change]:
-        """Return all real servers, for the first plan."""
+        """Return every real server as a change, for the service's first plan."""
         for key, server in self.servers.items():
             yield Change(server, None, self.healths[key].verdict)
 
@@ -54,9 +54,10 @@ class _Service:
         return health is None or health.verdict is Verdict.UNKNOWN
 
     def unproven(self, server: DestinationKey | None) -> Iterator[Change]:
-        """Return the servers not proven yet whose line depends on a line of the kernel's table.
+        """Return the unproven servers whose wanted line depends on one line of the kernel's table.
 
-        server: a server, configured or not; None for the service itself, on which all of them depend.
+        server: the server of that line, configured or not. None for the service's own line, on which every unproven
+            server depends.
         """
         for key in self.healths if server is None else (server,):
             health = self.healths.get(key)
@@ -65,7 +66,7 @@ class _Service:
 
 
 def _drained_or_restored(before: _Service, after: _Service) -> Iterator[tuple[ServiceKey, DestinationKey]]:
-    """Find the servers that are up all along, and whose configured weight has become 0 or is 0 no more."""
+    """Find the servers that stay up while their configured weight changes to 0 or from 0."""
     drained = {server.key: not server.record.weight for server in before.planned.servers}
     for server in after.planned.servers:
         if drained.get(server.key, not server.record.weight) is not (not server.record.weight):
@@ -128,8 +129,8 @@ class Planner:
     def changed(self, service: ServiceKey, server: DestinationKey, health: Health) -> None:
         """Note a real server's new health. The next plan uses the health that was noted last.
 
-        When only the reason has changed and not the verdict, the reason is replaced at once, without a plan. If it had
-        to wait for a plan, ten thousand first failures could pile up until a verdict changes.
+        When only the reason has changed and not the verdict, the reason is replaced at once, without a plan. Otherwise
+        ten thousand first failures could pile up until a verdict changes.
         """
         line = (service, server)
         if line in self._due or health.verdict is not self._services[service].healths[server].verdict:

@@ -17,7 +17,7 @@ SERVING_REASON = "real servers serve again"
 LEAVING_REASON = "not configured any more; serves until a new server is proven"
 UNPROVEN_REASON = "not proven healthy yet"
 CONFIGURED_REASON = "configured"
-"""A reload has changed the weight of a server that is up to 0 or from 0."""
+"""The reason when a reload changes a server's weight to 0 or from 0, while the server is up."""
 ADOPTED_REASON = "as found in the kernel's table"
 
 Present = Mapping[DestinationKey, DestinationRecord]
@@ -29,14 +29,14 @@ class Change(NamedTuple):
 
     server: PlannedServer
     before: Verdict | None
-    """The verdict that the plan before used; None if there is no plan before."""
+    """The verdict that the previous plan used; None if there is no previous plan."""
     verdict: Verdict
 
 
 class ServicePlan(msgspec.Struct, frozen=True):
-    """The servers that the table should hold for one service, as a difference from the plan before.
+    """The servers that the table should hold for one service, as a difference from the previous plan.
 
-    It also says whether the service's real servers (not its fallbacks) serve.
+    The plan also says whether the service's real servers (not its fallbacks) serve.
     """
 
     changed: dict[DestinationKey, DestinationRecord | None]
@@ -71,11 +71,11 @@ NO_PLAN = ServicePlan({}, up=0, weight=0, unproven=0, unproven_weight=0, leaving
 def plan_service(
     service: PlannedService, before: ServicePlan, changes: Iterable[Change], present: Present
 ) -> ServicePlan:
-    """Decide the servers of one service again, at a cost that depends on the changes and not on the number of servers.
+    """Decide which servers of one service are in the table. The cost grows with the changes, not with the servers.
 
-    before: the service's last plan. All its real servers have counted in it, or none (`NO_PLAN`).
-    changes: the real servers whose verdict has changed since, and those not proven yet whose line in the kernel's table
-        has changed. With `NO_PLAN`, all real servers.
+    before: the service's last plan, which counts all its real servers; or `NO_PLAN`, which counts none.
+    changes: the real servers whose verdict has changed since the last plan, and the unproven ones whose line in the
+        kernel's table has changed. With `NO_PLAN`, all real servers.
     present: the service's servers that are in the kernel's table now.
 
     - A server that is up is in the table, with its configured weight.
@@ -84,7 +84,7 @@ def plan_service(
       weight 0 and keeps its connections.
     - Servers that a reload has dropped keep serving while no configured server may serve and some are not proven yet.
       Otherwise replacing all servers at once would empty the service.
-    - The fallback servers are in the table while none of the servers above may serve.
+    - The fallback servers are in the table while none of these servers may serve.
     """
     changed: dict[DestinationKey, DestinationRecord | None] = {}
     up, weight = before.up, before.weight

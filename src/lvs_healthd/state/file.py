@@ -30,7 +30,7 @@ _WRITE_ADVICE = {
     ),
     errno.EIO: "the disk fails: see `dmesg`",
 }
-"""What to do about an error of a write, by errno. Any other is about permissions or the path."""
+"""What to do about a failed write, by errno. Errors that are not listed are about permissions or the path."""
 
 
 class StateFileError(HostError):
@@ -82,7 +82,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 def read_state(path: Path, *, put_aside: bool = True) -> Saved:
     """Read the state file. A file that does not exist counts as empty.
 
-    put_aside: whether to rename a file with unusable content to NAME.bad. Must be false if the caller does not own it.
+    put_aside: whether to rename an unusable file to NAME.bad. Pass False when another process owns the file.
 
     Raises `StateFileError` when the file cannot be read or its content is unusable.
     """
@@ -134,9 +134,9 @@ def _read_regular(path: Path) -> bytes:
 
 
 def _created(path: Path) -> BinaryIO:
-    """Create a file that only this user may read. If something with its name exists, remove that first.
+    """Create a file that only this user may read. A file that has the same name is removed first.
 
-    So nothing is ever written through a symbolic link, or into a file that somebody else has opened.
+    This way, nothing is written through a symbolic link, or into a file that somebody else has opened.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -149,8 +149,8 @@ def _created(path: Path) -> BinaryIO:
 def _content(ours: Ours, verdicts: Iterable[SavedVerdict]) -> Iterator[bytes]:
     """Encode the content of the file in pieces, one line for each verdict.
 
-    One call that encodes fifty thousand verdicts would not let go of the interpreter before it is done, and so would
-    block the event loop.
+    A single call that encodes fifty thousand verdicts would hold the interpreter until it is done, and so block the
+    event loop.
     """
     encode = msgspec.json.Encoder().encode
     yield b'{"format":%d,\n"owned":%b,\n"shared":%b,\n"verdicts":[' % (

@@ -54,6 +54,6 @@ class Saver:
             return
         self._is_due, self._saved = False, ours
         self._not_before = now + STATE_S
-        # If a verdict changes while these are collected, the next write is due.
+        # A verdict that changes while the verdicts are collected makes the next write due.
         verdicts = tuple([verdict async for verdict in paced(self._verdicts())])
         self._writer.write(path, ours, verdicts)

@@ -17,8 +17,8 @@ _Content = tuple[Path, Ours, tuple[SavedVerdict, ...]]
 class StateWriter:
     """Writes the state file in a thread.
 
-    report: called on the loop with the file and the error when writing starts to fail, and when it fails for another
-        reason; with None when it works again.
+    report: called on the loop with the file and the error, when writing starts to fail and when the error becomes a
+        different one. Called with None instead of the error when writing works again.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, report: Callable[[Path, StateFileError | None], None]) -> None:
