@@ -59,7 +59,7 @@ def diff(
     wanted: the table as it should be.
     actual: the kernel's table.
     owned: the daemon's own services. A service that is no longer wanted is deleted, unless somebody else has servers
-    in it; then only the daemon's servers are removed.
+        in it; then only the daemon's servers are removed.
     servers: see `Servers`; None means that no service is shared.
 
     Services and servers that belong to somebody else are left alone.
@@ -128,8 +128,8 @@ def operation_on(
     if server is None:
         return _service_operation(entry, found)
     if is_foreign(line, servers):
-        # Left alone even if it is in the wanted table, because that also holds foreign servers, which serve until the
-        # daemon's own servers have proved themselves.
+        # A foreign server is left alone even if the wanted table has it. The wanted table holds foreign servers that
+        # keep serving until the daemon's own servers are proven.
         return None
     record = entry.destinations.get(server)
     was = found.destinations.get(server) if found is not None else None
@@ -160,8 +160,8 @@ def phase(operation: Operation) -> Phase:
 def is_uncovered(key: ServiceKey, wanted: Table, actual: Table, *, in_any_way: bool = True) -> bool:
     """Return whether a service has servers that should serve, but none of them serves in `actual` yet.
 
-    in_any_way: a server also counts as serving when packets are sent to it in another way than wanted (forwarding
-    method, tunnel). They may get there, or not.
+    in_any_way: whether a server also counts as serving while its packets are sent in another way than wanted
+        (forwarding method, tunnel). Such packets may not reach the server.
     """
     entry, found = wanted.get(key), actual.get(key)
     if entry is None or found is None:
@@ -210,7 +210,7 @@ def update(table: Table, operation: Operation) -> None:
 
 
 def takes_capacity(operation: Operation) -> bool:
-    """Return whether an operation keeps new connections from a server that gets some until then."""
+    """Return whether an operation ends new connections to a server that has got them until then."""
     if operation.verb not in (Verb.SET_SERVER, Verb.DELETE_SERVER):
         return False
     is_out = operation.verb is Verb.DELETE_SERVER or (

@@ -101,7 +101,7 @@ class MemoryTable:
         verb: the kind of operation.
         code: the errno to answer with; None means that the outcome stays unknown.
         times: how many operations fail.
-        executed: whether the operations take effect all the same, as if only the acknowledgements were lost.
+        executed: whether the operations take effect nevertheless, as if only the acknowledgements were lost.
         """
         self._faults[verb].extend([(code, executed)] * times)
 

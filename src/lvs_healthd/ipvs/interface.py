@@ -40,7 +40,7 @@ class IpvsTable(Protocol):
         """
 
     def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
-        """Return the statistics that were read with a service the last time; None when it was not in the table then."""
+        """Return the statistics from the last reading of a service; None if that reading did not find the service."""
 
     def connections(self) -> Iterator[bytes]:
         """Read the list of connections, in blocks of whole lines that `ipvs.kernel.connections` decodes.

@@ -93,8 +93,8 @@ class Why(msgspec.Struct, frozen=True, gc=False):
 
     reason: str
     first_failure: float | None = None
-    """When the streak of failures began that took the server out: the start of its first failed probe, in seconds on
-    the monotonic clock."""
+    """When the first failed probe of the current streak began, seconds on the monotonic clock; None if there is no such
+    streak."""
 
 
 class Wanted(msgspec.Struct, frozen=True):

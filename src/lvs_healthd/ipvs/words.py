@@ -65,7 +65,7 @@ METHOD_OPTIONS = {
 """ipvsadm's option for each forwarding method that can be set."""
 
 TUNNELS = {"ipip": TUNNEL_IPIP, "gue": TUNNEL_GUE, "gre": TUNNEL_GRE}
-"""The word for each tunnel type, which is also the one for ipvsadm's --tun-type."""
+"""The operator's word for each tunnel type. ipvsadm's --tun-type takes the same words."""
 TUNNEL_NAMES = {number: name for name, number in TUNNELS.items()}
 
 CHECKSUMS = {"off": 0, "on": TUNNEL_F_CSUM, "remote": TUNNEL_F_REMCSUM}

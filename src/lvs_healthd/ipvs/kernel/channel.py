@@ -84,7 +84,7 @@ class Channel:
 
     @contextlib.asynccontextmanager
     async def exchange(self) -> AsyncIterator[None]:
-        """Limit the body, which sends a request and receives the answer, to the deadline.
+        """Apply the deadline to the body of an `async with`, which sends a request and receives the answer.
 
         Raises `TableUnavailableError` when the exchange fails. A failed exchange closes the socket, because an
         unfinished dump would make the next dump fail with EBUSY.

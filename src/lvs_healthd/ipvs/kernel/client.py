@@ -31,8 +31,8 @@ _BATCH = 128
 """The maximum number of writes in one send: half as many as the default receive buffer has room for acknowledgements,
 in case the buffer cannot be enlarged."""
 _SERVICE_COST = 8
-"""How many other writes a write to a service counts as when a batch is filled. Such a write may run modprobe or wait
-for an RCU grace period, about 30 ms each, and there is one deadline for the whole batch."""
+"""A write to a service counts as this many writes to servers when a batch is filled. It may run modprobe or wait for an
+RCU grace period, about 30 ms each, and there is one deadline for the whole batch."""
 _SERVICE_WRITES = frozenset({Verb.ADD_SERVICE, Verb.SET_SERVICE})
 
 _T = TypeVar("_T")
@@ -193,8 +193,7 @@ class IpvsClient:
                     # All writes were made inside send(), so every acknowledgement that was not lost is already here.
                     take(channel.receive_held())
         except TableUnavailableError as error:
-            # The batch may have been sent. So the outcome of writes without an answer is unknown; the others keep
-            # their results.
+            # The batch may have been sent, so the outcome of a write without an answer is unknown.
             for index in waiting.values():
                 results[index] = Result(None, f"outcome unknown: {error}")
         return results

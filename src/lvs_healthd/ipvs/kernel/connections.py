@@ -73,8 +73,8 @@ def chooser(service: ServiceKey, servers: Collection[DestinationKey]) -> Callabl
     """Return a function that says whether a line of the list belongs to a service.
 
     service: the service.
-    servers: its real servers. They are needed for a firewall mark, because the list does not show a connection's mark.
-    A connection to one of these servers counts as the mark's.
+    servers: its real servers. They matter only for a firewall mark, because the list does not show a connection's mark.
+        A connection to one of these servers counts as one of the mark's connections.
     """
     if service.fwmark:
         targets = {(_hexadecimal(key.family, key.address), b"%04X" % key.port) for key in servers}

@@ -1,8 +1,8 @@
 """Keeps the kernel's counters for services and servers as raw bytes, and decodes them on demand.
 
-A resync may read the counters of ten thousand servers, which nobody may look at before the next resync. A server's
-counters take 140 bytes raw, and 500 bytes as Python numbers. To decode them all would take as long as to read the rest
-of the table.
+A resync reads the counters of up to ten thousand servers, and often nobody looks at them before the next resync. A
+server's counters take 140 bytes raw, and 500 bytes as Python numbers. To decode them all would take as long as to read
+the rest of the table.
 
 Wire format: include/uapi/linux/ip_vs.h and net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_fill_stats64.
 """
@@ -48,9 +48,10 @@ _U64 = struct.Struct("=Q")
 _STATS64_BYTES = 12 * len(_STATS_KINDS)
 _KIND_BYTES = bytes(_STATS_KINDS)
 _CONNECTION_KINDS = bytes((_ACTIVE_CONNS, _INACT_CONNS, _PERSIST_CONNS))
-"""The low bytes of the attributes' types, here and in `_KIND_BYTES`, in the order in which every kernel sends the
-attributes. In a message these bytes are eight (connections) or twelve (statistics) bytes apart. A message that looks
-different, as every message does on a big-endian machine, is read attribute by attribute."""
+"""The low byte of each connection attribute's type, in the order in which every kernel sends these attributes.
+`_KIND_BYTES` is the same for the statistics. In a message, the bytes are eight (connections) or twelve (statistics)
+bytes apart. A message in which they are elsewhere is read attribute by attribute. That is every message on a big-endian
+machine."""
 _NO_CONNECTIONS = bytes(_CONNECTIONS.size)
 NOTHING = bytes(_ROW.size)
 """A row with every counter at 0."""
