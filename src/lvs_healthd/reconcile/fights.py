@@ -108,8 +108,8 @@ class Fights:
 
         - one that takes a configured server out of service, because that server is down;
         - one that adds a service, because without it clients reach nobody;
-        - one that brings a server into a service in which no other server serves, for the same reason, also by sending
-          its packets in the right way again.
+        - one that makes a server serve as wanted in a service where no server does, for the same reason. It may add the
+          server, raise its weight, or correct its forwarding method or tunnel.
 
         now: monotonic, seconds.
         is_configured: whether a line belongs to a configured server.

@@ -34,7 +34,7 @@ class Guard:
 
         - a write to the servers of a service that does not exist;
         - a write that the kernel has just `refused`;
-        - with `has_news`, a write that the wanted table no longer asks for;
+        - a write that the wanted table no longer asks for (checked only if `has_news`: the wanted table has changed);
         - a write that takes a server out of a service whose new servers could not be added.
         """
         return [

@@ -40,7 +40,7 @@ class Readback:
         self.demands = 0
         """How many times `demand` has asked for a new reading."""
         self.answered = 0
-        """How many of the `demands` have their reading: all those made before the last reading began."""
+        """How many of the `demands` are answered. A reading answers all demands that were made before it began."""
         self.resync_s = 0.0
         """How often the whole table is read, seconds."""
         self.progress = clock()
@@ -72,7 +72,7 @@ class Readback:
         return found
 
     def demand(self) -> int:
-        """Have the whole table read as soon as possible. Return the number that `answered` then reaches."""
+        """Have the whole table read soon. When `answered` has reached the returned number, that is done."""
         self.demands += 1
         self.due = -math.inf
         return self.demands

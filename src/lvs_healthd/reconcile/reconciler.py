@@ -37,7 +37,7 @@ doubt are read back before each attempt but the first."""
 _BATCH = 128
 """The maximum number of writes sent before `progress` is updated and the event loop gets its turn."""
 _ADOPTION_READS = 3
-"""The maximum number of readings after the first one, if no two in succession are the same."""
+"""The maximum number of readings after the first one. Two readings in succession that are the same end it earlier."""
 
 
 class Reconciler:

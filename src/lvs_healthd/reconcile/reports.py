@@ -50,7 +50,7 @@ class TableReports:
         self._repairs: set[TableLine] = set()
         """Lines with drift that is not written back yet. The reason of their next write begins with "repair"."""
         self._detected: dict[TableLine, float] = {}
-        """When the first failure behind each server's last removal was, so that each failure is measured only once."""
+        """When the failure began that caused each server's last removal, so that each failure is measured only once."""
         self._told: dict[TableLine, Operation] = {}
         """The differences that have already been reported in shadow mode."""
 
@@ -162,9 +162,9 @@ class TableReports:
 
 
 def _keeps_serving(operation: Operation) -> bool:
-    """Whether a server serves before and after an edit, or neither.
+    """Return whether a server serves both before and after an edit, or neither before nor after.
 
-    Then it is not its health that asks for the edit: health only decides whether a server serves.
+    The server's health is not the reason for such an edit, because health only decides whether a server serves.
     """
     was, server = operation.was, operation.destination
     if operation.verb is not Verb.SET_SERVER or server is None or not isinstance(was, DestinationRecord):
