@@ -15,11 +15,11 @@ REPEAT_S = 60.0
 """The minimum time between two log lines with the same message from a library, seconds."""
 
 TOLD = 20
-"""How many kinds of held-back lines the summary names, the most frequent first. Those that are told in full come on top
-of these."""
+"""How many different held-back lines (event name and what the line is about) the summary names, the most frequent
+first. Lines passed with `in_full` are named in addition."""
 
 _LARGEST_SUMMARY = 32 * 1024
-"""Bytes of what one summary names. journald splits lines longer than 48 KiB."""
+"""The maximum size of the texts in one summary, bytes. journald splits lines longer than 48 KiB."""
 
 
 class Summary(NamedTuple):
@@ -42,7 +42,7 @@ class RateLimit:
         self._repeated: dict[str, float] = {}
         self._suppressed: Counter[tuple[str, str]] = Counter()
         self._in_full: set[str] = set()
-        """Names of which the summary names every kind of line."""
+        """Event names of which the summary names every held-back line."""
         self._since = 0.0
 
     def admit(self, name: str, now: float, *, kind: str = "", about: str = "", in_full: bool = False) -> bool:
@@ -85,9 +85,9 @@ class RateLimit:
         return bool(self._suppressed) and now - self._since >= _WINDOW_S
 
     def take(self) -> list[Summary]:
-        """Return what was held back since the last call, the most frequent first; nothing if nothing was.
+        """Return what was held back since the last call, the most frequent first. Empty if nothing was held back.
 
-        Several summaries together say it where one would make too long a line.
+        If one summary would make too long a line, several are returned.
         """
         groups = self._suppressed.most_common()
         others = [key for key, _ in groups if key[0] not in self._in_full and key[1]][:TOLD]
@@ -104,8 +104,8 @@ class RateLimit:
 def _summaries(told: Iterable[tuple[str, str, int]], counts: Counter[str]) -> Iterator[Summary]:
     """Make summaries that are not too large.
 
-    told: event name, text and number of each kind of line that is named.
-    counts: the numbers of all others, by event name. They go into the first summary.
+    told: the lines that are named, each as (event name, text, how many such lines).
+    counts: how many other lines there were, by event name. They go into the first summary.
     """
     most: dict[str, int] = {}
     size = 0

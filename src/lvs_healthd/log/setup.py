@@ -18,7 +18,8 @@ from lvs_healthd.log.writer import LineWriter
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 TRANSITIONS = (RealServerUp, RealServerDown, ServiceFallback, ServiceServing)
-"""What an operator must find in the log of every mass failure: each of these is a line, or is named in a summary."""
+"""Events that an operator must always find in the log, even in a mass failure. Each has a line of its own, or is named
+in a summary."""
 
 _MANY_AT_ONCE = (ServiceFallback, TableFight)
 """Errors that thousands of services or servers may have at once."""

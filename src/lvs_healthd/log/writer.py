@@ -17,8 +17,8 @@ from typing import TextIO
 
 _CHUNK_BYTES = select.PIPE_BUF
 _PATIENCE_MS = 50
-"""How long a line may wait for its reader. After a line has waited in vain, later lines do not wait until one gets
-through."""
+"""How long a line may wait for its reader. After a line has waited in vain, later lines do not wait at all. When one of
+them gets through, lines wait again."""
 _PAUSE_MS = 1
 """How long to wait for a descriptor that promised room and had none."""
 
@@ -85,8 +85,8 @@ class LineWriter:
         """Write as much as the reader takes in time, and return the rest."""
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
-        # A terminal may take a line byte by byte, so the whole line has its patience. Only waiting uses it up: what the
-        # reader takes at once is written, however late we are because this process was not run meanwhile.
+        # A terminal may take a line byte by byte, so there is one patience for the whole line. Only waiting uses it up.
+        # What the reader takes at once is written, even if this process did not run for a while.
         patience_ms = _PATIENCE_MS if self.working else 0.0
         while data:
             if not poll.poll(0):

@@ -1,8 +1,8 @@
 """The network namespace whose IPVS is managed: this process's own, or the one that `[ipvs] netns` names.
 
-A socket, an open file of /proc/sys/net and a child process belong to the namespace in which the thread is that makes
-them. So a thread enters the namespace to make one of these, and then leaves it again. (This module calls setns(2)
-itself, because `os.setns` exists only since Python 3.12.)
+A socket, an open file of /proc/sys/net and a child process belong to the namespace of the thread that makes them. So a
+thread enters the namespace to make one of these, and then leaves it again. (This module calls setns(2) itself, because
+`os.setns` exists only since Python 3.12.)
 """
 
 import contextlib
@@ -85,7 +85,7 @@ def _return_to(fileno: int) -> None:
     try:
         _setns(fileno)
     except OSError as error:
-        # No exception: whoever called, or the thread's next caller, could go on where it is.
+        # An exception would not be enough: its handler, or the thread's next task, would run in the wrong namespace.
         text = f"lvs-healthd: a thread cannot return to its own network namespace ({error.strerror}): the daemon ends\n"
         with contextlib.suppress(OSError):
             os.write(2, text.encode())
