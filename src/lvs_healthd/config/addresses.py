@@ -175,7 +175,7 @@ def _unfit(canonical: str) -> str:
             return "a link-local address needs an interface, and IPVS has no place for one"
         is_one_host = not ip.is_unspecified and not ip.is_multicast
     else:
-        # Done by hand, because `ipaddress` would account for half of the time that reading a big configuration takes.
+        # `ipaddress` would take half of the time in which a big configuration is read, so it is not used here.
         is_multicast = 224 <= int(canonical.partition(".")[0]) <= 239
         is_one_host = not is_multicast and canonical not in {"0.0.0.0", "255.255.255.255"}  # noqa: S104
     return "" if is_one_host else "it must be the address of one host"

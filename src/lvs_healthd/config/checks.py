@@ -123,9 +123,9 @@ class CheckReader:
         return (*settled.values(), *added.values())
 
     def read_values(self, written: object, path: KeyPath) -> None:
-        """Only report the wrong values of a `check` key.
+        """Report the wrong values of a `check` key, without applying it.
 
-        It replaces `read` when the service's checks are wrong, so that there is nothing to apply changes to.
+        Used instead of `read` when the service's checks are wrong, because then there is nothing to change.
         """
         for index, entry in enumerate(written if isinstance(written, list) else ()):
             self._table(entry, (*path, index))
@@ -185,7 +185,8 @@ class CheckReader:
     def _changed(self, template: Template, table: TomlTable, before: Times | None = None) -> Template:
         """Return a template with the values of a table applied.
 
-        before: the times in force before the table, if they are not those of `template`. They have had their remark.
+        before: the times in force before the table, if they are not those of `template`. A remark on them, if one is
+            due, has already been added.
         """
         refuse_foreign_keys(table, template.kind, self._errors)
         changed = _inherit(template, table)

@@ -1,6 +1,7 @@
 """Collects the errors and remarks of a configuration, and reports each with its file, line, service and key.
 
-An error refuses the file. A remark lets it pass, says what will happen, and what to write instead.
+A file with errors is refused. A file with remarks is accepted; a remark says what will happen, and what to write
+instead.
 """
 
 import datetime as dt
@@ -31,10 +32,10 @@ class ConfigError(InputError):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One error in a value, or one remark on it. `at` is its key path, relative to that value."""
+    """One error in a value, or one remark on it."""
 
     at: KeyPath
-    """The key path of the error, relative to the value; empty when the whole value is wrong."""
+    """The key path of the error or remark, relative to the value; empty when it is about the whole value."""
     message: str
 
 
@@ -117,7 +118,7 @@ class Errors:
         self._found[(path, message)] = None
 
     def remark(self, path: KeyPath, message: str) -> None:
-        """Add a remark on a key path. The same remark twice is kept once."""
+        """Add a remark on a key path. A remark that is added twice is reported once."""
         self._remarks[(path, message)] = None
 
     def take_remarks(self) -> tuple[Problem, ...]:

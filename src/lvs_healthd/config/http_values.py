@@ -11,7 +11,7 @@ from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
 from lvs_healthd.config.values import absolute_path, listed, string
 
 HIDDEN = "(hidden)"
-"""Stands for a secret where a value is shown."""
+"""Shown in place of a secret."""
 
 _SECRET = re.compile(r"auth|cookie|token|secret|passw|credential|api-?key", re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -87,7 +87,7 @@ def server_name(value: object) -> str:
 
 
 def is_secret(header: str) -> bool:
-    """Whether a header's value is a secret by the header's name, such as Authorization, Cookie or X-Api-Key."""
+    """Return whether a header's name, such as Authorization, Cookie or X-Api-Key, says that its value is a secret."""
     return _SECRET.search(header) is not None
 
 

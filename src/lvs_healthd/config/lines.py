@@ -58,7 +58,7 @@ class Scanner:
         return self._lines
 
     def path_of(self, line: str) -> KeyPath:
-        """Return the key path that a line would set, key or header, if it came right after the scanned document."""
+        """Return the key path that a line (a key or a header) would set if it came right after the scanned document."""
         is_header = line.lstrip().startswith("[")
         parts = Scanner(line.lstrip(" \t["))._key_parts()  # noqa: SLF001  # the same class
         path = () if is_header else self._header_path

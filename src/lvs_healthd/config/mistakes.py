@@ -1,8 +1,8 @@
 """Explains why a text is not TOML: finds the real cause around the place where the parser stopped.
 
-The parser names the place where it cannot go on, and a person made the mistake earlier or in another way: the brackets
-of a list were left open five lines above, or a word needs quotes. Where the cause also shows the remedy, the text is
-repaired and parsed further, so that one run finds several mistakes.
+The parser names the place where it cannot go on. The mistake itself may be elsewhere: the brackets of a list were left
+open five lines above, for example. When it is clear how to correct a mistake, the text is corrected and parsed again.
+So one run finds several mistakes.
 """
 
 import re
@@ -15,7 +15,7 @@ from lvs_healthd.config.lines import Scanner
 from lvs_healthd.runtime.printable import printable
 
 MOST = 20
-"""Most mistakes to report. Each costs a parse of the whole text."""
+"""The maximum number of mistakes to report. The whole text is parsed once for each."""
 
 _SHOWN_LENGTH = 80
 
@@ -56,7 +56,7 @@ _FOREIGN = (
         "this is a saved IPVS table, not a configuration; make one of it: lvs-healthd import ipvsadm FILE",
     ),
 )
-"""What other programs' files look like, and what to tell whoever gives us one."""
+"""Patterns that recognise other programs' files, each with the message for the person who passed such a file."""
 
 
 class Mistake(NamedTuple):
@@ -70,9 +70,9 @@ class Mistake(NamedTuple):
 
 
 def mistakes(error: tomli.TOMLDecodeError) -> Iterator[str]:
-    """Yield what is wrong with a text that is not TOML, each with its line: "3: text stands in quotes: …".
+    """Yield the mistakes in a text that is not TOML, each with its line: "3: text stands in quotes: …".
 
-    error: what the parser says of the text.
+    error: the parser's error, which holds the text.
     """
     for pattern, message in _FOREIGN:
         if pattern.search(error.doc):
@@ -97,16 +97,16 @@ def mistakes(error: tomli.TOMLDecodeError) -> Iterator[str]:
 
 
 class _Context(NamedTuple):
-    """Where in a text a position is. All fields are positions."""
+    """What surrounds a position in a text. All fields are positions too."""
 
     statement: int
     """The beginning of the line with the key or the header."""
     value: int | None
     """The beginning of the key's value; None in a header or before the equals sign."""
     brackets: tuple[int, ...]
-    """The brackets and braces that are open there."""
+    """The brackets and braces that are open at the position."""
     string: int | None
-    """The beginning of the string that it is in."""
+    """The beginning of the string around the position; None when the position is not in a string."""
 
 
 def _context(doc: str, position: int) -> _Context:
@@ -142,7 +142,7 @@ def _blanks(doc: str, at: int) -> str:
 
 
 def _explain(error: tomli.TOMLDecodeError) -> Mistake | None:
-    """Find the cause of one error; None when the parser's own words have to do."""
+    """Find the cause of one error. Return None when nothing better is known than the parser's message."""
     doc, position = error.doc, error.pos
     where = _context(doc, position)
     if where.string is not None:
@@ -185,7 +185,7 @@ def _in_string(error: tomli.TOMLDecodeError, where: _Context, start: int) -> Mis
 
 
 def _unclosed(doc: str, position: int, where: _Context) -> Mistake | None:
-    """Explain an error within brackets that are open."""
+    """Explain an error between an opening bracket or brace and the place where it should be closed."""
     begin = doc.rfind("\n", 0, position) + 1
     before = [bracket for bracket in where.brackets if bracket < begin]
     rest = doc[position:]
@@ -214,7 +214,7 @@ def _unpaired(doc: str, position: int) -> Mistake:
 
 
 def _value(doc: str, position: int, where: _Context, value: int) -> Mistake | None:
-    """Explain an error in a value that is no string."""
+    """Explain an error in a value that is not a string."""
     line, key = _line(doc, position), _key(doc, where)
     if position and doc[position - 1] in "\"'" and position > value:
         return _unpaired(doc, position)
@@ -253,7 +253,7 @@ def _value(doc: str, position: int, where: _Context, value: int) -> Mistake | No
 
 
 def _repeated(doc: str, statement: int, position: int) -> Mistake | None:
-    """Explain a key or a header that is there a second time."""
+    """Explain a key or a header that the file has already set."""
     line = _line(doc, statement)
     scanner = Scanner(doc[:statement])
     lines = scanner.scan()
@@ -278,14 +278,14 @@ def _repeated(doc: str, statement: int, position: int) -> Mistake | None:
 
 
 def _key(doc: str, where: _Context) -> str:
-    """Return the key of a statement as it would begin a line: "scheduler = "."""
+    """Return the key of a statement in the form "scheduler = ". Empty in a header, before "=" and within brackets."""
     if where.value is None or where.brackets:
         return ""
     return doc[where.statement : where.value].partition("=")[0].strip() + " = "
 
 
 def _named(doc: str, where: _Context) -> str:
-    """Return the key of a statement as a place: "scheduler: "."""
+    """Return the key of a statement in the form "scheduler: ". Empty in a header and before "="."""
     if where.value is None:
         return ""
     return doc[where.statement : where.value].partition("=")[0].strip() + ": "

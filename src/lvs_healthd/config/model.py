@@ -201,16 +201,17 @@ class TcpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type
 
 
 class UdpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="udp"):
-    """A datagram. Silence is up only when nothing is expected; ICMP unreachable is down.
+    """A check that sends a datagram. It fails when the answer is an ICMP unreachable message.
 
-    A check that expects nothing has defaults of its own: `SILENT_TIMEOUT` and `SILENT_INTERVAL`.
+    A check that expects nothing passes when nothing comes back. It has defaults of its own: `SILENT_TIMEOUT` and
+    `SILENT_INTERVAL`.
     """
 
 
 SILENT_TIMEOUT = Seconds(4.0)
-"""Default and least timeout of a udp check that expects nothing. The kernel asks three times, a second apart, for the
-address of a host on its own network (`mcast_solicit`, `retrans_time_ms`) before it says that nobody answers; a check
-that is content earlier calls a host up that does not exist."""
+"""Default and minimum timeout of a udp check that expects nothing. The kernel asks three times, a second apart, for the
+hardware address of a host on its own network (`mcast_solicit`, `retrans_time_ms`), before it reports the host as
+unreachable. A shorter timeout would make a host that does not exist count as up."""
 
 SILENT_INTERVAL = Seconds(5.0)
 """Default interval of a udp check that expects nothing. Each probe of a healthy server takes its whole timeout."""
@@ -317,7 +318,8 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """The maximum number of probes in flight, which also limits the number of sockets. A probe above the limit is not
     dropped but starts late, and its delay counts as lag."""
     probe_workers: int = 1
-    """Number of processes that run probes. 1 is the daemon itself; one core runs about 10 000 probes a second."""
+    """Number of processes that run probes. 1 means that the daemon's own process runs them. One core runs about 10 000
+    probes a second."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -348,7 +350,7 @@ class SyncDaemon(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sync(msgspec.Struct, frozen=True, kw_only=True):
-    """The sync daemons to run on this director, which may be both. One that is None stays as it is, running or not."""
+    """The sync daemons to run on this director, one or both. A daemon that is None is left as it is, running or not."""
 
     master: SyncDaemon | None = None
     backup: SyncDaemon | None = None
@@ -373,5 +375,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ipvs: Ipvs = Ipvs()
     services: tuple[Service, ...] = msgspec.field(default=(), name="service")
     remarks: tuple[str, ...] = ()
-    """What the file says that will probably not do what was meant: one line of text each, with file, line and key path.
-    They are not part of the file."""
+    """Remarks on what will probably not do what was meant: one line of text each, with file, line and key path. They
+    are found while the file is read; the file has no such key."""

@@ -20,9 +20,9 @@ class Reading(msgspec.Struct, frozen=True):
 
     services: tuple[Service, ...]
     remarks: tuple[Problem, ...] = ()
-    """The remarks on it, with key paths relative to the table: it may move to another line."""
+    """The remarks on the table. Their key paths are relative to it, because the table may move within the file."""
     ready_made: frozenset[str] = frozenset()
-    """The names of the ready-made checks it uses."""
+    """The names of the ready-made checks that the table uses."""
 
 
 class LastReading:
@@ -60,7 +60,7 @@ class LastReading:
         if reading is not None:
             self._found[key] = reading
             for name in reading.ready_made:
-                self._shelf.find(name)  # so that remarks on its file are found
+                self._shelf.find(name)  # so that remarks on the check's file are found
         return reading
 
     def note(self, entry: object, reading: Reading) -> None:

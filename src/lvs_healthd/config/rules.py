@@ -1,4 +1,4 @@
-"""Reports combinations of values, in a service or among services, that the kernel would reject or not do as meant."""
+"""Reports values, in one service or in several, that do not fit together: the kernel would not do what was meant."""
 
 from collections.abc import Hashable, Sequence
 
@@ -142,7 +142,8 @@ def _validate_forwarding(service: Service, placed: Placed, errors: Errors) -> No
         )
     if forward in TRANSLATING and endpoint.is_loopback and not (service.endpoint and service.endpoint.is_loopback):
         # net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_nat_xmit: "From world but DNAT to loopback address?" Packets of clients
-        # on this director pass, and a loopback service has no others. dr and tun deliver them as they were addressed.
+        # on this director pass, and a loopback service has only such clients. dr and tun do not change the address to
+        # which a packet was sent.
         errors.add(
             placed.path,
             f"the kernel drops what {forward} would send to a loopback address, unless the client is this director; "
@@ -195,8 +196,9 @@ def _place(placed: Placed, around: TomlTable, field: str) -> KeyPath:
 def remark_quiescing(services: Sequence[tuple[KeyPath, Service]], ipvs: Ipvs, errors: Errors) -> None:
     """Remark on each service whose servers at weight 0 would still be given clients, or would make clients fail.
 
-    Sources: net/netfilter/ipvs/ip_vs_sh.c, ip_vs_mh.c and ip_vs_dh.c, whose hashes still name a server at weight 0 and
-    then return none; ip_vs_core.c, ip_vs_in_hook, which looks for another server only when a connection begins.
+    Sources: net/netfilter/ipvs/ip_vs_sh.c, ip_vs_mh.c and ip_vs_dh.c, which hash a client to a server even at weight 0,
+    and then return no server; ip_vs_core.c, ip_vs_in_hook, which looks for another server only when a connection
+    begins.
     """
     expires = ("expire_quiescent_template", "1") in ipvs.sysctl
     for path, service in services:

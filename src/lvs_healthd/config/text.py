@@ -1,4 +1,4 @@
-"""Reads a file as a TOML document, and says why a file is not one."""
+"""Reads a file as a TOML document. Explains what is wrong with a file that is not TOML."""
 
 import stat
 import sys
@@ -37,7 +37,7 @@ def read_text(path: Path) -> str:
 
 
 def is_public(path: Path) -> bool:
-    """Whether everybody on this host may read a file. False for one that cannot be examined."""
+    """Return whether everybody on this host may read a file. False for a file that cannot be examined."""
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except (OSError, ValueError):
@@ -45,9 +45,9 @@ def is_public(path: Path) -> bool:
 
 
 def leaves(document: object) -> Iterator[tuple[KeyPath, object]]:
-    """Yield every value of a document that is no table and no array, with its key path, in the order of the file.
+    """Yield every value of a document that is neither a table nor an array, with its key path, in the file's order.
 
-    It keeps a stack of its own, so that deep nesting cannot exhaust Python's.
+    The open tables and arrays are kept in a list instead of on Python's stack, which deep nesting could exhaust.
     """
     left: list[tuple[KeyPath, object]] = [((), document)]
     while left:
