@@ -34,8 +34,8 @@ def main() -> None:
         _print_version()
         return
     if arguments[:1] == ["run"]:
-        # By default, SIGHUP would end a daemon that is still importing. It asks for a reload, and the configuration is
-        # about to be read anyway.
+        # By default, SIGHUP would end a daemon that is still importing. The signal asks for a reload. There is nothing
+        # to reload yet, because the configuration has not been read.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _run(arguments)
 

@@ -1,4 +1,4 @@
-"""How a verb finds the running daemon, asks it, explains why it does not answer, and which status it exits with."""
+"""Lets a verb find the running daemon, ask it, explain why there is no answer, and exit with the right status."""
 
 import contextlib
 import enum
@@ -71,19 +71,19 @@ _Value = TypeVar("_Value")
 
 
 class ControlError(PeerError):
-    """The daemon gave no answer that is of use; the text says why and what to type next."""
+    """Raised when the daemon gives no useful answer. The text says why, and what to type next."""
 
     status: ExitStatus = ExitStatus.FAILED
 
 
 class UnreachableError(ControlError):
-    """No daemon answered."""
+    """Raised when no daemon answers."""
 
     status = ExitStatus.UNREACHABLE
 
 
 class NoSocketError(UnreachableError):
-    """There is no control socket to ask."""
+    """Raised when the control socket does not exist."""
 
 
 class RefusedError(ControlError):
@@ -91,7 +91,7 @@ class RefusedError(ControlError):
 
     code: the HTTP status.
     why: the daemon's own reason, or "" if it gave none.
-    body: the whole of its answer.
+    body: the daemon's whole answer.
     """
 
     def __init__(self, text: str, code: int, body: bytes) -> None:
@@ -102,19 +102,20 @@ class RefusedError(ControlError):
 
 
 class Place(NamedTuple):
-    """Where a daemon may be asked."""
+    """Where a daemon listens."""
 
     control: str
+    """The path of the control socket."""
     listen: str
-    """Its TCP address, such as "127.0.0.1:9880"; "" if it has none."""
+    """The TCP address, such as "127.0.0.1:9880"; "" if there is none."""
     remark: str
-    """What the operator should know, if a place had to be guessed."""
+    """What the operator should know if the place had to be guessed; "" if it did not."""
 
 
 class RunningDaemon:
-    """The running daemon, as one verb asks it.
+    """Sends one verb's requests to the running daemon.
 
-    verb: for what is said on standard error.
+    verb: the verb's name, for messages on standard error.
     config: the configuration file that names the sockets; None means the default one.
     control: the control socket; None means the configuration's.
     """
@@ -134,20 +135,19 @@ class RunningDaemon:
 
         timeout_s: how long to wait for each piece of the answer, seconds.
 
-        Raises `UnreachableError` if nobody answers, `RefusedError` if the daemon refuses, and `ControlError` if its
-        answer is of no use.
+        Raises `UnreachableError` if nobody answers, and `RefusedError` if the daemon refuses.
         """
         return b"".join(self.pieces(path, timeout_s=timeout_s))
 
     def pieces(self, path: str, *, timeout_s: float = TIMEOUT_S) -> Iterator[bytes]:
-        """Do as `get`, but yield the answer piece by piece as it arrives."""
+        """Fetch `path` like `get`, but yield the answer piece by piece as it arrives."""
         try:
             yield from pieces(self._place.control, path, timeout_s=timeout_s)
         except NoSocketError:
             connection = _tcp_connection(self._place.listen, timeout_s)
             if connection is None:
                 raise
-            # The file of a socket may be removed under a daemon that runs on and is well.
+            # Somebody may have removed the socket's file while the daemon runs on.
             try:
                 connection.connect()
             except OSError:
@@ -159,12 +159,15 @@ class RunningDaemon:
             yield from _pieces(connection, self._place.listen, "GET", path)
 
     def post(self, path: str, *, timeout_s: float) -> bytes:
-        """Ask for a change at `path`: over the control socket only. Arguments and errors are those of `get`."""
+        """Ask the daemon for a change, with a POST request to `path`, and return the answer.
+
+        Requests for changes go only over the control socket. Arguments and errors are those of `get`.
+        """
         return b"".join(_pieces(_UnixConnection(self._place.control, timeout_s), self._place.control, "POST", path))
 
 
 def decoded(body: bytes, kind: type[_Value]) -> _Value:
-    """Read the JSON of an answer. Raises `ControlError` if it is not of this kind."""
+    """Decode the JSON of an answer into a value of type `kind`. Raises `ControlError` if it has another form."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:
@@ -173,7 +176,7 @@ def decoded(body: bytes, kind: type[_Value]) -> _Value:
 
 @contextlib.contextmanager
 def explained(verb: str) -> Iterator[None]:
-    """Turn a `ControlError` into its words on standard error and its exit status."""
+    """Write the text of a `ControlError` to standard error, and exit with the error's status."""
     try:
         yield
     except ControlError as error:
@@ -186,7 +189,7 @@ def say(verb: str, text: str) -> None:
 
 
 def end(verb: str, text: str, status: ExitStatus = ExitStatus.FAILED) -> NoReturn:
-    """Say why the verb ends here, and end it."""
+    """Write to standard error why the verb ends here, and exit with `status`."""
     say(verb, text)
     raise typer.Exit(status)
 
@@ -268,7 +271,7 @@ def _words(body: bytes) -> str:
 
 
 def _search_broken(text: str) -> dict[str, str]:
-    """Find the keys in a file that is not valid TOML right now, as long as their own lines are valid."""
+    """Find `control` and `listen` in a file that is not valid TOML. Only the lines of these keys must be valid."""
     section = ""
     found: dict[str, str] = {}
     for line in text.splitlines():

@@ -16,15 +16,17 @@ DownOption = Annotated[bool, typer.Option("--down", help="Only what is bad.")]
 
 
 class UnknownNameError(InputError):
-    """Nothing has the name or address that was asked for. The text is for the operator."""
+    """Raised when nothing has the name or address that was asked for. The text is for the operator."""
 
 
 def chosen(words: Sequence[str], services: Mapping[str, tuple[str, Collection[str]]]) -> Callable[[str, str], bool]:
-    """Return the function that says of a service's name and a server's address whether both are meant.
+    """Return a function that takes a service's name and a server's address, and returns whether the words mean both.
 
-    words: names and addresses of services, addresses of servers. None of one kind means all of that kind.
+    words: names and addresses of services, and addresses of servers. If no word names a service, all services are
+        meant. If no word names a server, all servers are meant.
     services: each service's address and its servers' addresses, by the service's name.
-    Raises `UnknownNameError` when a word names nothing, or when no service has a server that is named.
+
+    Raises `UnknownNameError` when a word names nothing, or when none of the named services has a named server.
     """
     names: set[str] = set()
     servers: set[str] = set()

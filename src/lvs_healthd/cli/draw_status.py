@@ -38,7 +38,7 @@ def draw(status: Status, now: float, *, nothing: str) -> RenderableType:
 
 
 def plain(status: Status, now: float) -> str:
-    """Write the status for a pipe: one line for each server, which begins with its service, and nothing else.
+    """Format the status for a pipe: one line for each server. The line begins with the server's service.
 
     `now` is Unix time.
     """
@@ -58,14 +58,14 @@ def plain(status: Status, now: float) -> str:
 
 
 def rows(cells: Sequence[tuple[str, ...]]) -> str:
-    """Write lines for a pipe: columns at least two blanks apart, and "-" for what is not there."""
+    """Format rows of cells as lines for a pipe: columns at least two blanks apart, and "-" for an empty cell."""
     filled = [[cell or "-" for cell in row] for row in cells]
     widths = [max(map(len, column)) for column in zip(*filled, strict=True)]
     return "".join(["  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in filled])
 
 
 def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
-    """Write the lines at the top, about the daemon, its table and its configuration, and about what is wrong with them.
+    """Yield the lines at the top: the daemon, its table and its configuration, and what is wrong with each of them.
 
     `now` is Unix time.
     """
@@ -84,7 +84,7 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
 
 
 def alarms(daemon: DaemonStatus) -> Iterator[str]:
-    """Say what is wrong with the daemon, its table and its configuration."""
+    """Yield what is wrong with the daemon, its table and its configuration."""
     if daemon.table_error:
         yield f"TABLE ERROR: {printable(daemon.table_error)}"
     if daemon.setting_error:
@@ -100,7 +100,7 @@ def alarms(daemon: DaemonStatus) -> Iterator[str]:
 
 
 def notices(daemon: DaemonStatus) -> Iterator[str]:
-    """Report what does not stop the daemon's work but needs somebody's attention."""
+    """Yield what does not stop the daemon's work but needs somebody's attention."""
     if daemon.state_error:
         yield f"STATE NOT SAVED: {printable(daemon.state_error)}"
     yield from (f"ADVICE: {printable(advice)}" for advice in daemon.setting_advice)

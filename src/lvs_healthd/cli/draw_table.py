@@ -37,8 +37,8 @@ CONNECTION_HEADINGS = ("PROTO", "EXPIRES", "STATE", "CLIENT", "VIRTUAL", "REAL S
 
 _TERMINAL_HEADINGS = ("METHOD", "WEIGHT", *(heading for heading, _ in _NOW), "VERDICT", "WHY")
 _PLAIN_HEADINGS = (*_TERMINAL_HEADINGS[:-1], "STATE", "WHY")
-"""The headings in a pipe. A terminal has no column for the state. There it precedes the reason, and is only shown if
-something is wrong."""
+"""The headings in a pipe. A terminal has no column for the state: there, a state that is wrong is written before the
+reason."""
 
 _LARGE = 100_000_000
 """Numbers of at least this size are scaled, as in ipvsadm."""

@@ -39,8 +39,8 @@ def flush(
 
     Our services are those that lvs-healthd has made or taken over; its state file lists them. The nftables table
     lvs_healthd is deleted too. A service that also has somebody else's servers (foreign_servers = "keep") stays, with
-    those servers. The daemon must be stopped first: it would put everything back. Exit status: 1 it could not be done
-    or was not confirmed, 2 it has to be confirmed, but this is no terminal: add --yes.
+    those servers. The daemon must be stopped first: it would put everything back. Exit status: 1 the deletion failed or
+    was not confirmed, 2 there is no terminal on which to confirm it: add --yes.
     """
     if table is TableKind.MEMORY:
         typer.echo("nothing of ours is in the table: one in memory ends with its daemon")

@@ -25,8 +25,8 @@ def import_(
 ) -> None:
     """Print a configuration that makes a saved table, with the simplest checks. Remarks go to standard error.
 
-    Exit status: 1 the file cannot be read, or is not a table in this format, or is one that the kernel would take but a
-    configuration cannot express.
+    Exit status: 1 the file cannot be read, is not a table in this format, or holds a table that the kernel accepts but
+    a configuration cannot express.
     """
     source = "standard input" if file == "-" else file
     try:

@@ -53,7 +53,7 @@ def probe(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: FileOption = DEFAULT_FILE,
 ) -> None:
-    """Run every check once, or those of the services and servers named, and show what it found.
+    """Run every check once, or only the checks of the named services and servers, and show what they found.
 
     Exit status: 0 all are up, 1 the file has errors, 2 wrong usage, 3 some are down, or a fault on this host
     left their state unknown.

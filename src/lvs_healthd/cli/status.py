@@ -35,16 +35,16 @@ _PATH = "/api/v1/status"
 
 @runtime_checkable
 class _Exiting(Protocol):
-    """An exception of the command line's parser, which carries the exit status."""
+    """An exception of the command line's parser. It carries the exit status."""
 
     exit_code: int
 
 
 class Command(TyperCommand):
-    """The verb on the command line. With --check, wrong usage too ends in a line and a status that Nagios knows."""
+    """Parses the verb's command line. With --check, wrong usage also ends in a line and a status that Nagios knows."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Parse the arguments as every verb does."""
+        """Parse the arguments. With --check, wrong usage exits with UNKNOWN."""
         is_check = "--check" in args
         try:
             return super().parse_args(ctx, args)
@@ -99,7 +99,7 @@ def status(
 
 
 def _wrong_usage(*, down: bool, check: bool, watch: bool, every: float | None, json: bool) -> str:
-    """Say which options contradict each other; "" if none do."""
+    """Return which options contradict each other, as a text for the operator; "" if none do."""
     if every is not None and not watch:
         return "--every only goes with --watch"
     if watch and check:
@@ -124,7 +124,7 @@ def _end_check(verdict: NagiosStatus, text: str) -> NoReturn:
 
 
 def _chosen(status: Status, words: Sequence[str]) -> Status:
-    """Leave out what the operator did not name. Raises `UnknownNameError`."""
+    """Return the status of the services and servers that the operator named. Raises `UnknownNameError`."""
     if not words:
         return status
     known = {each.service: (each.address, [server.server for server in each.real_servers]) for each in status.services}

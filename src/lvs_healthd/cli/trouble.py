@@ -1,4 +1,4 @@
-"""What in a status is not well, how bad it is, and the one line that says so to a monitoring system."""
+"""Finds what is wrong in a status and how bad it is, and writes it on one line for a monitoring system."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,29 +8,29 @@ from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.status_values import RealServerStatus, Status
 
 LONGEST_LINE = 300
-"""The most characters of the line for a monitoring system: it ends up in text messages."""
+"""The maximum length of the line for a monitoring system, characters. Such lines are sent as text messages."""
 
 
 class Trouble(NamedTuple):
-    """One thing that is not well."""
+    """One thing that is wrong."""
 
     severity: NagiosStatus
     text: str
 
 
 def is_bad(server: RealServerStatus) -> bool:
-    """Whether a real server is down or not proven, or is not in the kernel's table as it should be."""
+    """Return whether a real server is down or unproven, or its weight in the kernel's table is not the wanted one."""
     return server.verdict not in ("up", "unchecked") or server.weight_wanted != server.weight_actual
 
 
 def troubles(status: Status) -> list[Trouble]:
-    """List everything that is not well, the worst first."""
+    """List everything that is wrong, the worst first."""
     found = [*_of_daemon(status), *_of_services(status)]
     return sorted(found, key=lambda trouble: -trouble.severity)
 
 
 def verdict_line(status: Status) -> tuple[NagiosStatus, str]:
-    """Return how a monitoring system should take this status, and why, in one bounded line."""
+    """Return the Nagios status, and a line of at most `LONGEST_LINE` characters that says why."""
     found = [*troubles(status), *_notices(status)]
     servers = [server for service in status.services for server in service.real_servers if not server.fallback]
     up = sum(server.verdict == "up" for server in servers)

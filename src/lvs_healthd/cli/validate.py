@@ -17,12 +17,12 @@ def validate(
     effective: Annotated[
         bool, typer.Option("--effective", help="Print the whole configuration with every default filled in.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Take remarks for errors.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat remarks as errors.")] = False,
 ) -> None:
     """Check a configuration file. Errors and remarks go to standard error, all at once.
 
-    A remark says what will happen and what to write instead; the daemon takes the file all the same. Exit status: 1
-    there are errors.
+    A remark says what will happen and what to write instead. The daemon accepts a file that has only remarks. Exit
+    status: 1 there are errors.
     """
     config: Config | None = None
     errors: tuple[str, ...] = ()
