@@ -13,8 +13,9 @@ _IPVS = "net.ipv4.vs."
 CONNTRACK = f"{_IPVS}conntrack"
 _DEFENCES = frozenset({f"{_IPVS}drop_entry", f"{_IPVS}drop_packet", f"{_IPVS}secure_tcp"})
 TCP_LOOSE = "net.netfilter.nf_conntrack_tcp_loose"
-"""If this sysctl is 0, a tracked TCP connection must begin with its SYN. synproxy relies on this: its rule matches
-invalid packets, and only with 0 is the last packet of a handshake that it answered invalid."""
+"""If this sysctl is 0, a packet that belongs to no tracked connection and is not a SYN counts as invalid. The synproxy
+rule needs this. It answers the SYN before connection tracking sees it, and then waits for the last packet of the
+handshake among the invalid packets."""
 
 
 class Sysctls:

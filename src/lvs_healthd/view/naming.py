@@ -4,7 +4,7 @@ import ipaddress
 
 
 def canonical(which: str) -> str:
-    """Write an address in our spelling, and keep a port and protocol after it. Anything else stays as it is."""
+    """Rewrite an address in the daemon's spelling, and keep a port and protocol after it. Keep any other text as is."""
     host, bracket, rest = which.removeprefix("[").partition("]")
     try:
         address = str(ipaddress.ip_address(host))

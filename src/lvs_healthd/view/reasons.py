@@ -1,4 +1,4 @@
-"""Says why a real server is where it is."""
+"""Says why a real server has its verdict."""
 
 from lvs_healthd.config.model import Endpoint
 from lvs_healthd.decide.held import ServerState, Watch
@@ -6,10 +6,11 @@ from lvs_healthd.health.machine import Verdict
 
 
 def reason_of(server: ServerState) -> str:
-    """Say why a real server's verdict is what it is.
+    """Return the reason for a real server's verdict; "" if no reason is known.
 
-    For a server that is out, this names the check that decides, where it probes if that is not the server's own
-    address and port, and how many more checks are as bad: "ssh :2222: connection refused (+1 more)".
+    For a server that is down, or unproven and failing, the reason begins with the check that decides. It also tells the
+    address or port that the check probes, if that is not the server's own, and how many more checks are as bad:
+    "ssh :2222: connection refused (+1 more)".
     """
     health = server.health
     if not health.detail:

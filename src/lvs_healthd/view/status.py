@@ -23,7 +23,7 @@ async def service_status(
     want = wanted.table.get(service.key)
     have = actual.get(service.key)
     config = service.config
-    # A reload meanwhile takes the servers from a service that it replaces, and the checks from a server.
+    # A reload during this function empties the services and servers that it replaces, so their content is kept here.
     held = [(server, server.watches) for server in service.servers]
     described = (_server_status(server, watches, want, have, shift_s) for server, watches in held)
     servers = [server async for server in paced(described)]
@@ -56,7 +56,7 @@ async def service_status(
 
 
 def uses_fallback(service: ServiceState, want: ServiceEntry | None) -> bool:
-    """Whether a fallback server is in the wanted table."""
+    """Return whether a fallback server of the service is in the wanted table."""
     return any(weight_in(want, destination_key(spare)) is not None for spare in service.config.fallback)
 
 

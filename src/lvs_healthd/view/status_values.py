@@ -2,7 +2,8 @@
 
 A field that is added later has a default, so that a new command line reads an old daemon's answer.
 
-`gc=False`: these values cannot form cycles, so the garbage collector need not walk them, twenty thousand at a time.
+`gc=False`: these values cannot form cycles, so the garbage collector does not have to scan them. There may be twenty
+thousand at a time.
 """
 
 from collections.abc import Iterator
@@ -82,7 +83,7 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     config_error: str = ""
     """Why the last reload was rejected; empty if it was not."""
     config_remarks: tuple[str, ...] = ()
-    """What the configuration in force says that will probably not do what was meant, one line of text each."""
+    """The remarks on the configuration in force, one line of text each."""
     last_resync: float | None = None
     """Unix time at which the whole of the kernel's table was last read; None before the first reading."""
     resync_s: float = 0.0
@@ -92,9 +93,9 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     probes: int = 0
     """How many distinct probes the daemon runs."""
     probes_unsure: int = 0
-    """How many probes had an unsure last outcome, through a fault on our own side: we are blind there."""
+    """How many probes have an unsure last outcome, because of a fault on the director."""
     unsure_reason: str = ""
-    """Why one of these was unsure; empty if there are none."""
+    """Why one of these outcomes is unsure; empty if there are none."""
     table_fights: int = 0
     """Lines of the table that somebody else undoes again and again."""
     table_error: str = ""
@@ -130,7 +131,7 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     """The kernel's counters; None while the service is not in its table. They stay encoded, because they would be five
     times as large when decoded."""
     counted: list[str | None]
-    """Which server each line of `statistics` is about; None if it has left the table or was never configured."""
+    """The name of each server in `statistics.keys`; None for a server that has left the table or is not configured."""
     is_persistent: bool
 
 

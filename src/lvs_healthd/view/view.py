@@ -125,7 +125,7 @@ class View:
         )
 
     async def _services(self) -> AsyncIterator[ServiceState]:
-        """Iterate over the services, paced. One that a reload replaces meanwhile is yielded as it is afterwards."""
+        """Iterate over the services, paced. If a reload replaces a service meanwhile, the new one is yielded."""
         async for key in paced([service.key for service in self._decisions.services]):
             service = self._decisions.service(key)
             if service is not None:
@@ -134,8 +134,8 @@ class View:
     def _shift_s(self) -> float:
         """Return what to add to the monotonic clock to get Unix time, seconds.
 
-        It changes only when somebody sets the clock: two readings of the clocks always differ a little, and the time of
-        an event must be the same number in every answer.
+        The number changes only when somebody sets the clock. It is not computed for each answer, because two readings
+        of the clocks always differ a little, and the time of an event must be the same in every answer.
         """
         shift = time.time() - self._clock()
         if abs(shift - self._shift) > CLOCK_SET_S:
@@ -169,7 +169,7 @@ class View:
         )
 
     def _state_error(self) -> str:
-        """Return why the state file is not written; empty in shadow mode, in which it is not meant to be."""
+        """Return why the state file cannot be written; empty in shadow mode, in which it is never written."""
         return self._state.error if self._facts.mode is Mode.ENFORCE else ""
 
     async def listing(self, which: str) -> AsyncGenerator[bytes, None]:
