@@ -1,7 +1,7 @@
-"""Finds the certificates that the system trusts, as files that can be read once.
+"""Finds the certificates that the system trusts, and reads them once, before any handshake.
 
-OpenSSL's own default is to look into a folder during each handshake whose issuer it does not know yet. That is file I/O
-while other probes wait, and OpenSSL 3 lists the whole folder each time: some 290 files on Debian.
+By default, OpenSSL searches a folder during a handshake if it does not know the certificate's issuer yet. Other probes
+would have to wait for this file I/O, and OpenSSL 3 lists the whole folder each time: some 290 files on Debian.
 """
 
 import contextlib
@@ -20,11 +20,11 @@ BUNDLES = (
 """Where distributions keep all authorities in one file."""
 
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
-"""Names that c_rehash gives to certificates. OpenSSL looks at no other file of a folder."""
+"""The names that c_rehash gives to certificates. OpenSSL ignores all other files of a folder."""
 
 
 def load_system_authorities(context: ssl.SSLContext) -> None:
-    """Let `context` trust what the system trusts: one file, and the folder of `SSL_CERT_DIR` where that is set.
+    """Let `context` trust what the system trusts: one file, and the folders in `SSL_CERT_DIR` if that is set.
 
     Raises `OSError` when there is nothing to trust, or `SSL_CERT_FILE` names no file.
     """
@@ -32,7 +32,7 @@ def load_system_authorities(context: ssl.SSLContext) -> None:
     folders = os.environ.get("SSL_CERT_DIR", "").split(":")
     if file:
         context.load_verify_locations(file)
-        folders = [folder for folder in folders if Path(folder) != Path(file).parent]  # it holds the same
+        folders = [folder for folder in folders if Path(folder) != Path(file).parent]  # the same content
     elif folders == [""]:
         folders = [ssl.get_default_verify_paths().openssl_capath]
     for folder in filter(None, folders):
@@ -42,7 +42,7 @@ def load_system_authorities(context: ssl.SSLContext) -> None:
 
 
 def _file() -> str:
-    """Return the file of all authorities, "" if there is none."""
+    """Return the file with all authorities; "" if there is none. Raises `OSError` if `SSL_CERT_FILE` is not a file."""
     named = os.environ.get("SSL_CERT_FILE", "")
     if named:
         if not Path(named).is_file():
@@ -58,5 +58,5 @@ def _load_folder(context: ssl.SSLContext, folder: Path) -> None:
         return
     for path in sorted(folder.iterdir()):
         if _HASHED.fullmatch(path.name):
-            with contextlib.suppress(ssl.SSLError):  # no certificate in it, which OpenSSL ignores too
+            with contextlib.suppress(ssl.SSLError):  # a file without a certificate, which OpenSSL ignores too
                 context.load_verify_locations(path)

@@ -18,7 +18,7 @@ from lvs_healthd.probes.outcome import Outcome, Reason
 
 
 class Farewell(msgspec.Struct, frozen=True):
-    """An outcome after which the connection ends in good order, because the peer's application knows of it.
+    """An outcome after which the connection ends in good order, because the peer's application has seen the connection.
 
     After a bare `Outcome` the connection is reset.
     """
@@ -43,16 +43,16 @@ class Exchange(Protocol):
         """Take `data` from the peer. With TCP it is never empty; with UDP it is one whole datagram."""
 
     def closed(self) -> Outcome:
-        """Judge what has arrived so far, because the peer has closed its side of the connection."""
+        """Return the outcome, because the peer has closed its side of the connection."""
 
     def failed(self, outcome: Outcome) -> Outcome:
-        """Return the outcome of what has arrived so far: the connection has failed.
+        """Return the outcome, because the connection has failed. It may depend on what has arrived before.
 
-        outcome: what the failure means by itself.
+        outcome: the outcome if nothing had arrived.
         """
 
     def expired(self, timeout: str) -> Outcome:
-        """Judge what has arrived so far, because the time is up.
+        """Return the outcome, because the time is up. It may depend on what has arrived before.
 
         timeout: how long the probe was allowed to take, in words ("1s").
         """
@@ -81,7 +81,7 @@ def seconds_in_words(seconds: float) -> str:
 
 
 def what_happened(outcome: Outcome) -> str:
-    """Spell a failure of the connection as the end of a sentence about what came before it."""
+    """Return a failure of the connection in words that can end a sentence, such as "the connection was reset"."""
     return "the connection was reset" if outcome.reason is Reason.RESET else outcome.detail
 
 

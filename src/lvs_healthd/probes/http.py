@@ -23,7 +23,7 @@ def http_exchanges(check: HttpCheck | HttpsCheck) -> "HttpExchanges":
 
 
 _SHOWN = 41
-"""Bytes kept of unfinished headers: one more than `quote` shows, so that it marks what it leaves out."""
+"""How many bytes of unfinished headers are kept: one more than `quote` shows, so that `quote` marks the text as cut."""
 
 _WITH_CONTENT = ("POST", "PUT", "PATCH")
 
@@ -86,7 +86,7 @@ class _StatusExchange:
     def __init__(self, rules: HttpExchanges) -> None:
         self._rules = rules
         self._reader: HeadReader | None = None
-        """None until more than the short cut is needed."""
+        """None as long as the short cut, `status_of_ordinary_head`, is enough."""
         self._headers_seen = 0
         self._start = b""
         self._head: Head | None = None
@@ -131,7 +131,7 @@ class _StatusExchange:
         """Drop nothing: nothing refers back to this object."""
 
     def _judge(self, head: Head) -> Outcome | None:
-        """Judge the answer by its head, which is complete; None to wait for the body."""
+        """Return the outcome of an answer whose head is complete; None if the body is needed too."""
         return self._rules.outcome_of(head.status)
 
 
@@ -147,7 +147,7 @@ class _BodyExchange(_StatusExchange):
         self._body = bytearray()
         self._chunks: ChunkReader | None = None
         self._left: int | None = None
-        """Bytes of the body that have not arrived; None where only the end of the connection ends it."""
+        """Bytes of the body that have not arrived; None if the body ends only with the connection."""
         self._is_complete = False
 
     def received(self, data: bytes) -> Step:
@@ -156,7 +156,7 @@ class _BodyExchange(_StatusExchange):
     def closed(self) -> Outcome:
         if self._head is None:
             return super().closed()
-        # Without a length or chunks the end of the connection is the end of the body (RFC 9112, section 6.3).
+        # Without a length or chunks, the body ends with the connection (RFC 9112, section 6.3).
         if self._chunks is None and self._left is None:
             outcome = self._body_outcome(ended=True)
             if outcome is not None:
@@ -204,7 +204,7 @@ class _BodyExchange(_StatusExchange):
         return self._body_outcome(ended=self._is_complete)
 
     def _body_outcome(self, *, ended: bool) -> Outcome | None:
-        """Judge the body received so far. None means that it does not pass yet, but still may."""
+        """Return the outcome of the body received so far. None means that it does not pass yet, but still may."""
         rules = self._rules
         status = self._head.status if self._head is not None else 0
         full = len(self._body) >= rules.max_body

@@ -1,9 +1,9 @@
 """Reads the answer to an HTTP/1.1 request as clients read it. Sans-I/O.
 
-A server whose clients understand it is not down because its answer is odd. So this reader follows curl, the client that
-operators try first: bare line feeds, a Content-Length that stands there twice, letters behind a number. Parsers made
-for proxies refuse these, because a proxy forwards what it reads to a program that may read it differently (RFC 9112,
-section 11.2). A probe forwards nothing.
+An odd answer is no reason to call a server down if clients understand the answer. So this reader accepts what curl
+accepts, which is the client that operators try first: bare line feeds, a Content-Length that appears twice, letters
+after a number. Parsers made for proxies refuse these, because a proxy forwards what it reads to a program that may read
+it differently (RFC 9112, section 11.2). A probe forwards nothing.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from lvs_healthd.probes.exchange import quote
 
 LARGEST = 2**63 - 1
-"""Bytes of the largest body and of the largest chunk that clients can count."""
+"""The largest size of a body or a chunk that clients can count, bytes."""
 
 _BEGINNING = b"HTTP/"
 _STATUS_LINE = re.compile(rb"HTTP/(?:1\.[01]|2(?:\.0)?) +([1-9][0-9]{2})(?![0-9])", re.IGNORECASE)
@@ -22,11 +22,12 @@ _ORDINARY_HEAD = re.compile(
     rb"(?:(?!(?i:Content-Length)(?!: ?[0-9]++\r))[A-Za-z0-9_-]++:[^\0\n]*+\n)*+"
     rb"\r\n"
 )
-"""Names as they should be, and a number for a Content-Length. Possessive throughout, so that it takes linear time."""
+"""A head in which the names of headers are well formed, and any Content-Length is a number. All quantifiers are
+possessive, so a search takes linear time."""
 _LENGTH = re.compile(rb"[ \t]*\+?([0-9]+)")
 _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]+")
 _DIGITS = 20
-"""One more than `LARGEST` has: any longer number is larger, whatever follows."""
+"""How many digits of a length are read: one more than `LARGEST` has. A number of this many digits is already larger."""
 _CR = 0x0D
 _BLANKS = (0x20, 0x09)
 
@@ -40,7 +41,7 @@ class Head(NamedTuple):
 
     status: int
     length: int | None
-    """Bytes of the body; None where no header says, or more than clients can count."""
+    """The size of the body, bytes; None if no header gives it, or if it is more than clients can count."""
     is_chunked: bool
     rest: bytes
     """What has arrived after the headers."""
@@ -71,7 +72,7 @@ class HeadReader:
     def feed(self, data: bytes) -> Head | None:
         """Take the next bytes. Return the head when it is complete, and None before.
 
-        Raises `AnswerError` for what clients do not read either.
+        Raises `AnswerError` for bytes that clients reject too.
         """
         data = self._partial + data
         if not self._status:
@@ -126,7 +127,7 @@ def _length(value: bytes) -> int | None:
 
 
 def _refuse_other_beginning(line: bytes) -> None:
-    """Raise `AnswerError` as soon as a first line cannot become an HTTP status line any more."""
+    """Raise `AnswerError` if a first line, complete or not, cannot be the beginning of an HTTP status line."""
     if not _BEGINNING.startswith(line[: len(_BEGINNING)].upper()):
         raise AnswerError(f"not an HTTP answer: {_shown(line)}")
 
@@ -136,7 +137,7 @@ def _shown(line: bytes) -> str:
 
 
 class ChunkReader:
-    """Takes the chunks of a body apart (RFC 9112, section 7.1)."""
+    """Reads a body that is sent in chunks (RFC 9112, section 7.1)."""
 
     __slots__ = ("_expects_end_of_chunk", "_left", "_partial", "_trailers", "is_complete", "overhead")
 
@@ -154,7 +155,7 @@ class ChunkReader:
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes, and return those that belong to the body.
 
-        Raises `AnswerError` for what clients do not read either.
+        Raises `AnswerError` for bytes that clients reject too.
         """
         body = bytearray()
         position = 0

@@ -22,7 +22,8 @@ def probe_key(check: AnyCheck) -> AnyCheck:
 def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dict[AnyCheck, Target]:
     """Make every distinct probe of these services ready to run, except those in `known`. Return them by `probe_key`.
 
-    Raises `ConfigError` for a `ca` or a server name that TLS rejects, which shows only when it is tried.
+    Raises `ConfigError` for a `ca` or a server name that TLS rejects. To find out, one conversation of each https check
+    is begun.
     """
     ready: dict[AnyCheck, Target] = {}
     shared = Conversations()

@@ -3,8 +3,8 @@
 A probe that gets no answer passes only if the check expects none. Then only an ICMP error, which the engine receives,
 proves that the port is dead.
 
-keepalived accepts an empty or one-byte reply whatever it was told to require. Here the whole reply must meet the
-expectation, and one that does not is no reason to stop listening before the time is up.
+keepalived accepts an empty or one-byte reply, whatever it was told to require. Here the whole reply must meet the
+expectation. After a reply that does not, the probe waits for another one until the time is up.
 """
 
 from lvs_healthd.config.model import UdpCheck
@@ -65,7 +65,7 @@ class _Silent:
 
 
 class _Question:
-    """A datagram and its answer, which need not be the first to come: SIP says 100 Trying before it says 200 OK."""
+    """A datagram and the expected answer. Other answers may come first: SIP says 100 Trying before it says 200 OK."""
 
     __slots__ = ("_expect", "_other", "_room", "_send")
 
@@ -75,7 +75,7 @@ class _Question:
         self._other: bytes | None = None
         """The last answer that was not the expected one."""
         self._room = expect.limit
-        """Bytes that may still be looked at, in all answers together: they cost the same in one as in many."""
+        """How many more bytes may be searched, in all answers together."""
 
     def connected(self) -> Step:
         return self._send
