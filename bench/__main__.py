@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def choose(scenarios: Sequence[Scenario], *, only: Sequence[str], is_quick: bool) -> list[Scenario]:
-    """Return the scenarios with the names in `only`, or all that belong to such a run."""
+    """Return the scenarios with the names in `only`. Without names, return all scenarios of a quick or full run."""
     if only:
         return [scenario for scenario in scenarios if scenario.name in only]
     return [scenario for scenario in scenarios if not (is_quick and scenario.is_slow)]

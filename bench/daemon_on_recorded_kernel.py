@@ -44,7 +44,7 @@ def main() -> None:
     log = configure(level="info")
 
     async def serve() -> None:
-        # The lock protects a network namespace's table, and the recorded kernel's is not one.
+        # The lock protects the table of a network namespace. The recorded kernel's table does not belong to one.
         await Daemon(Settings(config_file=Path(file)), IpvsClient(), log, exclusive=False).run()
 
     asyncio.run(serve())

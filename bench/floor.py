@@ -65,7 +65,7 @@ class _Streams:
         """Begin to connect."""
         opened = self._open()
         # The handshake's last packet then waits for our next one, the request or the reset. That saves a packet, and
-        # after a reset the peer has nothing to accept. Without it, this would not be the least.
+        # after a reset the peer has nothing to accept. Without this, a probe would not have its least cost.
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         opened.connect_ex(target)
         self.epoll.register(opened.fileno(), _EDGES)

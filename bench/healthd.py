@@ -57,7 +57,7 @@ class Load:
         return address(index, first=self.first) if self.first else address(index)
 
     def vip(self, number: int) -> str:
-        """Return the address and port of a virtual service: a loopback one where the servers are."""
+        """Return the address and port of a virtual service. It is a loopback address if the servers have such ones."""
         network = 10 if self.first else 127
         number += 0 if self.first else 128 << 8
         return f"{network}.{number >> 8}.{number & 255}.1:{PORTS[self.kind]}"
@@ -118,7 +118,7 @@ class Healthd:
         self.control = folder / "control.sock"
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return its log so far. Raises `MeasurementError` for anything that is not a log line: it has crashed."""
+        """Return its log so far. Raises `MeasurementError` if it has printed anything else, because it has crashed."""
         whole, _, _ = self.program.output().rpartition("\n")
         try:
             return [json.loads(line) for line in whole.splitlines()]
@@ -224,7 +224,10 @@ class Healthd:
 
 
 def moment(line: dict[str, Any]) -> float:
-    """Return when a log line was written, Unix time, at most a millisecond too late: the log truncates the rest."""
+    """Return when a log line was written, Unix time. The result may be a millisecond too late, but never too early.
+
+    The log cuts off everything below a millisecond.
+    """
     return datetime.fromisoformat(line["timestamp"]).timestamp() + 0.001
 
 

@@ -20,7 +20,7 @@ _LAST_LINES = 6
 
 
 def run_in_lab(module: str, *arguments: str, deadline_s: float) -> dict[str, Any]:
-    """Run `python -m MODULE`, and return the JSON that it writes to result.json in the folder its environment names.
+    """Run `python -m MODULE`, and return the JSON that it writes to result.json in the folder `FOLDER_VARIABLE` names.
 
     Its output in the guest is shown while it runs. Raises `MeasurementError`, with its last output, when it fails.
     """

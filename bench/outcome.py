@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
 
 
 def join_plots(plots: Sequence[Plot]) -> list[Plot]:
-    """Make one plot of those with the same name."""
+    """Merge the plots that have the same name into one plot."""
     joined: dict[str, Plot] = {}
     for plot in plots:
         known = joined.get(plot.name)

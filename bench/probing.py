@@ -19,7 +19,7 @@ STEADY_ROUNDS = 2
 """How many rounds with the right number of probes end the warm-up: the start and the first probes are over then."""
 
 WARM_TOLERANCE = 0.1
-"""The same for one round of the warm-up, which is short and shows the jitter of the starts as well."""
+"""Like `TOLERANCE`, for one round of the warm-up. It is larger, because a round is short and the starts have jitter."""
 
 WARM_DEADLINE_S = 120.0
 """How long a warm-up may take. An emulated machine takes a while to start an interpreter."""

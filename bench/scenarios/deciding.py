@@ -1,6 +1,6 @@
 """What deciding costs: one verdict among 10 000 servers, and 10 000 verdicts at once, in a hundred services and in one.
 
-Only the thinking is measured, in this process: outcomes go in, the wanted table comes out, and nothing is written.
+Only the decisions are measured, in this process: outcomes go in, the wanted table comes out, and nothing is written.
 """
 
 import time
@@ -46,14 +46,14 @@ class _Bench:
         self.pass_all()
 
     def pass_all(self) -> None:
-        """Let every server be up."""
+        """Bring every server up."""
         for _ in range(_RISE):
             self.find(self.probes, _UP)
         self.decide()
 
     @staticmethod
     def find(probes: list[ProbeState], outcome: Found) -> None:
-        """Let each of these probes find this."""
+        """Give each of these probes this outcome."""
         for probe in probes:
             probe.outcome(outcome, 0.001)
 
@@ -63,7 +63,7 @@ class _Bench:
         self._decisions.take_touched()
 
     def fail_s(self, probes: list[ProbeState]) -> float:
-        """Return the CPU seconds of the outcome that makes each of these servers fall, and of the new table."""
+        """Bring these servers down, and return the CPU time of their last failure and of the new table, seconds."""
         for _ in range(_FALL - 1):
             self.find(probes, _DOWN)
         began = time.process_time()
@@ -75,7 +75,7 @@ class _Bench:
 
 
 def run(context: Context) -> Outcome:
-    """Let one server fall, and all of them."""
+    """Bring down one server, then all of them, in each shape."""
     rows: list[tuple[str, ...]] = []
     ones: list[Figure] = []
     for services, per_service in SHAPES:
