@@ -10,11 +10,11 @@ from lab.boot import Guest, GuestError, kernel_image, vng_command, vng_environme
 from lab.host import KERNEL, REPOSITORY, needs_guest
 
 DEMO_DEADLINE_S = 900.0
-"""It takes two to three minutes in an emulated guest."""
+"""How long the demo may take, seconds. It takes two to three minutes in an emulated guest."""
 
 
 def main() -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command on the command line, and return the exit status."""
     match sys.argv[1:]:
         case ["setup"]:
             if needs_guest():
@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def demo() -> int:
-    """Play the demo, here or in a guest, its narration live."""
+    """Run the demo, here or in a guest, and show its output while it runs. Return the exit status."""
     command = [sys.executable, "-m", "lab.demo", *(["--colour"] if sys.stdout.isatty() else [])]
     if not needs_guest():
         return subprocess.run(command, check=False, cwd=REPOSITORY).returncode
@@ -51,7 +51,7 @@ def demo() -> int:
 
 
 def show(file: Path, position: int) -> int:
-    """Print what `file` has from `position` on; return the new position."""
+    """Print the content of `file` from `position` on, and return the position of its end."""
     if not file.exists():
         return position
     with file.open("rb") as output:
@@ -63,7 +63,7 @@ def show(file: Path, position: int) -> int:
 
 
 def shell() -> int:
-    """Open a prompt in the lab, here or in a guest."""
+    """Open a prompt in the lab, here or in a guest. Return the exit status."""
     command = [sys.executable, "-m", "lab.shell"]
     if not needs_guest():
         return subprocess.run(command, check=False, cwd=REPOSITORY).returncode

@@ -2,9 +2,10 @@
 
     apt_source.py SUITE FOLDER
 
-The source is the machine's own entry for Debian with SUITE in place of its suites, so that mirror, keyring and every
-other option stay as somebody has chosen them. It goes to FOLDER, as debian.sources or debian.list. Exit status 1: apt
-knows no mirror of Debian; its package lists may be missing. Only the standard library: the machine's Python runs it.
+The source is a copy of the machine's own entry for Debian, with SUITE in place of its suites. The mirror, the keyring
+and every other option stay as somebody has chosen them. The source is written to FOLDER, as debian.sources or
+debian.list. The exit status is 1 when apt knows no mirror of Debian, perhaps because its package lists are missing.
+This program uses only the standard library, because the machine's Python runs it.
 """
 
 import re
@@ -13,14 +14,14 @@ import sys
 from pathlib import Path
 
 _OURS = frozenset({"types", "suites", "components", "enabled", "architectures", "targets"})
-"""Fields of an entry that we choose ourselves."""
+"""The fields of an entry that are not copied, because this program sets them or leaves them out."""
 
 _LINE = re.compile(r"deb\s+(?P<options>\[[^]]*\]\s+)?(?P<uri>\S+)\s")
 
 
 def main(suite: str, folder: Path) -> int:
-    """Do what the command line says; return the exit status."""
-    # apt itself says which of the entries is Debian's archive: third parties use the same names of suites.
+    """Write the source for `suite` into `folder`, and return the exit status."""
+    # apt says which entry is Debian's archive. The names of suites do not, because third parties use the same ones.
     words = "$(ORIGIN)\t$(LABEL)\t$(SOURCESENTRY)\t$(REPO_URI)"
     targets = subprocess.run(
         ["apt-get", "indextargets", "--format", words, "Created-By: Packages"],
@@ -43,10 +44,10 @@ def main(suite: str, folder: Path) -> int:
 
 
 def of_stanzas(text: str, uri: str, suite: str) -> str:
-    """Return the stanza of a .sources file that names `uri`, with another suite; "" where none does."""
+    """Return the stanza of a .sources file that names `uri`, with another suite; "" if no stanza names it."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     for stanza in re.split(r"\n\s*\n", "\n".join(lines)):
-        # A field goes on in the lines that begin with a blank.
+        # A field continues on the lines that begin with a blank.
         fields = dict(re.findall(r"^(\S+?):((?:.*)(?:\n[ \t].*)*)", stanza, re.MULTILINE))
         uris = {each.rstrip("/") for name in fields if name.lower() == "uris" for each in fields[name].split()}
         if uri.rstrip("/") in uris:
@@ -57,7 +58,7 @@ def of_stanzas(text: str, uri: str, suite: str) -> str:
 
 
 def of_lines(text: str, uri: str, suite: str) -> str:
-    """Return the line of a .list file that names `uri`, with another suite; "" where none does."""
+    """Return the line of a .list file that names `uri`, with another suite; "" if no line names it."""
     for line in text.splitlines():
         found = _LINE.match(line.strip())
         if found and found["uri"].rstrip("/") == uri.rstrip("/"):

@@ -1,8 +1,9 @@
 """The guest: Debian's kernel in a small VM, on the machine's own files, for hosts without IPVS.
 
-virtme-ng boots it. The guest's root is the host's, read-only, with throw-away overlays where programs write; Python and
-its code come as disk images. One folder is shared for writing; the command's output and its exit status come back
-through files in it, because the console is slow and loses both where the guest has no virtio-serial.
+virtme-ng boots it. The guest sees the host's root file system, read-only, with temporary overlays for the folders to
+which programs write. Python and its code come as disk images. The host and the guest share one writable folder. The
+command's output and its exit status come back through files in that folder, because the console is slow, and loses both
+if the guest has no virtio-serial.
 """
 
 import os
@@ -25,31 +26,34 @@ FOLDER_VARIABLE = "LVS_HEALTHD_LAB_FOLDER"
 
 SHARED_IN_GUEST = "/run/lab/shared"
 QUEUE_VARIABLE = "LVS_HEALTHD_LAB_QUEUE"
-"""Environment variable that tells it where the folder is that several guests share."""
+"""Environment variable that tells the command where the folder is that several guests share."""
 
 QUEUE_IN_GUEST = "/run/lab/queue"
 
 MEMORY = "1G"
 CPUS = 1
-"""An emulated processor is faster alone: the kernel then leaves locks out, and reads the clock without asking QEMU."""
+"""One emulated processor is faster than several: the kernel then needs no locks, and reads the clock without QEMU."""
 
 KERNEL_OPTIONS = ("mitigations=off",)
-"""Nobody in the guest has a secret, and what keeps them is slow to emulate."""
+"""There are no secrets in the guest, and the mitigations that would protect them are slow to emulate."""
 
 EMULATED_CPU = "max,-la57,-smap,-smep,-umip,-pku,-xsave"
-"""Without what makes each memory access or system call dearer, and what a program finds faster than it is here: AVX."""
+"""The emulated processor. It lacks features that slow down every memory access or system call. It also lacks AVX, which
+programs use because it is fast on real processors, but which is slow to emulate."""
 
 
 class GuestError(Exception):
-    """The guest could not be started; the message says what is missing."""
+    """Raised when the guest cannot be started. The message says what is missing."""
 
 
 class Guest:
-    """A VM that runs one command and powers off. Use it as a context manager: it never outlives the block.
+    """A VM that runs one command and powers off. Use it as a context manager: the VM ends with the block at the latest.
 
-    `command` runs as root in the working directory `cwd`; `FOLDER_VARIABLE` in its environment names the shared folder,
-    which on the host is `folder`. After `deadline_s` the guest ends the command, whatever happens on the host. Guests
-    with the same `queue` share that folder; `QUEUE_VARIABLE` names it.
+    command: the command, which runs as root.
+    folder: the folder on the host that is shared with the guest. `FOLDER_VARIABLE` tells the command its path.
+    cwd: the command's working directory.
+    deadline_s: the guest ends the command after so many seconds, whatever happens on the host.
+    queue: a folder that several guests share; None for no such folder. `QUEUE_VARIABLE` tells the command its path.
     """
 
     def __init__(
@@ -66,8 +70,8 @@ class Guest:
         write_command(self._folder, self._command, deadline_s=self._deadline_s)
         queue = [f"--rwdir={QUEUE_IN_GUEST}={self._queue}"] if self._queue else []
         vng = vng_command(self._folder, self._cwd, *queue, "--verbose", "--", f"{SHARED_IN_GUEST}/command")
-        # A pipe, because QEMU opens /proc/self/fd/2 again and would truncate a file; and cat, because the pipe must be
-        # emptied even while this process is busy.
+        # The output goes through a pipe, because QEMU opens /proc/self/fd/2 again, and would truncate a file. cat reads
+        # the pipe, because somebody must empty it even while this process is busy.
         with (self._folder / "console").open("wb") as console:
             self._process = subprocess.Popen(
                 ["bash", "-o", "pipefail", "-c", '"$@" 2>&1 | cat', "guest", *vng],
@@ -87,7 +91,7 @@ class Guest:
         if self._process is None:
             return
         if self._process.poll() is None:
-            # The session: virtme-ng has QEMU as a grandchild.
+            # Kill the whole session, because QEMU is a grandchild of virtme-ng.
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
@@ -98,7 +102,7 @@ class Guest:
 
     @property
     def status(self) -> int | None:
-        """The command's exit status; None when it has not ended, or the guest died before it could."""
+        """The command's exit status; None when it has not ended, or when the guest died before it ended."""
         try:
             return int((self._folder / "status").read_text(encoding="ascii"))
         except (FileNotFoundError, ValueError):
@@ -117,23 +121,26 @@ class Guest:
                 text = (self._folder / name).read_text(encoding="utf-8", errors="replace")
             except FileNotFoundError:
                 text = ""
-            # The serial console speaks in carriage returns.
+            # The serial console ends its lines with carriage returns.
             end = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
             parts.append(f"--- the guest's {name}, last {len(end)} lines ---\n" + "\n".join(end))
         return "\n".join(parts)
 
 
 def write_command(folder: Path, command: Sequence[str], *, deadline_s: float) -> Path:
-    """Write a program that prepares the guest and runs `command`, and what it needs, into `folder`; return its path.
+    """Write a program into `folder` that prepares the guest and runs `command`. Return the program's path.
 
-    `deadline_s` 0 keeps it on the terminal, for ever. What virtme-ng is told to run goes onto the kernel's command
-    line, which ends at 2047 characters: more of them is a panic before the first line of the console. So it is told a
-    short name, and the rest stands in a file. Raises `GuestError`.
+    The files that the program needs are written too. With a `deadline_s` of 0, the command keeps the terminal and has
+    no time limit.
+
+    virtme-ng puts the command that it runs onto the kernel's command line, and a kernel with more than 2047 characters
+    there panics before the first line of the console. So virtme-ng gets a short name, and the command itself is in a
+    file. Raises `GuestError`.
     """
     try:
         mounts = [f"{image.file}\t{image.folder}\n" for image in images(folder)]
     except (ImageError, OSError) as error:
-        raise GuestError(f"{error}; `make setup` installs what it takes") from error
+        raise GuestError(f"{error}; `make setup` installs what the lab needs") from error
     (folder / "images").write_text("".join(mounts), encoding="utf-8")
     program = folder / "command"
     line = shlex.join([str(LAB / "guest"), str(REPOSITORY), sys.executable, str(round(deadline_s)), *command])
@@ -143,7 +150,10 @@ def write_command(folder: Path, command: Sequence[str], *, deadline_s: float) ->
 
 
 def vng_command(folder: Path, cwd: Path, *arguments: str) -> list[str]:
-    """Return the virtme-ng command line, to be followed by nothing. Raises `GuestError` when something is missing."""
+    """Return the whole command line of virtme-ng, ending with `arguments`.
+
+    Raises `GuestError` when something is missing.
+    """
     vng = Path(sys.executable).with_name("vng")
     if not vng.exists():
         raise GuestError(f"{vng} is missing: run `make setup`")
@@ -165,15 +175,15 @@ def vng_command(folder: Path, cwd: Path, *arguments: str) -> list[str]:
 
 
 def vng_environment() -> dict[str, str]:
-    """Return the environment virtme-ng needs: it calls its other half by name."""
+    """Return the environment for virtme-ng. Its PATH must lead to the other programs of virtme-ng and to /usr/sbin."""
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     return {**os.environ, "PATH": path}
 
 
 def kernel_image() -> str:
-    """Return the path of the lab's kernel, of this machine's release or of `KERNEL`; fetch it when it is not there yet.
+    """Return the path of the lab's kernel, from this machine's Debian release or from `KERNEL`. Fetch it if necessary.
 
-    Raises `GuestError` when that fails, or on a machine for which there is none.
+    Raises `GuestError` when the kernel cannot be fetched, and on a machine that is not x86-64.
     """
     if platform.machine() != "x86_64":
         raise GuestError(f"the lab's guest needs an x86-64 machine, not {platform.machine()}")

@@ -1,4 +1,4 @@
-"""lvs-healthd as its own process on the lab's director: its configuration, its log lines, its life and death."""
+"""Runs lvs-healthd as a process on the lab's director: writes its configuration, reads its log, starts and ends it."""
 
 import signal
 import subprocess
@@ -15,13 +15,13 @@ from lab.topology import Topology
 from lab.wait import wait_until
 
 START_DEADLINE_S = 180.0
-"""For its imports and its first look at the table, in an emulated guest."""
+"""How long the daemon may take to import its modules and read the table, in an emulated guest, seconds."""
 
 INTERVAL_S, TIMEOUT_S, RISE, FALL, RESYNC_S, WEIGHT = 1.0, 1.0, 2, 3, 5.0, 3
 
 
 def write_configuration(folder: Path, topology: Topology) -> Path:
-    """Write a configuration for `topology`, a web service on every real server, into `folder`; return its path."""
+    """Write a configuration into `folder`: one web service with every real server of `topology`. Return its path."""
     servers = ",\n".join(f'  {{ address = "{server.address}:80", weight = {WEIGHT} }}' for server in topology.servers)
     file = folder / "config.toml"
     file.write_text(
@@ -51,7 +51,7 @@ real_server = [
 
 
 class Daemon:
-    """One run of lvs-healthd after another, with the same configuration and one log."""
+    """Runs lvs-healthd, once or several times in succession, with the same configuration and one log for all runs."""
 
     def __init__(self, director: Namespace, configuration: Path) -> None:
         self._director = director
@@ -60,7 +60,10 @@ class Daemon:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        """Start it; return when it says that it has. Raises `TimeoutError`, or `ChildProcessError` with its log."""
+        """Start it, and wait until it has logged daemon.started.
+
+        Raises `TimeoutError`, and `ChildProcessError` with the log when it ends instead.
+        """
         position = len(self.lines())
         with self._log.open("a", encoding="utf-8") as log:
             command = [*program(), "run", "--config", str(self._configuration)]
@@ -72,7 +75,7 @@ class Daemon:
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """End it as systemd would; return its exit status."""
+        """End it as systemd does, with SIGTERM, and return its exit status."""
         return self._end(signal.SIGTERM)
 
     def lines(self) -> list[dict[str, Any]]:
@@ -85,7 +88,7 @@ class Daemon:
             try:
                 lines.append(msgspec.json.decode(line))
             except msgspec.DecodeError:
-                continue  # what Python itself says when it dies
+                continue  # a traceback that Python prints when the process dies
         return lines
 
     def select(self, event: str, *, after: int = 0, **fields: object) -> list[dict[str, Any]]:
@@ -97,7 +100,10 @@ class Daemon:
         ]
 
     def wait_for(self, event: str, *, after: int, timeout_s: float = 30.0, **fields: object) -> dict[str, Any]:
-        """Return the first such log line; wait until it is there."""
+        """Wait until there is a log line that `select` would return, and return the first.
+
+        Raises `TimeoutError`, and `ChildProcessError` when the daemon ends before.
+        """
         wanted = f"{event} {fields or ''}"
 
         def there() -> bool:
@@ -109,7 +115,7 @@ class Daemon:
         return self.select(event, after=after, **fields)[0]
 
     def status(self) -> str:
-        """Return what `lvs-healthd status` prints, be all well or not."""
+        """Return what `lvs-healthd status` prints, whatever its exit status."""
         command = [*program(), "status", "--config", str(self._configuration)]
         return self._director.run(command, check=False, timeout_s=START_DEADLINE_S).stdout
 
@@ -126,6 +132,6 @@ def program() -> list[str]:
 
 
 def moment(line: dict[str, Any]) -> float:
-    """Return when a log line was written, on the clock of `lab.load` (`time.monotonic()`); late by 1 ms at most."""
+    """Return when a log line was written, on the clock of `lab.load` (`time.monotonic()`), at most 1 ms too late."""
     wall = datetime.fromisoformat(line["timestamp"]).timestamp() + 0.001  # the log cuts milliseconds off
     return wall - (time.time() - time.monotonic())

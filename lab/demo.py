@@ -1,6 +1,7 @@
-"""The demo: the story of a director whose web servers die, told by real traffic, and each claim measured.
+"""The demo: web servers fail and return while a client sends requests, and each claim about the director is measured.
 
-Run it by `make demo`. It needs the lab (`python -m lab demo` sees to that) and exits with 1 when one claim fails.
+Run it with `make demo`. It must run inside the lab, where `python -m lab demo` starts it. The exit status is 1 when a
+claim does not hold.
 """
 
 import contextlib
@@ -24,17 +25,18 @@ FOREIGN = """\
 -A -t 192.0.2.200:8080 -s sh -p 360
 -a -t 192.0.2.200:8080 -r 203.0.113.7:8080 -m -w 7
 """
-"""Somebody else's service in the same table, which is none of the daemon's business."""
+"""Somebody else's service in the same table, which the daemon must leave alone."""
 
 REQUESTS_AFTER = 40
-"""How many requests have to go well before "none was lost" is a claim."""
+"""How many requests must be made before the demo may claim that none was lost."""
 
 MARGIN_S = 2.0 if MODE == "inside" else 0.5
-"""On top of the daemon's own times, for the machine: an emulated one may take a second to wake a process up."""
+"""How many seconds the machine may add to the daemon's own times. An emulated machine may take a second to wake up a
+process."""
 
 
 def main() -> int:
-    """Play it; return the exit status."""
+    """Run the demo, and return the exit status."""
     tell = Narrator(colour="--colour" in sys.argv)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-")))
@@ -57,7 +59,7 @@ def main() -> int:
 
 
 class Story:
-    """The acts. Each leaves the lab as the next expects it: both servers serving, the daemon running."""
+    """The acts of the demo. After each act, both servers serve and the daemon runs, as the next act expects."""
 
     def __init__(self, tell: Narrator, topology: Topology, web: list[Nginx], daemon: Daemon) -> None:
         self._tell = tell
@@ -137,7 +139,7 @@ class Story:
         orphaned = self._table()
         daemon.start()
         tell.say(f"it was gone for {time.monotonic() - killed_at:.1f} s")
-        # A whole resync, and every check's say, with time to spare.
+        # Wait for a whole resync and for a verdict of every check.
         settled_at = time.monotonic() + RESYNC_S + self._bound_s
         wait_until(lambda: time.monotonic() > settled_at, timeout_s=60, what="the restarted daemon to settle")
         writes = len(daemon.select("table.changed", after=position))
@@ -160,7 +162,7 @@ class Story:
         """Empty the table by hand."""
         self._tell.step("Somebody runs: ipvsadm -C")
         self._vandalised("ipvsadm -C", load, "-C")
-        self._tell.say("the other service is gone too, and stays gone: it is not ours to judge")
+        self._tell.say("the other service is gone too, and stays gone, because it is not ours")
 
     def _vandalised(self, name: str, load: Load, *command: str) -> None:
         tell, daemon = self._tell, self._daemon
@@ -168,7 +170,7 @@ class Story:
         self._topology.ipvsadm(*command)
         wait_until(lambda: _own(self._table()) == ours, timeout_s=60, what="the table to be repaired")
         tell.log(daemon.wait_for("table.drift", after=position))
-        # The kernel has the last write a moment before the log has it.
+        # The last write is in the kernel's table a moment before it is in the log.
         last = max(moment(self._added(f"{server.address}:80", after=position)) for server in self._topology.servers)
         tell.say(f"requests lost meanwhile: {len(load.failed_since(done_at)) - len(load.failed_since(last))}")
         tell.claim(
@@ -179,7 +181,7 @@ class Story:
         self._none_lost(f"{name}: no request fails after the repair", load, since=last)
 
     def daemon_stopped(self, load: Load) -> None:
-        """Stop the daemon in order."""
+        """Stop the daemon in good order."""
         tell = self._tell
         tell.step("Stopping lvs-healthd (SIGTERM)")
         before, stopped_at = self._table(), time.monotonic()

@@ -1,14 +1,15 @@
-"""pytest plugin for the guest: runs the tests the host asks for, and writes down every report as it comes.
+"""pytest plugin for the guest: runs the tests that the host asks for, and writes every report to a file at once.
 
-One JSON line for each thing that happens, in reports.jsonl of the folder shared with the host; `lab.remote` reads it:
+The file is reports.jsonl in the folder shared with the host, where `lab.remote` reads it. Each line is one of these
+JSON records:
 
-    {"kind": "claim", "nodeid": …}                       the guest has taken a test; no other will run it
+    {"kind": "claim", "nodeid": …}                       the guest has taken a test; no other guest will run it
     {"kind": "start", "nodeid": …}                       a test begins
     {"kind": "report", "nodeid": …, "report": {…}}       pytest's own serialised report
     {"kind": "finish", "nodeid": …}                      all of its reports have been written
     {"kind": "collect_error", "text": …}                 a file could not be imported
-    {"kind": "finished"}                                 pytest came to its regular end
-    {"kind": "exited", "status": …}                      the interpreter is gone (written by guest-pytest)
+    {"kind": "finished"}                                 pytest has ended in good order
+    {"kind": "exited", "status": …}                      the interpreter has ended (written by guest-pytest)
 """
 
 import faulthandler
@@ -29,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class GuestReporter:
-    """Runs what the host asked for and no other guest has taken; reports on it."""
+    """Runs the tests that the host asked for and no other guest has taken, and reports on them."""
 
     def __init__(self, config: pytest.Config, folder: Path, queue: Path) -> None:
         self._config = config
@@ -40,23 +41,26 @@ class GuestReporter:
         self._queue = Queue(queue, self._wanted)
         records = read_records(reports.read_bytes())
         begun = {record["nodeid"] for record in records if record["kind"] == "start"}
-        # Left by an interpreter that died.
+        # Tests that an earlier interpreter had taken and not begun when it died.
         self._taken = [
             str(record["nodeid"]) for record in records if record["kind"] == "claim" and record["nodeid"] not in begun
         ]
         self._stream = reports.open("a", encoding="ascii", buffering=1)
-        # pytest has file descriptor 2 captured while a test runs.
+        # A copy of standard error, because pytest captures file descriptor 2 while a test runs.
         self._stderr = os.dup(2)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Keep what is wanted, in the host's order."""
+        """Keep only the tests that the host asked for, in the host's order."""
         place = {nodeid: index for index, nodeid in enumerate(self._wanted)}
         items[:] = sorted((item for item in items if item.nodeid in place), key=lambda item: place[item.nodeid])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Run one test after the other, while there are any; the next is taken early, for the fixtures they share."""
+        """Run one test after the other, until none is left.
+
+        The next test is taken before the current one runs, so that pytest knows which fixtures both use.
+        """
         items = {item.nodeid: item for item in session.items}
         item = self._next(items)
         while item is not None:
@@ -77,7 +81,7 @@ class GuestReporter:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Frame a test's reports, and end the interpreter, with all stacks shown, when the test takes too long."""
+        """Write a record before and after a test. If it takes too long, print all stacks and end the interpreter."""
         self._write("start", nodeid=item.nodeid)
         faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._stderr)
         try:
@@ -87,22 +91,22 @@ class GuestReporter:
             self._write("finish", nodeid=item.nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Pass a report on."""
+        """Write a test's report."""
         serialised = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
         self._write("report", nodeid=report.nodeid, report=serialised)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Pass on why a file could not be collected."""
+        """Write why a file could not be collected."""
         if report.failed:
             self._write("collect_error", text=f"{report.nodeid}\n{report.longreprtext}")
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """Say that nothing died."""
+        """Write that pytest has ended in good order."""
         self._write("finished")
 
     def pytest_unconfigure(self) -> None:
-        """Close what was opened."""
+        """Close the file and the copy of standard error."""
         self._stream.close()
         os.close(self._stderr)
 
@@ -111,7 +115,10 @@ class GuestReporter:
 
 
 def read_records(text: bytes) -> list[dict[str, object]]:
-    """Return the records in `text`, whole lines; one torn by a dying interpreter is left out."""
+    """Return the records in `text`, which consists of whole lines.
+
+    A record that an interpreter left unfinished when it died is skipped.
+    """
     records = []
     for line in text.splitlines():
         try:

@@ -1,4 +1,4 @@
-"""Where the lab can run: right here, or only in a guest."""
+"""Decides where the lab can run: on this machine, or only in a guest."""
 
 import functools
 import os
@@ -8,15 +8,18 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 MODE = os.environ.get("LVS_HEALTHD_LAB", "")
-"""Set to "inside" within the guest; a user may set it to "vm" to get a guest even where the host has IPVS."""
+"""The variable is "inside" within the guest. A user may set it to "vm" to get a guest even if the host has IPVS."""
 
 KERNEL = os.environ.get("LVS_HEALTHD_LAB_KERNEL", "")
-"""A user may set it to a Debian suite, such as "trixie" or "sid", to get a guest with that suite's kernel."""
+"""A user may set the variable to a Debian suite, such as "trixie" or "sid", to get a guest with that suite's kernel."""
 
 
 @functools.cache
 def needs_guest() -> bool:
-    """Whether kernel work has to go to a guest. Decided once per process; may load the `ip_vs` module."""
+    """Return whether everything that needs IPVS must run in a guest.
+
+    This is found out once per process. To find out, the module `ip_vs` may be loaded.
+    """
     if MODE == "inside":
         return False
     if MODE == "vm" or KERNEL:

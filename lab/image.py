@@ -1,7 +1,7 @@
-"""Python and this checkout as disk images, for the guest.
+"""Makes disk images of Python and of this checkout, for the guest.
 
-Its other files come over 9p, where opening a file asks the host several times. An import of the daemon opens some
-six hundred: 17 s in an emulated guest, 10 from an image.
+The guest reads all other files over 9p, where each opening of a file takes several requests to the host. An import of
+the daemon opens some six hundred files. In an emulated guest that takes 17 s over 9p, and 10 s from an image.
 """
 
 import compileall
@@ -19,38 +19,41 @@ OURS = ("src", "lab", "tests")
 
 _BLOCK = 4096
 _SPARE_BLOCKS = 2048
-"""For the file system's own tables, beside what each inode takes."""
+"""Room for the file system's own tables, in addition to the inodes."""
 _INODE_BYTES = 256
 
 
 class ImageError(Exception):
-    """An image could not be written; the message is what mke2fs said."""
+    """Raised when an image cannot be written. The message contains what mke2fs said."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A disk image and the folder that it is of, where the guest mounts it."""
+    """A disk image of a folder. The guest mounts it at the folder's own path."""
 
     file: Path
     folder: Path
 
 
 def images(scratch: Path) -> list[Image]:
-    """Return images of all Python code: of Python's own, kept in the virtual environment, of ours, new in `scratch`.
+    """Return images of all Python code that the guest runs.
+
+    The images of Python's own libraries are kept in the virtual environment. Those of our code are made in `scratch`
+    each time.
 
     Raises `ImageError`.
     """
     lasting = [_kept(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib")]
     ours = [Image(scratch / f"{name}.ext4", REPOSITORY / name) for name in OURS]
     for image in ours:
-        # The guest cannot keep byte code, and takes long to compile.
+        # Compile here, because the guest is slow to compile and cannot keep the result.
         compileall.compile_dir(image.folder, quiet=2)
         _write(image)
     return [*lasting, *ours]
 
 
 def _kept(folder: Path) -> Image:
-    """Return the image of a folder in which only installations write; make it when there is none of this state."""
+    """Return the image of a folder to which only installations write. Make it if the folder has changed since."""
     state = hashlib.sha256(str(folder).encode())
     for entry in sorted(folder.iterdir()):
         state.update(f"{entry.name} {entry.stat(follow_symlinks=False).st_mtime_ns}\n".encode())
@@ -70,7 +73,7 @@ def _write(image: Image) -> None:
         blocks += 1 + path.stat(follow_symlinks=False).st_size // _BLOCK
     inodes += inodes // 10 + 64
     blocks += inodes * _INODE_BYTES // _BLOCK + blocks // 10
-    # Under another name first: what is killed half-way is no image.
+    # Write it under another name first, so that an unfinished image is never used.
     unfinished = image.file.with_suffix(".new")
     made = subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""The IPVS table of a namespace, as ipvsadm shows and edits it: the lab's independent witness."""
+"""Reads and edits the IPVS table of a namespace with ipvsadm, which is independent of the daemon's own code."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Ipvsadm:
     director: Namespace
 
     def __call__(self, *arguments: str) -> str:
-        """Run ipvsadm with `arguments`; returns what it printed. Raises `CommandError` when it fails."""
+        """Run ipvsadm with `arguments`, and return what it printed. Raises `CommandError` when it fails."""
         return self.director.run(["ipvsadm", *arguments]).stdout
 
     def listing(self) -> str:
@@ -24,9 +24,10 @@ class Ipvsadm:
         return self("-Sn")
 
     def restore(self, rules: str, *, check: bool = True) -> None:
-        """Carry out `rules`, lines as `saved` writes them, in one process; what fails, fails alone.
+        """Carry out `rules`, which are lines as `saved` returns them, in one process.
 
-        With `check` it raises `CommandError` when the last line failed, which is all that ipvsadm tells.
+        A line that fails does not stop the later ones. With `check`, raises `CommandError` when the last line fails.
+        ipvsadm's exit status does not tell about the other lines.
         """
         self.director.run(["ipvsadm", "-R"], stdin=rules, check=check)
 

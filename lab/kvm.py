@@ -1,4 +1,4 @@
-"""Whether hardware virtualisation can be used for the guest. Found out by a trial: the device alone proves nothing."""
+"""Finds out by a trial whether the guest can use hardware virtualisation. That the device exists proves nothing."""
 
 import functools
 import os
@@ -7,17 +7,18 @@ import tempfile
 from pathlib import Path
 
 TRIAL_S = 10.0
-"""For the kernel's first lines. With a KVM that works they come within one second."""
+"""How long the trial may take, seconds. With a KVM that works, the kernel panics within one second."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @functools.cache
 def kvm_works(image: str) -> bool:
-    """Whether the kernel `image` boots under KVM here.
+    """Return whether the kernel `image` boots under KVM here.
 
-    /dev/kvm may be there and yet QEMU aborts on an MSR, or the guest hangs before its first line; so boot once, without
-    a root, as far as the panic for want of one. The answer is kept beside the kernel until the machine reboots.
+    Even if /dev/kvm exists, QEMU may abort on an MSR, or the guest may hang before its first line. So the kernel is
+    booted once without a root file system. KVM works if the kernel gets as far as its panic about the missing root. The
+    answer is kept beside the kernel until the machine reboots.
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False

@@ -1,4 +1,4 @@
-"""A client that requests without pause, and its record: which requests failed, when, and who answered the others."""
+"""A client that sends requests all the time, and records which failed, when, and which server answered the others."""
 
 import contextlib
 import itertools
@@ -19,7 +19,7 @@ from lab.wait import wait_until
 PROGRAM = Path(__file__).with_name("load_client.py")
 
 _FIRST_PORTS = itertools.cycle(range(10000, 60000, 5000))
-"""Where each client begins to count its source ports, so that one does not take those of the one before it."""
+"""The first source port of each client, so that a client does not use the ports of the previous one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Target:
     address: str
     port: int
     source_port: int = 0
-    """Where all requests come from, one after the other; 0 is a fresh port for each."""
+    """The source port of all requests, which are sent one after the other; 0 means another port for each request."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -42,18 +42,18 @@ class Request(msgspec.Struct, frozen=True):
     outcome: str
     """"ok", or what went wrong: "refused", "no answer", "status 502", …"""
     server: str
-    """Who answered; empty when nobody did."""
+    """The name of the server that answered; empty when there was no answer."""
     target: str = ""
     """The target's name."""
 
     @property
     def ok(self) -> bool:
-        """Whether it was answered, over HTTP with 200."""
+        """Whether the request was answered; with HTTP, whether the status was 200."""
         return self.outcome == "ok"
 
 
 class Load:
-    """The running client. Build one with `Load.running`, or `Load.on` for many targets."""
+    """The running client. Build one with `Load.running`, or with `Load.on` for several targets."""
 
     def __init__(self, process: subprocess.Popen[str], record: Path, timeout_s: float) -> None:
         self._process = process
@@ -74,10 +74,12 @@ class Load:
         pause_s: float = 0.02,
         timeout_s: float = 2.0,
     ) -> Iterator["Load"]:
-        """Request `http://address:port/` from `client`, each of `workers` one request after the other.
+        """Request `http://address:port/` from `client` for the length of the block.
 
-        `pause_s` between two requests of a worker keeps an emulated machine from doing nothing else. `timeout_s` is
-        for one whole request.
+        workers: how many requests are under way at the same time. Each worker sends one request after the other.
+        pause_s: the pause between two requests of a worker, seconds. Without it, an emulated machine would do nothing
+            else.
+        timeout_s: the longest that one whole request may take, seconds.
         """
         target = Target("", "http", address, port)
         with cls.on(client, [target], workers=workers, pause_s=pause_s, timeout_s=timeout_s) as load:
@@ -94,9 +96,10 @@ class Load:
         pause_s: float = 0.02,
         timeout_s: float = 2.0,
     ) -> Iterator["Load"]:
-        """Request all of `targets` from `client` at the same time, each by so many workers; for the rest see `running`.
+        """Request all of `targets` from `client` at the same time. Each target has its own `workers`.
 
-        One process does it all, because an emulated guest takes a second to start an interpreter.
+        The other arguments are those of `running`. One process serves all targets, because an emulated guest takes a
+        second to start an interpreter.
         """
         with tempfile.TemporaryDirectory(prefix="load-") as folder:
             record = Path(folder) / "requests.jsonl"
@@ -115,7 +118,10 @@ class Load:
                 process.wait()
 
     def requests(self) -> list[Request]:
-        """Every request ended so far, in the order they ended."""
+        """Return all requests that have ended so far, in the order in which they ended.
+
+        Raises `ChildProcessError` when the client has failed.
+        """
         if self._process.poll() not in (None, 0):
             raise ChildProcessError(f"the load client died with status {self._process.returncode}")
         with self._record.open("rb") as record:
@@ -127,7 +133,7 @@ class Load:
         return list(self._requests)
 
     def started_since(self, moment: float, target: str = "") -> list[Request]:
-        """Return requests of a target that were started at `moment` (`time.monotonic()`) or later, and have ended."""
+        """Return the ended requests of a target that were started at `moment` (`time.monotonic()`) or later."""
         return [request for request in self.requests() if request.started >= moment and request.target == target]
 
     def failed_since(self, moment: float, target: str = "") -> list[Request]:
@@ -135,7 +141,10 @@ class Load:
         return [request for request in self.started_since(moment, target) if not request.ok]
 
     def wait_for(self, count: int, *, since: float, target: str = "", timeout_s: float = 30.0) -> list[Request]:
-        """Wait until `count` requests started since that moment have ended; return them."""
+        """Wait until at least `count` requests started at `since` or later have ended, and return them.
+
+        Raises `TimeoutError`.
+        """
         wait_until(
             lambda: len(self.started_since(since, target)) >= count,
             timeout_s=timeout_s,
@@ -144,12 +153,12 @@ class Load:
         return self.started_since(since, target)
 
     def stop(self) -> list[Request]:
-        """Let requests in flight end, end the client, and return every request."""
+        """End the client after its requests in flight have ended, and return all requests."""
         self._process.terminate()
         self._process.wait(self._timeout_s + 30)
         return self.requests()
 
 
 def by_server(requests: list[Request]) -> dict[str, int]:
-    """How many of the requests each server answered."""
+    """Return how many of the requests each server answered."""
     return dict(Counter(request.server for request in requests if request.ok))

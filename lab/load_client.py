@@ -1,11 +1,11 @@
-"""The client of the lab, as a program: requests the same things over and over and writes down how each request went.
+"""The client of the lab, as a program: it repeats the same requests, and prints how each of them ended.
 
     load_client.py WORKERS PAUSE_S TIMEOUT_S FIRST_PORT TARGET...
 
-TARGET is NAME,KIND,ADDRESS,PORT,SOURCE_PORT; KIND is http or udp. Each target has so many workers. Requests come from
-SOURCE_PORT or, where it is 0, each from a fresh port, counted up from FIRST_PORT. One JSON line per request on standard
-output, until SIGTERM; requests then in flight are finished first. Only light modules of the standard library, because
-an emulated guest takes long to import. `lab.load` is its other half.
+TARGET is NAME,KIND,ADDRESS,PORT,SOURCE_PORT; KIND is http or udp. Each target has WORKERS workers. Requests come from
+SOURCE_PORT. If that is 0, each request has another port, counted up from FIRST_PORT. The program prints one JSON line
+for each request, until SIGTERM. It then ends after the requests in flight. It uses only light modules of the standard
+library, because an emulated guest takes long to import. `lab.load` starts it and reads its output.
 """
 
 import itertools
@@ -19,8 +19,9 @@ import time
 from collections.abc import Iterator
 
 PORTS = range(10000, 60000)
-"""Source ports. IPVS remembers for minutes which server has a port's packets, and drops them while that server is out
-of the table (net.ipv4.vs.expire_nodest_conn). The system draws ports at random, so that some come back too early."""
+"""The source ports, used in turn. IPVS remembers for minutes which server gets the packets of a port, and drops them
+while that server is not in the table (net.ipv4.vs.expire_nodest_conn). The system would choose ports at random, and so
+use some of them again too early."""
 
 
 def main(workers: int, pause_s: float, timeout_s: float, first_port: int, targets: list[str]) -> None:
@@ -60,7 +61,7 @@ def main(workers: int, pause_s: float, timeout_s: float, first_port: int, target
 
 
 def request(address: str, port: int, sources: Iterator[int], timeout_s: float) -> tuple[str, str]:
-    """Request `/` on a connection of its own; `timeout_s` is for the whole of it. Returns (outcome, server)."""
+    """Request `/` on a new connection, for `timeout_s` seconds at most. Return (outcome, server). Raises `OSError`."""
     deadline = time.monotonic() + timeout_s
     answer = b""
     with bound(socket.SOCK_STREAM, address, sources) as connection:
@@ -81,11 +82,14 @@ def request(address: str, port: int, sources: Iterator[int], timeout_s: float) -
 
 
 def exchange(address: str, port: int, sources: Iterator[int], timeout_s: float) -> tuple[str, str]:
-    """Send one datagram and wait for its answer, `timeout_s` at most. Returns (outcome, server)."""
+    """Send one datagram, and wait at most `timeout_s` seconds for its answer. Return (outcome, server).
+
+    Raises `OSError`.
+    """
     deadline = time.monotonic() + timeout_s
     question = os.urandom(8)
     with bound(socket.SOCK_DGRAM, address, sources) as connection:
-        # Connected, so that an answer from anywhere else is none, and an ICMP error is told.
+        # Connected, so that answers from other addresses are ignored, and ICMP errors are reported.
         connection.connect((address, port))
         connection.send(question)
         while True:
@@ -96,7 +100,10 @@ def exchange(address: str, port: int, sources: Iterator[int], timeout_s: float) 
 
 
 def bound(kind: socket.SocketKind, address: str, sources: Iterator[int]) -> socket.socket:
-    """Return a socket for this peer, bound to the first of `sources` that is free; `OSError` when so many are not."""
+    """Return a socket for this peer, bound to the first of `sources` that is free.
+
+    Raises `OSError` when none of the next hundred ports is free.
+    """
     connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
     for port in itertools.islice(sources, 100):
         try:
@@ -109,7 +116,7 @@ def bound(kind: socket.SocketKind, address: str, sources: Iterator[int]) -> sock
 
 
 def trouble(error: OSError) -> str:
-    """Say what was wrong in few words."""
+    """Return an error in a few words."""
     match error:
         case TimeoutError():
             return "no answer"

@@ -1,4 +1,4 @@
-"""What the demo says, and its reckoning at the end: plain lines that read the same in a terminal and in a log."""
+"""Prints what the demo does, and its claims with their results at the end, as plain lines for a terminal or a log."""
 
 import sys
 import textwrap
@@ -11,7 +11,7 @@ BOLD, RED, GREEN, DIM = "1", "31", "32", "2"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One sentence that was put to the test."""
+    """One sentence that was tested, what was measured, and whether the sentence is true."""
 
     text: str
     measured: str
@@ -19,7 +19,7 @@ class Claim:
 
 
 class Narrator:
-    """Tells the story as it happens and keeps the claims."""
+    """Prints each step of the demo as it happens, and keeps the claims."""
 
     def __init__(self, *, colour: bool) -> None:
         self._colour = colour
@@ -28,20 +28,20 @@ class Narrator:
         self._steps = 0
 
     def step(self, text: str) -> None:
-        """Begin an act."""
+        """Print the numbered heading of a new act."""
         self._steps += 1
         self._print(f"\n{self._painted(f'{self._steps}. {text}', BOLD)}")
 
     def say(self, text: str) -> None:
-        """Tell one thing."""
+        """Print one line within an act."""
         self._print(f"   {text}")
 
     def quote(self, text: str) -> None:
-        """Show what a program printed."""
+        """Print the output of a program, indented."""
         self._print(self._painted(textwrap.indent(text.rstrip(), "   | "), DIM))
 
     def log(self, line: dict[str, Any]) -> None:
-        """Show a log line of the daemon's."""
+        """Print one of the daemon's log lines, without the fields that are empty."""
         fields = " ".join(
             f"{key}={value!r}" if isinstance(value, str) and " " in value else f"{key}={value}"
             for key, value in line.items()
@@ -50,12 +50,12 @@ class Narrator:
         self.quote(f"{line['timestamp'][11:23]} {line['event']} {fields}")
 
     def claim(self, text: str, measured: str, *, holds: bool) -> None:
-        """Put a claim to the record."""
+        """Print a claim and keep it for the table at the end."""
         self._claims.append(Claim(text, measured, holds))
         self._print(f"   {self._mark(holds)} {text}: {measured}")
 
     def verdict(self) -> int:
-        """Print the table of claims; return 0 when all hold, else 1."""
+        """Print the table of claims. Return the exit status: 0 when all claims hold, else 1."""
         width = max(len(claim.text) for claim in self._claims)
         measured_width = max(len(claim.measured) for claim in self._claims)
         self._print(f"\n{self._painted('What was claimed, and what was measured', BOLD)}\n")

@@ -1,4 +1,4 @@
-"""A network namespace: a machine of the lab, as far as the network is concerned."""
+"""A network namespace, which is one machine of the lab: it has its own network stack, but shares everything else."""
 
 import contextlib
 import ctypes
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO
 
 COMMAND_DEADLINE_S = 30.0
-"""For one administrative command. It takes a fraction of a second, ten times that in an emulated guest."""
+"""How long one administrative command may take, seconds. It takes a fraction of a second, and ten times as long in an
+emulated guest."""
 
 _CLONE_NEWNET = 0x40000000  # sched.h
 
@@ -24,9 +25,11 @@ class Namespace:
     def run(
         self, command: Sequence[str], *, stdin: str = "", check: bool = True, timeout_s: float = COMMAND_DEADLINE_S
     ) -> subprocess.CompletedProcess[str]:
-        """Run `command` inside to its end; its output is in the result.
+        """Run `command` in the namespace, wait for its end, and return the result with its output.
 
-        Raises `CommandError`, with what the command said, when `check` and its exit status is not 0.
+        check: whether to raise `CommandError`, with the command's output, when its exit status is not 0.
+
+        Raises `subprocess.TimeoutExpired` after `timeout_s` seconds.
         """
         with self.entered():
             result = subprocess.run(
@@ -44,7 +47,7 @@ class Namespace:
         stderr: IO[str] | int | None = None,
         env: dict[str, str] | None = None,
     ) -> subprocess.Popen[str]:
-        """Start `command` inside."""
+        """Start `command` in the namespace. `env` is added to this process's environment."""
         with self.entered():
             return subprocess.Popen(
                 command,
@@ -57,9 +60,10 @@ class Namespace:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Move the calling thread inside for a while: what it opens or starts there stays there after it has left.
+        """Move the calling thread into the namespace for the length of the block.
 
-        It sees the /sys of where it came from. (`os.setns` came with Python 3.12.)
+        Sockets and processes that the thread makes there stay in the namespace afterwards. Meanwhile, the thread still
+        sees the /sys of its own namespace. (`os.setns` exists only since Python 3.12.)
         """
         with Path("/proc/thread-self/ns/net").open("rb") as outside, self.path.open("rb") as inside:
             _setns(inside.fileno())
@@ -70,12 +74,15 @@ class Namespace:
 
     @property
     def path(self) -> Path:
-        """The file that stands for the namespace."""
+        """The file that represents the namespace."""
         return Path("/run/netns") / self.name
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """What to put before a command so that it runs inside; `run` and `popen` do without, which is twice as fast."""
+        """The words to put before a command so that it runs in the namespace.
+
+        `run` and `popen` do not need them, and are twice as fast.
+        """
         return ("ip", "netns", "exec", self.name)
 
 
@@ -88,7 +95,7 @@ class RealServer(Namespace):
 
 
 class CommandError(Exception):
-    """A command in the lab failed; the message is what it said."""
+    """Raised when a command in the lab fails. The message contains what the command said."""
 
 
 def _setns(fileno: int) -> None:

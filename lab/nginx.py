@@ -1,4 +1,4 @@
-"""A web server on a real server: one nginx that says who it is, and that can be killed, hung and started again."""
+"""An nginx on a real server. It answers with the server's name, and can be killed, hung and started again."""
 
 import contextlib
 import os
@@ -35,7 +35,8 @@ http {{
 
 
 _ENDS_WITHIN_S = 30.0
-"""For a process to die or stop once it has the signal: microseconds, but an emulated machine may be busy."""
+"""How long a process may take to die or stop after the signal, seconds. It takes microseconds, but an emulated machine
+may be busy."""
 
 
 class Nginx:
@@ -52,7 +53,7 @@ class Nginx:
     @classmethod
     @contextlib.contextmanager
     def serving(cls, server: RealServer, *, ports: Sequence[int] = (80,)) -> Iterator["Nginx"]:
-        """Serve on all of the server's addresses, plain HTTP on each port; kill nginx at the end if it still runs."""
+        """Serve plain HTTP on these ports and all of the server's addresses. Kill nginx at the end if it still runs."""
         with tempfile.TemporaryDirectory(prefix=f"nginx-{server.name}-") as folder:
             nginx = cls(server, ports, Path(folder))
             nginx.start()
@@ -63,7 +64,7 @@ class Nginx:
 
     def start(self) -> None:
         """Start nginx and wait until it listens. Raises `TimeoutError` with its error log when it does not."""
-        # Written once the sockets listen, so it says when requests may come.
+        # nginx writes this file when its sockets listen, so the file shows that requests may come.
         pid_file = self.folder / "pid"
         pid_file.unlink(missing_ok=True)
         self._process = self.server.popen(
@@ -86,7 +87,7 @@ class Nginx:
 
     @property
     def running(self) -> bool:
-        """Whether it was started and not killed since; a hung one runs."""
+        """Whether nginx runs. A hung nginx counts as running."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -99,11 +100,14 @@ class Nginx:
         return (master, *(int(pid) for pid in children.split()))
 
     def kill(self) -> None:
-        """End it at once, workers too: when this returns, the kernel refuses connections."""
+        """Kill nginx and its workers. When this returns, the kernel refuses connections.
+
+        Raises `TimeoutError` when they do not die.
+        """
         with contextlib.ExitStack() as handles:
             ends = [end for pid in self.pids if (end := _handle(pid, handles)) is not None]
             self._signal(signal.SIGKILL)
-            # The sockets live until the last process has gone, and a signal is only a request.
+            # The sockets stay open until the last process has ended, some time after the signal. So wait for all.
             for end in ends:
                 if not select.select([end], [], [], _ENDS_WITHIN_S)[0]:
                     raise TimeoutError(f"nginx on {self.server.name} did not die within {_ENDS_WITHIN_S:g} s")
@@ -111,7 +115,10 @@ class Nginx:
             self._process.wait()
 
     def hang(self) -> None:
-        """Stop it in its tracks: when this returns, the kernel still completes connections, and nobody answers."""
+        """Suspend nginx. When this returns, the kernel still completes connections, but nobody answers.
+
+        Raises `TimeoutError` when it does not stop.
+        """
         self._signal(signal.SIGSTOP)
         wait_until(
             lambda: all(_state(pid) == "T" for pid in self.pids),
@@ -120,7 +127,7 @@ class Nginx:
         )
 
     def resume(self) -> None:
-        """Let it go on after `hang`."""
+        """Let nginx continue after `hang`."""
         self._signal(signal.SIGCONT)
 
     def _errors(self) -> str:
@@ -129,14 +136,14 @@ class Nginx:
         return "it wrote no error log"
 
     def _signal(self, number: signal.Signals) -> None:
-        # All at once: a worker outlives its master and would go on serving.
+        # Signal the workers too, because a worker outlives its master and would go on serving.
         for pid in self.pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
 
 def _handle(pid: int, handles: contextlib.ExitStack) -> int | None:
-    """Return a descriptor that becomes readable when the process has ended; None when it has gone already."""
+    """Return a descriptor that becomes readable when the process has ended; None if it has already ended."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,8 +1,8 @@
-"""pytest plugin: tests marked `kernel` run where IPVS is, here or in a guest, and report here as if they ran here.
+"""pytest plugin: runs tests marked `kernel` where there is IPVS, here or in guests, and reports them all here.
 
-Where this machine has no IPVS, guests are booted when the tests start and share every selected kernel test out among
-themselves, beside the host's own, which come first; then each kernel test's reports, from its guest, take its place in
-the order.
+If this machine has no IPVS, guests are booted when the tests start. They divide the selected kernel tests among
+themselves, while the host runs its own tests. After those, the reports of the kernel tests arrive from the guests, and
+appear here in the usual order.
 """
 
 import contextlib
@@ -15,16 +15,17 @@ from lab.host import needs_guest
 from lab.remote import RemoteRun, failing_report
 
 TEST_TIMEOUT_S = 240.0
-"""For one kernel test in the guest: several starts of the daemon, emulated, on a machine that is busy besides."""
+"""The time limit of one kernel test in the guest, seconds. A test may start an emulated daemon several times, on a
+machine that is busy with other things."""
 
 GUESTS = 2
-"""One for each processor of a small machine."""
+"""How many guests share the kernel tests: one for each processor of a small machine."""
 
 _RUN = pytest.StashKey[RemoteRun | GuestError]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the time limit, and how many guests there are."""
+    """Add the options for the time limit of a kernel test and for the number of guests."""
     parser.addoption(
         "--kernel-timeout",
         type=float,
@@ -42,19 +43,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker of tests about the lab itself."""
+    """Declare the marker `boots`, for tests of the lab itself."""
     config.addinivalue_line("markers", "boots: boots a guest of its own; runs after the host's other tests")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Host tests first: they run while the guest boots."""
+    """Put the host's tests first, because they can run while the guests boot."""
     items.sort(key=_turn)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Keep guests while the tests run, if they need any."""
+    """Run the guests for as long as the tests run, if any test needs a guest."""
     items = [item for item in session.items if _is_kernel(item)]
     if not items or session.config.option.collectonly or session.testsfailed or not needs_guest():
         return (yield)
@@ -76,7 +77,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    """Instead of running a kernel test, report what it did in the guest."""
+    """Report a kernel test's result from the guest, instead of running the test here."""
     run = item.config.stash.get(_RUN, None)
     if run is None or not _is_kernel(item):
         return None

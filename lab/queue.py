@@ -1,7 +1,7 @@
-"""Which guest runs which test: each takes its next one, by a claim in a folder that all of them share.
+"""Decides which guest runs which test. Each guest claims its next test in a folder that all of them share.
 
-A file stays with one guest while there are files that nobody has begun, because its tests share a network. After that,
-guests help each other out. So nothing has to know how long a test takes.
+The tests of one file use the same network. So one guest runs the whole of a file, as long as there are files that no
+guest has begun. After that, guests take tests from each other's files. Nobody has to know how long a test takes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,10 +9,11 @@ from pathlib import Path
 
 
 class Queue:
-    """Tests that several guests share out among themselves.
+    """The tests that several guests divide among themselves.
 
-    `folder` is where claims are made: a folder named by the test's place in `nodeids`, which is the same for all
-    guests. Whoever makes it has the test.
+    folder: the folder for the claims. A claim is a folder in it, with the test's index in `nodeids` as its name. The
+        guest that makes the folder runs the test.
+    nodeids: all tests, in an order that is the same for all guests.
     """
 
     def __init__(self, folder: Path, nodeids: Sequence[str]) -> None:
@@ -21,7 +22,7 @@ class Queue:
         self._file = ""
 
     def take(self, known: Iterable[str]) -> str | None:
-        """Claim one of the tests in `known`, and return it; None when all are claimed."""
+        """Claim one of the tests in `known`, and return its nodeid; None when all of them are claimed."""
         wanted = [nodeid for nodeid in known if nodeid in self._places]
         while True:
             claimed = {claim.name for claim in self._folder.iterdir()}

@@ -1,4 +1,4 @@
-"""The host's side of kernel tests in guests: asks for them, follows their reports, and knows when one was lost."""
+"""The host's side of kernel tests in guests: asks for the tests, reads their reports, and notices lost tests."""
 
 import contextlib
 import json
@@ -17,39 +17,40 @@ from lab.boot import LAB, Guest
 from lab.guest_reporter import read_records
 
 BOOT_DEADLINE_S = 600.0
-"""Until the first test starts: boot, and the import of pytest and of every test file, all of it emulated.
+"""How long a guest may take to start its first test, seconds. It must boot and import pytest and every test file.
 
-Half a minute on an idle machine. The newer the kernel, the slower it boots, and the machine may be busy besides.
+That takes half a minute on an idle machine. A newer kernel boots more slowly, and the machine may be busy.
 """
 
 SILENCE_MARGIN_S = 60.0
-"""Beyond one test's own time limit: an interpreter that died is replaced, which is an import of everything again."""
+"""How long a guest may be silent beyond a test's own time limit, seconds. When its interpreter dies, another one must
+import everything again."""
 
 POLL_S = 0.05
 
 
 @dataclass(slots=True)
 class Progress:
-    """What is known of one test."""
+    """What a guest has reported so far about one test."""
 
     reports: list[pytest.TestReport] = field(default_factory=list)
     started: bool = False
     finished: bool = False
     lost: str = ""
-    """Why the rest of it will never come."""
+    """Why the rest of the test's reports will never come; empty while they may."""
 
 
 class Runner:
-    """One guest, and what it has told of the tests that it took."""
+    """One guest, and what it has reported about the tests that it took."""
 
     def __init__(self, config: pytest.Config, guest: Guest, folder: Path, *, timeout_s: float) -> None:
         self.guest = guest
         self.progress: dict[str, Progress] = {}
-        """Of each test that it took, or will not give back."""
+        """The progress of each test that this guest took."""
         self.collect_errors: list[str] = []
         self.exit_status: int | None = None
         self.end = ""
-        """Why nothing more will come from it; empty while it works."""
+        """Why nothing more will come from this guest; empty while it works."""
         self._config = config
         self._stream = folder / "reports.jsonl"
         self._read_to = 0
@@ -58,8 +59,11 @@ class Runner:
         self._deadline = time.monotonic() + BOOT_DEADLINE_S
 
     def follow(self) -> bool:
-        """Take in what is new, and return whether there was anything; if not, see whether there ever will be."""
-        gone = not self.guest.running  # asked before reading: what was written before it went must still be read
+        """Read the guest's new records, and return whether there were any.
+
+        If there were none, find out whether more can come, and set `end` if not.
+        """
+        gone = not self.guest.running  # asked first, because what the guest wrote before it ended must still be read
         if self._read():
             return True
         if gone:
@@ -67,7 +71,7 @@ class Runner:
         elif self.exit_status is not None and self._finished:
             self._ended("pytest in the guest did not find this test, or left it out")
         elif time.monotonic() > self._deadline:
-            self.guest.kill()  # or it might take tests yet, with nobody listening
+            self.guest.kill()  # otherwise it could still take tests, although nobody reads its reports
             self._ended("no sign of life from the guest")
         return False
 
@@ -76,7 +80,7 @@ class Runner:
         return [*self.collect_errors, self.guest.last_words()]
 
     def trouble_at_end(self) -> str:
-        """Wait for the end of its interpreter; return what was wrong with it and has not been told by any test."""
+        """Wait for the end of the guest's interpreter. Return what went wrong outside all tests; "" if nothing did."""
         while self.exit_status is None and self.guest.running and time.monotonic() < self._deadline:
             if not self._read():
                 time.sleep(POLL_S)
@@ -131,7 +135,7 @@ class Runner:
 
     def _restored(self, data: dict[str, Any]) -> pytest.TestReport:
         report = self._config.hook.pytest_report_from_serializable(config=self._config, data=data)
-        # JSON has made lists of tuples, and pytest tells a skip by its being a tuple.
+        # JSON has turned tuples into lists, and pytest recognises a skipped test by a tuple.
         if isinstance(report.longrepr, list):
             report.longrepr = tuple(report.longrepr)
         report.location = tuple(report.location)
@@ -141,7 +145,7 @@ class Runner:
 
 
 class RemoteRun:
-    """Kernel tests on their way through guests, which share them out. Build one with `RemoteRun.of`."""
+    """Kernel tests that run in guests. Build one with `RemoteRun.of`."""
 
     def __init__(self, items: Sequence[pytest.Item], runners: Sequence[Runner]) -> None:
         self._runners = runners
@@ -152,9 +156,12 @@ class RemoteRun:
     def of(
         cls, config: pytest.Config, items: Sequence[pytest.Item], *, guests: int, timeout_s: float
     ) -> Iterator["RemoteRun"]:
-        """Boot guests that run `items`, each for `timeout_s` at most; kill them at the end of the block.
+        """Boot guests that run `items`, and kill the guests at the end of the block.
 
-        No more than `guests`, nor than there are tests. Raises `GuestError` when there is nothing to boot.
+        guests: how many guests to boot. There are never more guests than tests.
+        timeout_s: the time limit of one test, seconds.
+
+        Raises `GuestError` when a guest cannot be started.
         """
         with contextlib.ExitStack() as stack:
             root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-")))
@@ -177,7 +184,7 @@ class RemoteRun:
             yield cls(items, runners)
 
     def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
-        """Wait until a guest is through with `item`; return all its reports, with a failing one if it was lost."""
+        """Wait until a guest has finished `item` or lost it. Return its reports, and a failing one if it was lost."""
         runner = self._through_with(item.nodeid)
         progress = runner.progress[item.nodeid] if runner else Progress(lost=self._ends())
         reports = list(progress.reports)
@@ -190,14 +197,14 @@ class RemoteRun:
         return reports
 
     def _through_with(self, nodeid: str) -> Runner | None:
-        """Wait until a guest is through with a test or has lost it, and return the guest; None if none will run it."""
+        """Wait until a guest has finished a test or lost it, and return the guest; None if no guest will run it."""
         while True:
             for runner in self._runners:
                 if (progress := runner.progress.get(nodeid)) and (progress.finished or progress.lost):
                     return runner
             if all(runner.end for runner in self._runners):
                 return None
-            # Each of them, not only up to the first with news: none may seem silent because another talks.
+            # Read from all guests, and not only until one has news. Otherwise a guest could seem silent.
             news = [runner.follow() for runner in self._runners if not runner.end]
             if not any(news):
                 time.sleep(POLL_S)
@@ -218,7 +225,10 @@ def _lost_report(item: pytest.Item, progress: Progress, text: str) -> pytest.Tes
 
 
 def failing_report(item: pytest.Item, text: str, *, when: Literal["setup", "call", "teardown"]) -> pytest.TestReport:
-    """Return a report, made here, that fails `item` with `text`."""
+    """Return a report that fails `item` with `text`.
+
+    when: the phase of the test that fails.
+    """
     return pytest.TestReport(
         nodeid=item.nodeid, location=item.location, keywords={}, outcome="failed", longrepr=text, when=when
     )
@@ -235,7 +245,7 @@ def _pytest_arguments(config: pytest.Config, items: Sequence[pytest.Item]) -> li
 
 
 def _death(status: int) -> str:
-    # A shell reports death by signal N as 128 + N.
+    # When a process is killed by signal N, the shell reports the status 128 + N.
     if status == 124:
         return "the time for the whole run was over"
     if status > 128:

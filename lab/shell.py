@@ -1,4 +1,4 @@
-"""A prompt in the lab: the network, the web servers and the daemon run; leaving it takes everything down."""
+"""Opens a prompt in the lab while the network, the web servers and the daemon run. `exit` takes everything down."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ BANNER = """
 
 
 def main() -> None:
-    """Build the lab, and hold it open until the user leaves."""
+    """Build the lab, and keep it until the user leaves the prompt."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shell-")))
         print("Building the lab and starting lvs-healthd ...", flush=True)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _rc(topology: Topology, web: list[Nginx], configuration: Path) -> str:
-    """Return the shell's start-up file: each machine's name runs a command on that machine, and what BANNER lists."""
+    """Return the shell's start-up file. It defines each machine's name as a command, and the commands in `BANNER`."""
     machines = "\n".join(f'{machine.name}() {{ ip netns exec {machine.name} "$@"; }}' for machine in topology.machines)
     folders = " ".join(f"[{nginx.server.name}]={nginx.folder}" for nginx in web)
     healthd = f"ip netns exec {topology.director.name} {program()[0]}"

@@ -1,4 +1,4 @@
-"""systemd on the lab's director, as PID 1, with lvs-healthd installed as docs/systemd.md says."""
+"""Runs systemd as PID 1 on the lab's director, with lvs-healthd installed as docs/systemd.md says."""
 
 import contextlib
 import shutil
@@ -27,22 +27,22 @@ FROM_SYSTEMD = (
     "sockets.target",
     "network.target",
 )
-"""Units as Debian ships them, beside our own."""
+"""The units that are copied from this machine, as Debian ships them."""
 
 BARE_TARGETS = {
     "sysinit.target": "[Unit]\nWants=systemd-journald.service systemd-journald.socket\n",
     "basic.target": "[Unit]\nWants=sysinit.target\nAfter=sysinit.target\n",
     "multi-user.target": "[Unit]\nWants=basic.target\nAfter=basic.target\n",
 }
-"""Targets with nothing of the machine in them: the lab's is set up already."""
+"""Targets that start nothing of the machine itself, because the lab's machine is already set up."""
 
 BOOT_DEADLINE_S = 120.0
 COMMAND_DEADLINE_S = 180.0
-"""For one command, which may wait for the daemon's start in an emulated guest."""
+"""How long one command may take, seconds. It may wait for the daemon to start in an emulated guest."""
 
 
 def systemd_version() -> int:
-    """Return the major version of this machine's systemd, which is the lab's too."""
+    """Return the major version of this machine's systemd, which the lab also uses."""
     return int(subprocess.run(["systemctl", "--version"], check=True, capture_output=True, text=True).stdout.split()[1])
 
 
@@ -55,13 +55,13 @@ class Systemd:
     @classmethod
     @contextlib.contextmanager
     def on(cls, director: Namespace) -> Iterator[Self]:
-        """Boot systemd in `director`'s network; end it, and all it started, with the block."""
+        """Boot systemd in `director`'s network. At the end of the block, kill it and everything that it started."""
         with tempfile.TemporaryDirectory(prefix="lab-") as name:
             units = Path(name)
             _write_units(units)
             outer = subprocess.Popen(
                 [
-                    *director.prefix,  # it gives systemd a /sys of that network, as it takes
+                    *director.prefix,  # unlike `popen`, this gives systemd a /sys of that network
                     *("unshare", "--fork", "--kill-child", "--pid", "--mount", "--cgroup", "--ipc", "--uts"),
                     *(str(REPOSITORY / "lab" / "systemd-init"), str(REPOSITORY), sys.prefix, str(units)),
                 ],
@@ -90,7 +90,10 @@ class Systemd:
         return machine
 
     def run(self, command: Sequence[str], *, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Run `command` on the machine as root, to its end. Raises `CommandError` with what it and our unit said."""
+        """Run `command` on the machine as root, and wait for its end.
+
+        check: whether to raise `CommandError`, with the command's output and our unit's journal, when it fails.
+        """
         result = subprocess.run(
             ["nsenter", "--all", f"--target={self.pid}", *command],
             check=False,
@@ -103,7 +106,7 @@ class Systemd:
         return result
 
     def systemctl(self, *words: str) -> str:
-        """Run systemctl; return what it printed."""
+        """Run systemctl, and return what it printed. Raises `CommandError`."""
         return self.run(["systemctl", *words]).stdout
 
     def show(self, name: str) -> str:
@@ -111,15 +114,15 @@ class Systemd:
         return self.systemctl("show", "--property", name, "--value", UNIT).strip()
 
     def journal(self, *options: str) -> str:
-        """Return our unit's journal, the messages alone."""
+        """Return the messages in our unit's journal, without timestamps."""
         return self.run(["journalctl", "--output=cat", "--unit", UNIT, *options], check=False).stdout
 
     def file(self, path: str) -> Path:
-        """Return a file of the machine as it can be opened from outside."""
+        """Return the path under which a file of the machine can be opened from outside."""
         return Path(f"/proc/{self.pid}/root{path}")
 
     def drop_in(self, text: str) -> None:
-        """Give our unit a drop-in, as `systemctl edit` would, in place of the last one; none without `text`."""
+        """Give our unit a drop-in with this text, as `systemctl edit` does. It replaces the previous drop-in."""
         folder = self.file(f"/run/units/{UNIT}.d")
         folder.mkdir(exist_ok=True)
         (folder / "override.conf").write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Networks of the lab as code: a client, a director and real servers, each with its own network stack.
+"""Builds the networks of the lab: a client, a director and real servers, each with its own network stack.
 
 Addresses are from the documentation ranges (RFC 5737, RFC 3849). Each topology's drawing is in its file in
 `lab/topologies/`.
@@ -18,13 +18,13 @@ from lab.topologies.wiring import CLIENT, CLIENT6, free_suffix, take_down
 class Topology:
     """The machines of one lab network. Build one with `Topology.nat`, `Topology.dr` or `Topology.tun`.
 
-    Each takes the network down at the end, with all that still runs in it. A second topology at the same time gets
-    namespaces of other names, and may use the same addresses.
+    At the end of the block, the network is taken down and everything that still runs in it is killed. A second topology
+    at the same time has other names for its namespaces, and may use the same addresses.
     """
 
     client: Namespace
     router: Namespace
-    """What replies pass on their way to the client: with NAT that is the director."""
+    """The machine through which replies reach the client. With NAT it is the director."""
     director: Namespace
     servers: tuple[RealServer, ...]
     vip: str
@@ -35,7 +35,7 @@ class Topology:
     @classmethod
     @contextlib.contextmanager
     def nat(cls, *, servers: int = 2) -> Iterator["Topology"]:
-        """Build a network for NAT with so many real servers: the director is their default route."""
+        """Build a network for NAT with this number of real servers. The director is their default route."""
         addresses = [nat.addresses(number) for number in range(1, servers + 1)]
         topology = cls._planned(nat.VIP, nat.VIP6, addresses, routed=False)
         with _taken_down(topology):
@@ -45,7 +45,7 @@ class Topology:
     @classmethod
     @contextlib.contextmanager
     def dr(cls, *, servers: int = 2) -> Iterator["Topology"]:
-        """Build a network for direct routing with so many real servers: they and the director share a network."""
+        """Build a network for direct routing with this number of real servers, which the director shares."""
         topology = cls._planned(dr.VIP, dr.VIP6, [dr.addresses(number) for number in range(1, servers + 1)])
         with _taken_down(topology):
             dr.build(topology.client, topology.router, topology.director, topology.servers)
@@ -54,7 +54,10 @@ class Topology:
     @classmethod
     @contextlib.contextmanager
     def tun(cls, *, servers: int = 2) -> Iterator["Topology"]:
-        """Build a network for tunnels with so many real servers, which unwrap every kind and are a router away."""
+        """Build a network for tunnels with this number of real servers.
+
+        The servers unwrap every kind of tunnel. A router lies between them and the director.
+        """
         topology = cls._planned(tun.VIP, tun.VIP6, [tun.addresses(number) for number in range(1, servers + 1)])
         with _taken_down(topology):
             tun.build(topology.client, topology.router, topology.director, topology.servers)
@@ -72,7 +75,7 @@ class Topology:
 
     @classmethod
     def _planned(cls, vip: str, vip6: str, servers: Sequence[tuple[str, str]], *, routed: bool = True) -> "Topology":
-        """Name the machines, of which none is there yet."""
+        """Choose the names and addresses of the machines, without making any."""
         suffix = free_suffix()
         director = Namespace(f"director{suffix}")
         return cls(

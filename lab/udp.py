@@ -1,4 +1,4 @@
-"""A UDP service on a real server, which says who it is, and which can be killed and started again."""
+"""A UDP service on a real server. It answers with the server's name, and can be killed and started again."""
 
 import contextlib
 import select
@@ -12,11 +12,11 @@ from lab.netns import RealServer
 PROGRAM = Path(__file__).with_name("udp_server.py")
 
 START_DEADLINE_S = 30.0
-"""For an interpreter to start in an emulated guest that is busy."""
+"""How long the service may take to start, seconds. In a busy emulated guest, an interpreter starts slowly."""
 
 
 class UdpServer:
-    """It answers each datagram with its bytes in hexadecimal and the server's name. Build one with `serving`."""
+    """Answers each datagram with its bytes in hexadecimal and the server's name. Build one with `serving`."""
 
     def __init__(self, server: RealServer, ports: Sequence[int], vips: Sequence[str]) -> None:
         self.server = server
@@ -27,7 +27,7 @@ class UdpServer:
     @classmethod
     @contextlib.contextmanager
     def serving(cls, server: RealServer, *, ports: Sequence[int], vips: Sequence[str] = ()) -> Iterator["UdpServer"]:
-        """Serve on the server's own addresses, and on the VIPs that it has; kill the service at the end."""
+        """Serve on the server's own addresses and on `vips`, which it must have. Kill the service at the end."""
         udp = cls(server, ports, vips)
         udp.start()
         try:
@@ -36,7 +36,7 @@ class UdpServer:
             udp.kill()
 
     def start(self) -> None:
-        """Start it and wait until it listens. Raises `ChildProcessError` when it ends, or `TimeoutError`."""
+        """Start the service and wait until it listens. Raises `ChildProcessError` when it ends, and `TimeoutError`."""
         ports = ",".join(str(port) for port in self._ports)
         addresses = [self.server.address, self.server.address6, *self._vips]
         command = [sys.executable, "-I", "-S", str(PROGRAM), self.server.name, ports, *addresses]
@@ -48,7 +48,7 @@ class UdpServer:
             raise ChildProcessError(f"the UDP service on {self.server.name} ended with {self._process.wait()}")
 
     def kill(self) -> None:
-        """End it at once: when this returns, the kernel refuses datagrams."""
+        """Kill the service. When this returns, the kernel refuses datagrams."""
         if self._process is None:
             return
         self._process.kill()

@@ -2,9 +2,10 @@
 
     udp_server.py NAME PORT,... ADDRESS...
 
-It listens on these addresses one by one, because an answer has to come from the address that was asked: a socket on
-all addresses would answer from the interface's, not from a VIP on lo. One line on standard output says that it listens.
-Only light modules of the standard library, because an emulated guest takes long to import. `lab.udp` is its other half.
+The service has a socket for each address, because an answer must come from the address that was asked. A socket for all
+addresses would answer from the interface's address, and not from a VIP on lo. The service prints one line when it
+listens. It uses only light modules of the standard library, because an emulated guest takes long to import. `lab.udp`
+starts it.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ def main(name: bytes, ports: list[int], addresses: list[str]) -> None:
     print("listening", flush=True)
     while True:
         for key, _ in selector.select():
-            # What has gone in the meantime, or an earlier answer that reached nobody.
+            # The datagram may be gone, or the error may be about an earlier answer that reached nobody.
             with contextlib.suppress(OSError):
                 answer(key.fileobj, name)  # type: ignore[arg-type]  # it is what was registered
 

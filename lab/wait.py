@@ -1,4 +1,4 @@
-"""Waiting for a condition, never for a number of seconds."""
+"""Waits for a condition, so that no test has to wait for a fixed time."""
 
 import time
 from collections.abc import Callable
@@ -9,10 +9,14 @@ POLL_S = 0.02
 def wait_until(
     condition: Callable[[], bool], *, timeout_s: float, what: str | Callable[[], str], poll_s: float = POLL_S
 ) -> float:
-    """Return as soon as `condition()` is true, with the seconds it took.
+    """Wait until `condition()` is true, and return how long that took, seconds.
 
-    A pause is `poll_s`, or as long as the condition took: what is waited for may need the same processor. Raises
-    `TimeoutError`, saying `what` was waited for, after `timeout_s`.
+    timeout_s: the longest time to wait, seconds.
+    what: what is waited for, as text for the error, or a function that returns it.
+    poll_s: the shortest pause between two calls of the condition, seconds. If a call takes longer than that, the pause
+        is as long as the call, because the condition may need the same processor to become true.
+
+    Raises `TimeoutError`.
     """
     started = time.monotonic()
     while True:

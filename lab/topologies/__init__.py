@@ -1,1 +1,1 @@
-"""How the machines of each topology are wired, a file for each; `lab.topology` has the front door."""
+"""Wires the machines of each topology, with one file per topology. Use them through `lab.topology`."""

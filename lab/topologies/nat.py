@@ -1,11 +1,11 @@
-"""NAT: the director stands between the client and the real servers.
+"""NAT: the director is the router between the client and the real servers.
 
     client ----- clients: 192.0.2.0/24, 2001:db8:1::/64 ----- director ----- servers: 198.51.100.0/24, 2001:db8:2::/64
                                                                  |               |          |
                                                     VIP on the client side      rs1  ...   rsN
 
-The real servers' default route is the director, which has to translate their replies; the client cannot reach them but
-through it.
+The director is the real servers' default route, because it must translate their replies. The client can reach the
+servers only through the director.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ VIP6 = "2001:db8:1::100"
 
 
 def addresses(number: int) -> tuple[str, str]:
-    """Return the addresses of the real server of this number, from 1."""
+    """Return the IPv4 and IPv6 address of the real server with this number, counted from 1."""
     return f"198.51.100.{10 + number}", f"2001:db8:2::{10 + number}"
 
 
@@ -32,6 +32,6 @@ def build(client: Namespace, director: Namespace, servers: Sequence[RealServer])
             Network("servers", "198.51.100.1", "2001:db8:2::1", hosts),
         ],
     )
-    # Strict: replies come back the way the requests went, so it costs nothing.
+    # Source addresses can be checked strictly here, because replies take the same way as requests.
     set_sysctls(director, {"net.ipv4.conf.all.rp_filter": 1})
     ip_batch([f"address add {VIP}/32 dev clients", f"address add {VIP6}/128 dev clients nodad"], inside=director)

@@ -1,4 +1,4 @@
-"""Tunnels and fullnat: the real servers are on a network of their own, a router away from the director.
+"""Tunnels and fullnat: the real servers are on a network of their own, and a router lies before the director.
 
     client ----- clients: 192.0.2.0/24, 2001:db8:1::/64 ----- router ----- directors: 198.51.100.0/24, 2001:db8:2::/64
                                                                  |             |
@@ -8,9 +8,9 @@
                                                                               |         |
                                                                              rs1  ...  rsN, VIP on lo
 
-The director wraps a client's packet in one to a real server. That unwraps it, takes it because it has the VIP too, and
-answers from the VIP straight to the client: the director never sees a reply. Every real server unwraps IPIP, GRE and
-GUE, each over IPv4 and IPv6, with either of them inside.
+The director wraps a client's packet into a packet to a real server. The server unwraps it, and accepts it because it
+also has the VIP. It answers from the VIP directly to the client, so the director never sees a reply. Every real server
+unwraps IPIP, GRE and GUE. Both the outer and the inner packet may be IPv4 or IPv6.
 """
 
 import subprocess
@@ -28,11 +28,12 @@ GUE_PORT = 6080
 MODULES = ("ipip", "sit", "ip6_tunnel", "ip_gre", "ip6_gre", "fou", "fou6")
 
 DEVICES = ("tunl0", "sit0", "ip6tnl0", "gre0", "ip6gre0")
-"""One of each that the modules make in every namespace: it takes what no configured tunnel does, from any address."""
+"""The devices that the modules make in every namespace. Such a device accepts packets from any address, unless a
+configured tunnel accepts them."""
 
 
 def addresses(number: int) -> tuple[str, str]:
-    """Return the addresses of the real server of this number, from 1."""
+    """Return the IPv4 and IPv6 address of the real server with this number, counted from 1."""
     return f"203.0.113.{10 + number}", f"2001:db8:3::{10 + number}"
 
 
@@ -50,10 +51,10 @@ def build(client: Namespace, router: Namespace, director: Namespace, servers: Se
             Network("servers", "203.0.113.1", "2001:db8:3::1", hosts),
         ],
     )
-    # Replies come from where the VIP is not; a router that filters sources strictly drops them.
+    # Replies come from a network in which the VIP is not. A router that checks source addresses strictly drops them.
     set_sysctls(router, {"net.ipv4.conf.all.rp_filter": 2})
     receive_vip(director, VIP, VIP6)
-    # Tunnels need no forwarding on the director, but fullnat does: it works in this network too.
+    # Tunnels need no forwarding on the director, but fullnat does, which is tested in this network too.
     set_sysctls(director, {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1})
     for server in servers:
         hold_vip(server, VIP, VIP6)
@@ -61,11 +62,12 @@ def build(client: Namespace, router: Namespace, director: Namespace, servers: Se
 
 
 def _unwrap(server: RealServer) -> None:
-    # Clients' packets come out of a tunnel and are answered by another way. A strict filter drops them, a loose one too
-    # where the tunnel's device has no address; of a device's own value and that for all the larger one holds.
+    # Clients' packets arrive through a tunnel, and the answers take another way. So a strict check of source addresses
+    # drops the packets, and a loose one also does if the tunnel's device has no address. The kernel uses the larger of
+    # the device's own value and the value for "all", so both must be 0.
     set_sysctls(server, {f"net.ipv4.conf.{device}.rp_filter": 0 for device in ("all", *DEVICES)})
-    # What GUE carries is then taken for IPIP, and goes to the same devices.
+    # The packets inside GUE then go to the same devices as those of IPIP.
     gue = f"fou add port {GUE_PORT} gue"
     ip_batch([*(f"link set {device} up" for device in DEVICES), gue], inside=server)
-    # ip6tnl0 is made for IPv6 in IPv6 only.
+    # By default, ip6tnl0 accepts only IPv6 in IPv6.
     ip_batch(["tunnel change ip6tnl0 mode any", gue], inside=server, options=["-6"])

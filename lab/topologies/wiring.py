@@ -1,4 +1,4 @@
-"""What every topology is made of: machines on networks, a router between these, and their end."""
+"""The parts of every topology: machines on networks, and a router between the networks. Makes and removes them."""
 
 import contextlib
 import os
@@ -25,9 +25,10 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One Ethernet: hosts, and the router, which has its addresses `gateway`. Every prefix is a /24 or a /64.
+    """One Ethernet with hosts and the router. Its prefixes are a /24 and a /64.
 
-    Its name is that of the router's interface, a bridge to which the hosts are wired.
+    name: the name of the router's interface, which is a bridge to which the hosts are wired.
+    gateway, gateway6: the router's addresses on this network.
     """
 
     name: str
@@ -37,14 +38,17 @@ class Network:
 
 
 def clients(client: Namespace) -> Network:
-    """Return the network that is the same in every topology: the client's."""
+    """Return the client's network, which is the same in every topology."""
     return Network("clients", "192.0.2.1", "2001:db8:1::1", (Host(client, CLIENT, CLIENT6),))
 
 
 def wire(router: Namespace, networks: Sequence[Network]) -> None:
-    """Make the machines and connect them: each host has one interface, "eth0", and the router as its default route."""
+    """Make the machines and connect them. Each host has one interface, "eth0", and the router as its default route.
+
+    Raises `CommandError`.
+    """
     hosts = [host for network in networks for host in network.hosts]
-    # A veth's two ends must not share a name while they share a namespace, hence `netns` on both right away.
+    # Two interfaces in one namespace cannot have the same name. So both ends of a veth are made in their own namespace.
     ip_batch(
         [f"netns add {machine.name}" for machine in (router, *(host.machine for host in hosts))]
         + [
@@ -53,7 +57,7 @@ def wire(router: Namespace, networks: Sequence[Network]) -> None:
             for number, host in enumerate(network.hosts)
         ]
     )
-    # No packet may enter before forwarding is on, or the first test's first request depends on timing.
+    # Forwarding is on before any packet can arrive. Otherwise a test's first request would depend on timing.
     set_sysctls(router, {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1})
     ip_batch(["link set lo up", *(line for network in networks for line in _routed(network))], inside=router)
     for network in networks:
@@ -70,9 +74,12 @@ def wire(router: Namespace, networks: Sequence[Network]) -> None:
 
 
 def ip_batch(lines: Sequence[str], *, inside: Namespace | None = None, options: Sequence[str] = ()) -> None:
-    """Run `ip` with these lines, on one machine or outside of all. Raises `CommandError` at the first that fails.
+    """Run `ip` with these lines. Raises `CommandError` at the first line that fails.
 
-    One process for all lines: in an emulated guest each costs a tenth of a second.
+    All lines go to one process, because a process takes a tenth of a second in an emulated guest.
+
+    inside: the machine on which to run; None means outside all namespaces of the lab.
+    options: options for `ip`, such as "-6".
     """
     command = ["ip", *options, *(("-n", inside.name) if inside else ()), "-batch", "-"]
     result = subprocess.run(command, input="\n".join(lines), check=False, capture_output=True, text=True, timeout=60)
@@ -81,12 +88,12 @@ def ip_batch(lines: Sequence[str], *, inside: Namespace | None = None, options: 
 
 
 def set_sysctls(inside: Namespace, values: Mapping[str, int]) -> None:
-    """Set these in one namespace."""
+    """Set these sysctls in one namespace. Raises `CommandError`."""
     inside.run(["sysctl", "--quiet", "--write", *(f"{key}={value}" for key, value in values.items())])
 
 
 def free_suffix() -> str:
-    """Return what to add to the machines' names so that no other topology has them; nothing for the first."""
+    """Return a suffix that makes the machines' names unique among all topologies; "" for the first topology."""
     number = 1
     while Path(f"/run/netns/director{_suffix(number)}").exists():
         number += 1
@@ -94,10 +101,11 @@ def free_suffix() -> str:
 
 
 def take_down(machines: Sequence[Namespace]) -> None:
-    """Remove the machines, with all that still runs on them."""
+    """Remove the machines, and kill everything that still runs on them."""
     present = [machine for machine in machines if machine.path.exists()]
     for machine in present:
-        # A namespace lives as long as a process in it: what a test left behind would also leave its addresses behind.
+        # A namespace exists as long as a process runs in it. A process that a test has left behind would keep the
+        # namespace with all its addresses.
         listing = subprocess.run(["ip", "netns", "pids", machine.name], check=True, capture_output=True, text=True)
         for pid in listing.stdout.split():
             with contextlib.suppress(ProcessLookupError):
@@ -116,8 +124,8 @@ def _routed(network: Network) -> list[str]:
 
 
 def _interface(name: str, address: str, address6: str, *, link_local: str) -> list[str]:
-    # nodad, and no generated link-local address: duplicate address detection would keep IPv6 silent for the first
-    # seconds. Yet one there must be: who sends on another's packet asks for neighbours from it, or does not ask.
+    # nodad and addrgenmode none, because duplicate address detection would delay IPv6 by some seconds. A link-local
+    # address is still necessary: a machine that forwards a packet uses it as the source when it asks for a neighbour.
     return [
         f"link set {name} addrgenmode none",
         f"address add {address}/24 dev {name}",
