@@ -19,7 +19,7 @@ from lvs_healthd.probes.targets import probe_key, target
 from lvs_healthd.probing import engine as engine_module
 from lvs_healthd.probing import sockets as sockets_module
 from lvs_healthd.probing.engine import Engine
-from lvs_healthd.probing.errnos import from_network
+from lvs_healthd.probing.errnos import at_connect, at_open, from_network
 from lvs_healthd.probing.once import run_once
 from lvs_healthd.probing.scheduler import Probe, Scheduler
 from lvs_healthd.runtime.pace import SLICE_S
@@ -377,6 +377,31 @@ async def test_errno_of_connect_is_judged_by_whose_fault_it_is(
     engine.start(Noting(target(tcp(1)), outcomes))
     engine.close()
     assert [outcome.kind for outcome in outcomes] == [status]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENETUNREACH, "nothing in the routing table"),
+        (errno.EHOSTUNREACH, "unreachable"),
+        (errno.EACCES, "prohibit"),
+        (errno.EINVAL, "blackhole"),
+    ],
+)
+def test_routing_table_that_refuses_is_named_with_what_to_type(number: int, kind: str) -> None:
+    found = at_connect(number, "198.51.100.11")
+    assert (found.kind, found.reason) == (OutcomeKind.UNSURE, Reason.NO_ROUTE)
+    assert found.detail.startswith("no route from here: ")
+    assert kind in found.detail
+    assert "ip route get 198.51.100.11" in found.detail
+    assert "ARP" not in found.detail
+    assert "ICMP" not in found.detail
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EHOSTUNREACH, errno.EMFILE])
+def test_socket_that_cannot_be_made_is_no_target_s_fault(number: int) -> None:
+    assert at_open(number).kind is OutcomeKind.UNSURE
+    assert at_open(number).reason is Reason.LOCAL_LIMIT
 
 
 def test_prohibition_by_a_firewall_on_the_way_is_down_over_ipv6_too() -> None:

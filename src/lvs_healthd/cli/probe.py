@@ -17,6 +17,7 @@ from lvs_healthd.cli.draw_status import rows
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, load
 from lvs_healthd.config.model import AnyCheck, RealServer, Service
+from lvs_healthd.decide.blame import blamed_together
 from lvs_healthd.plan.records import service_key
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probes.targets import probe_key
@@ -73,7 +74,8 @@ def probe(
         raise typer.Exit(ExitStatus.FAILED) from None
     except OSError as error:
         end("probe", f"{config}: a check's ca cannot be used: {error}")
-    found = list(_found(members, probed))
+    blamed = blamed_together({key: result.outcome for key, result in probed.items()})
+    found = list(_found(members, {key: ProbeResult(blamed[key], result.latency_s) for key, result in probed.items()}))
     bad = [each for each in found if each.status is not OutcomeKind.UP]
     _show(bad if down else found, json=json)
     if bad:

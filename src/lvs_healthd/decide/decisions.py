@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from lvs_healthd.config.model import AnyCheck, Config
 from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving
+from lvs_healthd.decide.blame import Blame
 from lvs_healthd.decide.held import LONGEST_STREAK, ProbeState, ServerState, ServiceState, Tally, Watch
 from lvs_healthd.events.kinds import (
     CheckFailing,
@@ -113,6 +114,7 @@ class Decisions:
         that pauses between two services must therefore ask the method `service` for each of them again."""
         self._by_key: dict[ServiceKey, ServiceState] = {}
         self.probes: dict[AnyCheck, ProbeState] = {}
+        self._blame = Blame(self.probes.values)
         self.server_count = 0
         """How many real servers are configured, not counting fallbacks."""
 
@@ -217,6 +219,10 @@ class Decisions:
                 self._unsure.pop(probe, None)
                 changes.dropped.append(probe.check)
         return changes
+
+    def blamed(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> Outcome:
+        """Return a doubtful outcome with the blame put where it belongs, never as the same object."""
+        return self._blame.settled(probe, outcome, latency_s, self.clock())
 
     def judge(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> bool:
         """Apply an outcome to every check that uses this probe. Return True when no check's health has changed.

@@ -8,7 +8,7 @@ from lvs_healthd.health import machine
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.records import planned
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 
 
 class Tally(Protocol):
@@ -23,9 +23,15 @@ class Judge(Protocol):
 
     clock: Callable[[], float]
 
+    def blamed(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> Outcome:
+        """Return a doubtful outcome with the blame put where it belongs, never as the same object."""
+
     def judge(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> bool:
         """Apply an outcome to every check that uses this probe. Return True when no check's health has changed."""
 
+
+DOUBTFUL = frozenset({Reason.NO_ROUTE})
+"""The reasons for which a probe's own outcome does not say whose fault the failure is. `decide.blame` decides."""
 
 LONGEST_STREAK = 256
 """Streaks are counted up to here, with integers that Python has ready. A check whose `rise` or `fall` is above this
@@ -45,6 +51,7 @@ class ProbeState:
         "streak",
         "tallies",
         "times",
+        "unrouted_since",
         "watches",
     )
 
@@ -64,6 +71,9 @@ class ProbeState:
         """When the last outcome came, seconds on the monotonic clock."""
         self.latency_s: float | None = None
         """How long the last probe took to reach its outcome, seconds."""
+        self.unrouted_since = 0.0
+        """When the first probe of the current streak without a route began, seconds on the monotonic clock. It means
+        nothing unless the last outcome was one without a route."""
         self._judge = judge
         self._settled: Outcome | None = None
         """The last outcome if it changed no check's health; otherwise None.
@@ -74,13 +84,16 @@ class ProbeState:
     def outcome(self, outcome: Outcome, latency_s: float) -> None:
         """Take one outcome into account, for every check that uses this probe."""
         self.latency_s, self.last_at = latency_s, self._judge.clock()
+        is_settled = outcome is self._settled
+        if not is_settled and outcome.reason in DOUBTFUL:
+            outcome = self._judge.blamed(self, outcome, latency_s)
         if self.times is None:
             for tally in self.tallies:
                 tally.add(outcome, latency_s)
         else:
             for tally, times in zip(self.tallies, self.times, strict=True):
                 tally.add(outcome, latency_s, times)
-        if outcome is not self._settled:
+        if not is_settled:
             self._settled = outcome if self._judge.judge(self, outcome, latency_s) else None
         elif self.streak < LONGEST_STREAK:
             self.streak += 1

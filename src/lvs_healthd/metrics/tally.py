@@ -53,11 +53,12 @@ class Single:
         )
 
 
-_UNSURE = (Reason.LOCAL_LIMIT, Reason.LOCAL_NETWORK, Reason.STALLED)
+_UNSURE = (Reason.LOCAL_LIMIT, Reason.LOCAL_NETWORK, Reason.NO_ROUTE, Reason.STALLED)
 _OUTCOMES = [
     (OutcomeKind.UP, Reason.PASSED),
     *((OutcomeKind.UNSURE, reason) for reason in _UNSURE),
     *((OutcomeKind.DOWN, reason) for reason in Reason if reason not in (Reason.PASSED, *_UNSURE)),
+    (OutcomeKind.DOWN, Reason.NO_ROUTE),
 ]
 """The usual outcomes. They are counted from 0, because `increase()` does not see the first step of a new series."""
 

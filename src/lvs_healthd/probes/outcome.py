@@ -31,6 +31,8 @@ class Reason(enum.StrEnum):
     """We ran out of descriptors, ports or buffers."""
     LOCAL_NETWORK = "local_network"
     """Our own interface, route or firewall is in the way."""
+    NO_ROUTE = "no_route"
+    """The director has no route to the target. `decide.blame` decides whose fault that is."""
     STALLED = "stalled"
     """We were too late to judge: this process did not run while the answer was due."""
 

@@ -342,7 +342,8 @@ class Engine:
             number = error.errno or errno.EINVAL
             if flight.run is not None and flight.run.target.kind is socket.SOCK_DGRAM:
                 # A datagram cannot be sent later, so it is lost when our own buffer is full.
-                outcome = at_connect(errno.ENOBUFS if number == errno.EAGAIN else number)
+                address = flight.run.target.address[0]
+                outcome = at_connect(errno.ENOBUFS if number == errno.EAGAIN else number, address)
                 self._finish(flight, outcome, is_spent=True)
                 return True
             if number != errno.EAGAIN:

@@ -6,14 +6,15 @@
   outcome's text says what was seen, because a fault of the network looks the same.
 
 It matters when the errno comes: if `connect` itself returns "unreachable", our own routing table said so before any
-packet left.
+packet left. Whose fault that is depends on the other targets, which this file knows nothing of: the outcome is unsure,
+and `decide.blame` decides.
 """
 
 import enum
 import errno
 import os
 
-from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure
 
 
 class Fault(enum.Enum):
@@ -46,23 +47,36 @@ FAULTS: dict[int, tuple[Fault, Reason, str]] = {
     errno.ENODEV: (Fault.LOCAL, Reason.LOCAL_NETWORK, "our network interface is gone"),
     errno.EACCES: (Fault.AMBIGUOUS, Reason.UNREACHABLE, "prohibited by a firewall (ICMP)"),
     errno.EPERM: (Fault.LOCAL, Reason.LOCAL_NETWORK, "our own firewall dropped the packet"),
-    errno.EINVAL: (Fault.LOCAL, Reason.LOCAL_NETWORK, "a local route discards it"),
+    errno.EINVAL: (Fault.LOCAL, Reason.LOCAL_NETWORK, "invalid argument: the kernel refuses this target"),
     errno.EAFNOSUPPORT: (Fault.LOCAL, Reason.LOCAL_NETWORK, "this kernel has no such address family"),
     errno.EMSGSIZE: (Fault.LOCAL, Reason.LOCAL_LIMIT, "datagram larger than the path allows"),
 }
 
-_SAID_BEFORE_SENDING = {
-    errno.EHOSTUNREACH: "no route to the target on the director",
-    errno.ENETUNREACH: "no route to the target on the director",
-    errno.EACCES: "a route or firewall of the director prohibits it",
+_NO_ROUTE = {
+    errno.ENETUNREACH: "nothing in the routing table leads there",
+    errno.EHOSTUNREACH: "a route or rule of type unreachable",
+    errno.EACCES: "a route or rule of type prohibit",
+    errno.EINVAL: "a route or rule of type blackhole",
 }
-"""What these errnos mean when no packet has left yet."""
+"""What the routing table says with these errnos before any packet has left (fib_props in net/ipv4/fib_semantics.c)."""
 
 
-def at_connect(number: int) -> Outcome:
-    """Judge an errno that `socket`, `connect` or `send` returned at once, before any answer could have arrived."""
-    if number in _SAID_BEFORE_SENDING:
-        return unsure(Reason.LOCAL_NETWORK, _SAID_BEFORE_SENDING[number])
+def at_open(number: int) -> Outcome:
+    """Judge an errno that came before there was a socket to connect: no target can have caused it."""
+    judged = from_network(number)
+    if judged.kind is OutcomeKind.UNSURE:
+        return judged
+    return unsure(Reason.LOCAL_LIMIT, f"no socket: {os.strerror(number)}")
+
+
+def at_connect(number: int, address: str) -> Outcome:
+    """Judge an errno that `connect` or `send` returned at once, before any answer could have arrived.
+
+    address: the target's address.
+    """
+    what = _NO_ROUTE.get(number)
+    if what is not None:
+        return unsure(Reason.NO_ROUTE, f"no route from here: {what} (see: ip route get {address})")
     return from_network(number)
 
 

@@ -14,7 +14,7 @@ import struct
 
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
-from lvs_healthd.probing.errnos import at_connect
+from lvs_healthd.probing.errnos import at_connect, at_open
 
 MOST_SPARE = 64
 """How many sockets of one address family and protocol are kept for the next probes. About as many start at once."""
@@ -78,11 +78,11 @@ class Sockets:
         except OSError as error:
             if opened is not None:
                 opened.close()
-            return at_connect(error.errno or errno.EINVAL)
+            return at_open(error.errno or errno.EIO)
         number = opened.connect_ex(target.address)
         if number not in _BEGUN:
             opened.close()
-            return at_connect(number)
+            return at_connect(number, target.address[0])
         if is_new:
             try:
                 self._epoll.register(opened.fileno(), _STREAM_EDGES if is_stream else _DATAGRAM_EDGES)

@@ -1,0 +1,172 @@
+"""Decides whose fault a doubtful failure is: the server's (down) or the director's own (unsure).
+
+A probe alone cannot tell. "No route" looks the same whether somebody has withdrawn the route to this one server or the
+director has lost its network. So the policy looks at what the other probes find, and those may run in other processes:
+
+- No route to a server, while the director reaches other hosts of the same address family: down. Clients of the service
+  get errors from this server, so it must go.
+- No route, and nobody else is reached: unsure. The director is cut off, and can judge nobody.
+
+The director reaches a host when an outcome shows that the host answered, even if only with a refusal.
+
+- The probe must have begun after the failing one first found no route. Everything that was reached before may have been
+  lost at the same moment.
+- The outcome must be the probe's last one, and not older than its `interval` and `timeout` together.
+- Another port of the failing target's own host proves nothing, and neither do addresses of the director itself.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+
+from lvs_healthd.config.model import AnyCheck, UdpCheck
+from lvs_healthd.decide.held import DOUBTFUL, ProbeState
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure
+
+_ANSWERED = frozenset(
+    {
+        *(Reason.PASSED, Reason.REFUSED, Reason.RESET, Reason.CLOSED_EARLY, Reason.BAD_STATUS, Reason.BAD_ANSWER),
+        *(Reason.TOO_LARGE, Reason.PROTOCOL_ERROR, Reason.TLS),
+    }
+)
+"""The reasons that only a target gives which has answered."""
+
+AT_ONCE_S = 0.1
+"""Two events that are less than this many seconds apart count as simultaneous. Workers report in ticks of 50 ms."""
+
+SEARCH_EVERY_S = 0.05
+"""The minimum time between two searches for hosts that are reached, seconds."""
+
+SEARCHED = 2048
+"""How many probes one search looks at, which takes less than a millisecond. The next search continues from there."""
+
+
+class Blame:
+    """Puts the blame for doubtful outcomes where it belongs.
+
+    probes: returns all the probes there are.
+    """
+
+    def __init__(self, probes: Callable[[], Iterable[ProbeState]]) -> None:
+        self._reach = Reach(probes)
+
+    def settled(self, probe: ProbeState, outcome: Outcome, latency_s: float, now: float) -> Outcome:
+        """Return a doubtful outcome with the blame put where it belongs. The result is never the same object.
+
+        outcome: the outcome, whose reason is in `DOUBTFUL`. It is not in `probe` yet.
+        latency_s: how long the probe took, seconds.
+        now: seconds on the monotonic clock.
+        """
+        if probe.last is None or probe.last.reason is not Reason.NO_ROUTE:
+            probe.unrouted_since = now - latency_s
+        return blamed(outcome, reaches_others=self._reach.others(probe, probe.unrouted_since, now))
+
+
+def blamed(outcome: Outcome, *, reaches_others: bool) -> Outcome:
+    """Return a doubtful outcome with the blame put where it belongs. The result is never the same object.
+
+    outcome: an outcome whose reason is in `DOUBTFUL`.
+    reaches_others: whether the director reaches other hosts of the same address family meanwhile.
+    """
+    if reaches_others:
+        return down(outcome.reason, f"{outcome.detail}, while others are reached")
+    return unsure(outcome.reason, f"{outcome.detail}, and nobody else is reached either")
+
+
+def blamed_together(found: Mapping[AnyCheck, Outcome]) -> dict[AnyCheck, Outcome]:
+    """Put the blame where it belongs in the outcomes of probes that all ran once, at the same time."""
+    reached = {check.address: check for check, outcome in found.items() if has_answered(check, outcome)}
+    return {
+        check: blamed(outcome, reaches_others=any(can_vouch(other, check) for other in reached.values()))
+        if outcome.reason in DOUBTFUL
+        else outcome
+        for check, outcome in found.items()
+    }
+
+
+def has_answered(check: AnyCheck, outcome: Outcome) -> bool:
+    """Whether an outcome shows that the check's target answered, even if only with a refusal."""
+    if outcome.kind is OutcomeKind.UNSURE or outcome.reason not in _ANSWERED:
+        return False
+    # A udp check that expects nothing passes in silence.
+    is_silent = isinstance(check, UdpCheck) and not check.expect and not check.expect_regex
+    return not (is_silent and outcome.kind is OutcomeKind.UP)
+
+
+def can_vouch(check: AnyCheck, failing: AnyCheck) -> bool:
+    """Whether an answer to `check` shows anything about the network that `failing` needs."""
+    address, other = check.address, failing.address
+    return address != other and (":" in address) == (":" in other) and not is_loopback(address)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether packets to this address never leave the host: a loopback address."""
+    return address.startswith(("127.", "::ffff:127.")) or address == "::1"
+
+
+class Reach:
+    """Knows which hosts the director reaches, as far as its probes show.
+
+    Nothing is recorded when a probe passes, because that would cost every probe. The probes are searched when a
+    doubtful failure asks, for a limited time at each search.
+
+    probes: returns all the probes there are.
+    """
+
+    def __init__(self, probes: Callable[[], Iterable[ProbeState]]) -> None:
+        self._probes = probes
+        self._unsearched: Iterator[ProbeState] = iter(())
+        self._next_search = 0.0
+        self._witnesses: list[ProbeState] = []
+        """Up to two probes of each address family, of different hosts, whose targets have answered."""
+
+    def others(self, failing: ProbeState, since: float, now: float) -> bool:
+        """Whether a host other than that of `failing` has answered a probe that began after `since`.
+
+        since: when `failing` began to fail as it does, seconds on the monotonic clock.
+        now: seconds on the monotonic clock.
+        """
+        if not self._vouched(failing, since, now) and now >= self._next_search:
+            self._search(failing, since, now)
+        return self._vouched(failing, since, now)
+
+    def _vouched(self, failing: ProbeState, since: float, now: float) -> bool:
+        return any(
+            can_vouch(witness.check, failing.check) and _began(witness, now) > since + AT_ONCE_S
+            for witness in self._witnesses
+        )
+
+    def _search(self, failing: ProbeState, since: float, now: float) -> None:
+        """Look at the next `SEARCHED` probes, but stop once one vouches."""
+        self._next_search = now + SEARCH_EVERY_S
+        searched = tuple(islice(self._unsearched, SEARCHED))
+        if not searched:
+            self._unsearched = iter(tuple(self._probes()))
+            searched = tuple(islice(self._unsearched, SEARCHED))
+        for probe in searched:
+            if _began(probe, now) > 0.0 and not is_loopback(probe.check.address):
+                self._note(probe, now)
+                if self._vouched(failing, since, now):
+                    return
+
+    def _note(self, probe: ProbeState, now: float) -> None:
+        """Keep the two hosts of each address family whose last answers are the newest."""
+        rivals = [each for each in self._witnesses if (":" in each.check.address) == (":" in probe.check.address)]
+        same = [each for each in rivals if each.check.address == probe.check.address]
+        if not same and len(rivals) < _WITNESSES:
+            self._witnesses.append(probe)
+            return
+        oldest = min(same or rivals, key=lambda each: _began(each, now))
+        if _began(probe, now) > _began(oldest, now):
+            self._witnesses[self._witnesses.index(oldest)] = probe
+
+
+_WITNESSES = 2
+"""With two hosts, there is always one that is not the host of the failing target."""
+
+
+def _began(probe: ProbeState, now: float) -> float:
+    """Return when the probe began that its target answered, on the monotonic clock; 0 if that proves nothing now."""
+    last, at, check = probe.last, probe.last_at, probe.check
+    if last is None or at is None or not probe.watches or not has_answered(check, last):
+        return 0.0
+    return at - (probe.latency_s or 0.0) if at + check.interval + check.timeout >= now else 0.0

@@ -1,0 +1,110 @@
+"""Failures that may be the director's own: a daemon's network is broken and mended while it runs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+import pytest_asyncio
+
+from lab.nginx import Nginx
+from lab.topology import Topology
+from tests.daemon_process import DaemonProcess
+from tests.kernel.main_job import FALL, INTERVAL_S, RS1, RS2, both_in, configuration, on_director
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+A1, A2 = RS1.removesuffix(":80"), RS2.removesuffix(":80")
+A1_6, A2_6 = "[2001:db8:2::11]:80", "[2001:db8:2::12]:80"
+NO_VERDICT_S = (FALL + 2) * INTERVAL_S
+"""How long a fault lasts that must not remove anybody, seconds: longer than `FALL` failures take."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(
+    nat: Topology, web: tuple[Nginx, ...], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[DaemonProcess]:
+    del web
+    nat.ipvsadm.clear()
+    six = f"""
+[[service]]
+name = "web6"
+address = "[2001:db8:1::100]:80"
+check = {{ type = "http", path = "/healthz" }}
+real_server = ["{A1_6}", "{A2_6}"]
+"""
+    async with on_director(nat, configuration(tmp_path_factory.mktemp("daemon"), service=six)) as running:
+        await both_in(running)
+        for server in (A1_6, A2_6):
+            await running.until("real_server.up", server=server)
+        yield running
+    nat.ipvsadm.clear()
+
+
+class Broken:
+    """Commands on the director that break its network, and those that mend it."""
+
+    def __init__(self, nat: Topology, running: DaemonProcess) -> None:
+        self._nat = nat
+        self._running = running
+        self.began = 0
+
+    async def run(self, *commands: str) -> None:
+        """Run each of these on the director, and note how far the log is."""
+        self.began = len(self._running.lines)
+        for command in commands:
+            await asyncio.to_thread(self._nat.director.run, command.split())
+
+    async def until(self, event: str, **fields: str) -> str:
+        """Wait for an event since the last command, and return its reason."""
+        line = await self._running.until(event, after=self.began, **fields)
+        return str(line["reason"])
+
+    def downs(self) -> list[str]:
+        """Return the servers that went down since the last command."""
+        return [line["server"] for line in self._running.lines[self.began :] if line["event"] == "real_server.down"]
+
+    async def nobody_goes_down(self) -> None:
+        await asyncio.sleep(NO_VERDICT_S)
+        assert self.downs() == []
+
+    async def all_up_again(self, *servers: str) -> None:
+        for server in servers:
+            await self._running.until("real_server.up", after=self.began, server=server)
+
+
+@pytest.fixture
+def broken(nat: Topology, running: DaemonProcess) -> Broken:
+    return Broken(nat, running)
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "prohibit", "blackhole"])
+async def test_server_without_route_is_taken_out_while_others_are_reached(broken: Broken, kind: str) -> None:
+    await broken.run(f"ip route add {kind} {A1}")
+    reason = await broken.until("real_server.down", server=RS1)
+    assert reason.startswith("no route from here: ")
+    assert kind in reason
+    assert f"ip route get {A1}" in reason
+    await broken.until("table.changed", operation="delete_server", server=RS1)
+    assert broken.downs() == [RS1]
+    await broken.run(f"ip route delete {kind} {A1}")
+    await broken.all_up_again(RS1)
+
+
+async def test_ipv6_server_without_route_is_taken_out_too(broken: Broken) -> None:
+    await broken.run("ip -6 route add unreachable 2001:db8:2::11")
+    assert "unreachable" in await broken.until("real_server.down", server=A1_6)
+    assert broken.downs() == [A1_6]
+    await broken.run("ip -6 route delete unreachable 2001:db8:2::11")
+    await broken.all_up_again(A1_6)
+
+
+def prohibited(addresses: Sequence[str], verb: str) -> list[str]:
+    return [f"ip route {verb} prohibit {address}" for address in addresses]
+
+
+async def test_director_without_any_ipv4_route_removes_nobody_though_ipv6_is_reached(broken: Broken) -> None:
+    await broken.run(*prohibited([A1, A2], "add"))
+    for server in (RS1, RS2):
+        assert "nobody else is reached" in await broken.until("check.unsure", server=server)
+    await broken.nobody_goes_down()
+    await broken.run(*prohibited([A1, A2], "delete"))
