@@ -173,12 +173,16 @@ class Healthd:
         return json.loads(self.get("/api/v1/status"))
 
     def get(self, path: str) -> bytes:
-        """Get a path of its API. Raises `MeasurementError` when the status is not 200."""
+        """Get a path of its API. Raises `MeasurementError` when the status is not 200, or when the daemon has ended."""
         connection = _UnixConnection(str(self.control))
-        with contextlib.closing(connection):
-            connection.request("GET", path)
-            response = connection.getresponse()
-            body = response.read()
+        try:
+            with contextlib.closing(connection):
+                connection.request("GET", path)
+                response = connection.getresponse()
+                body = response.read()
+        except ConnectionError:
+            self.check_alive()
+            raise
         if response.status != http.HTTPStatus.OK:
             raise MeasurementError(f"lvs-healthd answered {response.status} to {path}")
         return body
