@@ -1,6 +1,7 @@
 """The API's endpoints as an aiohttp application. What they show and do is injected.
 
-Nearly all are read-only. What changes something is a POST, and works over the control socket only.
+Nearly all endpoints are read-only. A request that changes something is a POST, and is accepted only over the control
+socket.
 """
 
 import contextlib
@@ -79,10 +80,10 @@ class Requests(Protocol):
     """What operators may ask for."""
 
     async def reload(self, by: Peer) -> ReloadOutcome:
-        """Reload the configuration, and return what became of it."""
+        """Reload the configuration, and return what the reload changed or why it was rejected."""
 
     def refused(self, request: str, by: Peer) -> None:
-        """Report that somebody asked who may not."""
+        """Report that somebody has asked for a change, but may not make changes."""
 
 
 def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], requests: Requests) -> web.Application:

@@ -10,10 +10,12 @@ import asyncio
 from collections.abc import Callable, Container
 
 MAX_CONNECTIONS = 64
-"""Over TCP. A few Prometheus servers and people need ten; the other descriptors are for probes."""
+"""The maximum number of connections over TCP. A few Prometheus servers and people need ten; the other descriptors are
+for probes."""
 
 MAX_CONTROL_CONNECTIONS = 16
-"""Over the control socket: places of its own, so that an operator gets in whatever happens on TCP."""
+"""The maximum number of connections over the control socket. They are counted separately, so that an operator can
+connect whatever happens on TCP."""
 
 STALLED_WRITE_S = 15.0
 """How long a client may leave its answer unread, seconds."""
@@ -22,9 +24,9 @@ STALLED_WRITE_S = 15.0
 class Connections:
     """Makes the protocol for each new connection, and drops the longest idle connection when there are too many.
 
-    Refusing the newest one instead would let idle connections lock everybody out. This way whoever hoards them loses
-    their own first. A connection whose request is being answered is not idle; only when all are like that is the newest
-    one refused.
+    Refusing the newest one instead would let idle connections lock everybody out. This way, a client that hoards
+    connections loses its own first. A connection whose request is being answered is not idle. If no connection is idle,
+    the newest one is refused.
 
     make_protocol: makes aiohttp's protocol for one connection.
     answering: the transports of the requests that are being answered.

@@ -21,7 +21,7 @@ LISTENING = web.AppKey("listening", Listening)
 
 
 class HttpProtocol(RequestHandler):
-    """The library's protocol for one connection. Its refusal of malformed HTTP carries our headers too."""
+    """aiohttp's protocol for one connection. Its answers to malformed HTTP have our headers too."""
 
     __slots__ = ()
 
@@ -48,10 +48,10 @@ def add_headers(response: web.StreamResponse) -> None:
 
 
 def is_local_name(host: str) -> bool:
-    """Whether a Host header is "localhost" or a literal address, over which no name server has any power.
+    """Return whether a Host header is "localhost" or a literal address. No name server decides where these lead.
 
-    A web page may have its own name resolved to 127.0.0.1 and so make a browser ask us (DNS rebinding). Its requests
-    then name the page's host.
+    With DNS rebinding, the name of a web page resolves to 127.0.0.1, so that a browser sends the page's requests to us.
+    The Host header of such a request is the page's name.
     """
     bare = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     if bare.lower() == "localhost":

@@ -1,4 +1,4 @@
-"""Who is at the other end of the control socket, and whether they may change anything."""
+"""Finds out who is at the other end of the control socket, and whether they may change anything."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ _SO_PEERGROUPS = 59
 """asm-generic/socket.h; Python does not name it."""
 
 _MOST_GROUPS = 256
-"""What Python's getsockopt has room for. For a user in more groups, only the primary group is known."""
+"""How many groups Python's getsockopt has room for. For a user in more groups, only the primary group is known."""
 
 
 class Peer(NamedTuple):
@@ -36,9 +36,9 @@ def peer_of(transport: asyncio.BaseTransport) -> Peer:
 
 
 def may_change(peer: Peer, control: str) -> bool:
-    """Whether a peer may change anything: root, the daemon's own user, and the group of the control socket.
+    """Return whether a peer may change anything: it is root, the daemon's own user or in the control socket's group.
 
-    The mode of the socket says the same, but it is a file that somebody may have made more permissive.
+    The mode of the socket's file already keeps others out, but somebody may have made it more permissive.
 
     control: the path of the socket.
     """

@@ -17,7 +17,7 @@ from lvs_healthd.cli.asking import (
 from lvs_healthd.view.reload_values import ReloadOutcome
 
 TIMEOUT_S = 120.0
-"""How long to wait: half a million real servers take a while to read."""
+"""How long to wait for the reload, seconds. Half a million real servers take a while to read."""
 
 _COUNTS = (
     ("services_added", "service", "added"),

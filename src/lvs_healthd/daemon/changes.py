@@ -69,7 +69,7 @@ def no_services_left(file: str, present: Iterable[ServiceKey]) -> ConfigError:
 
     A file that was emptied by mistake must not empty the table.
 
-    present: those services.
+    present: the services of ours in the kernel's table.
     """
     named = [str(key) for key in sorted(present)]
     shown = ", ".join(named[:MOST_NAMED]) + (f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else "")

@@ -221,8 +221,9 @@ def _read_state(parts: Parts) -> Saved:
 async def _renew_control(parts: Parts, told: str) -> str:
     """Make the control socket again if its file is gone.
 
-    Returns why the socket cannot be made, or "". An error is only reported if it is not the one in `told`, which the
-    previous call returned.
+    Returns why the socket cannot be made, or "".
+
+    told: what the previous call returned. An error is reported only if it is a different one.
     """
     control = parts.config.daemon.control
     try:

@@ -124,7 +124,7 @@ class Parts:
 def build(settings: Settings, config: Config, around: Surroundings, reloads: ReloadRequests | None = None) -> Parts:
     """Make the parts and connect them, but start nothing. Call it on the event loop that will run them.
 
-    reloads: where the reloads go that operators ask for.
+    reloads: receives operators' requests for a reload. None makes a new one.
     """
     clock = time.monotonic
     bus = Bus()

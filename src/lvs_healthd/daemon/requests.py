@@ -1,4 +1,4 @@
-"""What operators ask of the running daemon: each request is logged with who made it."""
+"""Carries out what operators ask of the running daemon, and logs each request with the user who made it."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from lvs_healthd.view.reload_values import ReloadOutcome
 
 
 class ReloadRequests:
-    """Reloads that somebody has asked for. Those who ask while one is under way get the next one."""
+    """The reloads that somebody has asked for. A request that comes during a reload gets the next reload."""
 
     def __init__(self) -> None:
         self._asked = asyncio.Event()
@@ -20,7 +20,7 @@ class ReloadRequests:
         self._asked.set()
 
     async def outcome(self) -> ReloadOutcome:
-        """Ask for a reload, and return what became of it."""
+        """Ask for a reload, wait for it, and return what it changed or why it was rejected."""
         future: asyncio.Future[ReloadOutcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         self._asked.set()
@@ -42,10 +42,10 @@ class Requests:
         self._emit = emit
 
     async def reload(self, by: Peer) -> ReloadOutcome:
-        """Reload the configuration, and return what became of it."""
+        """Reload the configuration, and return what the reload changed or why it was rejected."""
         self._emit(OperatorRequest(request="reload", uid=by.uid, pid=by.pid))
         return await self._reloads.outcome()
 
     def refused(self, request: str, by: Peer) -> None:
-        """Report that somebody asked who may not."""
+        """Report that somebody has asked for a change, but may not make changes."""
         self._emit(OperatorRefused(request=request, uid=by.uid, pid=by.pid))

@@ -45,7 +45,8 @@ DETECTION_BUCKETS = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 60, 120)
 
 _VERDICTS = ("up", "down")
 _USUAL_ERRORS = ("EPERM", "ENOENT", "EEXIST", "ESRCH", "EINVAL", "ENOMEM", "unknown", "other")
-"""Errors of writes that are counted from 0. All others would make a thousand series that nearly always stay there."""
+"""The errors of writes whose series begin at 0. The series of all other errors would be a thousand, and nearly always
+stay at 0."""
 _ERRORS = frozenset({*errno.errorcode.values(), "unknown"})
 
 

@@ -1,4 +1,4 @@
-"""What became of a reload, as values, for POST /api/v1/reload and `lvs-healthd reload`."""
+"""The result of a reload as values, for POST /api/v1/reload and `lvs-healthd reload`."""
 
 import msgspec
 
@@ -16,7 +16,7 @@ class ReloadOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
     file: str
     errors: tuple[str, ...] = ()
-    """Why it was rejected; then nothing has changed."""
+    """Why the reload was rejected, so that nothing has changed; empty if it was not."""
     mode: str = ""
     was: str = ""
     services_added: int = 0
