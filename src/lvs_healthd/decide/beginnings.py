@@ -8,7 +8,7 @@ from lvs_healthd.state.file import SavedVerdict
 
 
 def is_serving(config: RealServer, service: ServiceKey, server: DestinationKey, actual: Table) -> bool:
-    """Whether the kernel sends this server connections, or would if its configured weight were not 0."""
+    """Return whether the kernel sends this server connections, or would if its configured weight were not 0."""
     entry = actual.get(service)
     record = entry.destinations.get(server) if entry is not None else None
     return record is not None and (record.weight > 0 or config.weight == 0)
@@ -23,8 +23,9 @@ def first_health(
     for other checks, the probe's streak decides. The state file adds when the server's verdict last changed and, if it
     was down, the reason.
 
-    memory: what the state file says of the check; None when it says nothing.
-    known: what is known of the check's probe, which may run for other checks already.
+    memory: the check's verdict in the state file; None if it has none.
+    known: the health that follows from the streak of the check's probe, if the probe already runs for other checks;
+        otherwise None.
     present: whether the server serves in the kernel's table.
     now: monotonic time, seconds.
     shift_s: Unix time minus monotonic time, seconds.
@@ -46,9 +47,10 @@ def carried_over(check: AnyCheck, old: ServerState, known: Health | None, now: f
     - An unchanged check keeps its health.
     - An edited check (same name) keeps its verdict until its own outcomes change it.
     - A new check begins up if the server is up, so that adding it interrupts no service.
-    - Otherwise it begins with what is known of its probe, or unknown.
+    - Otherwise it begins with `known`, or with the verdict unknown.
 
-    known: what is known of its probe, which may run for other checks already.
+    known: the health that follows from the streak of the check's probe, if the probe already runs for other checks;
+        otherwise None.
     now: monotonic time, seconds.
     """
     for watch in old.watches:

@@ -7,7 +7,8 @@ director has lost its network. So the policy looks at what the other probes find
   get errors from this server, so it must go.
 - No route, and nobody else is reached: unsure. The director is cut off, and can judge nobody.
 
-The director reaches a host when an outcome shows that the host answered, even if only with a refusal.
+The director reaches a host when an outcome shows that the host answered, even if only with a refusal. Such an outcome
+counts under these conditions:
 
 - The probe must have begun after the failing one first found no route. Everything that was reached before may have been
   lost at the same moment.
@@ -28,7 +29,7 @@ _ANSWERED = frozenset(
         *(Reason.TOO_LARGE, Reason.PROTOCOL_ERROR, Reason.TLS),
     }
 )
-"""The reasons that only a target gives which has answered."""
+"""The reasons that show that the target has answered."""
 
 AT_ONCE_S = 0.1
 """Two events that are less than this many seconds apart count as simultaneous. Workers report in ticks of 50 ms."""
@@ -41,7 +42,7 @@ SEARCHED = 2048
 
 
 class Blame:
-    """Puts the blame for doubtful outcomes where it belongs.
+    """Decides whether a doubtful outcome is the server's fault or the director's own.
 
     probes: returns all the probes there are.
     """
@@ -50,7 +51,7 @@ class Blame:
         self._reach = Reach(probes)
 
     def settled(self, probe: ProbeState, outcome: Outcome, latency_s: float, now: float) -> Outcome:
-        """Return a doubtful outcome with the blame put where it belongs. The result is never the same object.
+        """Return a doubtful outcome as down or unsure, with the reason in words. Every call returns a new object.
 
         outcome: the outcome, whose reason is in `DOUBTFUL`. It is not in `probe` yet.
         latency_s: how long the probe took, seconds.
@@ -62,7 +63,7 @@ class Blame:
 
 
 def blamed(outcome: Outcome, *, reaches_others: bool) -> Outcome:
-    """Return a doubtful outcome with the blame put where it belongs. The result is never the same object.
+    """Return a doubtful outcome as down or unsure, with the reason in words. Every call returns a new object.
 
     outcome: an outcome whose reason is in `DOUBTFUL`.
     reaches_others: whether the director reaches other hosts of the same address family meanwhile.
@@ -73,7 +74,7 @@ def blamed(outcome: Outcome, *, reaches_others: bool) -> Outcome:
 
 
 def blamed_together(found: Mapping[AnyCheck, Outcome]) -> dict[AnyCheck, Outcome]:
-    """Put the blame where it belongs in the outcomes of probes that all ran once, at the same time."""
+    """Return the outcomes of probes that all ran once, at the same time, with the doubtful ones as down or unsure."""
     reached = {check.address: check for check, outcome in found.items() if has_answered(check, outcome)}
     return {
         check: blamed(outcome, reaches_others=any(can_vouch(other, check) for other in reached.values()))
@@ -84,7 +85,7 @@ def blamed_together(found: Mapping[AnyCheck, Outcome]) -> dict[AnyCheck, Outcome
 
 
 def has_answered(check: AnyCheck, outcome: Outcome) -> bool:
-    """Whether an outcome shows that the check's target answered, even if only with a refusal."""
+    """Return whether an outcome shows that the check's target answered, even if only with a refusal."""
     if outcome.kind is OutcomeKind.UNSURE or outcome.reason not in _ANSWERED:
         return False
     # A udp check that expects nothing passes in silence.
@@ -93,21 +94,21 @@ def has_answered(check: AnyCheck, outcome: Outcome) -> bool:
 
 
 def can_vouch(check: AnyCheck, failing: AnyCheck) -> bool:
-    """Whether an answer to `check` shows anything about the network that `failing` needs."""
+    """Return whether an answer to `check` shows anything about the network that `failing` needs."""
     address, other = check.address, failing.address
     return address != other and (":" in address) == (":" in other) and not is_loopback(address)
 
 
 def is_loopback(address: str) -> bool:
-    """Whether packets to this address never leave the host: a loopback address."""
+    """Return whether an address is a loopback address, so that packets to it never leave the host."""
     return address.startswith(("127.", "::ffff:127.")) or address == "::1"
 
 
 class Reach:
-    """Knows which hosts the director reaches, as far as its probes show.
+    """Finds out from the last outcomes of all probes which hosts the director reaches.
 
-    Nothing is recorded when a probe passes, because that would cost every probe. The probes are searched when a
-    doubtful failure asks, for a limited time at each search.
+    Nothing is recorded when a probe passes, because that would make every probe slower. Instead, the probes are
+    searched when there is a doubtful failure. Each search looks at a limited number of probes.
 
     probes: returns all the probes there are.
     """
@@ -120,9 +121,9 @@ class Reach:
         """Up to two probes of each address family, of different hosts, whose targets have answered."""
 
     def others(self, failing: ProbeState, since: float, now: float) -> bool:
-        """Whether a host other than that of `failing` has answered a probe that began after `since`.
+        """Return whether a host other than that of `failing` has answered a probe that began after `since`.
 
-        since: when `failing` began to fail as it does, seconds on the monotonic clock.
+        since: when the current failure of `failing` began, seconds on the monotonic clock.
         now: seconds on the monotonic clock.
         """
         if not self._vouched(failing, since, now) and now >= self._next_search:
@@ -136,7 +137,7 @@ class Reach:
         )
 
     def _search(self, failing: ProbeState, since: float, now: float) -> None:
-        """Look at the next `SEARCHED` probes, but stop once one vouches."""
+        """Look at the next `SEARCHED` probes, but stop when one shows that another host is reached."""
         self._next_search = now + SEARCH_EVERY_S
         searched = tuple(islice(self._unsearched, SEARCHED))
         if not searched:
@@ -165,7 +166,10 @@ _WITNESSES = 2
 
 
 def _began(probe: ProbeState, now: float) -> float:
-    """Return when the probe began that its target answered, on the monotonic clock; 0 if that proves nothing now."""
+    """Return when a probe last began, seconds on the monotonic clock.
+
+    Returns 0 if its target did not answer, or answered so long ago that this proves nothing now.
+    """
     last, at, check = probe.last, probe.last_at, probe.check
     if last is None or at is None or not probe.watches or not has_answered(check, last):
         return 0.0

@@ -33,11 +33,11 @@ from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.file import SavedVerdict
 
 AT_ONCE = 64
-"""The most checks to which an outcome is applied in one go. When all of them change, that takes 2 ms."""
+"""The maximum number of checks to which an outcome is applied in one go. If all of them change, that takes 2 ms."""
 
 MOST_UNFINISHED = 4
-"""The most outcomes of one probe that wait to be applied. Another one is left out, as if the probe had not run: the
-machine is overloaded."""
+"""The maximum number of outcomes of one probe that wait to be applied. The machine is then overloaded, and a further
+outcome is dropped, as if the probe had not run."""
 
 
 class ProbeChanges(NamedTuple):
@@ -59,7 +59,7 @@ class _Origins(NamedTuple):
 _Touched = dict[ProbeState, list[Watch]]
 """The probes whose watches a new configuration changes, each with the watches that are new.
 
-They are changed all at once in the end, because one probe may be shared by thousands of servers.
+The watches of a probe are changed all at once, at the end, because thousands of servers may share the probe.
 """
 
 
@@ -69,12 +69,12 @@ class _Judging(NamedTuple):
     probe: ProbeState
     outcome: Outcome
     is_news: bool
-    """Whether the outcome before had another reason."""
+    """Whether the previous outcome had another reason."""
     latency_s: float
     now: float
     """When the probe ended."""
     watches: tuple[Watch, ...]
-    """The checks that used the probe then. One that a reload has dropped meanwhile is left out."""
+    """The checks that used the probe when it ended. A check that a reload drops meanwhile is skipped."""
 
 
 class Decisions:
@@ -144,10 +144,10 @@ class Decisions:
 
         State that is already known is kept. A service that is the same object as before is not touched.
 
-        actual: the kernel's table. A server that is new to us but is in it with weight > 0 is taken as up. One that is
-            absent must earn `rise` passes.
-        saved: verdicts from before a restart, by service, server and check name. They say why an absent server was
-            taken out.
+        actual: the kernel's table. A new server that is in the table with weight > 0 begins as up. A new server that is
+            not in the table must pass `rise` probes first.
+        saved: verdicts from before a restart, by service, server and check name. They say why a server that is not in
+            the table was taken out.
         """
         before = self._by_key
         after: list[ServiceState] = []
@@ -167,7 +167,8 @@ class Decisions:
             for server in state.servers:
                 if server.service is state:
                     _forget(server, touched)
-            # They refer to each other, and the garbage collector spares them (`runtime.garbage`): break the cycle here.
+            # The service and its servers refer to each other, and the garbage collector ignores them
+            # (`runtime.garbage`). So the cycle is broken here.
             state.servers.clear()
         probes = self._rewatch(touched)
         self.server_count = sum(len(state.servers) for state in self.services)
@@ -194,11 +195,11 @@ class Decisions:
             service.serving = True
 
     def _rewatch(self, touched: _Touched) -> ProbeChanges:
-        """Give the probes their new watches, and take the forgotten ones away."""
+        """Give the probes their new watches, and remove the watches of forgotten servers."""
         changes = ProbeChanges([], [])
         tallies: dict[tuple[str, str], Tally] = {}
         same: dict[tuple[Tally, ...], tuple[Tally, ...]] = {}
-        """Nearly all probes of a service have the same single tally: they share the tuple."""
+        """Each tuple of tallies. Nearly all probes of a service have the same single tally, so they share its tuple."""
         for probe, new in touched.items():
             is_new = not probe.watches
             watches = (*(watch for watch in probe.watches if watch.server.watches), *new)
@@ -221,7 +222,7 @@ class Decisions:
         return changes
 
     def blamed(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> Outcome:
-        """Return a doubtful outcome with the blame put where it belongs, never as the same object."""
+        """Return a doubtful outcome as down or unsure (see `decide.blame`). Every call returns a new object."""
         return self._blame.settled(probe, outcome, latency_s, self.clock())
 
     def judge(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> bool:
@@ -275,7 +276,7 @@ class Decisions:
             probe.settle(judging.watches, judging.outcome)
 
     def _apply(self, watch: Watch, judging: _Judging) -> bool:
-        """Apply an outcome to one check; True when it stays as it was."""
+        """Apply an outcome to one check. Return True when the check's health has not changed."""
         _, outcome, is_news, latency_s, now, _ = judging
         if is_news and outcome.kind is OutcomeKind.UNSURE:
             self._emit(CheckUnsure(**_names(watch), reason=outcome.detail))
@@ -298,7 +299,7 @@ class Decisions:
         return self._planner.wanted
 
     def take_touched(self) -> set[TableLine] | None:
-        """Return the lines of the wanted table that changed since the last call; None when any line may have."""
+        """Return the lines of the wanted table that changed since the last call; None when any may have changed."""
         return self._planner.take_touched()
 
     def saved_verdicts(self) -> Iterator[SavedVerdict]:

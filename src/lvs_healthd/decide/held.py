@@ -24,7 +24,7 @@ class Judge(Protocol):
     clock: Callable[[], float]
 
     def blamed(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> Outcome:
-        """Return a doubtful outcome with the blame put where it belongs, never as the same object."""
+        """Return a doubtful outcome as down or unsure (see `decide.blame`). Every call returns a new object."""
 
     def judge(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> bool:
         """Apply an outcome to every check that uses this probe. Return True when no check's health has changed."""
@@ -66,14 +66,14 @@ class ProbeState:
         """How many watches each tally stands for, in the order of `tallies`; None when each stands for one."""
         self.last: Outcome | None = None
         self.streak = 0
-        """How many outcomes of the last one's kind there were in succession, up to `LONGEST_STREAK`."""
+        """How many outcomes of the same kind as `last` there were in succession, up to `LONGEST_STREAK`."""
         self.last_at: float | None = None
         """When the last outcome came, seconds on the monotonic clock."""
         self.latency_s: float | None = None
         """How long the last probe took to reach its outcome, seconds."""
         self.unrouted_since = 0.0
-        """When the first probe of the current streak without a route began, seconds on the monotonic clock. It means
-        nothing unless the last outcome was one without a route."""
+        """When the first probe of the current streak without a route began, seconds on the monotonic clock. The value
+        is meaningless unless the reason of `last` is NO_ROUTE."""
         self._judge = judge
         self._settled: Outcome | None = None
         """The last outcome if it changed no check's health; otherwise None.
@@ -109,15 +109,17 @@ class ProbeState:
     def use(
         self, watches: "tuple[Watch, ...]", tallies: tuple[Tally, ...], times: tuple[int, ...] | None = None
     ) -> None:
-        """Pass outcomes on to these watches from now on. Without any, an outcome still to come is ignored."""
+        """Pass outcomes on to these watches from now on. If there are none, later outcomes are ignored."""
         self.watches, self.tallies, self.times = watches, tallies, times
         self._settled = None
 
     def known(self, rise: int, fall: int) -> Health | None:
-        """Return the health that a further check of this probe begins with; None when it must find out for itself.
+        """Return the health with which another check that uses this probe begins; None when the streak proves nothing.
 
-        That is so when the last outcome was unsure, and when it is older than `interval` and `timeout` together: then
-        the next one is overdue, and nobody knows what it would have been.
+        The streak proves nothing when there is no outcome yet, when the last one was unsure, and when it is older than
+        `interval` and `timeout` together. In that case the next outcome is overdue.
+
+        rise, fall: the other check's own.
         """
         now, check = self._judge.clock(), self.check
         if self.last is None or self.last_at is None or self.last.kind is OutcomeKind.UNSURE:
