@@ -16,18 +16,19 @@ from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
 _READ_SIZE = 65536
 
 VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
-"""Python 3.13 turned two flags on by default; both are set here, so that the version makes no difference.
+"""Python 3.13 turned on two flags by default. Both have a fixed value here, so that the version makes no difference.
 
-VERIFY_X509_PARTIAL_CHAIN is on: every certificate in `ca` is trusted for itself, an intermediate's or the server's own
-too, whoever has issued it. VERIFY_X509_STRICT is off: it refuses what browsers and curl accept, such as private
-authorities without an Authority Key Identifier, and a check must not be stricter than the clients.
+VERIFY_X509_PARTIAL_CHAIN is on, so every certificate in `ca` is trusted by itself, whoever has issued it: also that of
+an intermediate authority, or the server's own. VERIFY_X509_STRICT is off, because it refuses certificates that browsers
+and curl accept, such as those of private authorities without an Authority Key Identifier. A check must not be stricter
+than the clients.
 """
 
 _NAME_MISMATCH = (62, 64)
 _NO_KNOWN_ISSUER = (2, 18, 19, 20, 21)
 """X509_V_ERR_… in openssl/x509_vfy.h: no issuer found, or self-signed."""
 _NAME_MISSING = ("TLSV1_UNRECOGNIZED_NAME", "SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_INTERNAL_ERROR")
-"""What servers answer that have no certificate for a client that names none."""
+"""The TLS alerts of servers that have no certificate for a client that sends no server name."""
 
 
 class Trust:
@@ -45,8 +46,8 @@ class Trust:
 
     def load(self) -> ssl.SSLContext:
         """Read the certificates. Raises `OSError` when they cannot be read."""
-        # Not `ssl.create_default_context`: what that verifies depends on Python's version, and with it OpenSSL reads
-        # files during handshakes.
+        # `ssl.create_default_context` is not used, because what it verifies depends on Python's version, and because
+        # OpenSSL would then read files during handshakes.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.set_alpn_protocols(["http/1.1"])
         if not self.verify:

@@ -97,7 +97,7 @@ class Engine:
         self._deadlines: dict[int, list[_Flight]] = {}
         self._deadline_ticks: list[int] = []
         self._reads_left: int | None = None
-        """How many more times to read before ending the overdue probes; None while no probe is overdue."""
+        """How many more times `tick` reads before it ends the overdue probes; None while no probe is overdue."""
         self._stalls_s = 0.0
         """The sum of all the engine's pauses so far, seconds."""
         self._fail: Callable[[Exception], None] | None = None
@@ -106,7 +106,7 @@ class Engine:
         self._partings = Partings(self._sockets, clock, TICK_S)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.wake: Callable[[], None] = _nobody
-        """Called when `next_tick` may have changed by itself."""
+        """Called when `next_tick` may have changed."""
 
     def open(self, loop: asyncio.AbstractEventLoop, fail: Callable[[Exception], None]) -> None:
         """Let `loop` watch the sockets. Before this, `poll` must be called by hand.
@@ -232,7 +232,8 @@ class Engine:
             is_more = len(events) == _BATCH
             if self._clock() >= end:
                 break
-        # Start these only now. Earlier, a new socket could get the descriptor of one closed above, and then its events.
+        # Start waiting probes only now. Earlier, a new socket could get the descriptor of a socket that was closed
+        # above, and then the events of that socket.
         self._start_waiting()
         return is_more
 
@@ -312,8 +313,8 @@ class Engine:
             if flight.received > MAX_RECEIVED:
                 self._finish(flight, down(Reason.TOO_LARGE, f"more than {MAX_RECEIVED} bytes, and no end"))
                 return
-            # A short read has emptied a stream, and epoll will report what comes later. But if epoll has reported the
-            # end of the stream already, it will not report that again, so read on until the end.
+            # A short read has emptied a stream, and epoll will report what comes later. But if epoll has already
+            # reported the end of the stream, it will not do so again, so read on until the end.
             if is_stream and len(data) < _RECV_SIZE and not mask & _ENDING:
                 return
         # There is more to read, but epoll will not report it again. Come back after the other sockets' turns.
@@ -329,7 +330,7 @@ class Engine:
             return True
         if isinstance(step, bytes):
             return self._send(flight, flight.pending + step)
-        # Its bytes are few, so whatever does not fit into the socket's buffer at once may be lost.
+        # A farewell has few bytes. They are not kept if they do not fit into the socket's buffer at once.
         if not step.data or not self._send(flight, step.data):
             self._finish(flight, step.outcome, in_good_order=True, peer_may_close=step.peer_may_close)
         return True
@@ -354,7 +355,7 @@ class Engine:
         return False
 
     def _lose(self, flight: _Flight, number: int) -> None:
-        """End a probe whose connection failed, but first read what the peer has said before: perhaps why.
+        """End a probe whose connection has failed. First read what the peer sent before, because it may say why.
 
         number: the errno.
         """
@@ -393,10 +394,11 @@ class Engine:
         peer_may_close: bool = False,
         is_spent: bool = False,
     ) -> None:
-        """Tell the outcome and give the socket back.
+        """Report the outcome, and end or reset the connection.
 
         in_good_order: whether to end the connection in good order. Otherwise it is reset.
-        peer_may_close: with `in_good_order`, see `Farewell`.
+        peer_may_close: whether something was sent that may make the peer close first (see `Farewell`). Used only with
+            `in_good_order`.
         is_spent: whether the socket must not serve another probe.
         """
         run, flight.run = flight.run, None

@@ -5,9 +5,9 @@
 - `AMBIGUOUS` (nobody answered ARP, or a router sent ICMP) is how a powered-off server looks, so it counts as down. The
   outcome's text says what was seen, because a fault of the network looks the same.
 
-It matters when the errno comes: if `connect` itself returns "unreachable", our own routing table said so before any
-packet left. Whose fault that is depends on the other targets, which this file knows nothing of: the outcome is unsure,
-and `decide.blame` decides.
+The moment at which an errno comes matters. If `connect` itself returns "unreachable", our own routing table said so
+before any packet left. Whose fault that is depends on the other targets, which this file does not know. So the outcome
+is unsure here, and `decide.blame` decides.
 """
 
 import enum
@@ -62,7 +62,7 @@ _NO_ROUTE = {
 
 
 def at_open(number: int) -> Outcome:
-    """Judge an errno that came before there was a socket to connect: no target can have caused it."""
+    """Judge an errno that came while the socket was made. No target can have caused it, so it is always unsure."""
     judged = from_network(number)
     if judged.kind is OutcomeKind.UNSURE:
         return judged

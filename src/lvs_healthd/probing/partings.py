@@ -1,8 +1,8 @@
 """Ends connections in good order after an expected answer. The probe is over by then, and nobody waits for this.
 
-A reset would be cheaper, but many servers log one as an error of the client. So the server gets time to close first, if
-it may: then no TIME_WAIT stays here. Otherwise we close, and wait for the server to do the same. Only a server that
-does not is reset.
+A reset would be cheaper, but many servers log a reset as an error of the client. If the check has sent something that
+may make the server close, the server gets time to close first, so that no TIME_WAIT stays here. Otherwise we close, and
+wait until the server closes too. The connection is reset only if the server does not close in time.
 """
 
 import socket
@@ -13,14 +13,14 @@ from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probing.sockets import Socket, Sockets
 
 HOPE_S = 0.05
-"""How long the server may take to close first. One that was told QUIT does so with its answer, or a moment later."""
+"""How long the server may take to close first, seconds. After QUIT, a server closes with its answer or soon after."""
 
 PATIENCE_S = 0.2
-"""How long the server may take to close after us."""
+"""How long the server may take to close after us, seconds."""
 
 _RECV_SIZE = 65536
 _READS = 4
-"""Reads from one socket at a time. A server that still sends more than that is reset."""
+"""How many times one socket is read at a time. If the server still sends more than that, the connection is reset."""
 
 
 class _Parting:
@@ -42,7 +42,7 @@ class Partings:
 
     sockets: takes each socket back afterwards.
     clock: monotonic time, seconds.
-    tick_s: the next steps are grouped into ticks of so many seconds.
+    tick_s: the length of the ticks into which closing and resetting are grouped, seconds.
     """
 
     def __init__(self, sockets: Sockets, clock: Callable[[], float], tick_s: float) -> None:
@@ -50,12 +50,12 @@ class Partings:
         self._clock = clock
         self._tick_s = tick_s
         self._open: dict[int, _Parting] = {}
-        # In the order they are due. Those that are over stay until then.
+        # In the order in which they are due. A parting that is over stays here until its time.
         self._hoping: deque[_Parting] = deque()
         self._closing: deque[_Parting] = deque()
 
     def __len__(self) -> int:
-        """How many sockets are not free yet."""
+        """Return how many connections have not ended yet."""
         return len(self._open)
 
     @property
@@ -72,7 +72,7 @@ class Partings:
         """
         parting = _Parting(ending, target)
         self._open[ending.fileno()] = parting
-        # epoll does not report again what it has reported already, perhaps the server's end.
+        # epoll may have reported already that the server has closed, and does not report that again.
         self._read(parting)
         if parting.is_over:
             return
@@ -82,7 +82,7 @@ class Partings:
             self._close_our_side(parting)
 
     def heard(self, descriptor: int) -> bool:
-        """Serve a socket that epoll reported, if it is one of these. Return whether that freed it."""
+        """Serve a socket that epoll reported, if its connection is ending here. Return whether it has ended now."""
         parting = self._open.get(descriptor)
         if parting is None:
             return False
@@ -90,7 +90,7 @@ class Partings:
         return parting.is_over
 
     def tick(self) -> None:
-        """Close those that the server has not closed, and reset those that it did not close after us."""
+        """Close connections that the server has not closed in time. Reset those that it has not closed after us."""
         now = self._clock()
         while self._hoping and self._hoping[0].due <= now:
             parting = self._hoping.popleft()
@@ -122,7 +122,7 @@ class Partings:
         waiting.append(parting)
 
     def _read(self, parting: _Parting) -> None:
-        """Throw away what the server still sends, up to its end."""
+        """Throw away what the server still sends, until it closes."""
         try:
             for _ in range(_READS):
                 if not parting.socket.recv(_RECV_SIZE):
@@ -145,7 +145,7 @@ class Partings:
             self._wait(parting, self._closing, PATIENCE_S)
 
     def _reset(self, parting: _Parting) -> None:
-        """Free the socket. The server notices nothing of it if both sides are closed."""
+        """Reset the connection and free the socket. If both sides have closed already, the server does not notice."""
         if not parting.is_over:
             parting.is_over = True
             del self._open[parting.socket.fileno()]

@@ -60,7 +60,7 @@ class Sockets:
         self._datagrams: tuple[list[Socket], list[Socket]] = ([], [])
 
     def connect(self, target: Target) -> Socket | Outcome:
-        """Return a socket that has begun to connect, or the outcome of a probe that cannot have one."""
+        """Return a socket that has begun to connect. If there can be none, return the probe's outcome instead."""
         is_stream = target.kind is socket.SOCK_STREAM
         spare = self._spare(target)
         opened = spare.pop() if spare else None
@@ -101,7 +101,7 @@ class Sockets:
 
     @staticmethod
     def speak_last(opened: Socket) -> None:
-        """Send the handshake's last packet now, for a peer that speaks first: its application waits for that packet."""
+        """Send the handshake's last packet now. A peer that speaks first needs it before its application can speak."""
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     @staticmethod
@@ -132,7 +132,7 @@ class Sockets:
 
 
 def _is_empty(datagrams: Socket) -> bool:
-    """Whether a spare socket holds nothing: no late or second answer and no ICMP error from an earlier probe."""
+    """Return whether a spare socket holds neither a late or second answer nor an ICMP error from an earlier probe."""
     try:
         datagrams.recv(1)
     except BlockingIOError:

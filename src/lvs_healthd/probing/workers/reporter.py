@@ -26,7 +26,7 @@ class Reporter:
     """Turns outcomes and measurements into reports. It is the scheduler's observer.
 
     clock: monotonic time, seconds.
-    wake: called when there is something to report after there was nothing.
+    wake: called when an outcome waits and none did before.
     """
 
     def __init__(self, clock: Callable[[], float], wake: Callable[[], None]) -> None:
