@@ -90,7 +90,7 @@ async def daemon(
 ) -> AsyncIterator[DaemonProcess]:
     """Run `lvs-healthd run --config FILE OPTIONS` for the block, prefixed with `command` (as in `ip netns exec …`).
 
-    before: Python code to run first in the daemon's process, to shorten a time limit for instance.
+    before: Python code to run first in the daemon's process, for example to shorten a time limit.
     """
     process = await asyncio.create_subprocess_exec(
         *command,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there and not merely waiting to be reaped."""
+    """Return whether a process runs. A process that has ended and only waits to be reaped does not."""
     return _stat(pid)[:1] not in ([], ["Z"])
 
 
@@ -16,14 +16,14 @@ def children(pid: int) -> list[int]:
 
 
 async def until_gone(*pids: int) -> None:
-    """Wait until none of these runs."""
+    """Wait until none of these processes runs."""
     async with asyncio.timeout(30):
         while any(is_running(pid) for pid in pids):
             await asyncio.sleep(0.01)
 
 
 def _stat(pid: int) -> list[str]:
-    """Return state, parent and so on; nothing when there is no such process."""
+    """Return the fields of /proc/PID/stat from the state on; empty when there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

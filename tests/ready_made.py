@@ -32,12 +32,12 @@ def ready_made(name: str, port: int, address: str = "127.0.0.1") -> StreamCheck:
 
 
 def accepts(check: StreamCheck, answer: bytes) -> bool:
-    """Judge an answer as a probe does."""
+    """Return whether an answer passes, by the rules of a probe."""
     return answer_pattern(check.expect_regex).is_in(answer)
 
 
 def ask(check: StreamCheck) -> bytes:
-    """Send what the check sends; return the answer, over TCP until it is accepted or the server closes."""
+    """Send what the check sends, and return the answer. Over TCP, read until it passes or the server closes."""
     kind = socket.SOCK_STREAM if isinstance(check, TcpCheck) else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, kind) as connection:
         connection.settimeout(check.timeout)
@@ -53,7 +53,7 @@ def ask(check: StreamCheck) -> bytes:
 
 
 def probe(check: StreamCheck) -> bool:
-    """Tell whether the server is up for the check, by the daemon's own engine."""
+    """Return whether the check passes when the daemon's own engine runs it."""
     (found,) = asyncio.run(run_once([check])).values()  # type: ignore[list-item]
     return found.outcome.kind is OutcomeKind.UP
 
@@ -69,7 +69,7 @@ def running(command: Sequence[str], directory: Path) -> Iterator[None]:
 
 
 def wait_for_answer(check: StreamCheck) -> bytes:
-    """Ask until the server, which is only just starting, answers anything."""
+    """Ask again and again until the server, which is still starting, answers at all."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -81,12 +81,12 @@ def wait_for_answer(check: StreamCheck) -> bytes:
 
 
 def redis_server(port: int, *options: str) -> list[str]:
-    """Return the command of a Redis that keeps nothing."""
+    """Return the command of a Redis that saves nothing to disk."""
     return ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--loglevel", "warning", *options]
 
 
 def try_ntp(directory: Path) -> dict[str, bool]:
-    """A server fresh from its start, and once it trusts its clock: in orphan mode, which needs no other server."""
+    """Try an NTP server right after its start, and after it trusts its clock. Orphan mode needs no other server."""
     configuration = directory / "ntp.conf"
     configuration.write_text("disable ntp\ntos orphan 5 orphanwait 1\n")
     check = ready_made("ntp", 123)
@@ -99,7 +99,7 @@ def try_ntp(directory: Path) -> dict[str, bool]:
 
 
 def try_redis(directory: Path) -> dict[str, bool]:
-    """A server in protected mode, asked from elsewhere, and the same without."""
+    """Try a Redis from another address, with and without protected mode."""
     subprocess.run(["ip", "address", "add", "192.0.2.1/32", "dev", "lo"], check=True)
     check = ready_made("redis", 6379, "192.0.2.1")
     found = {}

@@ -66,7 +66,7 @@ class Bench:
         )
 
     async def adopt(self, entries: Table, wanted: Table | None = None) -> None:
-        """Start on a table that is there already, and forget how it came about."""
+        """Start on a table that exists already, and forget the writes and events so far."""
         self.table.entries = copy(entries)
         await self.reconciler.open()
         await self.reconciler.adopt()

@@ -1,4 +1,4 @@
-"""A view of a daemon with everything it shows made by hand."""
+"""A stand-in for the view of a daemon. Tests decide what it shows."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
@@ -32,7 +32,7 @@ class Shown(msgspec.Struct):
 
 
 class ShownRequests:
-    """Takes down what is asked for, and answers what was made by hand."""
+    """Records operators' requests, and gives a prepared answer."""
 
     def __init__(self, shown: Shown) -> None:
         self._shown = shown
@@ -54,7 +54,7 @@ def shown() -> Shown:
 
 
 class ShownView:
-    """Shows it."""
+    """A view that shows the values of `Shown`."""
 
     def __init__(self, shown: Shown) -> None:
         self._shown = shown

@@ -1,4 +1,4 @@
-"""A status made by hand, with everything in it that a reader must cope with."""
+"""Examples of a status, of samples and of a listing, with everything that their readers must handle."""
 
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, Statistics, encoded
 from lvs_healthd.ipvs.records import DestinationKey
@@ -123,7 +123,7 @@ async def sampled() -> Samples:
 
 
 def samples(status: Status) -> Samples:
-    """What metrics are told where the status is this one."""
+    """Return the samples that belong to `status`."""
     return Samples(daemon=status.daemon, services=tuple(_service_samples(service) for service in status.services))
 
 
@@ -157,7 +157,7 @@ def _service_samples(service: ServiceStatus) -> ServiceSamples:
 
 
 def status() -> Status:
-    """One service in order but for a dead server, one in fallback and not in sync."""
+    """Return a status of two services: one has a single dead server, the other is in fallback and not in sync."""
     return Status(
         daemon=daemon(),
         services=(
@@ -234,7 +234,7 @@ def listed_service(
 
 
 def listing() -> Listing:
-    """One line of every state."""
+    """Return a listing with one line of every state."""
     return Listing(
         daemon=daemon(),
         services=(

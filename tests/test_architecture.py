@@ -1,4 +1,4 @@
-"""The picture in docs/architecture.md is true: rooms are as it names them, and imports only go down."""
+"""The picture in docs/architecture.md is true: it names all rooms, and imports only go down."""
 
 import ast
 import graphlib
@@ -15,7 +15,7 @@ LOOSE = {"__init__.py", "py.typed"}
 
 
 def levels() -> list[list[str]]:
-    """Return the rooms of each line of the picture, from the top."""
+    """Return the rooms in each line of the picture, from top to bottom."""
     picture = re.search(r"```\n(.*?)```", PAGE, re.DOTALL)
     assert picture is not None
     width = picture[1].index("one small file")

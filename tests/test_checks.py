@@ -53,7 +53,7 @@ Start = Callable[..., StreamCheck]
 
 @pytest.fixture
 def start_redis(free_port: int, tmp_path: Path) -> Iterator[Start]:
-    """Start a Redis on loopback; returns the check, aimed at it."""
+    """Start a Redis on loopback, and return the check that probes it."""
     check = ready_made.ready_made("redis", free_port)
     with contextlib.ExitStack() as servers:
 
@@ -67,7 +67,7 @@ def start_redis(free_port: int, tmp_path: Path) -> Iterator[Start]:
 
 @contextlib.contextmanager
 def background(function: Callable[..., None], *arguments: object) -> Iterator[None]:
-    """Run something in a thread while the block runs."""
+    """Run a function on a thread for the length of the block."""
     thread = threading.Thread(target=function, args=arguments)
     thread.start()
     try:
@@ -77,14 +77,14 @@ def background(function: Callable[..., None], *arguments: object) -> Iterator[No
 
 
 def command(check: StreamCheck, line: str) -> None:
-    """Give a Redis an order, and wait until it has obeyed."""
+    """Send a command to a Redis, and wait for its effect."""
     with socket.create_connection((check.address, check.port), 30) as connection:
         connection.sendall(f"{line}\r\n".encode())
         assert connection.recv(100) == b"+OK\r\n"
 
 
 def assert_answers(check: StreamCheck, start: bytes) -> None:
-    """The server comes to answer so, and is down for the check then."""
+    """Assert that the server gives this answer after a while, and that the check then fails."""
     deadline = time.monotonic() + 10
     while not (answer := ask(check)).startswith(start):
         assert time.monotonic() < deadline, answer
@@ -135,7 +135,7 @@ def test_redis_that_is_full_is_down(start_redis: Start) -> None:
 
 
 def in_own_network(name: str, directory: Path) -> dict[str, bool]:
-    """Try a check where any address and port is free; skip where the host lets nobody make such a network."""
+    """Try a check in a new network, in which all addresses and ports are free. Skip if this host allows none."""
     command = ["unshare", "--map-root-user", "--net", "--kill-child"]
     if shutil.which("unshare") is None or subprocess.run([*command, "true"], check=False).returncode:
         pytest.skip("no network namespaces here")

@@ -45,7 +45,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
 
 
 def keys_by_section() -> dict[str, set[str]]:
-    """The keys of each section, whether set, shown with their default or as an alternative."""
+    """Return the keys of each section: those that are set, shown with their default or shown as an alternative."""
     found: dict[str, set[str]] = {}
     section = ""
     for line in TEXT.splitlines():
@@ -100,7 +100,7 @@ def test_each_default_alone_changes_nothing(line: str) -> None:
 
 
 def test_every_default_stands_where_changing_it_would_show() -> None:
-    """The proof above proves something: other values in the same places give another configuration."""
+    """Show that the test above can fail: other values in the same places give another configuration."""
     loaded = whole()
     for line, other in (("#rise = 2", "rise = 9"), ('#resync = "10s"', 'resync = "9s"'), ("#weight = 1", "weight = 9")):
         assert parse(TEXT.replace(line, other, 1), str(EXAMPLE)) != loaded

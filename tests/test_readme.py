@@ -1,4 +1,4 @@
-"""Every command the README shows is run here, or is the very thing that runs this."""
+"""Runs every command that the README shows, except those of make, which run these tests or take long."""
 
 import asyncio
 import os

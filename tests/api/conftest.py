@@ -1,4 +1,4 @@
-"""An API server on loopback and on its own socket file. Everything it shows is made by hand."""
+"""An API server on loopback and on its own socket file. Tests decide what it shows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

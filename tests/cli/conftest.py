@@ -1,4 +1,4 @@
-"""A daemon for the command line to ask: the real API server on a real socket, in a thread of its own."""
+"""A stand-in for the daemon that the command line asks: the real API server on a real socket, on its own thread."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ from tests.shown import Shown, shown_app
 
 
 class Daemon(Shown):
-    """Where the daemon listens and what it shows; tests change the latter."""
+    """Where the daemon listens, and what it shows. Tests change what it shows."""
 
     control: Path = Path()
     listen: str = ""

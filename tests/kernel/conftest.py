@@ -1,4 +1,4 @@
-"""What kernel tests share: the marker, so that no test in this folder can forget it, and a network to test in."""
+"""What kernel tests share: a network, and the marker `kernel`, which every test in this folder gets automatically."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def _turn(item: pytest.Item) -> int:
 
 @pytest.fixture(scope="module")
 def nat() -> Iterator[Topology]:
-    """The NAT topology with two real servers, one for all tests of a file: they leave the table as they found it."""
+    """The NAT topology with two real servers, shared by all tests of a file. Each test leaves the table as it was."""
     with Topology.nat(servers=2) as topology:
         yield topology
 

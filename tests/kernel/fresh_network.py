@@ -1,6 +1,6 @@
-"""A network of a test file's own, with an IPVS table that is empty at the start of each test.
+"""A network for one test file, with an IPVS table that is empty at the start of each test.
 
-Tests import both fixtures and ask for `director`; their thread is inside the network meanwhile.
+Tests import both fixtures and ask for `director`. The thread of such a test is inside the network.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from lab.netns import Namespace
 
 @contextlib.contextmanager
 def fresh_network() -> Iterator[Namespace]:
-    """Make a network without anything in it, for the length of the block."""
+    """Make an empty network for the length of the block."""
     namespace = Namespace(f"ipvs-test-{os.getpid()}")
     subprocess.run(["ip", "netns", "add", namespace.name], check=True)
     try:
-        # Without a single IPv4 address the kernel has no local routing table, and takes no address for a server's.
+        # Without any IPv4 address the kernel has no local routing table, and accepts no address for a server.
         namespace.run(["ip", "link", "set", "lo", "up"])
         yield namespace
     finally:

@@ -1,4 +1,4 @@
-"""The daemon with one web service on a NAT director, for the tests of its main job."""
+"""The daemon with one web service on a NAT director, for tests of its main job: taking out dead servers."""
 
 import contextlib
 import time
@@ -60,7 +60,7 @@ async def both_in(running: DaemonProcess) -> None:
 
 
 def moment(line: Line) -> float:
-    """When a log line was written, on the monotonic clock that the load client uses."""
+    """Return when a log line was written, on the monotonic clock that the load client uses, seconds."""
     wall = datetime.fromisoformat(line["timestamp"]).timestamp()
     return wall - (time.time() - time.monotonic())
 

@@ -1,4 +1,4 @@
-"""Settings of the director beside the table, on the real kernel: set, in sync without a write, repaired, given up."""
+"""Settings of the director beside the table, on the real kernel: set, left alone when in sync, repaired, given up."""
 
 import functools
 import os
@@ -116,7 +116,7 @@ class Bench:
         await self.keeper.turn()
 
     async def look(self) -> list[Event]:
-        """What one more look makes it say."""
+        """Let the keeper check the settings once more, and return the events that this causes."""
         self.events.clear()
         await self.keeper.turn()
         return list(self.events)
@@ -135,7 +135,7 @@ def configured(text: str) -> Config:
 
 @pytest.fixture(autouse=True)
 async def clean(nat: Topology) -> AsyncIterator[None]:
-    """Leave nothing of a test to the next but sysctls and timeouts, which nobody puts back."""
+    """Remove everything that a test leaves behind, except sysctls and timeouts."""
     yield
     nat.director.run(["nft", "flush ruleset"])
     for role in ("master", "backup"):
@@ -190,7 +190,7 @@ PLAIN = '[[service]]\naddress = "192.0.2.100:80"\ncheck = "tcp"\nreal_server = [
 
 
 def sysctl(director: Namespace, name: str, value: str | None = None) -> str | None:
-    """Write one of IPVS's, and return what is read then; None where this kernel has none of this name."""
+    """Write a sysctl of IPVS, and return the value that is read afterwards; None if the kernel has no such sysctl."""
     if name not in director.run(["ls", str(SYSCTLS)]).stdout.split():
         return None
     if value is not None:
@@ -264,14 +264,14 @@ def test_the_kernel_takes_what_is_within_bounds_and_nothing_else(
 
 
 def connects(client: Namespace, vip: str) -> bool:
-    """Whether a new connection is served; False when nothing answers at all."""
+    """Return whether a new connection is served. False when nothing answers."""
     status = client.run(["curl", "-s", "-o", "/dev/null", "--max-time", "5", f"http://{vip}/"], check=False).returncode
     assert status in {0, 28}  # 28: time is over
     return status == 0
 
 
 def connections_counted(topology: Topology) -> int:
-    """How many the service's statistics have; they lag two seconds behind."""
+    """Return the number of connections in the service's statistics, which are up to two seconds old."""
     line = topology.ipvsadm("-Ln", "--stats", "--exact", "-t", f"{topology.vip}:80").splitlines()[-2]
     return int(line.split()[2])
 
@@ -303,7 +303,7 @@ async def test_connections_beyond_the_limit_are_dropped_uncounted_and_the_limit_
         wait_until(lambda: connections_counted(nat) >= 2, timeout_s=30, what="the statistics")
         assert connections_counted(nat) == 2
 
-        # A template of persistence counts like a connection: the first client needs two.
+        # A persistence template counts as a connection, so the first client needs two.
         nat.ipvsadm("-D", "-t", vip)
         nat.ipvsadm("-A", "-t", vip, "-s", "rr", "-p", "60")
         nat.ipvsadm("-a", "-t", vip, "-r", f"{nat.servers[0].address}:80", "-m")
@@ -335,7 +335,7 @@ async def test_sync_daemon_that_is_configured_otherwise_is_started_anew(nat: Top
 
 
 def sync_threads() -> Counter[str]:
-    """The kernel's threads of sync daemons, m for master and b for backup: one for each port."""
+    """Return the kernel's threads of sync daemons, one for each port: m for master and b for backup."""
     names = (file.read_text() for file in Path("/proc").glob("[0-9]*/comm"))
     return Counter(name[5] for name in names if name.startswith(("ipvs-m", "ipvs-b")))
 
@@ -449,7 +449,7 @@ async def test_lock_lets_go_of_a_namespace_that_is_gone_and_holds_the_one_made_a
     ip_netns("add", namespace)
     lock = TableLock(Netns(namespace.name))
     assert lock.take()
-    # Its peer lives as long as the namespace does.
+    # The other end exists as long as the namespace.
     ip_link = ["ip", "link", "add", "peer", "type", "veth", "peer", "name", "inside", "netns", namespace.name]
     subprocess.run(ip_link, check=True)
     ip_netns("delete", namespace)

@@ -1,6 +1,7 @@
-"""Whatever others do to the table, and whenever: after one resync ours is as wanted, and theirs as they left it.
+"""Others may edit the table at any time. After one resync, our services are as wanted, and theirs are untouched.
 
-Five hundred random sequences of edits by ipvsadm itself, some during a resync; with the long tests two thousand.
+The test makes five hundred random sequences of edits with ipvsadm, some of them during a resync. The long tests make
+two thousand.
 """
 
 import asyncio
@@ -53,12 +54,12 @@ async def test_random_edits_are_undone_in_ours_and_left_in_theirs(director: Ipvs
     undone = 0
     try:
         for number in range(first, first + PER_TEST):
-            # Each is an accident of its own; the same again and again within minutes would be a fight.
+            # Every sequence is a separate accident. The same edit again and again within minutes would be a fight.
             bench.now += LONG_S
             table = {**copy(WANTED), **foreign}
             edits = "".join(random_edits(source, table))
             if source.random() < 0.3:
-                # Ours are undone at any moment while theirs are made, so that some of theirs may not succeed.
+                # The reconciler may undo edits while others are being made, so some edits may fail.
                 await asyncio.gather(asyncio.to_thread(restore, director, edits), bench.resync())
                 foreign = theirs(await bench.client.read())
             else:
@@ -79,12 +80,12 @@ def theirs(table: Table) -> Table:
 
 
 def restore(director: Ipvsadm, edits: str) -> None:
-    """Make the edits, in one process; one that cannot be made leaves the others."""
+    """Make the edits in one process. An edit that fails does not stop the others."""
     director.restore(edits, check=False)
 
 
 def random_edits(source: random.Random, table: Table) -> Iterator[str]:
-    """Draw edits for ipvsadm, and make them in `table`."""
+    """Draw random edits, return them as commands for ipvsadm, and make them in `table`."""
     for _ in range(source.randint(1, MOST_EDITS)):
         if source.random() < 0.03:
             table.clear()

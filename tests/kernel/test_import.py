@@ -1,4 +1,4 @@
-"""Saved tables, made into configurations and run by the daemon, one after the other, are the same tables again."""
+"""Saved tables are imported and run by the daemon, one after the other. Each gives the same table again."""
 
 import asyncio
 import random
@@ -24,7 +24,7 @@ DEADLINE_S = 60.0
 
 
 def configuration(folder: Path, text: str) -> Path:
-    """Import what ipvsadm saved. Checks come so seldom that nobody finds out that there are no real servers."""
+    """Import what ipvsadm saved. The interval is so long that no check notices that there are no real servers."""
     file = folder / "config.toml"
     made = imported(table_of(text.splitlines(), "saved"), "ipvsadm -Sn").text
     head = f'[daemon]\nlisten = ""\ncontrol = "{folder}/control"\nstate = "{folder}/state"\nresync = "1h"\n'
@@ -33,7 +33,7 @@ def configuration(folder: Path, text: str) -> Path:
 
 
 def fill(director: Ipvsadm, first: int) -> str:
-    """Have the next tables in the kernel, and nothing else; return what ipvsadm saves of them."""
+    """Put the next tables into the kernel, and nothing else. Return what ipvsadm saves of them."""
     director.clear()
     tables = (random_table(random.Random(first + number), number) for number in range(AT_ONCE))
     director.restore("".join(line for table in tables for line in saved(table, thresholds=False)))
@@ -53,9 +53,9 @@ async def test_saved_tables_imported_and_run_are_the_same(director: Ipvsadm, tmp
                 position = len(running.lines)
                 running.process.send_signal(signal.SIGHUP)
                 await running.until("config.reloaded", after=position)
-            # Taken over as it is; what the reload dropped may take a moment to go, for it was repaired just before.
+            # The table is taken over as it is. A service that the reload dropped may take a moment to disappear.
             await until_saved(director, text, running)
-            # Gone, and recreated from what was imported.
+            # The table is emptied, and made again from the imported configuration.
             director.clear()
             running.process.send_signal(signal.SIGHUP)
             await until_saved(director, text, running)

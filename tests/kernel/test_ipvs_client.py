@@ -49,7 +49,10 @@ async def write(client: IpvsClient, wanted: Table) -> None:
 
 
 def every_kind_of_service() -> Table:
-    """TCP, UDP and mark, by IPv4 and IPv6, by persistence; schedulers in turn; a server by each forwarding method."""
+    """Return services of every kind: TCP, UDP and mark, over IPv4 and IPv6, with and without persistence.
+
+    The schedulers take turns. Each service has a server of each forwarding method.
+    """
     schedulers = itertools.cycle(SCHEDULERS)
     persistences = [(0, 0, None), (SVC_F_PERSISTENT, 300, None), (SVC_F_PERSISTENT, 60, 24)]
     result: Table = {}

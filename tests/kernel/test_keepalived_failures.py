@@ -1,4 +1,4 @@
-"""Situations in which keepalived leaves the table wrong, for good in most of them; each was reproduced with 2.2.7."""
+"""Situations in which keepalived leaves the table wrong, usually for ever. All were reproduced with keepalived 2.2.7."""
 
 import asyncio
 import signal
@@ -27,7 +27,7 @@ def clean_table(nat: Topology) -> Iterator[None]:
 
 
 def configuration(folder: Path, service: str, *, resync: str = "1h", interval: str = "1s") -> Path:
-    """A resync that never comes, so that nothing but what the test does can mend the table."""
+    """Return a configuration with a resync that never comes, so that no resync can repair the table."""
     file = folder / "config.toml"
     file.write_text(f"""
 [daemon]
@@ -62,7 +62,7 @@ async def running(nat: Topology, file: Path) -> AsyncIterator[DaemonProcess]:
 
 
 async def until_saved(nat: Topology, *lines: str) -> str:
-    """Wait until the kernel's table has these lines; return the whole."""
+    """Wait until the kernel's table has these lines, and return the whole table."""
     deadline = time.monotonic() + 60
     while not all(line in (saved := nat.ipvsadm.saved()) for line in lines):
         assert time.monotonic() < deadline, saved
@@ -89,7 +89,7 @@ async def test_server_that_recovers_while_the_checker_is_dead_gets_its_weight_ba
 async def test_reloads_mend_the_table_refuse_nonsense_and_apply_everything(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:
-    """One start for all of it: an emulated machine takes half a minute for that."""
+    """All of this is tested with one start, because a start takes half a minute on an emulated machine."""
     # Servers without a port, which keepalived checks at port 0.
     file = configuration(tmp_path, WEB.replace(RS1, RS1[:-3]).replace(RS2, RS2[:-3]) + "upper_threshold = 100\n")
     async with running(nat, file) as process:
@@ -108,7 +108,7 @@ async def test_reloads_mend_the_table_refuse_nonsense_and_apply_everything(
         process.process.send_signal(signal.SIGHUP)
         (error,) = (await process.until("config.rejected", after=position))["errors"]
         assert error.startswith(f'{file}:18: service "web": real_server[1].address: expected an address and port')
-        # The checks go on; a removal of the other would have come before this one.
+        # The checks continue. A removal of the other server would have come before this one.
         web[0].kill()
         try:
             await process.until("table.changed", after=position, operation="delete_server", server=RS1)
@@ -135,7 +135,7 @@ SERVERS = 5000
 
 
 def leftover() -> tuple[str, str]:
-    """A table as it should be, and what a checker that was killed amid its work has left of it."""
+    """Return a table as it should be, and the table that a checker left because it was killed during its work."""
     service = "-A -t 192.0.2.100:80 -s rr\n"
     addresses = [f"198.18.{number // 250}.{number % 250 + 1}" for number in range(SERVERS)]
     whole = [f"-a -t 192.0.2.100:80 -r {address}:80 -m -w 3\n" for address in addresses]
@@ -173,7 +173,7 @@ real_server = [{", ".join(f'{{ address = "198.18.{block}.1-250", weight = 3 }}' 
 
 
 def _every_address(nat: Topology, verb: str) -> None:
-    """Make the first real server answer on every address of a network, and lead the director there; or undo it."""
+    """Make the first real server answer on all addresses of a network, and route them on the director; or undo both."""
     first = nat.servers[0]
     gateway = f"{NETWORK} via {first.address}"
     for name, route in ((first.name, f"local {NETWORK} dev lo"), (nat.director.name, gateway)):

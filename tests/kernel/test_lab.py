@@ -24,7 +24,7 @@ RULES = """
 @pytest.fixture
 def balanced(nat: Topology, web: tuple[Nginx, ...]) -> Iterator[Topology]:
     for server in web:
-        # A test that failed half-way must not take the next one down with it.
+        # A test that fails half-way must not make the next one fail.
         server.resume()
         if not server.running:
             server.start()

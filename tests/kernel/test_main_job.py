@@ -30,7 +30,7 @@ from tests.kernel.main_job import (
 
 @pytest.fixture(autouse=True)
 def clean_table(nat: Topology) -> Iterator[None]:
-    """Begin each test with nothing but somebody else's service, and prove at its end that it was left alone."""
+    """Begin each test with only somebody else's service. At the end, assert that this service was left alone."""
     nat.ipvsadm.clear()
     nat.ipvsadm.restore(FOREIGN)
     yield
@@ -50,7 +50,7 @@ async def test_kill_9_and_restart_lose_no_request_and_write_nothing(
             begun = time.monotonic()
             async with on_director(nat, file) as again:
                 await again.until("daemon.started")
-                # Long enough for every check to have had its say, and for a resync.
+                # Long enough for a verdict of every check, and for a resync.
                 await asyncio.sleep(RESYNC_S + FALL * INTERVAL_S + TIMEOUT_S)
                 assert again.of("table.changed") == []
                 assert again.of("table.drift") == []
@@ -97,7 +97,7 @@ async def test_quiescing_service_keeps_a_failed_server_at_weight_zero(
     file = configuration(tmp_path)
     file.write_text(file.read_text().replace('scheduler = "rr"', 'scheduler = "rr"\non_failure = "quiesce"'))
     async with on_director(nat, file) as running:
-        # Not proven yet: in at weight 0, then raised.
+        # The server is not proven yet, so it is added with weight 0, and raised later.
         for server in (RS1, RS2):
             await running.until("table.changed", operation="set_server", server=server, fields="weight 0 -> 3")
         web[0].kill()

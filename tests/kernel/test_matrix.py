@@ -1,8 +1,8 @@
-"""All that a configuration can say of a table, in every combination, against the kernel and ipvsadm.
+"""Everything that a configuration can say about a table, in every combination, against the kernel and ipvsadm.
 
-Each combination of a service's keys is a service, and has a server of each combination of a server's keys; so every
-service's combination meets every server's. Thresholds and weights take turns: they are numbers that nothing else asks
-for, and with them it would be three times as much.
+There is a service for each combination of a service's keys. It has a server for each combination of a server's keys. So
+every combination of the former meets every combination of the latter. Thresholds and weights only take turns: they are
+numbers on which nothing else depends, and combining them too would make three times as many servers.
 """
 
 import itertools
@@ -59,7 +59,7 @@ COMBINATIONS = {"tcp": 3_350, "udp": 6_686, "sctp": 3_350, "fwmark": 6_672}
 
 @pytest.fixture
 def network() -> Iterator[Namespace]:
-    """A network for each test: the kernel keeps removed servers for minutes and looks through them at each addition."""
+    """A new network for each test, because the kernel keeps removed servers for minutes, which slows down additions."""
     with fresh_network() as namespace:
         yield namespace
 
@@ -86,14 +86,15 @@ async def test_every_combination_is_written_read_back_and_shown_by_ipvsadm(
 
 
 def table_of(family: Family, kind: str) -> Table:
-    """Make a service of each combination, with a server of each."""
+    """Return a table with a service of each combination, which has a server of each combination."""
     table: Table = {}
     turns = [planned(_service(family, kind, 1, tuple(_servers(family, kind, turn)))).servers for turn in range(TURNS)]
     for number, keys in enumerate(_service_keys(family, kind), 1):
         record = planned(_service(family, kind, number, (), **keys)).record
         servers = turns[number % TURNS]
         if keys["scheduler"] == "mh":
-            # Each write makes the kernel fill a table of 65 521 places anew: two servers, others each time.
+            # Each write makes the kernel fill a table of 65 521 places again. So such a service has only two servers,
+            # and each service has other ones.
             servers = tuple(servers[(2 * number + index) % len(servers)] for index in range(2))
         records = (_at(server, record.key.port) for server in servers)
         table[record.key] = ServiceEntry(record, {each.key: each for each in records})
@@ -101,7 +102,7 @@ def table_of(family: Family, kind: str) -> Table:
 
 
 def _at(server: PlannedServer, port: int) -> DestinationRecord:
-    """Put a server at its service's port, as dr and tun need it."""
+    """Return a server with its service's port, which dr and tun require."""
     return msgspec.structs.replace(server.record, key=msgspec.structs.replace(server.key, port=port))
 
 
@@ -140,7 +141,7 @@ def _service_keys(family: Family, kind: str) -> Iterator[dict[str, Any]]:
 
 
 def _servers(family: Family, kind: str, turn: int) -> Iterator[RealServer]:
-    """Yield a server for each combination of method, tunnel and family; thresholds and weights take turns."""
+    """Yield a server for each combination of method, tunnel and family. Thresholds and weights take turns."""
     methods: list[dict[str, Any]] = [{"forward": Forward.NAT}, {"forward": Forward.DR}]
     methods += [
         {"forward": Forward.TUN, "tun_type": kind, "tun_port": port, "tun_checksum": checksum}

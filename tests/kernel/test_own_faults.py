@@ -49,7 +49,7 @@ class Broken:
         self.began = 0
 
     async def run(self, *commands: str) -> None:
-        """Run each of these on the director, and note how far the log is."""
+        """Run each of these commands on the director, and remember the current end of the log."""
         self.began = len(self._running.lines)
         for command in commands:
             await asyncio.to_thread(self._nat.director.run, command.split())

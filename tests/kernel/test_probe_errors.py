@@ -1,4 +1,4 @@
-"""What a probe hears when nobody is there: a router on the way says so by ICMP, and the kernel has to pass it on."""
+"""What a probe learns when its target does not exist: a router sends ICMP, and the kernel must pass it on."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The reconciler on the kernel's table: foreign edits are undone, foreign services are not touched, peace is silent."""
+"""The reconciler on the kernel's table undoes foreign edits, leaves foreign services alone, and is silent otherwise."""
 
 from collections.abc import AsyncIterator
 

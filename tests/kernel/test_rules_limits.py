@@ -1,4 +1,4 @@
-"""What fullnat and synproxy cannot be had with, because of the kernel: why the configuration refuses it."""
+"""What the kernel cannot combine with fullnat and synproxy. The configuration refuses these combinations."""
 
 import contextlib
 import select
@@ -36,7 +36,7 @@ def clean(nat: Topology) -> Iterator[None]:
 
 
 async def keep(director: Namespace, *services: Service) -> None:
-    """Set what these services need, though no configuration would let them be."""
+    """Set the rules and sysctls that these services need, although no configuration may contain such services."""
     netns = Netns(director.name)
     keeper = Keeper(aspects(netns), netns, lambda _: None)
     keeper.want(Config(services=services), shadow=False)

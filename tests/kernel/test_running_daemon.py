@@ -1,4 +1,4 @@
-"""The main job, seen while one daemon runs: every test finds it with both servers in, and leaves it so.
+"""The daemon's main job, tested while one daemon runs. Before and after every test, both servers are in the table.
 
 An emulated start of the daemon takes longer than most of these tests.
 """
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(nat: Topology, web: tuple[Nginx, ...], folder: Path) -> AsyncIterator[DaemonProcess]:
-    """Start the daemon for all of these tests, beside somebody else's service."""
+    """Start the daemon for all tests of this file, beside somebody else's service."""
     del web
     nat.ipvsadm.clear()
     nat.ipvsadm.restore(FOREIGN)
@@ -56,7 +56,7 @@ async def running(nat: Topology, web: tuple[Nginx, ...], folder: Path) -> AsyncI
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def whole(nat: Topology, running: DaemonProcess, folder: Path) -> AsyncIterator[str]:
-    """Return the table with both servers in, and have it so again after the test; what is not ours was left alone."""
+    """Return the table with both servers. After the test, wait for the same table, and check the foreign service."""
     whole = nat.ipvsadm.saved()
     assert FOREIGN in whole
     assert all(f"-r {server} -m -w 3" in whole for server in (RS1, RS2))
@@ -68,7 +68,7 @@ async def whole(nat: Topology, running: DaemonProcess, folder: Path) -> AsyncIte
 
 
 async def reload(running: DaemonProcess) -> int:
-    """Have the configuration read again; return where in the log that began."""
+    """Reload the configuration, and return the position in the log at which the reload began."""
     position = len(running.lines)
     running.process.send_signal(signal.SIGHUP)
     await running.until("config.reloaded", after=position)
@@ -194,7 +194,7 @@ async def test_reload_that_replaces_every_server_fails_no_request(
         removed = moment(await running.until("table.changed", after=position, operation="delete_server", server=RS1))
         served = await asyncio.to_thread(load.wait_for, 30, since=removed)
         assert by_server(served).keys() == {"rs2"}
-        # A request on its way to a server that is removed may be lost: the kernel drops its packets.
+        # A request that is under way to a server may be lost when the server is removed: the kernel drops its packets.
         unexcused = [
             request for request in load.failed_since(reloaded) if not request.started < removed < request.ended
         ]

@@ -1,4 +1,4 @@
-"""SYN proxy: a flood of SYNs ends on the director, while real clients are served, also when a server fails."""
+"""SYN proxy: a flood of SYNs ends on the director, while real clients are served, even when a server fails."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ async def all_in(running: DaemonProcess, nat: Topology) -> None:
 
 
 def announced(nat: Topology, address: str) -> tuple[int, int]:
-    """Largest segment and window scale that a client of an address is told."""
+    """Return the largest segment and the window scale that the director announces to a client of an address."""
     with nat.client.entered():
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         client = socket.socket(family, socket.SOCK_STREAM)
@@ -78,13 +78,13 @@ def announced(nat: Topology, address: str) -> tuple[int, int]:
 
 
 def scheduled(nat: Topology) -> int:
-    """How many connections IPVS has made, of all services."""
+    """Return how many connections IPVS has made for all services."""
     lines = nat.ipvsadm("-Ln", "--stats", "--exact").splitlines()
     return sum(int(line.split()[2]) for line in lines if line.startswith("TCP"))
 
 
 async def settled(nat: Topology) -> int:
-    """How many connections there were once it is known: the kernel adds its counters up every two seconds."""
+    """Return how many connections there were. Wait first, because the kernel adds up its counters every two seconds."""
     last, now = -1, scheduled(nat)
     while now != last:
         await asyncio.sleep(2.5)
@@ -93,7 +93,7 @@ async def settled(nat: Topology) -> int:
 
 
 def flood(nat: Topology) -> None:
-    """Send SYNs to each address, from ports of their own, and never answer what comes back."""
+    """Send SYNs to each address, each from another port, and never answer the replies."""
     with nat.client.entered():
         for family, source, target in ((socket.AF_INET, CLIENT, nat.vip), (socket.AF_INET6, CLIENT6, nat.vip6)):
             with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
@@ -104,7 +104,7 @@ def flood(nat: Topology) -> None:
 
 
 def syn(family: socket.AddressFamily, source: str, target: str, port: int) -> bytes:
-    """One SYN (RFC 9293, 3.1), with its checksum."""
+    """Return one SYN (RFC 9293, 3.1) with its checksum."""
     head = struct.pack("!HHIIBBHHH", port, 80, secrets.randbits(32), 0, 5 << 4, 0x02, 64240, 0, 0)
     pseudo = socket.inet_pton(family, source) + socket.inet_pton(family, target)
     pseudo += struct.pack("!II", socket.IPPROTO_TCP, len(head))
@@ -119,7 +119,7 @@ async def test_half_open_connections_end_at_the_director_and_real_clients_are_se
 ) -> None:
     async with daemon(configuration(tmp_path, nat, synproxy=False), command=nat.director.prefix) as running:
         await all_in(running, nat)
-        # Without it the flood is one: each SYN becomes a connection.
+        # Without the SYN proxy, each SYN of the flood becomes a connection.
         await asyncio.to_thread(flood, nat)
         assert await settled(nat) > HALF_OPEN
         configuration(tmp_path, nat, synproxy=True)
@@ -148,12 +148,12 @@ async def test_half_open_connections_end_at_the_director_and_real_clients_are_se
                 await running.until("table.changed", after=position, operation="add_server", service=name)
             await served(loads, time.monotonic(), {"rs1", "rs2"})
             done = sum(request.ok for load in loads for request in load.stop())
-        # One for each request, but for ports that are used again and keep their connection; and none for the flood.
+        # One connection for each request, except if a port is used again and keeps its connection. None for the flood.
         assert done / 2 < await settled(nat) - before < done + HALF_OPEN
 
 
 async def served(loads: list[Load], since: float, servers: set[str]) -> None:
-    """No request fails from now on, and these servers answer."""
+    """Assert that no request fails from now on, and that these servers answer."""
     for load in loads:
         requests = await asyncio.to_thread(load.wait_for, ONE_BY_ONE, since=since)
         assert [request.outcome for request in requests if not request.ok] == []

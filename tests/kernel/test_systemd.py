@@ -1,4 +1,4 @@
-"""The unit as it is shipped, under a real systemd on the lab's director: what docs/systemd.md promises, seen."""
+"""The unit as it is shipped does what docs/systemd.md promises, under a real systemd on the lab's director."""
 
 import os
 import re
@@ -97,7 +97,7 @@ def until_both(nat: Topology, machine: Systemd, *, weight: int = 3) -> None:
 
 
 def until_status(machine: Systemd, text: str) -> None:
-    """Wait for what `systemctl status` shows."""
+    """Wait until the status line of `systemctl status` contains this text."""
     wait_until(lambda: text in machine.show("StatusText"), timeout_s=TIMEOUT_S, what=machine.journal)
 
 
@@ -106,7 +106,7 @@ def test_the_unit_serves_reloads_tells_and_leaves_the_table_when_stopped(nat: To
     assert machine.show("ActiveState") == "active"
     until_both(nat, machine)
 
-    # One user of its own, one capability, no way to more.
+    # The daemon has its own user and one capability, and cannot get more privileges.
     pid = machine.show("MainPID")
     process = machine.run(["cat", f"/proc/{pid}/status"]).stdout
     fields = dict(line.split(":\t", 1) for line in process.splitlines())
@@ -157,7 +157,7 @@ def test_with_the_documented_drop_in_a_reload_returns_when_it_is_done(nat: Topol
     until_both(nat, machine)
     pid = machine.show("MainPID")
 
-    # While the daemon waits for a slow file the reload is not done, and systemctl waits with it.
+    # While the daemon waits for a slow file, the reload is not complete, and systemctl waits too.
     file = machine.file(CONFIGURATION)
     file.unlink()
     os.mkfifo(file)
@@ -172,7 +172,7 @@ def test_with_the_documented_drop_in_a_reload_returns_when_it_is_done(nat: Topol
     assert "config.reloaded" in machine.journal()
     until_both(nat, machine, weight=7)
 
-    # A rejected file ends the reload as well; systemd is told in the same message what became of it.
+    # A rejected file ends the reload too. The same message tells systemd that the file was rejected.
     configure(machine, BASIC.replace("weight = 3", "weight = -3"))
     machine.systemctl("reload", UNIT)
     assert "RELOAD REJECTED" in machine.show("StatusText")
@@ -202,7 +202,7 @@ def test_settings_that_the_sandbox_forbids_are_told_and_the_documented_drop_in_a
     for line in map(said.format, names, "110"):
         wait_until(lambda line=line: line in machine.journal(), timeout_s=TIMEOUT_S, what=machine.journal)  # type: ignore[misc]
     assert values() == ["0", "0", "1"]
-    # What it allows is done all the same.
+    # Everything that the unit allows still works.
     until_both(nat, machine)
     wait_until(lambda: "192.0.2.100:8080" in nat.ipvsadm.saved(), timeout_s=TIMEOUT_S, what=machine.journal)
     assert "lvs_healthd" in nat.director.run(["nft", "list", "tables"]).stdout

@@ -1,4 +1,4 @@
-"""`lvs-healthd table` on the kernel's table, held against what ipvsadm prints of the same."""
+"""`lvs-healthd table` on the kernel's table, compared with what ipvsadm prints for the same table."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ Numbers = dict[tuple[str, str], tuple[str, ...]]
 
 
 def configuration(folder: Path, nat: Topology) -> Path:
-    """A service over IPv4, a persistent one over IPv6, and a firewall mark that nothing is marked with."""
+    """Return a configuration with a service over IPv4, a persistent one over IPv6, and an unused firewall mark."""
     file = folder / "config.toml"
     sticky = ", ".join(f'"[{server.address6}]:80"' for server in nat.servers)
     file.write_text(f"""
@@ -92,7 +92,7 @@ async def asked(file: Path, *words: str) -> str:
 
 
 async def listing(file: Path) -> dict[str, Any]:
-    """Return the services of the JSON by address, their servers too."""
+    """Return the services in the JSON answer by address, each with its servers by address."""
     services = json.loads(await asked(file, "--json"))["services"]
     return {
         service["address"]: {**service, "servers": {server["server"]: server for server in service["servers"]}}
@@ -103,9 +103,9 @@ async def listing(file: Path) -> dict[str, Any]:
 async def until_same(
     ours: Callable[[], Awaitable[Any]], theirs: Callable[[], Any], *, counted: Callable[[Any], bool] = lambda _: True
 ) -> Any:
-    """Ask both until they say the same: our reading is up to a resync old, and connections go on expiring.
+    """Ask both programs until they say the same. Our reading may be one resync old, and connections expire meanwhile.
 
-    What has just happened is `counted` later: the kernel adds its counters up every two seconds.
+    The kernel adds up its counters every two seconds, so recent packets are missing in them.
     """
     deadline = time.monotonic() + DEADLINE_S
     while True:
@@ -134,7 +134,8 @@ async def test_counters_and_connections_are_those_of_ipvsadm(
     file = configuration(tmp_path, nat)
     async with daemon(file, command=nat.director.prefix) as running:
         await all_in(running, nat)
-        # One worker for "sticky": two first connections at one moment may get a template each (the kernel's own race).
+        # One worker for "sticky", because two first connections at the same moment may get a template each (the kernel's
+        # own race).
         with (
             Load.running(nat.client, nat.vip, pause_s=0.1) as load,
             Load.running(nat.client, nat.vip6, workers=1, pause_s=0.1),
@@ -177,7 +178,7 @@ async def test_counters_and_connections_are_those_of_ipvsadm(
         )
         assert len(ours) > 1
         assert {entry[4] for entry in ours} == {templates[0][4]}
-        # A mark's are known by their servers only, and this one's is one of "web", too.
+        # Connections of a mark are recognised only by their servers, and the mark's server also belongs to "web".
         marked = await until_same(
             lambda: lines("fwmark 7"), lambda: {each for each in ipvsadm_lines() if each[4] == RS1}
         )

@@ -1,7 +1,7 @@
 """Real clients of every kind of service, by every way of forwarding, while a real server fails and returns.
 
-From the moment at which a service's real server is out of the kernel's table, no request to that service fails; and the
-packets take the way that was configured, and no other.
+When a failed real server has been removed from a service in the kernel's table, no request to that service fails any
+more. Packets always take the configured way, and no other.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ PAUSE_S, TIMEOUT_S = 0.1, 3.0
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What happened, when, by `time.monotonic()`; to each service the kernel's table was changed at its own time."""
+    """When each step happened (`time.monotonic()`). The kernel's table has its own time for each service."""
 
     requests: list[Request]
     killed: float
@@ -72,7 +72,7 @@ async def test_no_request_fails_once_the_failed_server_is_out_nor_when_it_return
         topology = stack.enter_context(build())
         those = [service for number, kind in enumerate(kinds) for service in services(topology, kind, number)]
         async with daemon(configuration(tmp_path, those), command=topology.director.prefix) as running:
-            # Meanwhile the daemon starts, which takes longest.
+            # The daemon starts meanwhile, which takes longest.
             first = await asyncio.to_thread(prepared, topology, stack)
             await running.until("daemon.started")
             story = await asyncio.to_thread(play, topology, those, first)
@@ -91,13 +91,13 @@ async def test_no_request_fails_once_the_failed_server_is_out_nor_when_it_return
                 if kind is FULLNAT:  # its ways are counted for one service of each family only
                     continue
                 assert sum(taken[way] for way in kind.ways) >= least_packets(story, those, kind, server)
-        # By fullnat they come to the director's own address.
+        # With fullnat, replies go to the director's own address.
         replies = {"replies4", "replies6"} if kinds == [NAT] else set()
         assert ways(topology.director).keys() == replies
 
 
 def prepared(topology: Topology, stack: contextlib.ExitStack) -> Machine:
-    """Start what the real servers serve, and the witnesses; return the first server."""
+    """Start the servers' programs and the packet counters, and return the first server."""
     mark_all(topology)
     watch(topology)
     vips = () if topology.router == topology.director else (topology.vip, topology.vip6)
@@ -106,7 +106,7 @@ def prepared(topology: Topology, stack: contextlib.ExitStack) -> Machine:
 
 
 def play(topology: Topology, those: list[Service], first: Machine) -> Story:
-    """Kill the first server while clients request everything, and start it again once they have seen enough."""
+    """Kill the first server while clients send requests to all services, and start it again after enough requests."""
     for server in range(len(topology.servers)):
         changed(topology, those, server, present=True)
     targets = [target for service in those for target in service.targets]
@@ -125,8 +125,8 @@ def play(topology: Topology, those: list[Service], first: Machine) -> Story:
 
 
 def least_packets(story: Story, those: list[Service], kind: Kind, server: Namespace) -> int:
-    """How many packets it takes to request what a server has answered by a kind of forwarding."""
-    # A datagram; or SYN, ACK, the request and FIN, and for all else a further ACK or two.
+    """Return how many packets from clients are necessary at least for the requests that a server has answered."""
+    # One datagram. With TCP: SYN, ACK, the request and FIN, and perhaps one or two more ACKs.
     targets = [target for service in those if service.kind == kind for target in service.targets]
     each = {target.name: 4 if target.kind == "http" else 1 for target in targets}
     return sum(each.get(request.target, 0) for request in story.requests if request.server == server.name)
@@ -139,7 +139,7 @@ def wait_for_all(load: Load, those: list[Service], count: int, since: dict[str, 
 
 
 def judge(service: Service, story: Story) -> None:
-    """Hold a service against what is promised."""
+    """Assert what is promised for a service."""
     out, back = story.out[service.name], story.back[service.name]
     names = {target.name for target in service.targets}
     requests = [request for request in story.requests if request.target in names]
@@ -153,7 +153,7 @@ def judge(service: Service, story: Story) -> None:
     lost = [request for request in until_out if not request.ok]
     sys.stdout.write(f"{service.name}: {counts}; lost {len(lost)} in {out - story.killed:.1f} s\n")
     assert [request for request in (*before, *since_out) if not request.ok] == [], service.name
-    # Of both targets of a mark together: in turn, one may have all the requests to 80 and the other those to 443.
+    # Both targets of a mark together, because one server may get all requests to 80, and the other those to 443.
     assert by_server(before).keys() == {"rs1", "rs2"}, service.name
     assert by_server(while_out).keys() == {"rs2"}, service.name
     assert by_server(since_back).keys() == {"rs1", "rs2"}, service.name

@@ -1,4 +1,4 @@
-"""What the kernel does to traffic whatever a health checker writes: the facts behind what we refuse and advise."""
+"""What the kernel does to traffic, whatever a health checker writes. Our refusals and advice rest on these facts."""
 
 import contextlib
 import itertools
@@ -51,7 +51,7 @@ def bound(machine: Namespace, kind: socket.SocketKind, address: str, port: int) 
 def on_servers(
     topology: Topology, kind: socket.SocketKind, *addresses: str
 ) -> Iterator[dict[socket.socket, RealServer]]:
-    """A socket on each real server, at its address of these."""
+    """Open a socket on each real server, bound to the server's address in this list."""
     with contextlib.ExitStack() as stack:
         yield {
             stack.enter_context(bound(server, kind, address, PORT)): server
@@ -60,7 +60,7 @@ def on_servers(
 
 
 def reached(sockets: dict[socket.socket, RealServer]) -> socket.socket:
-    """Wait until something reaches one of these, and return which."""
+    """Wait until one of these sockets receives something, and return which."""
     ready, _, _ = select.select(list(sockets), [], [], DEADLINE_S)
     assert len(ready) == 1, f"{len(ready)} of them within {DEADLINE_S:g} s"
     found: socket.socket = ready[0]
@@ -133,7 +133,7 @@ def test_datagrams_from_a_port_of_a_removed_server_are_lost_unless_expire_nodest
         nat.ipvsadm("-d", "-u", f"{nat.vip}:{PORT}", "-r", f"{servers[removed].address}:{PORT}")
         for number in range(3):
             client.sendto(b"same port %d" % number, (nat.vip, PORT))
-        # Sent after them, so that nothing is on its way any more when it has come.
+        # This one is sent last. When it has arrived, no other packet is still on its way.
         other_client.sendto(b"new port", (nat.vip, PORT))
         (other,) = servers.keys() - {removed}
         came = []
@@ -149,7 +149,8 @@ def test_datagrams_from_a_port_of_a_removed_server_are_lost_unless_expire_nodest
 def test_new_connection_from_a_port_of_a_removed_server_is_lost_with_dr_unless_expire_nodest_conn(
     dr: Topology, expire: int
 ) -> None:
-    # The director sees half of each connection, and takes one that has ended for one that ends, for two minutes.
+    # The director sees only half of each connection. So for two minutes, an ended connection looks like one that is
+    # ending.
     set_sysctls(dr.director, {"net.ipv4.vs.expire_nodest_conn": expire})
     dr.ipvsadm.restore(
         f"-A -t {dr.vip}:{PORT} -s rr\n"

@@ -1,4 +1,4 @@
-"""Services of every kind for the daemon, clients for each, and witnesses of the way that packets take."""
+"""Services of every kind for the daemon, clients for each, and counters that show which way packets take."""
 
 import contextlib
 import time
@@ -27,7 +27,7 @@ INTERVAL_S, RISE, FALL = 0.5, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of forwarding: the keys that ask for it, and the ways packets may take with it."""
+    """A kind of forwarding: the keys that configure it, and the ways that packets may take with it."""
 
     name: str
     keys: str
@@ -62,12 +62,16 @@ class Service:
     targets: tuple[Target, ...]
 
     def has(self, server: int, saved: str) -> bool:
-        """Whether the real server of this number, from 0, is in a table that `ipvsadm -Sn` has printed."""
+        """Return whether the real server with this number, counted from 0, is in a table that `ipvsadm -Sn` printed."""
         return f"-a {self.identity} -r {self.servers[server]}:" in saved
 
 
 def services(topology: Topology, kind: Kind, number: int = 0) -> Iterator[Service]:
-    """Return TCP, UDP, one-packet UDP, and 80 and 443 by one mark, in IPv4 and in IPv6; and TCP and UDP across them."""
+    """Yield services over IPv4 and over IPv6: TCP, UDP, and one mark for ports 80 and 443.
+
+    If answers work with one-packet scheduling, there is also a one-packet UDP service. If the forwarding can cross the
+    families, there are also TCP and UDP services with servers of the other family.
+    """
     own = [server.address for server in topology.servers]
     own6 = [f"[{server.address6}]" for server in topology.servers]
     for family, vip, servers, others in (("IPv4", topology.vip, own, own6), ("IPv6", topology.vip6, own6, own)):
@@ -97,7 +101,7 @@ def _by_address(name: str, vip: str, port: int, servers: Sequence[str], kind: Ki
     else:
         protocol = f'protocol = "udp"\ncheck = {{ type = "udp", port = {UDP}, send = "?", expect = "3f rs" }}'
     keys = [f'address = "{address}"', kind.keys, protocol, *(["one_packet = true"] if is_one_packet else [])]
-    # One client port for all: only datagrams that are scheduled one by one reach both servers from it.
+    # All requests come from one port. Both servers get datagrams from it only if each is scheduled separately.
     source_port = 4000 + port % 1000 + (500 if ":" in vip else 0) if is_one_packet else 0
     target = Target(name, "http" if is_tcp else "udp", vip, port, source_port)
     return Service(name, kind, f"-{'t' if is_tcp else 'u'} {address}", "\n".join(keys), tuple(servers), (target,))
@@ -127,7 +131,7 @@ fall = {FALL}
 
 
 class Machine:
-    """All that a real server serves, which fails and returns as one."""
+    """Everything that a real server serves. All of it fails and returns together."""
 
     def __init__(self, server: RealServer, web: Nginx, udp: UdpServer) -> None:
         self.name = server.name
@@ -152,12 +156,12 @@ class Machine:
 
 
 def watch(topology: Topology) -> None:
-    """Begin to count packets by the way they take: clients' to each server, and replies that pass the director."""
+    """Begin to count packets by the way they take: from clients to each server, and replies through the director."""
     for server in topology.servers:
         ways = {
             "translated4": f"ip saddr {topology.client_address} ip daddr {server.address}",
             "translated6": f"ip6 saddr {topology.client_address6} ip6 daddr {server.address6}",
-            # To ports that no probe goes to.
+            # Only ports to which no probe goes.
             "masqueraded4": f"ip saddr != {topology.client_address} ip daddr {server.address} tcp dport {TCP}",
             "masqueraded6": f"ip6 saddr != {topology.client_address6} ip6 daddr {server.address6} tcp dport {TCP}",
             "as_is4": f"ip daddr {topology.vip}",
@@ -171,14 +175,14 @@ def watch(topology: Topology) -> None:
             "gue4": f"ip protocol udp udp dport {GUE_PORT}",
             "gue6": f"ip6 nexthdr udp udp dport {GUE_PORT}",
         }
-        # On the wire: what a tunnel has brought comes in once more, from the tunnel's device.
+        # Count only packets on the wire, because a packet in a tunnel arrives once more, from the tunnel's device.
         nft.count(server, {way: f'iifname "eth0" {match}' for way, match in ways.items()})
     replies = {"4": f"ip daddr {topology.client_address}", "6": f"ip6 daddr {topology.client_address6}"}
     nft.count(topology.director, {f"replies{family}": match for family, match in replies.items()})
 
 
 def mark_all(topology: Topology) -> None:
-    """Mark packets to 80 and 443 of the VIPs as `services` expects it."""
+    """Set the marks that `services` expects on packets to ports 80 and 443 of the VIPs."""
     vips = (f"ip daddr {topology.vip}", f"ip6 daddr {topology.vip6}")
     numbers = range(MOST_KINDS)
     nft.mark(
@@ -188,12 +192,17 @@ def mark_all(topology: Topology) -> None:
 
 
 def ways(server: Namespace) -> dict[str, int]:
-    """Return the ways that packets took to a server, with how many did."""
+    """Return how many packets took each way to a server."""
     return {way: packets for way, packets in nft.counted(server).items() if packets}
 
 
 def changed(topology: Topology, those: Iterable[Service], server: int, *, present: bool) -> dict[str, float]:
-    """Wait until each service has a real server, or does not; return when each was first seen so (`time.monotonic()`).
+    """Wait until each service has one real server in the table, or no longer has it. Return when each changed.
+
+    server: the real server's number, counted from 0.
+    present: whether to wait until it is there, or until it is gone.
+
+    Times are `time.monotonic()`.
 
     The kernel's table is asked, because the log leaves lines out when more than twenty come in a second.
     """

@@ -1,4 +1,4 @@
-"""Verbs of the command line in this process: an emulated start of Python takes longer than what most of them do."""
+"""Runs verbs of the command line in this process, because starting Python in a guest takes longer than most verbs."""
 
 import contextlib
 import io
@@ -9,7 +9,7 @@ from lvs_healthd import cli
 
 
 def run_here(*words: str) -> tuple[int, str, str]:
-    """Run one `lvs-healthd` verb to its end; returns exit status, standard output and error, as if in a pipe."""
+    """Run one `lvs-healthd` verb to its end, as in a pipe. Return the exit status, and what it wrote to both streams."""
     out, err = io.StringIO(), io.StringIO()
     status = 0
     with (

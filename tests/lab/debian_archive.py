@@ -1,4 +1,4 @@
-"""A made-up Debian archive in a folder, and an apt that knows no other: what the lab fetches, without a network."""
+"""Makes a small Debian archive in a folder, and an apt that knows no other archive. So fetching needs no network."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ ARCHITECTURE = subprocess.run(
 
 
 class Archive:
-    """Suites of packages under `folder`; `environment` makes apt use it, and keep what it learns under `folder` too."""
+    """Suites of packages under `folder`. With `environment`, apt uses this archive and keeps its files in `folder`."""
 
     def __init__(self, folder: Path, *, origin: str = "Debian") -> None:
         self.folder = folder
@@ -39,17 +39,17 @@ APT::Get::AllowUnauthenticated "true";
 
     @property
     def environment(self) -> dict[str, str]:
-        """What programs have to be started with."""
+        """The environment with which to start programs that use apt."""
         tools = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
         return {**os.environ, "APT_CONFIG": str(self.host / "apt.conf"), "PATH": tools, "LC_ALL": "C.UTF-8"}
 
     @property
     def uri(self) -> str:
-        """What stands for the mirror."""
+        """The URI of the archive, in place of a mirror's."""
         return f"file:{self.folder}"
 
     def publish(self, suite: str, *packages: Path) -> None:
-        """Make a suite of these packages."""
+        """Make a suite that contains these packages."""
         index = self.folder / "dists" / suite / "main" / f"binary-{ARCHITECTURE}" / "Packages"
         index.parent.mkdir(parents=True)
         index.write_text("\n".join(self._entry(package) for package in packages))

@@ -1,4 +1,4 @@
-"""An apt source for another suite: the machine's own entry, whatever its form, but for the suite."""
+"""An apt source for another suite is a copy of the machine's own entry, in whatever form, except for the suite."""
 
 from lab.apt_source import of_lines, of_stanzas
 

@@ -1,4 +1,4 @@
-"""The guest: what it is told to run, in a way that does not depend on how much that is, and under which kernel."""
+"""The guest gets its command whatever the command's length, and boots the right kernel."""
 
 import platform
 import shlex

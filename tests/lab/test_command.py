@@ -10,7 +10,7 @@ import lab.__main__ as command
 
 
 class FakeGuest:
-    """A guest that has ended by the time it is looked at."""
+    """A stand-in for a guest, which has already ended when the test looks at it."""
 
     running = False
 

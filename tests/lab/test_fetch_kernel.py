@@ -1,4 +1,4 @@
-"""lab/fetch-kernel with Debian's three layouts of kernel packages, from an archive made up here, by the real apt."""
+"""lab/fetch-kernel works with Debian's three layouts of kernel packages, with the real apt and an archive made here."""
 
 import subprocess
 from pathlib import Path
@@ -15,7 +15,7 @@ LISTS = {"modules.order": "", "modules.builtin": ""}
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
-    """bookworm, trixie and sid as their kernels are packaged; this machine's apt knows of bookworm only."""
+    """An archive with kernels packaged as in bookworm, trixie and sid. The machine's own apt knows only bookworm."""
     archive = Archive(tmp_path / "archive")
     publish_single(archive, "bookworm", OLD, "lib")
     publish_single(archive, "trixie", NEW, "usr/lib")
@@ -44,7 +44,7 @@ def publish_single(archive: Archive, suite: str, version: str, lib: str) -> None
 
 
 def meta(archive: Archive, version: str) -> Path:
-    """What names the newest kernel: one in each suite."""
+    """Return the package that depends on the newest kernel. Each suite has one."""
     name = f"linux-image-{ARCHITECTURE}"
     package = archive.package(name, {}, depends=f"linux-image-{version}")
     (archive.folder / "build" / name).rename(archive.folder / "build" / f"{name}-{version}")
@@ -67,7 +67,7 @@ def update(archive: Archive) -> None:
 
 
 def state(folder: Path) -> dict[str, tuple[int, int]]:
-    """What apt has written under `folder`."""
+    """Return the time of change and the size of each file under `folder`, to show whether apt has written there."""
     files = (file for file in folder.rglob("*") if file.is_file())
     return {str(file): (file.stat().st_mtime_ns, file.stat().st_size) for file in files}
 

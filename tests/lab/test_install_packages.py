@@ -1,4 +1,4 @@
-"""lab/install-packages asks apt for what is missing, on any Debian, and nobody when nothing is."""
+"""lab/install-packages asks apt for the missing packages, on any Debian. If none is missing, it asks for nothing."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ installed,amd64,procps,
 
 
 class Machine:
-    """A machine whose dpkg, apt and root are made up; what they are asked for is in `log`."""
+    """A machine with stand-ins for dpkg, apt and sudo. They write what they are asked for to `log`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,7 +40,11 @@ class Machine:
         ntpd.touch(mode=0o755)
 
     def run(self, status: str, wanted: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the script where dpkg has this `status` and the list names what is `wanted`."""
+        """Run the script on this machine.
+
+        status: what dpkg knows of the packages.
+        wanted: the packages in the list.
+        """
         (self.folder / "status").write_text(status)
         (self.folder / "checkout/lab/packages.txt").write_text(wanted)
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""The demo's reckoning: its exit status is the claims'."""
+"""The demo's exit status says whether all claims hold."""
 
 import pytest
 

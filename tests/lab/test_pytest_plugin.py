@@ -19,7 +19,7 @@ import pytest
 pytest_plugins = ["lab.pytest_plugin"]
 """
 
-# What stands for the guest: the same command, run here as a process.
+# A stand-in for the guest: it runs the same command as a process on this machine.
 PROCESS_GUEST = """
 import contextlib
 import os
@@ -180,7 +180,7 @@ def test_death_after_the_last_test_is_a_failure(folder: Path) -> None:
     assert "pytest ended with status 7" in result.stdout
 
 
-# Files of two guests: each of the first tests waits for the other, so both guests are there.
+# A file for each of two guests. The first test of each file waits for the other's, so both guests run.
 MEETING = """
 import os, pathlib, signal, time
 
@@ -198,7 +198,7 @@ def note(nodeid):
 
 
 def of_two_guests(folder: Path, trouble: str) -> Project:
-    """Return a project in which the second test of the first file is in trouble, while the other guest looks on."""
+    """Return a project for two guests in which the second test of the first file gets into trouble."""
     project = in_process(
         folder,
         MEETING
@@ -224,7 +224,7 @@ def test_later(): note("b3")
 
 
 def ran(folder: Path) -> dict[str, str]:
-    """Return which guest ran which test; no test may be there twice."""
+    """Return which guest ran which test. Fails if a test was run twice."""
     lines = [line.split() for line in (folder / "ran").read_text().splitlines()]
     found = {test: guest for guest, test in lines}
     assert len(found) == len(lines)
@@ -237,7 +237,7 @@ def test_guests_share_the_tests_out_and_each_is_run_once(folder: Path) -> None:
     guests = ran(folder)
     assert sorted(guests) == ["a1", "a2", "a3", "a4", "b1", "b2", "b3"]
     assert guests["a1"] != guests["b1"]
-    # In the host's order, whoever was first.
+    # The reports are in the host's order, whichever guest was first.
     files = [line.partition("::")[0] for line in result.stdout.splitlines() if "PASSED" in line]
     assert files == ["test_kernel.py"] * 4 + ["test_second.py"] * 3
 
@@ -261,7 +261,7 @@ def test_guest_that_is_lost_loses_what_it_had_taken_and_the_other_does_the_rest(
 ) -> None:
     result = of_two_guests(folder, trouble).run("--kernel-timeout=2")
     assert result.returncode == 1
-    # The test after it had been taken already.
+    # The guest had already taken the next test.
     assert re.search(r"1 failed, 5 passed, 1 error in", result.stdout), result.stdout
     assert "FAILED test_kernel.py::test_deadly" in result.stdout
     assert "ERROR test_kernel.py::test_after" in result.stdout
@@ -349,8 +349,8 @@ def test_never_reached(): pass
     assert re.search(r"3 failed, 1 passed, 1 error in|4 failed, 1 passed in", result.stdout), result.stdout
     assert "IP Virtual Server version" in result.stdout
     assert "exit status 0" in result.stdout
-    # The console's end has come back, and says what killed the guest. Any of the three lines will do: a panic stops the
-    # other processor in the middle of the line that it may be printing.
+    # The end of the console came back, and says what killed the guest. One of the three lines is enough, because a
+    # panic stops the other processor even in the middle of a line.
     assert re.search(r"sysrq: Trigger a crash|Kernel panic - not syncing|sysrq_handle_crash", result.stdout), (
         result.stdout
     )

@@ -1,4 +1,4 @@
-"""Guests share tests out among themselves by claims in one folder."""
+"""Guests divide the tests among themselves by claims in one folder."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_guest_takes_only_what_it_knows_and_what_was_asked_for(tmp_path: Path) -
 
 def test_claim_lost_to_a_faster_guest_is_followed_by_the_next(tmp_path: Path) -> None:
     class Slow(Queue):
-        """A guest that is overtaken after it has looked which tests are left."""
+        """A guest that finds a test unclaimed, but is too slow: another guest claims it first."""
 
         def _claim(self, nodeid: str) -> bool:
             other.take(TESTS[:1])
