@@ -12,16 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.config.model import AnyCheck, HttpCheck, Seconds, TcpCheck, UdpCheck
-from lvs_healthd.probes.exchange import Target
+from lvs_healthd.config.model import AnyCheck, Seconds, TcpCheck
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key, target
 from lvs_healthd.probing import engine as engine_module
 from lvs_healthd.probing import sockets as sockets_module
+from lvs_healthd.probing.deadlines import STALL_WATCH_S, TICK_S
 from lvs_healthd.probing.engine import Engine
 from lvs_healthd.probing.errnos import at_connect, at_open, from_network
 from lvs_healthd.probing.once import run_once
-from lvs_healthd.probing.scheduler import Probe, Scheduler
 from lvs_healthd.runtime.pace import SLICE_S
 from tests.probes.peers import (
     Behaviour,
@@ -35,6 +34,7 @@ from tests.probes.peers import (
     silent,
     stream_server,
 )
+from tests.probing.hand import Hand, Noting, http, tcp, udp
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
@@ -54,32 +54,6 @@ def _no_descriptor_left() -> Iterator[None]:
 
 async def outcome_of(check: AnyCheck) -> Outcome:
     return (await run_once([check]))[probe_key(check)].outcome
-
-
-class Noting:
-    """A run that notes its outcome."""
-
-    def __init__(self, target: Target, outcomes: list[Outcome]) -> None:
-        self.target = target
-        self._outcomes = outcomes
-
-    def started(self, now: float) -> None:
-        pass
-
-    def ended(self, outcome: Outcome, latency_s: float) -> None:
-        self._outcomes.append(outcome)
-
-
-def http(port: int, *, timeout: float = 0.3, address: str = "127.0.0.1", **keys: object) -> HttpCheck:
-    return HttpCheck(name="http", address=address, port=port, host="test", timeout=Seconds(timeout), **keys)  # type: ignore[arg-type]
-
-
-def tcp(port: int, *, timeout: float = 0.3, **keys: object) -> TcpCheck:
-    return TcpCheck(name="tcp", address="127.0.0.1", port=port, timeout=Seconds(timeout), **keys)  # type: ignore[arg-type]
-
-
-def udp(port: int, *, timeout: float = 0.3, **keys: object) -> UdpCheck:
-    return UdpCheck(name="udp", address="127.0.0.1", port=port, timeout=Seconds(timeout), **keys)  # type: ignore[arg-type]
 
 
 async def test_http_server_that_answers_is_up_with_its_latency() -> None:
@@ -412,39 +386,6 @@ def test_prohibition_by_a_firewall_on_the_way_is_down_over_ipv6_too() -> None:
     assert from_network(errno.EILSEQ).kind is OutcomeKind.UNSURE
 
 
-class Hand:
-    """An engine moved by hand, with a clock of its own."""
-
-    def __init__(self, **keys: int) -> None:
-        self.now = 1000.0
-        self.engine = Engine(clock=lambda: self.now, **keys)
-        self.outcomes: list[Outcome] = []
-
-    def start(self, aim: Target) -> None:
-        self.engine.start(Noting(aim, self.outcomes))
-
-    def tick_all(self) -> None:
-        """Tick as the scheduler does: again at once while something is overdue."""
-        self.engine.tick(late_s=0.0)
-        while (due := self.engine.next_tick) is not None and due <= self.now:
-            self.engine.tick(late_s=0.0)
-
-    def slow_down(self, method: str, cost_s: float) -> None:
-        """Let each call of a method of the engine take `cost_s` seconds."""
-        real = getattr(self.engine, method)
-
-        def slow(*arguments: object) -> object:
-            self.now += cost_s
-            return real(*arguments)
-
-        setattr(self.engine, method, slow)
-
-    def until_polled(self, count: int) -> None:
-        deadline = time.monotonic() + 5
-        while len(self.outcomes) < count and time.monotonic() < deadline:
-            self.engine.poll()
-
-
 async def test_costly_answers_do_not_hold_the_loop_up_all_in_one_turn() -> None:
     batch = engine_module._BATCH
     count = 6 * batch
@@ -461,50 +402,6 @@ async def test_costly_answers_do_not_hold_the_loop_up_all_in_one_turn() -> None:
     assert len(hand.outcomes) == count
     # Each takes a millisecond, so one batch uses up a turn.
     assert max(later - earlier for earlier, later in itertools.pairwise([0, *ended])) == batch
-
-
-async def test_pause_of_ours_makes_a_timeout_unsure() -> None:
-    async with stream_server(silent) as port:
-        hand = Hand()
-        hand.start(target(http(port, timeout=1.0)))
-        hand.now += 3.0
-        hand.engine.tick(late_s=2.0)
-        hand.engine.close()
-    assert [(outcome.kind, outcome.reason) for outcome in hand.outcomes] == [(OutcomeKind.UNSURE, Reason.STALLED)]
-
-
-async def test_pause_within_the_timeout_also_excuses_the_server() -> None:
-    async with stream_server(silent) as port:
-        hand = Hand()
-        hand.start(target(http(port, timeout=1.0)))
-        hand.now += 0.9
-        hand.engine.tick(late_s=0.8)
-        hand.now += 0.2
-        hand.engine.tick(late_s=0.0)
-        hand.engine.close()
-    assert [outcome.reason for outcome in hand.outcomes] == [Reason.STALLED]
-
-
-async def test_pause_before_the_probe_began_excuses_nothing() -> None:
-    async with stream_server(silent) as port:
-        hand = Hand()
-        hand.engine.tick(late_s=5.0)
-        hand.now += 0.01
-        hand.start(target(http(port, timeout=1.0)))
-        hand.now += 1.1
-        hand.engine.tick(late_s=0.0)
-        hand.engine.close()
-    assert [outcome.reason for outcome in hand.outcomes] == [Reason.TIMEOUT]
-
-
-async def test_answer_that_arrived_while_we_stood_still_counts() -> None:
-    async with stream_server(silent) as port:
-        hand = Hand()
-        hand.start(target(tcp(port, timeout=1.0)))
-        hand.now += 10.0
-        hand.engine.tick(late_s=9.0)
-        hand.engine.close()
-    assert [outcome.kind for outcome in hand.outcomes] == [OutcomeKind.UP]
 
 
 async def test_probes_above_the_bound_wait_and_then_run() -> None:
@@ -528,25 +425,12 @@ async def test_probe_never_ends_before_its_timeout_and_at_most_a_tick_after_it()
         begun = hand.now
         while not hand.outcomes:
             due = hand.engine.next_tick or 0.0
-            assert 0.0 < due - hand.now <= engine_module.STALL_WATCH_S + 1e-6
+            assert 0.0 < due - hand.now <= STALL_WATCH_S + 1e-6
             hand.now = due
             hand.engine.tick(0.0)
-        assert 0.3 <= hand.now - begun <= 0.3 + engine_module.TICK_S
+        assert 0.3 <= hand.now - begun <= 0.3 + TICK_S
         assert [outcome.reason for outcome in hand.outcomes] == [Reason.TIMEOUT]
         hand.engine.close()
-
-
-async def test_many_small_pauses_excuse_as_much_as_a_big_one() -> None:
-    async with stream_server(silent) as port:
-        hand = Hand()
-        hand.start(target(http(port, timeout=1.0)))
-        for late_s in (0.2, 0.06, 0.2, 0.06):
-            hand.now += late_s
-            hand.engine.tick(late_s)
-        hand.now += 0.6
-        hand.engine.tick(late_s=0.0)
-        hand.engine.close()
-    assert [outcome.reason for outcome in hand.outcomes] == [Reason.STALLED]
 
 
 async def test_answers_in_time_count_however_many_come_at_once() -> None:
@@ -577,42 +461,6 @@ async def test_many_timeouts_at_once_leave_the_loop_its_turns() -> None:
         hand.engine.close()
     assert [outcome.reason for outcome in hand.outcomes] == [Reason.TIMEOUT] * 100
     assert max(ended) <= 17
-
-
-async def test_loop_held_up_by_others_makes_a_healthy_server_unsure_at_worst() -> None:
-    """With only one probe, the next tick would be its deadline, and a pause as long as its timeout would not show."""
-    loop = asyncio.get_running_loop()
-    outcomes: list[Outcome] = []
-
-    class Listening:
-        def __init__(self, outcomes: list[Outcome]) -> None:
-            self._outcomes = outcomes
-
-        def outcome(self, outcome: Outcome, latency_s: float) -> None:
-            self._outcomes.append(outcome)
-
-    class Unobserved:
-        def lag(self, seconds: float) -> None: ...
-        def loop_lag(self, seconds: float) -> None: ...
-        def skipped(self) -> None: ...
-
-    async with stream_server(answering(OK)) as port:
-        check = http(port, timeout=0.4)
-        scheduler: Scheduler[str] = Scheduler(
-            Engine(clock=loop.time),
-            clock=loop.time,
-            random=lambda: 0.0,
-            observer=Unobserved(),
-        )
-        scheduler.update([Probe("web", target(check), 0.5, Listening(outcomes))])
-        running = asyncio.create_task(scheduler.run())
-        async with asyncio.timeout(20):
-            while len(outcomes) < 4:
-                time.sleep(0.45)
-                await asyncio.sleep(0)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-    assert {outcome.kind for outcome in outcomes} <= {OutcomeKind.UP, OutcomeKind.UNSURE}
 
 
 async def test_closing_the_engine_drops_probes_without_an_outcome() -> None:

@@ -10,7 +10,8 @@ from lvs_healthd.config.model import Seconds, TcpCheck
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from lvs_healthd.probes.targets import target
-from lvs_healthd.probing.engine import TICK_S, Engine
+from lvs_healthd.probing.deadlines import TICK_S
+from lvs_healthd.probing.engine import Engine
 from lvs_healthd.probing.once import run_once
 from lvs_healthd.probing.partings import HOPE_S, PATIENCE_S
 from tests.probes.peers import answering, stream_server

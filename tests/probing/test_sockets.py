@@ -17,7 +17,8 @@ from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key, target
 from lvs_healthd.probing import sockets as sockets_module
-from lvs_healthd.probing.engine import TICK_S, Engine
+from lvs_healthd.probing.deadlines import TICK_S
+from lvs_healthd.probing.engine import Engine
 from lvs_healthd.probing.once import run_once
 from tests.probes.peers import (
     answering,

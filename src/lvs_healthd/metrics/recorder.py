@@ -32,8 +32,8 @@ LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 second means trouble, 5 s a disaster."""
 
 LOOP_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
-"""Buckets for late ticks, seconds. Milliseconds are normal, 0.05 s is a whole tick lost, and beyond 1 s outcomes cannot
-be trusted."""
+"""Buckets for late ticks, seconds. Milliseconds are normal, 0.05 s is a whole tick lost, and beyond 1 s most
+probes with the default timeout take twice as long."""
 
 RESYNC_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 """Buckets for the time to read the whole table, seconds. A few services take a millisecond, and 10 000 real servers

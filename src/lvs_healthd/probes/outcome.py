@@ -34,7 +34,7 @@ class Reason(enum.StrEnum):
     NO_ROUTE = "no_route"
     """The director has no route to the target. `decide.blame` decides whose fault that is."""
     STALLED = "stalled"
-    """We were too late to judge: this process did not run while the answer was due."""
+    """A process of ours ended or hung, or learned of the outcome too late. A lag alone only extends the deadline."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

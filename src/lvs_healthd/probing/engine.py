@@ -2,12 +2,11 @@
 
 All sockets are in one epoll set of our own, whose descriptor asyncio watches. Each is registered once, edge-triggered.
 So a probe needs no task, no timer and no re-registration, which is what an asyncio client spends most of its time on.
-Deadlines are grouped into ticks (`TICK_S`), and the scheduler calls `tick` when one is due.
+Deadlines are grouped into ticks (`deadlines`), and the scheduler calls `tick` when one is due.
 """
 
 import asyncio
 import errno
-import heapq
 import select
 import socket
 from collections import deque
@@ -15,20 +14,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from lvs_healthd.probes.exchange import Farewell, Step, Target, seconds_in_words
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
+from lvs_healthd.probing.deadlines import MOST_REPRIEVES, STALL_WATCH_S, TICK_S, Deadlines
 from lvs_healthd.probing.errnos import at_connect, from_network
 from lvs_healthd.probing.partings import Partings
 from lvs_healthd.probing.sockets import Socket, Sockets
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
-
-TICK_S = 0.05
-"""The granularity of starts and deadlines, seconds. Probes start in groups, so that one wake-up serves many."""
-
-STALL_WATCH_S = 0.1
-"""The longest time between two ticks while probes are under way, seconds. A shorter pause goes unnoticed."""
-
-STALL_SHARE = 0.25
-"""If this process paused for more than this share of a probe's timeout, a timeout may just as well be our own fault."""
 
 MAX_RECEIVED = 32 * 1024 * 1024
 """The maximum number of bytes received in one probe, including TLS. It is above every limit that a check can set."""
@@ -66,14 +57,18 @@ class Run(Protocol):
 class _Flight:
     """One probe under way."""
 
-    __slots__ = ("connected", "descriptor", "exchange", "pending", "received", "run", "socket", "stalls_s", "started")
+    __slots__ = (
+        *("connected", "descriptor", "exchange", "heard", "pending", "received"),
+        *("reprieves", "run", "socket", "stalls_s", "started", "timeout_s"),
+    )
 
     def __init__(self, run: Run, started: float, stalls_s: float, opened: Socket) -> None:
         self.run: Run | None = run
         """Receives the outcome; None once the probe has ended."""
-        self.started = started
+        self.started = self.heard = started
+        self.timeout_s = run.target.timeout_s
         self.stalls_s = stalls_s
-        """The sum of all the engine's pauses before this probe began, seconds."""
+        self.reprieves = MOST_REPRIEVES
         self.exchange = run.target.begin()
         self.socket = opened
         self.descriptor = opened.fileno()
@@ -94,12 +89,9 @@ class Engine:
         self._clock = clock
         self._flights: dict[int, _Flight] = {}
         self._waiting: deque[Run] = deque()
-        self._deadlines: dict[int, list[_Flight]] = {}
-        self._deadline_ticks: list[int] = []
+        self._deadlines: Deadlines[_Flight] = Deadlines()
         self._reads_left: int | None = None
         """How many more times `tick` reads before it ends the overdue probes; None while no probe is overdue."""
-        self._stalls_s = 0.0
-        """The sum of all the engine's pauses so far, seconds."""
         self._fail: Callable[[Exception], None] | None = None
         self._epoll = select.epoll()
         self._sockets = Sockets(self._epoll)
@@ -138,7 +130,6 @@ class Engine:
             flight.socket.close()
         self._flights.clear()
         self._deadlines.clear()
-        self._deadline_ticks.clear()
         self._partings.close()
         self._sockets.close()
         self._epoll.close()
@@ -165,9 +156,9 @@ class Engine:
         This may be before the first deadline, because only a tick that comes late shows that this process has paused.
         """
         parting = self._partings.next_due
-        if not self._deadline_ticks:
+        due = self._deadlines.next_due
+        if due is None:
             return parting
-        due = self._deadline_ticks[0] * TICK_S
         if parting is not None and parting < due:
             due = parting
         return min(due, self._clock() + STALL_WATCH_S) if self._flights else due
@@ -184,14 +175,14 @@ class Engine:
 
         If any are left, `next_tick` is already in the past, so the caller calls `tick` again.
 
-        late_s: how late this call is, seconds. More than a tick counts as a pause of this process. A probe that times
-            out because of pauses is unsure, and does not count against its server.
+        late_s: how late this call is, seconds. More than a tick counts as a pause of this process, which extends the
+            deadlines of the probes under way.
         """
-        if late_s > TICK_S:
-            self._stalls_s += late_s
+        deadlines = self._deadlines
+        deadlines.stalled(late_s)
         self._partings.tick()
         now = self._clock()
-        if not self._is_overdue(now):
+        if not deadlines.is_overdue(now):
             return
         # First read what arrived in time, however late we are and however much there is.
         if self._reads_left is None:
@@ -200,21 +191,13 @@ class Engine:
             self._reads_left = self._reads_left - 1 if self.poll() else 0
         end = self._clock() + SLICE_S
         is_over = bool(self._reads_left)
-        while not is_over and self._is_overdue(now):
-            flights = self._deadlines[self._deadline_ticks[0]]
-            while flights and not is_over:
-                flight = flights.pop()
-                if flight.run is not None:
-                    self._expire(flight, flight.run.target)
-                    is_over = self._clock() >= end
-            if not flights:
-                del self._deadlines[heapq.heappop(self._deadline_ticks)]
-        if not self._is_overdue(now):
+        while not is_over and (flight := deadlines.pop(now)) is not None:
+            if flight.run is not None:
+                self._expire(flight, flight.run.target)
+                is_over = self._clock() >= end
+        if not deadlines.is_overdue(now):
             self._reads_left = None
         self._start_waiting()
-
-    def _is_overdue(self, now: float) -> bool:
-        return bool(self._deadline_ticks) and self._deadline_ticks[0] * TICK_S <= now
 
     def poll(self) -> bool:
         """Serve ready sockets for at most a slice. Return whether more may be ready; asyncio then calls it again."""
@@ -251,18 +234,10 @@ class Engine:
         if isinstance(opened, Outcome):
             run.ended(opened, self._clock() - now)
             return
-        flight = _Flight(run, now, self._stalls_s, opened)
+        flight = _Flight(run, now, self._deadlines.stalls_s, opened)
         self._flights[flight.descriptor] = flight
-        # Use the first tick after the deadline: a probe may get up to one tick too much time, but never too little.
-        due = int((now + target.timeout_s) / TICK_S) + 1
-        bucket = self._deadlines.get(due)
-        if bucket is None:
-            self._deadlines[due] = [flight]
-            heapq.heappush(self._deadline_ticks, due)
-            if len(self._flights) == 1 or self._deadline_ticks[0] == due:
-                self.wake()
-        else:
-            bucket.append(flight)
+        if self._deadlines.add(flight) or len(self._flights) == 1:
+            self.wake()
         if target.kind is socket.SOCK_DGRAM:
             # A datagram needs no connection, so it can go at once.
             flight.connected = True
@@ -281,6 +256,7 @@ class Engine:
             if not mask & select.EPOLLOUT:
                 return
             flight.connected = True
+            flight.heard = self._clock()
             step = flight.exchange.connected()
             if step is None:
                 self._sockets.speak_last(flight.socket)
@@ -307,6 +283,7 @@ class Engine:
                 outcome = flight.exchange.closed()
                 self._finish(flight, outcome, in_good_order=outcome.kind is OutcomeKind.UP)
                 return
+            flight.heard = self._clock()
             if self._obey(flight, flight.exchange.received(data)):
                 return
             flight.received += len(data)
@@ -373,13 +350,12 @@ class Engine:
         self._finish(flight, flight.exchange.failed(from_network(number)))
 
     def _expire(self, flight: _Flight, target: Target) -> None:
-        stalled_s = self._stalls_s - flight.stalls_s
-        if stalled_s > STALL_SHARE * target.timeout_s:
-            self._finish(
-                flight, unsure(Reason.STALLED, f"this daemon stood still for {stalled_s:.2f}s and could not judge")
-            )
+        """Judge a probe whose time is up, unless it has earned more."""
+        if self._deadlines.put_off(flight, self._clock()):
             return
         timeout = seconds_in_words(target.timeout_s)
+        if self._deadlines.stalled_s(flight):
+            timeout += " (extended, because this daemon stood still)"
         if flight.connected:
             self._finish(flight, flight.exchange.expired(timeout))
         else:

@@ -20,7 +20,8 @@ import msgspec
 
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome
-from lvs_healthd.probing.engine import TICK_S, Engine
+from lvs_healthd.probing.deadlines import TICK_S
+from lvs_healthd.probing.engine import Engine
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
 
 JITTER_SHARE = 0.02
