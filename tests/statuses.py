@@ -41,6 +41,7 @@ def daemon(
     setting_error: str = "",
     setting_advice: tuple[str, ...] = (),
     state_error: str = "",
+    clock_suspected: str = "",
 ) -> DaemonStatus:
     return DaemonStatus(
         version="0.1.0",
@@ -63,6 +64,7 @@ def daemon(
         setting_error=setting_error,
         setting_advice=setting_advice,
         state_error=state_error,
+        clock_suspected=clock_suspected,
     )
 
 

@@ -160,6 +160,16 @@ def test_advice_and_a_state_that_is_not_saved_go_to_standard_error_and_count(run
     )
 
 
+def test_clock_that_is_suspected_is_trouble_and_says_what_to_type(run: Run, daemon: Daemon) -> None:
+    why = "the clock is behind: `timedatectl` shows it"
+    daemon.status = Status(daemon=statuses.daemon(clock_suspected=why), services=())
+    ran = run("--control", str(daemon.control))
+    assert (ran.code, ran.err) == (3, f"lvs-healthd status: CLOCK SUSPECTED: {why}\n")
+    ran = run("--control", str(daemon.control), "--check")
+    assert ran.code == 1
+    assert "the director's clock is suspected to be wrong" in ran.out
+
+
 @pytest.mark.parametrize("notice", [{"setting_advice": ("net.ipv4.ip_forward is 0",)}, {"config_remarks": ("late",)}])
 def test_advice_and_remarks_alone_are_no_trouble_but_check_warns(
     run: Run, daemon: Daemon, notice: dict[str, Any]

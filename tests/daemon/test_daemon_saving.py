@@ -1,6 +1,7 @@
 """When the daemon saves its state: verdicts in batches, ownership at once, all at a stop, nothing in shadow mode."""
 
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,12 @@ class Writes:
 
     def __init__(self) -> None:
         self.owned: list[set[ServiceKey]] = []
+        self.times: list[float] = []
         self.error = ""
 
-    def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...]) -> None:
+    def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...], written: float) -> None:
         self.owned.append(set(ours.services))
+        self.times.append(written)
 
 
 def prepared(*, shadow: bool = False) -> tuple[Parts, Writes]:
@@ -90,3 +93,14 @@ async def test_a_reload_while_verdicts_are_collected_does_no_harm() -> None:
     assert next(collecting).server == f"{hosts[0]}:80"
     parts.decisions.configure(config(service(server(hosts[4]), server("198.51.100.9"))), {}, {})
     assert [each.server for each in collecting] == [f"{hosts[4]}:80"]
+
+
+async def test_each_save_says_when_it_was_and_never_less_than_the_file_did() -> None:
+    parts, writes = prepared()
+    begun = time.time()
+    await parts.save(0.0)
+    assert begun <= writes.times[0] <= time.time()
+    parts.decisions.remember(time.time() + 86400.0)
+    parts.saver.changed()
+    await parts.save(math.inf)
+    assert writes.times[1] > time.time() + 86000.0

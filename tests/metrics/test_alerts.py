@@ -46,6 +46,8 @@ CASES = [
     ("LvsRealServerFlaps", {f"lvs_healthd_real_server_up{SERVER}": "_ _ 0 1x60"}, "10m", False),
     ("LvsRealServerFlaps", {f"lvs_healthd_real_server_up{SERVER}": "1 1 0 0 1 1 0 0 1 1 0 0 1 1 0 0"}, "4m", True),
     ("LvsRealServerDown", {f"lvs_healthd_real_server_up{SERVER}": "1x3 0x20"}, "3m", True),
+    ("LvsClockSuspected", {'lvs_healthd_clock_suspected{instance="lvs1"}': "0x3 1x20"}, "3m", True),
+    ("LvsClockSuspected", {'lvs_healthd_clock_suspected{instance="lvs1"}': "0x3 1x1 0x20"}, "3m", False),
     # A dead probe worker counts no more probes, yet the probes it had are blind.
     (
         "LvsProbesUnsure",

@@ -45,6 +45,11 @@ def test_advice_is_counted_and_a_state_that_is_not_saved_is_1() -> None:
     assert (found["setting_advice"], found["state_error"]) == ({(): 0}, {(): 0})
 
 
+def test_clock_that_is_suspected_is_1() -> None:
+    assert read(Status(daemon=statuses.daemon(clock_suspected="why"), services=()))["clock_suspected"] == {(): 1}
+    assert read(statuses.status())["clock_suspected"] == {(): 0}
+
+
 def test_weights_that_are_not_in_a_table_have_no_sample() -> None:
     found = read(statuses.status())
     assert found["real_server_weight_configured"]["web", "198.51.100.12:80"] == 2

@@ -175,11 +175,20 @@ async def test_unknown_authority_says_that_ca_takes_it(authority: trustme.CA, tm
     assert by_ca.detail.endswith(f"; neither it nor its issuer is in ca = {other}")
 
 
-async def test_expired_certificate_is_down(authority: trustme.CA, ca_file: str) -> None:
-    past = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
-    async with stream_server(answering(OK), tls=context(authority, "web.example", not_after=past)) as port:
+@pytest.mark.parametrize(
+    ("days", "reason", "words"),
+    [((-2, -1), Reason.EXPIRED, "has expired"), ((1, 2), Reason.NOT_YET_VALID, "is not yet valid")],
+)
+async def test_certificate_out_of_date_is_down_and_says_so(
+    authority: trustme.CA, ca_file: str, days: tuple[int, int], reason: Reason, words: str
+) -> None:
+    begin, end = (dt.datetime.now(dt.UTC) + dt.timedelta(days=each) for each in days)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("web.example", not_before=begin, not_after=end).configure_cert(made)
+    async with stream_server(answering(OK), tls=made) as port:
         found = await outcome(port, sni="web.example", ca=ca_file)
-    assert (found.reason, found.detail) == (Reason.TLS, "certificate refused: certificate has expired")
+    assert (found.kind, found.reason) == (OutcomeKind.DOWN, reason)
+    assert found.detail == f"certificate refused: certificate {words}"
 
 
 async def test_unknown_authority_is_down_unless_verification_is_off(authority: trustme.CA) -> None:

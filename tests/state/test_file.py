@@ -19,9 +19,9 @@ VERDICT = SavedVerdict(
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "state.json"
     shared = (SharedService(KEY, (DestinationKey(AF_INET, "198.51.100.11", 80),)),)
-    write_state(path, Ours(frozenset({KEY}), shared), [VERDICT])
+    write_state(path, Ours(frozenset({KEY}), shared), [VERDICT], 1_700_000_000.5)
     saved = read_state(path)
-    assert saved == Saved(owned=(KEY,), shared=shared, verdicts=(VERDICT,))
+    assert saved == Saved(owned=(KEY,), shared=shared, verdicts=(VERDICT,), written=1_700_000_000.5)
     assert saved.by_check()["192.0.2.100:80/tcp", "198.51.100.11:80", "http"] is saved.verdicts[0]
     assert [each.name for each in path.parent.iterdir()] == ["state.json"]
 
@@ -99,9 +99,9 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_file_has_a_line_for_each_verdict(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    write_state(path, Ours(frozenset({KEY})), [VERDICT] * 3)
+    write_state(path, Ours(frozenset({KEY})), [VERDICT] * 3, 2.5)
     assert sum(line.startswith('{"service":') for line in path.read_text().splitlines()) == 3
-    assert read_state(path) == Saved(owned=(KEY,), verdicts=(VERDICT,) * 3)
+    assert read_state(path) == Saved(owned=(KEY,), verdicts=(VERDICT,) * 3, written=2.5)
 
 
 def test_a_fifo_in_its_place_does_not_hang_the_start(tmp_path: Path) -> None:
@@ -137,3 +137,10 @@ def test_a_file_left_by_a_crash_is_replaced(tmp_path: Path) -> None:
     (tmp_path / ".state.json.new").write_text("half of")
     write_state(tmp_path / "state.json", Ours(), [VERDICT])
     assert [each.name for each in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_file_of_an_older_version_was_written_when_the_file_system_says(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text('{"format": 1}')
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    assert read_state(path).written == 1_700_000_000.0

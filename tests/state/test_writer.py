@@ -30,7 +30,7 @@ class Disk:
         self.written: list[int] = []
         self.fails = ""
 
-    def __call__(self, path: Path, ours: Ours, _verdicts: object) -> None:
+    def __call__(self, path: Path, ours: Ours, *_: object) -> None:
         self.begun.set()
         assert self.open.wait(20)
         if self.fails:

@@ -94,6 +94,8 @@ def alarms(daemon: DaemonStatus) -> Iterator[str]:
         yield f"FIGHT: somebody else undoes {lines} of the table; table.fight in the log says who"
     if daemon.probes_unsure:
         yield f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}"
+    if daemon.clock_suspected:
+        yield f"CLOCK SUSPECTED: {printable(daemon.clock_suspected)}"
     if daemon.config_error:
         yield "CONFIGURATION REJECTED, the old one is in force:"
         yield from (f"  {printable(line)}" for line in daemon.config_error.splitlines())

@@ -102,7 +102,7 @@ async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> N
             failed.append(f"{_name(operation)}: {result.message or f'errno {result.errno}'}")
     # A service that is gone is no longer recorded as the daemon's own, because somebody else may add the same service.
     ours.give_up_gone(_NOTHING, present)
-    write_state(state, ours.saved(), saved.verdicts)
+    write_state(state, ours.saved(), saved.verdicts, saved.written)
     typer.echo(f"{_count(before - len(present), 'service')} deleted")
     if failed:
         end("flush", "\n".join(failed))

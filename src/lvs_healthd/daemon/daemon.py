@@ -179,6 +179,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     await parts.keeper.turn()
     actual = await parts.reconciler.adopt()
     parts.reconciler.ownership.take_over(saved)
+    parts.decisions.remember(saved.written)
     probes = parts.decisions.configure(config, actual, saved.by_check())
     parts.replans.now()
     parts.prober.update(joined(probes.added, ready))

@@ -159,7 +159,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
     replans = Replans(decisions, reconciler)
     keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock)
     writer = StateWriter(asyncio.get_running_loop(), lambda path, error: _state_told(bus, path, error))
-    saver = Saver(writer, decisions.saved_verdicts, reconciler.ownership.saved)
+    saver = Saver(writer, decisions.saved_verdicts, reconciler.ownership.saved, decisions.state_written)
 
     view = View(
         facts=facts,

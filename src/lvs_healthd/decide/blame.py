@@ -26,7 +26,7 @@ from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsur
 _ANSWERED = frozenset(
     {
         *(Reason.PASSED, Reason.REFUSED, Reason.RESET, Reason.CLOSED_EARLY, Reason.BAD_STATUS, Reason.BAD_ANSWER),
-        *(Reason.TOO_LARGE, Reason.PROTOCOL_ERROR, Reason.TLS),
+        *(Reason.TOO_LARGE, Reason.PROTOCOL_ERROR, Reason.TLS, Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.CLOCK),
     }
 )
 """The reasons that show that the target has answered."""
@@ -86,7 +86,7 @@ def blamed_together(found: Mapping[AnyCheck, Outcome]) -> dict[AnyCheck, Outcome
 
 def has_answered(check: AnyCheck, outcome: Outcome) -> bool:
     """Return whether an outcome shows that the check's target answered, even if only with a refusal."""
-    if outcome.kind is OutcomeKind.UNSURE or outcome.reason not in _ANSWERED:
+    if outcome.reason not in _ANSWERED:
         return False
     # A udp check that expects nothing passes in silence.
     is_silent = isinstance(check, UdpCheck) and not check.expect and not check.expect_regex

@@ -12,24 +12,28 @@ from typing import NamedTuple
 from lvs_healthd.config.model import AnyCheck, Config
 from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving
 from lvs_healthd.decide.blame import Blame
-from lvs_healthd.decide.held import LONGEST_STREAK, ProbeState, ServerState, ServiceState, Tally, Watch
-from lvs_healthd.events.kinds import (
-    CheckFailing,
-    CheckUnsure,
-    Event,
-    RealServerDown,
-    RealServerUp,
-    ServiceFallback,
-    ServiceServing,
+from lvs_healthd.decide.held import (
+    DOUBTFUL,
+    LONGEST_STREAK,
+    Judging,
+    ProbeState,
+    ServerState,
+    ServiceState,
+    Tally,
+    Watch,
 )
+from lvs_healthd.decide.telling import failing, is_news, not_sure, verdict_changed
+from lvs_healthd.decide.wrong_clock import WrongClock, longest_wait_s
+from lvs_healthd.events.kinds import Event, ServiceFallback, ServiceServing
 from lvs_healthd.health import machine
-from lvs_healthd.health.machine import Health, Verdict
+from lvs_healthd.health.machine import Health
 from lvs_healthd.ipvs.records import ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.plan.planner import Planner
 from lvs_healthd.plan.records import service_key
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.runtime.pace import paced
+from lvs_healthd.runtime.release import RELEASED
 from lvs_healthd.state.file import SavedVerdict
 
 AT_ONCE = 64
@@ -63,20 +67,6 @@ The watches of a probe are changed all at once, at the end, because thousands of
 """
 
 
-class _Judging(NamedTuple):
-    """One outcome that is being applied to the checks of a probe."""
-
-    probe: ProbeState
-    outcome: Outcome
-    is_news: bool
-    """Whether the previous outcome had another reason."""
-    latency_s: float
-    now: float
-    """When the probe ended."""
-    watches: tuple[Watch, ...]
-    """The checks that used the probe when it ended. A check that a reload drops meanwhile is skipped."""
-
-
 class Decisions:
     """The state of every configured check, server and service.
 
@@ -102,11 +92,12 @@ class Decisions:
         self.clock = clock
         self._wall = wall
         self._planner = Planner()
-        self._backlog: deque[_Judging] = deque()
+        self._backlog: deque[Judging] = deque()
         """Outcomes for `run` to apply."""
         self._has_backlog = asyncio.Event()
         self._unfinished: Counter[ProbeState] = Counter()
         """How many outcomes of each probe are not applied to all its checks yet."""
+        self._wrong_clock = WrongClock(RELEASED.timestamp())
         self._unsure: dict[ProbeState, str] = {}
         """Each probe whose last outcome was unsure, with the reason in words."""
         self.services: list[ServiceState] = []
@@ -121,6 +112,19 @@ class Decisions:
     def unsure_probes(self) -> tuple[int, str]:
         """Count the probes whose last outcome was unsure, and return the reason of one of them."""
         return len(self._unsure), next(iter(self._unsure.values()), "")
+
+    @property
+    def clock_suspected(self) -> str:
+        """Why the director's clock is suspected, and what to do; empty while it is not."""
+        return self._wrong_clock.why
+
+    def remember(self, written: float) -> None:
+        """Take over from the state file when it was last written, Unix time."""
+        self._wrong_clock.remember(written, self.clock())
+
+    def state_written(self) -> float:
+        """Note that the state is saved now. Return the time to write into the file, Unix time."""
+        return self._wrong_clock.saved(self.clock(), self._wall())
 
     @property
     def up(self) -> int:
@@ -215,15 +219,33 @@ class Decisions:
             probe.use(watches, same.setdefault(distinct, distinct), times)
             if is_new:
                 changes.added.append(probe)
+                if probe.is_verified:
+                    self._wrong_clock.add(probe, longest_wait_s(probe.check))
             elif not watches:
                 del self.probes[probe.check]
                 self._unsure.pop(probe, None)
+                if probe.is_verified:
+                    self._wrong_clock.forget(probe, longest_wait_s(probe.check))
                 changes.dropped.append(probe.check)
+        self._tell_of_clock()
         return changes
 
-    def blamed(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> Outcome:
-        """Return a doubtful outcome as down or unsure (see `decide.blame`). Every call returns a new object."""
-        return self._blame.settled(probe, outcome, latency_s, self.clock())
+    def weigh(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> Outcome:
+        """Return what an outcome is worth, knowing what the other probes find. The fault may be the director's own.
+
+        See `decide.blame` for routes, and `decide.wrong_clock` for the dates of certificates.
+        """
+        if outcome.reason in DOUBTFUL:
+            return self._blame.settled(probe, outcome, latency_s, self.clock())
+        if not (probe.watches and self._wrong_clock.concerns(probe, outcome)):
+            return outcome
+        worth = self._wrong_clock.weigh(probe, outcome, self.clock(), self._wall())
+        self._tell_of_clock()
+        return worth
+
+    def _tell_of_clock(self) -> None:
+        if (news := self._wrong_clock.news(self.clock(), self._wall())) is not None:
+            self._emit(news)
 
     def judge(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> bool:
         """Apply an outcome to every check that uses this probe. Return True when no check's health has changed.
@@ -239,8 +261,8 @@ class Decisions:
             self._unsure[probe] = outcome.detail
         else:
             self._unsure.pop(probe, None)
-        is_news = previous is None or previous.reason is not outcome.reason
-        judging = _Judging(probe, outcome, is_news, latency_s, self.clock(), probe.watches)
+        is_other = previous is None or previous.reason is not outcome.reason
+        judging = Judging(probe, outcome, is_other, latency_s, self.clock(), probe.watches)
         if len(probe.watches) > AT_ONCE or probe in self._unfinished:
             self._put_off(judging)
             return False
@@ -249,7 +271,7 @@ class Decisions:
             settled &= self._apply(watch, judging)
         return settled
 
-    def _put_off(self, judging: _Judging) -> None:
+    def _put_off(self, judging: Judging) -> None:
         if self._unfinished[judging.probe] < MOST_UNFINISHED:
             self._unfinished[judging.probe] += 1
             self._backlog.append(judging)
@@ -263,7 +285,7 @@ class Decisions:
             while self._backlog:
                 await self._work_off(self._backlog.popleft())
 
-    async def _work_off(self, judging: _Judging) -> None:
+    async def _work_off(self, judging: Judging) -> None:
         settled = True
         async for watch in paced(judging.watches):
             if watch.server.watches:
@@ -275,11 +297,11 @@ class Decisions:
         if settled:
             probe.settle(judging.watches, judging.outcome)
 
-    def _apply(self, watch: Watch, judging: _Judging) -> bool:
+    def _apply(self, watch: Watch, judging: Judging) -> bool:
         """Apply an outcome to one check. Return True when the check's health has not changed."""
-        _, outcome, is_news, latency_s, now, _ = judging
-        if is_news and outcome.kind is OutcomeKind.UNSURE:
-            self._emit(CheckUnsure(**_names(watch), reason=outcome.detail))
+        _, outcome, is_other, latency_s, now, _ = judging
+        if is_other and outcome.kind is OutcomeKind.UNSURE:
+            self._emit(not_sure(watch, outcome))
         before, check = watch.health, watch.check
         after = machine.step(before, outcome, rise=check.rise, fall=check.fall, now=now, latency_s=latency_s)
         if after is before:
@@ -345,16 +367,8 @@ class Decisions:
             self._emit_verdict(server, old.health, server.health, None)
 
     def _health_changed(self, watch: Watch, before: Health, after: Health) -> None:
-        if _is_news(before, after):
-            self._emit(
-                CheckFailing(
-                    **_names(watch),
-                    reason=after.detail,
-                    failures=after.failures,
-                    fall=watch.check.fall,
-                    verdict=after.verdict,
-                )
-            )
+        if is_news(before, after):
+            self._emit(failing(watch, after))
         server = watch.server
         was, server.health = server.health, machine.combined(each.health for each in server.watches)
         if was is not server.health:
@@ -364,23 +378,8 @@ class Decisions:
             self._changed()
 
     def _emit_verdict(self, server: ServerState, was: Health, by: Health, check: AnyCheck | None) -> None:
-        """Report that a server's verdict has changed.
-
-        check: the check that changed it; None when it changed because a check was removed.
-        """
-        about = {
-            "service": server.service.config.name,
-            "server": str(server.key),
-            "check": check.name if check else "",
-            "reason": by.detail if check else "the check that decided was removed from the configuration",
-        }
-        after_s = round(max(0.0, self.clock() - was.since), 3)
-        if server.health.verdict is Verdict.UP:
-            rise, passes = (check.rise, by.passes) if check else (0, 0)
-            self._emit(RealServerUp(**about, passes=passes, rise=rise, was=was.verdict, after_s=after_s))
-        elif server.health.verdict is Verdict.DOWN:
-            fall, failures = (check.fall, by.failures) if check else (0, 0)
-            self._emit(RealServerDown(**about, failures=failures, fall=fall, was=was.verdict, after_s=after_s))
+        if (event := verdict_changed(server, was, by, check, self.clock())) is not None:
+            self._emit(event)
 
     def _announce_service(self, service: ServiceState) -> None:
         standing = self._planner.standing(service.key)
@@ -394,22 +393,6 @@ class Decisions:
             service.serving = False
             fallback = tuple(str(server.endpoint) for server in service.config.fallback)
             self._emit(ServiceFallback(service=service.config.name, fallback=fallback))
-
-
-def _names(watch: Watch) -> dict[str, str]:
-    server = watch.server
-    return {"service": server.service.config.name, "server": str(server.key), "check": watch.check.name}
-
-
-def _is_news(before: Health, after: Health) -> bool:
-    """Whether a failure is worth reporting, either as the first of a streak or because its reason is a new one.
-
-    If the check was down already (perhaps since before a restart), only a new reason is worth reporting.
-    """
-    if not after.failures:
-        return False
-    first = before.failures == 0 and before.verdict is not Verdict.DOWN
-    return first or (before.reason is not None and before.reason is not after.reason)
 
 
 def _forget(server: ServerState, touched: _Touched) -> None:

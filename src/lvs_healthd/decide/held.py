@@ -1,9 +1,9 @@
 """The state of every probe, check, real server and service between two outcomes. `decisions` has the logic."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from lvs_healthd.config.model import AnyCheck, RealServer, Service
+from lvs_healthd.config.model import AnyCheck, HttpsCheck, RealServer, Service
 from lvs_healthd.health import machine
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
@@ -23,8 +23,8 @@ class Judge(Protocol):
 
     clock: Callable[[], float]
 
-    def blamed(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> Outcome:
-        """Return a doubtful outcome as down or unsure (see `decide.blame`). Every call returns a new object."""
+    def weigh(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> Outcome:
+        """Return what an outcome is worth, knowing what the other probes find. The fault may be the director's own."""
 
     def judge(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> bool:
         """Apply an outcome to every check that uses this probe. Return True when no check's health has changed."""
@@ -45,6 +45,7 @@ class ProbeState:
         "_judge",
         "_settled",
         "check",
+        "is_verified",
         "last",
         "last_at",
         "latency_s",
@@ -57,6 +58,8 @@ class ProbeState:
 
     def __init__(self, check: AnyCheck, judge: "Judge") -> None:
         self.check = check
+        self.is_verified = isinstance(check, HttpsCheck) and check.verify
+        """Whether the outcome depends on the dates of a certificate."""
         # These are tuples, as in `ServerState`, because there are tens of thousands of them, nearly all with one item,
         # and a list would take twice the memory.
         self.watches: tuple[Watch, ...] = ()
@@ -83,17 +86,16 @@ class ProbeState:
 
     def outcome(self, outcome: Outcome, latency_s: float) -> None:
         """Take one outcome into account, for every check that uses this probe."""
+        if self.is_verified or (outcome is not self._settled and outcome.reason in DOUBTFUL):
+            outcome = self._judge.weigh(self, outcome, latency_s)
         self.latency_s, self.last_at = latency_s, self._judge.clock()
-        is_settled = outcome is self._settled
-        if not is_settled and outcome.reason in DOUBTFUL:
-            outcome = self._judge.blamed(self, outcome, latency_s)
         if self.times is None:
             for tally in self.tallies:
                 tally.add(outcome, latency_s)
         else:
             for tally, times in zip(self.tallies, self.times, strict=True):
                 tally.add(outcome, latency_s, times)
-        if not is_settled:
+        if outcome is not self._settled:
             self._settled = outcome if self._judge.judge(self, outcome, latency_s) else None
         elif self.streak < LONGEST_STREAK:
             self.streak += 1
@@ -140,6 +142,20 @@ class Watch:
         self.probe = probe
         self.health = health
         self.type = str(check.__struct_config__.tag)
+
+
+class Judging(NamedTuple):
+    """One outcome that is being applied to the checks of a probe."""
+
+    probe: ProbeState
+    outcome: Outcome
+    is_other: bool
+    """Whether the outcome before had another reason."""
+    latency_s: float
+    now: float
+    """When the probe ended."""
+    watches: tuple[Watch, ...]
+    """The checks that used the probe then. One that a reload has dropped meanwhile is left out."""
 
 
 class ServerState:

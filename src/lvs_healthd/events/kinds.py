@@ -355,6 +355,29 @@ class WorkerFailed(Event, frozen=True, kw_only=True):
     retry_s: float
 
 
+class ClockSuspected(Event, frozen=True, kw_only=True):
+    """Certificates are not valid at this time, but perhaps the director's clock is wrong. Repeated every hour."""
+
+    name = "clock.suspected"
+    level = "error"
+    clock: str
+    """What the director's clock says."""
+    reason: str
+    targets: int
+    """How many targets are unsure because of this so far."""
+    verified: int
+    """How many targets there are whose certificates are verified."""
+
+
+class ClockTrusted(Event, frozen=True, kw_only=True):
+    """The director's clock is no longer suspected."""
+
+    name = "clock.trusted"
+    clock: str
+    """What the director's clock says."""
+    after_s: float
+
+
 class StateError(Event, frozen=True, kw_only=True):
     """The state file could not be read or written. The daemon continues without it."""
 

@@ -80,6 +80,12 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         [("", len(daemon.setting_advice))],
     )
     yield from family(
+        "clock_suspected",
+        "gauge",
+        "1 while certificates are not valid at this time, but perhaps the director's clock is wrong.",
+        [("", int(bool(daemon.clock_suspected)))],
+    )
+    yield from family(
         "state_error",
         "gauge",
         "1 while the state file cannot be written.",

@@ -53,7 +53,7 @@ class Single:
         )
 
 
-_UNSURE = (Reason.LOCAL_LIMIT, Reason.LOCAL_NETWORK, Reason.NO_ROUTE, Reason.STALLED)
+_UNSURE = (Reason.LOCAL_LIMIT, Reason.LOCAL_NETWORK, Reason.NO_ROUTE, Reason.STALLED, Reason.CLOCK)
 _OUTCOMES = [
     (OutcomeKind.UP, Reason.PASSED),
     *((OutcomeKind.UNSURE, reason) for reason in _UNSURE),

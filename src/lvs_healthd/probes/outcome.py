@@ -27,6 +27,9 @@ class Reason(enum.StrEnum):
     TOO_LARGE = "too_large"
     PROTOCOL_ERROR = "protocol_error"
     TLS = "tls"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED = "expired"
+    """These two are about the dates of a certificate, by the director's clock."""
     LOCAL_LIMIT = "local_limit"
     """We ran out of descriptors, ports or buffers."""
     LOCAL_NETWORK = "local_network"
@@ -35,6 +38,8 @@ class Reason(enum.StrEnum):
     """The director has no route to the target. `decide.blame` decides whose fault that is."""
     STALLED = "stalled"
     """A process of ours ended or hung, or learned of the outcome too late. A lag alone only extends the deadline."""
+    CLOCK = "clock"
+    """A certificate is not valid at this time, but the director's clock is suspected."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

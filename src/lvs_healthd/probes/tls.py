@@ -27,6 +27,8 @@ than the clients.
 _NAME_MISMATCH = (62, 64)
 _NO_KNOWN_ISSUER = (2, 18, 19, 20, 21)
 """X509_V_ERR_… in openssl/x509_vfy.h: no issuer found, or self-signed."""
+_DATES = {9: Reason.NOT_YET_VALID, 10: Reason.EXPIRED}
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 _NAME_MISSING = ("TLSV1_UNRECOGNIZED_NAME", "SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_INTERNAL_ERROR")
 """The TLS alerts of servers that have no certificate for a client that sends no server name."""
 
@@ -175,7 +177,7 @@ class _TlsExchange:
         except ssl.SSLZeroReturnError:
             return self._inner.closed()
         except ssl.SSLCertVerificationError as error:
-            return down(Reason.TLS, _refusal(error, self._check))
+            return down(_DATES.get(error.verify_code, Reason.TLS), _refusal(error, self._check))
         except ssl.SSLError as error:
             return down(Reason.TLS, _handshake_error(error, self._check))
         return self._inner.closed()

@@ -73,6 +73,8 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     the kernel's table; other services never are."""
     shared: tuple[SharedService, ...] = ()
     verdicts: tuple[SavedVerdict, ...] = ()
+    written: float = 0.0
+    """The latest time at which the file was written, Unix time. One without it has that of the file system instead."""
 
     def by_check(self) -> dict[tuple[str, str, str], SavedVerdict]:
         """Index the verdicts by service, server and check name."""
@@ -88,7 +90,7 @@ def read_state(path: Path, *, put_aside: bool = True) -> Saved:
     """
     rescue = _put_aside if put_aside else _left_alone
     try:
-        content = _read_regular(path)
+        content, modified = _read_regular(path)
     except FileNotFoundError:
         return Saved()
     except OSError as error:
@@ -99,16 +101,21 @@ def read_state(path: Path, *, put_aside: bool = True) -> Saved:
         raise StateFileError(f"{path}: not a state file ({error}); {rescue(path)}") from error
     if saved.format != FORMAT:
         raise StateFileError(f"{path}: format {saved.format}, this version knows {FORMAT}; {rescue(path)}")
-    return saved
+    return saved if saved.written else msgspec.structs.replace(saved, written=modified)
 
 
-def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict]) -> None:
-    """Replace the state file. Raises `StateFileError`."""
+def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict], written: float = 0.0) -> None:
+    """Replace the state file.
+
+    written: the time to write into it, Unix time; 0 to leave it to the file system.
+
+    Raises `StateFileError`.
+    """
     temporary = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         with _created(temporary) as file:
-            file.writelines(_content(ours, verdicts))
+            file.writelines(_content(ours, verdicts, written))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -121,16 +128,20 @@ def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict]) -> Non
         ) from error
 
 
-def _read_regular(path: Path) -> bytes:
-    """Read a regular file. Anything else is refused, because a FIFO would block, and a device may never end."""
+def _read_regular(path: Path) -> tuple[bytes, float]:
+    """Read a regular file, and when it was last modified, Unix time.
+
+    Anything else is refused, because a FIFO would block, and a device may never end.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
+        status = os.fstat(descriptor)
+        mode = status.st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        return file.read()
+        return file.read(), status.st_mtime
 
 
 def _created(path: Path) -> BinaryIO:
@@ -146,15 +157,16 @@ def _created(path: Path) -> BinaryIO:
         return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
-def _content(ours: Ours, verdicts: Iterable[SavedVerdict]) -> Iterator[bytes]:
+def _content(ours: Ours, verdicts: Iterable[SavedVerdict], written: float) -> Iterator[bytes]:
     """Encode the content of the file in pieces, one line for each verdict.
 
     A single call that encodes fifty thousand verdicts would hold the interpreter until it is done, and so block the
     event loop.
     """
     encode = msgspec.json.Encoder().encode
-    yield b'{"format":%d,\n"owned":%b,\n"shared":%b,\n"verdicts":[' % (
+    yield b'{"format":%d,\n"written":%b,\n"owned":%b,\n"shared":%b,\n"verdicts":[' % (
         FORMAT,
+        encode(written),
         encode(sorted(ours.services)),
         encode(ours.shared),
     )

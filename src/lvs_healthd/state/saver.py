@@ -23,6 +23,7 @@ class Saver:
     writer: writes the state file.
     verdicts: returns the verdicts to save.
     ours: returns the part of the kernel's table that belongs to the daemon.
+    written: notes that the state is written now, and returns the time to write into it, Unix time.
     """
 
     def __init__(
@@ -30,10 +31,12 @@ class Saver:
         writer: StateWriter,
         verdicts: Callable[[], Iterable[SavedVerdict]],
         ours: Callable[[], Ours],
+        written: Callable[[], float],
     ) -> None:
         self._writer = writer
         self._verdicts = verdicts
         self._ours = ours
+        self._written = written
         self._is_due = True
         self._saved = Ours()
         self._not_before = -math.inf
@@ -56,4 +59,4 @@ class Saver:
         self._not_before = now + STATE_S
         # A verdict that changes while the verdicts are collected makes the next write due.
         verdicts = tuple([verdict async for verdict in paced(self._verdicts())])
-        self._writer.write(path, ours, verdicts)
+        self._writer.write(path, ours, verdicts, self._written())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lvs_healthd.state.file import Ours, SavedVerdict, StateFileError, write_state
 
-_Content = tuple[Path, Ours, tuple[SavedVerdict, ...]]
+_Content = tuple[Path, Ours, tuple[SavedVerdict, ...], float]
 
 
 class StateWriter:
@@ -34,11 +34,11 @@ class StateWriter:
         """Why the last write failed; empty if it did not."""
         self._thread: threading.Thread | None = None
 
-    def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...]) -> None:
-        """Have the thread write this content to the state file. This returns at once."""
+    def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...], written: float = 0.0) -> None:
+        """Have the thread write this content to the state file, as `write_state` does. This returns at once."""
         self._idle.clear()
         with self._work:
-            self._next = (path, ours, verdicts)
+            self._next = (path, ours, verdicts, written)
             self._asked += 1
             self._work.notify()
         if self._thread is None:
@@ -54,11 +54,11 @@ class StateWriter:
             with self._work:
                 while self._next is None:
                     self._work.wait()
-                (path, ours, verdicts), self._next = self._next, None
+                (path, ours, verdicts, written), self._next = self._next, None
                 number = self._asked
             error: Exception | None = None
             try:
-                write_state(path, ours, verdicts)
+                write_state(path, ours, verdicts, written)
             except Exception as caught:  # noqa: BLE001  # reported on the event loop, even if it is a bug
                 error = caught
             try:

@@ -106,6 +106,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Sysctls whose values keep a service from working as its operator expects, and what to do about each."""
     state_error: str = ""
     """Why the state file cannot be written; empty while it can."""
+    clock_suspected: str = ""
+    """Why the director's clock is suspected to be wrong, and what to do; empty while it is not."""
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):

@@ -166,6 +166,7 @@ class View:
             setting_error=self._keeper.last_error,
             setting_advice=tuple(f"{each.name} is {each.value}: {each.text}" for each in self._keeper.advice),
             state_error=self._state_error(),
+            clock_suspected=self._decisions.clock_suspected,
         )
 
     def _state_error(self) -> str:
@@ -259,6 +260,8 @@ class View:
             line += f"; SETTING ERROR: {self._keeper.last_error}"
         if self._state_error():
             line += f"; STATE NOT SAVED: {self._state_error()}"
+        if self._decisions.clock_suspected:
+            line += f"; CLOCK SUSPECTED: {self._decisions.clock_suspected}"
         if self._facts.config_error:
             line += f"; RELOAD REJECTED, old configuration in force: {self._facts.config_error}"
         return line

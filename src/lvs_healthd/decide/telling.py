@@ -1,0 +1,65 @@
+"""Makes the events about checks and verdicts, and decides which failures are worth one."""
+
+from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.decide.held import ServerState, Watch
+from lvs_healthd.events.kinds import CheckFailing, CheckUnsure, RealServerDown, RealServerUp
+from lvs_healthd.health.machine import Health, Verdict
+from lvs_healthd.probes.outcome import Outcome
+
+
+def is_news(before: Health, after: Health) -> bool:
+    """Whether a failure is worth reporting, either as the first of a streak or because its reason is a new one.
+
+    If the check was down already (perhaps since before a restart), only a new reason is worth reporting.
+    """
+    if not after.failures:
+        return False
+    first = before.failures == 0 and before.verdict is not Verdict.DOWN
+    return first or (before.reason is not None and before.reason is not after.reason)
+
+
+def failing(watch: Watch, health: Health) -> CheckFailing:
+    """Report a failure of a check. `health` is that of the check from now on."""
+    return CheckFailing(
+        **_names(watch),
+        reason=health.detail,
+        failures=health.failures,
+        fall=watch.check.fall,
+        verdict=health.verdict,
+    )
+
+
+def not_sure(watch: Watch, outcome: Outcome) -> CheckUnsure:
+    """Report an unsure outcome of a check."""
+    return CheckUnsure(**_names(watch), reason=outcome.detail)
+
+
+def verdict_changed(
+    server: ServerState, was: Health, by: Health, check: AnyCheck | None, now: float
+) -> RealServerUp | RealServerDown | None:
+    """Report that a server's verdict has changed; None when it is not known any more.
+
+    was: the server's health before.
+    by: the health of the check that changed the verdict.
+    check: the check that changed it; None when it changed because a check was removed.
+    now: monotonic time, seconds.
+    """
+    about = {
+        "service": server.service.config.name,
+        "server": str(server.key),
+        "check": check.name if check else "",
+        "reason": by.detail if check else "the check that decided was removed from the configuration",
+    }
+    after_s = round(max(0.0, now - was.since), 3)
+    if server.health.verdict is Verdict.UP:
+        rise, passes = (check.rise, by.passes) if check else (0, 0)
+        return RealServerUp(**about, passes=passes, rise=rise, was=was.verdict, after_s=after_s)
+    if server.health.verdict is Verdict.DOWN:
+        fall, failures = (check.fall, by.failures) if check else (0, 0)
+        return RealServerDown(**about, failures=failures, fall=fall, was=was.verdict, after_s=after_s)
+    return None
+
+
+def _names(watch: Watch) -> dict[str, str]:
+    server = watch.server
+    return {"service": server.service.config.name, "server": str(server.key), "check": watch.check.name}
