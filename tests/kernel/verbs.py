@@ -9,7 +9,7 @@ from lvs_healthd import cli
 
 
 def run_here(*words: str) -> tuple[int, str, str]:
-    """Run one `lvs-healthd` verb to its end, as in a pipe. Return the exit status, and what it wrote to both streams."""
+    """Run one `lvs-healthd` verb to its end, as in a pipe. Return exit status, standard output and standard error."""
     out, err = io.StringIO(), io.StringIO()
     status = 0
     with (
