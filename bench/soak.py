@@ -62,7 +62,7 @@ class Sample(NamedTuple):
     at: float
     resident_bytes: int
     descriptors: int
-    """Open descriptors, without those of probes in flight."""
+    """The number of open descriptors that do not belong to probes in flight."""
     threads: int
 
 

@@ -16,12 +16,12 @@ BANNER = """
 
     client curl http://{vip}/     ask the virtual service: the servers answer in turn
     director ipvsadm -Ln                 the kernel's table; any command runs on any machine this way
-    status                               what lvs-healthd thinks of it (also: status --watch)
+    status                               the verdict on each real server (also: status --watch)
     table                                the kernel's table beside the wanted one (also: table --stats)
     follow                               its log, live; Ctrl-C ends it
     die rs1, serve rs1                   kill nginx on rs1; start it again
-    hang rs1, resume rs1                 stop it in its tracks: it accepts and never answers; let it go on
-    director ipvsadm -C                  be the vandal
+    hang rs1, resume rs1                 suspend nginx on rs1: it accepts and never answers; let it continue
+    director ipvsadm -C                  empty the table by hand
     exit                                 leave, and take everything down
 """
 

@@ -1,4 +1,4 @@
-"""Situations in which keepalived leaves the table wrong, usually for ever. All were reproduced with version 2.2.7."""
+"""Situations in which keepalived leaves the table wrong, usually for ever. Each was reproduced with version 2.2.7."""
 
 import asyncio
 import signal

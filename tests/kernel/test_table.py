@@ -134,8 +134,8 @@ async def test_counters_and_connections_are_those_of_ipvsadm(
     file = configuration(tmp_path, nat)
     async with daemon(file, command=nat.director.prefix) as running:
         await all_in(running, nat)
-        # One worker for "sticky", because two first connections at the same moment may get a template each (the kernel's
-        # own race).
+        # One worker for "sticky", because two first connections at the same moment may get a template each. This is
+        # a race in the kernel.
         with (
             Load.running(nat.client, nat.vip, pause_s=0.1) as load,
             Load.running(nat.client, nat.vip6, workers=1, pause_s=0.1),

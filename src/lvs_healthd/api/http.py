@@ -1,4 +1,4 @@
-"""What the HTTP library leaves to us: the headers of every answer, those of its own refusals too, and who may ask."""
+"""Sets the headers of every answer, including aiohttp's own refusals, and decides which Host headers are accepted."""
 
 import ipaddress
 from dataclasses import dataclass, field

@@ -80,7 +80,7 @@ def remove_control(path: str, identity: tuple[int, int]) -> None:
 
 
 def file_identity(path: str) -> tuple[int, int]:
-    """Return the device and inode of a file, by which it can be told from another file at the same path."""
+    """Return the device and inode of a file. Another file at the same path has other numbers."""
     status = os.lstat(path)
     return status.st_dev, status.st_ino
 

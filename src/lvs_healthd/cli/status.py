@@ -71,7 +71,7 @@ def status(
     config: ConfigOption = None,
     control: ControlOption = None,
 ) -> None:
-    """Ask the running daemon for the health of every real server, or of those named.
+    """Ask the running daemon for the health of every real server, or only of the named ones.
 
     Exit status: 0 all is well, 1 refused, 2 wrong usage, 3 trouble: a real server is down, a service is left without
     one, the table, a setting or the state cannot be written, somebody else undoes our writes, probes cannot tell, or

@@ -162,7 +162,7 @@ def _validate_identity(table: TomlTable, errors: Errors) -> None:
 
 
 def _has_servers_below(table: TomlTable) -> bool:
-    """Whether `real_server` stands below the header of a check. Another error reports that mistake."""
+    """Return whether `real_server` is written below the header of a check. Another error reports that mistake."""
     written = table.values.get("check")
     checks = written if isinstance(written, list) else [written]
     return any(isinstance(check, dict) and "real_server" in check for check in checks)

@@ -66,7 +66,7 @@ def toml_document(text: str, file: str) -> dict[str, Any]:
         return tomli.loads(text.removeprefix("\ufeff"))
     except tomli.TOMLDecodeError as error:
         raise ConfigError(tuple(f"{file}:{mistake}" for mistake in mistakes(error))) from error
-    except ValueError as error:  # Python's limit on digits, the only one that tomli can hit
+    except ValueError as error:  # Python's limit on digits is the only cause in tomli
         digits = sys.get_int_max_str_digits()
         raise ConfigError((f"{file}: it contains an integer of more than {digits} digits",)) from error
     except RecursionError as error:

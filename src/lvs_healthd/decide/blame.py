@@ -1,7 +1,7 @@
 """Decides whose fault a doubtful failure is: the server's (down) or the director's own (unsure).
 
-A probe alone cannot tell. "No route" looks the same whether somebody has withdrawn the route to this one server or the
-director has lost its network. So the policy looks at what the other probes find, and those may run in other processes:
+A probe alone cannot decide this. "No route" looks the same whether somebody has withdrawn the route to this one server
+or the director has lost its network. So the policy also looks at what the other probes find:
 
 - No route to a server, while the director reaches other hosts of the same address family: down. Clients of the service
   get errors from this server, so it must go.
@@ -162,7 +162,7 @@ class Reach:
 
 
 _WITNESSES = 2
-"""With two hosts, there is always one that is not the host of the failing target."""
+"""How many hosts of each address family are kept. Of two hosts, at least one is not the host of the failing target."""
 
 
 def _began(probe: ProbeState, now: float) -> float:

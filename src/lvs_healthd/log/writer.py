@@ -20,7 +20,7 @@ _PATIENCE_MS = 50
 """How long a line may wait for its reader. After a line has waited in vain, later lines do not wait at all. When one of
 them gets through, lines wait again."""
 _PAUSE_MS = 1
-"""How long to wait for a descriptor that promised room and had none."""
+"""How long to wait when poll(2) has promised room and the write finds none."""
 
 
 class LineWriter:

@@ -8,7 +8,7 @@ from lvs_healthd.config.patterns import AnswerPattern, answer_pattern
 SEARCHED_EACH_TIME = 16384
 """A pattern searches the whole answer again at each segment until it has searched this many bytes in all. After that it
 waits until the answer has doubled or ended. So a greeting of two lines is matched at once, and a peer that sends single
-bytes costs no more than one that does not."""
+bytes costs no more than another peer."""
 
 
 class Expectation(msgspec.Struct, frozen=True):

@@ -106,7 +106,7 @@ class HeadReader:
         name, colon, value = line.partition(b":")
         if not colon:
             if line[0] in _BLANKS:
-                return  # a folded line goes on with the one before it (RFC 9112, section 5.2)
+                return  # a folded line continues the previous one (RFC 9112, section 5.2)
             raise AnswerError(f"a header without a colon: {_shown(line)}")
         name = name.lower()
         if name == b"content-length":

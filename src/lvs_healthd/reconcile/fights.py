@@ -106,9 +106,9 @@ class Fights:
 
         Three kinds of writes are never held back:
 
-        - one that takes a configured server out of service, because that server is down;
-        - one that adds a service, because without it clients reach nobody;
-        - one that makes a server serve as wanted in a service where no server does, for the same reason. It may add the
+        - a write that takes a configured server out of service, because that server is down;
+        - a write that adds a service, because without it clients reach nobody;
+        - if no server of a service serves as wanted, a write that makes one serve, for the same reason. It may add the
           server, raise its weight, or correct its forwarding method or tunnel.
 
         now: monotonic, seconds.

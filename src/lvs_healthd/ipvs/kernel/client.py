@@ -150,7 +150,7 @@ class IpvsClient:
             lambda payload: codec.decode_counted_destination(payload, family),
         )
         destinations = {destination.key: destination for destination, _ in found}
-        # The rows are replaced service by service, so that memory never holds those of two whole readings at once.
+        # The rows are replaced service by service, so that memory never holds the rows of two whole readings.
         self._statistics[service.key] = joined(row, found)
         return ServiceEntry(service, destinations)
 
