@@ -1,11 +1,12 @@
-"""Decides how long a probe may take, and which probes are due to be judged.
+"""Decides how long a probe may take, and which probes have passed their deadline.
 
-A probe has its timeout, plus the time for which the event loop stood still meanwhile, because then nobody could read an
-answer. All in all it has at most twice its timeout, so that a director which always lags still finds out who is dead.
+A probe may take its timeout, plus the time for which the event loop stood still meanwhile, because then nobody could
+read an answer. In all it may take at most twice its timeout, so that a director that always lags still finds dead
+servers.
 
-One exception protects servers that answer. While the loop stands still it may be our turn to speak, and then the peer
-says nothing through no fault of its own. So when the loop stood still for longer than the timeout, a peer that was
-heard may take one more timeout from that moment on, up to `MOST_REPRIEVES` times.
+There is one exception, which protects servers that answer. While the loop stands still, the peer may be waiting for us
+to send something, so its silence is our fault. So if the loop has stood still for longer than the timeout, the peer
+gets one more timeout, counted from the moment when it was last heard. This happens up to `MOST_REPRIEVES` times.
 
 Deadlines are grouped into ticks. The time is passed in.
 """
@@ -20,8 +21,8 @@ STALL_WATCH_S = 0.1
 """The longest time between two ticks while probes are under way, seconds. A shorter pause goes unnoticed."""
 
 MOST_REPRIEVES = 4
-"""How often a peer that is heard on a lagging loop gets one more timeout. The longest conversation of a server in good
-order has so many turns after the connection: two of a TLS 1.2 handshake, then an answer's headers and its body."""
+"""How often a peer that is heard on a lagging loop gets one more timeout. A healthy server sends at most this many
+times after the connection is established: twice in a TLS 1.2 handshake, then the headers and the body of its answer."""
 
 
 class Timed(Protocol):
@@ -56,11 +57,11 @@ class Deadlines(Generic[_T]):
         return self._ticks[0] * TICK_S if self._ticks else None
 
     def is_overdue(self, now: float) -> bool:
-        """Whether a deadline has passed at `now`."""
+        """Return whether a deadline has passed at `now`."""
         return bool(self._ticks) and self._ticks[0] * TICK_S <= now
 
     def add(self, item: _T) -> bool:
-        """Begin to watch the deadline of `item`. Return whether it is the next one of all."""
+        """Begin to watch the deadline of `item`. Return whether no other deadline comes before it."""
         return self._add(item, item.started + item.timeout_s)
 
     def _add(self, item: _T, due: float) -> bool:
@@ -75,7 +76,7 @@ class Deadlines(Generic[_T]):
         return self._ticks[0] == tick
 
     def pop(self, now: float) -> _T | None:
-        """Return something whose deadline has passed at `now`, and watch it no longer. None if there is nothing."""
+        """Return an item whose deadline has passed at `now`, and stop watching it. None if there is no such item."""
         if not self.is_overdue(now):
             return None
         items = self._due[self._ticks[0]]
@@ -90,13 +91,13 @@ class Deadlines(Generic[_T]):
             self.stalls_s += late_s
 
     def stalled_s(self, item: _T) -> float:
-        """Return for how long the event loop has stood still since `item` began, seconds."""
+        """Return how long the event loop has stood still in all since `item` began, seconds."""
         return self.stalls_s - item.stalls_s
 
     def put_off(self, item: _T, now: float) -> bool:
-        """Give `item` a later deadline, if the loop's pauses have earned it one. Return whether they have.
+        """Give `item` a later deadline if the loop's pauses entitle it to one. Return whether they do.
 
-        Call this only after what had arrived by `now` was read.
+        Call this only after everything that had arrived by `now` has been read.
         """
         stalled_s = self.stalled_s(item)
         due = item.started + item.timeout_s + min(stalled_s, item.timeout_s)
