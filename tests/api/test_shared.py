@@ -1,14 +1,17 @@
 """Everybody who asks within a second gets one rendering, at their own pace."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 import aiohttp
+import pytest
 
 from lvs_healthd.api import ApiServer
-from lvs_healthd.api.shared import MOST_KEPT, SharedAnswer
+from lvs_healthd.api.shared import MOST_KEPT, SharedAnswer, in_turn
+from lvs_healthd.view.status_values import Status
 from tests import statuses
-from tests.shown import Shown, shown_app
+from tests.shown import Shown, ShownView, shown_app
 
 FRESH_S = 1.0
 
@@ -132,3 +135,84 @@ async def test_scrapes_over_http_share_one_rendering() -> None:
 
         assert await asyncio.gather(*(scrape() for _ in range(20))) == [b"first 1 second 1"] * 20
     await server.stop()
+
+
+CLIENTS = 20
+
+
+class Counted:
+    """Counts how many expensive answers are being made, and how many at once at most."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self._now = 0
+        self.most = 0
+
+    @contextlib.contextmanager
+    def making(self) -> Iterator[None]:
+        self.times += 1
+        self._now += 1
+        self.most = max(self.most, self._now)
+        try:
+            yield
+        finally:
+            self._now -= 1
+
+
+async def asked_at_once(path: str) -> list[bytes]:
+    """Let `CLIENTS` clients ask for a path at the same time, and return their answers."""
+    server = ApiServer(shown_app(Shown(status=statuses.status(), listing=statuses.listing()), Rendered().render))
+    await server.start("127.0.0.1:0", "")
+    async with aiohttp.ClientSession(f"http://{server.address}") as session:
+
+        async def ask() -> bytes:
+            async with session.get(path) as response:
+                assert response.status == 200
+                return await response.read()
+
+        answers = await asyncio.gather(*(ask() for _ in range(CLIENTS)))
+    await server.stop()
+    return answers
+
+
+async def test_all_who_wait_for_a_status_get_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted()
+
+    async def status(_: ShownView) -> Status:
+        with counted.making():
+            await asyncio.sleep(0.05)
+            return statuses.status()
+
+    monkeypatch.setattr(ShownView, "status", status)
+    assert len(set(await asked_at_once("/api/v1/status"))) == 1
+    assert counted.most == 1
+    assert counted.times <= 3  # the first, and one or two for those whose request comes later
+
+
+async def test_tables_for_many_clients_are_made_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would hold the loop for a slice between two turns of it: twenty at once for twenty times as long."""
+    counted = Counted()
+
+    async def listing(_: ShownView, __: str) -> AsyncGenerator[bytes, None]:
+        for number in range(3):
+            with counted.making():
+                await asyncio.sleep(0.001)
+            yield b"%d" % number
+
+    monkeypatch.setattr(ShownView, "listing", listing)
+    assert await asked_at_once("/api/v1/table") == [b"012"] * CLIENTS
+    assert (counted.most, counted.times) == (1, 3 * CLIENTS)
+
+
+async def test_a_client_that_reads_slowly_keeps_no_other_from_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = asyncio.Lock()
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        yield b"one"
+        yield b"two"
+
+    slow = in_turn(pieces(), lock)
+    assert await anext(slow) == b"one"
+    async with asyncio.timeout(10):
+        assert [piece async for piece in in_turn(pieces(), lock)] == [b"one", b"two"]
+    await slow.aclose()

@@ -317,6 +317,14 @@ def test_check_without_a_daemon_or_of_what_nobody_knows_is_unknown(run: Run, dae
     )
 
 
+@pytest.mark.parametrize("words", [["x" * 5000], ["one\ntwo | three"]])
+def test_check_is_one_bounded_line_whatever_it_cannot_tell(run: Run, daemon: Daemon, words: list[str]) -> None:
+    ran = run(*words, "--check", "--control", str(daemon.control))
+    assert (ran.code, ran.out.count("\n"), "|" in ran.out) == (3, 1, False)
+    assert ran.out.startswith("UNKNOWN: no service or real server is called")
+    assert len(ran.out) < 330
+
+
 def test_check_is_0_when_all_is_well_though_a_fallback_is_never_up(run: Run, daemon: Daemon) -> None:
     spare = real_server(
         "198.51.100.99:80", "unchecked", "standing by", since=None, weights=(1, None, None), fallback=True

@@ -583,6 +583,45 @@ async def test_configuration_on_a_file_system_that_hangs_ends_the_wait_for_a_sig
         assert time.monotonic() - began < 10
 
 
+HANGS = """
+import json, os, time
+from lvs_healthd.daemon import daemon
+
+def hang(*_, **__):
+    os.write(2, b'{{"event": "hangs"}}\\n')
+    time.sleep(1000)
+
+daemon.READ_S = {seconds}
+daemon.{function} = hang
+"""
+"""Makes a function that the start calls hang, as on a file system that does not answer."""
+
+
+@pytest.mark.parametrize("function", ["targets", "read_state"])
+async def test_files_that_hang_during_the_start_do_not_hold_up_a_stop(site: Site, function: str) -> None:
+    before = HANGS.format(seconds=1000, function=function)
+    async with daemon(site.file, "--table", "memory", before=before) as running:
+        await running.until("hangs")
+        running.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(running.process.wait(), 20) == 0
+
+
+async def test_certificates_that_hang_end_the_start_with_a_word_about_them(site: Site) -> None:
+    before = HANGS.format(seconds=0.5, function="targets")
+    async with daemon(site.file, "--table", "memory", before=before) as running:
+        assert await running.ended() == 1
+        (told,) = running.of("daemon.error")
+        assert "reading the certificates that https checks trust has taken more than 0.5s" in told["error"]
+
+
+async def test_a_state_file_that_hangs_is_told_and_the_daemon_starts_without_it(site: Site) -> None:
+    before = HANGS.format(seconds=0.5, function="read_state")
+    async with daemon(site.file, "--table", "memory", before=before) as running:
+        told = await running.until("state.error")
+        assert (told["file"], "has taken more than 0.5s" in told["error"]) == (str(site.state), True)
+        await running.until("daemon.started")
+
+
 async def test_reload_from_a_file_system_that_hangs_is_rejected_and_the_next_one_works(site: Site) -> None:
     async with daemon(
         site.file, "--table", "memory", before="from lvs_healthd.daemon import reload; reload.READ_S = 0.5"

@@ -4,6 +4,7 @@ Nearly all endpoints are read-only. A request that changes something is a POST, 
 socket.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Protocol
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from lvs_healthd.api.http import LISTENING, Listening, add_headers, is_local_name
 from lvs_healthd.api.peers import Peer, may_change, peer_of
-from lvs_healthd.api.shared import SharedAnswer
+from lvs_healthd.api.shared import SharedAnswer, in_turn
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
 from lvs_healthd.ipvs.saved import saved
@@ -101,6 +102,8 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
             yield piece
 
     shared_metrics, shared_status = SharedAnswer(metrics, fresh_s=SCRAPE_FRESH_S), SharedAnswer(status, fresh_s=0.0)
+    turn = asyncio.Lock()
+    """Whoever makes a part of a table has it."""
 
     async def show_index(_: web.Request) -> web.Response:
         return web.Response(text=_INDEX)
@@ -116,7 +119,8 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
         return await _stream(request, shared_status(), "application/json")
 
     async def show_table(request: web.Request) -> web.StreamResponse:
-        return await _stream(request, view.listing(request.query.get("service", "")), "application/json")
+        listing = view.listing(request.query.get("service", ""))
+        return await _stream(request, in_turn(listing, turn), "application/json")
 
     async def show_connections(request: web.Request) -> web.StreamResponse:
         if not _is_control(request):
@@ -129,7 +133,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
         if table is None:
             raise web.HTTPNotFound
         lines = (chunk.encode() async for chunk in chunks(saved(table())))
-        return await _stream(request, lines, _TEXT_TYPE)
+        return await _stream(request, in_turn(lines, turn), _TEXT_TYPE)
 
     async def do_reload(request: web.Request) -> web.StreamResponse:
         if not _is_control(request):

@@ -25,7 +25,7 @@ from lvs_healthd.cli.asking import (
     say,
 )
 from lvs_healthd.cli.choosing import DownOption, UnknownNameError, WhatArgument, chosen
-from lvs_healthd.cli.trouble import is_bad, troubles, verdict_line
+from lvs_healthd.cli.trouble import LONGEST_LINE, is_bad, troubles, verdict_line
 from lvs_healthd.view.status_values import Status
 
 DEFAULT_WATCH_S = 2.0
@@ -50,7 +50,7 @@ class Command(TyperCommand):
             return super().parse_args(ctx, args)
         except Exception as error:
             if is_check and isinstance(error, _Exiting) and error.exit_code == ExitStatus.USAGE:
-                typer.echo(f"{NagiosStatus.UNKNOWN.name}: {error}")
+                typer.echo(_nagios_line(NagiosStatus.UNKNOWN, str(error)))
                 error.exit_code = NagiosStatus.UNKNOWN
             raise
 
@@ -118,9 +118,15 @@ def _check(words: Sequence[str], config: ConfigOption, control: ControlOption) -
 
 
 def _end_check(verdict: NagiosStatus, text: str) -> NoReturn:
-    # Nagios takes what follows a bar for performance data, and only the first line for the summary.
-    typer.echo(f"{verdict.name}: {' '.join(text.split())}".replace("|", "/"))
+    typer.echo(_nagios_line(verdict, text))
     raise typer.Exit(verdict)
+
+
+def _nagios_line(verdict: NagiosStatus, text: str) -> str:
+    """Write one bounded line. Nagios takes what follows a bar for performance data."""
+    text = " ".join(text.split()).replace("|", "/")
+    shown = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}…"
+    return f"{verdict.name}: {shown}"
 
 
 def _chosen(status: Status, words: Sequence[str]) -> Status:

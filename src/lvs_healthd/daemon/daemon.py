@@ -39,7 +39,7 @@ from lvs_healthd.probing.descriptors import raise_descriptor_limit
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
 from lvs_healthd.runtime.netns import Netns
-from lvs_healthd.runtime.threads import Threads, in_thread
+from lvs_healthd.runtime.threads import HungError, Threads, in_thread
 from lvs_healthd.state.file import Saved, StateFileError, read_state
 
 _T = TypeVar("_T")
@@ -170,7 +170,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     )
     parts.facts.table = await parts.reconciler.open()
     parts.adopt(config)
-    saved = _read_state(parts)
+    saved = await _read_state(parts)
     await _refuse_empty(parts, saved)
     await parts.api.start(config.daemon.listen, config.daemon.control)
     # The settings must be in place before the first packet that needs them. The table is read after they are set, so
@@ -210,11 +210,15 @@ async def _refuse_empty(parts: Parts, saved: Saved) -> None:
         raise no_services_left(parts.facts.config_file, present)
 
 
-def _read_state(parts: Parts) -> Saved:
-    file = parts.config.daemon.state
+async def _read_state(parts: Parts) -> Saved:
+    file, is_shadow = parts.config.daemon.state, parts.is_shadow(parts.config)
+
+    def read() -> Saved:
+        return read_state(Path(file), put_aside=not is_shadow)
+
     try:
-        return read_state(Path(file), put_aside=not parts.is_shadow(parts.config))
-    except StateFileError as error:
+        return await in_thread(read, timeout_s=READ_S, what=f"reading {file}")
+    except (StateFileError, HungError) as error:
         parts.bus.emit(StateError(file=file, error=str(error)))
         return Saved()
 
