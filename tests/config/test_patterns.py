@@ -1,6 +1,8 @@
 """Regular expressions mean what Python's mean, wherever both take them, and never take long."""
 
 import re
+import subprocess
+import sys
 import time
 import warnings
 
@@ -85,3 +87,17 @@ def test_a_wrong_expression_is_an_error_and_not_a_line_on_stderr(capfd: pytest.C
     with pytest.raises(WrongValueError, match="not a regular expression"):
         answer_pattern("(unfinished")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("expect", "is_loaded"), [("expect = 'ready'", False), ("expect_regex = 'read[iy]'", True)])
+def test_the_engine_takes_memory_only_where_an_expression_is_configured(expect: str, is_loaded: bool) -> None:
+    text = service(check=f"{{ type = 'tcp', {expect} }}")
+    code = (
+        "import sys, lvs_healthd.cli\n"
+        "from lvs_healthd.config.load import parse\n"
+        "from lvs_healthd.probes.targets import targets\n"
+        f"targets(parse({text!r}, 'c.toml').services)\n"
+        "print('re2' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"{is_loaded}\n"

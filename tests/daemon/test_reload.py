@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import trustme
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import HttpsCheck
 from lvs_healthd.config.reuse import LastReading
+from lvs_healthd.daemon import reload as reload_module
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.daemon.reload import Reloads, joined
 from lvs_healthd.daemon.requests import ReloadRequests
@@ -20,6 +22,7 @@ from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.log import configure
 from lvs_healthd.probes.targets import targets
 from lvs_healthd.probes.tls import trust
+from lvs_healthd.runtime.lock import AlreadyRunningError, TableLock, lock_state, lock_table
 from lvs_healthd.runtime.netns import Netns
 
 
@@ -73,12 +76,13 @@ async def site(folder: Path, text: str) -> AsyncIterator[Site]:
         await parts.api.stop()
 
 
-def text(ca: Path, listen: str) -> str:
+def text(ca: Path, listen: str, *, mode: str = "enforce", state: str = "state.json") -> str:
     return f"""
         [daemon]
+        mode = "{mode}"
         listen = "{listen}"
         control = "{ca.parent / "control.sock"}"
-        state = "{ca.parent / "state.json"}"
+        state = "{ca.parent / state}"
 
         [[service]]
         address = "192.0.2.100:443"
@@ -106,3 +110,37 @@ async def test_new_certificates_are_in_force_with_the_reload_and_not_without(ca:
         assert trust(check).context is before
         assert isinstance(await running.reload(text(ca, "")), ConfigReloaded)
         assert trust(check).context is not before
+
+
+async def test_certificates_on_a_file_system_that_hangs_reject_the_reload_and_hold_nothing_up(
+    ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    async with site(tmp_path, text(ca, "")) as running:
+        monkeypatch.setattr(reload_module, "read_certificates", lambda _: go_on.wait(20))
+        monkeypatch.setattr(reload_module, "READ_S", 0.05)
+        rejected = await running.reload(text(ca, ""))
+        go_on.set()
+        assert isinstance(rejected, ConfigRejected)
+        (error,) = rejected.errors
+        assert error.startswith("reading the certificates that https checks trust has taken more than 0.05s")
+
+
+async def test_a_rejected_reload_gives_back_the_locks_that_it_took(ca: Path, tmp_path: Path) -> None:
+    async with site(tmp_path, text(ca, "", mode="shadow")) as running:
+        parts = running.parts
+        parts.exclusive, parts.lock = True, TableLock(Netns(), folder=tmp_path)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            listen = f"127.0.0.1:{taken.getsockname()[1]}"
+            assert isinstance(await running.reload(text(ca, listen)), ConfigRejected)
+            lock_table(folder=tmp_path).close()
+            lock_state(tmp_path / "state.json").release()
+            assert isinstance(await running.reload(text(ca, "")), ConfigReloaded)
+            assert isinstance(await running.reload(text(ca, listen, state="other.json")), ConfigRejected)
+        lock_state(tmp_path / "other.json").release()
+        with pytest.raises(AlreadyRunningError):
+            lock_state(tmp_path / "state.json")
+        with pytest.raises(AlreadyRunningError):
+            lock_table(folder=tmp_path)
+        parts.lock.release()
+        parts.state_lock.release()

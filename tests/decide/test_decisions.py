@@ -522,6 +522,16 @@ def test_new_check_of_a_probe_that_fails_is_down_when_its_own_fall_is_met(bench:
     assert len(bench.of(RealServerDown)) == 2
 
 
+def test_check_that_is_added_to_a_known_server_begins_with_its_probe_s_health_too(bench: Bench) -> None:
+    other = tcp_check(A, 81, name="other")
+    lone = service(server(A, 81, checks=(other,)), name="second", address="192.0.2.101")
+    bench.configure(config(service(server(A)), lone))
+    bench.feed(other, PASS, PASS)
+    bench.configure(config(service(server(A, checks=(CHECK_A, other))), lone))
+    bench.feed(CHECK_A, PASS, PASS)
+    assert bench.weights() == {A: 1}
+
+
 @pytest.mark.parametrize("outcomes", [[UNSURE], [UNSURE, PASS], [FAIL, PASS]])
 def test_what_is_unsure_or_has_just_begun_makes_no_new_check_up(bench: Bench, outcomes: list[Outcome]) -> None:
     bench.configure(PAIR)

@@ -148,6 +148,35 @@ async def test_a_reload_stops_what_is_yet_to_be_set(when: str, *, shadow: bool) 
     assert await bench.look() == [f"{'would set' if shadow else 'set'} second 0 -> 1: configured"]
 
 
+class Dials:
+    """An aspect with several dials, which are read together and set one after the other."""
+
+    def __init__(self, *dials: Dial) -> None:
+        self._dials = {dial.name: dial for dial in dials}
+
+    def want(self, config: Config) -> None:
+        pass
+
+    async def differing(self) -> list[Setting]:
+        return [setting for dial in self._dials.values() for setting in await dial.differing()]
+
+    async def mend(self, setting: Setting) -> None:
+        await self._dials[setting.name].mend(setting)
+
+
+@pytest.mark.parametrize("refusal", ["", "first: no"])
+async def test_a_reload_stops_what_is_yet_to_be_set_of_the_same_aspect(refusal: str) -> None:
+    first, second = Dial("first"), Dial("second")
+    events: list[Event] = []
+    keeper = Keeper((Dials(first, second),), Netns(), events.append, clock=lambda: 0.0)
+    keeper.want(Config(), shadow=False)
+    first.refusal = refusal
+    first.happening = lambda: setattr(first, "happening", lambda: keeper.want(Config(), shadow=True))
+    await keeper.turn()
+    assert (first.writes, second.writes) == (0 if refusal else 1, 0)
+    assert not any(isinstance(event, SettingFailed) for event in events)
+
+
 async def test_what_somebody_changes_again_and_again_is_set_ever_more_seldom() -> None:
     bench = Bench()
     await bench.look()

@@ -44,6 +44,14 @@ def test_every_event_is_documented_and_no_other() -> None:
     assert set(sections()) == {event.name for event in EVENTS} | set(OWN_LINES)
 
 
+def test_events_of_faults_end_in_error() -> None:
+    names = {event.name for event in EVENTS}
+    told = {event.name for event in EVENTS if "error" in event.__struct_fields__}
+    assert told | {"worker.error"} == {name for name in names if name.endswith(".error")}
+    # A check that is failing is a server's trouble and no fault of ours.
+    assert {name for name in names if re.search("fail|fault|broken|exception", name)} == {"check.failing"}
+
+
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
 def test_level_and_fields_are_the_code_s(event: type[Event]) -> None:
     section = sections()[event.name]

@@ -12,7 +12,7 @@ import pytest
 
 from lvs_healthd.runtime import lock as module
 from lvs_healthd.runtime.exceptions import HostError
-from lvs_healthd.runtime.lock import AlreadyRunningError, TableLock, lock_state, lock_table
+from lvs_healthd.runtime.lock import AlreadyRunningError, StateLock, TableLock, lock_state, lock_table
 from lvs_healthd.runtime.netns import Netns
 
 
@@ -97,3 +97,18 @@ def test_a_state_file_is_one_daemon_s(tmp_path: Path) -> None:
         lock_state(state)
     held.release()
     lock_state(state).release()
+
+
+def test_a_state_lock_stays_where_it_is_when_it_cannot_move(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    lock = StateLock()
+    lock.move(old)
+    theirs = lock_state(new)
+    with pytest.raises(AlreadyRunningError):
+        lock.move(new)
+    with pytest.raises(AlreadyRunningError):
+        lock_state(old)
+    theirs.release()
+    lock.move(new)
+    lock_state(old).release()
+    lock.release()

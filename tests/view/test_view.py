@@ -118,6 +118,22 @@ async def test_a_reload_meanwhile_leaves_no_service_without_its_servers(
     parts.prober.close()
 
 
+async def test_servers_that_a_reload_has_replaced_and_that_serve_on_are_no_fallback() -> None:
+    async def shown(view: View) -> tuple[bool, bool]:
+        return (await view.status()).services[0].in_fallback, (await view.samples()).services[0].in_fallback
+
+    async with viewed("198.51.100.1", fallback=()) as (view, kernel):
+        assert await shown(view) == (False, False)
+        view._decisions.configure(configs.config(configs.service(configs.server("198.51.100.2"))), kernel.entries, {})
+        view._reconciler.want(view._decisions.wanted(kernel.entries), None)
+        assert ONE.key in view.wanted()[WEB].destinations
+        assert await shown(view) == (False, False)
+        kernel.entries[WEB].destinations.clear()
+        view._reconciler.want(view._decisions.wanted(kernel.entries), None)
+        assert view.wanted()[WEB].destinations == {}
+        assert await shown(view) == (True, True)
+
+
 async def listing(view: View, which: str = "") -> Listing:
     return msgspec.json.decode(b"".join([piece async for piece in view.listing(which)]), type=Listing)
 

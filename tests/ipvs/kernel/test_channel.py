@@ -189,6 +189,20 @@ async def test_what_the_kernel_waits_in_holds_up_no_event_loop(monkeypatch: pyte
     channel.close()
 
 
+async def test_a_write_that_the_kernel_waits_in_holds_up_no_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = WaitingSocket()
+    monkeypatch.setattr(channel_module, "_opened", lambda: waiting)
+    channel = Channel(30.0)
+    writing = asyncio.create_task(channel.send(ask("nlctrl", 7)))
+    await asyncio.sleep(0.05)  # the loop turns meanwhile
+    assert not writing.done()
+    waiting.go_on.set()
+    await writing
+    assert waiting.threads
+    assert threading.get_ident() not in waiting.threads
+    channel.close()
+
+
 async def test_a_list_that_does_not_come_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = WaitingSocket()
     monkeypatch.setattr(channel_module, "_opened", lambda: waiting)
