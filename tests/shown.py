@@ -9,7 +9,7 @@ from lvs_healthd.api import create_app
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
-from lvs_healthd.view.reload_values import ReloadOutcome
+from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 from lvs_healthd.view.status_values import Status
 from lvs_healthd.view.table import UnknownServiceError
 from lvs_healthd.view.table_values import Listing
@@ -37,8 +37,8 @@ class ShownRequests:
     def __init__(self, shown: Shown) -> None:
         self._shown = shown
 
-    async def reload(self, by: Peer) -> ReloadOutcome:
-        self._shown.asked.append(("reload", by.uid))
+    async def reload(self, request: ReloadRequest, by: Peer) -> ReloadOutcome:
+        self._shown.asked.append((str(request), by.uid))
         return self._shown.reloaded
 
     def refused(self, request: str, by: Peer) -> None:

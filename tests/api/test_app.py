@@ -51,10 +51,10 @@ async def test_index_names_every_endpoint(client: aiohttp.ClientSession) -> None
     assert paths == [
         *("/api/v1/status", "/api/v1/table", "/api/v1/connections"),
         *("/api/v1/ipvsadm/wanted", "/api/v1/ipvsadm/actual"),
-        *("/api/v1/reload", "/metrics", "/healthz"),
+        *("/api/v1/reload", "/api/v1/reload/dry-run", "/metrics", "/healthz"),
     ]
     for path in paths:
-        if path in ("/api/v1/connections", "/api/v1/reload"):
+        if path in ("/api/v1/connections", "/api/v1/reload", "/api/v1/reload/dry-run"):
             continue  # not over TCP
         async with client.get(path) as response:
             assert response.status == 200

@@ -31,6 +31,23 @@ async def test_reload_over_the_control_socket_answers_with_what_changed(
     assert shown.asked == [("reload", os.geteuid())]
 
 
+async def test_dry_run_and_force_are_asked_for_and_nothing_else_is_taken_for_a_reload(
+    local: aiohttp.ClientSession, shown: ShownApp
+) -> None:
+    for asked in ("/dry-run", "/dry-run?force=true", "?force=true"):
+        async with local.post(PATH + asked) as response:
+            assert response.status == 200
+    assert [request for request, _ in shown.asked] == [
+        "reload --dry-run",
+        "reload --dry-run --force",
+        "reload --force",
+    ]
+    for odd in ("?dry_run=true", "?force", "?force=false", "?force=true&dry-run=true"):
+        async with local.post(PATH + odd) as response:
+            assert (response.status, (await response.json())["error"]) == (400, 'only "?force=true" is known')
+    assert len(shown.asked) == 3
+
+
 async def test_rejected_reload_is_422_with_every_error(local: aiohttp.ClientSession, shown: ShownApp) -> None:
     shown.reloaded = ReloadOutcome(file="config.toml", errors=("line 3", "line 9"))
     async with local.post(PATH) as response:

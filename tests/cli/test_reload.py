@@ -1,11 +1,12 @@
 """`lvs-healthd reload` as an operator runs it, against a real control socket."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lvs_healthd.view.reload_values import ReloadOutcome, RestartNeeded
+from lvs_healthd.view.reload_values import Change, ReloadOutcome, RestartNeeded
 from tests.cli.conftest import Daemon
 from tests.cli.running import Run
 
@@ -59,3 +60,52 @@ def test_change_is_never_asked_for_over_tcp(run: Run, daemon: Daemon, tmp_path: 
     ran = run("--config", str(file))
     assert (ran.code, ran.out) == (4, "")
     assert daemon.asked == []
+
+
+def test_dry_run_names_what_would_change_and_what_only_a_reload_shows(run: Run, daemon: Daemon) -> None:
+    daemon.reloaded = ReloadOutcome(
+        file="config.toml",
+        services_removed=1,
+        servers_removed=150,
+        checks_changed=1,
+        dry_run=True,
+        would_change=(
+            Change(how="removed", service="web"),
+            Change(how="removed", service="web", server="198.51.100.11:80"),
+            Change(how="changed", service="dns", server="198.51.100.12:53", check="udp"),
+        ),
+        not_tried=("daemon.listen",),
+    )
+    ran = run("--dry-run", "--control", str(daemon.control))
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines() == [
+        "config.toml: would change: 1 service removed, 150 real servers removed, 1 check changed",
+        'service "web": removed',
+        'service "web": real server 198.51.100.11:80 removed',
+        'service "dns": real server 198.51.100.12:53 check "udp" changed',
+        "and 149 more",
+        "daemon.listen changes: only the reload shows whether that is possible",
+    ]
+    run("--force", "--control", str(daemon.control))
+    run("--dry-run", "--force", "--control", str(daemon.control))
+    assert [request for request, _ in daemon.asked] == [
+        "reload --dry-run",
+        "reload --force",
+        "reload --dry-run --force",
+    ]
+
+
+def test_dry_run_that_finds_errors_says_that_the_file_would_be_rejected(run: Run, daemon: Daemon) -> None:
+    daemon.reloaded = ReloadOutcome(file="config.toml", errors=("config.toml:3: bad",), dry_run=True)
+    ran = run("--dry-run", "--control", str(daemon.control))
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.splitlines() == ["config.toml:3: bad", "lvs-healthd reload: config.toml would be rejected"]
+
+
+def test_daemon_that_knows_no_dry_run_is_not_reloaded(
+    run: Run, answering: Callable[[Path, bytes], None], tmp_path: Path
+) -> None:
+    answering(tmp_path / "old.sock", b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}")
+    ran = run("--dry-run", "--control", str(tmp_path / "old.sock"))
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "lvs-healthd reload: this daemon is older and knows no --dry-run; nothing was changed\n"

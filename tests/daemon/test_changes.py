@@ -3,7 +3,8 @@
 import msgspec
 
 from lvs_healthd.config.model import Config, Mode, Service
-from lvs_healthd.daemon.changes import changes
+from lvs_healthd.daemon.changes import MOST_FINDINGS, changes, named_changes
+from lvs_healthd.view.reload_values import Change
 from tests.configs import config, server, service, tcp_check
 
 A, B, C = (f"198.51.100.{number}" for number in (11, 12, 13))
@@ -51,3 +52,28 @@ def test_what_comes_and_goes_is_not_changed() -> None:
 def test_change_of_mode_is_told() -> None:
     event = changes("config.toml", config(WEB), config(WEB), was=Mode.ENFORCE, mode=Mode.SHADOW)
     assert (event.was, event.mode) == ("enforce", "shadow")
+
+
+def test_each_counted_change_is_named_and_what_is_removed_comes_first() -> None:
+    checks = (tcp_check(A, 80, rise=5), tcp_check(A, 80, name="more"))
+    new = config(
+        service(server(A, checks=checks), server(C), scheduler="wlc"),
+        service(server(A), name="other", address="192.0.2.101"),
+    )
+    gone = service(name="gone", address="192.0.2.102")
+    assert named_changes(config(WEB, gone), new) == (
+        Change(how="removed", service="gone"),
+        Change(how="changed", service="web"),
+        Change(how="added", service="other"),
+        Change(how="removed", service="web", server=f"{B}:80"),
+        Change(how="added", service="web", server=f"{C}:80"),
+        Change(how="added", service="other", server=f"{A}:80"),
+        Change(how="changed", service="web", server=f"{A}:80", check="tcp"),
+        Change(how="added", service="web", server=f"{A}:80", check="more"),
+    )
+    assert sum(counted(config(WEB, gone), new).values()) == 8
+
+
+def test_no_more_changes_are_named_than_an_answer_should_hold() -> None:
+    many = service(*(server(f"198.51.100.{number}") for number in range(1, 2 + MOST_FINDINGS)))
+    assert len(named_changes(config(), config(many))) == MOST_FINDINGS

@@ -700,10 +700,63 @@ async def test_reload_without_services_is_refused_while_the_table_has_some_of_ou
         (error,) = (await running.until("config.rejected"))["errors"]
         assert error == (
             f"{site.file}: no [[service]], and services of ours are in the kernel's table, which would be removed: "
-            f"{VIP}/tcp. If that is meant: stop the daemon, then lvs-healthd flush"
+            f"{VIP}/tcp. If that is meant: lvs-healthd reload --force"
         )
         assert (await site.real_server())["weight_actual"] == 5
         assert running.of("table.changed", operation="delete_service") == []
+
+
+async def test_forced_reload_without_services_empties_the_table_of_what_is_ours_and_a_signal_never_does(
+    site: Site,
+) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        without_services(site)
+        code, _, err = await run_cli("reload", "--config", str(site.file))
+        assert (code, "lvs-healthd reload --force" in err) == (1, True)
+        code, out, err = await run_cli("reload", "--dry-run", "--force", "--config", str(site.file))
+        assert (code, out.splitlines()[0], err) == (
+            0,
+            f"{site.file}: would change: 1 service removed, 1 real server removed",
+            "",
+        )
+        assert running.of("table.changed", operation="delete_service") == []
+        code, out, err = await run_cli("reload", "--force", "--config", str(site.file))
+        assert (code, out, err) == (0, f"{site.file}: 1 service removed, 1 real server removed\n", "")
+        await running.until("table.changed", operation="delete_service")
+        assert running.of("operator.request", request="reload --force", uid=os.getuid())
+
+
+async def test_dry_run_says_what_a_reload_would_do_and_changes_nothing(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        await up(running, site)
+        before = (await site.status())["services"]
+        more = '[[service]]\nname = "more"\naddress = "192.0.2.101:80"\nforward = "dr"\ncheck = { type = "tcp" }\n'
+        site.write(service=more + 'real_server = ["127.0.0.1:80"]')
+        code, out, err = await run_cli("reload", "--dry-run", "--config", str(site.file))
+        assert (code, out.splitlines(), err) == (
+            0,
+            [
+                f"{site.file}: would change: 1 service added, 1 real server added",
+                'service "more": added',
+                'service "more": real server 127.0.0.1:80 added',
+            ],
+            "",
+        )
+        assert running.of("operator.request", request="reload --dry-run", uid=os.getuid())
+        site.write(daemon="nonsense = 1")
+        code, out, err = await run_cli("reload", "--dry-run", "--config", str(site.file))
+        assert (code, out) == (1, "")
+        assert "nonsense" in err.splitlines()[0]
+        assert err.splitlines()[-1] == f"lvs-healthd reload: {site.file} would be rejected"
+        status = await site.status()
+        assert [each["service"] for each in status["services"]] == [each["service"] for each in before] == ["web"]
+        assert status["daemon"]["config_error"] == ""
+        assert running.of("config.reloaded") == running.of("config.rejected") == []
+        # What the dry runs have read is not taken for what is in force.
+        site.write(service=more + 'real_server = ["127.0.0.1:80"]')
+        code, out, _ = await run_cli("reload", "--config", str(site.file))
+        assert (code, out) == (0, f"{site.file}: 1 service added, 1 real server added\n")
 
 
 async def test_start_without_services_is_refused_before_anything_is_written(site: Site) -> None:

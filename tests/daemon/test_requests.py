@@ -3,20 +3,20 @@
 import asyncio
 
 from lvs_healthd.daemon.requests import ReloadRequests
-from lvs_healthd.view.reload_values import ReloadOutcome
+from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 
 
 async def test_all_who_ask_before_a_reload_get_its_outcome_and_those_who_ask_meanwhile_the_next() -> None:
     requests = ReloadRequests()
     early = [asyncio.create_task(requests.outcome()) for _ in range(2)]
     await asyncio.sleep(0)
-    first = await requests.taken()
+    (first,) = (await requests.taken()).values()
     late = asyncio.create_task(requests.outcome())
     await asyncio.sleep(0)
     for future in first:
         future.set_result(ReloadOutcome(file="first"))
     assert [(await each).file for each in early] == ["first", "first"]
-    (second,) = await requests.taken()
+    ((second,),) = (await requests.taken()).values()
     second.set_result(ReloadOutcome(file="second"))
     assert (await late).file == "second"
 
@@ -24,4 +24,33 @@ async def test_all_who_ask_before_a_reload_get_its_outcome_and_those_who_ask_mea
 async def test_signal_asks_too_and_nobody_waits() -> None:
     requests = ReloadRequests()
     requests.ask()
-    assert await requests.taken() == []
+    assert await requests.taken() == {ReloadRequest(): []}
+
+
+async def test_signal_is_never_forced_and_dry_runs_come_before_reloads_and_forced_ones_last() -> None:
+    requests = ReloadRequests()
+    asked = [
+        ReloadRequest(force=True),
+        ReloadRequest(dry_run=True, force=True),
+        ReloadRequest(dry_run=True),
+    ]
+    tasks = [asyncio.create_task(requests.outcome(each)) for each in asked]
+    await asyncio.sleep(0)
+    requests.ask()
+    taken = await requests.taken()
+    assert [(str(request), len(waiting)) for request, waiting in taken.items()] == [
+        ("reload --dry-run", 1),
+        ("reload --dry-run --force", 1),
+        ("reload", 0),
+        ("reload --force", 1),
+    ]
+    for task in tasks:
+        task.cancel()
+
+
+async def test_dry_run_alone_reloads_nothing() -> None:
+    requests = ReloadRequests()
+    task = asyncio.create_task(requests.outcome(ReloadRequest(dry_run=True)))
+    await asyncio.sleep(0)
+    assert list(await requests.taken()) == [ReloadRequest(dry_run=True)]
+    task.cancel()

@@ -19,13 +19,16 @@ from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
 from lvs_healthd.ipvs.saved import saved
 from lvs_healthd.runtime.pace import chunks, paced
-from lvs_healthd.view.reload_values import ReloadOutcome
+from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 from lvs_healthd.view.status_values import Status, json_pieces
 from lvs_healthd.view.table import UnknownServiceError
 
 SCRAPE_FRESH_S = 1.0
 """Scrapes that begin within this time get the same metrics, seconds. Prometheus rarely scrapes more often than every
 few seconds."""
+
+_FORCE = "force=true"
+"""The query of a reload that may empty the table."""
 
 _PART_BYTES = 65536
 
@@ -40,6 +43,7 @@ _INDEX = """lvs-healthd
 /api/v1/ipvsadm/wanted  the IPVS table we want, for ipvsadm -R
 /api/v1/ipvsadm/actual  the kernel's whole table, as last read
 /api/v1/reload  POST: read the configuration again, and answer with what changed; on the control socket only
+/api/v1/reload/dry-run  POST: answer with what a reload would change, and change nothing; on the control socket only
 /metrics        for Prometheus
 /healthz        200 "ok" while the daemon itself makes progress, else 503 and why
 """
@@ -80,8 +84,8 @@ class View(Protocol):
 class Requests(Protocol):
     """What operators may ask for."""
 
-    async def reload(self, by: Peer) -> ReloadOutcome:
-        """Reload the configuration, and return what the reload changed or why it was rejected."""
+    async def reload(self, request: ReloadRequest, by: Peer) -> ReloadOutcome:
+        """Reload the configuration, or say what that would change. Return what a reload changes, or why it is rejected."""
 
     def refused(self, request: str, by: Peer) -> None:
         """Report that somebody has asked for a change, but may not make changes."""
@@ -138,12 +142,16 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     async def do_reload(request: web.Request) -> web.StreamResponse:
         if not _is_control(request):
             return _refused(request, 403, "only on the control socket")
+        if request.query_string not in ("", _FORCE):
+            # A word that is not understood could be the one that was to prevent the change.
+            return _refused(request, 400, f'only "?{_FORCE}" is known')
+        asked = ReloadRequest(dry_run=request.path.endswith("/dry-run"), force=request.query_string == _FORCE)
         assert request.transport is not None  # noqa: S101  # _is_control has looked at it
         peer = peer_of(request.transport)
         if not may_change(peer, request.transport.get_extra_info("sockname")):
-            requests.refused("reload", peer)
+            requests.refused(str(asked), peer)
             return _refused(request, 403, f"user {peer.uid} may look at everything, but change nothing")
-        outcome = await requests.reload(peer)
+        outcome = await requests.reload(asked, peer)
         return _json(msgspec.json.encode(outcome), status=422 if outcome.errors else 200)
 
     # No endpoint takes a body. A client that sends one is refused, and the body is not read.
@@ -157,6 +165,8 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     app.router.add_get("/api/v1/connections", show_connections)
     app.router.add_get("/api/v1/ipvsadm/{table}", show_ipvsadm)
     app.router.add_post("/api/v1/reload", do_reload)
+    # This has a path of its own, because a daemon that does not know it must not reload.
+    app.router.add_post("/api/v1/reload/dry-run", do_reload)
     app.on_response_prepare.append(_add_headers)
     return app
 

@@ -1,12 +1,14 @@
 """`lvs-healthd reload`: puts a changed configuration into force, and shows what changed or why it was rejected."""
 
 import http
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from lvs_healthd.cli.asking import (
     ConfigOption,
+    ControlError,
     ControlOption,
     RefusedError,
     RunningDaemon,
@@ -32,37 +34,69 @@ _COUNTS = (
 
 def reload(
     *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print what would change or be rejected; change nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Accept a file without services, which empties the table of what is ours.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the daemon's answer as JSON.")] = False,
     config: ConfigOption = None,
     control: ControlOption = None,
 ) -> None:
     """Make the running daemon read its configuration again, wait for it, and show what changed.
 
-    Exit status: 0 the configuration is in force, 1 it was rejected and the old one stays in force, 4 no daemon was
-    reached.
+    Exit status: 0 the configuration is in force (with --dry-run: would be), 1 it was rejected and the old one stays in
+    force, 4 no daemon was reached.
     """
     with explained("reload"):
-        try:
-            body = RunningDaemon("reload", config, control).post("/api/v1/reload", timeout_s=TIMEOUT_S)
-        except RefusedError as error:
-            if error.code != http.HTTPStatus.UNPROCESSABLE_ENTITY:
-                raise
-            body = error.body
+        body = _answer(RunningDaemon("reload", config, control), dry_run=dry_run, force=force)
         outcome = decoded(body, ReloadOutcome)
     if json:
         typer.echo(body.decode())
     if outcome.errors:
         if not json:
             typer.echo("\n".join(outcome.errors), err=True)
-        end("reload", f"{outcome.file} is rejected, and the old configuration stays in force")
+        rejected = "would be rejected" if dry_run else "is rejected, and the old configuration stays in force"
+        end("reload", f"{outcome.file} {rejected}")
     if not json:
-        typer.echo(f"{outcome.file}: {_changes(outcome)}")
-        for each in outcome.restart_needed:
-            typer.echo(f"{each.key}: {each.configured} needs a restart; {each.in_force} stays in force until then")
+        typer.echo("\n".join(_lines(outcome)))
+
+
+def _answer(daemon: RunningDaemon, *, dry_run: bool, force: bool) -> bytes:
+    """Return the daemon's answer, whether it accepts the file or rejects it. Raises `ControlError`."""
+    path = "/api/v1/reload/dry-run" if dry_run else "/api/v1/reload"
+    try:
+        return daemon.post(f"{path}?force=true" if force else path, timeout_s=TIMEOUT_S)
+    except RefusedError as error:
+        if error.code == http.HTTPStatus.UNPROCESSABLE_ENTITY:
+            return error.body
+        if dry_run and error.code == http.HTTPStatus.NOT_FOUND:
+            raise ControlError("this daemon is older and knows no --dry-run; nothing was changed") from error
+        raise
+
+
+def _lines(outcome: ReloadOutcome) -> Iterator[str]:
+    would = "would change: " if outcome.dry_run else ""
+    yield f"{outcome.file}: {would}{_changes(outcome)}"
+    for change in outcome.would_change:
+        server = f" real server {change.server}" if change.server else ""
+        check = f' check "{change.check}"' if change.check else ""
+        yield f'service "{change.service}":{server}{check} {change.how}'
+    if outcome.dry_run and (unnamed := _count(outcome) - len(outcome.would_change)) > 0:
+        yield f"and {unnamed} more"
+    for each in outcome.restart_needed:
+        yield f"{each.key}: {each.configured} needs a restart; {each.in_force} stays in force until then"
+    for key in outcome.not_tried:
+        yield f"{key} changes: only the reload shows whether that is possible"
+
+
+def _count(outcome: ReloadOutcome) -> int:
+    return sum(getattr(outcome, field) for field, _, _ in _COUNTS)
 
 
 def _changes(outcome: ReloadOutcome) -> str:
     counts = [(getattr(outcome, field), what, how) for field, what, how in _COUNTS]
     told = [f"mode {outcome.mode} (before: {outcome.was})"] if outcome.mode != outcome.was else []
     told += [f"{count} {what}{'' if count == 1 else 's'} {how}" for count, what, how in counts if count]
-    return ", ".join(told) or "no service, real server or check changed"
+    return ", ".join(told) or "no service, real server or check" + ("" if outcome.dry_run else " changed")

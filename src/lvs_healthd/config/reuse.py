@@ -5,6 +5,7 @@ two configurations can then skip the service after a test with `is`, which keeps
 short.
 """
 
+import copy
 import hashlib
 import secrets
 
@@ -38,6 +39,10 @@ class LastReading:
         self._found: dict[bytes, Reading] = {}
         """The readings of the configuration that is being read."""
         self._shelf = Shelf(())
+
+    def copy(self) -> "LastReading":
+        """Return a memory of the same configuration. What is read with it does not change this one."""
+        return copy.copy(self)  # each reading replaces the dictionaries of the last one, and changes only its own
 
     def begin(self, surroundings: object, shelf: Shelf) -> None:
         """Start reading a configuration. Forgets all services if something they depend on has changed.

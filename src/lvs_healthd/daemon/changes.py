@@ -1,7 +1,9 @@
 """Describes what a reload changed, for the events that report it."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Set as AbstractSet
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -10,6 +12,7 @@ from lvs_healthd.config.model import AnyCheck, Config, Mode, RealServer, Service
 from lvs_healthd.events.kinds import ConfigReloaded, ConfigRemarks, ConfigRestartNeeded
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.records import destination_key, service_key
+from lvs_healthd.view.reload_values import Change
 
 MOST_FINDINGS = 100
 """How many errors or remarks of a configuration go into one log line. journald splits lines longer than 48 KiB."""
@@ -27,25 +30,36 @@ def changes(file: str, old: Config, new: Config, *, was: Mode, mode: Mode) -> Co
     was: the mode in force before.
     mode: the mode in force from now on.
     """
-    same = {id(service) for service in old.services} & {id(service) for service in new.services}
-    before = [service for service in old.services if id(service) not in same]
-    after = [service for service in new.services if id(service) not in same]
-    old_services, new_services = _services(before), _services(after)
-    old_servers, new_servers = _servers(before), _servers(after)
-    old_checks, new_checks = _checks(before), _checks(after)
+    differences = _Differences(old, new)
+    services, servers, checks = differences.services, differences.servers, differences.checks
     return ConfigReloaded(
         file=file,
         mode=mode,
         was=was,
-        services_added=len(new_services.keys() - old_services.keys()),
-        services_removed=len(old_services.keys() - new_services.keys()),
-        services_changed=_changed(old_services, new_services),
-        servers_added=len(new_servers.keys() - old_servers.keys()),
-        servers_removed=len(old_servers.keys() - new_servers.keys()),
-        servers_changed=_changed(old_servers, new_servers),
-        checks_changed=sum(old_checks.get(key) != check for key, check in new_checks.items() if key[:2] in old_servers)
-        + sum(key not in new_checks for key in old_checks if key[:2] in new_servers),
+        services_added=len(services.added),
+        services_removed=len(services.removed),
+        services_changed=len(services.changed),
+        servers_added=len(servers.added),
+        servers_removed=len(servers.removed),
+        servers_changed=len(servers.changed),
+        checks_changed=len(checks.added) + len(checks.removed) + len(checks.changed),
     )
+
+
+def named_changes(old: Config, new: Config) -> tuple[Change, ...]:
+    """Name what `changes` counts, at most `MOST_FINDINGS` of them: what is removed first, because it hurts most."""
+    differences = _Differences(old, new)
+    return tuple(itertools.islice(differences.named(), MOST_FINDINGS))
+
+
+def not_tried(old: Config, new: Config, *, takes_lock: bool) -> tuple[str, ...]:
+    """Return the keys that a dry run cannot vouch for, because to try them would be to change something.
+
+    takes_lock: whether the reload would begin to write to the table, for which it must be the only daemon.
+    """
+    keys = ("listen", "control", "state")
+    changed = [f"daemon.{key}" for key in keys if getattr(old.daemon, key) != getattr(new.daemon, key)]
+    return (*(["daemon.mode"] if takes_lock else []), *changed)
 
 
 def restart_needed(file: str, started: Config, new: Config) -> Iterator[ConfigRestartNeeded]:
@@ -64,17 +78,18 @@ def restart_needed(file: str, started: Config, new: Config) -> Iterator[ConfigRe
             yield ConfigRestartNeeded(file=file, key=key, configured=str(configured), in_force=str(in_force))
 
 
-def no_services_left(file: str, present: Iterable[ServiceKey]) -> ConfigError:
+def no_services_left(file: str, present: Iterable[ServiceKey], if_meant: str) -> ConfigError:
     """Return the error for a configuration without services while there are services of ours in the kernel's table.
 
     A file that was emptied by mistake must not empty the table.
 
     present: the services of ours in the kernel's table.
+    if_meant: what to type if the file is meant to have no services.
     """
     named = [str(key) for key in sorted(present)]
     shown = ", ".join(named[:MOST_NAMED]) + (f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else "")
     what = f"no [[service]], and services of ours are in the kernel's table, which would be removed: {shown}"
-    return ConfigError((f"{file}: {what}. If that is meant: stop the daemon, then lvs-healthd flush",))
+    return ConfigError((f"{file}: {what}. If that is meant: {if_meant}",))
 
 
 def remarks(file: str, config: Config) -> Iterator[ConfigRemarks]:
@@ -92,6 +107,50 @@ def shortened(findings: tuple[str, ...], file: str) -> tuple[str, ...]:
 
 _Key = TypeVar("_Key")
 _Server = tuple[ServiceKey, DestinationKey]
+_Check = tuple[ServiceKey, DestinationKey, str]
+
+
+class _Kind(Generic[_Key]):
+    """What differs among services, among servers, or among checks."""
+
+    def __init__(self, old: Mapping[_Key, object], new: Mapping[_Key, object]) -> None:
+        self.added = [key for key in new if key not in old]
+        self.removed = [key for key in old if key not in new]
+        self.changed = [key for key, value in new.items() if key in old and old[key] != value]
+
+    def listed(self) -> Iterator[tuple[Literal["removed", "changed", "added"], _Key]]:
+        for key in self.removed:
+            yield "removed", key
+        for key in self.changed:
+            yield "changed", key
+        for key in self.added:
+            yield "added", key
+
+
+class _Differences:
+    """The differences between two configurations. A service that is the same object in both is skipped."""
+
+    def __init__(self, old: Config, new: Config) -> None:
+        same = {id(service) for service in old.services} & {id(service) for service in new.services}
+        before = [service for service in old.services if id(service) not in same]
+        after = [service for service in new.services if id(service) not in same]
+        old_services, new_services = _services(before), _services(after)
+        old_servers, new_servers = _servers(before), _servers(after)
+        self.services = _Kind(old_services, new_services)
+        self.servers = _Kind(old_servers, new_servers)
+        # The checks of a server that comes or goes are not counted beside it.
+        both = old_servers.keys() & new_servers.keys()
+        self.checks = _Kind(_checks(before, both), _checks(after, both))
+        self._names = {key: service.name for key, service in (old_services | new_services).items()}
+
+    def named(self) -> Iterator[Change]:
+        """Yield each difference: those of services, then of servers, then of checks."""
+        for how, service in self.services.listed():
+            yield Change(how=how, service=self._names[service])
+        for how, (service, server) in self.servers.listed():
+            yield Change(how=how, service=self._names[service], server=str(server))
+        for how, (service, server, check) in self.checks.listed():
+            yield Change(how=how, service=self._names[service], server=str(server), check=check)
 
 
 def _services(services: Iterable[Service]) -> dict[ServiceKey, Service]:
@@ -108,14 +167,12 @@ def _servers(services: Iterable[Service]) -> dict[_Server, RealServer]:
     }
 
 
-def _checks(services: Iterable[Service]) -> dict[tuple[ServiceKey, DestinationKey, str], AnyCheck]:
+def _checks(services: Iterable[Service], among: AbstractSet[_Server]) -> dict[_Check, AnyCheck]:
+    """Return each check of these servers by its key."""
     return {
-        (service_key(service), destination_key(server), check.name): check
+        (*key, check.name): check
         for service in services
         for server in service.real_servers
+        if (key := (service_key(service), destination_key(server))) in among
         for check in server.checks
     }
-
-
-def _changed(old: Mapping[_Key, object], new: Mapping[_Key, object]) -> int:
-    return sum(key in old and old[key] != value for key, value in new.items())

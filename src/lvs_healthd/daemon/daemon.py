@@ -207,7 +207,7 @@ async def _refuse_empty(parts: Parts, saved: Saved) -> None:
         return
     present = await parts.table.read_services(saved.owned)
     if present:
-        raise no_services_left(parts.facts.config_file, present)
+        raise no_services_left(parts.facts.config_file, present, "lvs-healthd flush")
 
 
 async def _read_state(parts: Parts) -> Saved:

@@ -10,7 +10,15 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import AnyCheck, Config, Mode
 from lvs_healthd.config.reuse import LastReading
-from lvs_healthd.daemon.changes import changes, no_services_left, remarks, restart_needed, shortened
+from lvs_healthd.daemon.changes import (
+    changes,
+    named_changes,
+    no_services_left,
+    not_tried,
+    remarks,
+    restart_needed,
+    shortened,
+)
 from lvs_healthd.daemon.parts import Parts
 from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.decide.held import ProbeState
@@ -22,7 +30,7 @@ from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
 from lvs_healthd.runtime.threads import HungError, in_thread
-from lvs_healthd.view.reload_values import ReloadOutcome, RestartNeeded
+from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest, RestartNeeded
 
 READ_BACK_S = 2.0
 """How long a reload waits for the kernel's table, seconds. Without an answer, it uses the table as last read."""
@@ -36,6 +44,9 @@ class _Ready(NamedTuple):
     trust_certificates: Callable[[], None]
     """Makes every https check trust the certificates that its `ca` file holds now."""
 
+
+IF_MEANT = "lvs-healthd reload --force"
+"""What to type when a configuration without services is meant."""
 
 READ_S = 20.0
 """How long files may take to be read, seconds. Fifty thousand servers take 2 s; a network file system may be slow."""
@@ -63,29 +74,60 @@ class Reloads:
 
     async def run(self) -> None:
         """Reload whenever somebody asks for it, until cancelled."""
-        notifier, view = self._parts.notifier, self._parts.view
         while True:
-            waiting = await self._requests.taken()
-            notifier.reloading()
-            try:
-                outcome = await self._reload()
-            except (HealthdError, OSError) as error:
-                outcome = self._reject(error)
-            for each in waiting:
-                if not each.done():  # whoever asked may have given up
-                    each.set_result(outcome)
+            for request, waiting in (await self._requests.taken()).items():
+                outcome = await (self._dry_run if request.dry_run else self._reload_or_reject)(request)
+                for each in waiting:
+                    if not each.done():  # whoever asked may have given up
+                        each.set_result(outcome)
+
+    async def _reload_or_reject(self, request: ReloadRequest) -> ReloadOutcome:
+        notifier, view = self._parts.notifier, self._parts.view
+        notifier.reloading()
+        try:
+            return await self._reload(request)
+        except (HealthdError, OSError) as error:
+            return self._reject(error)
+        finally:
             notifier.ready(view.summary())
 
-    async def _reload(self) -> ReloadOutcome:
+    async def _dry_run(self, request: ReloadRequest) -> ReloadOutcome:
+        """Read the file, and say what a reload would change or why it would be rejected. Nothing is changed."""
         parts = self._parts
-        config = await read_config(parts.settings.config_file, self._last_reading)
-        if not config.services and not parts.is_shadow(config):
+        file = str(parts.settings.config_file)
+        try:
+            config, _ = await self._read(request, self._last_reading.copy())
+        except (HealthdError, OSError) as error:
+            return ReloadOutcome(file=file, errors=_errors(error, file), dry_run=True)
+        mode = Mode.SHADOW if parts.is_shadow(config) else Mode.ENFORCE
+        event = changes(file, parts.config, config, was=parts.facts.mode, mode=mode)
+        outcome = _outcome(event, restart_needed(file, self._started, config))
+        return msgspec.structs.replace(
+            outcome,
+            dry_run=True,
+            would_change=named_changes(parts.config, config),
+            not_tried=not_tried(parts.config, config, takes_lock=mode is Mode.ENFORCE is not parts.facts.mode),
+        )
+
+    async def _read(self, request: ReloadRequest, last_reading: LastReading) -> tuple[Config, "_Ready"]:
+        """Read the file, and prepare what can be prepared without changing anything.
+
+        Raises `ConfigError`, and `HungError` when a file system hangs.
+        """
+        parts = self._parts
+        config = await read_config(parts.settings.config_file, last_reading)
+        if not config.services and not parts.is_shadow(config) and not request.force:
             present = parts.reconciler.ownership.services & parts.reconciler.actual.keys()
             if present:
-                raise no_services_left(str(parts.settings.config_file), present)
+                raise no_services_left(str(parts.settings.config_file), present, IF_MEANT)
         ready = await in_thread(
             self._make_ready, config, timeout_s=READ_S, what="reading the certificates that https checks trust"
         )
+        return config, ready
+
+    async def _reload(self, request: ReloadRequest) -> ReloadOutcome:
+        parts = self._parts
+        config, ready = await self._read(request, self._last_reading)
         newly_locked = parts.take_lock(config)
         try:
             parts.lock_state(config)
@@ -138,10 +180,14 @@ class Reloads:
             # The hung call continues on its thread, and may still change the object that it was given.
             self._last_reading = LastReading()
         parts, file = self._parts, str(self._parts.settings.config_file)
-        errors = shortened(error.errors if isinstance(error, ConfigError) else (str(error),), file)
+        errors = _errors(error, file)
         parts.facts.config_error = "; ".join(errors)
         parts.bus.emit(ConfigRejected(file=file, errors=errors))
         return ReloadOutcome(file=file, errors=errors)
+
+
+def _errors(error: Exception, file: str) -> tuple[str, ...]:
+    return shortened(error.errors if isinstance(error, ConfigError) else (str(error),), file)
 
 
 def _outcome(event: ConfigReloaded, restarts: Iterable[ConfigRestartNeeded]) -> ReloadOutcome:

@@ -2,10 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.events.kinds import Event, OperatorRefused, OperatorRequest
-from lvs_healthd.view.reload_values import ReloadOutcome
+from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
+
+PLAIN = ReloadRequest()
+"""What a signal asks for."""
+
+
+class Waiting(NamedTuple):
+    """Somebody who waits for a reload."""
+
+    request: ReloadRequest
+    outcome: asyncio.Future[ReloadOutcome]
 
 
 class ReloadRequests:
@@ -13,25 +24,34 @@ class ReloadRequests:
 
     def __init__(self) -> None:
         self._asked = asyncio.Event()
-        self._waiting: list[asyncio.Future[ReloadOutcome]] = []
+        self._signalled = False
+        self._waiting: list[Waiting] = []
 
     def ask(self) -> None:
-        """Ask for a reload, without waiting for it."""
+        """Ask for a reload as SIGHUP does: a real one, never forced, without waiting for it."""
+        self._signalled = True
         self._asked.set()
 
-    async def outcome(self) -> ReloadOutcome:
-        """Ask for a reload, wait for it, and return what it changed or why it was rejected."""
+    async def outcome(self, request: ReloadRequest = PLAIN) -> ReloadOutcome:
+        """Ask for a reload, wait for it, and return what it changes or why it is rejected."""
         future: asyncio.Future[ReloadOutcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        self._waiting.append(Waiting(request, future))
         self._asked.set()
         return await future
 
-    async def taken(self) -> list[asyncio.Future[ReloadOutcome]]:
-        """Wait until somebody asks, and return the futures of all who wait for the outcome."""
+    async def taken(self) -> dict[ReloadRequest, list[asyncio.Future[ReloadOutcome]]]:
+        """Wait until somebody asks. Return each request with the futures of all who wait for its outcome.
+
+        Dry runs come first, because they ask about the configuration that is in force now. Forced reloads come last.
+        """
         await self._asked.wait()
         self._asked.clear()
         waiting, self._waiting = self._waiting, []
-        return waiting
+        signalled, self._signalled = self._signalled, False
+        asked: dict[ReloadRequest, list[asyncio.Future[ReloadOutcome]]] = {PLAIN: []} if signalled else {}
+        for each in waiting:
+            asked.setdefault(each.request, []).append(each.outcome)
+        return dict(sorted(asked.items(), key=lambda item: (not item[0].dry_run, item[0].force)))
 
 
 class Requests:
@@ -41,10 +61,10 @@ class Requests:
         self._reloads = reloads
         self._emit = emit
 
-    async def reload(self, by: Peer) -> ReloadOutcome:
-        """Reload the configuration, and return what the reload changed or why it was rejected."""
-        self._emit(OperatorRequest(request="reload", uid=by.uid, pid=by.pid))
-        return await self._reloads.outcome()
+    async def reload(self, request: ReloadRequest, by: Peer) -> ReloadOutcome:
+        """Reload the configuration, or say what that would change. Return what a reload changes, or why it is rejected."""
+        self._emit(OperatorRequest(request=str(request), uid=by.uid, pid=by.pid))
+        return await self._reloads.outcome(request)
 
     def refused(self, request: str, by: Peer) -> None:
         """Report that somebody has asked for a change, but may not make changes."""

@@ -118,7 +118,7 @@ class OperatorRequest(Event, frozen=True, kw_only=True):
 
     name = "operator.request"
     request: str
-    """What was asked for: "reload"."""
+    """What was asked for, such as "reload --force"."""
     uid: int
     pid: int
 

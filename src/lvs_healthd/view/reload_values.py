@@ -1,6 +1,33 @@
-"""The result of a reload as values, for POST /api/v1/reload and `lvs-healthd reload`."""
+"""The request for a reload and its result as values, for POST /api/v1/reload and `lvs-healthd reload`."""
+
+from typing import Literal
 
 import msgspec
+
+
+class ReloadRequest(msgspec.Struct, frozen=True):
+    """How a reload is asked for."""
+
+    dry_run: bool = False
+    """Whether only to say what the reload would change."""
+    force: bool = False
+    """Whether a configuration without services may empty the table."""
+
+    def __str__(self) -> str:
+        """Return the command that asks for it, for the log."""
+        return " ".join(("reload", *(["--dry-run"] if self.dry_run else []), *(["--force"] if self.force else [])))
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One difference between two configurations: of a service, of a real server in it, or of a server's check."""
+
+    how: Literal["added", "removed", "changed"]
+    service: str
+    """The service's name."""
+    server: str = ""
+    """The real server's address and port; "" when the service itself differs."""
+    check: str = ""
+    """The check's name; "" when the server itself differs."""
 
 
 class RestartNeeded(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,3 +54,9 @@ class ReloadOutcome(msgspec.Struct, frozen=True, kw_only=True):
     servers_changed: int = 0
     checks_changed: int = 0
     restart_needed: tuple[RestartNeeded, ...] = ()
+    dry_run: bool = False
+    """Whether nothing was changed, and everything else says what a reload would do."""
+    would_change: tuple[Change, ...] = ()
+    """After a dry run: the changes that the counts count, at most a hundred."""
+    not_tried: tuple[str, ...] = ()
+    """After a dry run: the keys of which only a reload shows whether they can take effect."""
