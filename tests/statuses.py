@@ -68,7 +68,14 @@ def daemon(
     )
 
 
-def check(verdict: str, reason: str, *, name: str = "http", latency_s: float | None = 0.0021) -> CheckStatus:
+def check(
+    verdict: str,
+    reason: str,
+    *,
+    name: str = "http",
+    latency_s: float | None = 0.0021,
+    certificate_end: float | None = None,
+) -> CheckStatus:
     return CheckStatus(
         name=name,
         type="http",
@@ -79,6 +86,7 @@ def check(verdict: str, reason: str, *, name: str = "http", latency_s: float | N
         failures=3 if verdict == "down" else 0,
         latency_s=latency_s,
         last_probe=None if latency_s is None else NOW - 1,
+        certificate_end=certificate_end,
     )
 
 
@@ -91,6 +99,7 @@ def real_server(
     weights: tuple[int, int | None, int | None] = (1, 1, 1),
     fallback: bool = False,
     latency_s: float | None = 0.0021,
+    certificate_end: float | None = None,
 ) -> RealServerStatus:
     configured, wanted, actual = weights
     return RealServerStatus(
@@ -102,7 +111,7 @@ def real_server(
         weight_wanted=wanted,
         weight_actual=actual,
         fallback=fallback,
-        checks=() if fallback else (check(verdict, reason, latency_s=latency_s),),
+        checks=() if fallback else (check(verdict, reason, latency_s=latency_s, certificate_end=certificate_end),),
     )
 
 
@@ -150,6 +159,12 @@ def _service_samples(service: ServiceStatus) -> ServiceSamples:
             for check in server.checks
             if check.latency_s is not None
         ],
+        certificate_ends=[
+            (server.server, check.name, check.certificate_end)
+            for server in servers
+            for check in server.checks
+            if check.certificate_end is not None
+        ],
         statistics=ServiceStatistics((KEY,) * len(lines), encoded(STATISTICS) * (1 + len(lines)))
         if service.in_sync
         else None,
@@ -165,7 +180,7 @@ def status() -> Status:
         services=(
             service(
                 "web",
-                real_server("198.51.100.11:80", weights=(2, 2, 2)),
+                real_server("198.51.100.11:80", weights=(2, 2, 2), certificate_end=NOW + 86400.0),
                 real_server("198.51.100.12:80", "down", "connection refused", since=NOW - 65, weights=(2, None, None)),
                 real_server("198.51.100.13:80", "unknown", "", weights=(1, 1, 1), latency_s=None),
             ),

@@ -208,6 +208,16 @@ def test_identical_probes_of_two_services_are_one_and_reach_both(bench: Bench) -
     assert bench.observed[:2] == [("one", "tcp", "down"), ("two", "tcp", "down")]
 
 
+def test_certificate_stays_known_until_another_is_presented(bench: Bench) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    first, second = (msgspec.structs.replace(PASS, certificate_end=end) for end in (5.0, 6.0))
+    found = []
+    for outcome in (PASS, first, first, FAIL, PASS, second):
+        bench.feed(CHECK_A, outcome)
+        found.append(bench.decisions.probes[probe_key(CHECK_A)].certificate_end)
+    assert found == [None, 5.0, 5.0, 5.0, 5.0, 6.0]
+
+
 def test_different_intervals_are_different_probes(bench: Bench) -> None:
     bench.configure(
         config(

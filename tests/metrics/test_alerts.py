@@ -15,6 +15,8 @@ UNSURE = 'lvs_healthd_probes_unsure{instance="lvs1"}'
 UNSURE_TOTAL = 'lvs_healthd_probes_total{instance="lvs1", service="web", status="unsure", reason="stalled"}'
 READ = 'lvs_healthd_last_resync_timestamp_seconds{instance="lvs1"}'
 INTERVAL = 'lvs_healthd_resync_interval_seconds{instance="lvs1"}'
+ENDS = "lvs_healthd_real_server_certificate_expiry_timestamp_seconds"
+DAY = 86400
 IN_SYNC = f"lvs_healthd_service_in_sync{SERVICE}"
 
 
@@ -48,6 +50,10 @@ CASES = [
     ("LvsRealServerDown", {f"lvs_healthd_real_server_up{SERVER}": "1x3 0x20"}, "3m", True),
     ("LvsClockSuspected", {'lvs_healthd_clock_suspected{instance="lvs1"}': "0x3 1x20"}, "3m", True),
     ("LvsClockSuspected", {'lvs_healthd_clock_suspected{instance="lvs1"}': "0x3 1x1 0x20"}, "3m", False),
+    # A certificate of 20 days, and one of 13 days beside it.
+    ("LvsCertificateEnds", {f"{ENDS}{SERVER}": f"{20 * DAY}x80"}, "20m", False),
+    ("LvsCertificateEnds", {f"{ENDS}{SERVER}": f"{13 * DAY}x80"}, "20m", True),
+    ("LvsCertificateEnds", {f"{ENDS}{SERVER}": f"{13 * DAY}x20 {90 * DAY}x60"}, "20m", False),
     # A dead probe worker counts no more probes, yet the probes it had are blind.
     (
         "LvsProbesUnsure",

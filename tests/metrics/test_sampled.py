@@ -74,6 +74,11 @@ def test_last_probe_duration_is_per_check_and_absent_before_the_first_probe() ->
     }
 
 
+def test_end_of_a_certificate_is_per_check_and_absent_without_one() -> None:
+    found = read(statuses.status())["real_server_certificate_expiry_timestamp_seconds"]
+    assert found == {("web", "198.51.100.11:80", "http"): NOW + 86400}
+
+
 def test_services_count_their_servers_without_fallback_ones() -> None:
     found = read(statuses.status())
     assert found["service_real_servers"] == {

@@ -13,9 +13,10 @@ from cryptography.x509.oid import NameOID
 
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import HttpsCheck, Seconds
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
+from lvs_healthd.probes.http import http_exchanges
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, up
 from lvs_healthd.probes.targets import read_certificates, targets
-from lvs_healthd.probes.tls import VERIFY_FLAGS, Trust, trust
+from lvs_healthd.probes.tls import VERIFY_FLAGS, TlsExchanges, Trust, trust
 from lvs_healthd.probing.once import run_once
 from tests.configs import server, service
 from tests.probes.peers import answering, silent, stream_server
@@ -197,6 +198,39 @@ async def test_unknown_authority_is_down_unless_verification_is_off(authority: t
         assert found.reason is Reason.TLS
         assert "unable to get local issuer certificate" in found.detail
         assert (await outcome(port, sni="web.example", verify=False)).kind is OutcomeKind.UP
+
+
+@pytest.mark.parametrize("verify", [True, False])
+async def test_outcome_says_when_the_certificate_ends_also_unverified_and_when_the_probe_fails(
+    authority: trustme.CA, ca_file: str, verify: bool
+) -> None:
+    end = dt.datetime(2049, 12, 31, 1, 2, 3, tzinfo=dt.UTC)
+    keys = {"ca": ca_file} if verify else {"verify": False}
+    bad = OK.replace(b"200", b"503")
+    for behaviour, kind in (
+        (answering(OK), OutcomeKind.UP),
+        (answering(bad), OutcomeKind.DOWN),
+        (silent, OutcomeKind.DOWN),
+    ):
+        async with stream_server(behaviour, tls=context(authority, "127.0.0.1", not_after=end)) as port:
+            found = await outcome(port, **keys)
+        assert (found.kind, found.certificate_end) == (kind, end.timestamp())
+
+
+async def test_no_certificate_is_read_where_the_handshake_fails(authority: trustme.CA) -> None:
+    async with stream_server(answering(OK), tls=context(authority, "127.0.0.1")) as port:
+        assert (await outcome(port)).certificate_end is None  # nobody knows its authority
+
+
+async def test_same_outcome_with_the_same_certificate_is_the_same_object_and_another_certificate_another(
+    authority: trustme.CA, ca_file: str
+) -> None:
+    check = HttpsCheck(name="https", address="127.0.0.1", port=1, host="test", ca=ca_file)
+    exchanges = TlsExchanges(check, http_exchanges(check))
+    passed = up("status 200")
+    assert exchanges.with_end(passed, 5.0) is exchanges.with_end(up("status 200"), 5.0)
+    assert exchanges.with_end(passed, 6.0) == Outcome(OutcomeKind.UP, Reason.PASSED, "status 200", 6.0)
+    assert exchanges.with_end(passed, None) is passed
 
 
 async def test_plain_http_server_is_named_as_such(ca_file: str) -> None:

@@ -44,6 +44,7 @@ class ProbeState:
     __slots__ = (
         "_judge",
         "_settled",
+        "certificate_end",
         "check",
         "is_verified",
         "last",
@@ -77,6 +78,8 @@ class ProbeState:
         self.unrouted_since = 0.0
         """When the first probe of the current streak without a route began, seconds on the monotonic clock. The value
         is meaningless unless the reason of `last` is NO_ROUTE."""
+        self.certificate_end: float | None = None
+        """When the certificate ends that the target presented last, Unix time; None before the first."""
         self._judge = judge
         self._settled: Outcome | None = None
         """The last outcome if it changed no check's health; otherwise None.
@@ -96,6 +99,8 @@ class ProbeState:
             for tally, times in zip(self.tallies, self.times, strict=True):
                 tally.add(outcome, latency_s, times)
         if outcome is not self._settled:
+            if outcome.certificate_end is not None:
+                self.certificate_end = outcome.certificate_end
             self._settled = outcome if self._judge.judge(self, outcome, latency_s) else None
         elif self.streak < LONGEST_STREAK:
             self.streak += 1

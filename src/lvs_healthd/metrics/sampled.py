@@ -160,21 +160,20 @@ def _real_servers(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
             values = zip(of_servers, column(service), strict=True)
             # repr keeps every digit of a Unix time.
             yield "".join([f"{full}{label}}} {value!r}\n" for label, value in values if value is not None])
-    yield from _latencies(services)
+    yield from _of_checks(services)
     yield from _statistics(services, counted)
 
 
-def _latencies(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
-    name = "real_server_last_probe_duration_seconds"
-    text = "Duration of the last probe of each check; no sample before the first."
-    yield from family(name, "gauge", text, ())
-    for service in services:
-        begin = PREFIX + name + labelled(service=service.name)[:-1] + ',server="'
-        lines = [
-            f'{begin}{server}",check="{escape(check)}"}} {latency_s!r}\n'
-            for server, check, latency_s in service.latencies
-        ]
-        yield "".join(lines)
+def _of_checks(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
+    """Yield the metrics with one number per check."""
+    for name, text, column in _CHECK_COLUMNS:
+        yield from family(name, "gauge", text, ())
+        for service in services:
+            begin = PREFIX + name + labelled(service=service.name)[:-1] + ',server="'
+            lines = [
+                f'{begin}{server}",check="{escape(check)}"}} {value!r}\n' for server, check, value in column(service)
+            ]
+            yield "".join(lines)
 
 
 def _statistics(services: tuple[ServiceSamples, ...], labels: list[list[str | None]]) -> Iterator[str]:
@@ -220,6 +219,20 @@ _COLUMNS: tuple[tuple[str, str, Callable[[ServiceSamples], Iterable[float | None
     ),
 )
 """The metrics with one number per server: name, help text, and column of values. A value of None makes no sample."""
+
+_CHECK_COLUMNS: tuple[tuple[str, str, Callable[[ServiceSamples], list[tuple[str, str, float]]]], ...] = (
+    (
+        "real_server_last_probe_duration_seconds",
+        "Duration of the last probe of each check; no sample before the first.",
+        lambda service: service.latencies,
+    ),
+    (
+        "real_server_certificate_expiry_timestamp_seconds",
+        "When the certificate ends that the real server presented last, Unix time; no sample before the first.",
+        lambda service: service.certificate_ends,
+    ),
+)
+"""The metrics with one number per check: name, help text, and samples as server, check and value."""
 
 _COUNTERS = (
     ("connections_total", "Connections", "connections"),

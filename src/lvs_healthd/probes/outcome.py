@@ -51,6 +51,8 @@ class Outcome(msgspec.Struct, frozen=True):
     kind: OutcomeKind
     reason: Reason
     detail: str
+    certificate_end: float | None = None
+    """When the certificate ends that the target presented in this probe, Unix time; None when it presented none."""
 
 
 def up(detail: str) -> Outcome:

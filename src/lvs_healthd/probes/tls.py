@@ -8,12 +8,18 @@ import ssl
 from collections.abc import Callable, Iterable
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from lvs_healthd.config.model import HttpsCheck
 from lvs_healthd.probes.authorities import load_system_authorities
+from lvs_healthd.probes.certificate import certificate_end
 from lvs_healthd.probes.exchange import Exchange, Farewell, Step, what_happened
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
 
 _READ_SIZE = 65536
+
+_MOST_OUTCOMES = 16384
+"""How many outcomes are remembered, each with the end of a certificate. All are forgotten when there are more."""
 
 VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
 """Python 3.13 turned on two flags by default. Both have a fixed value here, so that the version makes no difference.
@@ -105,23 +111,48 @@ def read_again(checks: Iterable[HttpsCheck]) -> Callable[[], None]:
 class TlsExchanges:
     """Begins TLS conversations, each of which carries an inner conversation of another protocol."""
 
-    __slots__ = ("_check", "_inner", "_trust")
+    __slots__ = ("_check", "_inner", "_trust", "_with_end")
 
     def __init__(self, check: HttpsCheck, inner: Callable[[], Exchange]) -> None:
         self._trust = trust(check)
         self._check = check
         self._inner = inner
+        self._with_end: dict[tuple[Outcome, float], Outcome] = {}
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
-        return _TlsExchange(self._trust.context, self._check, self._inner())
+        return _TlsExchange(self._trust.context, self._check, self._inner(), self.with_end)
+
+    def with_end(self, outcome: Outcome, end: float | None) -> Outcome:
+        """Return the inner conversation's outcome with the time when the target's certificate ends.
+
+        The same two always give the same object, because a repeated outcome costs nothing further on.
+        """
+        if end is None:
+            return outcome
+        known = self._with_end.get((outcome, end))
+        if known is None:
+            if len(self._with_end) >= _MOST_OUTCOMES:
+                self._with_end.clear()
+            known = msgspec.structs.replace(outcome, certificate_end=end)
+            self._with_end[outcome, end] = known
+        return known
 
 
 class _TlsExchange:
-    __slots__ = ("_check", "_handshaken", "_heard", "_incoming", "_inner", "_outgoing", "_tls")
+    __slots__ = ("_check", "_end", "_handshaken", "_heard", "_incoming", "_inner", "_outgoing", "_tls", "_with_end")
 
-    def __init__(self, context: ssl.SSLContext, check: HttpsCheck, inner: Exchange) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        check: HttpsCheck,
+        inner: Exchange,
+        with_end: Callable[[Outcome, float | None], Outcome],
+    ) -> None:
         self._check = check
+        self._with_end = with_end
+        self._end: float | None = None
+        """When the target's certificate ends, Unix time."""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=check.sni or check.address)
@@ -140,18 +171,18 @@ class _TlsExchange:
     def closed(self) -> Outcome:
         if not self._handshaken:
             return down(Reason.TLS, "connection closed during the TLS handshake")
-        return self._inner.closed()
+        return self._with_end(self._inner.closed(), self._end)
 
     def failed(self, outcome: Outcome) -> Outcome:
         if self._handshaken:
-            return self._inner.failed(outcome)
+            return self._with_end(self._inner.failed(outcome), self._end)
         if not self._heard or outcome.kind is OutcomeKind.UNSURE:
             return outcome
         return down(outcome.reason, f"{what_happened(outcome)} during the TLS handshake")
 
     def expired(self, timeout: str) -> Outcome:
         if self._handshaken:
-            return self._inner.expired(timeout)
+            return self._with_end(self._inner.expired(timeout), self._end)
         if self._heard:
             return down(Reason.TIMEOUT, f"TLS handshake incomplete after {timeout}")
         return down(Reason.TIMEOUT, f"connected, but no TLS answer in {timeout}")
@@ -165,6 +196,7 @@ class _TlsExchange:
             if not self._handshaken:
                 self._tls.do_handshake()
                 self._handshaken = True
+                self._end = self._certificate_end()
                 step = self._say(self._inner.connected())
                 if step is not None:
                     return step
@@ -175,12 +207,16 @@ class _TlsExchange:
         except ssl.SSLWantReadError:
             return self._outgoing.read() or None
         except ssl.SSLZeroReturnError:
-            return self._inner.closed()
+            return self.closed()
         except ssl.SSLCertVerificationError as error:
             return down(_DATES.get(error.verify_code, Reason.TLS), _refusal(error, self._check))
         except ssl.SSLError as error:
             return down(Reason.TLS, _handshake_error(error, self._check))
-        return self._inner.closed()
+        return self.closed()
+
+    def _certificate_end(self) -> float | None:
+        der = self._tls.getpeercert(binary_form=True)  # this form is given even if the certificate was not verified
+        return None if der is None else certificate_end(der)
 
     def _say(self, step: Step) -> Outcome | Farewell | None:
         """Encrypt what the inner conversation wants to send. Return the step that ends it, or None if it goes on."""
@@ -189,8 +225,9 @@ class _TlsExchange:
             return None
         if isinstance(step, Farewell):
             self._tls.write(step.data)
-            return Farewell(self._outgoing.read(), step.outcome, step.peer_may_close)
-        return step
+            outcome = self._with_end(step.outcome, self._end)
+            return Farewell(self._outgoing.read(), outcome, step.peer_may_close)
+        return None if step is None else self._with_end(step, self._end)
 
 
 def _refusal(error: ssl.SSLCertVerificationError, check: HttpsCheck) -> str:

@@ -40,6 +40,12 @@ def service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsTa
             for watch in server.watches
             if watch.probe.latency_s is not None
         ],
+        certificate_ends=[
+            (name, watch.check.name, watch.probe.certificate_end)
+            for name, server in zip(names, servers, strict=True)
+            for watch in server.watches
+            if watch.probe.certificate_end is not None
+        ],
         statistics=statistics,
         counted=[named.get(key) if key in present else None for key in keys],
         is_persistent=bool(service.config.persistence),

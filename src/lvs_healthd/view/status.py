@@ -93,6 +93,7 @@ def _check_status(watch: Watch, shift_s: float) -> CheckStatus:
         failures=health.failures,
         latency_s=probe.latency_s,
         last_probe=None if probe.last_at is None else probe.last_at + shift_s,
+        certificate_end=probe.certificate_end,
     )
 
 

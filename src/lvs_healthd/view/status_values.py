@@ -31,6 +31,8 @@ class CheckStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Duration of the last probe; None before the first."""
     last_probe: float | None = None
     """Unix time of the last outcome; None before the first."""
+    certificate_end: float | None = None
+    """When the certificate ends that the target presented last, Unix time; None without one."""
 
 
 class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -129,6 +131,8 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     weights_actual: list[int | None]
     latencies: list[tuple[str, str, float]]
     """Server, name of the check, and duration of its last probe, for each check that has been probed."""
+    certificate_ends: list[tuple[str, str, float]]
+    """Server, name of the check, and when the certificate ends that it was presented, for each check that was."""
     statistics: ServiceStatistics | None
     """The kernel's counters; None while the service is not in its table. They stay encoded, because they would be five
     times as large when decoded."""

@@ -1,9 +1,11 @@
 """One worker process, talked to by hand."""
 
 import contextlib
+import datetime as dt
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -138,6 +140,21 @@ def test_ca_that_can_be_read_again_is_read_without_a_reload(talk: Talk, tmp_path
     assert next(outcomes).reason is Reason.LOCAL_LIMIT
     trustme.CA().cert_pem.write_to_path(str(file))
     assert any(each.reason is Reason.REFUSED for each in outcomes)
+
+
+def test_end_of_a_certificate_reaches_the_daemon(talk: Talk) -> None:
+    end = dt.datetime(2049, 12, 31, 1, 2, 3, tzinfo=dt.UTC)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1", not_after=end).configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        talk.tell(HttpsCheck(name="", rise=0, fall=0, address="127.0.0.1", port=port, verify=False))
+        accepted, _ = listener.accept()
+        with context.wrap_socket(accepted, server_side=True) as server:
+            server.recv(65536)
+            server.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            found = next(talk.outcomes())
+    assert (found.detail, found.certificate_end) == ("status 200", end.timestamp())
 
 
 def test_worker_that_hangs_is_ended_by_the_kernel_even_if_nobody_looks() -> None:
