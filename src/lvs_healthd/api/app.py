@@ -85,7 +85,7 @@ class Requests(Protocol):
     """What operators may ask for."""
 
     async def reload(self, request: ReloadRequest, by: Peer) -> ReloadOutcome:
-        """Reload the configuration, or say what that would change. Return what a reload changes, or why it is rejected."""
+        """Reload the configuration, or say what that would change. Return the changes, or why it is rejected."""
 
     def refused(self, request: str, by: Peer) -> None:
         """Report that somebody has asked for a change, but may not make changes."""

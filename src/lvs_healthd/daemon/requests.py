@@ -62,7 +62,7 @@ class Requests:
         self._emit = emit
 
     async def reload(self, request: ReloadRequest, by: Peer) -> ReloadOutcome:
-        """Reload the configuration, or say what that would change. Return what a reload changes, or why it is rejected."""
+        """Reload the configuration, or say what that would change. Return the changes, or why it is rejected."""
         self._emit(OperatorRequest(request=str(request), uid=by.uid, pid=by.pid))
         return await self._reloads.outcome(request)
 
