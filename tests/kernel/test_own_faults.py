@@ -108,3 +108,39 @@ async def test_director_without_any_ipv4_route_removes_nobody_though_ipv6_is_rea
         assert "nobody else is reached" in await broken.until("check.unsure", server=server)
     await broken.nobody_goes_down()
     await broken.run(*prohibited([A1, A2], "delete"))
+
+
+REJECTS = {
+    "port-unreachable": "reject",
+    "host-unreachable": "reject with icmpx type host-unreachable",
+    "admin-prohibited": "reject with icmpx type admin-prohibited",
+}
+
+
+@pytest.mark.parametrize("rule", REJECTS.values(), ids=REJECTS)
+async def test_reject_rule_in_our_own_output_chain_removes_nobody(broken: Broken, rule: str) -> None:
+    await broken.run(
+        "nft add table inet own",
+        "nft add chain inet own output { type filter hook output priority 0 ; }",
+        f"nft add rule inet own output ip daddr {A1} {rule}",
+        f"nft add rule inet own output ip6 daddr 2001:db8:2::11 {rule}",
+    )
+    for server in (RS1, A1_6):
+        reason = await broken.until("check.unsure", server=server)
+        assert "our own firewall" in reason
+        assert "nft list ruleset" in reason
+    await broken.nobody_goes_down()
+    await broken.run("nft delete table inet own")
+
+
+async def test_reject_rule_of_the_server_takes_it_out(nat: Topology, broken: Broken) -> None:
+    server = nat.servers[0]
+    rule = "add rule inet filter input tcp dport 80 reject with icmpx type host-unreachable"
+    await broken.run()
+    chain = "add chain inet filter input { type filter hook input priority 0 ; }"
+    server.run(["nft", f"add table inet filter; {chain}; {rule}"])
+    assert "host unreachable" in await broken.until("real_server.down", server=RS1)
+    await broken.until("real_server.down", server=A1_6)
+    await broken.run()
+    server.run(["nft", "delete table inet filter"])
+    await broken.all_up_again(RS1, A1_6)

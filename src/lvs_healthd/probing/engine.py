@@ -17,6 +17,7 @@ from lvs_healthd.probes.exchange import Farewell, Step, Target, seconds_in_words
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probing.deadlines import MOST_REPRIEVES, STALL_WATCH_S, TICK_S, Deadlines
 from lvs_healthd.probing.errnos import at_connect, from_network
+from lvs_healthd.probing.firewall import CAUSED_BY_ICMP, own_refusal
 from lvs_healthd.probing.partings import Partings
 from lvs_healthd.probing.sockets import Socket, Sockets
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
@@ -347,7 +348,10 @@ class Engine:
             if isinstance(step, Outcome | Farewell):
                 self._finish(flight, step if isinstance(step, Outcome) else step.outcome)
                 return
-        self._finish(flight, flight.exchange.failed(from_network(number)))
+        outcome = None
+        if not flight.connected and number in CAUSED_BY_ICMP and flight.run is not None:
+            outcome = own_refusal(flight.run.target)
+        self._finish(flight, flight.exchange.failed(outcome or from_network(number)))
 
     def _expire(self, flight: _Flight, target: Target) -> None:
         """Judge a probe whose time is up, unless it has earned more."""
@@ -358,6 +362,11 @@ class Engine:
             timeout += " (extended, because this daemon stood still)"
         if flight.connected:
             self._finish(flight, flight.exchange.expired(timeout))
+            return
+        # The kernel keeps trying after some ICMP errors, and SO_ERROR has the last one.
+        number = flight.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number in CAUSED_BY_ICMP:
+            self._lose(flight, number)
         else:
             self._finish(flight, down(Reason.TIMEOUT, f"no answer in {timeout}"))
 

@@ -25,6 +25,8 @@ class Fault(enum.Enum):
     AMBIGUOUS = enum.auto()
 
 
+FIREWALL_ADVICE = "look for its rule in the OUTPUT chains (nft list ruleset, iptables -S OUTPUT)"
+
 FAULTS: dict[int, tuple[Fault, Reason, str]] = {
     errno.ECONNREFUSED: (Fault.TARGET, Reason.REFUSED, "connection refused"),
     errno.ECONNRESET: (Fault.TARGET, Reason.RESET, "connection reset"),
@@ -46,7 +48,7 @@ FAULTS: dict[int, tuple[Fault, Reason, str]] = {
     errno.ENETDOWN: (Fault.LOCAL, Reason.LOCAL_NETWORK, "our network interface is down"),
     errno.ENODEV: (Fault.LOCAL, Reason.LOCAL_NETWORK, "our network interface is gone"),
     errno.EACCES: (Fault.AMBIGUOUS, Reason.UNREACHABLE, "prohibited by a firewall (ICMP)"),
-    errno.EPERM: (Fault.LOCAL, Reason.LOCAL_NETWORK, "our own firewall dropped the packet"),
+    errno.EPERM: (Fault.LOCAL, Reason.LOCAL_NETWORK, f"our own firewall drops the packet: {FIREWALL_ADVICE}"),
     errno.EINVAL: (Fault.LOCAL, Reason.LOCAL_NETWORK, "invalid argument: the kernel refuses this target"),
     errno.EAFNOSUPPORT: (Fault.LOCAL, Reason.LOCAL_NETWORK, "this kernel has no such address family"),
     errno.EMSGSIZE: (Fault.LOCAL, Reason.LOCAL_LIMIT, "datagram larger than the path allows"),

@@ -15,6 +15,7 @@ import struct
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 from lvs_healthd.probing.errnos import at_connect, at_open
+from lvs_healthd.probing.firewall import RECEIVE_ERRORS
 
 MOST_SPARE = 64
 """How many sockets of one address family and protocol are kept for the next probes. About as many start at once."""
@@ -34,9 +35,6 @@ _DATAGRAM_EDGES = select.EPOLLIN | select.EPOLLET
 # server's application knows of.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _FIN_ON_CLOSE = struct.pack("ii", 0, 0)
-
-_ALL_ERRORS = ((socket.IPPROTO_IP, 11), (socket.IPPROTO_IPV6, 25))
-"""IP_RECVERR and IPV6_RECVERR (linux/in.h, linux/in6.h)."""
 
 _BEGUN = frozenset((0, errno.EINPROGRESS))
 
@@ -127,7 +125,7 @@ class Sockets:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         else:
             # Without this, a datagram socket learns of closed ports, but never of unreachable hosts and networks.
-            opened.setsockopt(*_ALL_ERRORS[target.family is socket.AF_INET6], 1)
+            opened.setsockopt(*RECEIVE_ERRORS[target.family is socket.AF_INET6], 1)
         return opened
 
 
