@@ -107,6 +107,7 @@ def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> No
         table_error="EPERM",
         last_resync=None,
         probes_unsure=2,
+        network_faults=("our interface eth1 has no carrier",),
         table_fights=3,
         setting_error="nft: not found",
     )
@@ -115,6 +116,7 @@ def test_troubles_of_the_daemon_stand_at_the_top(run: Run, daemon: Daemon) -> No
         "TABLE ERROR: EPERM",
         "SETTING ERROR: nft: not found",
         "FIGHT: somebody else undoes 3 lines of the table; table.fight in the log says who",
+        "NETWORK FAULT: our interface eth1 has no carrier",
         "BLIND: 2 of 7 probes cannot tell: our file descriptors are used up: raise LimitNOFILE",
         "CONFIGURATION REJECTED, the old one is in force:",
         "  config.toml:3: bad",
@@ -264,6 +266,7 @@ def test_check_is_one_line_with_the_worst_first(run: Run, daemon: Daemon) -> Non
         ({"config_error": "line 3"}, 1, "WARNING"),
         ({"table_fights": 1}, 1, "WARNING"),
         ({"probes_unsure": 1}, 1, "WARNING"),
+        ({"network_faults": ("our interface eth1 has no carrier",)}, 1, "WARNING"),
     ],
 )
 def test_check_says_how_bad_a_trouble_is(

@@ -1,7 +1,7 @@
 """Whose fault it is that a server cannot be reached: its own while others are reached, else the director's."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -24,6 +24,10 @@ NO_ROUTE_ERRNOS = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EI
 
 class Rounds(Bench):
     """A bench on which all targets are probed in turn, one round a second: interval 2 s and timeout 1 s by default."""
+
+    def __init__(self) -> None:
+        self.own = Faults()
+        super().__init__(own=self.own)
 
     def serve(self, *addresses: str, checks: Sequence[AnyCheck] = ()) -> None:
         """Configure a service with these servers, and extra checks of the first one; all are up."""
@@ -53,6 +57,30 @@ class Rounds(Bench):
 @pytest.fixture
 def bench() -> Rounds:
     return Rounds()
+
+
+class Faults:
+    """Faults of the director's own network, made up by a test."""
+
+    def __init__(self) -> None:
+        self.full = ""
+        self.broken: str | None = ""
+        self.ours = ""
+        self.asked: list[tuple[str, Callable[[], None]]] = []
+
+    def is_ours(self, address: str) -> bool:
+        return address == self.ours
+
+    def table(self, address: str, began: float, now: float) -> str:
+        del address
+        return self.full if began <= now else ""
+
+    def link(self, address: str, began: float) -> str | None:
+        del address, began
+        return self.broken
+
+    def ask(self, address: str, then: Callable[[], None]) -> None:
+        self.asked.append((address, then))
 
 
 def no_route(address: str, number: int = errno.EHOSTUNREACH) -> Outcome:
@@ -182,3 +210,51 @@ def test_probes_that_ran_once_together_are_judged_by_each_other() -> None:
     found = blame.blamed_together({a: no_route(A), b: PASS, a6: no_route(A6)})
     assert [found[each].kind for each in (a, b, a6)] == [OutcomeKind.DOWN, OutcomeKind.UP, OutcomeKind.UNSURE]
     assert blame.blamed_together({a: no_route(A)})[a].kind is OutcomeKind.UNSURE
+
+
+UNREACHABLE = down(Reason.UNREACHABLE, "host unreachable (no ARP answer or ICMP)")
+NO_CARRIER, FULL = "our interface eth1 has no carrier", "the director's ARP table is full"
+
+
+@pytest.mark.parametrize("failure", [TIMEOUT, UNREACHABLE, no_route(A)], ids=["timeout", "unreachable", "no route"])
+def test_broken_interface_of_ours_removes_nobody(bench: Rounds, failure: Outcome) -> None:
+    bench.serve(A, B)
+    bench.own.broken = NO_CARRIER
+    bench.round({A: failure, B: PASS}, times=20)
+    assert bench.verdict(A) is Verdict.UP
+    assert bench.last(A) == unsure(Reason.LOCAL_NETWORK, NO_CARRIER)
+    assert ("web", "tcp", OutcomeKind.DOWN) not in bench.observed
+    bench.own.broken = ""
+    bench.round({A: failure, B: PASS}, times=4)
+    assert bench.verdict(A) is Verdict.DOWN
+
+
+def test_full_table_excuses_who_did_not_answer_and_nobody_else(bench: Rounds) -> None:
+    bench.serve(A, B, C)
+    bench.own.full = FULL
+    refused = down(Reason.REFUSED, "connection refused")
+    bench.round({A: TIMEOUT, B: UNREACHABLE, C: refused}, times=5)
+    assert [bench.verdict(each) for each in (A, B, C)] == [Verdict.UP, Verdict.DOWN, Verdict.DOWN]
+    assert bench.last(A) == unsure(Reason.LOCAL_NETWORK, FULL)
+
+
+@pytest.mark.parametrize(("found", "kind"), [("", OutcomeKind.DOWN), (NO_CARRIER, OutcomeKind.UNSURE)])
+def test_outcome_waits_until_the_route_is_known(bench: Rounds, found: str, kind: OutcomeKind) -> None:
+    bench.serve(A, B)
+    bench.round({A: PASS})
+    bench.own.broken = None
+    bench.observed.clear()
+    bench.round({A: TIMEOUT})
+    ((address, then),) = bench.own.asked
+    assert (address, bench.observed) == (A, [])
+    bench.own.broken = found
+    then()
+    assert {each[2] for each in bench.observed} == {kind}
+    assert bench.last(A).kind is kind
+
+
+def test_address_of_the_director_itself_shows_nothing(bench: Rounds) -> None:
+    bench.serve(A, B)
+    bench.own.ours = B
+    bench.round({A: no_route(A), B: PASS}, times=10)
+    assert bench.verdict(A) is Verdict.UP

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from lvs_healthd.config.model import AnyCheck, Config, RealServer, Seconds
+from lvs_healthd.decide.blame import OwnFaults
 from lvs_healthd.decide.decisions import MOST_UNFINISHED, Decisions
 from lvs_healthd.decide.held import ProbeState, Watch
 from lvs_healthd.events.kinds import (
@@ -48,7 +49,7 @@ class Counting:
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, own: OwnFaults | None = None) -> None:
         self.now = 1000.0
         self.events: list[Event] = []
         self.changes = 0
@@ -59,6 +60,7 @@ class Bench:
             tally=lambda name, kind: Counting(self.observed, name, kind),
             clock=lambda: self.now,
             wall=lambda: self.now + 1_000_000.0,
+            own=own,
         )
 
     def _changed(self) -> None:

@@ -59,6 +59,15 @@ async def both_in(running: DaemonProcess) -> None:
         await running.until("table.changed", operation="add_server", server=server)
 
 
+def ports_towards_servers(nat: Topology, state: str) -> list[str]:
+    """Return the commands that set the director's ports towards the servers "up" or "down".
+
+    While all are down, the bridge of which they are ports, "servers", has no carrier. The servers keep their addresses.
+    """
+    shown = nat.director.run(["ip", "-o", "link", "show", "master", "servers"]).stdout
+    return [f"ip link set {line.split()[1].partition('@')[0]} {state}" for line in shown.splitlines()]
+
+
 def moment(line: Line) -> float:
     """Return when a log line was written, on the monotonic clock that the load client uses, seconds."""
     wall = datetime.fromisoformat(line["timestamp"]).timestamp()

@@ -1,6 +1,10 @@
 """Failures that may be the director's own: a daemon's network is broken and mended while it runs."""
 
 import asyncio
+import contextlib
+import socket
+import subprocess
+import time
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -8,13 +12,16 @@ import pytest_asyncio
 
 from lab.nginx import Nginx
 from lab.topology import Topology
+from lvs_healthd.director.overflows import EVERY_S, Overflows
 from tests.daemon_process import DaemonProcess
-from tests.kernel.main_job import FALL, INTERVAL_S, RS1, RS2, both_in, configuration, on_director
+from tests.kernel.main_job import FALL, INTERVAL_S, RS1, RS2, both_in, configuration, on_director, ports_towards_servers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 A1, A2 = RS1.removesuffix(":80"), RS2.removesuffix(":80")
 A1_6, A2_6 = "[2001:db8:2::11]:80", "[2001:db8:2::12]:80"
+FAR = "203.0.113.66:80"
+"""A server that nobody has. Its route leads over a real server, which does not forward."""
 NO_VERDICT_S = (FALL + 2) * INTERVAL_S
 """How long a fault lasts that must not remove anybody, seconds: longer than `FALL` failures take."""
 
@@ -31,11 +38,19 @@ name = "web6"
 address = "[2001:db8:1::100]:80"
 check = {{ type = "http", path = "/healthz" }}
 real_server = ["{A1_6}", "{A2_6}"]
+
+[[service]]
+name = "far"
+address = "192.0.2.100:81"
+check = {{ type = "tcp" }}
+real_server = ["{FAR}"]
 """
+    nat.director.run(["ip", "route", "replace", "203.0.113.0/24", "via", A1])
     async with on_director(nat, configuration(tmp_path_factory.mktemp("daemon"), service=six)) as running:
         await both_in(running)
         for server in (A1_6, A2_6):
             await running.until("real_server.up", server=server)
+        await running.until("real_server.down", server=FAR)
         yield running
     nat.ipvsadm.clear()
 
@@ -144,3 +159,88 @@ async def test_reject_rule_of_the_server_takes_it_out(nat: Topology, broken: Bro
     await broken.run()
     server.run(["nft", "delete table inet filter"])
     await broken.all_up_again(RS1, A1_6)
+
+
+async def test_interface_without_carrier_removes_nobody(nat: Topology, running: DaemonProcess, broken: Broken) -> None:
+    await broken.run(*ports_towards_servers(nat, "down"))
+    for server in (RS1, RS2, A1_6, A2_6, FAR):
+        assert "our interface servers has no carrier" in await broken.until("check.unsure", server=server)
+    assert "servers has no carrier" in (await running.until("network.fault", after=broken.began))["fault"]
+    await broken.nobody_goes_down()
+    down = broken.began
+    await broken.run(*ports_towards_servers(nat, "up"))
+    over = await running.until("network.fault_over", after=down)
+    assert "servers has no carrier" in over["fault"]
+    await broken.nobody_goes_down()
+
+
+async def test_interface_that_is_down_removes_nobody(broken: Broken) -> None:
+    await broken.run("ip link set servers down")
+    for server in (RS1, RS2, A1_6, A2_6):
+        assert "our interface servers is down" in await broken.until("check.unsure", server=server)
+    await broken.nobody_goes_down()
+    began = broken.began
+    await broken.run(
+        "ip link set servers up",
+        "ip -6 address add 2001:db8:2::1/64 dev servers nodad",
+        f"ip route replace 203.0.113.0/24 via {A1}",
+    )
+    broken.began = began
+    await broken.nobody_goes_down()
+
+
+def sysctl(name: str, value: str = "") -> str:
+    """Set a sysctl of the kernel as a whole, or return its value."""
+    command = ["sysctl", "-n", name] if not value else ["sysctl", "-qw", f"{name}={value}"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+async def test_full_connection_tracking_removes_nobody(running: DaemonProcess, broken: Broken) -> None:
+    await broken.run(
+        "nft add table inet own",
+        "nft add chain inet own output { type filter hook output priority 0 ; }",
+        "nft add rule inet own output ct state new counter",
+    )
+    most = sysctl("net.netfilter.nf_conntrack_max")
+    try:
+        sysctl("net.netfilter.nf_conntrack_max", "1")
+        for server in (RS1, RS2, A1_6, A2_6):
+            reason = await broken.until("check.unsure", server=server)
+            assert "nf_conntrack_max" in reason
+        fault = await running.until("network.fault", after=broken.began)
+        assert "connection tracking table is full" in fault["fault"]
+        await broken.nobody_goes_down()
+    finally:
+        sysctl("net.netfilter.nf_conntrack_max", most)
+    await running.until("network.fault_over", after=broken.began)
+    assert broken.downs() == []
+    await broken.run("nft delete table inet own")
+
+
+async def test_full_neighbour_table_is_noticed(nat: Topology) -> None:
+    """Only the first network namespace has these counters, so a neighbour is added there."""
+    del nat
+    thresholds = [f"net.ipv4.neigh.default.gc_thresh{number}" for number in (1, 2, 3)]
+    before = {name: sysctl(name) for name in thresholds}
+    subprocess.run(["ip", "link", "add", "crowd", "type", "veth", "peer", "name", "crowd-peer"], check=True)
+    try:
+        for words in ("link set crowd-peer up", "link set crowd up", "address add 203.0.113.1/24 dev crowd"):
+            subprocess.run(["ip", *words.split()], check=True)
+        overflows = Overflows(time.monotonic)
+        began = time.monotonic()
+        overflows.turn()
+        assert overflows.ongoing() == ()
+        for name in thresholds:
+            sysctl(name, "1")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for number in range(20, 40):
+                with contextlib.suppress(OSError):
+                    sender.sendto(b"?", (f"203.0.113.{number}", 9))
+        await asyncio.sleep(EVERY_S)
+        assert "gc_thresh3" in overflows.during("203.0.113.66", began, time.monotonic())
+        assert overflows.during("2001:db8::1", began, time.monotonic()) == ""
+        assert len(overflows.ongoing()) == 1
+    finally:
+        for name, value in before.items():
+            sysctl(name, value)
+        subprocess.run(["ip", "link", "delete", "crowd"], check=True)

@@ -13,6 +13,7 @@ from lab.nginx import Nginx
 from lab.systemd import UNIT, Systemd, systemd_version
 from lab.topology import Topology
 from lab.wait import wait_until
+from tests.kernel.main_job import ports_towards_servers
 
 CONFIGURATION = "/etc/lvs-healthd/config.toml"
 PROGRAM = ("env", "PYTHONPATH=/opt/lvs-healthd/checkout/src", "/opt/lvs-healthd/.venv/bin/lvs-healthd")
@@ -133,6 +134,22 @@ def test_the_unit_serves_reloads_tells_and_leaves_the_table_when_stopped(nat: To
     machine.systemctl("stop", UNIT)
     assert machine.show("Result") == "success"
     assert has_both(nat, weight=7)
+
+
+def test_the_sandbox_lets_the_daemon_watch_the_interfaces(nat: Topology, machine: Systemd) -> None:
+    machine.systemctl("start", UNIT)
+    until_both(nat, machine)
+    for command in ports_towards_servers(nat, "down"):
+        nat.director.run(command.split())
+    try:
+        what = "our interface servers has no carrier"
+        wait_until(lambda: what in machine.journal("--priority=err"), timeout_s=TIMEOUT_S, what=machine.journal)
+    finally:
+        for command in ports_towards_servers(nat, "up"):
+            nat.director.run(command.split())
+    wait_until(lambda: "network.fault_over" in machine.journal(), timeout_s=TIMEOUT_S, what=machine.journal)
+    assert "network.error" not in machine.journal()
+    assert has_both(nat)
 
 
 def test_a_daemon_that_hangs_is_replaced_and_the_table_is_right_again(nat: Topology, machine: Systemd) -> None:

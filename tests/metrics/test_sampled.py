@@ -38,6 +38,12 @@ def test_remarks_on_the_configuration_are_counted() -> None:
     assert read(statuses.status())["config_remarks"] == {(): 0}
 
 
+def test_faults_of_the_own_network_are_counted() -> None:
+    found = read(Status(daemon=statuses.daemon(network_faults=("our interface eth1 has no carrier",)), services=()))
+    assert found["network_faults"] == {(): 1}
+    assert read(statuses.status())["network_faults"] == {(): 0}
+
+
 def test_advice_is_counted_and_a_state_that_is_not_saved_is_1() -> None:
     found = read(Status(daemon=statuses.daemon(setting_advice=("a", "b"), state_error="full"), services=()))
     assert (found["setting_advice"], found["state_error"]) == ({(): 2}, {(): 1})

@@ -92,6 +92,7 @@ def alarms(daemon: DaemonStatus) -> Iterator[str]:
     if daemon.table_fights:
         lines = "1 line" if daemon.table_fights == 1 else f"{daemon.table_fights} lines"
         yield f"FIGHT: somebody else undoes {lines} of the table; table.fight in the log says who"
+    yield from (f"NETWORK FAULT: {printable(fault)}" for fault in daemon.network_faults)
     if daemon.probes_unsure:
         yield f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}"
     if daemon.clock_suspected:

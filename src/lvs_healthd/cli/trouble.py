@@ -59,6 +59,8 @@ def _of_daemon(status: Status) -> Iterator[Trouble]:
         yield Trouble(NagiosStatus.WARNING, "somebody else undoes our writes")
     if daemon.clock_suspected:
         yield Trouble(NagiosStatus.WARNING, "the director's clock is suspected to be wrong")
+    if daemon.network_faults:
+        yield Trouble(NagiosStatus.WARNING, printable("; ".join(daemon.network_faults)))
     if daemon.probes_unsure:
         yield Trouble(NagiosStatus.WARNING, f"{daemon.probes_unsure} of {daemon.probes} probes cannot tell")
 

@@ -135,6 +135,7 @@ class Daemon:
                 group.create_task(parts.replans.run(), name="plan"),
                 group.create_task(parts.reconciler.run(), name="reconciler"),
                 group.create_task(parts.keeper.run(), name="keeper"),
+                group.create_task(parts.own_faults.run(), name="own faults"),
                 group.create_task(reloads.run(), name="reloads"),
                 group.create_task(_keep_house(parts), name="housekeeping"),
             ]

@@ -17,6 +17,7 @@ from lvs_healthd.daemon.requests import ReloadRequests, Requests
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.director.aspect import Aspect
 from lvs_healthd.director.keeper import Keeper
+from lvs_healthd.director.own_faults import OwnFaults
 from lvs_healthd.events.bus import Bus
 from lvs_healthd.events.kinds import StateError, StateRecovered
 from lvs_healthd.ipvs.interface import IpvsTable
@@ -78,6 +79,7 @@ class Parts:
     reconciler: Reconciler
     replans: Replans
     keeper: Keeper
+    own_faults: OwnFaults
     state_writer: StateWriter
     saver: Saver
     view: View
@@ -139,7 +141,15 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
     metrics = Metrics(samples=lambda: view.samples(), internals=lambda: view.internals())  # noqa: PLW0108
     bus.subscribe(around.log)
     bus.subscribe(metrics.listen)
-    decisions = Decisions(emit=bus.emit, changed=verdicts_changed, tally=metrics.tally, clock=clock, wall=time.time)
+    own_faults = OwnFaults(bus.emit, clock=clock)
+    decisions = Decisions(
+        emit=bus.emit,
+        changed=verdicts_changed,
+        tally=metrics.tally,
+        clock=clock,
+        wall=time.time,
+        own=own_faults,
+    )
     runs_probes = prober(
         config.daemon.probe_workers,
         clock=clock,
@@ -167,6 +177,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         prober=runs_probes,
         reconciler=reconciler,
         keeper=keeper,
+        own_faults=own_faults,
         state=writer,
         table=around.table,
         log=around.log,
@@ -191,6 +202,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         reconciler=reconciler,
         replans=replans,
         keeper=keeper,
+        own_faults=own_faults,
         state_writer=writer,
         saver=saver,
         view=view,

@@ -6,6 +6,7 @@ or the director has lost its network. So the policy also looks at what the other
 - No route to a server, while the director reaches other hosts of the same address family: down. Clients of the service
   get errors from this server, so it must go.
 - No route, and nobody else is reached: unsure. The director is cut off, and can judge nobody.
+- No answer, or no route, while the director's own interface is broken or a table of its kernel is full: unsure.
 
 The director reaches a host when an outcome shows that the host answered, even if only with a refusal. Such an outcome
 counts under these conditions:
@@ -17,7 +18,9 @@ counts under these conditions:
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
+from typing import Protocol
 
 from lvs_healthd.config.model import AnyCheck, UdpCheck
 from lvs_healthd.decide.held import DOUBTFUL, ProbeState
@@ -41,33 +44,89 @@ SEARCHED = 2048
 """How many probes one search looks at, which takes less than a millisecond. The next search continues from there."""
 
 
+class OwnFaults(Protocol):
+    """Knows the faults of the director's own network. Times are seconds on the monotonic clock."""
+
+    def is_ours(self, address: str) -> bool:
+        """Whether an address is one of the director's own."""
+
+    def table(self, address: str, began: float, now: float) -> str:
+        """Return in words which table of the kernel was too full for a probe of `address`; "" if none was."""
+
+    def link(self, address: str, began: float) -> str | None:
+        """Return in words what is, or was since `began`, wrong with our interface towards `address`; "" if nothing.
+
+        None means that `ask` must find out.
+        """
+
+    def ask(self, address: str, then: Callable[[], None]) -> None:
+        """Find out about the interface towards `address`, and then call `then`."""
+
+
+class NoFaults:
+    """Knows of no fault, because nobody watches for any."""
+
+    def is_ours(self, address: str) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+    def table(self, address: str, began: float, now: float) -> str:  # noqa: ARG002
+        """Return ""."""
+        return ""
+
+    def link(self, address: str, began: float) -> str | None:  # noqa: ARG002
+        """Return ""."""
+        return ""
+
+    def ask(self, address: str, then: Callable[[], None]) -> None:
+        """Never called, because `link` can always tell."""
+        raise AssertionError(address, then)
+
+
 class Blame:
     """Decides whether a doubtful outcome is the server's fault or the director's own.
 
     probes: returns all the probes there are.
+    own: knows the faults of the director's own network.
     """
 
-    def __init__(self, probes: Callable[[], Iterable[ProbeState]]) -> None:
-        self._reach = Reach(probes)
+    def __init__(self, probes: Callable[[], Iterable[ProbeState]], own: OwnFaults) -> None:
+        self._own = own
+        self._reach = Reach(probes, own.is_ours)
 
-    def settled(self, probe: ProbeState, outcome: Outcome, latency_s: float, now: float) -> Outcome:
-        """Return a doubtful outcome as down or unsure, with the reason in words. Every call returns a new object.
+    def settled(self, probe: ProbeState, outcome: Outcome, latency_s: float, now: float) -> Outcome | None:
+        """Return a doubtful outcome as down or unsure, with the reason in words. An unsure one is always a new object.
+
+        None means that the director's part in it is not known yet. Then the probe soon gets the same outcome again.
 
         outcome: the outcome, whose reason is in `DOUBTFUL`. It is not in `probe` yet.
         latency_s: how long the probe took, seconds.
         now: seconds on the monotonic clock.
         """
+        address, began = probe.check.address, now - latency_s
+        fault = self._own.table(address, began, now) if outcome.reason is Reason.TIMEOUT else ""
+        found = fault or self._own.link(address, began)
+        if found is None:
+            self._own.ask(address, partial(probe.outcome, outcome, latency_s))
+            return None
+        if found or outcome.reason is not Reason.NO_ROUTE:
+            return blamed(outcome, fault=found)
         if probe.last is None or probe.last.reason is not Reason.NO_ROUTE:
-            probe.unrouted_since = now - latency_s
+            probe.unrouted_since = began
         return blamed(outcome, reaches_others=self._reach.others(probe, probe.unrouted_since, now))
 
 
-def blamed(outcome: Outcome, *, reaches_others: bool) -> Outcome:
-    """Return a doubtful outcome as down or unsure, with the reason in words. Every call returns a new object.
+def blamed(outcome: Outcome, *, fault: str = "", reaches_others: bool = False) -> Outcome:
+    """Return a doubtful outcome as down or unsure, with the reason in words. An unsure one is a new object each time.
 
     outcome: an outcome whose reason is in `DOUBTFUL`.
+    fault: in words, the fault of the director's own network that was there during the probe; "" if there was none.
     reaches_others: whether the director reaches other hosts of the same address family meanwhile.
     """
+    if fault:
+        return unsure(Reason.LOCAL_NETWORK, fault)
+    if outcome.reason is not Reason.NO_ROUTE:
+        return outcome
     if reaches_others:
         return down(outcome.reason, f"{outcome.detail}, while others are reached")
     return unsure(outcome.reason, f"{outcome.detail}, and nobody else is reached either")
@@ -111,10 +170,12 @@ class Reach:
     searched when there is a doubtful failure. Each search looks at a limited number of probes.
 
     probes: returns all the probes there are.
+    is_ours: whether an address is one of the director's own.
     """
 
-    def __init__(self, probes: Callable[[], Iterable[ProbeState]]) -> None:
+    def __init__(self, probes: Callable[[], Iterable[ProbeState]], is_ours: Callable[[str], bool]) -> None:
         self._probes = probes
+        self._is_ours = is_ours
         self._unsearched: Iterator[ProbeState] = iter(())
         self._next_search = 0.0
         self._witnesses: list[ProbeState] = []
@@ -144,7 +205,8 @@ class Reach:
             self._unsearched = iter(tuple(self._probes()))
             searched = tuple(islice(self._unsearched, SEARCHED))
         for probe in searched:
-            if _began(probe, now) > 0.0 and not is_loopback(probe.check.address):
+            address = probe.check.address
+            if _began(probe, now) > 0.0 and not is_loopback(address) and not self._is_ours(address):
                 self._note(probe, now)
                 if self._vouched(failing, since, now):
                     return

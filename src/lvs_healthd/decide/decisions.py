@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from lvs_healthd.config.model import AnyCheck, Config
 from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving
-from lvs_healthd.decide.blame import Blame
+from lvs_healthd.decide.blame import Blame, NoFaults, OwnFaults
 from lvs_healthd.decide.held import (
-    DOUBTFUL,
     LONGEST_STREAK,
     Judging,
     ProbeState,
@@ -75,6 +74,7 @@ class Decisions:
     tally: takes a service's name and a check type, and returns the counter for their probes.
     clock: monotonic time, seconds.
     wall: Unix time, seconds.
+    own: knows the faults of the director's own network; None when nobody watches for them.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Decisions:
         tally: Callable[[str, str], Tally],
         clock: Callable[[], float],
         wall: Callable[[], float],
+        own: OwnFaults | None = None,
     ) -> None:
         self._emit = emit
         self._changed = changed
@@ -105,7 +106,7 @@ class Decisions:
         that pauses between two services must therefore ask the method `service` for each of them again."""
         self._by_key: dict[ServiceKey, ServiceState] = {}
         self.probes: dict[AnyCheck, ProbeState] = {}
-        self._blame = Blame(self.probes.values)
+        self._blame = Blame(self.probes.values, own or NoFaults())
         self.server_count = 0
         """How many real servers are configured, not counting fallbacks."""
 
@@ -230,13 +231,12 @@ class Decisions:
         self._tell_of_clock()
         return changes
 
-    def weigh(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> Outcome:
-        """Return what an outcome is worth, knowing what the other probes find. The fault may be the director's own.
+    def blamed(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> Outcome | None:
+        """Return a doubtful outcome as down or unsure; None if that takes a moment (see `Judge`)."""
+        return self._blame.settled(probe, outcome, latency_s, self.clock())
 
-        See `decide.blame` for routes, and `decide.wrong_clock` for the dates of certificates.
-        """
-        if outcome.reason in DOUBTFUL:
-            return self._blame.settled(probe, outcome, latency_s, self.clock())
+    def dated(self, probe: ProbeState, outcome: Outcome) -> Outcome:
+        """Return an outcome of a probe that verifies a certificate; unsure if our own clock may be the cause."""
         if not (probe.watches and self._wrong_clock.concerns(probe, outcome)):
             return outcome
         worth = self._wrong_clock.weigh(probe, outcome, self.clock(), self._wall())

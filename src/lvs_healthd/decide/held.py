@@ -23,14 +23,20 @@ class Judge(Protocol):
 
     clock: Callable[[], float]
 
-    def weigh(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> Outcome:
-        """Return what an outcome is worth, knowing what the other probes find. The fault may be the director's own."""
+    def dated(self, probe: "ProbeState", outcome: Outcome) -> Outcome:
+        """Return an outcome of a probe that verifies a certificate; unsure if our own clock may be the cause."""
+
+    def blamed(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> Outcome | None:
+        """Return a doubtful outcome as down or unsure (see `decide.blame`). An unsure one is a new object each time.
+
+        None means that the answer takes a moment. Then the probe gets the same outcome once more.
+        """
 
     def judge(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> bool:
         """Apply an outcome to every check that uses this probe. Return True when no check's health has changed."""
 
 
-DOUBTFUL = frozenset({Reason.NO_ROUTE})
+DOUBTFUL = frozenset({Reason.NO_ROUTE, Reason.TIMEOUT, Reason.UNREACHABLE})
 """The reasons for which a probe's own outcome does not say whose fault the failure is. `decide.blame` decides."""
 
 LONGEST_STREAK = 256
@@ -89,16 +95,22 @@ class ProbeState:
 
     def outcome(self, outcome: Outcome, latency_s: float) -> None:
         """Take one outcome into account, for every check that uses this probe."""
-        if self.is_verified or (outcome is not self._settled and outcome.reason in DOUBTFUL):
-            outcome = self._judge.weigh(self, outcome, latency_s)
+        if self.is_verified:
+            outcome = self._judge.dated(self, outcome)
         self.latency_s, self.last_at = latency_s, self._judge.clock()
+        is_settled = outcome is self._settled
+        if not is_settled and outcome.reason in DOUBTFUL:
+            blamed = self._judge.blamed(self, outcome, latency_s)
+            if blamed is None:
+                return
+            outcome = blamed
         if self.times is None:
             for tally in self.tallies:
                 tally.add(outcome, latency_s)
         else:
             for tally, times in zip(self.tallies, self.times, strict=True):
                 tally.add(outcome, latency_s, times)
-        if outcome is not self._settled:
+        if not is_settled:
             if outcome.certificate_end is not None:
                 self.certificate_end = outcome.certificate_end
             self._settled = outcome if self._judge.judge(self, outcome, latency_s) else None

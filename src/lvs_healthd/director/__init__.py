@@ -1,4 +1,8 @@
-"""Keeps the director's other network settings as configured: sysctls, timeouts, sync daemons and nftables rules."""
+"""The director's own network beside the table.
+
+It keeps the other network settings as configured (sysctls, timeouts, sync daemons and nftables rules), and watches for
+faults of the network that make servers seem dead.
+"""
 
 from collections.abc import Sequence
 

@@ -330,6 +330,36 @@ class SettingAdvice(Event, frozen=True, kw_only=True):
     advice: str
 
 
+class NetworkFault(Event, frozen=True, kw_only=True):
+    """The director's own network has a fault that makes servers seem dead. Probes that fail through it are unsure."""
+
+    name = "network.fault"
+    level = "error"
+    fault: str
+    """What is wrong, and what to do or where to look."""
+
+
+class NetworkFaultOver(Event, frozen=True, kw_only=True):
+    """A fault of the director's own network (see network.fault) is over."""
+
+    name = "network.fault_over"
+    fault: str
+    after_s: float
+    """How long it lasted, seconds."""
+
+
+class NetworkUnwatched(Event, frozen=True, kw_only=True):
+    """The director's interfaces cannot be watched, or the kernel's reports about them were lost.
+
+    The daemon tries again after `retry_s` seconds. Meanwhile a broken interface counts against the servers behind it.
+    """
+
+    name = "network.error"
+    level = "error"
+    error: str
+    retry_s: float
+
+
 class SchedulerLag(Event, frozen=True, kw_only=True):
     """Probes start late because the machine is overloaded or `max_probes` is too low. At most one event a minute."""
 

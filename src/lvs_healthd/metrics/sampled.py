@@ -74,6 +74,12 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         [("", int(bool(daemon.setting_error)))],
     )
     yield from family(
+        "network_faults",
+        "gauge",
+        "Faults of the director's own network that make servers seem dead.",
+        [("", len(daemon.network_faults))],
+    )
+    yield from family(
         "setting_advice",
         "gauge",
         "Sysctls whose values keep a service from working as its operator expects.",

@@ -104,6 +104,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The last error of the table; empty while all is well."""
     setting_error: str = ""
     """Why a setting beside the table is not as configured; empty while all settings are."""
+    network_faults: tuple[str, ...] = ()
+    """Faults of the director's own network that make servers seem dead, and what to do about each."""
     setting_advice: tuple[str, ...] = ()
     """Sysctls whose values keep a service from working as its operator expects, and what to do about each."""
     state_error: str = ""

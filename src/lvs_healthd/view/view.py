@@ -15,6 +15,7 @@ from lvs_healthd.config.model import Mode
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ServiceState
 from lvs_healthd.director.keeper import Keeper
+from lvs_healthd.director.own_faults import OwnFaults
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.ipvs.kernel.connections import chooser
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table
@@ -74,6 +75,7 @@ class View:
         prober: Prober,
         reconciler: Reconciler,
         keeper: Keeper,
+        own_faults: OwnFaults,
         state: StateWriter,
         table: IpvsTable,
         log: EventLog,
@@ -84,6 +86,7 @@ class View:
         self._prober = prober
         self._reconciler = reconciler
         self._keeper = keeper
+        self._own_faults = own_faults
         self._state = state
         self._table = table
         self._log = log
@@ -164,6 +167,7 @@ class View:
             table_fights=self._reconciler.fights.count,
             table_error=self._reconciler.last_error,
             setting_error=self._keeper.last_error,
+            network_faults=self._own_faults.ongoing,
             setting_advice=tuple(f"{each.name} is {each.value}: {each.text}" for each in self._keeper.advice),
             state_error=self._state_error(),
             clock_suspected=self._decisions.clock_suspected,

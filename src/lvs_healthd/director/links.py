@@ -1,0 +1,282 @@
+"""Knows which of the director's network interfaces are, or were a moment ago, down or without carrier.
+
+The kernel reports every change of an interface or address over netlink, so no probe has to ask. A dump gives the state
+at the start, and again after reports were lost. Only the route to a target has to be asked for, and only while some
+interface is broken: see `routes`.
+"""
+
+import ipaddress
+import math
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pyroute2.netlink.rtnl.marshal import MarshalRtnl
+
+_GROUPS = 0x1 | 0x10 | 0x100
+"""RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR (linux/rtnetlink.h)."""
+
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _DELADDR, _GETADDR, _NEWROUTE, _GETROUTE = 16, 17, 18, 20, 21, 22, 24, 26
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_REQUEST, _DUMP = 0x1, 0x300
+_HEADER = struct.Struct("=IHHII")
+"""struct nlmsghdr (linux/netlink.h)."""
+_ROUTE = struct.Struct("=8BI")
+"""struct rtmsg (linux/rtnetlink.h): the address family, the length of the destination, six more bytes and flags."""
+_ATTRIBUTE = struct.Struct("=HH")
+"""struct rtattr: its length and its type."""
+_RTA_DST, _RTA_OIF = 1, 4
+_ANY_FAMILY = b"\0" * 4
+
+_IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
+_BROKEN = frozenset({"DOWN", "LOWERLAYERDOWN", "NOTPRESENT", "DORMANT"})
+"""Operational states in which an interface passes no packets (RFC 2863). `lo`, dummies and tunnels say UNKNOWN."""
+
+_RECEIVE_BYTES = 65536
+_BUFFER_BYTES = 1024 * 1024
+"""The receive buffer, which has room for thousands of reports."""
+
+DEADLINE_S = 2.0
+"""The longest that the kernel may take for one answer, seconds. Another program may hold its lock for interfaces."""
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Link:
+    """One network interface. Times are seconds on the monotonic clock."""
+
+    __slots__ = ("addresses", "broken", "good_since", "name", "networks", "was_good")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.broken = ""
+        """What is wrong in words; "" while nothing is."""
+        self.good_since = -math.inf
+        """When it was last mended; minus infinity if it has been good from the beginning."""
+        self.was_good = False
+        """Whether it has been good since the daemon started."""
+        self.networks: set[Network] = set()
+        """The networks of its addresses. What the kernel removed because the interface went down is still here."""
+        self.addresses: set[str] = set()
+        """Its addresses."""
+
+    def prefix_towards(self, target: Address) -> int:
+        """Return the length of the longest prefix of its networks that `target` is in; -1 if it is in none."""
+        return max((each.prefixlen for each in self.networks if target in each), default=-1)
+
+    def trouble(self, began: float) -> str:
+        """Return in words what is or was wrong since `began`; "" if nothing."""
+        if self.broken:
+            return f"our interface {self.name} {self.broken} (see: ip link show {self.name})"
+        return f"our interface {self.name} was down a moment ago" if self.good_since > began else ""
+
+
+class Links:
+    """The director's interfaces, as the kernel's reports tell.
+
+    clock: monotonic time, seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._links: dict[int, Link] = {}
+        self._broken: dict[int, Link] = {}
+        """Those that are broken."""
+        self._mended = -math.inf
+        """When one was last mended."""
+        self._dumped: set[int] = set()
+        """The interfaces that the kernel has reported since the last dump began."""
+        self._marshal = MarshalRtnl()
+
+    def take(self, data: bytes) -> None:
+        """Take netlink messages: reports, or a dump's answer."""
+        for message in self._marshal.parse(data):
+            kind = message["header"]["type"]
+            if kind in {_NEWLINK, _DELLINK}:
+                self._take_link(message, is_there=kind == _NEWLINK)
+            elif kind in {_NEWADDR, _DELADDR}:
+                self._take_address(message, is_there=kind == _NEWADDR)
+
+    def take_dump(self, answers: Iterable[bytes]) -> None:
+        """Take all parts of a dump, and forget the interfaces that are not in it."""
+        self._dumped.clear()
+        for data in answers:
+            self.take(data)
+        for index in self._links.keys() - self._dumped:
+            self._forget(index)
+
+    def is_ours(self, address: str) -> bool:
+        """Whether an address is one of the director's own."""
+        return any(address in link.addresses for link in self._links.values())
+
+    def broken(self, began: float) -> bool:
+        """Whether any interface that matters is broken, or was since `began`."""
+        return bool(self._suspects(began))
+
+    def on_link(self, address: str, began: float) -> str:
+        """Return in words what is wrong with the interface on whose own network `address` is; "" if nothing.
+
+        began: what was wrong since then counts too, seconds on the monotonic clock.
+        """
+        target = ipaddress.ip_address(address.partition("%")[0])
+        suspects = self._suspects(began)
+        length, suspect = max(
+            ((each.prefix_towards(target), each) for each in suspects), key=_first, default=(-1, None)
+        )
+        if suspect is None or length < 0:
+            return ""
+        others = (each for each in self._links.values() if each not in suspects)
+        return "" if any(each.prefix_towards(target) >= length for each in others) else suspect.trouble(began)
+
+    def trouble(self, index: int, began: float) -> str:
+        """Return in words what is, or was since `began`, wrong with the interface of this index; "" if nothing."""
+        link = self._links.get(index)
+        return link.trouble(began) if link is not None else ""
+
+    def ongoing(self) -> tuple[str, ...]:
+        """Return in words what is wrong with interfaces now."""
+        return tuple(each.trouble(math.inf) for each in self._suspects(math.inf))
+
+    def _suspects(self, began: float) -> list[Link]:
+        """Return the interfaces that are broken, or were since `began`: few, however many interfaces there are.
+
+        A spare interface that was never connected and has no address is none: nothing is reached over it.
+        """
+        broken = [each for each in self._broken.values() if each.networks or each.was_good]
+        if self._mended > began:
+            broken += [each for each in self._links.values() if each.good_since > began and not each.broken]
+        return broken
+
+    def _take_link(self, message: Any, *, is_there: bool) -> None:  # noqa: ANN401  # pyroute2 has no types
+        index = message["index"]
+        # Messages of a bridge about its ports (AF_BRIDGE) look like those about links; their interface still exists.
+        if message["family"] not in {socket.AF_UNSPEC, socket.AF_INET6}:
+            return
+        if not is_there:
+            self._forget(index)
+            return
+        name = message.get_attr("IFLA_IFNAME")
+        if name is None or message["flags"] & _IFF_LOOPBACK:
+            return
+        self._dumped.add(index)
+        link = self._links.get(index)
+        if link is None:
+            link = self._links[index] = Link(name)
+        link.name = name
+        before, link.broken = link.broken, _what_is_broken(message)
+        if link.broken:
+            self._broken[index] = link
+            return
+        self._broken.pop(index, None)
+        link.was_good = True
+        if before:
+            link.good_since = self._mended = self._clock()
+
+    def _forget(self, index: int) -> None:
+        self._links.pop(index, None)
+        self._broken.pop(index, None)
+
+    def _take_address(self, message: Any, *, is_there: bool) -> None:  # noqa: ANN401
+        link = self._links.get(message["index"])
+        address = message.get_attr("IFA_ADDRESS")
+        if link is None or address is None:
+            return
+        network = ipaddress.ip_network(f"{address}/{message['prefixlen']}", strict=False)
+        own = message.get_attr("IFA_LOCAL") or address
+        if is_there:
+            link.networks.add(network)
+            link.addresses.add(own)
+        elif not link.broken:
+            link.networks.discard(network)
+            link.addresses.discard(own)
+
+
+def _what_is_broken(message: Any) -> str:  # noqa: ANN401
+    if not message["flags"] & _IFF_UP:
+        return "is down"
+    state = message.get_attr("IFLA_OPERSTATE")
+    if message.get_attr("IFLA_CARRIER") == 0 or state in _BROKEN:
+        return "has no carrier" if state != "DORMANT" else "waits to be let into the network (802.1X)"
+    return ""
+
+
+def listener() -> socket.socket:
+    """Return a socket that receives the kernel's reports. Raises `OSError`."""
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+    opened.bind((0, _GROUPS))
+    return opened
+
+
+def dump() -> list[bytes]:
+    """Return the state of all interfaces and addresses, for `Links.take`. May block. Raises `OSError`."""
+    answers: list[bytes] = []
+    with _asking() as opened:
+        for kind in (_GETLINK, _GETADDR):
+            request = _ANY_FAMILY + bytes(12) if kind == _GETLINK else _ANY_FAMILY + bytes(4)
+            opened.send(_HEADER.pack(_HEADER.size + len(request), kind, _REQUEST | _DUMP, kind, 0) + request)
+            is_over = False
+            while not is_over:
+                answers.append(opened.recv(_RECEIVE_BYTES))
+                is_over = _ends(answers[-1])
+    return answers
+
+
+def routes(addresses: Iterable[str]) -> dict[str, int]:
+    """Return the index of the interface over which the kernel would send to each address; 0 without a route.
+
+    May block. Raises `OSError`.
+    """
+    found = {}
+    with _asking() as opened:
+        for address in addresses:
+            opened.send(_route_request(address))
+            found[address] = _interface_of(opened.recv(_RECEIVE_BYTES))
+    return found
+
+
+def _asking() -> socket.socket:
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+    opened.settimeout(DEADLINE_S)
+    return opened
+
+
+def _route_request(address: str) -> bytes:
+    """Return an RTM_GETROUTE message. It is packed by hand because thousands of servers may fail at once."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    destination = socket.inet_pton(family, address.partition("%")[0])
+    body = _ROUTE.pack(family, 8 * len(destination), *bytes(6), 0)
+    body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(destination), _RTA_DST) + destination
+    return _HEADER.pack(_HEADER.size + len(body), _GETROUTE, _REQUEST, 0, 0) + body
+
+
+def _interface_of(answer: bytes) -> int:
+    """Return the index of the interface in the answer to RTM_GETROUTE; 0 when the kernel knows no route."""
+    length, kind, *_ = _HEADER.unpack_from(answer)
+    if kind != _NEWROUTE:
+        return 0
+    position = _HEADER.size + _ROUTE.size
+    while position + _ATTRIBUTE.size <= min(length, len(answer)):
+        size, name = _ATTRIBUTE.unpack_from(answer, position)
+        if name == _RTA_OIF:
+            return int.from_bytes(answer[position + _ATTRIBUTE.size : position + size], sys.byteorder)
+        position += max(_ATTRIBUTE.size, size + 3 & ~3)
+    return 0
+
+
+def _first(pair: tuple[int, Link]) -> int:
+    return pair[0]
+
+
+def _ends(answer: bytes) -> bool:
+    """Whether a part of a dump holds its last message."""
+    position = 0
+    while position + _HEADER.size <= len(answer):
+        length, kind, *_ = _HEADER.unpack_from(answer, position)
+        if kind in {_NLMSG_DONE, _NLMSG_ERROR} or length < _HEADER.size:
+            return True
+        position += length + 3 & ~3
+    return False
