@@ -1,5 +1,6 @@
 """The unit as it is shipped does what docs/systemd.md promises, under a real systemd on the lab's director."""
 
+import functools
 import os
 import re
 import signal
@@ -150,6 +151,27 @@ def test_the_sandbox_lets_the_daemon_watch_the_interfaces(nat: Topology, machine
     wait_until(lambda: "network.fault_over" in machine.journal(), timeout_s=TIMEOUT_S, what=machine.journal)
     assert "network.error" not in machine.journal()
     assert has_both(nat)
+
+
+def test_probe_workers_give_up_the_units_capability(nat: Topology, machine: Systemd) -> None:
+    configure(machine, BASIC.replace("[daemon]\n", "[daemon]\nprobe_workers = 2\n"))
+    machine.systemctl("start", UNIT)
+    until_both(nat, machine)
+    until_status(machine, "enforce: 2 of 2 ")
+    pid = machine.show("MainPID")
+    workers = machine.run(["cat", f"/proc/{pid}/task/{pid}/children"]).stdout.split()
+    assert len(workers) == 2
+    # The servers may be up from the table that was found, before the workers have begun.
+    for worker in workers:
+        wait_until(functools.partial(_holds_none, machine, worker), timeout_s=TIMEOUT_S, what=machine.journal)
+    assert "keeps its capabilities" not in machine.journal()
+
+
+def _holds_none(machine: Systemd, pid: str) -> bool:
+    """Whether a process holds no capability in any set but the bounding one."""
+    lines = machine.run(["cat", f"/proc/{pid}/status"]).stdout.splitlines()
+    fields = dict(line.split(":\t", 1) for line in lines)
+    return not any(int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"))
 
 
 def test_a_daemon_that_hangs_is_replaced_and_the_table_is_right_again(nat: Topology, machine: Systemd) -> None:

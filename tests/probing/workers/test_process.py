@@ -21,8 +21,11 @@ from lvs_healthd.probes.outcome import Outcome, Reason
 from lvs_healthd.probing.workers.framing import Frames
 from lvs_healthd.probing.workers.link import COMMAND
 from lvs_healthd.probing.workers.protocol import MOST_BYTES, RECORD, Assigned, Change, Hello, Report, Said, said
+from lvs_healthd.runtime.capabilities import CAP_DAC_READ_SEARCH
 from tests.probing.workers.bench import closed_ports, tcp
 from tests.probing.workers.talking import frame
+
+GIVEN_UP = ("CapInh", "CapPrm", "CapEff", "CapAmb")
 
 
 class Talk:
@@ -155,6 +158,46 @@ def test_end_of_a_certificate_reaches_the_daemon(talk: Talk) -> None:
             server.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             found = next(talk.outcomes())
     assert (found.detail, found.certificate_end) == ("status 200", end.timestamp())
+
+
+def test_worker_keeps_no_capability_but_to_read_files_and_can_gain_none(talk: Talk) -> None:
+    assert isinstance(next(talk.messages()), Hello)
+    lines = Path(f"/proc/{talk.process.pid}/status").read_text().splitlines()
+    status = {name: int(value, 16) for name, value in (line.split(":\t") for line in lines) if name in GIVEN_UP}
+    allowed = 1 << CAP_DAC_READ_SEARCH
+    assert [name for name, value in status.items() if value & ~allowed] == []
+    assert not status["CapInh"] | status["CapAmb"]
+    assert "NoNewPrivs:\t1" in lines
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_worker_of_root_reads_a_ca_of_another_user(talk: Talk, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    file.chmod(0o600)
+    os.chown(file, 12345, 12345)
+    talk.tell(HttpsCheck(name="", rise=0, fall=0, address="127.0.0.1", port=1, ca=str(file)))
+    assert next(talk.outcomes()).reason is Reason.REFUSED
+
+
+def test_worker_that_may_not_give_up_its_capabilities_says_so_and_works() -> None:
+    patched = "process.give_up_capabilities = refuse"
+    code = (
+        "import errno\nfrom lvs_healthd.probing.workers import process\n"
+        f"def refuse(*_): raise OSError(errno.EPERM, 'capset: Operation not permitted')\n{patched}\nprocess.main()"
+    )
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = [sys.executable, "-c", code, str(theirs.fileno())]
+        with subprocess.Popen(command, pass_fds=(theirs.fileno(),), stderr=subprocess.PIPE) as process:
+            theirs.close()
+            assert isinstance(next(Talk(process, ours).messages()), Hello)
+            ours.close()
+            assert process.wait(timeout=30) == 0
+            assert process.stderr is not None
+            said = process.stderr.read().decode()
+    why = "capset: Operation not permitted: SystemCallFilter= lacks capset"
+    assert said == f"lvs-healthd: a probe worker keeps its capabilities: {why}\n"
 
 
 def test_worker_that_hangs_is_ended_by_the_kernel_even_if_nobody_looks() -> None:

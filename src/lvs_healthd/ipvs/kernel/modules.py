@@ -2,10 +2,10 @@
 
 import asyncio
 import re
-from pathlib import Path
+
+from lvs_healthd.runtime.capabilities import CAP_SYS_MODULE, has_capability
 
 _MODPROBE = "/sbin/modprobe"
-_CAP_SYS_MODULE = 16
 _TIMEOUT_S = 10.0
 """How long modprobe may take. A module loads in milliseconds, so if it takes ten seconds, the disk is in trouble."""
 _NAME = re.compile(r"ip_vs[a-z0-9_]*")
@@ -36,10 +36,5 @@ async def load_module(name: str) -> bool:
 
 
 def _may_load() -> bool:
-    """Return whether this process has CAP_SYS_MODULE. Without it, modprobe would only fail."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-    except OSError:
-        return False
-    effective = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
-    return effective is not None and bool(int(effective[1], 16) >> _CAP_SYS_MODULE & 1)
+    """Return whether this process may load modules. If not, modprobe would only fail."""
+    return has_capability(CAP_SYS_MODULE)

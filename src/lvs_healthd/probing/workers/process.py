@@ -8,6 +8,7 @@ need, because it is started again whenever it fails.
 import asyncio
 import contextlib
 import functools
+import os
 import random
 import signal
 import socket
@@ -26,6 +27,7 @@ from lvs_healthd.probing.scheduler import Probe, Scheduler
 from lvs_healthd.probing.workers.framing import FrameSocket
 from lvs_healthd.probing.workers.protocol import Assigned, Change, Fault, Hello, Said, change, encoded
 from lvs_healthd.probing.workers.reporter import Reporter
+from lvs_healthd.runtime.capabilities import CAP_DAC_READ_SEARCH, give_up_capabilities
 from lvs_healthd.runtime.garbage import spare_long_lived
 
 SIGN_OF_LIFE_S = 0.5
@@ -49,9 +51,25 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    _give_up_privileges()
     with socket.socket(fileno=int(sys.argv[1])) as opened:
         opened.setblocking(False)
         asyncio.run(work(opened))
+
+
+def _give_up_privileges() -> None:
+    """Give up what only the daemon needs. This process takes whatever servers and networks send.
+
+    Its sockets are ordinary ones. It reads the `ca` files of https checks, and must be able to read all that the daemon
+    can read: a daemon that root starts by hand may be given files of another user.
+    """
+    try:
+        give_up_capabilities(CAP_DAC_READ_SEARCH)
+    except OSError as error:
+        # A probe worker with too many privileges is better than none.
+        text = f"lvs-healthd: a probe worker keeps its capabilities: {error.strerror}: SystemCallFilter= lacks capset\n"
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode())
 
 
 async def work(opened: socket.socket) -> None:
