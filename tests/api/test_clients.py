@@ -1,6 +1,7 @@
 """Clients that hoard connections, read slowly or send too much cost little and are dropped soon."""
 
 import asyncio
+import socket
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from lvs_healthd.api import ApiServer
+from lvs_healthd.api import ApiServer, rate
 from lvs_healthd.api import clients as connections
 from lvs_healthd.api import server as server_module
 from lvs_healthd.api.clients import MAX_CONNECTIONS
@@ -121,6 +122,46 @@ async def test_answer_nobody_reads_is_thrown_away(
         while len(server.tcp_clients):
             await asyncio.sleep(0.01)
     await close(stuck)
+
+
+@pytest.mark.parametrize("over", ["TCP", "control"])
+async def test_answer_that_is_read_a_little_at_a_time_is_thrown_away(
+    server: ApiServer, control: Path, shown: ShownApp, monkeypatch: pytest.MonkeyPatch, over: str
+) -> None:
+    monkeypatch.setattr(rate, "GRACE_S", 0.2)
+    monkeypatch.setattr(rate, "LEAST_BYTES_PER_S", 50_000_000)
+    shown.metrics = b"x" * 30_000_000
+    clients = server.tcp_clients if over == "TCP" else server.control_clients
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET if over == "TCP" else socket.AF_UNIX) as slow:
+        slow.setblocking(False)
+        assert server.address is not None
+        place = (server.address.address, server.address.port) if over == "TCP" else str(control)
+        await loop.sock_connect(slow, place)
+        await loop.sock_sendall(slow, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert await loop.sock_recv(slow, 10) == b"HTTP/1.1 2"
+            while len(clients):
+                await loop.sock_recv(slow, 8192)  # the client is never still for long
+                await asyncio.sleep(0.01)
+    async with aiohttp.ClientSession(f"http://{server.address}") as session, session.get("/healthz") as response:
+        assert response.status == 200
+
+
+async def test_slow_reader_that_keeps_the_pace_gets_the_whole_answer(
+    server: ApiServer, shown: ShownApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate, "GRACE_S", 5.0)
+    monkeypatch.setattr(rate, "LEAST_BYTES_PER_S", 1_000_000)
+    shown.metrics = b"x" * 12_000_000
+    reader, writer = await connect(server)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    length = 0
+    while part := await reader.read(65536):
+        length += len(part)
+        await asyncio.sleep(0.001)
+    assert length > 12_000_000
+    await close((reader, writer))
 
 
 async def test_large_answer_to_a_reading_client_arrives_whole(client: aiohttp.ClientSession, shown: ShownApp) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lvs_healthd.api import app, server
+from lvs_healthd.api import app, rate, server
 from lvs_healthd.api import clients as connections
 from lvs_healthd.cli.asking import ExitStatus
 from lvs_healthd.ipvs.kernel.connections import Connection
@@ -65,7 +65,8 @@ def test_limits_are_the_code_s() -> None:
     text = " ".join(PAGE.split())
     assert f"{connections.MAX_CONNECTIONS} connections at once over TCP" in text
     assert f"{connections.MAX_CONTROL_CONNECTIONS} over the control socket" in text
-    assert f"{connections.STALLED_WRITE_S:g} s to begin reading" in text
+    assert f"{connections.STALLED_WRITE_S:g} s without reading on" in text
+    assert f"{rate.LEAST_BYTES_PER_S // 1024} KiB a second, not counting {rate.GRACE_S:g} s" in text
     assert f"{server.KEEPALIVE_S:g} s for a connection to send" in text
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from lvs_healthd.api.http import LISTENING, Listening, add_headers, is_local_name
 from lvs_healthd.api.peers import Peer, may_change, peer_of
+from lvs_healthd.api.rate import Pace
 from lvs_healthd.api.shared import SharedAnswer, in_turn
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
@@ -182,21 +183,40 @@ async def _stream(request: web.Request, body: AsyncGenerator[bytes, None], conte
         except TableUnavailableError as error:
             return _refused(request, 503, str(error))
         response = web.StreamResponse(headers={"Content-Type": content_type})
-        with contextlib.suppress(ConnectionResetError):  # a client that has read enough
+        pace = Pace()
+        try:
             await response.prepare(request)
             if request.method != "HEAD":
-                await _write(response, first)
+                await _write(response, first, pace)
                 async for chunk in body:
-                    await _write(response, chunk)
+                    await _write(response, chunk, pace)
             await response.write_eof()
+        except ConnectionResetError:  # a client that has read enough
+            pass
+        except _TooSlowError:
+            if request.transport is not None:
+                request.transport.abort()
     return response
 
 
-async def _write(response: web.StreamResponse, chunk: bytes) -> None:
-    """Send a chunk in parts, so that little data waits in the send buffer of a slow client."""
+class _TooSlowError(Exception):
+    """A client takes its answer too slowly."""
+
+
+async def _write(response: web.StreamResponse, chunk: bytes, pace: Pace) -> None:
+    """Send a chunk in parts, so that little data waits in the send buffer of a slow client.
+
+    Raises `_TooSlowError`.
+    """
     view = memoryview(chunk)
     for start in range(0, len(chunk), _PART_BYTES):
-        await response.write(view[start : start + _PART_BYTES])
+        part = view[start : start + _PART_BYTES]
+        try:
+            async with pace.waiting():
+                await response.write(part)
+        except TimeoutError:
+            raise _TooSlowError from None
+        pace.taken(len(part))
 
 
 def _json(body: bytes, *, status: int = 200) -> web.Response:
