@@ -42,6 +42,26 @@ def test_secrets_are_hidden_and_the_rest_of_the_headers_is_not() -> None:
     assert read(text).services
 
 
+@pytest.mark.parametrize(
+    "sent", ['send = "AUTH hunter2\\r\\nPING\\r\\n"', f'send_hex = "ff {b"AUTH hunter2".hex(" ")}"']
+)
+def test_secrets_in_what_is_sent_are_hidden(sent: str) -> None:
+    text = to_toml(read(service(check=f'{{ type = "tcp", {sent}, expect = "+PONG" }}')))
+    assert "hunter2" not in text
+    assert b"hunter2".hex(" ") not in text
+    written = tomli.loads(text)["service"][0]["real_server"][0]["check"][0]
+    assert (written["send"], written["expect"]) == ("(hidden)", "+PONG")
+    assert "send_hex" not in written
+    assert read(text).services
+
+
+def test_secrets_in_the_query_of_a_path_are_hidden() -> None:
+    text = to_toml(read(service(check='{ type = "http", path = "/health?verbose=1&token=hunter2" }')))
+    written = tomli.loads(text)["service"][0]["real_server"][0]["check"][0]
+    assert written["path"] == "/health?verbose=1&token=(hidden)"
+    assert read(text).services
+
+
 def test_bytes_that_are_no_text_are_written_as_hexadecimal() -> None:
     text = service(check='{ type = "tcp", send_hex = "ff 00", expect_hex = "61 0d 0a" }')
     written = effective(read(text))["service"][0]["real_server"][0]["check"][0]

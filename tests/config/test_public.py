@@ -35,6 +35,35 @@ def test_headers_that_are_secrets(tmp_path: Path, name: str) -> None:
     assert remark.startswith(f"{file}:2: defaults.check.headers.{name}: everybody")
 
 
+@pytest.mark.parametrize(
+    ("key", "check"),
+    [
+        ("send", '{ type = "tcp", send = "AUTH x\\r\\n" }'),
+        ("send_hex", f'{{ type = "tcp", send_hex = "{b"AUTH x".hex()}" }}'),
+        ("path", '{ type = "http", path = "/?token=x" }'),
+    ],
+)
+def test_secrets_outside_of_headers(tmp_path: Path, key: str, check: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(service(check=check))
+    assert remarks(file, 0o640) == ()
+    (remark,) = remarks(file, 0o644)
+    assert remark.startswith(f'{file}:4: service "web": check.{key}: everybody')
+
+
+def test_wrong_values_with_secrets_are_not_shown() -> None:
+    for check in (
+        f'{{ type = "tcp", send_hex = "{b"AUTH hunter2".hex()}zz" }}',
+        '{ type = "http", path = "/?token=hunter2#x" }',
+        '{ type = "http", path = "/?token=hunter2&a b" }',
+        '{ type = "http", path = "x?token=hunter2" }',
+    ):
+        (error,) = errors_of(service(check=check))
+        assert "hunter2" not in error
+        assert b"hunter2".hex() not in error
+        assert "(hidden)" in error
+
+
 def test_other_headers_are_none(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(service(check='{ type = "http", headers = { Accept = "*/*", Authorization = "" } }'))

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import tomli_w
 
-from lvs_healthd.config.http_values import HIDDEN, is_secret
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
-from lvs_healthd.config.model import AnyCheck, Config, Endpoint, Forward, Ipvs, RealServer, Service
+from lvs_healthd.config.model import AnyCheck, Config, Endpoint, Forward, Ipvs, RealServer, Service, StreamCheck
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS
+from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, without_secrets
 from lvs_healthd.config.values import duration_text
 
 _DURATIONS = {"interval", "timeout", "resync"}
@@ -103,6 +103,8 @@ def _server_address(endpoint: Endpoint) -> str:
 
 
 def _check(check: AnyCheck) -> dict[str, Any]:
+    if isinstance(check, StreamCheck) and is_secret_command(check.send):
+        check = msgspec.structs.replace(check, send=HIDDEN.encode())
     kind = next(kind for kind, record in CHECK_TYPES.items() if type(check) is record)
     return {"type": kind} | {
         key: _value(key, getattr(check, field)) for key, field in _keys_of(check).items() if key != "type"
@@ -136,6 +138,8 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
             return {name: HIDDEN if content and is_secret(name) else content for name, content in value}
         case tuple():  # status
             return [str(first) if first == last else f"{first}-{last}" for first, last in value]
+        case str() if key == "path":
+            return without_secrets(value)
         case str():
             return str(value)  # this also turns an enum's member into a plain string
         case _:

@@ -8,12 +8,9 @@ import re
 import ssl
 
 from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
+from lvs_healthd.config.secrecy import HIDDEN, is_secret, without_secrets
 from lvs_healthd.config.values import absolute_path, listed, string
 
-HIDDEN = "(hidden)"
-"""Shown in place of a secret."""
-
-_SECRET = re.compile(r"auth|cookie|token|secret|passw|credential|api-?key", re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e]*")
@@ -42,13 +39,13 @@ def method(value: object) -> str:
 def request_target(value: object) -> str:
     """Parse a path, with or without a query."""
     text = string(value)
-    what = 'a path that starts with "/"'
+    what, shown = 'a path that starts with "/"', without_secrets(text)
     if not text.startswith("/"):
-        raise expected(what, value)
+        raise expected(what, shown)
     if not _VISIBLE.fullmatch(text):
-        raise expected(f"{what}, without blanks, control or non-ASCII characters", value, "percent-encode them")
+        raise expected(f"{what}, without blanks, control or non-ASCII characters", shown, "percent-encode them")
     if "#" in text:
-        raise expected(f"{what}, without a fragment (#…): servers never see it", value)
+        raise expected(f"{what}, without a fragment (#…): servers never see it", shown)
     return text
 
 
@@ -84,11 +81,6 @@ def server_name(value: object) -> str:
     if text and not _is_ip(text) and (match is None or ":" in text or text.endswith(".")):
         raise expected("a host name without a port", value)
     return text
-
-
-def is_secret(header: str) -> bool:
-    """Return whether a header's name, such as Authorization, Cookie or X-Api-Key, says that its value is a secret."""
-    return _SECRET.search(header) is not None
 
 
 def headers(value: object) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,8 @@ import itertools
 from pathlib import Path
 
 from lvs_healthd.config.errors import Errors
-from lvs_healthd.config.http_values import is_secret
+from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.secrecy import is_secret, is_secret_command, is_secret_hex, without_secrets
 from lvs_healthd.config.text import is_public, leaves
 
 
@@ -17,9 +18,21 @@ def remark_public_secret(path: Path, document: dict[str, object], errors: Errors
     if not is_public(path):
         return
     secrets = (
-        where
-        for where, value in leaves(document)
-        if where[-2:-1] == ("headers",) and value and is_secret(str(where[-1]))
+        where for where, value in leaves(document) if value and isinstance(value, str) and _holds_one(where, value)
     )
     for first in itertools.islice(secrets, 1):
         errors.remark(first, f"everybody on this host can read this secret: chmod o-r {path}")
+
+
+def _holds_one(where: KeyPath, value: str) -> bool:
+    if where[-2:-1] == ("headers",):
+        return bool(value) and is_secret(str(where[-1]))
+    match where[-1:]:
+        case ("send",):
+            return is_secret_command(value)
+        case ("send_hex",):
+            return is_secret_hex(value)
+        case ("path",):
+            return without_secrets(value) != value
+        case _:
+            return False

@@ -14,6 +14,7 @@ from typing import TypeVar
 from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
 from lvs_healthd.config.model import Seconds
 from lvs_healthd.config.patterns import answer_pattern
+from lvs_healthd.config.secrecy import HIDDEN, is_secret_hex
 
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.StrEnum)
@@ -187,7 +188,8 @@ def hex_bytes(value: object) -> bytes:
     try:
         return bytes.fromhex(string(value))
     except ValueError:
-        raise expected('pairs of hexadecimal digits such as "1c 00 ff"', value) from None
+        shown = HIDDEN if is_secret_hex(str(value)) else value
+        raise expected('pairs of hexadecimal digits such as "1c 00 ff"', shown) from None
 
 
 def regex(value: object) -> str:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from lvs_healthd.config.secrecy import HIDDEN
 from lvs_healthd.probes.outcome import Outcome, Reason
 
 
@@ -85,7 +86,24 @@ def what_happened(outcome: Outcome) -> str:
     return "the connection was reset" if outcome.reason is Reason.RESET else outcome.detail
 
 
-def quote(data: bytes, limit: int = 40) -> str:
-    """Show the start of what a peer sent, safe to print on any terminal."""
+_LOOKED_AT = 4096
+"""How many bytes of an answer are searched for secrets. Many more than are quoted."""
+
+_SHORTEST = 2
+"""How many bytes at the end of a cut answer may be the beginning of a secret by chance."""
+
+
+def quote(data: bytes, limit: int = 40, *, hidden: tuple[bytes, ...] = ()) -> str:
+    """Show the start of what a peer sent, safe to print on any terminal.
+
+    hidden: parts of secrets, which are not shown: a peer may repeat what it was sent.
+    """
+    data = data[:_LOOKED_AT] if hidden else data
+    for part in hidden:
+        data = data.replace(part, HIDDEN.encode())
+        # The end of what has arrived may be the beginning of a part.
+        arrived = next((length for length in range(len(part) - 1, _SHORTEST, -1) if data.endswith(part[:length])), 0)
+        if arrived:
+            data = data[:-arrived] + HIDDEN.encode()
     shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in data[:limit])
     return f'"{shown}"' + ("…" if len(data) > limit else "")

@@ -7,6 +7,7 @@ as the body contains the expected text. Until then, a body that ends early, tric
 
 from lvs_healthd.config.model import HttpCheck, HttpsCheck
 from lvs_healthd.config.patterns import answer_pattern
+from lvs_healthd.config.secrecy import parts_of_request
 from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, Search
 from lvs_healthd.probes.http_answer import AnswerError, ChunkReader, Head, HeadReader, status_of_ordinary_head
@@ -34,10 +35,12 @@ _WITHOUT_BODY = (204, 304)
 class HttpExchanges:
     """One check's request as bytes, and the rules for the answer. All probes of the check share one object."""
 
-    __slots__ = ("_known", "_status", "checks_body", "max_body", "pattern", "request", "text")
+    __slots__ = ("_known", "_status", "checks_body", "hidden", "max_body", "pattern", "request", "text")
 
     def __init__(self, check: HttpCheck | HttpsCheck) -> None:
         self.request = request_bytes(check)
+        self.hidden = parts_of_request(check.path, check.headers)
+        """What no quoted answer may show."""
         self._status = check.status
         self.text = Expectation(check.body.encode(), None, check.max_body)
         self.pattern = answer_pattern(check.body_regex) if check.body_regex else None
@@ -103,7 +106,7 @@ class _StatusExchange:
         try:
             head = self._reader.feed(data)
         except AnswerError as error:
-            return down(Reason.PROTOCOL_ERROR, str(error))
+            return down(Reason.PROTOCOL_ERROR, error.in_words(self._rules.hidden))
         if head is not None:
             return self._judge(head)
         self._start += data[: _SHOWN - len(self._start)]
@@ -115,12 +118,12 @@ class _StatusExchange:
     def closed(self) -> Outcome:
         if not self._headers_seen:
             return down(Reason.CLOSED_EARLY, "connection closed without an answer")
-        return down(Reason.CLOSED_EARLY, f"connection closed within the headers: {quote(self._start)}")
+        return down(Reason.CLOSED_EARLY, f"connection closed within the headers: {self._quoted()}")
 
     def failed(self, outcome: Outcome) -> Outcome:
         if not self._headers_seen or outcome.kind is OutcomeKind.UNSURE:
             return outcome
-        return down(outcome.reason, f"{what_happened(outcome)} within the headers: {quote(self._start)}")
+        return down(outcome.reason, f"{what_happened(outcome)} within the headers: {self._quoted()}")
 
     def expired(self, timeout: str) -> Outcome:
         if self._headers_seen:
@@ -129,6 +132,9 @@ class _StatusExchange:
 
     def end(self) -> None:
         """Drop nothing: nothing refers back to this object."""
+
+    def _quoted(self) -> str:
+        return quote(self._start, hidden=self._rules.hidden)
 
     def _judge(self, head: Head) -> Outcome | None:
         """Return the outcome of an answer whose head is complete; None if the body is needed too."""
@@ -191,7 +197,7 @@ class _BodyExchange(_StatusExchange):
             try:
                 data = self._chunks.feed(data)
             except AnswerError as error:
-                return down(Reason.PROTOCOL_ERROR, f"broken HTTP body: {error}")
+                return down(Reason.PROTOCOL_ERROR, f"broken HTTP body: {error.in_words(self._rules.hidden)}")
             self._is_complete = self._chunks.is_complete
             if self._headers_seen + self._chunks.overhead > MAX_HEADERS:
                 return down(Reason.TOO_LARGE, f"headers, chunk sizes and trailers longer than {MAX_HEADERS} bytes")
@@ -215,6 +221,6 @@ class _BodyExchange(_StatusExchange):
         if ended or full:
             where = f"the first {rules.max_body} bytes" if full and not ended else "the body"
             what = "expected text" if rules.pattern is None else "match of body_regex"
-            found = quote(bytes(self._body)) if self._body else "it is empty"
+            found = quote(bytes(self._body), hidden=rules.hidden) if self._body else "it is empty"
             return down(Reason.BAD_ANSWER, f"{what} not in {where}: {found}")
         return None

@@ -33,7 +33,20 @@ _BLANKS = (0x20, 0x09)
 
 
 class AnswerError(Exception):
-    """The answer cannot be read as HTTP. The text says why."""
+    """The answer cannot be read as HTTP.
+
+    what: what is wrong.
+    line: where in the answer.
+    """
+
+    def __init__(self, what: str, line: bytes) -> None:
+        super().__init__(what)
+        self._what = what
+        self._line = line
+
+    def in_words(self, hidden: tuple[bytes, ...]) -> str:
+        """Say what is wrong, and quote the line without the parts of secrets in `hidden`."""
+        return f"{self._what}: {quote(self._line, hidden=hidden)}"
 
 
 class Head(NamedTuple):
@@ -97,17 +110,17 @@ class HeadReader:
         _refuse_other_beginning(line)
         found = _STATUS_LINE.match(line)
         if found is None or b"\0" in line:
-            raise AnswerError(f"not an HTTP status line: {_shown(line)}")
+            raise AnswerError("not an HTTP status line", line.rstrip(b"\r\n"))
         self._status = int(found[1])
 
     def _read_header(self, line: bytes) -> None:
         if b"\0" in line:
-            raise AnswerError(f"a NUL byte in the headers: {_shown(line)}")
+            raise AnswerError("a NUL byte in the headers", line.rstrip(b"\r\n"))
         name, colon, value = line.partition(b":")
         if not colon:
             if line[0] in _BLANKS:
-                return  # a folded line continues the previous one (RFC 9112, section 5.2)
-            raise AnswerError(f"a header without a colon: {_shown(line)}")
+                return  # a folded line goes on with the one before it (RFC 9112, section 5.2)
+            raise AnswerError("a header without a colon", line.rstrip(b"\r\n"))
         name = name.lower()
         if name == b"content-length":
             self._length = _length(value)
@@ -121,7 +134,7 @@ def _length(value: bytes) -> int | None:
         return None  # browsers take the end of the connection for the end of the body
     found = _LENGTH.match(value)
     if found is None:
-        raise AnswerError(f"Content-Length is not a number: {quote(value.strip())}")
+        raise AnswerError("Content-Length is not a number", value.strip())
     length = int(found[1].lstrip(b"0")[:_DIGITS] or b"0")  # Python refuses to convert thousands of digits
     return length if length <= LARGEST else None
 
@@ -129,11 +142,7 @@ def _length(value: bytes) -> int | None:
 def _refuse_other_beginning(line: bytes) -> None:
     """Raise `AnswerError` if a first line, complete or not, cannot be the beginning of an HTTP status line."""
     if not _BEGINNING.startswith(line[: len(_BEGINNING)].upper()):
-        raise AnswerError(f"not an HTTP answer: {_shown(line)}")
-
-
-def _shown(line: bytes) -> str:
-    return quote(line.rstrip(b"\r\n"))
+        raise AnswerError("not an HTTP answer", line.rstrip(b"\r\n"))
 
 
 class ChunkReader:
@@ -180,16 +189,16 @@ class ChunkReader:
     def _read_line(self, line: bytes) -> None:
         if self._expects_end_of_chunk:
             if line != b"\r\n" and line.strip(b"\r\n"):
-                raise AnswerError(f"a chunk longer than its size says: {_shown(line)}")
+                raise AnswerError("a chunk longer than its size says", line.rstrip(b"\r\n"))
             self._expects_end_of_chunk = False
         elif self._trailers:
             self.is_complete = not line.strip(b"\r\n")
         else:
             size = _CHUNK_SIZE.match(line)
             if size is None:
-                raise AnswerError(f"not the size of a chunk: {_shown(line)}")
+                raise AnswerError("not the size of a chunk", line.rstrip(b"\r\n"))
             self._left = int(size[0], 16)
             if self._left > LARGEST:
-                raise AnswerError(f"a chunk larger than clients can count: {_shown(line)}")
+                raise AnswerError("a chunk larger than clients can count", line.rstrip(b"\r\n"))
             self._trailers = not self._left
             self._expects_end_of_chunk = not self._trailers

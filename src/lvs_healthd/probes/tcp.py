@@ -1,6 +1,7 @@
 """tcp checks: a connection and, with `send` or `expect…`, a short exchange. Sans-I/O."""
 
 from lvs_healthd.config.model import TcpCheck
+from lvs_healthd.config.secrecy import parts_of_command
 from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, Search, expectation
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
@@ -19,18 +20,19 @@ def tcp_exchanges(check: TcpCheck) -> "TcpExchanges":
 class TcpExchanges:
     """Begins the conversations of one check."""
 
-    __slots__ = ("_connect_only", "_expect", "_send")
+    __slots__ = ("_connect_only", "_expect", "_hidden", "_send")
 
     def __init__(self, send: bytes, expect: Expectation | None) -> None:
         self._send = send
         self._expect = expect
+        self._hidden = parts_of_command(send)
         self._connect_only = _ConnectOnly(Farewell(send, _CONNECTED, peer_may_close=True) if send else _CONNECTED)
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
         if self._expect is None:
             return self._connect_only
-        return _SendExpect(self._send, self._expect)
+        return _SendExpect(self._send, self._expect, self._hidden)
 
 
 class _ConnectOnly:
@@ -66,10 +68,11 @@ class _ConnectOnly:
 class _SendExpect:
     """A conversation that needs the expected answer before the peer closes, the time is up or the limit is reached."""
 
-    __slots__ = ("_answer", "_limit", "_search", "_send")
+    __slots__ = ("_answer", "_hidden", "_limit", "_search", "_send")
 
-    def __init__(self, send: bytes, expect: Expectation) -> None:
+    def __init__(self, send: bytes, expect: Expectation, hidden: tuple[bytes, ...]) -> None:
         self._send = send
+        self._hidden = hidden
         self._limit = expect.limit
         self._search = Search(expect)
         self._answer = bytearray()
@@ -90,21 +93,24 @@ class _SendExpect:
             return down(Reason.CLOSED_EARLY, "connection closed without an answer")
         if self._search.is_met(self._answer, is_whole=True):
             return _ANSWERED
-        return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))}, then the connection closed")
+        return down(Reason.BAD_ANSWER, f"unexpected answer {self._quoted()}, then the connection closed")
 
     def failed(self, outcome: Outcome) -> Outcome:
         if not self._answer or outcome.kind is OutcomeKind.UNSURE:
             return outcome
         if self._search.is_met(self._answer, is_whole=True):
             return _ANSWERED
-        return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))}, then {what_happened(outcome)}")
+        return down(Reason.BAD_ANSWER, f"unexpected answer {self._quoted()}, then {what_happened(outcome)}")
 
     def expired(self, timeout: str) -> Outcome:
         if not self._answer:
             return down(Reason.TIMEOUT, f"connected, but no answer in {timeout}")
         if self._search.is_met(self._answer, is_whole=True):
             return _ANSWERED
-        return down(Reason.BAD_ANSWER, f"unexpected answer {quote(bytes(self._answer))} in {timeout}")
+        return down(Reason.BAD_ANSWER, f"unexpected answer {self._quoted()} in {timeout}")
+
+    def _quoted(self) -> str:
+        return quote(bytes(self._answer), hidden=self._hidden)
 
     def end(self) -> None:
         """Do nothing, because nothing refers back to this object."""

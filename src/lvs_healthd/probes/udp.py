@@ -8,6 +8,7 @@ expectation. After a reply that does not, the probe waits for another one until 
 """
 
 from lvs_healthd.config.model import UdpCheck
+from lvs_healthd.config.secrecy import parts_of_command
 from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, expectation
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
@@ -24,16 +25,17 @@ def udp_exchanges(check: UdpCheck) -> "UdpExchanges":
 class UdpExchanges:
     """Begins the conversations of one check."""
 
-    __slots__ = ("_expect", "_send", "_silent")
+    __slots__ = ("_expect", "_hidden", "_send", "_silent")
 
     def __init__(self, send: bytes, expect: Expectation | None) -> None:
         self._send = send
         self._expect = expect
+        self._hidden = parts_of_command(send)
         self._silent = _Silent(send)
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
-        return self._silent if self._expect is None else _Question(self._send, self._expect)
+        return self._silent if self._expect is None else _Question(self._send, self._expect, self._hidden)
 
 
 class _Silent:
@@ -67,10 +69,11 @@ class _Silent:
 class _Question:
     """A datagram and the expected answer. Other answers may come first: SIP says 100 Trying before it says 200 OK."""
 
-    __slots__ = ("_expect", "_other", "_room", "_send")
+    __slots__ = ("_expect", "_hidden", "_other", "_room", "_send")
 
-    def __init__(self, send: bytes, expect: Expectation) -> None:
+    def __init__(self, send: bytes, expect: Expectation, hidden: tuple[bytes, ...]) -> None:
         self._send = send
+        self._hidden = hidden
         self._expect = expect
         self._other: bytes | None = None
         """The last answer that was not the expected one."""
@@ -85,7 +88,7 @@ class _Question:
             return _ANSWERED_AS_EXPECTED
         self._other = data
         self._room -= len(data)
-        return None if self._room > 0 else down(Reason.BAD_ANSWER, f"unexpected answer {quote(data)}")
+        return None if self._room > 0 else down(Reason.BAD_ANSWER, f"unexpected answer {self._quoted(data)}")
 
     def closed(self) -> Outcome:
         """Never called: a peer cannot close a datagram socket, and an empty datagram arrives through `received`."""
@@ -94,12 +97,18 @@ class _Question:
     def failed(self, outcome: Outcome) -> Outcome:
         if self._other is None or outcome.kind is OutcomeKind.UNSURE:
             return outcome
-        return down(Reason.BAD_ANSWER, f"unexpected answer {quote(self._other)}, then {what_happened(outcome)}")
+        return down(
+            Reason.BAD_ANSWER,
+            f"unexpected answer {self._quoted(self._other)}, then {what_happened(outcome)}",
+        )
 
     def expired(self, timeout: str) -> Outcome:
         if self._other is None:
             return down(Reason.TIMEOUT, f"no answer in {timeout}")
-        return down(Reason.BAD_ANSWER, f"unexpected answer {quote(self._other)}, and no other in {timeout}")
+        return down(Reason.BAD_ANSWER, f"unexpected answer {self._quoted(self._other)}, and no other in {timeout}")
+
+    def _quoted(self, answer: bytes) -> str:
+        return quote(answer, hidden=self._hidden)
 
     def end(self) -> None:
         """Do nothing, because nothing refers back to this object."""
