@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from lvs_healthd.director import links, own_faults
 from lvs_healthd.director.own_faults import OwnFaults
-from lvs_healthd.events.kinds import Event, NetworkFault, NetworkFaultOver, NetworkUnwatched
+from lvs_healthd.events.kinds import Event, NetworkImpaired, NetworkRecovered, NetworkUnwatched
 from tests.director.test_links import ETH0, FAR, SERVER, address, link
 
 
@@ -101,11 +101,11 @@ async def test_while_all_interfaces_are_good_nobody_asks_for_routes(watching: Wa
 async def test_broken_interface_is_told_once_a_probe_meets_it_and_again_when_it_is_good(watching: Watching) -> None:
     watching.report(link(ETH0, "DOWN"))
     assert "eth0 has no carrier" in await watching.until_link_of(SERVER, broken=True)
-    told = await watching.until(NetworkFault)
+    told = await watching.until(NetworkImpaired)
     assert "eth0 has no carrier" in told.fault  # type: ignore[attr-defined]
     assert "eth0 has no carrier" in "".join(watching.faults.ongoing)
     watching.report(link(ETH0))
-    await watching.until(NetworkFaultOver)
+    await watching.until(NetworkRecovered)
     assert not watching.faults.ongoing
 
 

@@ -165,11 +165,11 @@ async def test_interface_without_carrier_removes_nobody(nat: Topology, running: 
     await broken.run(*ports_towards_servers(nat, "down"))
     for server in (RS1, RS2, A1_6, A2_6, FAR):
         assert "our interface servers has no carrier" in await broken.until("check.unsure", server=server)
-    assert "servers has no carrier" in (await running.until("network.fault", after=broken.began))["fault"]
+    assert "servers has no carrier" in (await running.until("network.impaired", after=broken.began))["fault"]
     await broken.nobody_goes_down()
     down = broken.began
     await broken.run(*ports_towards_servers(nat, "up"))
-    over = await running.until("network.fault_over", after=down)
+    over = await running.until("network.recovered", after=down)
     assert "servers has no carrier" in over["fault"]
     await broken.nobody_goes_down()
 
@@ -207,12 +207,12 @@ async def test_full_connection_tracking_removes_nobody(running: DaemonProcess, b
         for server in (RS1, RS2, A1_6, A2_6):
             reason = await broken.until("check.unsure", server=server)
             assert "nf_conntrack_max" in reason
-        fault = await running.until("network.fault", after=broken.began)
+        fault = await running.until("network.impaired", after=broken.began)
         assert "connection tracking table is full" in fault["fault"]
         await broken.nobody_goes_down()
     finally:
         sysctl("net.netfilter.nf_conntrack_max", most)
-    await running.until("network.fault_over", after=broken.began)
+    await running.until("network.recovered", after=broken.began)
     assert broken.downs() == []
     await broken.run("nft delete table inet own")
 

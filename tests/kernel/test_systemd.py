@@ -148,7 +148,7 @@ def test_the_sandbox_lets_the_daemon_watch_the_interfaces(nat: Topology, machine
     finally:
         for command in ports_towards_servers(nat, "up"):
             nat.director.run(command.split())
-    wait_until(lambda: "network.fault_over" in machine.journal(), timeout_s=TIMEOUT_S, what=machine.journal)
+    wait_until(lambda: "network.recovered" in machine.journal(), timeout_s=TIMEOUT_S, what=machine.journal)
     assert "network.error" not in machine.journal()
     assert has_both(nat)
 

@@ -75,8 +75,8 @@ CASES = [
         True,
     ),
     ("LvsProbesUnsure", {UNSURE: "0x3 9x3 0x40"}, "8m", False),
-    ("LvsNetworkFault", {'lvs_healthd_network_faults{instance="lvs1"}': "0x3 1x20"}, "3m", True),
-    ("LvsNetworkFault", {'lvs_healthd_network_faults{instance="lvs1"}': "0x3 1x2 0x20"}, "3m", False),
+    ("LvsNetworkImpaired", {'lvs_healthd_network_faults{instance="lvs1"}': "0x3 1x20"}, "3m", True),
+    ("LvsNetworkImpaired", {'lvs_healthd_network_faults{instance="lvs1"}': "0x3 1x2 0x20"}, "3m", False),
     # With a long configured resync, old readings are normal.
     (
         "LvsTableNotReadBack",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from lvs_healthd.director import links
 from lvs_healthd.director.links import Links
 from lvs_healthd.director.overflows import EVERY_S, Overflows
-from lvs_healthd.events.kinds import Event, NetworkFault, NetworkFaultOver, NetworkUnwatched
+from lvs_healthd.events.kinds import Event, NetworkImpaired, NetworkRecovered, NetworkUnwatched
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.threads import HungError, in_thread
 
@@ -169,7 +169,7 @@ class OwnFaults:
         for fault in faults:
             if fault not in self._told:
                 self._told[fault] = now
-                self._emit(NetworkFault(fault=fault))
+                self._emit(NetworkImpaired(fault=fault))
         for fault in [fault for fault in self._told if fault not in faults]:
             since = self._told.pop(fault)
-            self._emit(NetworkFaultOver(fault=fault, after_s=round(now - since, 3)))
+            self._emit(NetworkRecovered(fault=fault, after_s=round(now - since, 3)))

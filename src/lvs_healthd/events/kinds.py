@@ -330,19 +330,19 @@ class SettingAdvice(Event, frozen=True, kw_only=True):
     advice: str
 
 
-class NetworkFault(Event, frozen=True, kw_only=True):
+class NetworkImpaired(Event, frozen=True, kw_only=True):
     """The director's own network has a fault that makes servers seem dead. Probes that fail through it are unsure."""
 
-    name = "network.fault"
+    name = "network.impaired"
     level = "error"
     fault: str
     """What is wrong, and what to do or where to look."""
 
 
-class NetworkFaultOver(Event, frozen=True, kw_only=True):
-    """A fault of the director's own network (see network.fault) is over."""
+class NetworkRecovered(Event, frozen=True, kw_only=True):
+    """A fault of the director's own network (see network.impaired) is over."""
 
-    name = "network.fault_over"
+    name = "network.recovered"
     fault: str
     after_s: float
     """How long it lasted, seconds."""
