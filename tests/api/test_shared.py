@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from lvs_healthd.api import ApiServer
+from lvs_healthd.api import app as app_module
 from lvs_healthd.api.shared import MOST_KEPT, SharedAnswer, in_turn
 from lvs_healthd.view.status_values import Status
 from tests import statuses
@@ -189,18 +190,24 @@ async def test_all_who_wait_for_a_status_get_one_answer(monkeypatch: pytest.Monk
     assert counted.times <= 3  # the first, and one or two for those whose request comes later
 
 
-async def test_tables_for_many_clients_are_made_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["/api/v1/table", "/api/v1/ipvsadm/actual"])
+async def test_tables_for_many_clients_are_made_in_turn(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each would hold the loop for a slice between two turns of it: twenty at once for twenty times as long."""
     counted = Counted()
 
-    async def listing(_: ShownView, __: str) -> AsyncGenerator[bytes, None]:
+    async def made(*_: object) -> AsyncGenerator[str, None]:
         for number in range(3):
             with counted.making():
                 await asyncio.sleep(0.001)
-            yield b"%d" % number
+            yield str(number)
+
+    async def listing(*_: object) -> AsyncGenerator[bytes, None]:
+        async for piece in made():
+            yield piece.encode()
 
     monkeypatch.setattr(ShownView, "listing", listing)
-    assert await asked_at_once("/api/v1/table") == [b"012"] * CLIENTS
+    monkeypatch.setattr(app_module, "chunks", made)
+    assert await asked_at_once(path) == [b"012"] * CLIENTS
     assert (counted.most, counted.times) == (1, 3 * CLIENTS)
 
 

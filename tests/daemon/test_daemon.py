@@ -27,7 +27,7 @@ from lvs_healthd.probing.scheduler import Scheduler
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.state.file import Ours, write_state
 from lvs_healthd.view.view import RECONCILER_STUCK_S, STUCK_S
-from tests.daemon_process import DaemonProcess, daemon, run_cli
+from tests.daemon_process import TIMEOUT_S, DaemonProcess, daemon, run_cli
 from tests.ipvs.tables import WEB, entry, server, service, table
 from tests.probes.peers import free_port, silent, stream_server
 
@@ -642,8 +642,11 @@ async def test_reload_from_a_file_system_that_hangs_is_rejected_and_the_next_one
 async def test_sighup_while_it_starts_does_not_end_the_daemon(site: Site) -> None:
     async with daemon(site.file, "--table", "memory") as running:
         status = Path(f"/proc/{running.process.pid}/status")
-        while not re.search(r"SigIgn:\s*[0-9a-f]*[13579bdf]\n", status.read_text()):
-            await asyncio.sleep(0.005)  # until the interpreter has come to our first line
+        async with asyncio.timeout(TIMEOUT_S):
+            # Until the interpreter has come to our first line, or much later to the one that serves the signal.
+            while not (found := re.search(r"(Sig(?:Ign|Cgt)):\s*[0-9a-f]*[13579bdf]\n", status.read_text())):
+                await asyncio.sleep(0.005)
+        assert found[1] == "SigIgn"
         for _ in range(20):
             running.process.send_signal(signal.SIGHUP)
             await asyncio.sleep(0.02)

@@ -2,7 +2,9 @@
 
 import asyncio
 
-from lvs_healthd.daemon.requests import ReloadRequests
+from lvs_healthd.api.peers import Peer
+from lvs_healthd.daemon.requests import ReloadRequests, Requests
+from lvs_healthd.events.kinds import Event, OperatorRefused
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 
 
@@ -54,3 +56,9 @@ async def test_dry_run_alone_reloads_nothing() -> None:
     await asyncio.sleep(0)
     assert list(await requests.taken()) == [ReloadRequest(dry_run=True)]
     task.cancel()
+
+
+def test_who_was_refused_is_told_with_user_and_process() -> None:
+    events: list[Event] = []
+    Requests(ReloadRequests(), events.append).refused("reload", Peer(pid=812, uid=1000, groups=frozenset()))
+    assert events == [OperatorRefused(request="reload", uid=1000, pid=812)]

@@ -7,6 +7,7 @@ import pytest
 
 from lvs_healthd.config.model import HttpCheck
 from lvs_healthd.probes.http import http_exchanges
+from lvs_healthd.probes.http_answer import ChunkReader
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from tests.probes.odd_answers import AS_CURL_READS_THEM, AS_OTHERS_READ_THEM, Odd, Read
 from tests.probes.peers import answering, stream_server
@@ -59,3 +60,10 @@ async def as_curl_reads(answer: bytes) -> Read:
     if curl.returncode in UNREADABLE_HEAD:
         return Read.NOT
     return Read.WHOLE if (curl.returncode, body) == (0, b"ok") else Read.HEAD
+
+
+def test_nothing_is_read_after_the_end_of_the_chunks() -> None:
+    reader = ChunkReader()
+    assert reader.feed(b"2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nX: ") == b"ok"
+    assert reader.is_complete
+    assert reader.overhead == len(b"2\r\n\r\n0\r\n\r\n")

@@ -139,6 +139,27 @@ async def test_server_that_closes_first_leaves_no_time_wait_here() -> None:
         assert in_time_wait(port) == 0
 
 
+async def test_server_that_closes_a_moment_later_leaves_no_time_wait_here() -> None:
+    may_close = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"QUIT\r\n")
+        writer.write(b"+PONG\r\n+OK\r\n")
+        await may_close.wait()
+
+    async with stream_server(answer) as port:
+        hand = Hand()
+        hand.start(tcp(port, send=b"PING\r\nQUIT\r\n", expect=b"+PONG"))
+        await hand.until(outcomes=1)
+        may_close.set()
+        async with asyncio.timeout(10):
+            while hand.engine.parting:
+                await asyncio.sleep(0.01)
+                hand.engine.poll()
+        assert in_time_wait(port) == 0
+        hand.engine.close()
+
+
 async def test_outcome_is_told_before_the_connection_ends(server: Server) -> None:
     hand = Hand()
     hand.start(tcp(server.port, send=b"PING\r\n", expect=b"+PONG"))

@@ -9,6 +9,7 @@ import pytest
 
 from lab.systemd import systemd_version
 from lvs_healthd.config.model import Daemon
+from lvs_healthd.runtime.lock import FOLDER
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "lvs-healthd.service"
@@ -83,7 +84,7 @@ def test_only_capability_is_net_admin_and_the_user_is_not_root() -> None:
 def test_paths_of_the_unit_are_the_configuration_s_defaults() -> None:
     found = settings()
     assert Path(Daemon().control).parent == Path("/run") / found["RuntimeDirectory"][0]
-    assert Path(Daemon().state).parent == Path("/var/lib") / found["StateDirectory"][0]
+    assert Path(Daemon().state).parent == FOLDER == Path("/var/lib") / found["StateDirectory"][0]
 
 
 def test_descriptors_suffice_for_all_probes() -> None:
