@@ -72,7 +72,8 @@ class DaemonProcess:
 
     async def ended(self) -> int:
         async with asyncio.timeout(TIMEOUT_S):
-            await self._reader
+            # A time limit must not end the reader: `daemon` needs it to end the process after that.
+            await asyncio.shield(self._reader)
             return await self.process.wait()
 
 

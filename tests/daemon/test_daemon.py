@@ -770,7 +770,8 @@ async def test_start_without_services_is_refused_before_anything_is_written(site
     aspect = Watched()
     refused = Daemon(Settings(config_file=site.file), kernel, configure(), exclusive=False, aspects=[aspect])
     with pytest.raises(ConfigError, match=r"no \[\[service\]\], and services of ours.*: 192\.0\.2\.100:80/tcp\."):
-        await refused.run()
+        async with asyncio.timeout(20):
+            await refused.run()
     assert kernel.entries[WEB].destinations
     assert not aspect.asked
 
