@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from bench.healthd import Healthd, Load, configuration, folder, running_daemon
+from bench.processes import Command
 
 LAG = "lvs_healthd_schedule_lag_seconds"
 LOOP_LAG = "lvs_healthd_loop_lag_seconds"
@@ -12,11 +13,16 @@ SKIPPED = "lvs_healthd_probes_skipped_total"
 
 
 @contextlib.contextmanager
-def steady_daemon(load: Load, *, servers: Sequence[str] = (), check: str = "") -> Iterator[Healthd]:
-    """Run the daemon with the table in memory, and yield it once it is in the steady state."""
+def steady_daemon(
+    load: Load, *, servers: Sequence[str] = (), check: str = "", command: Command = ()
+) -> Iterator[Healthd]:
+    """Run the daemon with the table in memory, and yield it once it is in the steady state.
+
+    command: what to run instead of the daemon as installed; the configuration file is appended to it.
+    """
     with folder() as place:
         text = configuration(load, place, servers=servers, check=check)
-        with running_daemon(text, place) as healthd:
+        with running_daemon(text, place, command=command) as healthd:
             healthd.wait_for("daemon.started")
             healthd.wait_until_up(load.count)
             time.sleep(load.interval_s)

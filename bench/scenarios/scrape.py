@@ -1,10 +1,15 @@
-"""Measures, with 10 000 servers, how long GET /metrics takes and how long the event loop stands still meanwhile."""
+"""Measures GET /metrics: how long it takes, how long the loop stands still, and what many clients at once cost."""
 
+import json
 import time
+from pathlib import Path
+from typing import NamedTuple
 
 from bench.context import Context, Scenario
 from bench.figures import figure, number
-from bench.outcome import Claim, Outcome
+from bench.healthd import LISTEN, Healthd, folder
+from bench.outcome import Claim, MeasurementError, Outcome
+from bench.processes import PEER_CPU, PYTHON, resident_bytes, running
 from bench.steady import steady_daemon
 
 SERVERS = 10_000
@@ -13,8 +18,17 @@ INTERVAL_S = 2.0
 TIME_LIMIT_S = 0.15
 STALL_LIMIT_S = 0.05
 
+CROWD_SERVERS = 5000
+CROWD = 40
+CROWD_STALL_LIMIT_S = 0.02
+CROWD_MEMORY_LIMIT = 10_000_000
+"""Bytes at the highest point, above what the daemon has after it was scraped once."""
+
 _ASK_EVERY_S = 0.005
 _PAUSE_S = 0.7
+_APART_S = 2.5
+"""Longer than a scrape stays fresh enough for the next client."""
+_CROWD_S = 60.0
 
 
 def run(context: Context) -> Outcome:
@@ -58,4 +72,78 @@ def _floor_s(body: bytes) -> float:
     return time.monotonic() - began
 
 
-SCENARIOS = (Scenario("scrape", "a scrape", run),)
+class _Burst(NamedTuple):
+    """What one burst of scrapes did. `began` and `ended` are CLOCK_MONOTONIC."""
+
+    began: float
+    ended: float
+    answer_bytes: int
+    more_bytes: int
+    """Resident memory at the highest point, above that before the first burst."""
+
+
+def crowd(context: Context) -> Outcome:
+    """Let many clients scrape at the same moment, a few times."""
+    load = context.load("http", CROWD_SERVERS, INTERVAL_S)
+    with folder() as place:
+        turns_file = place / "turns"
+        with steady_daemon(load, command=[PYTHON, "-m", "bench.daemon_with_turns", turns_file]) as healthd:
+            healthd.scrape()
+            time.sleep(_APART_S)
+            calm = resident_bytes(healthd.program.pid)
+            bursts = []
+            for _ in range(context.pick(10, 4)):
+                time.sleep(_APART_S)
+                bursts.append(_burst(healthd, calm))
+            healthd.check_quiet()
+        try:
+            turns: list[list[float]] = json.loads(turns_file.read_text(encoding="ascii"))
+        except (OSError, ValueError) as error:
+            raise MeasurementError(f"no turns of the event loop: {error}") from error
+    stalled, own = (
+        figure(
+            *(
+                max((turn[at] for turn in turns if burst.began <= turn[0] <= burst.ended), default=0.0)
+                for burst in bursts
+            )
+        ).scaled(1000)
+        for at in (1, 2)
+    )
+    took = figure(*(burst.ended - burst.began for burst in bursts)).scaled(1000)
+    memory = figure(*(burst.more_bytes / 1e6 for burst in bursts))
+    claim = Claim(
+        what=f"{CROWD} clients scrape at once, {CROWD_SERVERS} servers, {number(bursts[0].answer_bytes / 1e6)} MB each",
+        measured=f"longest turn of the loop {stalled.text('ms')}; memory +{memory.text('MB')}",
+        beside=f"most processor time in one turn {own.text('ms')}; all answered in {took.text('ms')}",
+        target=f"no turn > {CROWD_STALL_LIMIT_S * 1000:g} ms, memory <= +{CROWD_MEMORY_LIMIT / 1e6:g} MB",
+        holds=stalled.high <= CROWD_STALL_LIMIT_S * 1000 and memory.high <= CROWD_MEMORY_LIMIT / 1e6,
+    )
+    return Outcome([claim])
+
+
+def _burst(healthd: Healthd, calm_bytes: int) -> _Burst:
+    """Let the clients scrape once. Raises `MeasurementError` when one of them is not answered in full."""
+    pid = healthd.program.pid
+    # Makes the kernel count the highest resident memory from here on (proc(5)).
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+    scrapers = Path(__file__).parent.parent / "scrapers.py"
+    command = [PYTHON, "-I", "-S", scrapers, *LISTEN, "/metrics", CROWD]
+    with running(command, cpu=PEER_CPU) as program:
+        healthd.wait_while_alive(lambda: not program.alive(), timeout_s=_CROWD_S, what="all answers")
+        try:
+            began, ended, counts = json.loads(program.output())
+        except ValueError as error:
+            raise MeasurementError(f"the clients failed:\n{program.last_words()}") from error
+    return _Burst(began, ended, min(counts), _highest_bytes(pid) - calm_bytes)
+
+
+def _highest_bytes(pid: int) -> int:
+    """Return the highest resident memory since the kernel was told to count."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+SCENARIOS = (
+    Scenario("scrape", "a scrape", run),
+    Scenario("scrapers", "many scrapes at once", crowd),
+)

@@ -12,6 +12,7 @@ from aiohttp import web
 from lvs_healthd.api import ApiServer, rate
 from lvs_healthd.api import clients as connections
 from lvs_healthd.api import server as server_module
+from lvs_healthd.api.app import PART_BYTES
 from lvs_healthd.api.clients import MAX_CONNECTIONS
 from tests.api.conftest import ShownApp
 
@@ -79,6 +80,22 @@ async def test_when_every_connection_is_being_answered_the_newest_is_refused(
         assert await _read_until_closed(late[0]) == b""
     assert len(server.tcp_clients) == MAX_CONNECTIONS
     await close(late, *readers)
+
+
+async def test_what_waits_for_a_slow_client_is_never_more_than_one_part(server: ApiServer, shown: ShownApp) -> None:
+    shown.metrics = b"x" * 30_000_000
+    readers = [await connect(server) for _ in range(8)]
+    for reader, writer in readers:
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    highest = 0
+    for _ in range(200):  # so that the kernel's buffers fill up
+        await asyncio.sleep(0.002)
+        transports = [each.transport for each in server.tcp_clients._open]
+        highest = max(highest, *(each.get_write_buffer_size() for each in transports if each is not None))
+    framing = len(f"{PART_BYTES:x}\r\n\r\n")
+    assert 0 < highest <= PART_BYTES + framing
+    await close(*readers)
 
 
 async def test_connection_in_use_outlives_quieter_ones(server: ApiServer) -> None:

@@ -6,15 +6,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from lvs_healthd.api import ApiServer
 from lvs_healthd.api import app as app_module
+from lvs_healthd.api.app import PART_BYTES
 from lvs_healthd.api.shared import MOST_KEPT, SharedAnswer, in_turn
 from lvs_healthd.view.status_values import Status
 from tests import statuses
 from tests.shown import Shown, ShownView, shown_app
 
 FRESH_S = 1.0
+CROWD = 40
 
 
 class Rendered:
@@ -223,3 +226,41 @@ async def test_a_client_that_reads_slowly_keeps_no_other_from_its_table(monkeypa
     async with asyncio.timeout(10):
         assert [piece async for piece in in_turn(pieces(), lock)] == [b"one", b"two"]
     await slow.aclose()
+
+
+async def test_a_crowd_of_scrapers_gets_one_part_each_per_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = bytes(3 << 20)
+    written = 0
+    in_a_turn: list[int] = []
+    write = web.StreamResponse.write
+
+    async def counted(response: web.StreamResponse, data: bytes) -> None:
+        nonlocal written
+        written += len(data)
+        await write(response, data)
+
+    async def watch() -> None:
+        nonlocal written
+        while True:
+            written = 0
+            await asyncio.sleep(0)
+            in_a_turn.append(written)
+
+    async def render() -> AsyncIterator[bytes]:
+        yield whole
+
+    monkeypatch.setattr(web.StreamResponse, "write", counted)
+    server = ApiServer(shown_app(Shown(status=statuses.status(), listing=statuses.listing()), render))
+    await server.start("127.0.0.1:0", "")
+    watching = asyncio.create_task(watch())
+    async with aiohttp.ClientSession(f"http://{server.address}") as session:
+
+        async def scrape() -> bytes:
+            async with session.get("/metrics") as response:
+                return await response.read()
+
+        assert await asyncio.gather(*(scrape() for _ in range(CROWD))) == [whole] * CROWD
+    watching.cancel()
+    await server.stop()
+    assert sum(in_a_turn) == CROWD * len(whole)
+    assert max(in_a_turn) <= CROWD * PART_BYTES

@@ -86,6 +86,9 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # a stream server makes no other
         self.transport = transport
+        # The next part of an answer is written once the kernel has all of the last one. With asyncio's own limit of
+        # 64 KiB two parts may wait for each of the clients that scrape at once.
+        transport.set_write_buffer_limits(high=0)
         self._inner.connection_made(transport)
         self._connections.opened(self)
 

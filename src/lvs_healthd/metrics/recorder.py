@@ -107,7 +107,7 @@ class Metrics:
         self._transition_of: dict[tuple[str, str], Counter] = {}
 
     async def render(self) -> AsyncIterator[bytes]:
-        """Yield all metrics in Prometheus's text format, version 0.0.4. The event loop runs between two chunks."""
+        """Yield all metrics in Prometheus's text format, version 0.0.4. The event loop runs in between."""
         samples = await self._samples()
         yield generate_latest(self.registry)
         pieces = itertools.chain(self._tallies.pieces(), sampled.pieces(samples, self._internals()))

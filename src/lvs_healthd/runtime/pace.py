@@ -15,6 +15,10 @@ LONG_SLICE_S = 0.006
 """How long a slice may be for probes that have fallen behind, seconds. It is longer than `SLICE_S`, because other paced
 work gets a slice between any two slices of probes."""
 
+CHUNK_CHARS = 65536
+"""How long a chunk of text becomes, characters. A chunk is in memory twice while it is encoded, and the C library keeps
+what larger blocks have left behind."""
+
 clock = time.perf_counter
 
 _T = TypeVar("_T")
@@ -50,16 +54,21 @@ async def paced(items: Iterable[_T]) -> AsyncIterator[_T]:
 
 
 async def chunks(pieces: Iterable[str]) -> AsyncIterator[str]:
-    """Join small strings into chunks, one for each slice of work. The event loop runs after each chunk.
+    """Join small strings into chunks of about `CHUNK_CHARS`. The event loop runs whenever a slice of work is over.
 
     pieces: the strings. A slice includes the work of making them, if this is a generator.
     """
     pace = Pace()
     gathered: list[str] = []
+    length = 0
     for piece in pieces:
         gathered.append(piece)
-        if pace.is_over():
+        length += len(piece)
+        is_slice_over = pace.is_over()
+        if is_slice_over or length >= CHUNK_CHARS:
             yield "".join(gathered)
             gathered.clear()
+            length = 0
+        if is_slice_over:
             await pace.rest()
     yield "".join(gathered)

@@ -1,0 +1,59 @@
+"""Runs the whole of lvs-healthd with the table in memory, and times every turn of its event loop from within.
+
+It is a separate program: `python -m bench.daemon_with_turns TURNS CONFIG`. At the end it writes to the file TURNS, as
+one JSON list, each turn that took `LONG_S` or more: `[[ended, took, processor], ...]`, in seconds, with `ended` on
+CLOCK_MONOTONIC. A turn is what happens between two waits for sockets and timers: everything that waits, waits for that
+long. `processor` is what the thread itself used of it; the rest is other programs and the interpreter's other threads.
+"""
+
+import asyncio
+import json
+import selectors
+import sys
+import time
+from pathlib import Path
+
+from lvs_healthd.daemon.daemon import Daemon
+from lvs_healthd.daemon.parts import Settings
+from lvs_healthd.ipvs.in_memory import MemoryTable
+from lvs_healthd.log import configure
+
+LONG_S = 0.002
+"""A turn that is shorter is not recorded, seconds."""
+
+
+class TimedSelector(selectors.EpollSelector):
+    """Notes how long the event loop is busy from one wait to the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: list[tuple[float, float, float]] = []
+        self._began = time.monotonic()
+        self._processor = time.thread_time()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait as usual. The call ends a turn, and its return begins the next one."""
+        ended = time.monotonic()
+        if (took := ended - self._began) >= LONG_S:
+            self.turns.append((ended, took, time.thread_time() - self._processor))
+        found = super().select(timeout)
+        self._began, self._processor = time.monotonic(), time.thread_time()
+        return found
+
+
+def main() -> None:
+    """Run until SIGTERM, then write the turns."""
+    turns_file, file = map(Path, sys.argv[1:3])
+    log = configure(level="info")
+    selector = TimedSelector()
+
+    async def serve() -> None:
+        await Daemon(Settings(config_file=file), MemoryTable(), log, exclusive=False).run()
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        runner.run(serve())
+    turns_file.write_text(json.dumps(selector.turns), encoding="ascii")
+
+
+if __name__ == "__main__":
+    main()
