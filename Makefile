@@ -66,7 +66,7 @@ demo-shell: setup ## A prompt in the lab, with clients, servers and the daemon r
 bench: setup bench-packages $(plotting) ## Measure against HAProxy, keepalived and bare loops; QUICK=1 for an impression
 	@$(bin)/python -m bench $(if $(QUICK),--quick --into .cache/bench)
 
-soak: setup bench-packages ## Watch it for 30 minutes, or MINUTES=n, while servers fail and reloads come
+soak: setup bench-packages ## Watch it for 30 minutes, or MINUTES=n, while servers flap, reloads come, and others edit the table
 	@$(bin)/python -m bench.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 bench-packages:

@@ -79,32 +79,49 @@ def configuration(
     folder: Path,
     *,
     check: str = "",
+    daemon: str = "",
     servers: Sequence[str] = (),
 ) -> str:
     """Write the TOML configuration for a load.
 
     check: lines for the table [defaults.check].
+    daemon: lines for the table [daemon].
     servers: used instead of the load's own servers.
     The timeout is a second, or the interval if that is shorter.
     """
-    timeout_s = min(1.0, load.interval_s)
     servers = servers or [load.server(index) for index in range(load.count)]
-    head = (
-        f'[daemon]\nlisten = "{LISTEN[0]}:{LISTEN[1]}"\n'
-        f'control = "{folder}/control.sock"\nstate = "{folder}/state.json"\n'
-        f'[defaults.check]\ninterval = "{load.interval_s}s"\ntimeout = "{timeout_s}s"\n{check}\n'
-    )
-    parts = [head]
-    check_of_service = _CHECKS[load.kind].format(ca=load.ca)
-    protocol = "udp" if load.kind == "udp" else "tcp"
+    parts = [head(folder, load.interval_s, check=check, daemon=daemon)]
     for start in range(0, len(servers), SERVERS_PER_SERVICE):
         number = start // SERVERS_PER_SERVICE
-        members = "".join(f'  "{server}",\n' for server in servers[start : start + SERVERS_PER_SERVICE])
-        parts.append(
-            f'[[service]]\nname = "s{number}"\naddress = "{load.vip(number)}"\nprotocol = "{protocol}"\n'
-            f'scheduler = "rr"\ncheck = {check_of_service}\nreal_server = [\n{members}]\n'
-        )
+        members = servers[start : start + SERVERS_PER_SERVICE]
+        parts.append(service(f"s{number}", load.vip(number), load.kind, check_of(load.kind, load.ca), members))
     return "\n".join(parts)
+
+
+def head(folder: Path, interval_s: float, *, check: str = "", daemon: str = "") -> str:
+    """Write the beginning of a configuration. See `configuration`."""
+    return (
+        f'[daemon]\nlisten = "{LISTEN[0]}:{LISTEN[1]}"\n'
+        f'control = "{folder}/control.sock"\nstate = "{folder}/state.json"\n{daemon}\n'
+        f'[defaults.check]\ninterval = "{interval_s}s"\ntimeout = "{min(1.0, interval_s)}s"\n{check}\n'
+    )
+
+
+def service(name: str, vip: str, kind: str, check: str, servers: Sequence[str]) -> str:
+    """Write one service with its servers, which all have the same check."""
+    members = "".join(f'  "{server}",\n' for server in servers)
+    return (
+        f'[[service]]\nname = "{name}"\naddress = "{vip}"\nprotocol = "{"udp" if kind == "udp" else "tcp"}"\n'
+        f'scheduler = "rr"\ncheck = {check}\nreal_server = [\n{members}]\n'
+    )
+
+
+def check_of(kind: str, ca: Path) -> str:
+    """Write the check of a kind: http, https, tcp or udp.
+
+    ca: the certificate with which servers of https are verified.
+    """
+    return _CHECKS[kind].format(ca=ca)
 
 
 class Healthd:
@@ -116,16 +133,21 @@ class Healthd:
         """When the process was executed, Unix time."""
         self.file = folder / "config.toml"
         self.control = folder / "control.sock"
+        self._lines: list[dict[str, Any]] = []
+        self._read_bytes = 0
 
     def lines(self) -> list[dict[str, Any]]:
         """Return its log so far. Raises `MeasurementError` if it has printed anything else, because it has crashed."""
-        whole, _, _ = self.program.output().rpartition("\n")
+        # Hours of log are read once, not once for each question.
+        whole, end, _ = self.program.output_from(self._read_bytes).rpartition(b"\n")
         try:
-            return [json.loads(line) for line in whole.splitlines()]
+            self._lines += [json.loads(line) for line in whole.splitlines()]
         except json.JSONDecodeError as error:
             with contextlib.suppress(TimeoutError):  # let it finish its output
                 wait_until(lambda: not self.program.alive(), timeout_s=1, what="its end")
             raise MeasurementError(f"not a log line from lvs-healthd:\n{self.program.last_words()}") from error
+        self._read_bytes += len(whole) + len(end)
+        return self._lines
 
     def select(self, event: str, *, after: int = 0) -> list[dict[str, Any]]:
         """Return the log lines of one event, leaving out the first `after` lines of the log."""

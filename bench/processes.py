@@ -69,6 +69,12 @@ class Program:
         """Return what it has printed so far, including standard error."""
         return self._output.read_text(encoding="utf-8", errors="replace")
 
+    def output_from(self, offset: int) -> bytes:
+        """Return what it has printed after the first `offset` bytes."""
+        with self._output.open("rb") as file:
+            file.seek(offset)
+            return file.read()
+
     def last_words(self) -> str:
         """Return the end of its output, for a message."""
         lines = self.output().splitlines()[-_LAST_LINES:]
@@ -88,10 +94,11 @@ class Program:
 
     def resident_bytes(self) -> int:
         """Read the resident memory (RSS) of it and its children."""
-        return sum(
-            int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
-            for pid in self._family()
-        )
+        return sum(resident_bytes(pid) for pid in self._family())
+
+    def children(self) -> list[int]:
+        """Return the process ids of its children and theirs, oldest first within one thread."""
+        return self._family()[1:]
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
@@ -109,7 +116,7 @@ class Program:
 
     def threads(self) -> int:
         """Count its threads."""
-        return sum(1 for _ in Path(f"/proc/{self.pid}/task").iterdir())
+        return threads(self.pid)
 
     def stop(self) -> None:
         """End it, in an orderly way if possible."""
@@ -130,6 +137,21 @@ class Program:
                     children = (task / "children").read_text(encoding="ascii")
                     family += [int(child) for child in children.split()]
         return family
+
+
+def resident_bytes(pid: int) -> int:
+    """Read the resident memory (RSS) of one process. Raises `OSError` when it has ended."""
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
+
+
+def descriptors(pid: int) -> int:
+    """Count the open descriptors of one process. Raises `OSError` when it has ended."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def threads(pid: int) -> int:
+    """Count the threads of one process. Raises `OSError` when it has ended."""
+    return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
 
 
 Command = Sequence[object]

@@ -1,35 +1,39 @@
-"""The soak: `python -m bench.soak --minutes N`. 5 000 servers, 5 % failing at random, a reload every ten seconds.
+"""The soak: `python -m bench.soak --minutes N`. 5 000 servers, 500 of them flapping, in a world that never rests.
 
-It watches what may grow or go wrong over time: memory, descriptors, threads, lag and events. At the end it compares the
-truth (which ports answer) with the daemon's verdicts and with the recorded kernel's table. The exit status is 1 if they
-differ, or if memory or descriptors grow more than is allowed.
+Racks go dark and return, the configuration is reloaded, broken files are offered, somebody else edits the kernel's
+table, and a probe worker is killed now and then. The soak watches what may grow or go wrong over time: memory,
+descriptors, threads, lag and events. In between and at the end it compares the truth (which ports answer) with the
+daemon's verdicts, and at the end with every line of the recorded kernel's table. The exit status is 1 if they differ,
+or if memory, descriptors or threads grow more than is allowed.
 """
 
 import argparse
 import os
 import random
+import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from bench.exposition import Scrape
 from bench.figures import number, straight_line
-from bench.healthd import SERVERS_PER_SERVICE, Healthd, Load, configuration, folder, running_daemon
+from bench.healthd import Healthd, Load, configuration, folder, running_daemon
 from bench.isolation import isolate
 from bench.outcome import MeasurementError
-from bench.processes import PEER_CPU, end_in_good_order
+from bench.processes import PEER_CPU, descriptors, end_in_good_order, resident_bytes, threads
 from bench.real_servers import RealServers
 from bench.recorded_kernel_run import DAEMON, KernelProcess, running_kernel
 from bench.steady import LAG, SKIPPED
 from bench.switchable import SwitchableServers
-from lvs_healthd.ipvs.kernel import codec, genetlink
-from lvs_healthd.ipvs.kernel.genetlink import NLMSG_DONE
-from lvs_healthd.ipvs.words import AF_INET
+from bench.truth import Truth, table_of
+from bench.vandal import FOREIGN, Vandal
 
 SERVERS = 5000
 INTERVAL_S = 2.0
 RISE, FALL, TIMEOUT_S = 2, 3, 1.0
+WORKERS = 2
 
 GROUP = 25
 """How many servers share a port and so fail together, like a rack."""
@@ -38,31 +42,50 @@ OFF = 10
 """How many groups are off at any time: 5 % of all servers."""
 _FIRST_PORT = 21_000
 
+FLAPPING_GROUPS = 20
+"""How many more groups never come to rest: 500 servers. They stand side by side, so each of five services has some of
+every such group."""
+FLAP_S = 8.0
+"""The mean time for which a flapping group stays as it is. Often that is too short for a verdict."""
+_FIRST_FLAPPING_PORT = _FIRST_PORT + GROUPS
+_FLAP_TURN_S = 0.5
+
 TOGGLE_EVERY_S = 3.0
 RELOAD_EVERY_S = 10.0
+BROKEN_RELOAD_EVERY_S = 47.0
+EDIT_EVERY_S = 2.0
+KILL_EVERY_S = 75.0
+"""How often a worker is killed. A worker that has lived for a minute is replaced at once."""
 SAMPLE_EVERY_S = 10.0
-SETTLE_S = FALL * INTERVAL_S + TIMEOUT_S + 3.0
+INSPECT_EVERY_S = 31.0
+SETTLE_S = 25.0
+"""After this time without a change, verdicts and table must be right: `fall` probes, a killed worker's return, and two
+resyncs for lines that somebody else has edited."""
 
 MEMORY_GROWTH_LIMIT = 4 * 1024 * 1024
 """Bytes per hour. Allocators fluctuate; 360 reloads that leak a configuration each would make hundreds of MiB."""
 DESCRIPTOR_GROWTH_LIMIT = 30
 """Descriptors per hour."""
+THREAD_GROWTH_LIMIT = 0.5
+"""Threads per hour. Threads come and go with the work, and their number moves by one or two."""
 JUDGED_FROM_S = 600.0
 """The shortest run for which growth counts. In less time, the allocator's fluctuation looks like a slope."""
-_LEAST_SAMPLES = 3
+_FLOOR_SAMPLES = 6
+_LEAST_SAMPLES = 2 * _FLOOR_SAMPLES
 _WARM_SHARE = 0.25
 """The share of the samples, at the beginning, that the slopes leave out because caches are still filling."""
 _HOUR_S = 3600.0
 _MEBI = 1024 * 1024
+_SHOWN = 10
+"""How many of the faults are printed."""
 
 
 class Sample(NamedTuple):
-    """What the process used at one moment."""
+    """What the daemon and the worker that is never killed used at one moment."""
 
     at: float
     resident_bytes: int
     descriptors: int
-    """The number of open descriptors that do not belong to probes in flight."""
     threads: int
 
 
@@ -71,19 +94,34 @@ class Soak:
 
     def __init__(self, load: Load, healthd: Healthd, switch: SwitchableServers, kernel: KernelProcess) -> None:
         self.samples: list[Sample] = []
-        self.reloads = 0
+        self.done: Counter[str] = Counter()
+        """What has been done to the daemon, and how often."""
+        self.lies: list[str] = []
+        """What was wrong at an inspection: a server's verdict, or a line of the table."""
         self._load = load
         self._healthd = healthd
         self._switch = switch
         self._kernel = kernel
         self._chance = random.Random(1)  # noqa: S311  # repeatable, not secret
-        self._off: list[int] = []
-        self._servers = servers_of(load)
+        self._truth = Truth(load, servers_of(load), always={FOREIGN.service.key: FOREIGN})
+        self._vandal = Vandal(kernel, self._truth.table, self._chance)
+        self._lasting = min(self._workers())
+        self._flaps_at: dict[int, float] = {}
 
     def run(self, seconds: float) -> None:
-        """Switch servers, reload and take samples for this long."""
+        """Do everything in its turn for this long. Then let the daemon settle, and inspect verdicts and table."""
         began = time.monotonic()
-        turns = [(TOGGLE_EVERY_S, self._toggle), (RELOAD_EVERY_S, self._reload), (SAMPLE_EVERY_S, self._sample)]
+        self._vandal.settle_in()
+        turns: list[tuple[float, Callable[[], None]]] = [
+            (_FLAP_TURN_S, self._flap),
+            (TOGGLE_EVERY_S, self._toggle),
+            (EDIT_EVERY_S, self._edit),
+            (RELOAD_EVERY_S, self._reload),
+            (BROKEN_RELOAD_EVERY_S, self._reload_broken),
+            (KILL_EVERY_S, self._kill),
+            (SAMPLE_EVERY_S, self._sample),
+            (INSPECT_EVERY_S, self._inspect_verdicts),
+        ]
         due = [began + period for period, _ in turns]
         while time.monotonic() < began + seconds:
             index = due.index(min(due))
@@ -94,62 +132,115 @@ class Soak:
             act()
             due[index] += period
         time.sleep(SETTLE_S)
+        self._inspect_verdicts()
+        with self._kernel.conversation() as conversation:
+            self.lies += self._truth.wrong_lines(table_of(conversation))
 
-    def lies(self) -> list[str]:
-        """Return a line for every server about which the daemon or the table is wrong."""
-        down = {server for server in self._servers if int(server.rpartition(":")[2]) in self._off}
+    def _inspect_verdicts(self) -> None:
+        """Compare the daemon's verdicts with the truth, except about servers that have changed just now."""
         verdicts = {
             server["server"]: server["verdict"]
             for service in self._healthd.status()["services"]
             for server in service["real_servers"]
         }
-        table = _table(self._kernel, self._load)
-        found = []
-        for server in self._servers:
-            expected = "down" if server in down else "up"
-            if verdicts.get(server) != expected:
-                found.append(f"{server} is {expected}, the daemon says {verdicts.get(server)}")
-            if (server in table) == (server in down):
-                found.append(f"{server} is {expected}, and it is {'' if server in table else 'not '}in the table")
-        found += [f"{server} is in the table and not configured" for server in sorted(table - set(self._servers))]
-        return found
+        self.done["verdicts inspected"] += self._truth.settled(SETTLE_S)
+        self.lies += self._truth.wrong_verdicts(verdicts, unchanged_s=SETTLE_S)
 
     def _toggle(self) -> None:
         """Switch one group on and another off, so that the number of failing groups stays the same."""
         ports = range(_FIRST_PORT, _FIRST_PORT + GROUPS)
-        port = self._chance.choice([port for port in ports if port not in self._off])
-        self._switch.off(port)
-        self._off.append(port)
-        if len(self._off) > OFF:
-            back = self._off.pop(self._chance.randrange(OFF))
-            self._switch.on(back)
+        off = [port for port in ports if port in self._truth.off]
+        self._turn(self._chance.choice([port for port in ports if port not in off]), is_on=False)
+        if len(off) >= OFF:
+            self._turn(self._chance.choice(off), is_on=True)
+
+    def _flap(self) -> None:
+        """Switch each flapping group whose time has come."""
+        now = time.monotonic()
+        for port in range(_FIRST_FLAPPING_PORT, _FIRST_FLAPPING_PORT + FLAPPING_GROUPS):
+            if self._flaps_at.setdefault(port, now) <= now:
+                self._flaps_at[port] = now + self._chance.expovariate(1 / FLAP_S)
+                self._turn(port, is_on=port in self._truth.off)
+                self.done["flaps of 25 servers"] += 1
+
+    def _turn(self, port: int, *, is_on: bool) -> None:
+        if is_on:
+            self._switch.on(port)
+        else:
+            self._switch.off(port)
+        self._truth.switched(port, is_on=is_on)
+
+    def _edit(self) -> None:
+        """Let somebody else edit the daemon's part of the table."""
+        self._vandal.edit()
+        self.done["foreign edits"] = self._vandal.edits
+
+    def _kill(self) -> None:
+        """Kill the worker that is not the lasting one."""
+        victim = max(pid for pid in self._workers() if pid != self._lasting)
+        os.kill(victim, signal.SIGKILL)
+        self.done["workers killed"] += 1
+
+    def _workers(self) -> list[int]:
+        """Return the process ids of the probe workers."""
+        found: list[int] = []
+
+        def are_there() -> bool:
+            found[:] = self._healthd.program.children()
+            return len(found) == WORKERS
+
+        self._healthd.wait_while_alive(are_there, timeout_s=30, what="workers")
+        return found
 
     def _reload(self) -> None:
         """Give one server another address, as when a machine moves."""
-        index = self._chance.randrange(GROUP * GROUPS, SERVERS)
-        address, _, port = self._servers[index].rpartition(":")
+        index = self._chance.randrange(GROUP * (GROUPS + FLAPPING_GROUPS), SERVERS)
+        address, _, port = self._truth.servers[index].rpartition(":")
         moved = self._load.address(index) if address != self._load.address(index) else _elsewhere(address)
-        self._servers[index] = f"{moved}:{port}"
-        text = configuration(self._load, self._healthd.file.parent, servers=self._servers, check=_CHECK)
+        self._truth.move(index, f"{moved}:{port}")
+        self._offer(self._configuration(), "config.reloaded")
+
+    def _reload_broken(self) -> None:
+        """Offer a file that must be refused: cut off anywhere, or with a weight that is impossible. Then mend it."""
+        text = self._configuration()
+        cut = text[: self._chance.randrange(len(text) // 2, len(text) - len(_END))].rstrip()
+        broken = self._chance.choice([cut + _CUT_OFF, text + 'forward = "pigeon"\n'])
+        self._offer(broken, "config.rejected")
+        self._healthd.file.write_text(text, encoding="ascii")
+
+    def _offer(self, text: str, event: str) -> None:
         after = len(self._healthd.lines())
         self._healthd.reload(text)
-        self._healthd.wait_for("config.reloaded", after=after, timeout_s=30)
-        self.reloads += 1
+        self._healthd.wait_for(event, after=after, timeout_s=30)
+        self.done[event] += 1
+
+    def _configuration(self) -> str:
+        place = self._healthd.file.parent
+        return configuration(self._load, place, servers=self._truth.servers, check=_CHECK, daemon=_DAEMON)
 
     def _sample(self) -> None:
-        program, scrape = self._healthd.program, self._healthd.metrics()
-        descriptors = round(scrape.sum("process_open_fds") - scrape.sum("lvs_healthd_probes_in_flight"))
-        sample = Sample(time.monotonic(), program.resident_bytes(), descriptors, program.threads())
+        pids = [self._healthd.program.pid, self._lasting]
+        sample = Sample(
+            time.monotonic(),
+            sum(map(resident_bytes, pids)),
+            sum(map(descriptors, pids)),
+            sum(map(threads, pids)),
+        )
         self.samples.append(sample)
+        down = sum(map(self._truth.is_down, self._truth.servers))
         print(
             f"  {sample.at - self.samples[0].at:6.0f} s: {sample.resident_bytes / _MEBI:.1f} MiB, "
-            f"{sample.descriptors} descriptors, {sample.threads} threads, {len(self._off) * GROUP} servers off, "
-            f"{self.reloads} reloads",
+            f"{sample.descriptors} descriptors, {sample.threads} threads, {down} servers off, "
+            f"{self.done['config.reloaded']} reloads, {len(self.lies)} wrong",
             flush=True,
         )
 
 
 _CHECK = f"rise = {RISE}\nfall = {FALL}"
+_DAEMON = f"probe_workers = {WORKERS}"
+_END = "]\n"
+_CUT_OFF = '\nname = "cut'
+"""What the last line of a file that is cut off in the middle may look like: no TOML."""
 
 
 def main() -> int:
@@ -167,9 +258,9 @@ def main() -> int:
         running_kernel(place) as kernel,
     ):
         load = Load("http", SERVERS, INTERVAL_S, servers.ca)
-        for port in range(_FIRST_PORT, _FIRST_PORT + GROUPS):
+        for port in range(_FIRST_PORT, _FIRST_PORT + GROUPS + FLAPPING_GROUPS):
             switch.on(port)
-        text = configuration(load, place, servers=servers_of(load), check=_CHECK)
+        text = configuration(load, place, servers=servers_of(load), check=_CHECK, daemon=_DAEMON)
         with running_daemon(text, place, command=[*DAEMON, kernel.path]) as healthd:
             healthd.wait_for("daemon.started")
             healthd.wait_until_up(SERVERS)
@@ -181,8 +272,11 @@ def main() -> int:
 def servers_of(load: Load) -> list[str]:
     """Return the servers at the beginning. Those in groups have their group's port, the others nginx's."""
     servers = [load.server(index) for index in range(load.count)]
-    for index in range(GROUP * GROUPS):
+    racks = GROUP * GROUPS
+    for index in range(racks):
         servers[index] = f"{load.address(index)}:{_FIRST_PORT + index // GROUP}"
+    for index in range(GROUP * FLAPPING_GROUPS):
+        servers[racks + index] = f"{load.address(racks + index)}:{_FIRST_FLAPPING_PORT + index % FLAPPING_GROUPS}"
     return servers
 
 
@@ -191,43 +285,39 @@ def _elsewhere(address: str) -> str:
     return address.replace("127.1.", "127.101.", 1)
 
 
-def _table(kernel: KernelProcess, load: Load) -> set[str]:
-    """Return the servers in the kernel's table, read without the daemon's client."""
-    found = set()
-    with kernel.conversation() as conversation:
-        services = conversation.dump(codec.CMD_GET_SERVICE)
-        for service in genetlink.messages(services):
-            if service.type == NLMSG_DONE:
-                break
-            key = codec.decode_service(service.payload).key
-            for message in genetlink.messages(conversation.dump(codec.CMD_GET_DEST, codec.encode_service_key(key))):
-                if message.type != NLMSG_DONE:
-                    found.add(str(codec.decode_destination(message.payload, AF_INET).key))
-    if not found:
-        raise MeasurementError(f"the table is empty, with {load.count // SERVERS_PER_SERVICE} services configured")
-    return found
-
-
 def _judge(soak: Soak, healthd: Healthd) -> int:
     samples = soak.samples[int(len(soak.samples) * _WARM_SHARE) :]
     if len(samples) < _LEAST_SAMPLES:
-        raise MeasurementError("too short for a slope: run it for at least two minutes")
+        raise MeasurementError("too short for a slope: run it for at least three minutes")
     memory = straight_line([(sample.at, sample.resident_bytes) for sample in samples]).slope * _HOUR_S
-    descriptors = straight_line([(sample.at, sample.descriptors) for sample in samples]).slope * _HOUR_S
-    threads = max(sample.threads for sample in samples) - min(sample.threads for sample in samples)
-    scrape = healthd.metrics()
-    lies = soak.lies()
-    _tell(scrape)
-    print(f"memory: {memory / _MEBI:+.2f} MiB an hour; descriptors: {descriptors:+.1f} an hour; threads: +{threads}")
-    print(f"wrong after {soak.reloads} reloads: {len(lies)} of {SERVERS}")
-    for lie in lies[:10]:
+    descriptors = straight_line(floors([(sample.at, sample.descriptors) for sample in samples])).slope * _HOUR_S
+    threads = straight_line([(sample.at, sample.threads) for sample in samples]).slope * _HOUR_S
+    _tell(healthd.metrics())
+    print(f"done: {', '.join(f'{what} {count}' for what, count in soak.done.most_common())}")
+    print(
+        f"memory: {memory / _MEBI:+.2f} MiB an hour; descriptors: {descriptors:+.1f} an hour; "
+        f"threads: {threads:+.2f} an hour"
+    )
+    print(f"wrong: {len(soak.lies)}")
+    for lie in soak.lies[:_SHOWN]:
         print(f"  {lie}")
     is_long = samples[-1].at - samples[0].at >= JUDGED_FROM_S
     if not is_long:
         print(f"growth does not count in less than {JUDGED_FROM_S / 60:g} minutes")
-    is_leaking = is_long and (memory > MEMORY_GROWTH_LIMIT or descriptors > DESCRIPTOR_GROWTH_LIMIT)
-    print("soak: " + ("FAILED" if lies or is_leaking else "passed"))
-    return 1 if lies or is_leaking else 0
+    is_leaking = is_long and (
+        memory > MEMORY_GROWTH_LIMIT or descriptors > DESCRIPTOR_GROWTH_LIMIT or threads > THREAD_GROWTH_LIMIT
+    )
+    print("soak: " + ("FAILED" if soak.lies or is_leaking else "passed"))
+    return 1 if soak.lies or is_leaking else 0
+
+
+def floors(points: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
+    """Return the lowest value of each minute, with its time.
+
+    Probes that hang while the machine is busy have hundreds of descriptors for a moment. A leak stays.
+    """
+    minutes = [points[start : start + _FLOOR_SAMPLES] for start in range(0, len(points), _FLOOR_SAMPLES)]
+    return [min(minute, key=lambda point: point[1]) for minute in minutes]
 
 
 def _tell(scrape: Scrape) -> None:

@@ -3,8 +3,8 @@
 import socket
 import sys
 
-_IP_PKTINFO = 8  # linux/in.h; Python names it from 3.14 on
-_CONTROL_BYTES = 64
+IP_PKTINFO = 8  # linux/in.h; Python names it from 3.14 on
+CONTROL_BYTES = 64
 _BUFFER_BYTES = 8 << 20
 
 
@@ -14,10 +14,10 @@ def main() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         # Answers must come from the address that was asked. A wildcard socket would choose 127.0.0.1.
-        server.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        server.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         server.bind(("", int(sys.argv[1])))
         while True:
-            data, control, _, peer = server.recvmsg(2048, _CONTROL_BYTES)
+            data, control, _, peer = server.recvmsg(2048, CONTROL_BYTES)
             if data == b"count?":
                 data = str(served).encode()
             else:

@@ -1,7 +1,20 @@
 """All scenarios, in the order of the report."""
 
 from bench.context import Scenario
-from bench.scenarios import cpu, deciding, growth, lab, mass_failure, reload, schedule, scrape, start, table, under_load
+from bench.scenarios import (
+    cpu,
+    deciding,
+    growth,
+    hostile,
+    lab,
+    mass_failure,
+    reload,
+    schedule,
+    scrape,
+    start,
+    table,
+    under_load,
+)
 
 SCENARIOS: tuple[Scenario, ...] = (
     *cpu.SCENARIOS,
@@ -13,6 +26,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *mass_failure.SCENARIOS,
     *deciding.SCENARIOS,
     *under_load.SCENARIOS,
+    *hostile.SCENARIOS,
     *lab.SCENARIOS,
     *table.SCENARIOS,
 )
