@@ -1,8 +1,9 @@
 """The floor: the least that a Python program can spend on a probe. One epoll set, 50 ms ticks, no decisions or reasons.
 
-It is a separate program: `floor.py http|tcp|udp|https FIRST COUNT PORT INTERVAL_S CA [again]`. On SIGTERM it prints one
-JSON line: how late the last start of each tick was, seconds. A probe over TCP gets a new socket, or with `again` a
-socket whose last connection was reset.
+It is a separate program: `floor.py http|tcp|udp|https FIRST COUNT PORT INTERVAL_S CA [again]`. It probes COUNT IPv4
+addresses, from FIRST on. CA is a certificate file, which only https reads. A probe over TCP gets a new socket, or with
+`again` a socket whose last connection was reset. On SIGTERM the program prints one JSON line: how late the last start
+of each tick was, seconds.
 """
 
 import ctypes
@@ -64,8 +65,9 @@ class _Streams:
     def connect(self, target: tuple[str, int]) -> socket.socket:
         """Begin to connect."""
         opened = self._open()
-        # The handshake's last packet then waits for our next one, the request or the reset. That saves a packet, and
-        # after a reset the peer has nothing to accept. Without this, a probe would not have its least cost.
+        # Without quick acknowledgements, the handshake's last ACK is not sent alone but with our next packet, the
+        # request or the reset. That saves a packet, so a probe has its least cost. If the next packet is the reset, the
+        # peer never has a connection to accept.
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         opened.connect_ex(target)
         self.epoll.register(opened.fileno(), _EDGES)

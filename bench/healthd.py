@@ -29,7 +29,7 @@ START_S = 120.0
 
 
 _GOOD_NEWS = frozenset({"real_server.up", "service.serving", "table.changed"})
-"""Events of which a start may log so many that some are held back."""
+"""A daemon that starts may log so many of these events that some are held back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Load:
         return address(index, first=self.first) if self.first else address(index)
 
     def vip(self, number: int) -> str:
-        """Return the address and port of a virtual service. It is a loopback address if the servers have such ones."""
+        """Return the address and port of a virtual service. It is a loopback address if the servers' are."""
         network = 10 if self.first else 127
         number += 0 if self.first else 128 << 8
         return f"{network}.{number >> 8}.{number & 255}.1:{PORTS[self.kind]}"
@@ -137,7 +137,10 @@ class Healthd:
         self._read_bytes = 0
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return its log so far. Raises `MeasurementError` if it has printed anything else, because it has crashed."""
+        """Return the daemon's log so far.
+
+        Raises `MeasurementError` if there is any other output, such as a traceback: then the daemon has crashed.
+        """
         # Hours of log are read once, not once for each question.
         whole, end, _ = self.program.output_from(self._read_bytes).rpartition(b"\n")
         try:
@@ -179,7 +182,11 @@ class Healthd:
             raise MeasurementError(f"lvs-healthd has ended:\n{self.program.last_words()}")
 
     def check_quiet(self) -> None:
-        """Raise `MeasurementError` when the daemon has logged a failure since its start: the run is then invalid."""
+        """Raise `MeasurementError` when the run is invalid because of the daemon.
+
+        It is invalid when the daemon has ended, or has logged an unexpected warning or error after `calm_from`, when
+        its start was over.
+        """
         self.check_alive()
         calm = [line for line in self.lines() if moment(line) > self.program.calm_from]
         loud = [line for line in calm if line["level"] != "info" and not _is_expected(line)]

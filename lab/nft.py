@@ -1,4 +1,4 @@
-"""Sets nftables rules on a machine of the lab: firewall marks for IPVS, and counters of the packets on each way."""
+"""Sets nftables rules on a machine of the lab: firewall marks for IPVS, and counters of incoming packets."""
 
 import json
 from collections.abc import Mapping

@@ -56,7 +56,12 @@ def run(context: Context) -> Outcome:
     )
     table = Table(
         "Each reload, ms",
-        ("", "configuration holds", "longest stall until 2 s later", "first probe of the changed server"),
+        (
+            "",
+            "until the new configuration is in effect",
+            "longest stall until 2 s later",
+            "first probe of the changed server",
+        ),
         [
             (str(turn), *(number(value * 1000) for value in row))
             for turn, row in enumerate(zip(took, stalls, probed, strict=True), 1)

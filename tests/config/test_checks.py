@@ -99,8 +99,8 @@ def test_real_server_changes_the_check_it_names_or_all_or_adds_one(override: str
         ),
         ('{ name = "page", type = "tcp" }', '.type: check "page" of the service has type "http"'),
         ('{ path = "/x" }', ".path: tcp checks have no such key; it belongs to http and https checks"),
-        ('["tcp", "tcp"]', '[1]: a second check named "tcp"; give each a name'),
-        ('["udp", "udp"]', '[1]: a second check named "udp"; give each a name'),
+        ('["tcp", "tcp"]', '[1]: two entries are for the check "tcp"; keep one, or name them differently'),
+        ('["udp", "udp"]', '[1]: two entries are for the check "udp"; keep one, or name them differently'),
         ('{ type = "udp", name = "tcp" }', '.type: check "tcp" of the service has type "tcp"'),
         ("[]", ": an empty list of checks; leave the key out or put a check in"),
         ("7", ": expected a table, or the type of a check, got 7"),
@@ -163,13 +163,13 @@ def test_expectation_that_a_real_server_takes_away_makes_its_timeout_too_short()
         ('{ type = "https " }', [f'check.type: {TYPES}, got "https "; did you mean "https"?']),
         ('"../../etc/passwd"', [f'check: {TYPES}, got "../../etc/passwd"']),
         ("{ type = 1 }", ["check.type: expected a string, got 1"]),
-        ('["tcp", "tcp"]', ['check[1]: a second check named "tcp"; give each a name']),
+        ('["tcp", "tcp"]', ['check[1]: two entries are for the check "tcp"; keep one, or name them differently']),
         ('[{ type = "udp", name = "a" }, { type = "tcp", name = "a" }]', [
-            'check[1].name: a second check named "a"; give each a name',
+            'check[1].name: two entries are for the check "a"; keep one, or name them differently',
         ]),
         ('["tcp", { port = 81 }]', [f"check[1]: type is missing; {NO_TYPE}"]),
         ('[{ type = "http", name = "tcp" }, "tcp"]', [
-            'check[1]: a second check named "tcp"; give each a name',
+            'check[1]: two entries are for the check "tcp"; keep one, or name them differently',
         ]),
         ('{ type = "tcp", intervall = "2s" }', ['check.intervall: unknown key; did you mean "interval"?']),
         ('{ type = "udp", expect = "x" }', [

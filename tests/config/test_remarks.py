@@ -16,7 +16,7 @@ def remarks_of(text: str) -> list[str]:
 
 
 LATE = (
-    "timeout 3s is above interval 2s: probes of a check never overlap, so a server that hangs is probed every 3s only; "
+    "timeout 3s is above interval 2s: probes of a check never overlap, so a server that hangs is probed only every 3s; "
     'write interval = "3s", or timeout = "2s" at most'
 )
 LATE_CHECK = '{ type = "tcp", timeout = "3s" }'

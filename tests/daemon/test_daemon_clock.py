@@ -93,7 +93,7 @@ async def test_clock_before_the_last_save_keeps_a_new_certificate_from_counting(
         daemon(site.file, "--table", "memory") as running,
     ):
         suspected = await running.until("clock.suspected")
-        assert "the state file was written by then" in suspected["reason"]
+        assert "(reckoned from the state file)" in suspected["reason"]
         assert "timedatectl" in suspected["reason"]
         await running.until("check.unsure")
         # What the daemon saves does not forget the later time.

@@ -141,7 +141,9 @@ class CheckReader:
         return None
 
     def _second(self, name: str, table: TomlTable) -> None:
-        self._errors.add(table.at("name"), f"a second check named {show(name)}; give each a name")
+        self._errors.add(
+            table.at("name"), f"two entries are for the check {show(name)}; keep one, or name them differently"
+        )
 
     def _meant(self, table: TomlTable, inherited: tuple[Template, ...]) -> tuple[Template, ...] | None:
         """Return the inherited checks that a table changes.
@@ -185,8 +187,8 @@ class CheckReader:
     def _changed(self, template: Template, table: TomlTable, before: Times | None = None) -> Template:
         """Return a template with the values of a table applied.
 
-        before: the times in force before the table, if they are not those of `template`. A remark on them, if one is
-            due, has already been added.
+        before: the times that were in force before `table` was applied; None means those of `template`. If they deserve
+            a remark, it has been added already, and is not added again.
         """
         refuse_foreign_keys(table, template.kind, self._errors)
         changed = _inherit(template, table)
@@ -197,7 +199,10 @@ class CheckReader:
         return changed
 
     def _default_times(self) -> Times:
-        """Return the times of `[defaults.check]`, which suit every type of check."""
+        """Return the times that `[defaults.check]` gives.
+
+        For a key that it leaves out this is the default, which every type of check shares. "tcp" is only an example.
+        """
         return Times(*(self._defaults.values.get(field, _default("tcp", field)) for field in Times._fields))
 
     def _remark_timeout(self, before: Times, now: Times, table: TomlTable, least: float = 0.0) -> None:
@@ -211,7 +216,7 @@ class CheckReader:
             self._errors.remark(
                 table.at("timeout" if "timeout" in table else "interval"),
                 f"timeout {timeout} is above interval {interval}: probes of a check never overlap, so a server that "
-                f'hangs is probed every {timeout} only; write interval = "{timeout}"{shorter}',
+                f'hangs is probed only every {timeout}; write interval = "{timeout}"{shorter}',
             )
 
     def _validate(self, check: Template, table: TomlTable) -> None:

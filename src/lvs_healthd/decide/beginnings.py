@@ -19,9 +19,12 @@ def first_health(
 ) -> Health:
     """Return the health that a check of a new server begins with.
 
-    The kernel's table decides whether the server serves. If the server is not in the table and the probe runs already
-    for other checks, the probe's streak decides. The state file adds when the server's verdict last changed and, if it
-    was down, the reason.
+    1. If the server serves in the kernel's table, the check begins up.
+    2. Otherwise, if the check's probe already runs for other checks, its streak decides (`known`).
+    3. Otherwise the check begins down, with the saved detail, if its saved verdict is down.
+    4. Otherwise it begins with the verdict unknown.
+
+    The time of the last change is the saved one if the check begins with its saved verdict (but not in case 2).
 
     memory: the check's verdict in the state file; None if it has none.
     known: the health that follows from the streak of the check's probe, if the probe already runs for other checks;

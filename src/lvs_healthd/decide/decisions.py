@@ -120,7 +120,7 @@ class Decisions:
         return self._wrong_clock.why
 
     def remember(self, written: float) -> None:
-        """Take over from the state file when it was last written, Unix time."""
+        """Note the time of writing that the state file contains, Unix time."""
         self._wrong_clock.remember(written, self.clock())
 
     def state_written(self) -> float:

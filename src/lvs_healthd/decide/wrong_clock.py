@@ -3,14 +3,19 @@
 A server whose certificate has expired, or is not valid yet, is down. But a director whose clock is wrong would take out
 every https server in this way. So such a failure is unsure in these cases:
 
-- "Not yet valid", while the clock says less than it must: less than the release of this program, or than the last
-  time at which the state file was written. ("Expired" needs no such rule: what has expired by a clock that is behind
-  has really expired.)
-- At least half of the targets whose certificates are verified, and at least two, begin to fail so within `WINDOW_S`.
-  Targets that failed so before are not counted: they tell nothing about the clock. The suspicion ends when half of
-  those that it concerns have passed again, because then the clock can be right; what still fails is down. Until then
-  it has no end: taking out every server that shares an expired certificate helps no client, and the operator is told.
-- Until the others have been probed too, for `WINDOW_S` at most. Otherwise the first ones would be down before it shows.
+- The certificate is "not yet valid", and the clock is certainly behind. It shows a time before this program was
+  released, or before the state file was last written. ("Expired" needs no such rule: a certificate that has expired by
+  a clock that is behind has really expired.)
+- At least half of the targets whose certificates are verified, and at least two, begin to fail by date within
+  `WINDOW_S`. Targets that already failed by date are not counted, because they tell nothing about the clock. The
+  suspicion ends when at least half of the suspected targets have shown a valid certificate again. Then the clock is
+  probably right, and the targets that still fail are down. There is no time limit: taking out every server that shares
+  an expired certificate helps no client, and the operator is told.
+- A target has just begun to fail by date, and the other targets may not have been probed since. Its failures are unsure
+  until all of them have had time for a probe, but for at most `WINDOW_S`. Otherwise the first targets would be down
+  before it is known whether the others fail too.
+
+To fail by date means: the certificate has expired, or is not valid yet, by the director's clock.
 
 Pure: all times are passed in. `now` is monotonic time and `wall` is Unix time, in seconds.
 """
@@ -38,7 +43,7 @@ REPEAT_S = 3600.0
 """How often a suspicion is reported while it lasts, seconds."""
 
 _YEAR_9999 = dt.datetime(9999, 1, 1, tzinfo=dt.UTC).timestamp()
-"""A state file that says more than this says nothing."""
+"""Unix time. A state file that claims to have been written at this time or later is not believed."""
 
 ADVICE = "`timedatectl` shows the clock, and `timedatectl set-ntp true` sets it"
 
@@ -65,11 +70,11 @@ class WrongClock:
     def __init__(self, released: float) -> None:
         self._released = released
         self._saved, self._saved_at = -math.inf, 0.0
-        """The latest time at which the state file was written, as Unix time, and when that was or was read."""
+        """The latest known time of writing of the state file, Unix time, and when it was noted, monotonic time."""
         self._waits: Counter[float] = Counter()
-        """How long each target may take until its next outcome, seconds."""
+        """How many verified targets have each longest time between two outcomes, seconds (see `longest_wait_s`)."""
         self._began: dict[Hashable, float] = {}
-        """When each target began to fail by date, until its certificate is valid again. The oldest is the first."""
+        """When each target began to fail by date, the oldest first; until its certificate is valid again."""
         self._recent: dict[Hashable, float] = {}
         """Those of `_began` that are younger than `WINDOW_S`."""
         self._together: set[Hashable] = set()
@@ -79,7 +84,7 @@ class WrongClock:
         """The targets whose failures are unsure because the clock is suspected."""
         self._texts: dict[_Ground, str] = {}
         self._outcomes: dict[tuple[str, _Ground], Outcome] = {}
-        """The outcomes given so far. The same outcome must be the same object, by which `ProbeState` knows it."""
+        """The unsure outcomes made so far. Equal outcomes must be one object: `ProbeState` compares by identity."""
         self._told_since: float | None = None
         self._told = -math.inf
 
@@ -91,26 +96,35 @@ class WrongClock:
         return ""
 
     def remember(self, written: float, now: float) -> None:
-        """Take over from the state file when it was written, Unix time."""
+        """Note the time of writing that the state file contains.
+
+        A time that is earlier than one already known, or absurdly far in the future, is ignored.
+
+        written: Unix time, seconds.
+        """
         if self._saved < written < _YEAR_9999:
             self._saved, self._saved_at = written, now
 
     def saved(self, now: float, wall: float) -> float:
-        """Note that the state is written now. Return the time to write into it: the latest that has been, Unix time."""
+        """Note that the state is written now, and return the time to write into it, Unix time.
+
+        This is `wall`, unless the clock is `TOLERANCE_S` or more behind the earliest time that it can be now. Then it
+        is that earliest time.
+        """
         latest = self._latest(now)
         self._saved, self._saved_at = (wall if wall > latest - TOLERANCE_S else latest), now
         return self._saved
 
     def _latest(self, now: float) -> float:
-        """Return the time that it must be at least, by the state file and the time since."""
+        """Return the earliest Unix time that it can be now: the saved time, plus the monotonic time since then."""
         return self._saved + (now - self._saved_at)
 
     def add(self, target: Hashable, wait_s: float) -> None:  # noqa: ARG002  # as `forget`
-        """Count a target whose certificate is verified. Between two outcomes of it are `wait_s` seconds at most."""
+        """Count a target whose certificate is verified. Its outcomes are at most `wait_s` seconds apart."""
         self._waits[wait_s] += 1
 
     def forget(self, target: Hashable, wait_s: float) -> None:
-        """Count a target no longer."""
+        """Count a target no longer. `wait_s` must be what `add` was given."""
         self._waits[wait_s] -= 1
         if not self._waits[wait_s]:
             del self._waits[wait_s]
@@ -169,7 +183,7 @@ class WrongClock:
             self._excused.update(dict.fromkeys(self._together, _Ground.TOGETHER))
 
     def _candidates(self) -> int:
-        """Return how many targets did not fail by date before those that have just begun to."""
+        """Return how many verified targets were not already failing by date before the last `WINDOW_S`."""
         return self._waits.total() - (len(self._began) - len(self._recent))
 
     def _ground(self, target: Hashable, reason: Reason, now: float, wall: float) -> _Ground | None:
@@ -190,7 +204,8 @@ class WrongClock:
         if target in self._together:
             self._together.discard(target)
         if self._together and 2 * len(self._together) <= self._most_together:
-            # What still fails now is older than any new suspicion.
+            # From now on the failures of the targets that are left count. They leave `_recent`, so that they do not
+            # count towards a new suspicion.
             for left in self._together:
                 self._recent.pop(left, None)
                 if self._excused.get(left) is _Ground.TOGETHER:
@@ -226,12 +241,12 @@ class WrongClock:
             case _Ground.BEHIND:
                 released = self._released >= self._latest(now)
                 than = utc(self._released if released else self._latest(now))
-                what = "this program was released then" if released else "the state file was written by then"
-                return f"the director's clock is wrong: it said {utc(wall)}, which is before {than}, and {what}"
+                what = "when this program was released" if released else "reckoned from the state file"
+                return f"the director's clock is wrong: it said {utc(wall)}, but the time was at least {than} ({what})"
 
 
 def longest_wait_s(check: AnyCheck) -> float:
-    """Return how long after its last outcome a check has the next one at the latest, seconds."""
+    """Return the longest time between two outcomes of a check, seconds."""
     return check.interval + LONGEST_PROBE * check.timeout
 
 

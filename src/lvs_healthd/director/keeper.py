@@ -194,7 +194,8 @@ class Keeper:
     def _note_undone(self, name: str) -> None:
         """Count a change that somebody else made to a setting.
 
-        After the third change in succession, and after each later one, the keeper waits before it sets the setting.
+        After the third change in succession, and after each later one, the keeper waits before it sets the setting
+        again. It does not wait if the setting is vital.
         """
         now = self._clock()
         undone = self._undone.get(name)

@@ -61,7 +61,7 @@ class Deadlines(Generic[_T]):
         return bool(self._ticks) and self._ticks[0] * TICK_S <= now
 
     def add(self, item: _T) -> bool:
-        """Begin to watch the deadline of `item`. Return whether no other deadline comes before it."""
+        """Begin to watch the deadline of `item`. Return whether `next_due` has become earlier or is new."""
         return self._add(item, item.started + item.timeout_s)
 
     def _add(self, item: _T, due: float) -> bool:

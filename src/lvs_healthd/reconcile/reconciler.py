@@ -37,7 +37,7 @@ doubt are read back before each attempt but the first."""
 _BATCH = 128
 """The maximum number of writes sent before `progress` is updated and the event loop gets its turn."""
 _ADOPTION_READS = 3
-"""The maximum number of readings after the first one. Two readings in succession that are the same end it earlier."""
+"""The maximum number of readings after the first one. Reading stops earlier when two in succession are the same."""
 
 
 class Reconciler:
@@ -175,7 +175,9 @@ class Reconciler:
         return self._wanted
 
     async def read_back(self, timeout_s: float) -> None:
-        """Make `run` read the whole table back before it does anything else, and wait at most `timeout_s` seconds.
+        """Make `run` read the whole table back before it does anything else, and wait until it has.
+
+        After `timeout_s` seconds this returns all the same, without an error.
 
         A reading that is already under way began too early, and does not count. If the caller then calls `want` before
         its next `await`, the new wanted table is in force before anything is written. So if somebody has added a server

@@ -92,8 +92,8 @@ def attribute(kind: int, value: bytes) -> bytes:
 def attributes(data: bytes, position: int, end: int) -> dict[int, tuple[int, int]]:
     """Find the attributes in `data[position:end]`. The result maps each type to the (start, end) offsets of its value.
 
-    Offsets cost less than slices, because a destination has a dozen attributes, of which only ten are read. Raises
-    `GarbledMessageError`.
+    Offsets cost less than slices: a destination has about a dozen attributes, and numbers can be unpacked in place.
+    Raises `GarbledMessageError`.
     """
     found: dict[int, tuple[int, int]] = {}
     unpack = _ATTRIBUTE_HEADER.unpack_from
@@ -109,7 +109,7 @@ def attributes(data: bytes, position: int, end: int) -> dict[int, tuple[int, int
 def spans(order: Iterable[tuple[int, int]], position: int) -> tuple[dict[int, tuple[int, int]], int]:
     """Return what `attributes` would find for a fixed layout, and the offset where that layout ends.
 
-    order: type and size in bytes of each attribute, in order.
+    order: each attribute's type, and the size of its value in bytes, without header and padding.
     position: offset of the first attribute.
     """
     found: dict[int, tuple[int, int]] = {}

@@ -172,7 +172,10 @@ class Place:
 
 
 def _changes(max_in_flight: int, added: list[Assigned], dropped: Iterable[int]) -> Iterator[Change]:
-    """Cut a change into messages. Even an empty change is a message, because it makes the worker read files again."""
+    """Cut a change into messages.
+
+    Even an empty change is a message, because every change makes the worker read the certificate files again.
+    """
     starts = range(0, max(1, len(added)), PROBES_PER_MESSAGE)
     for start in starts:
         yield Change(

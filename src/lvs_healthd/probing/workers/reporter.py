@@ -1,8 +1,9 @@
 """Gathers what a worker's probes found until the daemon can take it. Uses no sockets.
 
-When the daemon is slow or stands still, only the newest outcome of each probe is kept. So no more outcomes wait than
-there are probes, and the daemon continues with the current state. The dropped outcomes may be failures or passes, so a
-verdict may come late. But every verdict still rests on outcomes that probes really had.
+When the daemon is slow or stands still, outcomes pile up, and then only the newest outcome of each probe is kept. So at
+most about twice as many outcomes wait as there are probes, or `LEAST_KEPT` if that is more. The daemon continues with
+the current state. The dropped outcomes may be failures or passes, so a verdict may come late. But every verdict still
+rests on outcomes that probes really had.
 """
 
 from array import array
@@ -12,14 +13,14 @@ from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.workers.protocol import MOST_RECORDS, RECORD, Report, Text
 
 LEAST_KEPT = 8192
-"""When more outcomes than this wait, only the newest of each probe is kept. Normally one tick's outcomes wait."""
+"""So many outcomes may always wait before older ones are dropped. Normally only one tick's outcomes wait."""
 
 MOST_LAGS = 65536
 """How many of the newest lags are kept when outcomes are dropped. The metrics do not get the older lags."""
 
 MOST_TEXTS = 4096
-"""How many outcomes may have a number, by which reports refer to them, at the same time. Texts that quote answers may
-never repeat, so when there are more outcomes than this, all numbers are discarded."""
+"""How many outcomes may have a number, by which reports refer to them, at the same time. A text that
+quotes an answer may be different every time, so when there are more outcomes than this, all numbers are discarded."""
 
 
 class Reporter:
