@@ -5,16 +5,16 @@ or the director has lost its network. So the policy also looks at what the other
 
 - No route to a server, while the director reaches other hosts of the same address family: down. Clients of the service
   get errors from this server, so it must go.
-- No route, and nobody else is reached: unsure. The director is cut off, and can judge nobody.
+- No route, and no other host is reached: unsure. The director is cut off, and can judge no server.
 - No answer, or no route, while the director's own interface is broken or a table of its kernel is full: unsure.
 
 The director reaches a host when an outcome shows that the host answered, even if only with a refusal. Such an outcome
 counts under these conditions:
 
-- The probe must have begun after the failing one first found no route. Everything that was reached before may have been
-  lost at the same moment.
+- The probe must have begun after the failing probe first found no route. A host that was reached before that may have
+  been lost at the same moment.
 - The outcome must be the probe's last one, and not older than its `interval` and `timeout` together.
-- Another port of the failing target's own host proves nothing, and neither do addresses of the director itself.
+- The host must not be the failing target's own (another port of the same host proves nothing), nor the director.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,7 +41,7 @@ SEARCH_EVERY_S = 0.05
 """The minimum time between two searches for hosts that are reached, seconds."""
 
 SEARCHED = 2048
-"""How many probes one search looks at, which takes less than a millisecond. The next search continues from there."""
+"""How many probes one search looks at. This takes less than a millisecond. The next search continues from there."""
 
 
 class OwnFaults(Protocol):
@@ -60,7 +60,7 @@ class OwnFaults(Protocol):
         """
 
     def ask(self, address: str, then: Callable[[], None]) -> None:
-        """Find out about the interface towards `address`, and then call `then`."""
+        """Find out about the interface towards `address`. Call `then` when `link` knows the answer."""
 
 
 class NoFaults:
@@ -79,7 +79,7 @@ class NoFaults:
         return ""
 
     def ask(self, address: str, then: Callable[[], None]) -> None:
-        """Never called, because `link` can always tell."""
+        """Never called, because `link` never returns None."""
         raise AssertionError(address, then)
 
 
@@ -97,7 +97,8 @@ class Blame:
     def settled(self, probe: ProbeState, outcome: Outcome, latency_s: float, now: float) -> Outcome | None:
         """Return a doubtful outcome as down or unsure, with the reason in words. An unsure one is always a new object.
 
-        None means that the director's part in it is not known yet. Then the probe soon gets the same outcome again.
+        None means that it is not known yet whether the director is at fault. Then the probe soon gets the same outcome
+        again.
 
         outcome: the outcome, whose reason is in `DOUBTFUL`. It is not in `probe` yet.
         latency_s: how long the probe took, seconds.
@@ -120,8 +121,8 @@ def blamed(outcome: Outcome, *, fault: str = "", reaches_others: bool = False) -
     """Return a doubtful outcome as down or unsure, with the reason in words. An unsure one is a new object each time.
 
     outcome: an outcome whose reason is in `DOUBTFUL`.
-    fault: in words, the fault of the director's own network that was there during the probe; "" if there was none.
-    reaches_others: whether the director reaches other hosts of the same address family meanwhile.
+    fault: the fault that the director's own network had during the probe, in words; "" if there was none.
+    reaches_others: whether the director meanwhile reaches other hosts of the same address family.
     """
     if fault:
         return unsure(Reason.LOCAL_NETWORK, fault)
@@ -133,7 +134,10 @@ def blamed(outcome: Outcome, *, fault: str = "", reaches_others: bool = False) -
 
 
 def blamed_together(found: Mapping[AnyCheck, Outcome]) -> dict[AnyCheck, Outcome]:
-    """Return the outcomes of probes that all ran once, at the same time, with the doubtful ones as down or unsure."""
+    """Return the outcomes of probes that ran once, all at the same time. The doubtful ones become down or unsure.
+
+    found: the outcome of each check's probe.
+    """
     reached = {check.address: check for check, outcome in found.items() if has_answered(check, outcome)}
     return {
         check: blamed(outcome, reaches_others=any(can_vouch(other, check) for other in reached.values()))
@@ -147,7 +151,7 @@ def has_answered(check: AnyCheck, outcome: Outcome) -> bool:
     """Return whether an outcome shows that the check's target answered, even if only with a refusal."""
     if outcome.reason not in _ANSWERED:
         return False
-    # A udp check that expects nothing passes in silence.
+    # A udp check that expects nothing passes when nobody answers.
     is_silent = isinstance(check, UdpCheck) and not check.expect and not check.expect_regex
     return not (is_silent and outcome.kind is OutcomeKind.UP)
 
@@ -164,7 +168,7 @@ def is_loopback(address: str) -> bool:
 
 
 class Reach:
-    """Finds out from the last outcomes of all probes which hosts the director reaches.
+    """Finds out, from the last outcomes of all probes, which hosts the director reaches.
 
     Nothing is recorded when a probe passes, because that would make every probe slower. Instead, the probes are
     searched when there is a doubtful failure. Each search looks at a limited number of probes.
@@ -228,9 +232,9 @@ _WITNESSES = 2
 
 
 def _began(probe: ProbeState, now: float) -> float:
-    """Return when a probe last began, seconds on the monotonic clock.
+    """Return when the last completed run of a probe began, seconds on the monotonic clock.
 
-    Returns 0 if its target did not answer, or answered so long ago that this proves nothing now.
+    Returns 0 if the target did not answer then, or answered so long ago that this proves nothing now.
     """
     last, at, check = probe.last, probe.last_at, probe.check
     if last is None or at is None or not probe.watches or not has_answered(check, last):

@@ -8,9 +8,11 @@ from lvs_healthd.probes.outcome import Outcome
 
 
 def is_news(before: Health, after: Health) -> bool:
-    """Whether a failure is worth reporting, either as the first of a streak or because its reason is a new one.
+    """Return whether a check's failure is worth an event: it is the first of a streak, or its reason is a new one.
 
-    If the check was down already (perhaps since before a restart), only a new reason is worth reporting.
+    If the check was down already (perhaps since before a restart), only a new reason is worth an event.
+
+    before, after: the check's health before and after the outcome.
     """
     if not after.failures:
         return False
@@ -19,7 +21,7 @@ def is_news(before: Health, after: Health) -> bool:
 
 
 def failing(watch: Watch, health: Health) -> CheckFailing:
-    """Report a failure of a check. `health` is that of the check from now on."""
+    """Return the event for a failure of a check. `health` is the check's health from now on."""
     return CheckFailing(
         **_names(watch),
         reason=health.detail,
@@ -30,18 +32,19 @@ def failing(watch: Watch, health: Health) -> CheckFailing:
 
 
 def not_sure(watch: Watch, outcome: Outcome) -> CheckUnsure:
-    """Report an unsure outcome of a check."""
+    """Return the event for an unsure outcome of a check."""
     return CheckUnsure(**_names(watch), reason=outcome.detail)
 
 
 def verdict_changed(
     server: ServerState, was: Health, by: Health, check: AnyCheck | None, now: float
 ) -> RealServerUp | RealServerDown | None:
-    """Report that a server's verdict has changed; None when it is not known any more.
+    """Return the event for a server's new verdict; None when the new verdict is neither up nor down.
 
+    server: the server, with its health from now on.
     was: the server's health before.
     by: the health of the check that changed the verdict.
-    check: the check that changed it; None when it changed because a check was removed.
+    check: the check that changed the verdict; None when the verdict changed because a check was removed.
     now: monotonic time, seconds.
     """
     about = {

@@ -31,13 +31,13 @@ from lvs_healthd.events.kinds import ClockSuspected, ClockTrusted
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 
 WINDOW_S = 60.0
-"""Targets that begin to fail within so many seconds of each other have a common cause."""
+"""Targets that begin to fail by date within this many seconds of each other are taken to have a common cause."""
 
 TOLERANCE_S = 60.0
-"""A clock that was set back by fewer seconds than this is not suspected: time servers do it."""
+"""A clock that was set back by fewer seconds than this is not suspected, because time servers do so."""
 
 LONGEST_PROBE = 2
-"""How many times its timeout a probe may take, if the director lags."""
+"""How long a probe may take if the director lags, as a multiple of its timeout."""
 
 REPEAT_S = 3600.0
 """How often a suspicion is reported while it lasts, seconds."""
@@ -62,7 +62,7 @@ class _Ground(enum.Enum):
 
 
 class WrongClock:
-    """What the dates of certificates tell about the director's clock.
+    """Judges the director's clock by the dates of certificates.
 
     released: when this program was released, Unix time.
     """
@@ -137,7 +137,11 @@ class WrongClock:
         return outcome.reason in DATES or target in self._began
 
     def weigh(self, target: Hashable, outcome: Outcome, now: float, wall: float) -> Outcome:
-        """Return what an outcome of a verified target is worth: itself, or unsure while the clock is suspected."""
+        """Return the outcome of a verified target as it is, or unsure if it fails by date and the clock is suspected.
+
+        now: monotonic time, seconds.
+        wall: Unix time, seconds.
+        """
         if outcome.reason not in DATES:
             if outcome.reason in _VERIFIED:
                 self._valid(target)
@@ -153,7 +157,7 @@ class WrongClock:
         return self._unsure(outcome.detail, ground, now, wall)
 
     def news(self, now: float, wall: float) -> ClockSuspected | ClockTrusted | None:
-        """Return what has to be reported now, if anything: a suspicion that is new, goes on for an hour, or is over."""
+        """Return the event to report now, if any: a suspicion is new, has lasted another hour, or is over."""
         if self._excused:
             if now - self._told < REPEAT_S:
                 return None
@@ -168,7 +172,7 @@ class WrongClock:
         return ClockTrusted(clock=utc(wall), after_s=round(after_s, 3))
 
     def _note(self, target: Hashable, now: float) -> None:
-        """Note that a target fails by date, and whether enough others have begun to at the same time."""
+        """Note that a target fails by date. Suspect the clock if enough others began to within `WINDOW_S`."""
         while self._recent and (oldest := next(iter(self._recent.items())))[1] < now - WINDOW_S:
             del self._recent[oldest[0]]
         if target in self._began:
@@ -198,7 +202,7 @@ class WrongClock:
         return None
 
     def _valid(self, target: Hashable) -> None:
-        """Note that a target no longer fails by date."""
+        """Note that a target no longer fails by date. This may end the suspicion."""
         for each in (self._began, self._recent, self._excused):
             each.pop(target, None)
         if target in self._together:
@@ -214,7 +218,7 @@ class WrongClock:
         self._forget_texts()
 
     def _forget_texts(self) -> None:
-        """Forget what the last suspicion said, because the next one may be another."""
+        """Forget the texts of a suspicion that is over, because the next one may have other causes."""
         if not self._excused and not self._together:
             self._texts.clear()
             self._outcomes.clear()

@@ -1,8 +1,8 @@
-"""Knows which of the director's network interfaces are, or were a moment ago, down or without carrier.
+"""Knows which of the director's network interfaces are down or without carrier, or were so a moment ago.
 
-The kernel reports every change of an interface or address over netlink, so no probe has to ask. A dump gives the state
-at the start, and again after reports were lost. Only the route to a target has to be asked for, and only while some
-interface is broken: see `routes`.
+Below, such an interface is called broken. The kernel reports every change of an interface or address over netlink, so
+no probe has to ask for it. A dump gives the state at the start, and again after reports were lost. Only the route to a
+target has to be asked for, and only while some interface is broken: see `routes`.
 """
 
 import ipaddress
@@ -32,14 +32,15 @@ _ANY_FAMILY = b"\0" * 4
 
 _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
 _BROKEN = frozenset({"DOWN", "LOWERLAYERDOWN", "NOTPRESENT", "DORMANT"})
-"""Operational states in which an interface passes no packets (RFC 2863). `lo`, dummies and tunnels say UNKNOWN."""
+"""Operational states in which an interface passes no packets (RFC 2863). That of `lo`, dummies and tunnels is UNKNOWN,
+so they are never broken in this way."""
 
 _RECEIVE_BYTES = 65536
 _BUFFER_BYTES = 1024 * 1024
-"""The receive buffer, which has room for thousands of reports."""
+"""The size of the receive buffer. It has room for thousands of reports."""
 
 DEADLINE_S = 2.0
-"""The longest that the kernel may take for one answer, seconds. Another program may hold its lock for interfaces."""
+"""How long the kernel may take for one answer, seconds. Another program may hold the kernel's lock for interfaces."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -53,29 +54,29 @@ class Link:
     def __init__(self, name: str) -> None:
         self.name = name
         self.broken = ""
-        """What is wrong in words; "" while nothing is."""
+        """What is wrong with it now, in words: "has no carrier". Empty while nothing is wrong."""
         self.good_since = -math.inf
-        """When it was last mended; minus infinity if it has been good from the beginning."""
+        """When it last stopped being broken; minus infinity if that never happened."""
         self.was_good = False
         """Whether it has been good since the daemon started."""
         self.networks: set[Network] = set()
-        """The networks of its addresses. What the kernel removed because the interface went down is still here."""
+        """The networks of its addresses. Networks that the kernel removed because the interface went down stay here."""
         self.addresses: set[str] = set()
-        """Its addresses."""
+        """Its own addresses, which stay in the same way."""
 
     def prefix_towards(self, target: Address) -> int:
-        """Return the length of the longest prefix of its networks that `target` is in; -1 if it is in none."""
+        """Return the prefix length of its narrowest network that contains `target`, bits; -1 if none does."""
         return max((each.prefixlen for each in self.networks if target in each), default=-1)
 
     def trouble(self, began: float) -> str:
-        """Return in words what is or was wrong since `began`; "" if nothing."""
+        """Return in words what is wrong with it, or was since `began`; "" if nothing."""
         if self.broken:
             return f"our interface {self.name} {self.broken} (see: ip link show {self.name})"
         return f"our interface {self.name} was down a moment ago" if self.good_since > began else ""
 
 
 class Links:
-    """The director's interfaces, as the kernel's reports tell.
+    """The director's interfaces, as the kernel reports them.
 
     clock: monotonic time, seconds.
     """
@@ -84,9 +85,9 @@ class Links:
         self._clock = clock
         self._links: dict[int, Link] = {}
         self._broken: dict[int, Link] = {}
-        """Those that are broken."""
+        """The interfaces of `_links` that are broken now."""
         self._mended = -math.inf
-        """When one was last mended."""
+        """When an interface last stopped being broken."""
         self._dumped: set[int] = set()
         """The interfaces that the kernel has reported since the last dump began."""
         self._marshal = MarshalRtnl()
@@ -117,9 +118,11 @@ class Links:
         return bool(self._suspects(began))
 
     def on_link(self, address: str, began: float) -> str:
-        """Return in words what is wrong with the interface on whose own network `address` is; "" if nothing.
+        """Return in words what is wrong with the interface whose own network contains `address`; "" if nothing.
 
-        began: what was wrong since then counts too, seconds on the monotonic clock.
+        It is "" too if no broken interface has such a network, or if a good interface has one at least as narrow.
+
+        began: seconds on the monotonic clock. An interface that was broken since then counts as broken.
         """
         target = ipaddress.ip_address(address.partition("%")[0])
         suspects = self._suspects(began)
@@ -141,9 +144,9 @@ class Links:
         return tuple(each.trouble(math.inf) for each in self._suspects(math.inf))
 
     def _suspects(self, began: float) -> list[Link]:
-        """Return the interfaces that are broken, or were since `began`: few, however many interfaces there are.
+        """Return the interfaces that are broken, or were since `began`. There are few, even on hosts with many.
 
-        A spare interface that was never connected and has no address is none: nothing is reached over it.
+        A spare interface that was never connected and has no address is left out, because nothing is reached over it.
         """
         broken = [each for each in self._broken.values() if each.networks or each.was_good]
         if self._mended > began:
@@ -152,7 +155,8 @@ class Links:
 
     def _take_link(self, message: Any, *, is_there: bool) -> None:  # noqa: ANN401  # pyroute2 has no types
         index = message["index"]
-        # Messages of a bridge about its ports (AF_BRIDGE) look like those about links; their interface still exists.
+        # A bridge's messages about its ports (AF_BRIDGE) look like messages about links, and the one about a port that
+        # has left looks like the end of an interface. But that interface still exists.
         if message["family"] not in {socket.AF_UNSPEC, socket.AF_INET6}:
             return
         if not is_there:
@@ -195,6 +199,7 @@ class Links:
 
 
 def _what_is_broken(message: Any) -> str:  # noqa: ANN401
+    """Return what a message says is wrong with its interface; "" if nothing."""
     if not message["flags"] & _IFF_UP:
         return "is down"
     state = message.get_attr("IFLA_OPERSTATE")
@@ -212,7 +217,10 @@ def listener() -> socket.socket:
 
 
 def dump() -> list[bytes]:
-    """Return the state of all interfaces and addresses, for `Links.take`. May block. Raises `OSError`."""
+    """Return the state of all interfaces and addresses, for `Links.take_dump`.
+
+    This may block, but for no longer than `DEADLINE_S` for each part. Raises `OSError`.
+    """
     answers: list[bytes] = []
     with _asking() as opened:
         for kind in (_GETLINK, _GETADDR):
@@ -226,9 +234,9 @@ def dump() -> list[bytes]:
 
 
 def routes(addresses: Iterable[str]) -> dict[str, int]:
-    """Return the index of the interface over which the kernel would send to each address; 0 without a route.
+    """Return, for each address, the index of the interface over which the kernel would send to it; 0 without a route.
 
-    May block. Raises `OSError`.
+    This may block, but for no longer than `DEADLINE_S` for each address. Raises `OSError`.
     """
     found = {}
     with _asking() as opened:
@@ -272,7 +280,7 @@ def _first(pair: tuple[int, Link]) -> int:
 
 
 def _ends(answer: bytes) -> bool:
-    """Whether a part of a dump holds its last message."""
+    """Return whether a part of a dump contains the dump's last message."""
     position = 0
     while position + _HEADER.size <= len(answer):
         length, kind, *_ = _HEADER.unpack_from(answer, position)

@@ -1,13 +1,13 @@
 """Knows when the kernel dropped packets because one of its own tables was full.
 
 Connection tracking (nf_conntrack) and the neighbour tables (ARP, and NDISC for IPv6) have a maximum size. When a table
-is full, the packets of new connections are dropped, also those of probes, and the servers seem not to answer. The
-kernel counts these drops in /proc/net/stat. The counters are read once a second, because a drop during a probe shows
-only in the difference to a reading from before the probe.
+is full, the kernel drops the packets of new connections, including those of probes. Then the servers seem not to
+answer. The kernel counts these drops in /proc/net/stat. The counters are read once a second, because a drop during a
+probe shows only when a reading is compared with one from before the probe.
 
 Sources: ct_cpu_seq_show in net/netfilter/nf_conntrack_standalone.c, neigh_stat_seq_show in net/core/neighbour.c. The
-column `early_drop` of nf_conntrack is left out: it counts entries that made room for a new connection, whose packet
-then passed.
+column `early_drop` of nf_conntrack is not read. It counts old entries that were removed to make room for a new
+connection, and the packet of the new connection passed.
 """
 
 import math
@@ -20,20 +20,21 @@ EVERY_S = 1.0
 """The time between two readings, seconds."""
 
 OVER_S = 10.0
-"""A table that has dropped nothing for this long is not full any more, seconds."""
+"""A table counts as full until it has dropped nothing for this long, seconds."""
 
 
 class Counter(msgspec.Struct, frozen=True):
     """One counter of dropped packets."""
 
     file: str
-    """The file, in /proc/net/stat. In a network namespace other than the first, those of the neighbour tables do not
-    exist."""
+    """The file's name in /proc/net/stat. The files of the neighbour tables exist only in the host's first network
+    namespace."""
     column: str
+    """The column's name in the first line of the file."""
     text: str
     """What is wrong when the counter rises, and what to do."""
     only_ipv6: bool | None = None
-    """Whether only IPv6, or only IPv4, is concerned; None for both."""
+    """True if only IPv6 is concerned, False if only IPv4 is, None if both are."""
 
 
 COUNTERS = (
@@ -66,18 +67,18 @@ class _Watched:
     def __init__(self, counter: Counter) -> None:
         self.counter = counter
         self.total: int | None = None
-        """The sum over all CPUs at the last reading; None before the first, and while there is no such file."""
+        """The sum over all CPUs at the last reading; None before the first reading, and while there is no such file."""
         self.rose_after = -math.inf
-        """When the reading took place after which the counter rose last."""
+        """The counter last rose between two readings. This is the time of the earlier one."""
         self.rose_by = -math.inf
-        """When that was noticed."""
+        """The time of the later one, which noticed the rise."""
 
 
 class Overflows:
-    """Follows the counters of packets dropped for lack of room.
+    """Follows the counters of packets that the kernel dropped because a table was full.
 
     clock: monotonic time, seconds.
-    folder: where the kernel's statistics are.
+    folder: the folder with the kernel's statistics.
     """
 
     def __init__(self, clock: Callable[[], float], folder: Path = Path("/proc/net/stat")) -> None:
@@ -102,7 +103,8 @@ class Overflows:
         for each in self._watched:
             if each.counter.only_ipv6 not in (None, ":" in address):
                 continue
-            # It rose at some time between two readings, which is during the probe unless both were before or after it.
+            # The counter rose at some time between two readings. It may have been during the probe unless both readings
+            # were before the probe, or both after it.
             if each.rose_by >= began and each.rose_after <= now:
                 return each.counter.text
         return ""

@@ -1,7 +1,8 @@
-"""Watches for faults of the director's own network that make healthy servers seem dead, and tells of them.
+"""Watches for faults of the director's own network that make healthy servers seem dead, and reports them.
 
-A broken interface, or a full table of the kernel, fails the probes of servers that are well. `decide.blame` asks here
-whether such a fault was there during a probe. Probes run in this process's network namespace, which is watched.
+A broken interface, or a full table of the kernel, makes the probes of healthy servers fail. `decide.blame` asks here
+whether there was such a fault during a probe. Only this process's network namespace is watched, because probes run in
+it.
 """
 
 import asyncio
@@ -17,18 +18,19 @@ from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.threads import HungError, in_thread
 
 RETRY_S = 2.0
-"""How long to wait before interfaces are watched again after an error, or after reports were lost, seconds."""
+"""How long to wait before watching the interfaces again after an error, or after reports were lost, seconds."""
 
 ROUTE_S = 5.0
 """For how long the interface of a target's route is remembered, seconds."""
 
 MOST_ROUTES = 256
-"""How many routes are asked for in one go on a thread. That takes about 0.1 s."""
+"""How many routes a thread asks for in one go. That takes about 0.1 s."""
 
 BLAMED_S = 60.0
-"""A broken interface that has failed no probe for this long is of no interest, seconds."""
+"""A broken interface is not reported any more when no probe has failed because of it for this long, seconds."""
 
 _ROOM = 65536
+"""The most bytes that one read of reports takes."""
 
 
 class _Route(NamedTuple):
@@ -54,12 +56,12 @@ class OwnFaults:
         self._overflows = Overflows(clock)
         self._routes: dict[str, _Route] = {}
         self._waiting: dict[str, list[Callable[[], None]]] = {}
-        """The addresses whose routes nobody has asked the kernel for yet, with who waits for them."""
+        """The addresses whose routes have still to be asked for, each with the callbacks that wait for it."""
         self._asked = asyncio.Event()
         self._blamed: dict[str, float] = {}
-        """The faults of interfaces that probes met, each with the time when that was last."""
+        """The faults of interfaces that probes met, each with the last time of that."""
         self._told: dict[str, float] = {}
-        """The faults that are there, each with the time since when."""
+        """The faults that are reported and not over, each with the time of its report."""
         self._error = ""
 
     @property
@@ -81,7 +83,9 @@ class OwnFaults:
     def link(self, address: str, began: float) -> str | None:
         """Return in words what is, or was since `began`, wrong with our interface towards `address`; "" if nothing.
 
-        None means that the route there must be asked for first: see `ask`.
+        began: seconds on the monotonic clock.
+
+        None means that the kernel must be asked for the route first: see `ask`.
         """
         if not self._links.broken(began):
             return ""
@@ -97,7 +101,7 @@ class OwnFaults:
         return found
 
     def ask(self, address: str, then: Callable[[], None]) -> None:
-        """Ask the kernel for the route to `address`, and call `then` once `link` can tell."""
+        """Have the kernel asked for the route to `address`. Call `then` when `link` knows the answer."""
         self._waiting.setdefault(address, []).append(then)
         self._asked.set()
 
@@ -113,7 +117,7 @@ class OwnFaults:
             try:
                 await self._follow_links()
             except (OSError, HungError) as error:
-                # When reports were lost, which is ENOBUFS, the next dump has what they said.
+                # The error ENOBUFS means that reports were lost. The next dump contains what they said.
                 self._fail(str(error))
             await asyncio.sleep(RETRY_S)
 
@@ -125,7 +129,8 @@ class OwnFaults:
             self._error = ""
             while True:
                 self._links.take(await loop.sock_recv(reports, _ROOM))
-                # Reports that are there already are returned at once, so without this a flood would hold the loop.
+                # `sock_recv` returns reports that are already there at once. Without this line, a flood of them would
+                # keep the event loop from everything else.
                 await asyncio.sleep(0)
 
     def _fail(self, error: str) -> None:
@@ -159,7 +164,10 @@ class OwnFaults:
             await asyncio.sleep(EVERY_S)
 
     def _links_ongoing(self) -> list[str]:
-        """Return the faults of interfaces that probes meet. A container bridge without containers is no fault."""
+        """Return the faults of interfaces that probes have met lately.
+
+        Other broken interfaces are no fault: a container bridge without containers has no carrier.
+        """
         recent = self._clock() - BLAMED_S
         self._blamed = {fault: at for fault, at in self._blamed.items() if at >= recent}
         return [fault for fault in self._links.ongoing() if fault in self._blamed]

@@ -1,7 +1,8 @@
-"""Reads from a server's certificate when it ends, also where nothing has verified the certificate.
+"""Reads from a server's certificate when it ends, even if the certificate was not verified.
 
-Python decodes only verified certificates (`SSLObject.getpeercert`). Of the others it gives the bytes. So the few bytes
-that matter are found here, by walking over those before them (RFC 5280, section 4.1; X.690 for the encoding).
+Python decodes only verified certificates (`SSLObject.getpeercert`). Of other certificates it returns only the bytes. So
+this module finds the end date in the bytes, by skipping the fields before it (RFC 5280, section 4.1; X.690 for the
+encoding).
 """
 
 import datetime as dt
@@ -10,20 +11,20 @@ import hashlib
 _SEQUENCE, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18
 
 _PIVOT_YEAR = 50
-"""A year of two digits from here on is in the 20th century (RFC 5280, section 4.1.2.5.1)."""
+"""A two-digit year from this one on is 19xx, and an earlier one is 20xx (RFC 5280, section 4.1.2.5.1)."""
 
 _MOST_KNOWN = 16384
-"""How many certificates are remembered, 200 bytes each. All are forgotten when there are more."""
+"""How many certificates are remembered, which takes 200 bytes for each. When there are more, all are forgotten."""
 
 _known: dict[bytes, float | None] = {}
 
 
 def certificate_end(der: bytes) -> float | None:
-    """Return when a certificate ends, Unix time; None when that cannot be read.
+    """Return when a certificate ends, Unix time; None if its bytes are malformed.
 
-    Each certificate is read once, and recognised by a digest from then on.
+    Each certificate is read only once. From then on its digest identifies it.
 
-    der: the certificate.
+    der: the certificate, in DER.
     """
     digest = hashlib.blake2b(der, digest_size=16).digest()
     try:
@@ -57,7 +58,7 @@ def _content(der: bytes, position: int) -> tuple[int, int]:
     length, begin = der[position + 1], position + 2
     if length & 0x80:
         size = length & 0x7F
-        if not 0 < size <= 4:  # 0: a length that DER does not allow; a certificate is below 4 GiB
+        if not 0 < size <= 4:  # DER does not allow 0 here, and no certificate has 4 GiB
             raise ValueError("no DER")
         length, begin = int.from_bytes(der[begin : begin + size], "big"), begin + size
     if begin + length > len(der):
@@ -66,12 +67,14 @@ def _content(der: bytes, position: int) -> tuple[int, int]:
 
 
 def _opened(der: bytes, position: int, tag: int) -> tuple[int, int]:
+    """Return the same for an element that must have this tag. Raises `ValueError` if it has another."""
     if der[position] != tag:
         raise ValueError("another element")
     return _content(der, position)
 
 
 def _after(der: bytes, position: int) -> int:
+    """Return where the element at `position` ends. Raises as `_content` does."""
     return _content(der, position)[1]
 
 

@@ -1,14 +1,14 @@
 """Decides how long a probe may take, and which probes have passed their deadline.
 
-A probe may take its timeout, plus the time for which the event loop stood still meanwhile, because then nobody could
-read an answer. In all it may take at most twice its timeout, so that a director that always lags still finds dead
-servers.
+A probe may take its timeout, plus the time for which the event loop stood still meanwhile, because nobody could read an
+answer during that time. In all, a probe may take at most twice its timeout. So a director that always lags still finds
+dead servers.
 
 There is one exception, which protects servers that answer. While the loop stands still, the peer may be waiting for us
-to send something, so its silence is our fault. So if the loop has stood still for longer than the timeout, the peer
-gets one more timeout, counted from the moment when it was last heard. This happens up to `MOST_REPRIEVES` times.
+to send something, so its silence is our fault. So if the loop has stood still for longer than the timeout in all, the
+peer gets one more timeout, counted from the moment when it was last heard. This happens up to `MOST_REPRIEVES` times.
 
-Deadlines are grouped into ticks. The time is passed in.
+Deadlines are grouped into ticks. All times are passed in; they are seconds on one clock.
 """
 
 import heapq
@@ -18,11 +18,11 @@ TICK_S = 0.05
 """The granularity of starts and deadlines, seconds. Probes start in groups, so that one wake-up serves many."""
 
 STALL_WATCH_S = 0.1
-"""The longest time between two ticks while probes are under way, seconds. A shorter pause goes unnoticed."""
+"""The longest time between two ticks while probes are under way, seconds. Pauses that are shorter may go unnoticed."""
 
 MOST_REPRIEVES = 4
-"""How often a peer that is heard on a lagging loop gets one more timeout. A healthy server sends at most this many
-times after the connection is established: twice in a TLS 1.2 handshake, then the headers and the body of its answer."""
+"""How often a peer gets one more timeout because the loop lags. This is how often a healthy server sends at most after
+the connection is established: twice in a TLS 1.2 handshake, then the headers and the body of its answer."""
 
 
 class Timed(Protocol):
@@ -32,7 +32,7 @@ class Timed(Protocol):
     """When it began, seconds on the clock."""
     timeout_s: float
     stalls_s: float
-    """`Deadlines.stalls_s` when it began."""
+    """The value of `Deadlines.stalls_s` when it began, seconds."""
     heard: float
     """When the peer was last heard, seconds on the clock; `started` before the first time."""
     reprieves: int
@@ -86,18 +86,19 @@ class Deadlines(Generic[_T]):
         return item
 
     def stalled(self, late_s: float) -> None:
-        """Note a tick that came `late_s` seconds late. More than a tick counts as a pause."""
+        """Note a tick that came `late_s` seconds late. This counts as a pause if it is more than `TICK_S`."""
         if late_s > TICK_S:
             self.stalls_s += late_s
 
     def stalled_s(self, item: _T) -> float:
-        """Return how long the event loop has stood still in all since `item` began, seconds."""
+        """Return the sum of all pauses of the event loop since `item` began, seconds."""
         return self.stalls_s - item.stalls_s
 
     def put_off(self, item: _T, now: float) -> bool:
-        """Give `item` a later deadline if the loop's pauses entitle it to one. Return whether they do.
+        """Give `item` a later deadline if the loop's pauses entitle it to one. Return whether it got one.
 
-        Call this only after everything that had arrived by `now` has been read.
+        item: an item that `pop` has returned.
+        now: seconds on the clock. Everything that had arrived by then must have been read.
         """
         stalled_s = self.stalled_s(item)
         due = item.started + item.timeout_s + min(stalled_s, item.timeout_s)

@@ -3,12 +3,12 @@
 A REJECT rule in the OUTPUT chain makes the kernel send an ICMP error to itself. The connection then fails with the same
 errno as if the server or a router had sent the error. Only the error queue says who did (IP_RECVERR in ip(7),
 IPV6_RECVERR in ipv6(7)). Probe sockets do without that queue, because it would make every ICMP error during a
-conversation fatal. So a second connection, which has the queue, shows what happens to its first packet. A rule refuses
-that packet before connect(2) returns.
+conversation fatal. So a second connection is opened with the queue, to see what happens to its first packet. If a rule
+refuses that packet, the error is in the queue before connect(2) returns.
 
-- A host that does not answer ARP makes the kernel report an error to itself too, but only after seconds.
-- A rule with `reject with tcp reset` sends what the server would send, and nothing tells the two apart.
-- A rule that drops tells a TCP socket nothing.
+- If a host does not answer ARP, the kernel reports an error to itself too. But that takes seconds, so it is not seen.
+- A rule with `reject with tcp reset` sends what the server would send. Nothing distinguishes the two.
+- A rule that drops packets sends nothing, so a TCP socket does not notice it.
 """
 
 import errno
@@ -25,10 +25,10 @@ CAUSED_BY_ICMP = frozenset(
         *(errno.EACCES, errno.EPROTO, errno.EOPNOTSUPP),
     }
 )
-"""What ICMP errors become (icmp_err_convert in net/ipv4/icmp.c, tab_unreach in net/ipv6/icmp.c)."""
+"""The errnos that ICMP errors become (icmp_err_convert in net/ipv4/icmp.c, tab_unreach in net/ipv6/icmp.c)."""
 
 RECEIVE_ERRORS = ((socket.IPPROTO_IP, 11), (socket.IPPROTO_IPV6, 25))
-"""The options IP_RECVERR and IPV6_RECVERR (linux/in.h, linux/in6.h), to be indexed by whether the family is IPv6."""
+"""The options IP_RECVERR (index False) and IPV6_RECVERR (index True, for IPv6); see linux/in.h and linux/in6.h."""
 
 _ERROR = struct.Struct("=IBBBBII")
 """struct sock_extended_err (linux/errqueue.h). The offender's address, a struct sockaddr, follows it."""
@@ -37,14 +37,17 @@ _FROM_ICMP = (2, 3)
 """SO_EE_ORIGIN_ICMP and SO_EE_ORIGIN_ICMP6 (linux/errqueue.h)."""
 
 _ADDRESS_AT = {socket.AF_INET: (4, 8), socket.AF_INET6: (8, 24)}
-"""Where the address begins and ends in struct sockaddr_in and sockaddr_in6."""
+"""Where the address begins and ends in struct sockaddr_in and sockaddr_in6, bytes."""
 
 _MOST_ERRORS = 4
-"""How many queued errors are looked at."""
+"""How many queued errors are read at most."""
 
 
 def own_refusal(target: Target) -> Outcome | None:
-    """Return an unsure outcome if our own firewall refuses connections to this target; otherwise None."""
+    """Return an unsure outcome if our own firewall refuses connections to this target; otherwise None.
+
+    Returns None too if that cannot be found out. Does not block.
+    """
     try:
         with socket.socket(target.family, target.kind | socket.SOCK_NONBLOCK) as second:
             second.setsockopt(*RECEIVE_ERRORS[target.family is socket.AF_INET6], 1)
@@ -60,7 +63,7 @@ def own_refusal(target: Target) -> Outcome | None:
 
 
 def _offenders(opened: socket.socket) -> set[str]:
-    """Return the addresses that sent the ICMP errors which a socket has queued."""
+    """Return the addresses that sent the ICMP errors in a socket's queue."""
     found: set[str] = set()
     for _ in range(_MOST_ERRORS):
         try:
@@ -72,7 +75,7 @@ def _offenders(opened: socket.socket) -> set[str]:
 
 
 def _offender(error: bytes) -> str:
-    """Return the address of who caused a queued error; "" if it did not come by ICMP."""
+    """Return the address that sent a queued error; "" if the error did not come by ICMP."""
     if len(error) < _ERROR.size + 2 or _ERROR.unpack_from(error)[1] not in _FROM_ICMP:
         return ""
     address = error[_ERROR.size :]
