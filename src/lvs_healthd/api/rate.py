@@ -1,21 +1,22 @@
-"""How slowly a client may read its answer. One that takes a few bytes now and then would keep it in memory for hours.
+"""Decides how slowly a client may read its answer.
 
-`clients` drops a client that stops reading. Here the whole of an answer counts: the time that the daemon has waited for
-the client, against the bytes that the client's side has taken.
+A client that takes only a few bytes now and then would keep its answer in memory for hours. `clients` drops a client
+that stops reading. This module judges a whole answer: it compares the time for which the daemon has waited for the
+client with the number of bytes that the client's side has taken.
 """
 
 import asyncio
 
 LEAST_BYTES_PER_S = 64 * 1024
-"""The slowest reading, bytes per second: half a megabit. At this rate 12 MB, the metrics of 10 000 servers, take three
-minutes, which is longer than any scrape may take."""
+"""The slowest rate at which a client may read, bytes per second (half a megabit per second). At this rate 12 MB, the
+metrics of 10 000 servers, take three minutes, which is longer than any scrape may take."""
 
 GRACE_S = 15.0
-"""How long a client may be slower than that, seconds."""
+"""By how much a client may exceed the time that `LEAST_BYTES_PER_S` allows for what it has taken, seconds."""
 
 
 class Pace:
-    """The pace at which one client takes one answer."""
+    """The pace at which one client takes one answer. Needs a running event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -24,12 +25,12 @@ class Pace:
         self._began = 0.0
 
     def waiting(self) -> asyncio.Timeout:
-        """Begin to wait for the client. Return a context that raises `TimeoutError` when that takes too long."""
+        """Begin to wait for the client. Return a context that raises `TimeoutError` when the wait is too long."""
         self._began = self._loop.time()
         left_s = GRACE_S + self._taken / LEAST_BYTES_PER_S - self._waited_s
         return asyncio.timeout_at(self._began + left_s)
 
     def taken(self, length: int) -> None:
-        """Note that the client's side has taken so many bytes."""
+        """Note that the wait is over, and that the client's side has taken `length` bytes."""
         self._waited_s += self._loop.time() - self._began
         self._taken += length

@@ -44,7 +44,7 @@ def reload(
     config: ConfigOption = None,
     control: ControlOption = None,
 ) -> None:
-    """Make the running daemon read its configuration again, wait for it, and show what changed.
+    """Make the running daemon reload its configuration, wait until it has, and show what changed.
 
     Exit status: 0 the configuration is in force (with --dry-run: would be), 1 it was rejected and the old one stays in
     force, 4 no daemon was reached.

@@ -1,38 +1,43 @@
-"""Which values of a check are secrets, and how they are hidden where a configuration or an answer is shown.
+"""Recognises the secrets in a check, and hides them where a configuration or an answer is shown.
 
-A secret is recognised by a word beside it: a header's name, a query's parameter, or a command in the bytes of `send`.
+A word beside a secret gives it away: a header's name, a query parameter's name, or a command in the bytes of `send`.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 
 HIDDEN = "(hidden)"
-"""Stands for a secret where a value is shown."""
+"""Is shown in place of a secret."""
 
 _WORD = r"auth|cookie|token|secret|passw|credential|api[-_]?key"
 _NAME = re.compile(_WORD, re.IGNORECASE)
-# PASS is a command of POP3, FTP and IRC, LOGIN one of IMAP. As parts of words they would hide too much.
+# PASS is a command of POP3, FTP and IRC, and LOGIN is one of IMAP. They count only as whole words, because as parts of
+# words they would hide too much.
 _COMMAND = re.compile(rf"{_WORD}|\bpass\b|\blogin\b", re.IGNORECASE)
 _PARAMETER = re.compile(rf"([?&;][^=&;]*(?:{_WORD})[^=&;]*=)[^&;]+", re.IGNORECASE)
 
 _SEPARATORS = re.compile(rb"[\s\"',;:=]+")
 _SHORTEST = 3
-"""The shortest part of a secret, in bytes, that is looked for in answers. Shorter ones are in any answer by chance."""
+"""The shortest part of a secret that is hidden in answers, bytes. Any answer may contain shorter parts by chance."""
 
 
 def is_secret(name: str) -> bool:
-    """Whether the value of a header is a secret by the header's name, such as Authorization, Cookie or X-Api-Key."""
+    """Return whether a header's name shows that its value is a secret, as Authorization, Cookie and X-Api-Key do."""
     return _NAME.search(name) is not None
 
 
 def is_secret_command(sent: bytes | str) -> bool:
-    """Whether bytes to send hold a secret by a word among them, such as AUTH, PASS or LOGIN."""
+    """Return whether a word in the bytes to send shows that they contain a secret, as AUTH, PASS and LOGIN do."""
     text = sent.decode("latin-1") if isinstance(sent, bytes) else sent
     return _COMMAND.search(text) is not None
 
 
 def is_secret_hex(text: str) -> bool:
-    """Whether hexadecimal digits hold a secret, as `is_secret_command` has it, also if some digits are wrong."""
+    """Return whether the bytes that hexadecimal digits stand for contain a secret (see `is_secret_command`).
+
+    Other characters are skipped, and both ways to pair the digits are tried. So a secret is also found in a value that
+    is about to be rejected.
+    """
     digits = re.sub(r"[^0-9A-Fa-f]", "", text)
     return any(is_secret_command(bytes.fromhex(part[: len(part) & ~1])) for part in (digits, digits[1:]))
 
@@ -43,19 +48,27 @@ def without_secrets(path: str) -> str:
 
 
 def parts_of_command(sent: bytes) -> tuple[bytes, ...]:
-    """Return the parts of bytes to send that no quoted answer may show: their words, if they hold a secret."""
+    """Return the parts of the bytes to send that no quoted answer may show.
+
+    If the bytes contain a secret, these are all their words of `_SHORTEST` bytes or more, without the commands. The
+    longest comes first.
+    """
     return _parts([sent]) if is_secret_command(sent) else ()
 
 
 def parts_of_request(path: str, headers: Iterable[tuple[str, str]]) -> tuple[bytes, ...]:
-    """Return the parts of an HTTP request that no quoted answer may show."""
+    """Return the parts of an HTTP request that no quoted answer may show. The longest comes first.
+
+    path: the request's path, with its query.
+    headers: each header's name and value.
+    """
     values = [content for name, content in headers if is_secret(name)]
     values += [match[0].rpartition("=")[2] for match in _PARAMETER.finditer(path)]
     return _parts(value.encode() for value in values)
 
 
 def _parts(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
-    # The longest first: a short one may be a part of a longer one.
+    # The longest comes first, because a short part may be contained in a longer one.
     return tuple(sorted({part for secret in secrets for part in _words(secret)}, key=len, reverse=True))
 
 

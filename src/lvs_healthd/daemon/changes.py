@@ -15,10 +15,10 @@ from lvs_healthd.plan.records import destination_key, service_key
 from lvs_healthd.view.reload_values import Change
 
 MOST_FINDINGS = 100
-"""How many errors or remarks of a configuration go into one log line. journald splits lines longer than 48 KiB."""
+"""How many errors, remarks or changes of a configuration are listed at most. journald splits lines above 48 KiB."""
 
 MOST_NAMED = 3
-"""How many services an error names."""
+"""How many services an error names at most."""
 
 
 def changes(file: str, old: Config, new: Config, *, was: Mode, mode: Mode) -> ConfigReloaded:
@@ -47,15 +47,18 @@ def changes(file: str, old: Config, new: Config, *, was: Mode, mode: Mode) -> Co
 
 
 def named_changes(old: Config, new: Config) -> tuple[Change, ...]:
-    """Name what `changes` counts, at most `MOST_FINDINGS` of them: what is removed first, because it hurts most."""
+    """Return the differences that `changes` counts, at most `MOST_FINDINGS` of them.
+
+    Services come first, then servers, then checks. In each group the removed ones come first, because they matter most.
+    """
     differences = _Differences(old, new)
     return tuple(itertools.islice(differences.named(), MOST_FINDINGS))
 
 
 def not_tried(old: Config, new: Config, *, takes_lock: bool) -> tuple[str, ...]:
-    """Return the keys that a dry run cannot vouch for, because to try them would be to change something.
+    """Return the changed keys that a dry run cannot check, because only a real change would show whether they work.
 
-    takes_lock: whether the reload would begin to write to the table, for which it must be the only daemon.
+    takes_lock: whether the daemon would begin to write to the table. For that it must be the only daemon.
     """
     keys = ("listen", "control", "state")
     changed = [f"daemon.{key}" for key in keys if getattr(old.daemon, key) != getattr(new.daemon, key)]
@@ -79,9 +82,9 @@ def restart_needed(file: str, started: Config, new: Config) -> Iterator[ConfigRe
 
 
 def no_services_left(file: str, present: Iterable[ServiceKey], if_meant: str) -> ConfigError:
-    """Return the error for a configuration without services while there are services of ours in the kernel's table.
+    """Return the error for a configuration without services while the kernel's table contains services of ours.
 
-    A file that was emptied by mistake must not empty the table.
+    The error is there so that a file that was emptied by mistake does not empty the table.
 
     present: the services of ours in the kernel's table.
     if_meant: what to type if the file is meant to have no services.
@@ -99,7 +102,7 @@ def remarks(file: str, config: Config) -> Iterator[ConfigRemarks]:
 
 
 def shortened(findings: tuple[str, ...], file: str) -> tuple[str, ...]:
-    """Return as many findings as fit into a log line, and how to see the others."""
+    """Return the first `MOST_FINDINGS` findings. If there are more, a last entry tells how to see them."""
     if len(findings) <= MOST_FINDINGS:
         return findings
     return (*findings[:MOST_FINDINGS], f"and {len(findings) - MOST_FINDINGS} more: lvs-healthd validate {file}")
@@ -138,7 +141,7 @@ class _Differences:
         old_servers, new_servers = _servers(before), _servers(after)
         self.services = _Kind(old_services, new_services)
         self.servers = _Kind(old_servers, new_servers)
-        # The checks of a server that comes or goes are not counted beside it.
+        # When a server is added or removed, its checks are not counted as well.
         both = old_servers.keys() & new_servers.keys()
         self.checks = _Kind(_checks(before, both), _checks(after, both))
         self._names = {key: service.name for key, service in (old_services | new_services).items()}

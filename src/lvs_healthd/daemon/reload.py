@@ -37,7 +37,7 @@ READ_BACK_S = 2.0
 
 
 class _Ready(NamedTuple):
-    """What was prepared for a new configuration while the old one is still in force."""
+    """What has been prepared for a new configuration while the old one is still in force."""
 
     targets: Mapping[AnyCheck, Target]
     """The targets of the new checks."""
@@ -49,11 +49,11 @@ IF_MEANT = "lvs-healthd reload --force"
 """What to type when a configuration without services is meant."""
 
 READ_S = 20.0
-"""How long files may take to be read, seconds. Fifty thousand servers take 2 s; a network file system may be slow."""
+"""How long reading files may take, seconds. Fifty thousand servers take 2 s, but a network file system may be slow."""
 
 
 async def read_config(file: Path, last_reading: LastReading) -> Config:
-    """Read the configuration on a thread. Raises `ConfigError`, and `HungError` when a file system hangs."""
+    """Read the configuration on a thread. Raises `ConfigError`, or `HungError` if that takes longer than `READ_S`."""
     return await in_thread(load, file, last_reading, timeout_s=READ_S, what=f"reading {file}")
 
 
@@ -112,7 +112,7 @@ class Reloads:
     async def _read(self, request: ReloadRequest, last_reading: LastReading) -> tuple[Config, "_Ready"]:
         """Read the file, and prepare what can be prepared without changing anything.
 
-        Raises `ConfigError`, and `HungError` when a file system hangs.
+        Raises `ConfigError`, or `HungError` when a file system hangs.
         """
         parts = self._parts
         config = await read_config(parts.settings.config_file, last_reading)
@@ -170,7 +170,7 @@ class Reloads:
         return _outcome(event, restarts)
 
     def _make_ready(self, config: Config) -> "_Ready":
-        """Prepare what a new configuration needs and what can fail. This runs on a thread. Raises `ConfigError`."""
+        """Prepare whatever a new configuration needs that can fail. This runs on a thread. Raises `ConfigError`."""
         known = {id(service) for service in self._parts.config.services}
         new = [service for service in config.services if id(service) not in known]
         return _Ready(targets(new, self._parts.decisions.probes), read_certificates(config.services))
@@ -196,5 +196,5 @@ def _outcome(event: ConfigReloaded, restarts: Iterable[ConfigRestartNeeded]) -> 
 
 
 def joined(probes: Iterable[ProbeState], ready: Mapping[AnyCheck, Target]) -> list[Probe[AnyCheck]]:
-    """Combine the state of each probe, which takes the outcomes, with the probe's target."""
+    """Combine the state of each probe, which receives the outcomes, with the probe's target."""
     return [Probe(each.check, ready[each.check], each.check.interval, each) for each in probes]

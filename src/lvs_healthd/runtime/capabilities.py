@@ -1,6 +1,6 @@
-"""Capabilities (capabilities(7)): which ones this process has, and how a process that needs few gives up the others.
+"""Tells which capabilities (capabilities(7)) this process has, and gives up those that it does not need.
 
-Python has no call for them, so libc's is used.
+Python has no functions for capabilities, so libc's are called.
 """
 
 import ctypes
@@ -10,14 +10,14 @@ from pathlib import Path
 
 CAP_DAC_READ_SEARCH = 2
 CAP_SYS_MODULE = 16
-"""linux/capability.h"""
+"""Numbers of capabilities (linux/capability.h)."""
 
 _VERSION_3 = 0x20080522
 _BITS = 32
-"""Version 3 of capset(2) takes 64 capabilities, as two structures of three sets with 32 bits each."""
+"""Version 3 of capset(2) takes 64 capabilities, in two structures. Each has three sets of 32 bits."""
 
 _PR_SET_NO_NEW_PRIVS = 38
-"""linux/prctl.h"""
+"""An operation of prctl(2) (linux/prctl.h)."""
 
 
 class _Header(ctypes.Structure):
@@ -29,24 +29,24 @@ class _Sets(ctypes.Structure):
 
 
 def has_capability(number: int) -> bool:
-    """Return whether a capability is in force for this process. Without /proc the answer is no."""
+    """Return whether the calling thread has a capability in force. False if /proc cannot be read."""
     return bool(_effective() >> number & 1)
 
 
 def give_up_capabilities(*kept: int) -> None:
-    """Give up every capability but those in `kept`, for good: no program that is run later gains any.
+    """Give up every capability except those in `kept`. This is final: no program that is run later gains any.
 
-    It acts on the calling thread, so call it before there are others.
+    Only the calling thread is affected, and threads that it starts later. So call this before there are other threads.
 
-    kept: capabilities to keep if the process has them.
+    kept: the numbers of the capabilities to keep, if the process has them.
 
-    Raises `OSError` when the kernel refuses, which a filter for system calls may do.
+    Raises `OSError` when the kernel refuses, or when a filter for system calls does.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     _must(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     left = _effective() & sum(1 << each for each in kept)
     words = [left >> shift & 0xFFFFFFFF for shift in (0, _BITS)]
-    # Nothing is inheritable, and the kernel takes from the ambient set what is not.
+    # The inheritable set becomes empty. The kernel then empties the ambient set too.
     sets = (_Sets * 2)(*(_Sets(word, word, 0) for word in words))
     _must(libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), sets), "capset")
 

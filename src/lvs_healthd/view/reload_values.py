@@ -9,17 +9,17 @@ class ReloadRequest(msgspec.Struct, frozen=True):
     """How a reload is asked for."""
 
     dry_run: bool = False
-    """Whether only to say what the reload would change."""
+    """Whether to change nothing, and only say what the reload would change."""
     force: bool = False
     """Whether a configuration without services may empty the table."""
 
     def __str__(self) -> str:
-        """Return the command that asks for it, for the log."""
+        """Return the command that asks for such a reload, for the log."""
         return " ".join(("reload", *(["--dry-run"] if self.dry_run else []), *(["--force"] if self.force else [])))
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One difference between two configurations: of a service, of a real server in it, or of a server's check."""
+    """One difference between two configurations. It concerns a service, a real server, or a check of a real server."""
 
     how: Literal["added", "removed", "changed"]
     service: str
@@ -34,16 +34,20 @@ class RestartNeeded(msgspec.Struct, frozen=True, kw_only=True):
     """A key whose new value takes effect only at the next start."""
 
     key: str
+    """The key's name: "probe_workers" or "ipvs.netns"."""
     configured: str
+    """The new value, as text."""
     in_force: str
+    """The value that stays in force until the restart, as text."""
 
 
 class ReloadOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a reload changed, or why it was rejected. Modes and counts are those of the event `config.reloaded`."""
 
     file: str
+    """The configuration's path."""
     errors: tuple[str, ...] = ()
-    """Why the reload was rejected, so that nothing has changed; empty if it was not."""
+    """Why the reload was rejected (then nothing has changed); empty if it was not rejected."""
     mode: str = ""
     was: str = ""
     services_added: int = 0
@@ -55,8 +59,8 @@ class ReloadOutcome(msgspec.Struct, frozen=True, kw_only=True):
     checks_changed: int = 0
     restart_needed: tuple[RestartNeeded, ...] = ()
     dry_run: bool = False
-    """Whether nothing was changed, and everything else says what a reload would do."""
+    """Whether this was a dry run. Then nothing was changed, and the other fields say what a reload would do."""
     would_change: tuple[Change, ...] = ()
-    """After a dry run: the changes that the counts count, at most a hundred."""
+    """After a dry run: the changes that the counts above include, at most a hundred of them."""
     not_tried: tuple[str, ...] = ()
-    """After a dry run: the keys of which only a reload shows whether they can take effect."""
+    """After a dry run: changed keys that it could not check. Only a reload shows whether they can take effect."""
