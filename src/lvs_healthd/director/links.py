@@ -5,6 +5,7 @@ no probe has to ask for it. A dump gives the state at the start, and again after
 target has to be asked for, and only while some interface is broken: see `routes`.
 """
 
+import functools
 import ipaddress
 import math
 import socket
@@ -12,8 +13,6 @@ import struct
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
-
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
 _GROUPS = 0x1 | 0x10 | 0x100
 """RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR (linux/rtnetlink.h)."""
@@ -90,11 +89,10 @@ class Links:
         """When an interface last stopped being broken."""
         self._dumped: set[int] = set()
         """The interfaces that the kernel has reported since the last dump began."""
-        self._marshal = MarshalRtnl()
 
     def take(self, data: bytes) -> None:
         """Take netlink messages: reports, or a dump's answer."""
-        for message in self._marshal.parse(data):
+        for message in parser().parse(data):
             kind = message["header"]["type"]
             if kind in {_NEWLINK, _DELLINK}:
                 self._take_link(message, is_there=kind == _NEWLINK)
@@ -206,6 +204,18 @@ def _what_is_broken(message: Any) -> str:  # noqa: ANN401
     if message.get_attr("IFLA_CARRIER") == 0 or state in _BROKEN:
         return "has no carrier" if state != "DORMANT" else "waits to be let into the network (802.1X)"
     return ""
+
+
+@functools.cache
+def parser() -> Any:  # noqa: ANN401
+    """Return pyroute2's parser of netlink messages.
+
+    The first call imports pyroute2, which takes a quarter of a second, and ten times as long in an emulated guest. A
+    thread makes this call once the daemon probes, so that the start does not wait for it.
+    """
+    from pyroute2.netlink.rtnl.marshal import MarshalRtnl  # noqa: PLC0415
+
+    return MarshalRtnl()
 
 
 def listener() -> socket.socket:

@@ -20,6 +20,9 @@ from lvs_healthd.runtime.threads import HungError, in_thread
 RETRY_S = 2.0
 """How long to wait before watching the interfaces again after an error, or after reports were lost, seconds."""
 
+IMPORT_S = 60.0
+"""How long the import of pyroute2 may take, seconds."""
+
 ROUTE_S = 5.0
 """For how long the interface of a target's route is remembered, seconds."""
 
@@ -115,6 +118,7 @@ class OwnFaults:
     async def _keep_links(self) -> None:
         while True:
             try:
+                await in_thread(links.parser, timeout_s=IMPORT_S, what="importing pyroute2")
                 await self._follow_links()
             except (OSError, HungError) as error:
                 # The error ENOBUFS means that reports were lost. The next dump contains what they said.
