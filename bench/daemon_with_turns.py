@@ -1,9 +1,10 @@
-"""Runs the whole of lvs-healthd with the table in memory, and times every turn of its event loop from within.
+"""Runs the whole daemon with the table in memory, and times every turn of its event loop from within.
 
-It is a separate program: `python -m bench.daemon_with_turns TURNS CONFIG`. At the end it writes to the file TURNS, as
-one JSON list, each turn that took `LONG_S` or more: `[[ended, took, processor], ...]`, in seconds, with `ended` on
-CLOCK_MONOTONIC. A turn is what happens between two waits for sockets and timers: everything that waits, waits for that
-long. `processor` is what the thread itself used of it; the rest is other programs and the interpreter's other threads.
+It is a separate program: `python -m bench.daemon_with_turns TURNS CONFIG`. A turn is what happens between two waits for
+sockets and timers. While a turn lasts, everything else in the daemon waits. At the end the program writes one JSON list
+to the file TURNS. It has an entry for each turn that took `LONG_S` or more: `[[ended, took, processor], ...]`, in
+seconds, where `ended` is a time on CLOCK_MONOTONIC. `processor` is the processor time that the event loop's thread used
+in the turn. In the rest of `took`, other programs or other threads of the interpreter ran.
 """
 
 import asyncio
@@ -19,11 +20,11 @@ from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.log import configure
 
 LONG_S = 0.002
-"""A turn that is shorter is not recorded, seconds."""
+"""Shorter turns are not recorded, seconds."""
 
 
 class TimedSelector(selectors.EpollSelector):
-    """Notes how long the event loop is busy from one wait to the next."""
+    """Measures how long the event loop is busy between two waits."""
 
     def __init__(self) -> None:
         super().__init__()

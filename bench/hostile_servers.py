@@ -1,7 +1,8 @@
-"""Servers that behave badly, one kind for each port of `KINDS`: `python -m bench.hostile_servers CERTIFICATE KEY`.
+"""Servers that behave badly. Each kind in `KINDS` has a port of its own.
 
-It is a separate program, on the other core. It listens on every address of this machine until SIGTERM. None of what it
-sends is meant to exploit anything: a peer that is broken, overloaded or hostile sends as much, as little or as slowly.
+It is a separate program, on the other core: `python -m bench.hostile_servers CERTIFICATE KEY`. It listens on every
+address of this machine until SIGTERM. Nothing that it sends is meant to exploit a fault in a program. It only sends too
+much, too little or too slowly, as a peer may that is broken, overloaded or hostile.
 """
 
 import asyncio
@@ -19,12 +20,13 @@ from bench.udp_echo import CONTROL_BYTES, IP_PKTINFO
 _FIRST_PORT = 23_000
 _BLOCK_BYTES = 1 << 16
 _PAUSE_S = 0.002
-"""Between two blocks of something endless: 30 MB/s for each client, so that the real servers keep some of the core."""
+"""The pause between two blocks of something endless, seconds. Each client gets 30 MB/s, so that the real servers keep
+a share of the core."""
 _DRIP_S = 1.0
 _LONGEST_S = 5.0
-"""How long any of these conversations lasts. The daemon, whose timeout is a second, ends it long before."""
+"""How long any of these conversations lasts, seconds. The daemon ends it after its timeout of a second."""
 _DATAGRAMS = 2000
-"""How many wrong datagrams one question gets."""
+"""How many wrong datagrams the answer to one datagram has."""
 _DATAGRAMS_AT_ONCE = 50
 
 _OK = b"HTTP/1.1 200 OK\r\n"
@@ -38,7 +40,7 @@ async def _silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) 
 
 
 async def _half_open(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Say that nothing will come, and keep the connection."""
+    """Close our direction of the connection, and keep the other one open."""
     if writer.can_write_eof():
         writer.write_eof()
     await asyncio.sleep(_LONGEST_S)
@@ -51,7 +53,7 @@ async def _drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def _reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Break off in the middle of the answer."""
+    """Reset the connection in the middle of the answer."""
     await reader.read(_BLOCK_BYTES)
     writer.write(_OK + b"Content-Length: 1000\r\n\r\nhalf of")
     await writer.drain()
@@ -60,7 +62,7 @@ async def _reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 def _endless(begin: bytes, block: bytes) -> Behaviour:
-    """Make a behaviour: one beginning, then the same block for ever."""
+    """Return a behaviour that sends one beginning, and then the same block for ever."""
     blocks = block * max(1, _BLOCK_BYTES // len(block))
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,7 +77,7 @@ def _endless(begin: bytes, block: bytes) -> Behaviour:
 
 
 def _answer(answer: bytes) -> Behaviour:
-    """Make a behaviour: the same bytes for everybody, then the end."""
+    """Return a behaviour that sends these bytes to every client, and then closes the connection."""
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(_BLOCK_BYTES)
@@ -103,7 +105,7 @@ TCP: dict[str, Behaviour] = {
     "reset in mid-answer": _reset,
     "body of one character": _answer(_repeated()),
 }
-"""By name: what a client of plain TCP meets."""
+"""The behaviours towards clients of plain TCP, by name."""
 
 UNDER_TLS: dict[str, Behaviour] = {
     "TLS that stalls": _silent,
@@ -111,13 +113,13 @@ UNDER_TLS: dict[str, Behaviour] = {
     "TLS records too long": _endless(b"", b"\x16\x03\x03\xff\xff" + bytes(0xFFFF)),
     "plain text on a TLS port": _answer(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
 }
-"""The same for clients that begin TLS: these never do."""
+"""The behaviours towards clients that begin a TLS handshake, by name. These servers do not take part in it."""
 
 BEHIND_TLS: dict[str, Behaviour] = {
     "endless body in TLS": _endless(_OK + b"\r\n", b"more "),
     "a byte a second in TLS": _drip,
 }
-"""The same after a handshake that succeeds."""
+"""The behaviours after a TLS handshake that succeeds, by name."""
 
 BACKLOG_FULL = "backlog full"
 DATAGRAMS = "wrong datagrams"
@@ -131,7 +133,10 @@ def port_of(kind: str) -> int:
 
 
 async def serve(certificate: str, key: str) -> None:
-    """Serve every kind until cancelled."""
+    """Serve every kind until cancelled.
+
+    certificate, key: the files for servers behind TLS.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     async with contextlib.AsyncExitStack() as stack:
@@ -148,7 +153,7 @@ async def serve(certificate: str, key: str) -> None:
 
 
 def _bounded(behaviour: Behaviour) -> Behaviour:
-    """Make a behaviour end after the longest time, or when its client has gone away."""
+    """Return a behaviour that ends after `_LONGEST_S`, or when its client has gone away."""
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -165,7 +170,7 @@ def _bounded(behaviour: Behaviour) -> Behaviour:
 
 @contextlib.asynccontextmanager
 async def _full_backlog(port: int) -> AsyncIterator[None]:
-    """Listen, accept nobody, and take all the room there is: the kernel drops who comes later."""
+    """Listen, accept no client, and fill the backlog, so that the kernel drops the packets of later clients."""
     with socket.socket() as listening, contextlib.ExitStack() as stack:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("", port))

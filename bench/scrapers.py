@@ -1,8 +1,9 @@
-"""Many clients that ask a web server the same thing at the same moment: `scrapers.py HOST PORT PATH CLIENTS`.
+"""Asks a web server for the same thing from many clients at the same moment.
 
-It is a separate program, on the other core. Each client reads its answer as fast as it can and forgets it. At the end
-it prints one JSON line: `[began, ended, [bytes, ...]]`, CLOCK_MONOTONIC times and the length of each answer, headers
-included. It fails if any client is not answered with status 200, or is cut off.
+It is a separate program, on the other core: `scrapers.py HOST PORT PATH CLIENTS`. Each client reads its answer as fast
+as it can, and keeps only its length. At the end the program prints one JSON line: `[began, ended, [bytes, ...]]`. The
+times are seconds on CLOCK_MONOTONIC. The lengths of the answers include their headers. The program fails if any client
+gets no status 200, gets only a part of its answer, or waits longer than `_LONGEST_S`.
 """
 
 import json
@@ -12,13 +13,15 @@ import sys
 import time
 
 _PART_BYTES = 1 << 18
+"""The most that one read takes from a connection."""
 _LONGEST_S = 60.0
+"""How long all answers together may take, seconds."""
 _GOOD = b"HTTP/1.1 200 "
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 def main() -> None:
-    """Ask, read, print."""
+    """Send the requests, read the answers and print the result."""
     host, port, path, clients = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
     with selectors.DefaultSelector() as selector:
@@ -35,7 +38,10 @@ def main() -> None:
 
 
 def _read(selector: selectors.BaseSelector, deadline: float) -> tuple[list[int], list[tuple[bytes, bytes]]]:
-    """Read every answer to its end. Return their lengths, and the first and last bytes of each."""
+    """Read every answer to its end. Return the length of each answer in bytes, and its first and last bytes.
+
+    deadline: when to give up, seconds on CLOCK_MONOTONIC. Then this ends the program with an error.
+    """
     counts: list[int] = []
     ends: list[tuple[bytes, bytes]] = []
     seen: dict[object, tuple[int, bytes, bytes]] = {}

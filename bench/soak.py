@@ -1,10 +1,11 @@
-"""The soak: `python -m bench.soak --minutes N`. 5 000 servers, 500 of them flapping, in a world that never rests.
+"""The soak: runs the daemon for a long time with 5 000 servers while everything around it keeps changing.
 
-Racks go dark and return, the configuration is reloaded, broken files are offered, somebody else edits the kernel's
-table, and a probe worker is killed now and then. The soak watches what may grow or go wrong over time: memory,
-descriptors, threads, lag and events. In between and at the end it compares the truth (which ports answer) with the
-daemon's verdicts, and at the end with every line of the recorded kernel's table. The exit status is 1 if they differ,
-or if memory, descriptors or threads grow more than is allowed.
+It is a separate program: `python -m bench.soak --minutes N`. 500 of the servers flap. Racks go dark and return, the
+configuration is reloaded, broken files are offered, somebody else edits the kernel's table, and now and then a probe
+worker is killed. The soak watches what may grow or go wrong over time: memory, descriptors, threads, lag and events.
+Again and again, it compares the daemon's verdicts with the truth (which ports answer). At the end it also compares
+every line of the recorded kernel's table with the truth. The exit status is 1 if they differ, or if memory, descriptors
+or threads grow more than is allowed.
 """
 
 import argparse
@@ -36,17 +37,17 @@ RISE, FALL, TIMEOUT_S = 2, 3, 1.0
 WORKERS = 2
 
 GROUP = 25
-"""How many servers share a port and so fail together, like a rack."""
+"""How many servers share a port. They fail together, like the servers of a rack."""
 GROUPS = 100
 OFF = 10
 """How many groups are off at any time: 5 % of all servers."""
 _FIRST_PORT = 21_000
 
 FLAPPING_GROUPS = 20
-"""How many more groups never come to rest: 500 servers. They stand side by side, so each of five services has some of
-every such group."""
+"""How many more groups never come to rest: 500 servers. Neighbouring servers are in different groups, so each of five
+services has some servers of every flapping group."""
 FLAP_S = 8.0
-"""The mean time for which a flapping group stays as it is. Often that is too short for a verdict."""
+"""The mean time for which a flapping group stays on or off, seconds. Often that is too short for a verdict."""
 _FIRST_FLAPPING_PORT = _FIRST_PORT + GROUPS
 _FLAP_TURN_S = 0.5
 
@@ -55,21 +56,21 @@ RELOAD_EVERY_S = 10.0
 BROKEN_RELOAD_EVERY_S = 47.0
 EDIT_EVERY_S = 2.0
 KILL_EVERY_S = 75.0
-"""How often a worker is killed. A worker that has lived for a minute is replaced at once."""
+"""How often a worker is killed, seconds. A worker that has lived for a minute is replaced at once."""
 SAMPLE_EVERY_S = 10.0
 INSPECT_EVERY_S = 31.0
 SETTLE_S = 25.0
-"""After this time without a change, verdicts and table must be right: `fall` probes, a killed worker's return, and two
-resyncs for lines that somebody else has edited."""
+"""Verdicts and table must be right after this time without a change, seconds. It is long enough for `fall` probes, for
+a killed worker's return, and for two resyncs, which mend lines that somebody else has edited."""
 
 MEMORY_GROWTH_LIMIT = 4 * 1024 * 1024
-"""Bytes per hour. Allocators fluctuate; 360 reloads that leak a configuration each would make hundreds of MiB."""
+"""Bytes per hour. Allocators fluctuate. If each of 360 reloads leaked a configuration, it would be hundreds of MiB."""
 DESCRIPTOR_GROWTH_LIMIT = 30
 """Descriptors per hour."""
 THREAD_GROWTH_LIMIT = 0.5
 """Threads per hour. Threads come and go with the work, and their number moves by one or two."""
 JUDGED_FROM_S = 600.0
-"""The shortest run for which growth counts. In less time, the allocator's fluctuation looks like a slope."""
+"""The shortest time for which growth counts, seconds. In less time, the allocator's fluctuation looks like a slope."""
 _FLOOR_SAMPLES = 6
 _LEAST_SAMPLES = 2 * _FLOOR_SAMPLES
 _WARM_SHARE = 0.25
@@ -81,9 +82,10 @@ _SHOWN = 10
 
 
 class Sample(NamedTuple):
-    """What the daemon and the worker that is never killed used at one moment."""
+    """What the daemon's main process and the worker that is never killed used together at one moment."""
 
     at: float
+    """Monotonic time, seconds."""
     resident_bytes: int
     descriptors: int
     threads: int
@@ -109,7 +111,10 @@ class Soak:
         self._flaps_at: dict[int, float] = {}
 
     def run(self, seconds: float) -> None:
-        """Do everything in its turn for this long. Then let the daemon settle, and inspect verdicts and table."""
+        """Make each kind of change at its own interval for `seconds`. Then wait, and inspect verdicts and table.
+
+        Raises `MeasurementError` when the daemon ends or does not do what it is asked.
+        """
         began = time.monotonic()
         self._vandal.settle_in()
         turns: list[tuple[float, Callable[[], None]]] = [
@@ -137,7 +142,7 @@ class Soak:
             self.lies += self._truth.wrong_lines(table_of(conversation))
 
     def _inspect_verdicts(self) -> None:
-        """Compare the daemon's verdicts with the truth, except about servers that have changed just now."""
+        """Compare the daemon's verdicts with the truth. Servers that changed in the last `SETTLE_S` are left out."""
         verdicts = {
             server["server"]: server["verdict"]
             for service in self._healthd.status()["services"]
@@ -176,7 +181,7 @@ class Soak:
         self.done["foreign edits"] = self._vandal.edits
 
     def _kill(self) -> None:
-        """Kill the worker that is not the lasting one."""
+        """Kill the worker that is not `_lasting`."""
         victim = max(pid for pid in self._workers() if pid != self._lasting)
         os.kill(victim, signal.SIGKILL)
         self.done["workers killed"] += 1
@@ -193,7 +198,7 @@ class Soak:
         return found
 
     def _reload(self) -> None:
-        """Give one server another address, as when a machine moves."""
+        """Give one server another address, as if its machine had moved, and reload."""
         index = self._chance.randrange(GROUP * (GROUPS + FLAPPING_GROUPS), SERVERS)
         address, _, port = self._truth.servers[index].rpartition(":")
         moved = self._load.address(index) if address != self._load.address(index) else _elsewhere(address)
@@ -201,7 +206,10 @@ class Soak:
         self._offer(self._configuration(), "config.reloaded")
 
     def _reload_broken(self) -> None:
-        """Offer a file that must be refused: cut off anywhere, or with a weight that is impossible. Then mend it."""
+        """Reload with a file that must be rejected. Then put a right file in its place, without a reload.
+
+        The file is cut off somewhere, or has a forwarding method that does not exist.
+        """
         text = self._configuration()
         cut = text[: self._chance.randrange(len(text) // 2, len(text) - len(_END))].rstrip()
         broken = self._chance.choice([cut + _CUT_OFF, text + 'forward = "pigeon"\n'])
@@ -240,7 +248,7 @@ _CHECK = f"rise = {RISE}\nfall = {FALL}"
 _DAEMON = f"probe_workers = {WORKERS}"
 _END = "]\n"
 _CUT_OFF = '\nname = "cut'
-"""What the last line of a file that is cut off in the middle may look like: no TOML."""
+"""The last line of a file that is cut off in the middle. It has no closing quote, so the file is not TOML."""
 
 
 def main() -> int:
@@ -270,7 +278,7 @@ def main() -> int:
 
 
 def servers_of(load: Load) -> list[str]:
-    """Return the servers at the beginning. Those in groups have their group's port, the others nginx's."""
+    """Return the servers at the beginning. Servers in a group have the group's port, and the others have nginx's."""
     servers = [load.server(index) for index in range(load.count)]
     racks = GROUP * GROUPS
     for index in range(racks):
@@ -314,7 +322,10 @@ def _judge(soak: Soak, healthd: Healthd) -> int:
 def floors(points: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
     """Return the lowest value of each minute, with its time.
 
-    Probes that hang while the machine is busy have hundreds of descriptors for a moment. A leak stays.
+    Probes that hang while the machine is busy use hundreds of descriptors, but only for a moment. A leak remains, so it
+    shows in the lowest values too.
+
+    points: times in seconds, each with its value, `SAMPLE_EVERY_S` apart.
     """
     minutes = [points[start : start + _FLOOR_SAMPLES] for start in range(0, len(points), _FLOOR_SAMPLES)]
     return [min(minute, key=lambda point: point[1]) for minute in minutes]

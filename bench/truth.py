@@ -1,4 +1,4 @@
-"""What is true of the soak's servers, and what the daemon and the kernel's table say about them instead."""
+"""Knows the truth about the soak's servers, and finds where the daemon or the kernel's table differs from it."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,11 +20,12 @@ from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
 
 
 class Truth:
-    """Which servers are configured, which of them answer, and since when each has been so.
+    """Which servers are configured, which of them answer, and how long this has been so for each.
 
-    servers: address and port of each, in the order of the configuration; changed by `move`.
-    always: lines of the table that are there as well, and that nobody may change.
-    clock: monotonic, seconds.
+    load: gives the addresses of the virtual services.
+    servers: the address and port of each server, in the order of the configuration. `move` changes them.
+    always: services that must be in the table as well, and that nobody may change.
+    clock: monotonic time, seconds.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Truth:
         self._moved: dict[int, float] = {}
 
     def switched(self, port: int, *, is_on: bool) -> None:
-        """Note that a port answers from now on, or no longer."""
+        """Note that a port has begun to answer, or has stopped."""
         self._port_changed[port] = self._clock()
         if is_on:
             self.off.discard(port)
@@ -53,16 +54,20 @@ class Truth:
             self.off.add(port)
 
     def move(self, index: int, server: str) -> None:
-        """Note that a server has another address from now on."""
+        """Note that a server has another address from now on.
+
+        index: the server's place in `servers`.
+        server: its new address and port.
+        """
         self._moved[index] = self._clock()
         self.servers[index] = server
 
     def is_down(self, server: str) -> bool:
-        """Whether nobody answers there."""
+        """Return whether nobody answers at this address and port."""
         return _port(server) in self.off
 
     def table(self) -> Table:
-        """Return the table that is right at this moment, without the lines that are there always."""
+        """Return the table that is right at this moment, without the services of `always`."""
         found: Table = {}
         for start in range(0, len(self.servers), SERVERS_PER_SERVICE):
             service = self._service(start)
@@ -77,8 +82,8 @@ class Truth:
     def wrong_verdicts(self, verdicts: Mapping[str, str], *, unchanged_s: float = 0.0) -> list[str]:
         """Return a line for each server about which the daemon is wrong.
 
-        verdicts: what the daemon says, by address and port.
-        unchanged_s: leaves out servers that have changed in the last so many seconds.
+        verdicts: the daemon's verdict for each server, by its address and port.
+        unchanged_s: servers that have changed in the last `unchanged_s` seconds are left out.
         """
         found = []
         for index in self._settled(unchanged_s):
@@ -89,7 +94,7 @@ class Truth:
         return found
 
     def wrong_lines(self, table: Table) -> list[str]:
-        """Return a description of each line of a table that is missing, is there in vain, or differs in any field."""
+        """Return a description of each line of a table that is missing, is not wanted, or is wrong in any field."""
         wanted, have = _lines({**self.table(), **self._always}), _lines(table)
         return [
             f"{' '.join(map(str, filter(None, line)))}: {wanted.get(line)} is right, the table has {have.get(line)}"
@@ -98,7 +103,7 @@ class Truth:
         ]
 
     def settled(self, unchanged_s: float) -> int:
-        """Count the servers of which nothing has changed for so many seconds."""
+        """Return how many servers have not changed for `unchanged_s` seconds."""
         return sum(1 for _ in self._settled(unchanged_s))
 
     def _settled(self, unchanged_s: float) -> Iterator[int]:
@@ -113,7 +118,7 @@ class Truth:
 
 
 def table_of(conversation: Conversation) -> Table:
-    """Return the kernel's table, read without the daemon's client."""
+    """Read the kernel's table without the daemon's own client, and return it."""
     found: Table = {}
     for service in genetlink.messages(conversation.dump(codec.CMD_GET_SERVICE)):
         if service.type == NLMSG_DONE:

@@ -18,13 +18,16 @@ from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
 
 _FOREIGN_SERVICE = ServiceRecord(ServiceKey(AF_INET, IPPROTO_TCP, "203.0.113.5", 443), "sh", timeout=300)
 _INTRUDERS = 50
-"""How many different addresses the servers have that nobody has configured."""
+"""How many different addresses the added servers have. No configuration has them."""
 _SERVICE_SHARE = 0.1
-"""The share of edits that hit a service itself. A service is hit seldom enough for no fight to be seen."""
+"""The share of edits that change a service itself. Each service is changed so seldom that the daemon sees no fight."""
 
 
 def foreign(address: str, weight: int) -> DestinationRecord:
-    """Return a server that no configuration has."""
+    """Return a server that no configuration has.
+
+    weight: the share of connections that it gets, relative to other servers.
+    """
     return DestinationRecord(DestinationKey(AF_INET, address, 443), ForwardingMethod.DROUTE, weight)
 
 
@@ -37,7 +40,9 @@ FOREIGN = ServiceEntry(
 class Vandal:
     """Makes one random edit at a time.
 
+    kernel: the recorded kernel.
     expected: returns the table that would be right at this moment.
+    chance: chooses the edits.
     """
 
     def __init__(self, kernel: KernelProcess, expected: Callable[[], Table], chance: random.Random) -> None:
@@ -53,7 +58,7 @@ class Vandal:
         self._write([Operation(Verb.ADD_SERVER, FOREIGN.service, each) for each in FOREIGN.destinations.values()])
 
     def edit(self) -> None:
-        """Make one edit of a service of the daemon's. The kernel may refuse it, as when the server is not there."""
+        """Make one edit in a service that the daemon manages. The kernel may refuse it, if the server is not there."""
         services = [entry.service for key, entry in self._expected().items() if key != _FOREIGN_SERVICE.key]
         service = self._chance.choice(services)
         is_of_service = self._chance.random() < _SERVICE_SHARE
@@ -77,6 +82,6 @@ class Vandal:
         return Operation(verb, service, wrong)
 
     def _write(self, operations: Sequence[Operation]) -> int:
-        """Write, and return how many writes the kernel has accepted."""
+        """Write the operations, and return how many of them the kernel has accepted."""
         with self._kernel.conversation() as conversation:
             return sum(code == 0 for batch in conversation.encoded(operations) for code in conversation.write(batch))

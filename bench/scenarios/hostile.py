@@ -1,4 +1,4 @@
-"""Measures what servers that misbehave in every way cost the good ones beside them."""
+"""Measures how much servers that misbehave disturb the probes of good servers beside them."""
 
 import time
 from collections.abc import Iterator
@@ -16,45 +16,47 @@ from bench.steady import LAG, LOOP_LAG
 
 INTERVAL_S = 1.0
 GOOD = {"http": 40, "tcp": 20, "udp": 20, "https": 20}
-"""How many good servers have a check of each kind: a hundred."""
+"""How many good servers have a check of each kind. Together they are a hundred."""
 HOSTILE = 100
 """How many servers misbehave at the same time, all in the same way."""
 WORKERS = (1, 2)
 
 LAG_LIMIT_S = 0.1
+"""How late a probe may start, seconds."""
 MEMORY_LIMIT = 2_000_000
-"""Bytes that resident memory may move after the first ten seconds."""
+"""By how many bytes resident memory may rise or fall after the warm-up."""
 
 _WARM_S = 10.0
 _LATER_S = 50.0
-"""After the warm-up: a minute of each kind."""
+"""How long the run continues after the warm-up, seconds. Together they take a minute for each kind."""
 _QUICK_WARM_S, _QUICK_LATER_S = 5.0, 5.0
 _FIRST_HOSTILE = "127.50.0.1"
 _START_S = 30.0
 _BODY_REGEX = "(a+)+b"
-"""A pattern over which an engine that backtracks would despair, and that never matches."""
+"""A pattern that never matches, and on which an engine that backtracks would take very long."""
 
 
 class Found(NamedTuple):
-    """What one kind of hostile servers did in one run."""
+    """What happened in one run with hostile servers of one kind."""
 
     kind: str
     workers: int
     lag_s: float
-    """A bound that no probe, good or hostile, was later than."""
+    """An upper bound of how late any probe started, of good and of hostile servers, seconds."""
     loop_s: float
-    """The same for ticks of the event loops."""
+    """An upper bound of how late any tick of an event loop came, seconds."""
     moved_bytes: int
-    """How far resident memory moved."""
+    """By how much resident memory rose or fell after the warm-up."""
     disturbed: float
-    """Probes of good servers that did not pass."""
+    """How many probes of good servers did not pass."""
     good_passes: float
+    """How many probes of good servers passed."""
     hostile_down: float
-    """Hostile servers that were found down, of `HOSTILE`."""
+    """How many of the `HOSTILE` servers were down at the end."""
 
     @property
     def is_harmless(self) -> bool:
-        """Whether everything is as it should be."""
+        """Whether lag and memory are within their limits, all good probes passed and all hostile servers are down."""
         return (
             self.lag_s <= LAG_LIMIT_S
             and self.moved_bytes <= MEMORY_LIMIT
@@ -64,7 +66,7 @@ class Found(NamedTuple):
 
 
 def run(context: Context) -> Outcome:
-    """Let each kind misbehave for a minute, beside a daemon of one process and beside one with workers."""
+    """Let each kind of server misbehave for a minute, once with a daemon of one process and once with workers."""
     key = context.servers.ca.with_name("key.pem")
     command = [PYTHON, "-m", "bench.hostile_servers", context.servers.ca, key]
     with running(command, cpu=PEER_CPU) as hostile:
@@ -85,7 +87,7 @@ def _by_workers(found: list[Found]) -> Iterator[tuple[int, list[Found]]]:
 
 
 def _beside(context: Context, kind: str, workers: int) -> Found:
-    """Run the daemon for a while with good servers and with hostile ones of one kind."""
+    """Run the daemon for a while with good servers, and with hostile servers of one kind beside them."""
     warm_s, later_s = context.pick((_WARM_S, _LATER_S), (_QUICK_WARM_S, _QUICK_LATER_S))
     with folder() as place:
         daemon = f"probe_workers = {workers}"

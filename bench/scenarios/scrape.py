@@ -17,17 +17,20 @@ INTERVAL_S = 2.0
 
 TIME_LIMIT_S = 0.15
 STALL_LIMIT_S = 0.05
+"""How long the event loop may stand still because of a scrape, seconds."""
 
 CROWD_SERVERS = 5000
 CROWD = 40
+"""How many clients scrape at the same moment."""
 CROWD_STALL_LIMIT_S = 0.02
+"""How long a turn of the event loop may take meanwhile, seconds."""
 CROWD_MEMORY_LIMIT = 10_000_000
-"""Bytes at the highest point, above what the daemon has after it was scraped once."""
+"""By how many bytes resident memory may rise at its highest point. The daemon has been scraped once before."""
 
 _ASK_EVERY_S = 0.005
 _PAUSE_S = 0.7
 _APART_S = 2.5
-"""Longer than a scrape stays fresh enough for the next client."""
+"""The pause before each burst, seconds. It is so long that the daemon does not answer from the scrape before."""
 _CROWD_S = 60.0
 
 
@@ -64,7 +67,7 @@ def run(context: Context) -> Outcome:
 
 
 def _floor_s(body: bytes) -> float:
-    """Return how long Python takes to write these samples from names, labels and values that are ready."""
+    """Return how long Python takes to write these samples, seconds, when names, labels and values are ready."""
     samples = [line.rpartition(" ") for line in body.decode().splitlines()]
     ready = [(head, float(value) if head[0] != "#" else 0.0) for head, _, value in samples]
     began = time.monotonic()
@@ -73,13 +76,14 @@ def _floor_s(body: bytes) -> float:
 
 
 class _Burst(NamedTuple):
-    """What one burst of scrapes did. `began` and `ended` are CLOCK_MONOTONIC."""
+    """What one burst of scrapes cost. `began` and `ended` are seconds on CLOCK_MONOTONIC."""
 
     began: float
     ended: float
     answer_bytes: int
+    """The length of the shortest answer."""
     more_bytes: int
-    """Resident memory at the highest point, above that before the first burst."""
+    """By how much resident memory at its highest point exceeded that before the first burst."""
 
 
 def crowd(context: Context) -> Outcome:
@@ -122,9 +126,12 @@ def crowd(context: Context) -> Outcome:
 
 
 def _burst(healthd: Healthd, calm_bytes: int) -> _Burst:
-    """Let the clients scrape once. Raises `MeasurementError` when one of them is not answered in full."""
+    """Let each client scrape once. Raises `MeasurementError` when a client does not get its whole answer.
+
+    calm_bytes: the daemon's resident memory before the first burst.
+    """
     pid = healthd.program.pid
-    # Makes the kernel count the highest resident memory from here on (proc(5)).
+    # This makes the kernel forget the highest resident memory so far (proc(5)).
     Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
     scrapers = Path(__file__).parent.parent / "scrapers.py"
     command = [PYTHON, "-I", "-S", scrapers, *LISTEN, "/metrics", CROWD]
@@ -138,7 +145,7 @@ def _burst(healthd: Healthd, calm_bytes: int) -> _Burst:
 
 
 def _highest_bytes(pid: int) -> int:
-    """Return the highest resident memory since the kernel was told to count."""
+    """Return the highest resident memory of a process since it was last reset, bytes."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 

@@ -214,7 +214,7 @@ def test_reason_says_what_the_clock_says_why_it_is_suspected_and_what_to_type() 
     behind = Clocks(1, wall=0.0)
     behind.found("a", EARLY)
     assert behind.policy.why.startswith(
-        "the director's clock is wrong: it said 1970-01-01 00:00 UTC, but the time was at least "
+        "the director's clock is wrong: it said 1970-01-01 00:00 UTC, while the time was at least "
         f"{wrong_clock.utc(RELEASE)} (when this program was released): `timedatectl`"
     )
 

@@ -246,7 +246,9 @@ class WrongClock:
                 released = self._released >= self._latest(now)
                 than = utc(self._released if released else self._latest(now))
                 what = "when this program was released" if released else "reckoned from the state file"
-                return f"the director's clock is wrong: it said {utc(wall)}, but the time was at least {than} ({what})"
+                return (
+                    f"the director's clock is wrong: it said {utc(wall)}, while the time was at least {than} ({what})"
+                )
 
 
 def longest_wait_s(check: AnyCheck) -> float:
