@@ -171,7 +171,7 @@ def test_clock_that_jumps_back_at_run_time_is_seen_by_the_last_save_and_the_time
     clocks.now += 30 * DAY
     clocks.offset -= 10 * DAY
     assert clocks.found("a", EARLY) == "?"
-    assert "which is before" in clocks.policy.why
+    assert "(reckoned from the state file)" in clocks.policy.why
     # A save by the wrong clock does not make it right.
     assert clocks.policy.saved(clocks.now, clocks.wall) == WALL + 30 * DAY
     assert clocks.found("a", EARLY) == "?"
