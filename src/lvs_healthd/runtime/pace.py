@@ -8,10 +8,10 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
-SLICE_S = 0.003
+SLICE_S = 0.002
 """How long work may hold the event loop at a time, seconds. Probes that wait for the loop are late by that much."""
 
-LONG_SLICE_S = 0.006
+LONG_SLICE_S = 0.004
 """How long a slice may be for probes that have fallen behind, seconds. It is longer than `SLICE_S`, because other paced
 work gets a slice between any two slices of probes."""
 
