@@ -258,3 +258,29 @@ def test_address_of_the_director_itself_shows_nothing(bench: Rounds) -> None:
     bench.own.ours = B
     bench.round({A: no_route(A), B: PASS}, times=10)
     assert bench.verdict(A) is Verdict.UP
+
+
+def test_outcome_that_waits_for_its_route_shows_no_host_to_be_reached(bench: Rounds) -> None:
+    """The last outcome that is judged is a pass, but the failure that waits is newer."""
+    bench.serve(A, B)
+    bench.round({A: PASS, B: PASS})
+    bench.round({A: no_route(A)})
+    bench.own.broken = None
+    bench.round({B: TIMEOUT})
+    bench.own.broken = ""
+    bench.round({A: no_route(A)})
+    assert bench.last(A).kind is OutcomeKind.UNSURE
+
+
+def test_outcome_that_waited_for_its_route_is_dropped_when_a_newer_one_has_come(bench: Rounds) -> None:
+    bench.serve(A, B)
+    bench.round({A: PASS})
+    bench.own.broken = None
+    bench.round({A: TIMEOUT})
+    ((_, then),) = bench.own.asked
+    bench.own.broken = ""
+    bench.round({A: PASS})
+    bench.observed.clear()
+    then()
+    assert bench.observed == []
+    assert bench.last(A) == PASS

@@ -40,8 +40,8 @@ class Clocks:
         self.offset = wall - self.now
         self.policy = WrongClock(RELEASE)
         self.targets = "abcdefghijklmnop"[:targets]
-        for target in self.targets:
-            self.policy.add(target, WAIT_S)
+        for _ in self.targets:
+            self.policy.add(WAIT_S)
 
     @property
     def wall(self) -> float:
@@ -122,7 +122,7 @@ TABLE: dict[str, tuple[int, list[Step]]] = {
         2,
         [(0, "ab", EXPIRED, "??"), (9, "a", REFUSED, "d"), (0, "a", STALLED, "s"), (0, "ab", EXPIRED, "??")],
     ),
-    "after the end it begins anew": (
+    "a suspicion that is over may be followed by another one": (
         2,
         [(0, "ab", EXPIRED, "??"), (9, "ab", PASS, "uu"), (9, "a", EXPIRED, "?"), (9, "a", EXPIRED, "d")],
     ),

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from lvs_healthd.api.http import LISTENING, Listening, add_headers, is_local_name
 from lvs_healthd.api.peers import Peer, may_change, peer_of
-from lvs_healthd.api.rate import Pace
+from lvs_healthd.api.rate import ReadingRate
 from lvs_healthd.api.shared import SharedAnswer, in_turn
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
@@ -185,13 +185,13 @@ async def _stream(request: web.Request, body: AsyncGenerator[bytes, None], conte
         except TableUnavailableError as error:
             return _refused(request, 503, str(error))
         response = web.StreamResponse(headers={"Content-Type": content_type})
-        pace = Pace()
+        rate = ReadingRate()
         try:
             await response.prepare(request)
             if request.method != "HEAD":
-                await _write(response, first, pace)
+                await _write(response, first, rate)
                 async for chunk in body:
-                    await _write(response, chunk, pace)
+                    await _write(response, chunk, rate)
             await response.write_eof()
         except ConnectionResetError:  # a client that has read enough
             pass
@@ -205,7 +205,7 @@ class _TooSlowError(Exception):
     """A client takes its answer too slowly."""
 
 
-async def _write(response: web.StreamResponse, chunk: bytes, pace: Pace) -> None:
+async def _write(response: web.StreamResponse, chunk: bytes, rate: ReadingRate) -> None:
     """Send a chunk in parts, so that little data waits in the send buffer of a slow client, and the loop runs between.
 
     A write that the kernel takes at once does not wait by itself, so forty clients would get all of it in one turn.
@@ -215,11 +215,11 @@ async def _write(response: web.StreamResponse, chunk: bytes, pace: Pace) -> None
     for start in range(0, len(chunk), PART_BYTES):
         part = view[start : start + PART_BYTES]
         try:
-            async with pace.waiting():
+            async with rate.waiting():
                 await response.write(part)
         except TimeoutError:
             raise _TooSlowError from None
-        pace.taken(len(part))
+        rate.taken(len(part))
         await asyncio.sleep(0)
 
 

@@ -15,8 +15,8 @@ GRACE_S = 15.0
 """By how much a client may exceed the time that `LEAST_BYTES_PER_S` allows for what it has taken, seconds."""
 
 
-class Pace:
-    """The pace at which one client takes one answer. Needs a running event loop."""
+class ReadingRate:
+    """The rate at which one client reads one answer. Needs a running event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -98,7 +98,7 @@ class Blame:
         """Return a doubtful outcome as down or unsure, with the reason in words. An unsure one is always a new object.
 
         None means that it is not known yet whether the director is at fault. Then the probe soon gets the same outcome
-        again.
+        again, unless a newer one has come by then.
 
         outcome: the outcome, whose reason is in `DOUBTFUL`. It is not in `probe` yet.
         latency_s: how long the probe took, seconds.
@@ -108,13 +108,19 @@ class Blame:
         fault = self._own.table(address, began, now) if outcome.reason is Reason.TIMEOUT else ""
         found = fault or self._own.link(address, began)
         if found is None:
-            self._own.ask(address, partial(probe.outcome, outcome, latency_s))
+            self._own.ask(address, partial(_resume, probe, outcome, latency_s, probe.last_at))
             return None
         if found or outcome.reason is not Reason.NO_ROUTE:
             return blamed(outcome, fault=found)
         if probe.last is None or probe.last.reason is not Reason.NO_ROUTE:
             probe.unrouted_since = began
         return blamed(outcome, reaches_others=self._reach.others(probe, probe.unrouted_since, now))
+
+
+def _resume(probe: ProbeState, outcome: Outcome, latency_s: float, last_at: float | None) -> None:
+    """Give a probe the outcome that has waited. It is dropped if a newer outcome has come since `last_at`."""
+    if probe.last_at == last_at:
+        probe.outcome(outcome, latency_s)
 
 
 def blamed(outcome: Outcome, *, fault: str = "", reaches_others: bool = False) -> Outcome:

@@ -221,7 +221,7 @@ class Decisions:
             if is_new:
                 changes.added.append(probe)
                 if probe.is_verified:
-                    self._wrong_clock.add(probe, longest_wait_s(probe.check))
+                    self._wrong_clock.add(longest_wait_s(probe.check))
             elif not watches:
                 del self.probes[probe.check]
                 self._unsure.pop(probe, None)

@@ -29,7 +29,8 @@ class Judge(Protocol):
     def blamed(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> Outcome | None:
         """Return a doubtful outcome as down or unsure (see `decide.blame`). An unsure one is a new object each time.
 
-        None means that the answer takes a moment. Then the probe gets the same outcome once more.
+        None means that the answer takes a moment. Then the probe gets the same outcome once more, unless a newer one
+        has come by then.
         """
 
     def judge(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> bool:
@@ -97,13 +98,13 @@ class ProbeState:
         """Take one outcome into account, for every check that uses this probe."""
         if self.is_verified:
             outcome = self._judge.dated(self, outcome)
-        self.latency_s, self.last_at = latency_s, self._judge.clock()
         is_settled = outcome is self._settled
         if not is_settled and outcome.reason in DOUBTFUL:
             blamed = self._judge.blamed(self, outcome, latency_s)
             if blamed is None:
                 return
             outcome = blamed
+        self.latency_s, self.last_at = latency_s, self._judge.clock()
         if self.times is None:
             for tally in self.tallies:
                 tally.add(outcome, latency_s)

@@ -119,7 +119,7 @@ class WrongClock:
         """Return the earliest Unix time that it can be now: the saved time, plus the monotonic time since then."""
         return self._saved + (now - self._saved_at)
 
-    def add(self, target: Hashable, wait_s: float) -> None:  # noqa: ARG002  # as `forget`
+    def add(self, wait_s: float) -> None:
         """Count a target whose certificate is verified. Its outcomes are at most `wait_s` seconds apart."""
         self._waits[wait_s] += 1
 
@@ -205,8 +205,7 @@ class WrongClock:
         """Note that a target no longer fails by date. This may end the suspicion."""
         for each in (self._began, self._recent, self._excused):
             each.pop(target, None)
-        if target in self._together:
-            self._together.discard(target)
+        self._together.discard(target)
         if self._together and 2 * len(self._together) <= self._most_together:
             # From now on the failures of the targets that are left count. They leave `_recent`, so that they do not
             # count towards a new suspicion.
