@@ -18,7 +18,9 @@ def remark_public_secret(path: Path, document: dict[str, object], errors: Errors
     if not is_public(path):
         return
     secrets = (
-        where for where, value in leaves(document) if value and isinstance(value, str) and _holds_one(where, value)
+        where
+        for where, value in leaves(document, plain_arrays=False)
+        if value and isinstance(value, str) and _holds_one(where, value)
     )
     for first in itertools.islice(secrets, 1):
         errors.remark(first, f"everybody on this host can read this secret: chmod o-r {path}")

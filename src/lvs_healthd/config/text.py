@@ -44,8 +44,14 @@ def is_public(path: Path) -> bool:
         return False
 
 
-def leaves(document: object) -> Iterator[tuple[KeyPath, object]]:
+_NESTED = frozenset({dict, list})
+
+
+def leaves(document: object, *, plain_arrays: bool = True) -> Iterator[tuple[KeyPath, object]]:
     """Yield every value of a document that is neither a table nor an array, with its key path, in the file's order.
+
+    plain_arrays: whether to yield the elements of arrays that hold neither tables nor arrays, such as thousands of
+    servers.
 
     The open tables and arrays are kept in a list instead of on Python's stack, which deep nesting could exhaust.
     """
@@ -55,7 +61,8 @@ def leaves(document: object) -> Iterator[tuple[KeyPath, object]]:
         if isinstance(value, dict):
             left += [((*path, key), inner) for key, inner in reversed(value.items())]
         elif isinstance(value, list):
-            left += [((*path, index), inner) for index, inner in reversed([*enumerate(value)])]
+            if plain_arrays or not _NESTED.isdisjoint(map(type, value)):
+                left += [((*path, index), inner) for index, inner in reversed([*enumerate(value)])]
         else:
             yield path, value
 
