@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
-SLICE_S = 0.002
+SLICE_S = 0.001
 """How long work may hold the event loop at a time, seconds. Probes that wait for the loop are late by that much."""
 
 LONG_SLICE_S = 0.004

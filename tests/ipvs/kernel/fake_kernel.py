@@ -8,7 +8,7 @@ import contextlib
 import errno
 import struct
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.kernel import codec
@@ -42,6 +42,11 @@ class FakeKernel(Channel):
         """How many acknowledgements the receive buffer holds before it overflows; None for no limit."""
         self.is_silent = False
         self.interrupted_dumps = 0
+        """How many lists are still to come that the table changed under."""
+        self.interrupted_after = 0
+        """How many lists are whole before them."""
+        self.lists_at_once = 3
+        """How many lists one exchange answers. The real channel answers as many as the time allows."""
         self.is_garbled = False
         self.closed = 0
         self._answers: deque[bytes] = deque()
@@ -65,12 +70,15 @@ class FakeKernel(Channel):
         for request in requests:
             await self._serve(request)
 
-    async def dump(self, request: bytes, sequence: int) -> list[Message]:
-        await self.send(request)
-        gathered: list[Message] = []
-        while not gathered or gathered[-1].type not in (2, 3):
-            gathered += [message for message in await self.receive() if message.sequence == sequence]
-        return gathered
+    async def dumps(self, requests: Sequence[tuple[bytes, int]]) -> list[list[Message]]:
+        answers = []
+        for request, sequence in requests[: self.lists_at_once]:
+            await self.send(request)
+            gathered: list[Message] = []
+            while not gathered or gathered[-1].type not in (2, 3):
+                gathered += [message for message in await self.receive() if message.sequence == sequence]
+            answers.append(gathered)
+        return answers
 
     async def receive(self) -> list[Message]:
         if self.is_silent or not (self._answers or self._has_overflowed):
@@ -119,7 +127,9 @@ class FakeKernel(Channel):
 
     async def _dump(self, request: Message, command: int) -> None:
         flags = 0x2
-        if self.interrupted_dumps:
+        if self.interrupted_after:
+            self.interrupted_after -= 1
+        elif self.interrupted_dumps:
             self.interrupted_dumps -= 1
             flags |= 0x10
         table = await self.table.read()

@@ -178,11 +178,11 @@ async def test_what_the_kernel_waits_in_holds_up_no_event_loop(monkeypatch: pyte
     waiting = WaitingSocket()
     monkeypatch.setattr(channel_module, "_opened", lambda: waiting)
     channel = Channel(30.0)
-    asking = asyncio.create_task(channel.dump(ask("nlctrl", 7), 7))
+    asking = asyncio.create_task(channel.dumps([(ask("nlctrl", 7), 7)]))
     await asyncio.sleep(0.05)  # the loop turns meanwhile
     assert not asking.done()
     waiting.go_on.set()
-    (end,) = await asking
+    ((end,),) = await asking
     assert (end.sequence, answer(end).errno) == (7, 0)
     assert waiting.threads
     assert threading.get_ident() not in waiting.threads
@@ -209,7 +209,7 @@ async def test_a_list_that_does_not_come_ends_at_the_deadline(monkeypatch: pytes
     channel = Channel(0.05)
     with pytest.raises(TableUnavailableError, match="did not answer"):
         async with channel.exchange():
-            await channel.dump(ask("nlctrl", 7), 7)
+            await channel.dumps([(ask("nlctrl", 7), 7)])
     waiting.go_on.set()
 
 
@@ -217,9 +217,26 @@ async def test_the_real_kernel_lists_its_families() -> None:
     channel = Channel(5.0)
     try:
         async with channel.exchange():
-            listed = await channel.dump(request(GENL_ID_CTRL, 3, b"", flags=NLM_F_DUMP, sequence=9, version=2), 9)
+            listing = request(GENL_ID_CTRL, 3, b"", flags=NLM_F_DUMP, sequence=9, version=2)
+            (listed,) = await channel.dumps([(listing, 9)])
     finally:
         channel.close()
     assert len(listed) > 1
     assert {message.sequence for message in listed} == {9}
     assert answer(listed[-1]).errno == 0
+
+
+@pytest.mark.parametrize(("dumps_s", "answered"), [(60.0, 3), (0.0, 1)])
+async def test_several_lists_come_in_their_order_as_far_as_time_allows(
+    monkeypatch: pytest.MonkeyPatch, dumps_s: float, answered: int
+) -> None:
+    monkeypatch.setattr(channel_module, "_DUMPS_S", dumps_s)
+    channel = Channel(5.0)
+    sequences = (9, 4, 7)
+    requests = [(request(GENL_ID_CTRL, 3, b"", flags=NLM_F_DUMP, sequence=each, version=2), each) for each in sequences]
+    try:
+        async with channel.exchange():
+            answers = await channel.dumps(requests)
+    finally:
+        channel.close()
+    assert [{message.sequence for message in each} for each in answers] == [{each} for each in sequences[:answered]]

@@ -218,6 +218,18 @@ async def test_an_interrupted_dump_is_read_again() -> None:
     assert await client.read() == kernel.table.entries
 
 
+async def test_an_interrupted_list_among_several_is_read_again() -> None:
+    kernel = FakeKernel()
+    keys = [ServiceKey(AF_INET, fwmark=mark) for mark in range(100, 108)]
+    kernel.table.entries = {key: entry(service(key), server(f"198.51.100.{key.fwmark}")) for key in keys}
+    client = await opened(kernel)
+    kernel.interrupted_after, kernel.interrupted_dumps = 3, 2
+    assert await client.read() == kernel.table.entries
+    assert kernel.interrupted_dumps == 0
+    lists = [message for sent in kernel.sends for message in sent if message.flags & 0x300 == 0x300]
+    assert len(lists) == 1 + len(keys) + 2, "only the interrupted list is read again"
+
+
 async def test_a_dump_that_never_is_whole_is_given_up() -> None:
     kernel = FakeKernel()
     client = await opened(kernel)

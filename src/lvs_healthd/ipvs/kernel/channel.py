@@ -6,7 +6,7 @@ import errno
 import select
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.kernel.genetlink import NLMSG_DONE, NLMSG_ERROR, GarbledMessageError, Message, messages
@@ -26,6 +26,8 @@ buffer has room for 256."""
 _RECEIVE_BYTES = 65536
 """The maximum number of bytes to receive at a time. A dump arrives in parts of up to 32 KiB."""
 
+_DUMPS_S = 0.002
+"""How long a thread goes on to further lists, seconds. They are all in memory before the first is decoded."""
 
 DEADLINE_S = 5.0
 """Default deadline of one exchange, seconds. A request takes microseconds, so a kernel that needs five seconds is in
@@ -115,14 +117,18 @@ class Channel:
         """
         await asyncio.get_running_loop().run_in_executor(None, self.connect().send, data)
 
-    async def dump(self, request: bytes, sequence: int) -> list[Message]:
-        """Send a request for a list, and return all messages of the answer, including the one that ends it.
+    async def dumps(self, requests: Sequence[tuple[bytes, int]]) -> list[list[Message]]:
+        """Ask for lists, one after another, and return the first answers: at least one, and as many as take `_DUMPS_S`.
 
-        A thread sends and receives, because the kernel builds each part of a list during the call that receives it, and
-        needs IPVS's mutex to do so. Raises `OSError`, `TimeoutError` and `GarbledMessageError`.
+        requests: each request for a list, with its sequence number. Those without an answer were not sent.
+
+        Each answer holds all its messages, including the one that ends it. A thread sends and receives, because the
+        kernel builds each part of a list during the call that receives it, and needs IPVS's mutex to do so. To hand
+        over to a thread takes as long as to read twenty servers, so one thread reads several lists. Raises `OSError`,
+        `TimeoutError` and `GarbledMessageError`.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, _dumped, self.connect(), request, sequence, self._deadline_s)
+        return await loop.run_in_executor(None, _dumped, self.connect(), requests, self._deadline_s)
 
     async def receive(self) -> list[Message]:
         """Wait for the kernel's next messages. Raises `OSError` and `GarbledMessageError`."""
@@ -143,12 +149,22 @@ class Channel:
         return held
 
 
-def _dumped(sock: socket.socket, request: bytes, sequence: int, deadline_s: float) -> list[Message]:
-    """Do the work of `Channel.dump`, and block until it is done."""
+def _dumped(sock: socket.socket, requests: Sequence[tuple[bytes, int]], deadline_s: float) -> list[list[Message]]:
+    """Do the work of `Channel.dumps`, and block until it is done."""
     ready = select.poll()
     ready.register(sock, select.POLLIN)
-    deadline = time.monotonic() + deadline_s
-    sock.send(request)
+    now = time.monotonic()
+    deadline, end = now + deadline_s, now + _DUMPS_S
+    answers = []
+    for request, sequence in requests:
+        sock.send(request)
+        answers.append(_list_received(sock, ready, sequence, deadline))
+        if time.monotonic() >= end:
+            break
+    return answers
+
+
+def _list_received(sock: socket.socket, ready: select.poll, sequence: int, deadline: float) -> list[Message]:
     gathered: list[Message] = []
     while True:
         if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 from lvs_healthd.ipvs.interface import TableUnavailableError
@@ -124,13 +125,13 @@ class IpvsClient:
 
     async def _read_all(self) -> Table:
         services = await self._requests.dump(codec.CMD_GET_SERVICE, b"", codec.decode_counted_service)
-        table = {service.key: await self._with_destinations(service, row) for service, row in services}
+        table = await self._with_destinations(services)
         for key in self._statistics.keys() - table.keys():
             del self._statistics[key]
         return table
 
     async def _read_some(self, keys: Sequence[ServiceKey]) -> Table:
-        table: Table = {}
+        services = []
         for key in keys:
             try:
                 reply = await self._requests.ask(codec.CMD_GET_SERVICE, codec.encode_service_key(key))
@@ -139,20 +140,26 @@ class IpvsClient:
                     raise
                 self._statistics.pop(key, None)
             else:
-                table[key] = await self._with_destinations(*codec.decode_counted_service(reply))
-        return table
+                services.append(codec.decode_counted_service(reply))
+        return await self._with_destinations(services)
 
-    async def _with_destinations(self, service: ServiceRecord, row: bytes) -> ServiceEntry:
-        family = service.key.family
-        found = await self._requests.dump(
-            codec.CMD_GET_DEST,
-            codec.encode_service_key(service.key),
-            lambda payload: codec.decode_counted_destination(payload, family),
-        )
-        destinations = {destination.key: destination for destination, _ in found}
-        # The rows are replaced service by service, so that memory never holds the rows of two whole readings.
-        self._statistics[service.key] = joined(row, found)
-        return ServiceEntry(service, destinations)
+    async def _with_destinations(self, services: Sequence[tuple[ServiceRecord, bytes]]) -> Table:
+        """Read the destinations of services, each of which comes with the row of its counters."""
+        requests = [
+            (
+                codec.encode_service_key(each.key),
+                partial(codec.decode_counted_destination, service_family=each.key.family),
+            )
+            for each, _ in services
+        ]
+        table: Table = {}
+        rows = iter(services)
+        async for found in self._requests.dumps(codec.CMD_GET_DEST, requests):
+            service, row = next(rows)
+            table[service.key] = ServiceEntry(service, {destination.key: destination for destination, _ in found})
+            # The rows are replaced service by service, so that memory never holds the rows of two whole readings.
+            self._statistics[service.key] = joined(row, found)
+        return table
 
     # Writing
 

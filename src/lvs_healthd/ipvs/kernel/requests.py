@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import errno
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from lvs_healthd.ipvs.interface import TableUnavailableError
@@ -17,13 +17,19 @@ from lvs_healthd.ipvs.kernel.genetlink import (
     NLMSG_ERROR,
     Answer,
     GarbledMessageError,
+    Message,
 )
 from lvs_healthd.ipvs.refusals import NO_MODULE, NO_PERMISSION
 from lvs_healthd.runtime.pace import Pace
 
 _DUMP_TRIES = 5
+_MOST_DUMPS = 64
+"""The maximum number of lists to ask for in one exchange."""
 
 _T = TypeVar("_T")
+
+ListRequest = tuple[bytes, Callable[[bytes], _T]]
+"""The encoded attributes of a request for a list, and what decodes a message of the answer."""
 
 
 class KernelError(TableUnavailableError):
@@ -99,9 +105,28 @@ class Requests:
         Raises `TableUnavailableError`, and its subclass `KernelError` when the kernel refuses.
         """
         for _ in range(_DUMP_TRIES):
+            (answer,) = await self._answers([self._dump_request(command, attributes)])
             with contextlib.suppress(LostError):
-                return await self._dump_once(command, attributes, decode)
+                return await self._decoded(answer, decode)
         raise TableUnavailableError(f"the table could not be read whole in {_DUMP_TRIES} tries")
+
+    async def dumps(self, command: int, lists: Iterable[ListRequest[_T]]) -> AsyncIterator[list[_T]]:
+        """Ask for several lists, and yield each of them, in their order. This is faster than `dump` for each.
+
+        lists: for each list the encoded attributes of the request, and what decodes a message of the answer.
+
+        Raises the same as `dump`.
+        """
+        left = [(self._dump_request(command, attributes), attributes, decode) for attributes, decode in lists]
+        while left:
+            answers = await self._answers([request for request, *_ in left[:_MOST_DUMPS]])
+            for (_, attributes, decode), answer in zip(left, answers, strict=False):
+                try:
+                    found = await self._decoded(answer, decode)
+                except LostError:
+                    found = await self.dump(command, attributes, decode)
+                yield found
+            del left[: len(answers)]
 
     def request(self, command: int, attributes: bytes, flags: int, sequence: int, *, family: int = 0) -> bytes:
         """Encode a request to the netlink family with number `family`; 0 means IPVS."""
@@ -122,10 +147,17 @@ class Requests:
         if not self.family:
             raise TableUnavailableError(NO_MODULE)
 
-    async def _dump_once(self, command: int, attributes: bytes, decode: Callable[[bytes], _T]) -> list[_T]:
+    def _dump_request(self, command: int, attributes: bytes) -> tuple[bytes, int]:
+        """Encode a request for a list. Return it with its sequence number."""
         sequence = self.next_sequence()
+        return self.request(command, attributes, NLM_F_DUMP, sequence), sequence
+
+    async def _answers(self, requests: Sequence[tuple[bytes, int]]) -> list[list[Message]]:
         async with self.channel.exchange():
-            answer = await self.channel.dump(self.request(command, attributes, NLM_F_DUMP, sequence), sequence)
+            return await self.channel.dumps(requests)
+
+    async def _decoded(self, answer: list[Message], decode: Callable[[bytes], _T]) -> list[_T]:
+        """Decode an answer. Raises `LostError` when the list is not whole."""
         records: list[_T] = []
         try:
             for message in answer[:-1]:
