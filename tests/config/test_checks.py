@@ -188,7 +188,7 @@ def test_expectation_that_a_real_server_takes_away_makes_its_timeout_too_short()
             "check.expect_regex: expect and expect_regex exclude each other",
         ]),
         ('{ type = "tcp", verify = false }', [
-            "check.verify: tcp checks have no such key; it belongs to https checks",
+            "check.verify: this check never begins TLS; add the step { starttls = true }",
         ]),
         ('{ type = "https", verify = "no" }', ['check.verify: expected true or false, got "no"']),
     ],

@@ -30,7 +30,30 @@ def effective(config: Config) -> dict[str, Any]:
 def test_every_key_of_a_check_is_there_but_the_excluded_alternatives(kind: str) -> None:
     written = effective(read(service(check=f'"{kind}"')))["service"][0]["real_server"][0]["check"][0]
     keys = {key for key, schema in CHECK_KEYS.items() if (schema.field or key) in CHECK_FIELDS[kind]} | {"type"}
-    assert written.keys() == keys - {"body_regex", "send_hex", "expect_hex", "expect_regex"}
+    assert written.keys() == keys - {"body_regex", "send_hex", "expect_hex", "expect_regex", "steps"} - (
+        {"sni", "verify", "ca"} if kind == "tcp" else set()
+    )
+
+
+def test_steps_are_written_as_steps_without_what_they_exclude() -> None:
+    steps = (
+        r"""{ expect_regex = '\A220 ' }, { send = "STARTTLS\r\n" }, { expect_hex = "ff 00" }, { starttls = true }, """
+        r"""{ send = "AUTH PLAIN hunter2\r\n" }, { expect_hex = "32 3?" }, { send_hex = "00 01" }"""
+    )
+    text = to_toml(read(service(check=f'{{ type = "tcp", steps = [{steps}], sni = "mail.example" }}')))
+    written = tomli.loads(text)["service"][0]["real_server"][0]["check"][0]
+    assert written["steps"] == [
+        {"expect_regex": r"\A220 "},
+        {"send": "STARTTLS\r\n"},
+        {"expect_hex": "ff 00"},
+        {"starttls": True},
+        {"send": "(hidden)"},
+        {"expect_regex": r"\x32[" + "".join(rf"\x3{digit:x}" for digit in range(16)) + "]"},
+        {"send_hex": "00 01"},
+    ]
+    assert (written["sni"], written["verify"], written["ca"]) == ("mail.example", True, "")
+    assert not written.keys() & {"send", "send_hex", "expect", "expect_hex", "expect_regex"}
+    assert read(text).services
 
 
 def test_secrets_are_hidden_and_the_rest_of_the_headers_is_not() -> None:

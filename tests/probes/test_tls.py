@@ -133,7 +133,7 @@ async def test_authority_without_key_identifiers_is_trusted_by_every_python(tmp_
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_what_is_verified_does_not_depend_on_the_version_of_python(verify: bool, ca_file: str) -> None:
-    made = Trust(ca_file, verify=verify).context
+    made = Trust(ca_file, verify=verify, alpn="").context
     assert made.check_hostname is verify
     assert made.verify_mode is (ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
     assert not made.verify_flags & ssl.VERIFY_X509_STRICT

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from lvs_healthd.config.conversation import problems_over_udp
 from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.http_values import host_name
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import SILENT_INTERVAL, SILENT_TIMEOUT, AnyCheck, Endpoint, Seconds
+from lvs_healthd.config.model import SILENT_INTERVAL, SILENT_TIMEOUT, AnyCheck, ConversationStep, Endpoint, Seconds
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.readymade import Shelf
 from lvs_healthd.config.schema import (
@@ -21,6 +22,8 @@ from lvs_healthd.config.schema import (
     CHECK_KEYS,
     CHECK_TYPES,
     GROUP_OF_FIELD,
+    SHORT_FORM,
+    TLS_FIELDS,
     TomlTable,
     read_table,
     refuse_foreign_keys,
@@ -51,7 +54,7 @@ class Template(msgspec.Struct, frozen=True):
     @property
     def takes_silence(self) -> bool:
         """Whether it is a udp check that passes when nothing comes back."""
-        return self.kind == "udp" and not (self.has("expect") or self.has("expect_regex"))
+        return self.kind == "udp" and not any(self.has(field) for field in ("expect", "expect_regex", "steps"))
 
 
 class Times(NamedTuple):
@@ -224,6 +227,7 @@ class CheckReader:
         for field in ("expect", "expect_regex"):
             if check.kind == "udp" and check.has(field) and not check.has("send"):
                 self._errors.add(table.at(field), "a UDP server answers only what it is sent; add send or send_hex")
+        self._validate_steps(check, table)
         for field in ("body", "body_regex"):
             if check.fields.get("method") == "HEAD" and check.has(field):
                 self._errors.add(table.at(field), "the answer to HEAD has no body; use GET")
@@ -237,15 +241,41 @@ class CheckReader:
             )
         for field, most in (("expect_regex", "max_answer"), ("body_regex", "max_body")):
             if check.fields.get(field) and field not in check.wrong and most not in check.wrong:
-                self._validate_cost(check, table, field, most)
+                self._validate_cost(check, table, str(check.fields[field]), (field, most))
 
-    def _validate_cost(self, check: Template, table: TomlTable, field: str, most: str) -> None:
-        """Refuse an expression with which a peer could block the event loop for longer than other probes tolerate."""
-        pattern = answer_pattern(str(check.fields[field]))
+    def _validate_steps(self, check: Template, table: TomlTable) -> None:
+        steps: tuple[ConversationStep, ...] = check.fields.get("steps", ())
+        if "steps" in table:
+            for field in SHORT_FORM:
+                if field in table:
+                    self._errors.add(
+                        table.at(field), f"{table.written[field]} and steps exclude each other; make it a step"
+                    )
+        if check.kind == "udp":
+            for problem in problems_over_udp(steps):
+                self._errors.add((*table.at("steps"), *problem.at), problem.message)
+        for field in TLS_FIELDS:
+            if check.kind == "tcp" and field in table and not any(step.starttls for step in steps):
+                self._errors.add(table.at(field), "this check never begins TLS; add the step { starttls = true }")
+        for index, step in enumerate(steps):
+            if step.expect_regex and "max_answer" not in check.wrong:
+                self._validate_cost(check, table, step.expect_regex, ("steps", "max_answer"), (index,))
+
+    def _validate_cost(
+        self, check: Template, table: TomlTable, text: str, keys: tuple[str, str], inside: KeyPath = ()
+    ) -> None:
+        """Refuse an expression with which a peer could block the event loop for longer than other probes tolerate.
+
+        text: the expression.
+        keys: the fields of the expression and of the number of bytes that are searched.
+        inside: where in the value of its field the expression is.
+        """
+        pattern = answer_pattern(text)
+        field, most = keys
         size = int(check.fields.get(most) or _default(check.kind, most))
         if pattern.size * size > MOST_STEPS:
             self._errors.add(
-                table.at(field if field in table else most),
+                (*table.at(field), *inside) if field in table else table.at(most),
                 f"an answer of {size} bytes could make this expression hold up all probes; "
                 f"shorten the expression, or set {most} to at most {MOST_STEPS // pattern.size}",
             )
@@ -302,6 +332,10 @@ def _inherit(template: Template, table: TomlTable) -> Template:
     """
     own = CHECK_FIELDS[template.kind] - {"name"}
     replaced = {GROUP_OF_FIELD[field] for field in table.written if field in own}
+    if "steps" in replaced:
+        replaced |= {GROUP_OF_FIELD[field] for field in SHORT_FORM}
+    elif any(field in table for field in SHORT_FORM):
+        replaced.add("steps")
     kept = {field: value for field, value in template.fields.items() if GROUP_OF_FIELD[field] not in replaced}
     return msgspec.structs.replace(
         template,

@@ -11,8 +11,20 @@ import msgspec
 import tomli_w
 
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
-from lvs_healthd.config.model import AnyCheck, Config, Endpoint, Forward, Ipvs, RealServer, Service, StreamCheck
-from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS
+from lvs_healthd.config.model import (
+    AnyCheck,
+    Config,
+    ConversationStep,
+    Endpoint,
+    Forward,
+    Ipvs,
+    RealServer,
+    Service,
+    StreamCheck,
+    TcpCheck,
+    uses_tls,
+)
+from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS, SHORT_FORM, TLS_FIELDS
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, without_secrets
 from lvs_healthd.config.values import duration_text
 
@@ -107,8 +119,29 @@ def _check(check: AnyCheck) -> dict[str, Any]:
         check = msgspec.structs.replace(check, send=HIDDEN.encode())
     kind = next(kind for kind, record in CHECK_TYPES.items() if type(check) is record)
     return {"type": kind} | {
-        key: _value(key, getattr(check, field)) for key, field in _keys_of(check).items() if key != "type"
+        key: _value(key, getattr(check, field))
+        for key, field in _keys_of(check).items()
+        if key not in {"type", *_left_out(check)}
     }
+
+
+def _left_out(check: AnyCheck) -> set[str]:
+    """Return the keys that mean nothing in this check, and that are wrong in it even with their defaults."""
+    left_out = set() if uses_tls(check) or not isinstance(check, TcpCheck) else {*TLS_FIELDS}
+    if isinstance(check, StreamCheck) and check.steps:
+        return left_out | {key for key, schema in CHECK_KEYS.items() if (schema.field or key) in SHORT_FORM}
+    return left_out | {"steps"}
+
+
+def _step(step: ConversationStep) -> dict[str, Any]:
+    if step.starttls:
+        return {"starttls": True}
+    if step.expect_regex:
+        return {"expect_regex": step.expect_regex}
+    if is_secret_command(step.send):
+        return {"send": HIDDEN}
+    field, data = ("send", step.send) if step.send else ("expect", step.expect)
+    return {field: data.decode()} if _is_text(data) else {f"{field}_hex": data.hex(" ")}
 
 
 def _keys_of(check: AnyCheck) -> dict[str, str]:
@@ -136,6 +169,8 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
             return value.hex(" ") if key.endswith("_hex") else value.decode()
         case tuple() if key == "headers":
             return {name: HIDDEN if content and is_secret(name) else content for name, content in value}
+        case tuple() if key == "steps":
+            return [_step(step) for step in value]
         case tuple():  # status
             return [str(first) if first == last else f"{first}-{last}" for first, last in value]
         case str() if key == "path":

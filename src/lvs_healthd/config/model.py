@@ -9,7 +9,7 @@ endpoints. Such a record never contains a reference back to itself, so the garba
 
 import enum
 import socket
-from typing import NewType
+from typing import NewType, TypeGuard
 
 import msgspec
 
@@ -183,8 +183,26 @@ class HttpsCheck(HttpCheck, frozen=True, kw_only=True, gc=False, tag="https"):
     """PEM file of trusted certificates. Default: the system's trusted certificates."""
 
 
+class ConversationStep(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One step of a conversation. Exactly one of its fields is set."""
+
+    send: bytes = b""
+    """Bytes to send, written in the file as text (`send`) or in hexadecimal (`send_hex`)."""
+    expect: bytes = b""
+    """Bytes that must come, written in the file as text (`expect`) or in hexadecimal (`expect_hex`)."""
+    expect_regex: str = ""
+    """Regular expression (RE2) that must match. An `expect_hex` with wildcards is stored as one."""
+    starttls: bool = False
+    """Begin TLS. As the first step, the connection is encrypted from its start."""
+
+    @property
+    def expects(self) -> bool:
+        """Whether the step waits for something."""
+        return bool(self.expect or self.expect_regex)
+
+
 class StreamCheck(Check, frozen=True, kw_only=True, gc=False):
-    """The fields that tcp and udp checks share: bytes to send, and what the answer must contain."""
+    """The fields that tcp and udp checks share: a conversation, in steps or in the short form `send` and `expect`."""
 
     send: bytes = b""
     """Bytes to send, written in the file as text (`send`) or in hexadecimal (`send_hex`)."""
@@ -193,11 +211,28 @@ class StreamCheck(Check, frozen=True, kw_only=True, gc=False):
     expect_regex: str = ""
     """Regular expression (RE2) that must match somewhere in the answer's bytes. Excludes `expect`."""
     max_answer: int = 65536
-    """How many bytes of the answer are searched at most for `expect` or `expect_regex`."""
+    """How many bytes of an answer are searched at most for `expect` or `expect_regex`."""
+    steps: tuple[ConversationStep, ...] = ()
+    """The conversation step by step. Excludes the short form."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the check expects no answer."""
+        return not self.expect and not self.expect_regex and not any(step.expects for step in self.steps)
 
 
 class TcpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="tcp"):
-    """A check that opens a TCP connection, and exchanges data if `send` or `expect…` is set."""
+    """A check that opens a TCP connection, and exchanges data if `send`, `expect…` or `steps` is set."""
+
+    sni: str = ""
+    """Server name to request and to verify once a step begins TLS.
+
+    Empty: no name is requested, and the certificate must be valid for the probed `address`.
+    """
+    verify: bool = True
+    """Verify the certificate's chain, name and dates, as https checks do."""
+    ca: str = ""
+    """PEM file of trusted certificates. Default: the system's trusted certificates."""
 
 
 class UdpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="udp"):
@@ -218,6 +253,14 @@ SILENT_INTERVAL = Seconds(5.0)
 
 
 AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck
+
+TlsCheck = HttpsCheck | TcpCheck
+"""The checks that can use TLS."""
+
+
+def uses_tls(check: Check) -> TypeGuard[TlsCheck]:
+    """Return whether a check uses TLS, so that its `sni`, `verify` and `ca` matter."""
+    return isinstance(check, HttpsCheck) or (isinstance(check, TcpCheck) and any(step.starttls for step in check.steps))
 
 
 class RealServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):

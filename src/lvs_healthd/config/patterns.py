@@ -32,7 +32,7 @@ _HINTS = (
 
 
 class AnswerPattern:
-    """A compiled expression. `size` is its number of steps; a search takes at most that many for each byte."""
+    """A compiled expression. `size` is the number of instructions; a search takes at most that many for each byte."""
 
     __slots__ = ("_search", "size")
 
@@ -43,6 +43,14 @@ class AnswerPattern:
     def is_in(self, answer: bytes | bytearray) -> bool:
         """Return whether the expression matches somewhere in an answer."""
         return self._search(answer) is not None
+
+    def end_in(self, answer: bytes | bytearray) -> int:
+        """Return where the first match in an answer ends. Raises `ValueError` when there is none."""
+        match = self._search(answer)
+        if match is None:
+            raise ValueError("no match")
+        end: int = match.end()
+        return end
 
 
 @functools.lru_cache(maxsize=1024)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from lvs_healthd.config import addresses, http_values, values
+from lvs_healthd.config import addresses, conversation, http_values, values
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import (
@@ -51,6 +51,8 @@ class Key(msgspec.Struct, frozen=True):
     """The field of the record that the key sets; empty when the field has the key's name."""
     group: str = ""
     """Keys of the same group exclude each other in a table, and replace each other when checks inherit."""
+    text_field: str = ""
+    """The field that the key sets instead if its parsed value is text; empty when there is none."""
 
 
 TOP_KEYS = {
@@ -148,11 +150,18 @@ CHECK_KEYS = {
     "send": Key(values.text_bytes, group="send"),
     "send_hex": Key(values.hex_bytes, "send", group="send"),
     "expect": Key(values.text_bytes, group="expect"),
-    "expect_hex": Key(values.hex_bytes, "expect", group="expect"),
+    "expect_hex": Key(values.hex_or_pattern, "expect", group="expect", text_field="expect_regex"),
     "expect_regex": Key(values.regex, group="expect"),
     "max_answer": Key(values.integer(1, MOST_BYTES)),
+    "steps": Key(conversation.steps),
 }
 """The keys of all check types. A key means the same in every type that has it."""
+
+SHORT_FORM = ("send", "expect", "expect_regex")
+"""The fields that `steps` excludes."""
+
+TLS_FIELDS = ("sni", "verify", "ca")
+"""The fields that mean something only with TLS."""
 
 GROUP_OF_FIELD = {key.field or name: key.group or key.field or name for name, key in CHECK_KEYS.items()}
 
@@ -204,11 +213,15 @@ def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Er
         if other != name:
             errors.add((*path, name), f"{other} and {name} exclude each other")
             continue
-        written[field] = name
         try:
-            fields[field] = key.parse(value)
+            parsed = key.parse(value)
         except WrongValueError as error:
+            written[field] = name
             errors.add_all((*path, name), error)
+            continue
+        if key.text_field and isinstance(parsed, str):
+            field = key.text_field
+        written[field], fields[field] = name, parsed
     return TomlTable(path, fields, written)
 
 

@@ -192,6 +192,36 @@ def hex_bytes(value: object) -> bytes:
         raise expected('pairs of hexadecimal digits such as "1c 00 ff"', shown) from None
 
 
+_HEX_PAIR = re.compile(r"[0-9A-Fa-f?]{2}")
+
+
+def hex_or_pattern(value: object) -> bytes | str:
+    r"""Parse bytes in hexadecimal, in which a question mark stands for any digit: "1c ?? f?".
+
+    Return the bytes, or with question marks the regular expression that matches them.
+    """
+    text = string(value)
+    if "?" not in text:
+        return hex_bytes(value)
+    digits = "".join(text.split())
+    pairs = [digits[index : index + 2] for index in range(0, len(digits), 2)]
+    if not all(_HEX_PAIR.fullmatch(pair) for pair in pairs):
+        shown = HIDDEN if is_secret_hex(text) else value
+        raise expected('pairs of hexadecimal digits or question marks such as "1c ?? f?"', shown)
+    return "".join(_byte_pattern(pair.lower()) for pair in pairs)
+
+
+def _byte_pattern(pair: str) -> str:
+    if pair == "??":
+        return "."
+    matching = [f"{byte:02x}" for byte in range(256) if _is_byte(f"{byte:02x}", pair)]
+    return f"\\x{matching[0]}" if len(matching) == 1 else "[" + "".join(f"\\x{byte}" for byte in matching) + "]"
+
+
+def _is_byte(digits: str, pair: str) -> bool:
+    return all(wanted in ("?", digit) for digit, wanted in zip(digits, pair, strict=True))
+
+
 def regex(value: object) -> str:
     """Parse a regular expression, which must compile."""
     text = string(value)

@@ -158,7 +158,7 @@ def has_answered(check: AnyCheck, outcome: Outcome) -> bool:
     if outcome.reason not in _ANSWERED:
         return False
     # A udp check that expects nothing passes when nobody answers.
-    is_silent = isinstance(check, UdpCheck) and not check.expect and not check.expect_regex
+    is_silent = isinstance(check, UdpCheck) and check.is_silent
     return not (is_silent and outcome.kind is OutcomeKind.UP)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from lvs_healthd.config.model import AnyCheck, HttpsCheck, RealServer, Service
+from lvs_healthd.config.model import AnyCheck, RealServer, Service, uses_tls
 from lvs_healthd.health import machine
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
@@ -66,7 +66,7 @@ class ProbeState:
 
     def __init__(self, check: AnyCheck, judge: "Judge") -> None:
         self.check = check
-        self.is_verified = isinstance(check, HttpsCheck) and check.verify
+        self.is_verified = uses_tls(check) and check.verify
         """Whether the outcome depends on the dates of a certificate."""
         # These are tuples, as in `ServerState`, because there are tens of thousands of them, nearly all with one item,
         # and a list would take twice the memory.

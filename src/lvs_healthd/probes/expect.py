@@ -2,7 +2,7 @@
 
 import msgspec
 
-from lvs_healthd.config.model import StreamCheck
+from lvs_healthd.config.model import ConversationStep, StreamCheck
 from lvs_healthd.config.patterns import AnswerPattern, answer_pattern
 
 SEARCHED_EACH_TIME = 16384
@@ -22,6 +22,11 @@ class Expectation(msgspec.Struct, frozen=True):
     def met(self, answer: bytes | bytearray) -> bool:
         """Whether a complete answer meets both conditions."""
         return self.contains in answer and (self.pattern is None or self.pattern.is_in(answer))
+
+    def end(self, answer: bytes | bytearray) -> int:
+        """Return where the expected part of an answer ends that meets both conditions."""
+        found = answer.find(self.contains) + len(self.contains)
+        return found if self.pattern is None else max(found, self.pattern.end_in(answer))
 
 
 class Search:
@@ -63,9 +68,12 @@ class Search:
         return expected.pattern.is_in(answer)
 
 
-def expectation(check: StreamCheck) -> Expectation | None:
-    """Return what the answer to a check must look like; None when the check expects nothing of it."""
-    if not check.expect and not check.expect_regex:
+def expectation(asking: StreamCheck | ConversationStep, limit: int) -> Expectation | None:
+    """Return what the answer to a check or a step must look like; None when nothing is expected.
+
+    limit: the maximum number of bytes of the answer to search.
+    """
+    if not asking.expect and not asking.expect_regex:
         return None
-    pattern = answer_pattern(check.expect_regex) if check.expect_regex else None
-    return Expectation(check.expect, pattern, check.max_answer)
+    pattern = answer_pattern(asking.expect_regex) if asking.expect_regex else None
+    return Expectation(asking.expect, pattern, limit)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Container, Iterable
 import msgspec
 
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.model import AnyCheck, HttpCheck, HttpsCheck, Service, TcpCheck, UdpCheck
+from lvs_healthd.config.model import AnyCheck, HttpCheck, HttpsCheck, Service, TcpCheck, UdpCheck, uses_tls
+from lvs_healthd.probes.conversation import conversations
 from lvs_healthd.probes.exchange import Exchange, Target
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.tcp import tcp_exchanges
-from lvs_healthd.probes.tls import TlsExchanges, read_again
+from lvs_healthd.probes.tls import TlsExchanges, read_again, try_tls
 from lvs_healthd.probes.udp import udp_exchanges
 
 
@@ -22,8 +23,8 @@ def probe_key(check: AnyCheck) -> AnyCheck:
 def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dict[AnyCheck, Target]:
     """Make every distinct probe of these services ready to run, except those in `known`. Return them by `probe_key`.
 
-    Raises `ConfigError` for a `ca` or a server name that TLS rejects. To find out, one conversation of each https check
-    is begun.
+    Raises `ConfigError` for a `ca` or a server name that TLS rejects. To find out, TLS is begun once for each check
+    that uses it.
     """
     ready: dict[AnyCheck, Target] = {}
     shared = Conversations()
@@ -36,8 +37,8 @@ def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dic
                     continue
                 try:
                     ready[key] = target(key, shared)
-                    if isinstance(key, HttpsCheck):
-                        ready[key].begin()
+                    if uses_tls(key):
+                        try_tls(key)
                 except (OSError, ValueError) as error:
                     errors.append(f'service "{service.name}": check "{check.name}" of {server.endpoint}: {error}')
     if errors:
@@ -52,10 +53,10 @@ def read_certificates(services: Iterable[Service]) -> Callable[[], None]:
     """
     checks = (check for service in services for server in service.real_servers for check in server.checks)
     try:
-        return read_again(check for check in checks if isinstance(check, HttpsCheck))
+        return read_again(check for check in checks if uses_tls(check))
     except OSError as error:
         what = f'ca = "{error.filename}"' if error.filename else "the system's certificates"
-        raise ConfigError((f"{what}, which https checks trust, cannot be used: {error.strerror}",)) from error
+        raise ConfigError((f"{what}, which checks trust, cannot be used: {error.strerror}",)) from error
 
 
 class Conversations:
@@ -67,7 +68,7 @@ class Conversations:
     def of(self, check: AnyCheck) -> Callable[[], Exchange]:
         """Return the factory that begins this check's conversations. Raises `OSError` when its `ca` cannot be read."""
         # The address makes no difference, unless TLS has no name to verify and verifies the address instead.
-        address = check.address if isinstance(check, HttpsCheck) and not check.sni else ""
+        address = check.address if uses_tls(check) and not check.sni else ""
         said = msgspec.structs.replace(check, name="", rise=0, fall=0, interval=0.0, address=address, port=0)
         begin = self._known.get(said)
         if begin is None:
@@ -93,6 +94,8 @@ def _conversations(check: AnyCheck) -> Callable[[], Exchange]:
         return TlsExchanges(check, http_exchanges(check))
     if isinstance(check, HttpCheck):
         return http_exchanges(check)
+    if check.steps:
+        return conversations(check)
     if isinstance(check, TcpCheck):
         return tcp_exchanges(check)
     return udp_exchanges(check)

@@ -14,7 +14,7 @@ _END_AFTER_SENDING = Farewell(b"", _ANSWERED, peer_may_close=True)
 
 def tcp_exchanges(check: TcpCheck) -> "TcpExchanges":
     """Return a factory that begins a conversation for each probe of this check."""
-    return TcpExchanges(check.send, expectation(check))
+    return TcpExchanges(check.send, expectation(check, check.max_answer))
 
 
 class TcpExchanges:

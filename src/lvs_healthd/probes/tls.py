@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from lvs_healthd.config.model import HttpsCheck
+from lvs_healthd.config.model import HttpsCheck, TlsCheck
 from lvs_healthd.probes.authorities import load_system_authorities
 from lvs_healthd.probes.certificate import certificate_end
 from lvs_healthd.probes.exchange import Exchange, Farewell, Step, what_happened
@@ -42,14 +42,17 @@ _NAME_MISSING = ("TLSV1_UNRECOGNIZED_NAME", "SSLV3_ALERT_HANDSHAKE_FAILURE", "TL
 class Trust:
     """The certificates that a check trusts.
 
-    All checks with the same `ca` and `verify` share one `Trust`, because loading the system's certificates takes 20 ms.
+    All checks with the same values share one `Trust`, because loading the system's certificates takes 20 ms.
+
+    alpn: the protocol to announce to the server (RFC 7301); "" for none.
 
     Raises `OSError` (also as `ssl.SSLError`) when the certificates cannot be read.
     """
 
-    def __init__(self, ca: str, *, verify: bool) -> None:
+    def __init__(self, ca: str, *, verify: bool, alpn: str) -> None:
         self.ca = ca
         self.verify = verify
+        self.alpn = alpn
         self.context = self.load()
 
     def load(self) -> ssl.SSLContext:
@@ -57,7 +60,8 @@ class Trust:
         # `ssl.create_default_context` is not used, because what it verifies depends on Python's version, and because
         # OpenSSL would then read files during handshakes.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.set_alpn_protocols(["http/1.1"])
+        if self.alpn:
+            context.set_alpn_protocols([self.alpn])
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -70,28 +74,43 @@ class Trust:
         return context
 
 
-_trusts: WeakValueDictionary[tuple[str, bool], Trust] = WeakValueDictionary()
+_trusts: WeakValueDictionary[tuple[str, bool, str], Trust] = WeakValueDictionary()
 
 
-def trust(check: HttpsCheck) -> Trust:
+def trust(check: TlsCheck) -> Trust:
     """Return the `Trust` of this check, which other checks may share.
 
     Raises `OSError` when this check is the first to use its `ca` and the file cannot be read.
     """
-    key = (check.ca, check.verify)
+    alpn = "http/1.1" if isinstance(check, HttpsCheck) else ""
+    key = (check.ca, check.verify, alpn)
     found = _trusts.get(key)
     if found is None:
-        found = _trusts[key] = Trust(check.ca, verify=check.verify)
+        found = _trusts[key] = Trust(check.ca, verify=check.verify, alpn=alpn)
     return found
 
 
-def read_again(checks: Iterable[HttpsCheck]) -> Callable[[], None]:
+def try_tls(check: TlsCheck) -> None:
+    """Begin TLS without a server, to find out whether it can begin.
+
+    Raises `OSError` for a `ca` and `ValueError` for a server name that TLS rejects.
+    """
+    _handshake(trust(check).context, check, ssl.MemoryBIO(), ssl.MemoryBIO())
+
+
+def _handshake(
+    context: ssl.SSLContext, check: TlsCheck, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
+) -> ssl.SSLObject:
+    return context.wrap_bio(incoming, outgoing, server_hostname=check.sni or check.address)
+
+
+def read_again(checks: Iterable[TlsCheck]) -> Callable[[], None]:
     """Read the certificates of these checks again, because the files may have changed.
 
     Return a function that puts them into force and cannot fail. Raises an `OSError` that names the file when a file
     cannot be read.
     """
-    trusts = {(check.ca, check.verify): trust(check) for check in checks}
+    trusts = {id(found): found for found in map(trust, checks)}
     contexts: list[tuple[Trust, ssl.SSLContext]] = []
     for each in trusts.values():
         try:
@@ -109,11 +128,14 @@ def read_again(checks: Iterable[HttpsCheck]) -> Callable[[], None]:
 
 
 class TlsExchanges:
-    """Begins TLS conversations, each of which carries an inner conversation of another protocol."""
+    """Begins TLS conversations, each of which carries an inner conversation of another protocol.
+
+    inner: begins an inner conversation. Not used by `around`.
+    """
 
     __slots__ = ("_check", "_inner", "_trust", "_with_end")
 
-    def __init__(self, check: HttpsCheck, inner: Callable[[], Exchange]) -> None:
+    def __init__(self, check: TlsCheck, inner: Callable[[], Exchange]) -> None:
         self._trust = trust(check)
         self._check = check
         self._inner = inner
@@ -121,7 +143,11 @@ class TlsExchanges:
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
-        return _TlsExchange(self._trust.context, self._check, self._inner(), self.with_end)
+        return self.around(self._inner())
+
+    def around(self, inner: Exchange) -> Exchange:
+        """Begin one conversation, which carries `inner`."""
+        return _TlsExchange(self._trust.context, self._check, inner, self.with_end)
 
     def with_end(self, outcome: Outcome, end: float | None) -> Outcome:
         """Return the inner conversation's outcome with the time when the target's certificate ends.
@@ -145,7 +171,7 @@ class _TlsExchange:
     def __init__(
         self,
         context: ssl.SSLContext,
-        check: HttpsCheck,
+        check: TlsCheck,
         inner: Exchange,
         with_end: Callable[[Outcome, float | None], Outcome],
     ) -> None:
@@ -155,7 +181,7 @@ class _TlsExchange:
         """When the target's certificate ends, Unix time."""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=check.sni or check.address)
+        self._tls = _handshake(context, check, self._incoming, self._outgoing)
         self._inner = inner
         self._handshaken = False
         self._heard = False
@@ -230,11 +256,11 @@ class _TlsExchange:
         return None if step is None else self._with_end(step, self._end)
 
 
-def _refusal(error: ssl.SSLCertVerificationError, check: HttpsCheck) -> str:
+def _refusal(error: ssl.SSLCertVerificationError, check: TlsCheck) -> str:
     """Say why a certificate is refused, and what to write if it is the configuration's fault."""
     refused = f"certificate refused: {error.verify_message.rstrip('.')}"
     if error.verify_code in _NAME_MISMATCH and not check.sni:
-        return f"{refused}; set host or sni to the name that clients ask for"
+        return f"{refused}; set {_name_keys(check)} to the name that clients ask for"
     if error.verify_code in _NO_KNOWN_ISSUER:
         if check.ca:
             return f"{refused}; neither it nor its issuer is in ca = {check.ca}"
@@ -242,10 +268,14 @@ def _refusal(error: ssl.SSLCertVerificationError, check: HttpsCheck) -> str:
     return refused
 
 
-def _handshake_error(error: ssl.SSLError, check: HttpsCheck) -> str:
+def _name_keys(check: TlsCheck) -> str:
+    return "host or sni" if isinstance(check, HttpsCheck) else "sni"
+
+
+def _handshake_error(error: ssl.SSLError, check: TlsCheck) -> str:
     reason = (error.reason or str(error)).replace("_", " ").lower()
     if error.reason in {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
         return f"no TLS on this port ({reason})"
     if error.reason in _NAME_MISSING and not check.sni:
-        return f"TLS failed: {reason}; perhaps because no server name was asked for: set host or sni"
+        return f"TLS failed: {reason}; perhaps because no server name was asked for: set {_name_keys(check)}"
     return f"TLS failed: {reason}"

@@ -19,7 +19,7 @@ _ANSWERED_AS_EXPECTED = up("answered as expected")
 
 def udp_exchanges(check: UdpCheck) -> "UdpExchanges":
     """Return a factory that begins a conversation for each probe of this check."""
-    return UdpExchanges(check.send, expectation(check))
+    return UdpExchanges(check.send, expectation(check, check.max_answer))
 
 
 class UdpExchanges:

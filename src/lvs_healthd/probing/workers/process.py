@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from lvs_healthd import __version__
-from lvs_healthd.config.model import AnyCheck, HttpsCheck
+from lvs_healthd.config.model import AnyCheck, uses_tls
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 from lvs_healthd.probes.targets import Conversations, target
 from lvs_healthd.probes.tls import read_again
@@ -176,7 +176,7 @@ class _Worker:
         shared = Conversations()
         unreadable: set[str] = set()  # thousands of probes may have the same `ca`
         for assigned in tuple(self._unready.values()):
-            ca = assigned.check.ca if isinstance(assigned.check, HttpsCheck) else ""
+            ca = assigned.check.ca if uses_tls(assigned.check) else ""
             if ca not in unreadable and not self._add(assigned, shared):
                 unreadable.add(ca)
         self.scheduler.update(self._added)
@@ -207,7 +207,7 @@ class _Worker:
             self._add(assigned, shared)
         # The certificate files may have changed. If one can no longer be read, all checks keep what was read before.
         with contextlib.suppress(OSError):
-            read_again(check for check in self._checks.values() if isinstance(check, HttpsCheck))()
+            read_again(check for check in self._checks.values() if uses_tls(check))()
         self.scheduler.update(self._added, self._dropped)
         self._added, self._dropped = [], []
         spare_long_lived()
