@@ -35,6 +35,15 @@ def test_every_key_of_a_check_is_there_but_the_excluded_alternatives(kind: str) 
     )
 
 
+@pytest.mark.parametrize("over", ["udp", "tls"])
+def test_every_key_of_a_dns_check_is_there(over: str) -> None:
+    text = to_toml(read(service(check=f'{{ type = "dns", query = ".", over = "{over}", rcode = "NXDOMAIN" }}')))
+    written = tomli.loads(text)["service"][0]["real_server"][0]["check"][0]
+    assert written.keys() == {"type", *CHECK_FIELDS["dns"]} - (set() if over == "tls" else {"sni", "verify", "ca"})
+    assert written["rcode"] == ["NXDOMAIN"]
+    assert read(text).services
+
+
 def test_steps_are_written_as_steps_without_what_they_exclude() -> None:
     steps = (
         r"""{ expect_regex = '\A220 ' }, { send = "STARTTLS\r\n" }, { expect_hex = "ff 00" }, { starttls = true }, """

@@ -14,7 +14,15 @@ from lvs_healthd.config.conversation import problems_over_udp
 from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.http_values import host_name
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import SILENT_INTERVAL, SILENT_TIMEOUT, AnyCheck, ConversationStep, Endpoint, Seconds
+from lvs_healthd.config.model import (
+    SILENT_INTERVAL,
+    SILENT_TIMEOUT,
+    AnyCheck,
+    ConversationStep,
+    DnsTransport,
+    Endpoint,
+    Seconds,
+)
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.readymade import Shelf
 from lvs_healthd.config.schema import (
@@ -257,6 +265,10 @@ class CheckReader:
         for field in TLS_FIELDS:
             if check.kind == "tcp" and field in table and not any(step.starttls for step in steps):
                 self._errors.add(table.at(field), "this check never begins TLS; add the step { starttls = true }")
+            if check.kind == "dns" and field in table and check.fields.get("over") is not DnsTransport.TLS:
+                self._errors.add(table.at(field), 'this check uses no TLS; write over = "tls"')
+        if check.kind == "dns" and not check.has("query"):
+            self._errors.add(table.at("type"), 'query is missing: the name to ask for, as in query = "example.org"')
         for index, step in enumerate(steps):
             if step.expect_regex and "max_answer" not in check.wrong:
                 self._validate_cost(check, table, step.expect_regex, ("steps", "max_answer"), (index,))

@@ -15,6 +15,7 @@ from lvs_healthd.config.model import (
     AnyCheck,
     Config,
     ConversationStep,
+    DnsCheck,
     Endpoint,
     Forward,
     Ipvs,
@@ -127,7 +128,7 @@ def _check(check: AnyCheck) -> dict[str, Any]:
 
 def _left_out(check: AnyCheck) -> set[str]:
     """Return the keys that mean nothing in this check, and that are wrong in it even with their defaults."""
-    left_out = set() if uses_tls(check) or not isinstance(check, TcpCheck) else {*TLS_FIELDS}
+    left_out = set() if uses_tls(check) or not isinstance(check, TcpCheck | DnsCheck) else {*TLS_FIELDS}
     if isinstance(check, StreamCheck) and check.steps:
         return left_out | {key for key, schema in CHECK_KEYS.items() if (schema.field or key) in SHORT_FORM}
     return left_out | {"steps"}
@@ -171,6 +172,8 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
             return {name: HIDDEN if content and is_secret(name) else content for name, content in value}
         case tuple() if key == "steps":
             return [_step(step) for step in value]
+        case tuple() if key == "rcode":
+            return list(value)
         case tuple():  # status
             return [str(first) if first == last else f"{first}-{last}" for first, last in value]
         case str() if key == "path":

@@ -86,6 +86,14 @@ class Mode(enum.StrEnum):
     SHADOW = "shadow"
 
 
+class DnsTransport(enum.StrEnum):
+    """What carries a DNS query: a datagram, a TCP connection, or TLS (DoT, RFC 7858)."""
+
+    UDP = "udp"
+    TCP = "tcp"
+    TLS = "tls"
+
+
 class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     """An IP address, in the kernel's canonical spelling (`socket.inet_ntop`), and a port."""
 
@@ -243,6 +251,32 @@ class UdpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type
     """
 
 
+class DnsCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="dns"):
+    """A check that asks a DNS server, and looks at the answer code and the records."""
+
+    query: str = ""
+    """The name to ask for; never empty after loading."""
+    query_type: str = "A"
+    """The type of record to ask for. A is the default of dig."""
+    over: DnsTransport = DnsTransport.UDP
+    rcode: tuple[str, ...] = ("NOERROR",)
+    """Accepted answer codes, by their names (RFC 6895). SERVFAIL and REFUSED are answers, but no service."""
+    recursion: bool = True
+    """Ask the server to find the answer elsewhere if it does not know it (the flag RD), as clients and dig do."""
+    authoritative: bool = False
+    """Whether the answer must be authoritative (the flag AA), which proves that the server has loaded the zone."""
+    answer: str = ""
+    """Text that one of the records must contain, in the form in which zone files write records."""
+    min_answers: int = 1
+    """How many records of the type an answer with the code NOERROR must have. Without any, clients find nothing."""
+    sni: str = ""
+    """Server name to request and to verify over TLS. Empty: the certificate must be valid for the probed `address`."""
+    verify: bool = True
+    """Verify the certificate's chain, name and dates, as https checks do."""
+    ca: str = ""
+    """PEM file of trusted certificates. Default: the system's trusted certificates."""
+
+
 SILENT_TIMEOUT = Seconds(4.0)
 """Default and minimum timeout of a udp check that expects nothing. The kernel asks three times, a second apart, for the
 hardware address of a host on its own network (`mcast_solicit`, `retrans_time_ms`), before it reports the host as
@@ -252,15 +286,28 @@ SILENT_INTERVAL = Seconds(5.0)
 """Default interval of a udp check that expects nothing. Each probe of a healthy server takes its whole timeout."""
 
 
-AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck
+AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck | DnsCheck
 
-TlsCheck = HttpsCheck | TcpCheck
+TlsCheck = HttpsCheck | TcpCheck | DnsCheck
 """The checks that can use TLS."""
 
 
 def uses_tls(check: Check) -> TypeGuard[TlsCheck]:
     """Return whether a check uses TLS, so that its `sni`, `verify` and `ca` matter."""
-    return isinstance(check, HttpsCheck) or (isinstance(check, TcpCheck) and any(step.starttls for step in check.steps))
+    match check:
+        case HttpsCheck():
+            return True
+        case TcpCheck():
+            return any(step.starttls for step in check.steps)
+        case DnsCheck():
+            return check.over is DnsTransport.TLS
+        case _:
+            return False
+
+
+def uses_datagrams(check: Check) -> bool:
+    """Return whether a check probes over UDP, and not over TCP."""
+    return isinstance(check, UdpCheck) or (isinstance(check, DnsCheck) and check.over is DnsTransport.UDP)
 
 
 class RealServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):

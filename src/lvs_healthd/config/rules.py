@@ -15,7 +15,7 @@ from lvs_healthd.config.model import (
     Service,
     TunChecksum,
     TunType,
-    UdpCheck,
+    uses_datagrams,
 )
 from lvs_healthd.config.schema import TomlTable
 from lvs_healthd.config.servers import Placed
@@ -243,7 +243,7 @@ def validate_targets(services: Sequence[tuple[KeyPath, Service]], written: Seque
             for check in server.checks:
                 if check.address not in addresses:
                     continue
-                protocol = Protocol.UDP if isinstance(check, UdpCheck) else Protocol.TCP
+                protocol = Protocol.UDP if uses_datagrams(check) else Protocol.TCP
                 name = virtual.get((check.address, check.port, protocol)) or virtual.get((check.address, 0, protocol))
                 if name is not None:
                     target = f"{Endpoint(check.address, check.port)}, which is the virtual service {show(name)}"

@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 
-from lvs_healthd.config import addresses, conversation, http_values, values
+from lvs_healthd.config import addresses, conversation, dns_values, http_values, values
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import (
     AnyCheck,
+    DnsCheck,
+    DnsTransport,
     Family,
     ForeignServers,
     Forward,
@@ -33,7 +35,13 @@ SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo",
 
 SCHEDULER_FLAGS = ("sh-port", "sh-fallback", "mh-port", "mh-fallback", "flag-1", "flag-2", "flag-3")
 
-CHECK_TYPES: dict[str, type[AnyCheck]] = {"http": HttpCheck, "https": HttpsCheck, "tcp": TcpCheck, "udp": UdpCheck}
+CHECK_TYPES: dict[str, type[AnyCheck]] = {
+    "http": HttpCheck,
+    "https": HttpsCheck,
+    "tcp": TcpCheck,
+    "udp": UdpCheck,
+    "dns": DnsCheck,
+}
 CHECK_FIELDS = {
     kind: frozenset(field.name for field in msgspec.structs.fields(record)) for kind, record in CHECK_TYPES.items()
 }
@@ -154,6 +162,14 @@ CHECK_KEYS = {
     "expect_regex": Key(values.regex, group="expect"),
     "max_answer": Key(values.integer(1, MOST_BYTES)),
     "steps": Key(conversation.steps),
+    "query": Key(dns_values.name),
+    "query_type": Key(dns_values.record_type),
+    "over": Key(values.member(DnsTransport)),
+    "rcode": Key(values.one_or_more(dns_values.answer_code)),
+    "recursion": Key(values.boolean),
+    "authoritative": Key(values.boolean),
+    "answer": Key(values.string),
+    "min_answers": Key(values.integer(0, 1000)),
 }
 """The keys of all check types. A key means the same in every type that has it."""
 
@@ -250,5 +266,5 @@ def refuse_foreign_keys(table: TomlTable, kind: str, errors: Errors) -> None:
     """Add an error for every key of a check's table that checks of type `kind` do not have."""
     for field in table.written:
         if field not in CHECK_FIELDS[kind] and field not in {"type", "description"}:
-            owners = " and ".join(owner for owner, fields in CHECK_FIELDS.items() if field in fields)
+            owners = values.listing((owner for owner, fields in CHECK_FIELDS.items() if field in fields), "and")
             errors.add(table.at(field), f"{kind} checks have no such key; it belongs to {owners} checks")

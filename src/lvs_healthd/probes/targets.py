@@ -6,8 +6,18 @@ from collections.abc import Callable, Container, Iterable
 import msgspec
 
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.model import AnyCheck, HttpCheck, HttpsCheck, Service, TcpCheck, UdpCheck, uses_tls
+from lvs_healthd.config.model import (
+    AnyCheck,
+    DnsCheck,
+    HttpCheck,
+    HttpsCheck,
+    Service,
+    TcpCheck,
+    uses_datagrams,
+    uses_tls,
+)
 from lvs_healthd.probes.conversation import conversations
+from lvs_healthd.probes.dns import dns_exchanges
 from lvs_healthd.probes.exchange import Exchange, Target
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.tcp import tcp_exchanges
@@ -84,7 +94,7 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
     Raises `OSError` (also as `ssl.SSLError`) when the check's `ca` cannot be read.
     """
     begin = (shared or Conversations()).of(check)
-    kind = socket.SOCK_DGRAM if isinstance(check, UdpCheck) else socket.SOCK_STREAM
+    kind = socket.SOCK_DGRAM if uses_datagrams(check) else socket.SOCK_STREAM
     family = socket.AF_INET6 if ":" in check.address else socket.AF_INET
     return Target(kind, family, (check.address, check.port), check.timeout, begin)
 
@@ -94,6 +104,9 @@ def _conversations(check: AnyCheck) -> Callable[[], Exchange]:
         return TlsExchanges(check, http_exchanges(check))
     if isinstance(check, HttpCheck):
         return http_exchanges(check)
+    if isinstance(check, DnsCheck):
+        asking = dns_exchanges(check)
+        return TlsExchanges(check, asking) if uses_tls(check) else asking
     if check.steps:
         return conversations(check)
     if isinstance(check, TcpCheck):
