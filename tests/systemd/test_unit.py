@@ -48,7 +48,8 @@ def test_systemd_finds_nothing_wrong_with_the_unit(installed: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "since"), [("ProtectKernelTunables", 252), ("RestrictNamespaces", 252), ("notify-reload", 253)]
+    ("setting", "since"),
+    [("ProtectKernelTunables", 252), ("RestrictNamespaces", 252), ("notify-reload", 253), ("CAP_NET_RAW", 252)],
 )
 def test_systemd_finds_nothing_wrong_with_the_documented_drop_ins(installed: Path, setting: str, since: int) -> None:
     if systemd_version() < since:
@@ -66,6 +67,15 @@ def test_exposure_is_at_most_two_and_as_documented() -> None:
     assert found is not None
     assert float(found[1]) <= 2.0
     assert f"says {found[1]} " in PAGE
+
+
+def test_exposure_with_pings_is_as_documented(tmp_path: Path) -> None:
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text(encoding="utf-8").replace("=CAP_NET_ADMIN\n", "=CAP_NET_ADMIN CAP_NET_RAW\n"))
+    output = systemd_analyze("security", "--offline=yes", str(copy))
+    found = re.search(r"exposure level for lvs-healthd.service: ([\d.]+)", output)
+    assert found is not None
+    assert f"to {found[1]}. A wider" in PAGE
 
 
 def test_every_remaining_point_of_exposure_is_explained_and_no_other() -> None:

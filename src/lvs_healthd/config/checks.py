@@ -322,7 +322,7 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
     server: the real server's endpoint, which is probed unless the template has an address or port of its own.
     virtual: the service's endpoint, for the default Host header; None for a firewall mark.
 
-    The check's port is 0 when neither the template nor the server has one.
+    The check's port is 0 when neither the template nor the server has one, and for ping.
     """
     target = Endpoint(template.fields.get("address", server.address), template.fields.get("port", server.port))
     fields = (
@@ -330,6 +330,8 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
         | template.fields
         | {"name": template.name, "address": target.address, "port": target.port}
     )
+    if template.kind == "ping":
+        fields["port"] = 0
     if template.kind in _DEFAULT_PORT:
         fields["host"] = fields.get("host") or _host_header(template.kind, virtual or target)
     if template.kind == "https":

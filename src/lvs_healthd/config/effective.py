@@ -19,6 +19,7 @@ from lvs_healthd.config.model import (
     Endpoint,
     Forward,
     Ipvs,
+    PingCheck,
     RealServer,
     Service,
     StreamCheck,
@@ -129,6 +130,8 @@ def _check(check: AnyCheck) -> dict[str, Any]:
 def _left_out(check: AnyCheck) -> set[str]:
     """Return the keys that mean nothing in this check, and that are wrong in it even with their defaults."""
     left_out = set() if uses_tls(check) or not isinstance(check, TcpCheck | DnsCheck) else {*TLS_FIELDS}
+    if isinstance(check, PingCheck):
+        return {"port"}
     if isinstance(check, StreamCheck) and check.steps:
         return left_out | {key for key, schema in CHECK_KEYS.items() if (schema.field or key) in SHORT_FORM}
     return left_out | {"steps"}

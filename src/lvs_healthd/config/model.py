@@ -104,6 +104,11 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
     @property
+    def shown(self) -> str:
+        """The address with the port, or alone if the port is 0."""
+        return str(self) if self.port else self.address
+
+    @property
     def family(self) -> Family:
         """The family of the address."""
         return Family.IPV6 if ":" in self.address else Family.IPV4
@@ -277,6 +282,17 @@ class DnsCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag
     """PEM file of trusted certificates. Default: the system's trusted certificates."""
 
 
+class SctpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="sctp"):
+    """A check that sets up an SCTP association (RFC 9260), and aborts it."""
+
+
+class PingCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="ping"):
+    """A check that sends an ICMP echo request. It shows that the host is there, and nothing about its services.
+
+    Its `port` is always 0.
+    """
+
+
 SILENT_TIMEOUT = Seconds(4.0)
 """Default and minimum timeout of a udp check that expects nothing. The kernel asks three times, a second apart, for the
 hardware address of a host on its own network (`mcast_solicit`, `retrans_time_ms`), before it reports the host as
@@ -286,7 +302,7 @@ SILENT_INTERVAL = Seconds(5.0)
 """Default interval of a udp check that expects nothing. Each probe of a healthy server takes its whole timeout."""
 
 
-AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck | DnsCheck
+AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck | DnsCheck | SctpCheck | PingCheck
 
 TlsCheck = HttpsCheck | TcpCheck | DnsCheck
 """The checks that can use TLS."""
@@ -305,9 +321,17 @@ def uses_tls(check: Check) -> TypeGuard[TlsCheck]:
             return False
 
 
-def uses_datagrams(check: Check) -> bool:
-    """Return whether a check probes over UDP, and not over TCP."""
-    return isinstance(check, UdpCheck) or (isinstance(check, DnsCheck) and check.over is DnsTransport.UDP)
+def transport(check: Check) -> Protocol | None:
+    """Return the transport that carries a check's probes; None for ICMP."""
+    match check:
+        case PingCheck():
+            return None
+        case SctpCheck():
+            return Protocol.SCTP
+        case UdpCheck() | DnsCheck(over=DnsTransport.UDP):
+            return Protocol.UDP
+        case _:
+            return Protocol.TCP
 
 
 class RealServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -15,7 +15,7 @@ from lvs_healthd.config.model import (
     Service,
     TunChecksum,
     TunType,
-    uses_datagrams,
+    transport,
 )
 from lvs_healthd.config.schema import TomlTable
 from lvs_healthd.config.servers import Placed
@@ -96,7 +96,7 @@ def validate_servers(service: Service, table: TomlTable, servers: Sequence[Place
         endpoint = placed.server.endpoint
         if endpoint in seen:
             other = seen[endpoint]
-            message = f"{_spelled(endpoint)} is already listed, on line {errors.line(other.path)}"
+            message = f"{endpoint.shown} is already listed, on line {errors.line(other.path)}"
             errors.add(placed.path, message + _how_to_split(placed, other, servers))
         seen.setdefault(endpoint, placed)
         if "forward" not in placed.wrong:
@@ -243,7 +243,9 @@ def validate_targets(services: Sequence[tuple[KeyPath, Service]], written: Seque
             for check in server.checks:
                 if check.address not in addresses:
                     continue
-                protocol = Protocol.UDP if uses_datagrams(check) else Protocol.TCP
+                protocol = transport(check)
+                if protocol is None:
+                    continue
                 name = virtual.get((check.address, check.port, protocol)) or virtual.get((check.address, 0, protocol))
                 if name is not None:
                     target = f"{Endpoint(check.address, check.port)}, which is the virtual service {show(name)}"
@@ -279,7 +281,3 @@ def validate_together(services: Sequence[tuple[KeyPath, Service]], errors: Error
             message = f"{what} is already service {show(other_name)}, on line {errors.line(other)}"
             errors.add((*path, key), message)
         tuples.setdefault(identity, (path, service.name))
-
-
-def _spelled(endpoint: Endpoint) -> str:
-    return str(endpoint) if endpoint.port else endpoint.address

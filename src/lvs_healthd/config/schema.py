@@ -23,7 +23,9 @@ from lvs_healthd.config.model import (
     HttpsCheck,
     Mode,
     OnFailure,
+    PingCheck,
     Protocol,
+    SctpCheck,
     TcpCheck,
     TunChecksum,
     TunType,
@@ -41,6 +43,8 @@ CHECK_TYPES: dict[str, type[AnyCheck]] = {
     "tcp": TcpCheck,
     "udp": UdpCheck,
     "dns": DnsCheck,
+    "sctp": SctpCheck,
+    "ping": PingCheck,
 }
 CHECK_FIELDS = {
     kind: frozenset(field.name for field in msgspec.structs.fields(record)) for kind, record in CHECK_TYPES.items()
@@ -265,6 +269,8 @@ def stray_key(name: str, keys: Mapping[str, Key]) -> str:
 def refuse_foreign_keys(table: TomlTable, kind: str, errors: Errors) -> None:
     """Add an error for every key of a check's table that checks of type `kind` do not have."""
     for field in table.written:
-        if field not in CHECK_FIELDS[kind] and field not in {"type", "description"}:
+        if kind == "ping" and field == "port":
+            errors.add(table.at(field), "ping checks have no port: ICMP knows none")
+        elif field not in CHECK_FIELDS[kind] and field not in {"type", "description"}:
             owners = values.listing((owner for owner, fields in CHECK_FIELDS.items() if field in fields), "and")
             errors.add(table.at(field), f"{kind} checks have no such key; it belongs to {owners} checks")

@@ -72,6 +72,8 @@ class Target(msgspec.Struct, frozen=True):
     """The time allowed from the first packet to the outcome, seconds."""
     begin: Callable[[], Exchange]
     """Begins one conversation."""
+    protocol: int = 0
+    """The number of the IP protocol; 0 for TCP with a stream socket, and for UDP with a datagram socket."""
 
 
 def seconds_in_words(seconds: float) -> str:

@@ -11,16 +11,20 @@ from lvs_healthd.config.model import (
     DnsCheck,
     HttpCheck,
     HttpsCheck,
+    PingCheck,
+    Protocol,
+    SctpCheck,
     Service,
     TcpCheck,
-    uses_datagrams,
+    transport,
     uses_tls,
 )
 from lvs_healthd.probes.conversation import conversations
 from lvs_healthd.probes.dns import dns_exchanges
 from lvs_healthd.probes.exchange import Exchange, Target
 from lvs_healthd.probes.http import http_exchanges
-from lvs_healthd.probes.tcp import tcp_exchanges
+from lvs_healthd.probes.ping import ping_exchanges
+from lvs_healthd.probes.tcp import connections, tcp_exchanges
 from lvs_healthd.probes.tls import TlsExchanges, read_again, try_tls
 from lvs_healthd.probes.udp import udp_exchanges
 
@@ -94,9 +98,22 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
     Raises `OSError` (also as `ssl.SSLError`) when the check's `ca` cannot be read.
     """
     begin = (shared or Conversations()).of(check)
-    kind = socket.SOCK_DGRAM if uses_datagrams(check) else socket.SOCK_STREAM
     family = socket.AF_INET6 if ":" in check.address else socket.AF_INET
-    return Target(kind, family, (check.address, check.port), check.timeout, begin)
+    kind, protocol = _socket_of(check, family)
+    return Target(kind, family, (check.address, check.port), check.timeout, begin, protocol)
+
+
+def _socket_of(check: AnyCheck, family: socket.AddressFamily) -> tuple[socket.SocketKind, int]:
+    match transport(check):
+        case Protocol.TCP:
+            return socket.SOCK_STREAM, 0
+        case Protocol.UDP:
+            return socket.SOCK_DGRAM, 0
+        case Protocol.SCTP:
+            return socket.SOCK_STREAM, socket.IPPROTO_SCTP
+        case None:
+            is_ipv4 = family is socket.AF_INET
+            return socket.SOCK_RAW, socket.IPPROTO_ICMP if is_ipv4 else socket.IPPROTO_ICMPV6
 
 
 def _conversations(check: AnyCheck) -> Callable[[], Exchange]:
@@ -107,6 +124,10 @@ def _conversations(check: AnyCheck) -> Callable[[], Exchange]:
     if isinstance(check, DnsCheck):
         asking = dns_exchanges(check)
         return TlsExchanges(check, asking) if uses_tls(check) else asking
+    if isinstance(check, PingCheck):
+        return ping_exchanges(check)
+    if isinstance(check, SctpCheck):
+        return connections
     if check.steps:
         return conversations(check)
     if isinstance(check, TcpCheck):

@@ -17,6 +17,11 @@ def tcp_exchanges(check: TcpCheck) -> "TcpExchanges":
     return TcpExchanges(check.send, expectation(check, check.max_answer))
 
 
+def connections() -> Exchange:
+    """Begin a conversation that passes once it is connected."""
+    return _CONNECTION
+
+
 class TcpExchanges:
     """Begins the conversations of one check."""
 
@@ -63,6 +68,9 @@ class _ConnectOnly:
 
     def end(self) -> None:
         """Do nothing, because nothing refers back to this object."""
+
+
+_CONNECTION = _ConnectOnly(_CONNECTED)
 
 
 class _SendExpect:

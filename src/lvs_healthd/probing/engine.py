@@ -239,7 +239,7 @@ class Engine:
         self._flights[flight.descriptor] = flight
         if self._deadlines.add(flight) or len(self._flights) == 1:
             self.wake()
-        if target.kind is socket.SOCK_DGRAM:
+        if target.kind is not socket.SOCK_STREAM:
             # A datagram needs no connection, so it can go at once.
             flight.connected = True
             self._obey(flight, flight.exchange.connected())
@@ -319,7 +319,7 @@ class Engine:
             sent = flight.socket.send(data)
         except OSError as error:
             number = error.errno or errno.EINVAL
-            if flight.run is not None and flight.run.target.kind is socket.SOCK_DGRAM:
+            if flight.run is not None and flight.run.target.kind is not socket.SOCK_STREAM:
                 # A datagram cannot be sent later, so it is lost when our own buffer is full.
                 address = flight.run.target.address[0]
                 outcome = at_connect(errno.ENOBUFS if number == errno.EAGAIN else number, address)

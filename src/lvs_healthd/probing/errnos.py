@@ -55,6 +55,7 @@ FAULTS: dict[int, tuple[Fault, Reason, str]] = {
     ),
     errno.EINVAL: (Fault.LOCAL, Reason.LOCAL_NETWORK, "invalid argument: the kernel refuses this target"),
     errno.EAFNOSUPPORT: (Fault.LOCAL, Reason.LOCAL_NETWORK, "this kernel has no such address family"),
+    errno.EPROTONOSUPPORT: (Fault.LOCAL, Reason.LOCAL_LIMIT, "this kernel has no such protocol: modprobe sctp"),
     errno.EMSGSIZE: (Fault.LOCAL, Reason.LOCAL_LIMIT, "datagram larger than the path allows"),
 }
 

@@ -49,7 +49,7 @@ def own_refusal(target: Target) -> Outcome | None:
     Returns None too if that cannot be found out. Does not block.
     """
     try:
-        with socket.socket(target.family, target.kind | socket.SOCK_NONBLOCK) as second:
+        with socket.socket(target.family, target.kind | socket.SOCK_NONBLOCK, target.protocol) as second:
             second.setsockopt(*RECEIVE_ERRORS[target.family is socket.AF_INET6], 1)
             second.connect_ex(target.address)
             ours = second.getsockname()[0]

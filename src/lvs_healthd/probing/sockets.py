@@ -20,6 +20,8 @@ from lvs_healthd.probing.firewall import RECEIVE_ERRORS
 MOST_SPARE = 64
 """How many sockets of one address family and protocol are kept for the next probes. About as many start at once."""
 
+NO_PING = "not permitted to send pings: the daemon needs CAP_NET_RAW (docs/systemd.md)"
+
 # socket.socket is a Python class around this one. Its constructor and `close` would cost 3 µs a probe.
 Socket = _socket.socket
 
@@ -59,6 +61,8 @@ class Sockets:
 
     def connect(self, target: Target) -> Socket | Outcome:
         """Return a socket that has begun to connect. If there can be none, return the probe's outcome instead."""
+        if target.protocol:
+            return self._connect_apart(target)
         is_stream = target.kind is socket.SOCK_STREAM
         spare = self._spare(target)
         opened = spare.pop() if spare else None
@@ -91,6 +95,9 @@ class Sockets:
 
     def reset(self, opened: Socket, target: Target) -> None:
         """End a connection at once, whatever is under way on it. The peer receives a reset."""
+        if target.protocol:
+            opened.close()
+            return
         spare = self._spare(target)
         if len(spare) < MOST_SPARE and _connect(opened.fileno(), _NOWHERE, len(_NOWHERE)) == 0:
             spare.append(opened)
@@ -114,6 +121,28 @@ class Sockets:
             while spare:
                 spare.pop().close()
 
+    def _connect_apart(self, target: Target) -> Socket | Outcome:
+        """Do the work of `connect` for SCTP and ICMP. Their sockets serve one probe each."""
+        try:
+            opened = Socket(target.family, target.kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, target.protocol)
+        except OSError as error:
+            if error.errno == errno.EPERM:
+                return unsure(Reason.LOCAL_LIMIT, NO_PING)
+            return at_open(error.errno or errno.EIO)
+        try:
+            self._prepare(opened, target)
+            number = opened.connect_ex(target.address)
+            if number in _BEGUN:
+                self._epoll.register(
+                    opened.fileno(), _STREAM_EDGES if target.kind is socket.SOCK_STREAM else _DATAGRAM_EDGES
+                )
+                return opened
+        except OSError as error:
+            opened.close()
+            return at_open(error.errno or errno.EIO)
+        opened.close()
+        return at_connect(number, target.address[0])
+
     def _spare(self, target: Target) -> list[Socket]:
         kept = self._streams if target.kind is socket.SOCK_STREAM else self._datagrams
         return kept[target.family is socket.AF_INET6]
@@ -121,12 +150,16 @@ class Sockets:
     @staticmethod
     def _open(target: Target) -> Socket:
         opened = Socket(target.family, _TYPES[target.kind])
+        Sockets._prepare(opened, target)
+        return opened
+
+    @staticmethod
+    def _prepare(opened: Socket, target: Target) -> None:
         if target.kind is socket.SOCK_STREAM:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         else:
             # Without this, a datagram socket learns of closed ports, but never of unreachable hosts and networks.
             opened.setsockopt(*RECEIVE_ERRORS[target.family is socket.AF_INET6], 1)
-        return opened
 
 
 def _is_empty(datagrams: Socket) -> bool:

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 CAP_DAC_READ_SEARCH = 2
+CAP_NET_RAW = 13
 CAP_SYS_MODULE = 16
 """Numbers of capabilities (linux/capability.h)."""
 

@@ -26,5 +26,5 @@ def reason_of(server: ServerState) -> str:
 def _target(watch: Watch, server: ServerState) -> str:
     check, own = watch.check, server.config.endpoint
     if check.address != own.address:
-        return f" {Endpoint(check.address, check.port)}"
-    return f" :{check.port}" if check.port != own.port else ""
+        return f" {Endpoint(check.address, check.port).shown}"
+    return f" :{check.port}" if check.port not in {0, own.port} else ""

@@ -86,7 +86,7 @@ def _check_status(watch: Watch, shift_s: float) -> CheckStatus:
     return CheckStatus(
         name=watch.check.name,
         type=watch.type,
-        target=str(Endpoint(watch.check.address, watch.check.port)),
+        target=Endpoint(watch.check.address, watch.check.port).shown,
         verdict=health.verdict,
         reason=probe.last.detail if probe.last is not None else "not probed yet",
         passes=health.passes,

@@ -21,7 +21,7 @@ from lvs_healthd.probes.outcome import Outcome, Reason
 from lvs_healthd.probing.workers.framing import Frames
 from lvs_healthd.probing.workers.link import COMMAND
 from lvs_healthd.probing.workers.protocol import MOST_BYTES, RECORD, Assigned, Change, Hello, Report, Said, said
-from lvs_healthd.runtime.capabilities import CAP_DAC_READ_SEARCH
+from lvs_healthd.runtime.capabilities import CAP_DAC_READ_SEARCH, CAP_NET_RAW
 from tests.probing.workers.bench import closed_ports, tcp
 from tests.probing.workers.talking import frame
 
@@ -160,11 +160,11 @@ def test_end_of_a_certificate_reaches_the_daemon(talk: Talk) -> None:
     assert (found.detail, found.certificate_end) == ("status 200", end.timestamp())
 
 
-def test_worker_keeps_no_capability_but_to_read_files_and_can_gain_none(talk: Talk) -> None:
+def test_worker_keeps_no_capability_but_to_read_files_and_to_ping_and_can_gain_none(talk: Talk) -> None:
     assert isinstance(next(talk.messages()), Hello)
     lines = Path(f"/proc/{talk.process.pid}/status").read_text().splitlines()
     status = {name: int(value, 16) for name, value in (line.split(":\t") for line in lines) if name in GIVEN_UP}
-    allowed = 1 << CAP_DAC_READ_SEARCH
+    allowed = 1 << CAP_DAC_READ_SEARCH | 1 << CAP_NET_RAW
     assert [name for name, value in status.items() if value & ~allowed] == []
     assert not status["CapInh"] | status["CapAmb"]
     assert "NoNewPrivs:\t1" in lines

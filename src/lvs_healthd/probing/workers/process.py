@@ -27,7 +27,7 @@ from lvs_healthd.probing.scheduler import Probe, Scheduler
 from lvs_healthd.probing.workers.framing import FrameSocket
 from lvs_healthd.probing.workers.protocol import Assigned, Change, Fault, Hello, Said, change, encoded
 from lvs_healthd.probing.workers.reporter import Reporter
-from lvs_healthd.runtime.capabilities import CAP_DAC_READ_SEARCH, give_up_capabilities
+from lvs_healthd.runtime.capabilities import CAP_DAC_READ_SEARCH, CAP_NET_RAW, give_up_capabilities
 from lvs_healthd.runtime.garbage import spare_long_lived
 
 SIGN_OF_LIFE_S = 0.5
@@ -60,11 +60,11 @@ def main() -> None:
 def _give_up_privileges() -> None:
     """Give up what only the daemon needs. This process takes whatever servers and networks send.
 
-    Its sockets are ordinary ones. It reads the `ca` files of https checks, and must be able to read all that the daemon
-    can read: a daemon that root starts by hand may be given files of another user.
+    Its sockets are ordinary ones, except those for pings. It reads the `ca` files of https checks, and must be able to
+    read all that the daemon can read: a daemon that root starts by hand may be given files of another user.
     """
     try:
-        give_up_capabilities(CAP_DAC_READ_SEARCH)
+        give_up_capabilities(CAP_DAC_READ_SEARCH, CAP_NET_RAW)
     except OSError as error:
         # A probe worker with too many privileges is better than none.
         text = f"lvs-healthd: a probe worker keeps its capabilities: {error.strerror}: SystemCallFilter= lacks capset\n"

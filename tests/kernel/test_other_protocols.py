@@ -1,0 +1,52 @@
+"""Checks by ICMP and SCTP across a director, with servers that are there, closed and gone."""
+
+import asyncio
+import socket
+
+import pytest
+
+from lab.topology import Topology
+from lvs_healthd.config.model import PingCheck, SctpCheck, Seconds
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
+from lvs_healthd.probing.once import run_once
+
+SERVERS = ("198.51.100.11", "2001:db8:2::11")
+GONE = ("198.51.100.99", "2001:db8:2::99")
+TIMEOUT_S = Seconds(10.0)
+"""Emulated; an answer comes at once."""
+PORT = 3868
+
+
+def outcome_of(nat: Topology, check: PingCheck | SctpCheck) -> Outcome:
+    with nat.director.entered():
+        (found,) = asyncio.run(run_once([check])).values()
+    return found.outcome
+
+
+def ping(address: str) -> PingCheck:
+    return PingCheck(name="ping", address=address, port=0, timeout=TIMEOUT_S)
+
+
+@pytest.mark.parametrize("address", SERVERS)
+def test_server_that_is_there_answers_a_ping(nat: Topology, address: str) -> None:
+    found = outcome_of(nat, ping(address))
+    assert (found.kind, found.detail) == (OutcomeKind.UP, "echo reply")
+
+
+@pytest.mark.parametrize("address", GONE)
+def test_address_that_nobody_has_is_down(nat: Topology, address: str) -> None:
+    assert outcome_of(nat, ping(address)).reason is Reason.UNREACHABLE
+
+
+@pytest.mark.parametrize("address", SERVERS)
+def test_sctp_server_is_up_while_it_listens(nat: Topology, address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    check = SctpCheck(name="sctp", address=address, port=PORT, timeout=TIMEOUT_S)
+    with nat.servers[0].entered():
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+    with listener:
+        listener.bind((address, PORT))
+        listener.listen()
+        assert outcome_of(nat, check).kind is OutcomeKind.UP
+    found = outcome_of(nat, check)
+    assert (found.kind, found.reason) == (OutcomeKind.DOWN, Reason.REFUSED)
