@@ -61,6 +61,20 @@ def test_systemd_finds_nothing_wrong_with_the_documented_drop_ins(installed: Pat
     assert systemd_analyze("verify", str(installed)) == ""
 
 
+def test_systemd_finds_nothing_wrong_with_the_unit_for_programs(tmp_path: Path) -> None:
+    for kind in ("socket", "service"):
+        text = (UNIT.parent / f"lvs-healthd-exec.{kind}").read_text(encoding="utf-8")
+        (tmp_path / f"lvs-healthd-exec.{kind}").write_text(re.sub(r"(?m)^(ExecStart=)/opt/\S+", r"\1/bin/true", text))
+    for kind in ("socket", "service"):
+        assert systemd_analyze("verify", str(tmp_path / f"lvs-healthd-exec.{kind}")) == ""
+
+
+def test_programs_may_ping_but_neither_write_tables_nor_gain_more() -> None:
+    text = (UNIT.parent / "lvs-healthd-exec.service").read_text(encoding="utf-8")
+    assert "\nCapabilityBoundingSet=CAP_NET_RAW\nAmbientCapabilities=\n" in text
+    assert "\nUser=lvs-healthd-exec\n" in text
+
+
 def test_exposure_is_at_most_two_and_as_documented() -> None:
     output = systemd_analyze("security", "--offline=yes", str(UNIT))
     found = re.search(r"exposure level for lvs-healthd.service: ([\d.]+)", output)
@@ -109,8 +123,9 @@ def test_sysusers_makes_the_unit_s_user_and_group(tmp_path: Path) -> None:
         capture_output=True,
         timeout=30,
     )
-    assert (tmp_path / "etc" / "passwd").read_text().startswith("lvs-healthd:x:")
-    assert (tmp_path / "etc" / "group").read_text().startswith("lvs-healthd:x:")
+    for file in ("passwd", "group"):
+        names = [line.partition(":")[0] for line in (tmp_path / "etc" / file).read_text().splitlines()]
+        assert sorted(names) == ["lvs-healthd", "lvs-healthd-exec"]
 
 
 def test_documented_program_is_the_one_started() -> None:

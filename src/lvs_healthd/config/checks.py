@@ -15,6 +15,8 @@ from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.http_values import host_name
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import (
+    EXEC_INTERVAL,
+    EXEC_TIMEOUT,
     SILENT_INTERVAL,
     SILENT_TIMEOUT,
     AnyCheck,
@@ -73,10 +75,14 @@ class Times(NamedTuple):
 
 
 class CheckReader:
-    """Reads the checks of one configuration file."""
+    """Reads the checks of one configuration file.
 
-    def __init__(self, shelf: Shelf, errors: Errors) -> None:
+    helper: path of the socket of the process that runs the programs of exec checks.
+    """
+
+    def __init__(self, shelf: Shelf, errors: Errors, helper: str) -> None:
         self._shelf = shelf
+        self._helper = helper
         self._errors = errors
         self._defaults = TomlTable((), {}, {})
         self._ready_made: set[str] = set()
@@ -182,7 +188,8 @@ class CheckReader:
 
     def _new(self, table: TomlTable) -> Template | None:
         type_ = str(table.values["type"])
-        base = Template(table.values.get("name", type_), type_, type_, {}, frozenset(), table.path)
+        own = {"helper": self._helper} if type_ == "exec" else {}
+        base = Template(table.values.get("name", type_), type_, type_, own, frozenset(), table.path)
         if type_ in CHECK_TYPES:
             return self._changed(_inherit(base, self._defaults), table, self._default_times())
         ready_made = self._shelf.find(type_)
@@ -192,7 +199,8 @@ class CheckReader:
             self._errors.add_all(table.at("type"), expected(self._types(), type_, guess))
         if ready_made is None or not ready_made.kind:
             return None
-        base = _inherit(msgspec.structs.replace(base, kind=ready_made.kind), self._defaults)
+        own = {"helper": self._helper} if ready_made.kind == "exec" else {}
+        base = _inherit(msgspec.structs.replace(base, kind=ready_made.kind, fields=own), self._defaults)
         return self._changed(_inherit(base, ready_made.table), table, self._default_times())
 
     def _changed(self, template: Template, table: TomlTable, before: Times | None = None) -> Template:
@@ -267,6 +275,16 @@ class CheckReader:
                 self._errors.add(table.at(field), "this check never begins TLS; add the step { starttls = true }")
             if check.kind == "dns" and field in table and check.fields.get("over") is not DnsTransport.TLS:
                 self._errors.add(table.at(field), 'this check uses no TLS; write over = "tls"')
+        if check.kind == "exec" and not check.has("command"):
+            self._errors.add(
+                table.at("type"), 'command is missing: the program to run, as in command = ["/usr/local/bin/check"]'
+            )
+        if check.kind == "exec" and not check.has("convention"):
+            self._errors.add(
+                table.at("type"),
+                'convention is missing: which exit statuses pass, those of "nagios" (0 and 1), or of "mon" or '
+                '"keepalived" (only 0)',
+            )
         if check.kind == "dns" and not check.has("query"):
             self._errors.add(table.at("type"), 'query is missing: the name to ask for, as in query = "example.org"')
         for index, step in enumerate(steps):
@@ -303,11 +321,13 @@ def _times(template: Template) -> Times:
 
 
 def _own_defaults(template: Template) -> dict[str, Any]:
-    """Return defaults that differ from those of the check's type.
+    """Return defaults that differ from those of other checks.
 
-    Only a udp check that passes when nothing comes back has any: it must wait longer before it may take silence for
-    health.
+    A udp check that passes when nothing comes back must wait longer before it may take silence for health. A program
+    takes longer and costs more than a probe of ours.
     """
+    if template.kind == "exec":
+        return {"timeout": EXEC_TIMEOUT, "interval": EXEC_INTERVAL}
     return {"timeout": SILENT_TIMEOUT, "interval": SILENT_INTERVAL} if template.takes_silence else {}
 
 
@@ -350,7 +370,7 @@ def _inherit(template: Template, table: TomlTable) -> Template:
         replaced |= {GROUP_OF_FIELD[field] for field in SHORT_FORM}
     elif any(field in table for field in SHORT_FORM):
         replaced.add("steps")
-    kept = {field: value for field, value in template.fields.items() if GROUP_OF_FIELD[field] not in replaced}
+    kept = {field: value for field, value in template.fields.items() if GROUP_OF_FIELD.get(field) not in replaced}
     return msgspec.structs.replace(
         template,
         fields=kept | {field: value for field, value in table.values.items() if field in own},

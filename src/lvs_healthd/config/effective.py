@@ -175,7 +175,7 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
             return {name: HIDDEN if content and is_secret(name) else content for name, content in value}
         case tuple() if key == "steps":
             return [_step(step) for step in value]
-        case tuple() if key == "rcode":
+        case tuple() if key in {"rcode", "command"}:
             return list(value)
         case tuple():  # status
             return [str(first) if first == last else f"{first}-{last}" for first, last in value]

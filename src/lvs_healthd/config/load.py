@@ -17,15 +17,16 @@ from lvs_healthd.config.text import DEFAULT_FILE, read_text, toml_document
 __all__ = ["DEFAULT_FILE", "ConfigError", "load", "parse"]
 
 
-def load(path: Path, memory: LastReading | None = None) -> Config:
+def load(path: Path, memory: LastReading | None = None, *, helper: str = "") -> Config:
     """Read a configuration file.
 
     memory: the services of the last reading. A service that has not changed since then is returned as the same object.
+    helper: the socket of the process that runs programs, instead of the one beside `control`.
 
     Raises only `ConfigError`, which holds every error.
     """
     try:
-        return parse(read_text(path), str(path), memory=memory)
+        return parse(read_text(path), str(path), memory=memory, helper=helper)
     except ConfigError:
         raise
     except Exception as error:  # a file must never end a running daemon
@@ -33,14 +34,25 @@ def load(path: Path, memory: LastReading | None = None) -> Config:
         raise ConfigError((text,)) from error
 
 
+def helper_socket(daemon: Daemon) -> str:
+    """Return the path of the Unix socket of the process that runs programs."""
+    return daemon.exec_socket or str(Path(daemon.control).with_name("exec.sock"))
+
+
 def parse(
-    text: str, file: str, *, checks_dirs: Sequence[Path] | None = None, memory: LastReading | None = None
+    text: str,
+    file: str,
+    *,
+    checks_dirs: Sequence[Path] | None = None,
+    memory: LastReading | None = None,
+    helper: str = "",
 ) -> Config:
     """Read a configuration from text.
 
     file: path of the file, for error messages and for the default of `checks_dirs`.
     checks_dirs: the directories in which to search for ready-made checks. Default: `search_path(file)`.
     memory: the services of the last reading. A service that has not changed since then is returned as the same object.
+    helper: the socket of the process that runs programs, instead of the one beside `control`.
 
     Raises only `ConfigError`, which holds every error.
     """
@@ -48,15 +60,16 @@ def parse(
     document = toml_document(text, file)
     errors = Errors(file, text)
     shelf = Shelf(search_path(file) if checks_dirs is None else checks_dirs)
-    reader = CheckReader(shelf, errors)
     top = read_table(document, (), TOP_KEYS, errors).values
     daemon = read_table(top.get("daemon", {}), ("daemon",), DAEMON_KEYS, errors).values
+    helper = daemon.get("exec_socket", "") or helper or helper_socket(Daemon(**daemon))
+    reader = CheckReader(shelf, errors, helper)
     if daemon.get("control", Daemon().control) == daemon.get("state", Daemon().state):
         errors.add(("daemon", "state"), "the same as control, which is a socket; state needs a file of its own")
     ipvs = read_ipvs(top.get("ipvs", {}), errors)
     defaults = read_table(top.get("defaults", {}), ("defaults",), DEFAULTS_KEYS, errors).values
     reader.read_defaults(defaults.get("check", {}), ("defaults", "check"))
-    memory.begin((file, defaults), shelf)
+    memory.begin((file, defaults, helper), shelf)
     services = read_services(top.get("service", []), ipvs, reader, errors, memory)
     remark_public_secret(Path(file), document, errors)
     validate_ipvs(ipvs, services, errors)

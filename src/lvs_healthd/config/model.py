@@ -86,6 +86,18 @@ class Mode(enum.StrEnum):
     SHADOW = "shadow"
 
 
+class Convention(enum.StrEnum):
+    """What the exit status of a program means.
+
+    `nagios`: 0 (OK) and 1 (WARNING) pass, 3 (UNKNOWN) is unsure, all others fail. `mon` and `keepalived`: 0 passes, all
+    others fail. With `mon` the server's address is appended to the arguments.
+    """
+
+    NAGIOS = "nagios"
+    MON = "mon"
+    KEEPALIVED = "keepalived"
+
+
 class DnsTransport(enum.StrEnum):
     """What carries a DNS query: a datagram, a TCP connection, or TLS (DoT, RFC 7858)."""
 
@@ -293,6 +305,23 @@ class PingCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     """
 
 
+class ExecCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="exec"):
+    """A check that runs a program, and takes its exit status for the outcome."""
+
+    command: tuple[str, ...] = ()
+    """The program's absolute path and its arguments; never empty after loading. `{address}` and `{port}` in them stand
+    for what is probed. There is no shell."""
+    convention: Convention = Convention.KEEPALIVED
+    """What the exit status means, and which arguments the program gets. Required in the file: if the default were
+    `nagios`, a script that fails with status 1 would pass."""
+    helper: str = ""
+    """Path of the Unix socket of the process that runs the program; not a key of checks."""
+
+
+EXEC_TIMEOUT = Seconds(5.0)
+EXEC_INTERVAL = Seconds(10.0)
+"""Defaults of an exec check. To start a program costs as much as fifty probes, and many a program is slow."""
+
 SILENT_TIMEOUT = Seconds(4.0)
 """Default and minimum timeout of a udp check that expects nothing. The kernel asks three times, a second apart, for the
 hardware address of a host on its own network (`mcast_solicit`, `retrans_time_ms`), before it reports the host as
@@ -302,7 +331,7 @@ SILENT_INTERVAL = Seconds(5.0)
 """Default interval of a udp check that expects nothing. Each probe of a healthy server takes its whole timeout."""
 
 
-AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck | DnsCheck | SctpCheck | PingCheck
+AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck | DnsCheck | SctpCheck | PingCheck | ExecCheck
 
 TlsCheck = HttpsCheck | TcpCheck | DnsCheck
 """The checks that can use TLS."""
@@ -322,9 +351,9 @@ def uses_tls(check: Check) -> TypeGuard[TlsCheck]:
 
 
 def transport(check: Check) -> Protocol | None:
-    """Return the transport that carries a check's probes; None for ICMP."""
+    """Return the transport that carries a check's probes; None for ICMP, and for a program that decides itself."""
     match check:
-        case PingCheck():
+        case PingCheck() | ExecCheck():
             return None
         case SctpCheck():
             return Protocol.SCTP
@@ -431,6 +460,11 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     max_probes: int = 10_000
     """The maximum number of probes in flight, which also limits the number of sockets. A probe above the limit is not
     dropped but starts late, and its delay counts as lag."""
+    max_exec: int = 16
+    """The maximum number of programs of exec checks that run at once, if the daemon runs them. Others wait."""
+    exec_socket: str = ""
+    """Unix socket of the process that runs programs, for when systemd starts it. "": the daemon starts one as its
+    child, with its socket beside `control`."""
     probe_workers: int = 1
     """Number of processes that run probes. 1 means that the daemon's own process runs them. One core runs about 10 000
     probes a second."""

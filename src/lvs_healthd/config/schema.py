@@ -14,8 +14,10 @@ from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import (
     AnyCheck,
+    Convention,
     DnsCheck,
     DnsTransport,
+    ExecCheck,
     Family,
     ForeignServers,
     Forward,
@@ -45,6 +47,7 @@ CHECK_TYPES: dict[str, type[AnyCheck]] = {
     "dns": DnsCheck,
     "sctp": SctpCheck,
     "ping": PingCheck,
+    "exec": ExecCheck,
 }
 CHECK_FIELDS = {
     kind: frozenset(field.name for field in msgspec.structs.fields(record)) for kind, record in CHECK_TYPES.items()
@@ -83,6 +86,8 @@ DAEMON_KEYS = {
     "mode": Key(values.member(Mode)),
     "resync": Key(values.duration("1s", "1h")),
     "max_probes": Key(values.integer(1, 100_000)),
+    "max_exec": Key(values.integer(1, 1000)),
+    "exec_socket": Key(values.optional_socket_path),
     "probe_workers": Key(values.integer(1, 64)),
 }
 
@@ -174,6 +179,8 @@ CHECK_KEYS = {
     "authoritative": Key(values.boolean),
     "answer": Key(values.string),
     "min_answers": Key(values.integer(0, 1000)),
+    "command": Key(values.command),
+    "convention": Key(values.member(Convention)),
 }
 """The keys of all check types. A key means the same in every type that has it."""
 

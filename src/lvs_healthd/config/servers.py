@@ -159,7 +159,7 @@ class ServerReader:
 
     def _aim(self, template: checks.Template, endpoint: Endpoint) -> AnyCheck:
         around = self._around
-        if not endpoint.port and not template.has("port") and template.kind != "ping":
+        if not endpoint.port and not template.has("port") and template.kind not in ("ping", "exec"):
             message = f"port is missing; {around.portless} has none that could be probed, so name one: port = 80"
             self._errors.add(template.path, message)
         return checks.build(template, endpoint, None if around.portless else around.endpoint)

@@ -74,6 +74,7 @@ def restart_needed(file: str, started: Config, new: Config) -> Iterator[ConfigRe
     """
     keys = {
         "probe_workers": (started.daemon.probe_workers, new.daemon.probe_workers),
+        "max_exec": (started.daemon.max_exec, new.daemon.max_exec),
         "ipvs.netns": (started.ipvs.netns, new.ipvs.netns),
     }
     for key, (in_force, configured) in keys.items():

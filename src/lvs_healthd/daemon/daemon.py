@@ -131,6 +131,7 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(parts.prober.run(), name="prober"),
+                group.create_task(parts.programs.run(), name="programs"),
                 group.create_task(parts.decisions.run(), name="decide"),
                 group.create_task(parts.replans.run(), name="plan"),
                 group.create_task(parts.reconciler.run(), name="reconciler"),
@@ -183,6 +184,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     parts.decisions.remember(saved.written)
     probes = parts.decisions.configure(config, actual, saved.by_check())
     parts.replans.now()
+    parts.want_programs(config, ready)
     parts.prober.update(joined(probes.added, ready))
     parts.bus.emit(
         DaemonStarted(

@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from socket import AF_UNIX
 
 import msgspec
 
 from lvs_healthd.api import ApiServer, create_app
-from lvs_healthd.config.model import Config, Mode
+from lvs_healthd.config.load import helper_socket
+from lvs_healthd.config.model import AnyCheck, Config, Mode
 from lvs_healthd.daemon.replans import Replans
 from lvs_healthd.daemon.requests import ReloadRequests, Requests
 from lvs_healthd.decide.decisions import Decisions
@@ -23,9 +25,11 @@ from lvs_healthd.events.kinds import StateError, StateRecovered
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.log import EventLog
 from lvs_healthd.metrics import Metrics
+from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probing.descriptors import probes_within_limit
 from lvs_healthd.probing.lag import LagReporter
 from lvs_healthd.probing.prober import Prober, prober
+from lvs_healthd.programs.child import Child
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.reconcile.suspects import suspects
 from lvs_healthd.runtime.lock import LockFileError, StateLock, TableLock
@@ -75,6 +79,7 @@ class Parts:
     metrics: Metrics
     decisions: Decisions
     prober: Prober
+    programs: Child
     lag: LagReporter
     reconciler: Reconciler
     replans: Replans
@@ -113,6 +118,14 @@ class Parts:
         self.facts.config_remarks = config.remarks
         self.facts.mode = Mode.SHADOW if self.is_shadow(config) else Mode.ENFORCE
         self.facts.resync_s = config.daemon.resync
+
+    def want_programs(self, config: Config, ready: Mapping[AnyCheck, Target]) -> None:
+        """Start the process that runs programs if a target needs it and nobody else is to run it.
+
+        ready: the new targets of `config`.
+        """
+        if not config.daemon.exec_socket and any(target.family is AF_UNIX for target in ready.values()):
+            self.programs.want(helper_socket(config.daemon))
 
     async def save(self, now: float) -> None:
         """Save what must survive a restart, if a write is due. In shadow mode nothing is saved.
@@ -198,6 +211,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         metrics=metrics,
         decisions=decisions,
         prober=runs_probes,
+        programs=Child(config.daemon.max_exec, bus.emit),
         lag=LagReporter(runs_probes, bus.emit),
         reconciler=reconciler,
         replans=replans,

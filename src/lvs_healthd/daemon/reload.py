@@ -158,6 +158,7 @@ class Reloads:
         if is_shadow:
             parts.lock.release()
         probes = parts.decisions.configure(config, parts.reconciler.actual, {})
+        parts.want_programs(config, ready.targets)
         parts.prober.update(joined(probes.added, ready.targets), probes.dropped)
         parts.bus.emit(event)
         restarts = list(restart_needed(event.file, self._started, config))

@@ -22,7 +22,7 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from lvs_healthd.config.model import AnyCheck, UdpCheck
+from lvs_healthd.config.model import AnyCheck, ExecCheck, UdpCheck
 from lvs_healthd.decide.held import DOUBTFUL, ProbeState
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure
 
@@ -155,7 +155,7 @@ def blamed_together(found: Mapping[AnyCheck, Outcome]) -> dict[AnyCheck, Outcome
 
 def has_answered(check: AnyCheck, outcome: Outcome) -> bool:
     """Return whether an outcome shows that the check's target answered, even if only with a refusal."""
-    if outcome.reason not in _ANSWERED:
+    if outcome.reason not in _ANSWERED or isinstance(check, ExecCheck):  # who knows what a program has asked
         return False
     # A udp check that expects nothing passes when nobody answers.
     is_silent = isinstance(check, UdpCheck) and check.is_silent

@@ -385,6 +385,15 @@ class WorkerFailed(Event, frozen=True, kw_only=True):
     retry_s: float
 
 
+class ExecFailed(Event, frozen=True, kw_only=True):
+    """The process that runs the programs of exec checks has ended. Exec checks are unsure until it is replaced."""
+
+    name = "exec.error"
+    level = "error"
+    reason: str
+    retry_s: float
+
+
 class ClockSuspected(Event, frozen=True, kw_only=True):
     """Certificates are not valid at this time, but perhaps the director's clock is wrong. Repeated every hour."""
 

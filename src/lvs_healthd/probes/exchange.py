@@ -67,13 +67,17 @@ class Target(msgspec.Struct, frozen=True):
 
     kind: socket.SocketKind
     family: socket.AddressFamily
-    address: tuple[str, int]
+    address: tuple[str, int] | str
+    """The address and port; for a Unix socket its path."""
     timeout_s: float
     """The time allowed from the first packet to the outcome, seconds."""
     begin: Callable[[], Exchange]
     """Begins one conversation."""
     protocol: int = 0
-    """The number of the IP protocol; 0 for TCP with a stream socket, and for UDP with a datagram socket."""
+    """The number of the IP protocol; 0 for TCP with a stream socket, for UDP with a datagram socket, and for a Unix
+    socket."""
+    apart: bool = False
+    """Whether its socket is no TCP or UDP socket, so that it serves one probe only."""
 
 
 def seconds_in_words(seconds: float) -> str:

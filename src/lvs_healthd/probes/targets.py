@@ -9,6 +9,7 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import (
     AnyCheck,
     DnsCheck,
+    ExecCheck,
     HttpCheck,
     HttpsCheck,
     PingCheck,
@@ -24,6 +25,7 @@ from lvs_healthd.probes.dns import dns_exchanges
 from lvs_healthd.probes.exchange import Exchange, Target
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.ping import ping_exchanges
+from lvs_healthd.probes.programs import program_runs
 from lvs_healthd.probes.tcp import connections, tcp_exchanges
 from lvs_healthd.probes.tls import TlsExchanges, read_again, try_tls
 from lvs_healthd.probes.udp import udp_exchanges
@@ -98,9 +100,12 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
     Raises `OSError` (also as `ssl.SSLError`) when the check's `ca` cannot be read.
     """
     begin = (shared or Conversations()).of(check)
+    if isinstance(check, ExecCheck):
+        return Target(socket.SOCK_STREAM, socket.AF_UNIX, check.helper, check.timeout, begin, apart=True)
     family = socket.AF_INET6 if ":" in check.address else socket.AF_INET
     kind, protocol = _socket_of(check, family)
-    return Target(kind, family, (check.address, check.port), check.timeout, begin, protocol)
+    address = (check.address, check.port)
+    return Target(kind, family, address, check.timeout, begin, protocol, apart=bool(protocol))
 
 
 def _socket_of(check: AnyCheck, family: socket.AddressFamily) -> tuple[socket.SocketKind, int]:
@@ -126,6 +131,8 @@ def _conversations(check: AnyCheck) -> Callable[[], Exchange]:
         return TlsExchanges(check, asking) if uses_tls(check) else asking
     if isinstance(check, PingCheck):
         return ping_exchanges(check)
+    if isinstance(check, ExecCheck):
+        return program_runs(check)
     if isinstance(check, SctpCheck):
         return connections
     if check.steps:

@@ -8,6 +8,7 @@ what a tcp probe costs.
 import _socket
 import ctypes
 import errno
+import os
 import select
 import socket
 import struct
@@ -20,6 +21,7 @@ from lvs_healthd.probing.firewall import RECEIVE_ERRORS
 MOST_SPARE = 64
 """How many sockets of one address family and protocol are kept for the next probes. About as many start at once."""
 
+NO_HELPER = "the process that runs programs is not there"
 NO_PING = "not permitted to send pings: the daemon needs CAP_NET_RAW (docs/systemd.md)"
 
 # socket.socket is a Python class around this one. Its constructor and `close` would cost 3 µs a probe.
@@ -61,7 +63,7 @@ class Sockets:
 
     def connect(self, target: Target) -> Socket | Outcome:
         """Return a socket that has begun to connect. If there can be none, return the probe's outcome instead."""
-        if target.protocol:
+        if target.apart:
             return self._connect_apart(target)
         is_stream = target.kind is socket.SOCK_STREAM
         spare = self._spare(target)
@@ -95,7 +97,7 @@ class Sockets:
 
     def reset(self, opened: Socket, target: Target) -> None:
         """End a connection at once, whatever is under way on it. The peer receives a reset."""
-        if target.protocol:
+        if target.apart:
             opened.close()
             return
         spare = self._spare(target)
@@ -122,7 +124,7 @@ class Sockets:
                 spare.pop().close()
 
     def _connect_apart(self, target: Target) -> Socket | Outcome:
-        """Do the work of `connect` for SCTP and ICMP. Their sockets serve one probe each."""
+        """Do the work of `connect` for SCTP, ICMP and Unix sockets, which serve one probe each."""
         try:
             opened = Socket(target.family, target.kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, target.protocol)
         except OSError as error:
@@ -141,6 +143,8 @@ class Sockets:
             opened.close()
             return at_open(error.errno or errno.EIO)
         opened.close()
+        if target.family is socket.AF_UNIX:
+            return unsure(Reason.LOCAL_LIMIT, f"{NO_HELPER}: {target.address}: {os.strerror(number)}")
         return at_connect(number, target.address[0])
 
     def _spare(self, target: Target) -> list[Socket]:
@@ -155,6 +159,8 @@ class Sockets:
 
     @staticmethod
     def _prepare(opened: Socket, target: Target) -> None:
+        if target.family is socket.AF_UNIX:
+            return
         if target.kind is socket.SOCK_STREAM:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         else:

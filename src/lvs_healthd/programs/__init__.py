@@ -1,0 +1,1 @@
+"""Runs programs for checks, in a process of its own without any privileges."""

@@ -1,0 +1,143 @@
+"""The process that runs programs, on the requests that come through a Unix socket.
+
+Started by the daemon, it gives up all capabilities, makes its socket itself and ends with the daemon. Started by
+systemd, it is given the socket (sd_listen_fds(3)), and its unit says which user and rights programs have.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from lvs_healthd.programs.messages import MOST_BYTES, NotRun, Started, line, request
+from lvs_healthd.programs.running import NotRunError, Running
+from lvs_healthd.runtime.capabilities import give_up_capabilities
+
+MOST_PROGRAMS = 16
+"""How many programs run at once unless told otherwise. The default of the configuration's `max_exec`."""
+
+_FIRST_PASSED = 3
+"""The first descriptor that systemd passes (SD_LISTEN_FDS_START)."""
+_BACKLOG = 4096
+
+
+class Helper:
+    """Runs programs for whoever connects.
+
+    most: how many may run at once. Further requests wait for their turn.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._places = asyncio.Semaphore(most)
+        self._running: set[Running] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        try:
+            with contextlib.suppress(OSError, ValueError):  # whoever asked has gone, or sent a line without end
+                await self._serve(reader, writer)
+        finally:
+            writer.close()
+
+    def close(self) -> None:
+        """Kill every program that still runs."""
+        for each in self._running:
+            each.signal(signal.SIGKILL)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            asked = request(await reader.readline())
+        except msgspec.DecodeError as error:
+            writer.write(line(NotRun(f"not a request: {error}")))
+            return
+        gone = asyncio.ensure_future(reader.read(1))
+        place = asyncio.ensure_future(self._places.acquire())
+        try:
+            await asyncio.wait((gone, place), return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                return
+            writer.write(line(Started()))
+            try:
+                running = Running(asked)
+            except NotRunError as error:
+                writer.write(line(error.answer()))
+                return
+            with self._counted(running):
+                writer.write(line(await running.finish(gone)))
+        finally:
+            gone.cancel()
+            if place.done() and not place.cancelled():
+                self._places.release()
+            place.cancel()
+
+    @contextlib.contextmanager
+    def _counted(self, running: Running) -> Iterator[None]:
+        self._running.add(running)
+        try:
+            yield
+        finally:
+            self._running.discard(running)
+
+
+def main() -> None:
+    """Run until SIGTERM, or until standard input ends if the daemon has started this process."""
+    parser = argparse.ArgumentParser(prog="lvs-healthd-exec")
+    parser.add_argument("--max", type=int, default=MOST_PROGRAMS, help="how many programs may run at once")
+    parser.add_argument("--socket", help="path of the socket to make; without it, systemd passes one")
+    arguments = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGHUP):  # only the daemon decides when this process ends
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        if arguments.socket:  # a unit of systemd says itself what programs may do
+            give_up_capabilities()
+    except OSError as error:
+        sys.stderr.write(f"lvs-healthd-exec: keeps its capabilities: {error.strerror}\n")
+    try:
+        listener = _bound(Path(arguments.socket)) if arguments.socket else _passed()
+    except OSError as error:
+        sys.exit(f"lvs-healthd-exec: cannot serve {arguments.socket or 'the passed socket'}: {error.strerror}")
+    asyncio.run(_run(listener, arguments.max, follows_stdin=bool(arguments.socket)))
+
+
+async def _run(listener: socket.socket, most: int, *, follows_stdin: bool) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    if follows_stdin:
+        loop.add_reader(sys.stdin.fileno(), ended.set)
+    helper = Helper(most)
+    server = await asyncio.start_unix_server(helper.serve, sock=listener, limit=MOST_BYTES, backlog=_BACKLOG)
+    try:
+        await ended.wait()
+    finally:
+        server.close()
+        helper.close()
+
+
+def _bound(path: Path) -> socket.socket:
+    """Make a socket that only this user can connect to, in place of one that nobody serves any more."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    before = os.umask(0o177)
+    try:
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    return listener
+
+
+def _passed() -> socket.socket:
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        sys.exit("lvs-healthd-exec: no --socket, and systemd has passed none")
+    return socket.socket(fileno=_FIRST_PASSED)
+
+
+if __name__ == "__main__":
+    main()

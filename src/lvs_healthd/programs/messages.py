@@ -1,0 +1,63 @@
+"""The messages between whoever asks for a program to be run, and the process that runs it: a line of JSON each.
+
+A connection carries one request. Whoever asked and no longer wants an answer closes it, which ends the program.
+"""
+
+import msgspec
+
+MOST_BYTES = 1024 * 1024
+"""The maximum length of a message, bytes."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A program to run."""
+
+    argv: tuple[str, ...]
+    """The program's absolute path, and its arguments. There is no shell."""
+    environment: dict[str, str]
+    """The whole environment of the program."""
+    timeout_s: float
+    """How long the program may run, seconds."""
+
+
+class Started(msgspec.Struct, frozen=True, tag="started"):
+    """The program has been started. Until then, the request waits because as many as allowed are running."""
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished"):
+    """The program has ended."""
+
+    status: int
+    """The exit status; the negative number of a signal that has killed the program."""
+    output: str
+    """The beginning of what the program wrote to its standard output and standard error."""
+    timed_out: bool = False
+    """Whether the program was ended because it took too long."""
+
+
+class NotRun(msgspec.Struct, frozen=True, tag="not_run"):
+    """The program cannot be run."""
+
+    why: str
+
+
+Answer = Started | Finished | NotRun
+
+_decode_request = msgspec.json.Decoder(Request).decode
+_decode_answer = msgspec.json.Decoder(Answer).decode
+
+
+def line(message: Request | Answer) -> bytes:
+    """Encode a message, with the newline that ends it."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def request(data: bytes) -> Request:
+    """Decode a request. Raises `msgspec.DecodeError`."""
+    return _decode_request(data)
+
+
+def answer(data: bytes) -> Answer:
+    """Decode an answer. Raises `msgspec.DecodeError`."""
+    decoded: Answer = _decode_answer(data)
+    return decoded

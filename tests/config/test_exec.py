@@ -1,0 +1,76 @@
+"""The keys of exec checks, and where their programs run."""
+
+import pytest
+
+from lvs_healthd.config.effective import to_toml
+from lvs_healthd.config.load import parse
+from lvs_healthd.config.model import Convention, ExecCheck
+from lvs_healthd.config.reuse import LastReading
+from tests.config.reading import checks_of, errors_of, read, service
+
+CHECK = '{ type = "exec", command = ["/bin/check", "-H", "{address}"], convention = "nagios" }'
+BEHIND_A_MARK = '[[service]]\nfwmark = 7\ncheck = {check}\nreal_server = ["198.51.100.11"]\n'
+
+
+def exec_check(text: str) -> ExecCheck:
+    (found,) = checks_of(text)
+    assert isinstance(found, ExecCheck)
+    return found
+
+
+def test_keys_are_read_and_the_times_are_its_own() -> None:
+    found = exec_check(service(check=CHECK))
+    assert (found.command, found.convention) == (("/bin/check", "-H", "{address}"), Convention.NAGIOS)
+    assert (found.timeout, found.interval, found.port) == (5.0, 10.0, 80)
+    assert exec_check('[defaults.check]\ninterval = "3s"\n' + service(check=CHECK)).interval == 3.0
+    assert exec_check(BEHIND_A_MARK.format(check=CHECK)).port == 0
+
+
+def test_programs_run_beside_the_control_socket_or_where_the_file_says() -> None:
+    assert exec_check(service(check=CHECK)).helper == "/run/lvs-healthd/exec.sock"
+    daemon = '[daemon]\ncontrol = "/tmp/x/control.sock"\n'
+    assert exec_check(daemon + service(check=CHECK)).helper == "/tmp/x/exec.sock"
+    assert exec_check(daemon + 'exec_socket = "/run/e.sock"\n' + service(check=CHECK)).helper == "/run/e.sock"
+
+
+def test_another_socket_is_another_service_for_a_reload() -> None:
+    memory = LastReading()
+    before = parse(service(check=CHECK), "c.toml", memory=memory)
+    after = parse('[daemon]\nexec_socket = "/run/e.sock"\n' + service(check=CHECK), "c.toml", memory=memory)
+    assert before.services[0] != after.services[0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "messages"),
+    [
+        ('convention = "mon"', [
+            'check.type: command is missing: the program to run, as in command = ["/usr/local/bin/check"]',
+        ]),
+        ('command = ["/bin/true"]', [
+            ('check.type: convention is missing: which exit statuses pass, those of "nagios" (0 and 1), or of "mon" or '
+             '"keepalived" (only 0)'),
+        ]),
+        ('command = "/bin/check -p 80", convention = "mon"', [
+            ('check.command: expected a list of words, because no shell splits them, got "/bin/check -p 80"; '
+             'write ["/bin/check", "-p", "80"]'),
+        ]),
+        ('command = ["check"], convention = "mon"', [
+            'check.command[0]: expected the absolute path of a program, got "check"',
+        ]),
+        ('command = ["/bin/check", 80], convention = "mon"', ["check.command[1]: expected a string, got 80"]),
+        ('command = ["/bin/check", "a\\u0000"], convention = "mon"', [
+            'check.command[1]: expected a word without a NUL byte, got "a\\u0000"',
+        ]),
+        ('command = ["/bin/check"], convention = "sh"', [
+            'check.convention: expected nagios, mon or keepalived, got "sh"',
+        ]),
+    ],
+)  # fmt: skip
+def test_exec_check_that_cannot_be(keys: str, messages: list[str]) -> None:
+    found = errors_of(service(check=f'{{ type = "exec", {keys} }}'))
+    assert found == [f'c.toml:4: service "web": {message}' for message in messages]
+
+
+def test_effective_configuration_loads_to_the_same() -> None:
+    config = read(service(check=CHECK))
+    assert read(to_toml(config)).services == config.services
