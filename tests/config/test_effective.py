@@ -30,7 +30,7 @@ def effective(config: Config) -> dict[str, Any]:
 def test_every_key_of_a_check_is_there_but_the_excluded_alternatives(kind: str) -> None:
     written = effective(read(service(check=f'"{kind}"')))["service"][0]["real_server"][0]["check"][0]
     keys = {key for key, schema in CHECK_KEYS.items() if (schema.field or key) in CHECK_FIELDS[kind]} | {"type"}
-    assert written.keys() == keys - {"body_regex", "send_hex", "expect_hex", "expect_regex", "steps"} - (
+    assert written.keys() == keys - {"token_file", "body_regex", "send_hex", "expect_hex", "expect_regex", "steps"} - (
         {"sni", "verify", "ca"} if kind == "tcp" else set()
     )
 

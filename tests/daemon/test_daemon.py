@@ -611,7 +611,7 @@ async def test_certificates_that_hang_end_the_start_with_a_word_about_them(site:
     async with daemon(site.file, "--table", "memory", before=before) as running:
         assert await running.ended() == 1
         (told,) = running.of("daemon.error")
-        assert "reading the certificates that https checks trust has taken more than 0.5s" in told["error"]
+        assert "reading the certificates and secrets of checks has taken more than 0.5s" in told["error"]
 
 
 async def test_a_state_file_that_hangs_is_told_and_the_daemon_starts_without_it(site: Site) -> None:

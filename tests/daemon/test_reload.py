@@ -123,7 +123,7 @@ async def test_certificates_on_a_file_system_that_hangs_reject_the_reload_and_ho
         go_on.set()
         assert isinstance(rejected, ConfigRejected)
         (error,) = rejected.errors
-        assert error.startswith("reading the certificates that https checks trust has taken more than 0.05s")
+        assert error.startswith("reading the certificates and secrets of checks has taken more than 0.05s")
 
 
 async def test_a_rejected_reload_gives_back_the_locks_that_it_took(ca: Path, tmp_path: Path) -> None:

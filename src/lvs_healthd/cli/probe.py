@@ -76,7 +76,7 @@ def probe(
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitStatus.FAILED) from None
     except OSError as error:
-        end("probe", f"{config}: a check's ca cannot be used: {error}")
+        end("probe", f"{config}: a file of a check cannot be used: {error}")
     blamed = blamed_together({key: result.outcome for key, result in probed.items()})
     found = list(_found(members, {key: ProbeResult(blamed[key], result.latency_s) for key, result in probed.items()}))
     bad = [each for each in found if each.status is not OutcomeKind.UP]

@@ -12,6 +12,7 @@ import msgspec
 
 from lvs_healthd.config.conversation import problems_over_udp
 from lvs_healthd.config.errors import Errors, expected, show
+from lvs_healthd.config.http_rules import misfits
 from lvs_healthd.config.http_values import host_name
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import (
@@ -244,9 +245,9 @@ class CheckReader:
             if check.kind == "udp" and check.has(field) and not check.has("send"):
                 self._errors.add(table.at(field), "a UDP server answers only what it is sent; add send or send_hex")
         self._validate_steps(check, table)
-        for field in ("body", "body_regex"):
-            if check.fields.get("method") == "HEAD" and check.has(field):
-                self._errors.add(table.at(field), "the answer to HEAD has no body; use GET")
+        if check.kind in _DEFAULT_PORT:
+            for field, message in misfits(check.fields, check.wrong):
+                self._errors.add(table.at(field), message)
         timeout = check.fields.get("timeout", SILENT_TIMEOUT)
         if check.takes_silence and "timeout" not in check.wrong and timeout < SILENT_TIMEOUT:
             self._errors.add(

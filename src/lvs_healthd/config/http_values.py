@@ -107,6 +107,14 @@ def headers(value: object) -> tuple[tuple[str, str], ...]:
     return tuple(value.items())
 
 
+def user(value: object) -> str:
+    """Parse a user name for Basic authentication. Empty means none."""
+    text = string(value)
+    if ":" in text or not text.isprintable():
+        raise expected("a user name without colons and control characters", value)
+    return text
+
+
 def _status_range(value: object) -> tuple[int, int]:
     what = 'a status such as 204 or "301", or a range such as "200-299", within 100..599'
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1000 else value

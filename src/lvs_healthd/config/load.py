@@ -7,7 +7,7 @@ from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import ConfigError, Errors
 from lvs_healthd.config.ipvs import read_ipvs, validate_ipvs
 from lvs_healthd.config.model import Config, Daemon
-from lvs_healthd.config.public import remark_public_secret
+from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.readymade import Shelf, search_path
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.config.schema import DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS, read_table
@@ -72,6 +72,7 @@ def parse(
     memory.begin((file, defaults, helper), shelf)
     services = read_services(top.get("service", []), ipvs, reader, errors, memory)
     remark_public_secret(Path(file), document, errors)
+    remark_public_secret_files(text, document, errors)
     validate_ipvs(ipvs, services, errors)
     if top.get("service", []) == []:
         errors.remark((), "no [[service]]: nothing is probed, and the table stays as it is, until a reload brings one")

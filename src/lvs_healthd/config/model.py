@@ -182,6 +182,12 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     """
     headers: tuple[tuple[str, str], ...] = ()
     """Additional request headers, written in the file as a table."""
+    user: str = ""
+    """User name to authenticate with (Basic, RFC 7617); the password is in `password_file`."""
+    password_file: str = ""
+    """File with the password of `user`. Secrets have files of their own, so that the configuration can be shown."""
+    token_file: str = ""
+    """File with a bearer token to authenticate with (RFC 6750). Excludes `password_file`."""
     status: tuple[tuple[int, int], ...] = ((200, 299),)
     """Accepted ranges of status codes, both ends included, written in the file as ["200-299", "301"]."""
     body: str = ""

@@ -8,6 +8,9 @@ from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.secrecy import is_secret, is_secret_command, is_secret_hex, without_secrets
 from lvs_healthd.config.text import is_public, leaves
 
+SECRET_FILE_KEYS = ("password_file", "token_file")
+"""The keys whose values are files with secrets."""
+
 
 def remark_public_secret(path: Path, document: dict[str, object], errors: Errors) -> None:
     """Remark on the first secret of a file, if everybody may read the file.
@@ -24,6 +27,22 @@ def remark_public_secret(path: Path, document: dict[str, object], errors: Errors
     )
     for first in itertools.islice(secrets, 1):
         errors.remark(first, f"everybody on this host can read this secret: chmod o-r {path}")
+
+
+def remark_public_secret_files(text: str, document: dict[str, object], errors: Errors) -> None:
+    """Remark on every file that a check reads a secret from, if everybody may read that file.
+
+    text: the configuration's file, to find out quickly whether there can be any.
+    document: its content.
+    """
+    if not any(key in text for key in SECRET_FILE_KEYS):
+        return
+    seen = set()
+    for where, value in leaves(document, plain_arrays=False):
+        if where[-1] in SECRET_FILE_KEYS and isinstance(value, str) and value not in seen:
+            seen.add(value)
+            if value.startswith("/") and is_public(Path(value)):
+                errors.remark(where, f"everybody on this host can read this secret: chmod o-r {value}")
 
 
 def _holds_one(where: KeyPath, value: str) -> bool:

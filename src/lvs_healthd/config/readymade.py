@@ -13,7 +13,7 @@ import msgspec
 
 from lvs_healthd.config import values
 from lvs_healthd.config.errors import ConfigError, Errors
-from lvs_healthd.config.public import remark_public_secret
+from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, Key, TomlTable, read_table, refuse_foreign_keys
 from lvs_healthd.config.text import read_text, toml_document
 
@@ -103,6 +103,7 @@ class Shelf:
         if kind:
             refuse_foreign_keys(table, kind, errors)
         remark_public_secret(path, document, errors)
+        remark_public_secret_files(text, document, errors)
         found = errors.texts()
         self.errors += found
         self.remarks += errors.remark_texts()

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from lvs_healthd.config import addresses, conversation, dns_values, http_values, values
+from lvs_healthd.config import addresses, conversation, dns_values, http_values, secret_files, values
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import (
@@ -157,6 +157,9 @@ CHECK_KEYS = {
     "path": Key(http_values.request_target),
     "host": Key(http_values.host),
     "headers": Key(http_values.headers),
+    "user": Key(http_values.user),
+    "password_file": Key(secret_files.password_file, group="secret"),
+    "token_file": Key(secret_files.token_file, group="secret"),
     "status": Key(http_values.status),
     "body": Key(values.string, group="body"),
     "body_regex": Key(values.regex, group="body"),

@@ -56,20 +56,25 @@ def parts_of_command(sent: bytes) -> tuple[bytes, ...]:
     return _parts([sent]) if is_secret_command(sent) else ()
 
 
-def parts_of_request(path: str, headers: Iterable[tuple[str, str]]) -> tuple[bytes, ...]:
+def parts_of_request(path: str, headers: Iterable[tuple[str, str]], secret: str = "") -> tuple[bytes, ...]:
     """Return the parts of an HTTP request that no quoted answer may show. The longest comes first.
 
     path: the request's path, with its query.
     headers: each header's name and value.
+    secret: a password or token that the headers contain, perhaps encoded. It is a part as a whole too.
     """
+    whole = secret.encode()
     values = [content for name, content in headers if is_secret(name)]
     values += [match[0].rpartition("=")[2] for match in _PARAMETER.finditer(path)]
-    return _parts(value.encode() for value in values)
+    return _parts((*(value.encode() for value in values), whole), whole)
 
 
-def _parts(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
+def _parts(secrets: Iterable[bytes], whole: bytes = b"") -> tuple[bytes, ...]:
     # The longest comes first, because a short part may be contained in a longer one.
-    return tuple(sorted({part for secret in secrets for part in _words(secret)}, key=len, reverse=True))
+    parts = {part for secret in secrets for part in _words(secret)}
+    if len(whole) >= _SHORTEST:
+        parts.add(whole)
+    return tuple(sorted(parts, key=len, reverse=True))
 
 
 def _words(secret: bytes) -> Iterator[bytes]:

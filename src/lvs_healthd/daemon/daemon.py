@@ -168,7 +168,7 @@ class Daemon:
 
 async def _start(parts: Parts, config: Config) -> bool:
     ready = await in_thread(
-        targets, config.services, timeout_s=READ_S, what="reading the certificates that https checks trust"
+        targets, config.services, timeout_s=READ_S, what="reading the certificates and secrets of checks"
     )
     parts.facts.table = await parts.reconciler.open()
     parts.adopt(config)

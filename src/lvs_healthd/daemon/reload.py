@@ -24,7 +24,7 @@ from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.decide.held import ProbeState
 from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, ConfigRestartNeeded
 from lvs_healthd.probes.exchange import Target
-from lvs_healthd.probes.targets import read_certificates, targets
+from lvs_healthd.probes.targets import read_certificates, read_secrets, targets
 from lvs_healthd.probing.descriptors import probes_within_limit
 from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.runtime.exceptions import HealthdError
@@ -43,6 +43,8 @@ class _Ready(NamedTuple):
     """The targets of the new checks."""
     trust_certificates: Callable[[], None]
     """Makes every https check trust the certificates that its `ca` file holds now."""
+    use_secrets: Callable[[], None]
+    """Makes every http check authenticate with the secret that its file holds now."""
 
 
 IF_MEANT = "lvs-healthd reload --force"
@@ -121,7 +123,7 @@ class Reloads:
             if present:
                 raise no_services_left(str(parts.settings.config_file), present, IF_MEANT)
         ready = await in_thread(
-            self._make_ready, config, timeout_s=READ_S, what="reading the certificates that https checks trust"
+            self._make_ready, config, timeout_s=READ_S, what="reading the certificates and secrets of checks"
         )
         return config, ready
 
@@ -146,6 +148,7 @@ class Reloads:
     def _switch(self, config: Config, ready: "_Ready") -> ReloadOutcome:
         parts = self._parts
         ready.trust_certificates()
+        ready.use_secrets()
         old, is_shadow = parts.config, parts.is_shadow(config)
         mode = Mode.SHADOW if is_shadow else Mode.ENFORCE
         event = changes(str(parts.settings.config_file), old, config, was=parts.facts.mode, mode=mode)
@@ -174,7 +177,8 @@ class Reloads:
         """Prepare whatever a new configuration needs that can fail. This runs on a thread. Raises `ConfigError`."""
         known = {id(service) for service in self._parts.config.services}
         new = [service for service in config.services if id(service) not in known]
-        return _Ready(targets(new, self._parts.decisions.probes), read_certificates(config.services))
+        ready = targets(new, self._parts.decisions.probes)
+        return _Ready(ready, read_certificates(config.services), read_secrets(config.services))
 
     def _reject(self, error: Exception) -> ReloadOutcome:
         if isinstance(error, HungError):

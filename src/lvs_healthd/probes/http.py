@@ -8,6 +8,7 @@ as the body contains the expected text. Until then, a body that ends early, tric
 from lvs_healthd.config.model import HttpCheck, HttpsCheck
 from lvs_healthd.config.patterns import answer_pattern
 from lvs_healthd.config.secrecy import parts_of_request
+from lvs_healthd.probes.credentials import authorization, secret
 from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, Search
 from lvs_healthd.probes.http_answer import AnswerError, ChunkReader, Head, HeadReader, status_of_ordinary_head
@@ -35,12 +36,20 @@ _WITHOUT_BODY = (204, 304)
 class HttpExchanges:
     """One check's request as bytes, and the rules for the answer. All probes of the check share one object."""
 
-    __slots__ = ("_known", "_status", "checks_body", "hidden", "max_body", "pattern", "request", "text")
+    __slots__ = (
+        *("_check", "_known", "_secret", "_status", "_value"),
+        *("checks_body", "hidden", "max_body", "pattern", "request", "text"),
+    )
 
     def __init__(self, check: HttpCheck | HttpsCheck) -> None:
-        self.request = request_bytes(check)
-        self.hidden = parts_of_request(check.path, check.headers)
+        self._check = check
+        self._secret = secret(check)
+        self._value: str | None = None
+        """The value of `_secret` in the request below."""
+        self.request = b""
+        self.hidden: tuple[bytes, ...] = ()
         """What no quoted answer may show."""
+        self._compose()
         self._status = check.status
         self.text = Expectation(check.body.encode(), None, check.max_body)
         self.pattern = answer_pattern(check.body_regex) if check.body_regex else None
@@ -52,7 +61,19 @@ class HttpExchanges:
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
+        if self._secret is not None and self._secret.value is not self._value:
+            self._compose()  # a reload has read another secret
         return _BodyExchange(self) if self.checks_body else _StatusExchange(self)
+
+    def _compose(self) -> None:
+        """Make the request, with the secret as it is now."""
+        check, value = self._check, ""
+        more: tuple[tuple[str, str], ...] = ()
+        if self._secret is not None:
+            value = self._value = self._secret.value
+            more = (("Authorization", authorization(check, self._secret)),)
+        self.request = request_bytes(check, more)
+        self.hidden = parts_of_request(check.path, (*check.headers, *more), value)
 
     def outcome_of(self, status: int) -> Outcome:
         """Judge an answer by its status alone."""
@@ -68,8 +89,11 @@ class HttpExchanges:
         return outcome
 
 
-def request_bytes(check: HttpCheck | HttpsCheck) -> bytes:
-    """Return the request. `Connection: close` lets the server close first, so that TIME_WAIT stays on its side."""
+def request_bytes(check: HttpCheck | HttpsCheck, more: tuple[tuple[str, str], ...] = ()) -> bytes:
+    """Return the request. `Connection: close` lets the server close first, so that TIME_WAIT stays on its side.
+
+    more: headers that are sent beside those of the check.
+    """
     lines = [f"{check.method} {check.path} HTTP/1.1", f"Host: {check.host}"]
     given = {name.lower() for name, _ in check.headers}
     for name, value in (("User-Agent", "lvs-healthd"), ("Accept", "*/*"), ("Connection", "close")):
@@ -77,7 +101,7 @@ def request_bytes(check: HttpCheck | HttpsCheck) -> bytes:
             lines.append(f"{name}: {value}")
     if check.method in _WITH_CONTENT:
         lines.append("Content-Length: 0")  # RFC 9110, section 8.6; some servers refuse a request without it
-    lines += [f"{name}: {value}" for name, value in check.headers]
+    lines += [f"{name}: {value}" for name, value in (*check.headers, *more)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 

@@ -21,6 +21,7 @@ from lvs_healthd.config.model import (
     uses_tls,
 )
 from lvs_healthd.probes.conversation import conversations
+from lvs_healthd.probes.credentials import read_secrets_again
 from lvs_healthd.probes.dns import dns_exchanges
 from lvs_healthd.probes.exchange import Exchange, Target
 from lvs_healthd.probes.http import http_exchanges
@@ -75,6 +76,18 @@ def read_certificates(services: Iterable[Service]) -> Callable[[], None]:
         raise ConfigError((f"{what}, which checks trust, cannot be used: {error.strerror}",)) from error
 
 
+def read_secrets(services: Iterable[Service]) -> Callable[[], None]:
+    """Read every `password_file` and `token_file` again, for a reload.
+
+    Return a function that puts them into force and cannot fail. Raises `ConfigError` when one cannot be used.
+    """
+    checks = (check for service in services for server in service.real_servers for check in server.checks)
+    try:
+        return read_secrets_again(check for check in checks if isinstance(check, HttpCheck))
+    except OSError as error:
+        raise ConfigError((f"{error.filename}, a secret of http checks, cannot be used: {error.strerror}",)) from error
+
+
 class Conversations:
     """Lets all checks with the same request, expectation and trusted certificates share one conversation factory."""
 
@@ -97,7 +110,7 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
 
     shared: the conversation factories made so far, for reuse; None when there are none.
 
-    Raises `OSError` (also as `ssl.SSLError`) when the check's `ca` cannot be read.
+    Raises `OSError` (also as `ssl.SSLError`) when a file of the check cannot be read.
     """
     begin = (shared or Conversations()).of(check)
     if isinstance(check, ExecCheck):

@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from lvs_healthd import __version__
-from lvs_healthd.config.model import AnyCheck, HttpsCheck, Seconds
+from lvs_healthd.config.model import AnyCheck, HttpCheck, HttpsCheck, Seconds
 from lvs_healthd.probes.outcome import Outcome, Reason
 from lvs_healthd.probing.workers.framing import Frames
 from lvs_healthd.probing.workers.link import COMMAND
@@ -143,6 +143,39 @@ def test_ca_that_can_be_read_again_is_read_without_a_reload(talk: Talk, tmp_path
     assert next(outcomes).reason is Reason.LOCAL_LIMIT
     trustme.CA().cert_pem.write_to_path(str(file))
     assert any(each.reason is Reason.REFUSED for each in outcomes)
+
+
+def asked_of(listener: socket.socket) -> bytes:
+    """Take one probe's connection, and return its request."""
+    accepted, _ = listener.accept()
+    with accepted:
+        return accepted.recv(65536)
+
+
+def test_worker_sends_the_secret_that_its_file_holds_since_the_last_change(talk: Talk, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(60)
+        port = listener.getsockname()[1]
+        talk.tell(
+            HttpCheck(
+                name="", rise=0, fall=0, interval=Seconds(0.1), address="127.0.0.1", port=port, token_file=str(file)
+            )
+        )
+        missing = next(talk.outcomes())
+        assert missing.reason is Reason.LOCAL_LIMIT
+        assert missing.detail == f"its probe worker cannot read {file}: No such file or directory"
+        file.write_text("first-token\n")
+        assert b"\r\nAuthorization: Bearer first-token\r\n" in asked_of(listener)
+        file.write_text("second-token\n")
+        assert b" first-token\r\n" in asked_of(listener)
+        talk.socket.sendall(frame(Change(max_in_flight=100)))
+        end = time.monotonic() + 60
+        while b" second-token\r\n" not in asked_of(listener):
+            assert time.monotonic() < end
+        file.unlink()
+        talk.socket.sendall(frame(Change(max_in_flight=100)))
+        assert all(b" second-token\r\n" in asked_of(listener) for _ in range(5))
 
 
 def test_end_of_a_certificate_reaches_the_daemon(talk: Talk) -> None:

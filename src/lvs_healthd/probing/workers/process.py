@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable
 
 from lvs_healthd import __version__
-from lvs_healthd.config.model import AnyCheck, uses_tls
+from lvs_healthd.config.model import AnyCheck, HttpCheck, uses_tls
+from lvs_healthd.probes.credentials import read_secrets_again, secret_file
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 from lvs_healthd.probes.targets import Conversations, target
 from lvs_healthd.probes.tls import read_again
@@ -60,8 +61,8 @@ def main() -> None:
 def _give_up_privileges() -> None:
     """Give up what only the daemon needs. This process takes whatever servers and networks send.
 
-    Its sockets are ordinary ones, except those for pings. It reads the `ca` files of https checks, and must be able to
-    read all that the daemon can read: a daemon that root starts by hand may be given files of another user.
+    Its sockets are ordinary ones, except those for pings. It reads the certificates and secrets of checks, and must be
+    able to read all that the daemon can read: a daemon that root starts by hand may be given files of another user.
     """
     try:
         give_up_capabilities(CAP_DAC_READ_SEARCH, CAP_NET_RAW)
@@ -131,7 +132,7 @@ class _Worker:
         self._dropped: list[AnyCheck] = []
         """`_added` and `_dropped` collect what a change adds and drops, until its last message has arrived."""
         self._unready: dict[int, Assigned] = {}
-        """Probes that cannot run because their `ca` could not be read, by number."""
+        """Probes that cannot run because a file of theirs could not be read, by number."""
         self._next_try = 0.0
 
     def begin(self) -> None:
@@ -168,17 +169,17 @@ class _Worker:
         self._loop.call_later(SIGN_OF_LIFE_S, self._guarded, self._show_life)
 
     def _try_unready(self) -> None:
-        """Try again to read the `ca` of probes that cannot run. A change that is arriving does this at its end."""
+        """Try again to read the files of probes that cannot run. A change that is arriving does this at its end."""
         now = self._loop.time()
         if not self._unready or now < self._next_try or self._added or self._dropped:
             return
         self._next_try = now + RETRY_S
         shared = Conversations()
-        unreadable: set[str] = set()  # thousands of probes may have the same `ca`
+        unreadable: set[tuple[str, ...]] = set()  # thousands of probes may have the same files
         for assigned in tuple(self._unready.values()):
-            ca = assigned.check.ca if uses_tls(assigned.check) else ""
-            if ca not in unreadable and not self._add(assigned, shared):
-                unreadable.add(ca)
+            files = _files(assigned.check)
+            if files not in unreadable and not self._add(assigned, shared):
+                unreadable.add(files)
         self.scheduler.update(self._added)
         self._added = []
 
@@ -205,9 +206,11 @@ class _Worker:
             return
         for assigned in tuple(self._unready.values()):
             self._add(assigned, shared)
-        # The certificate files may have changed. If one can no longer be read, all checks keep what was read before.
+        # The files of checks may have changed. If one can no longer be read, all checks keep what was read before.
         with contextlib.suppress(OSError):
             read_again(check for check in self._checks.values() if uses_tls(check))()
+        with contextlib.suppress(OSError):
+            read_secrets_again(check for check in self._checks.values() if isinstance(check, HttpCheck))()
         self.scheduler.update(self._added, self._dropped)
         self._added, self._dropped = [], []
         spare_long_lived()
@@ -221,9 +224,16 @@ class _Worker:
         except OSError as error:
             # The daemon could read the file, so this is a fault on our side. The worker soon tries again.
             self._unready[probe] = assigned
-            outcome(unsure(Reason.LOCAL_LIMIT, f"its probe worker cannot read the ca: {error.strerror or error}"), 0.0)
+            what = f"its probe worker cannot read {error.filename or 'the ca'}: {error.strerror or error}"
+            outcome(unsure(Reason.LOCAL_LIMIT, what), 0.0)
             return False
         self._unready.pop(probe, None)
         self._checks[probe] = check
         self._added.append(Probe(check, ready, check.interval, _Sink(outcome)))
         return True
+
+
+def _files(check: AnyCheck) -> tuple[str, ...]:
+    """Return the paths of the files that a check needs."""
+    ca = check.ca if uses_tls(check) else ""
+    return ca, secret_file(check) if isinstance(check, HttpCheck) else ""
