@@ -44,6 +44,8 @@ HTTP: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "status": st.lists(st.sampled_from(["200-299", "301", 404, "100-599"]), min_size=1),
     "body": TEXT,
     "body_regex": REGEXES,
+    "absent": TEXT,
+    "absent_regex": REGEXES,
     "max_body": st.integers(1, 65536),
 }
 HTTPS = HTTP | {"sni": st.sampled_from(["", "a.example", "192.0.2.1"]), "verify": st.booleans(), "ca": st.just("")}

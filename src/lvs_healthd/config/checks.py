@@ -256,7 +256,8 @@ class CheckReader:
                 "notice that a host is gone, and silence until then looks like health; "
                 f"make it {SILENT_TIMEOUT:g}s or more, or expect an answer",
             )
-        for field, most in (("expect_regex", "max_answer"), ("body_regex", "max_body")):
+        expressions = (("expect_regex", "max_answer"), ("body_regex", "max_body"), ("absent_regex", "max_body"))
+        for field, most in expressions:
             if check.fields.get(field) and field not in check.wrong and most not in check.wrong:
                 self._validate_cost(check, table, str(check.fields[field]), (field, most))
 

@@ -3,7 +3,16 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from lvs_healthd.config.errors import show
+from lvs_healthd.config.model import HttpCheck
+from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
+
+_OF_THE_BODY = ("body", "body_regex", "absent", "absent_regex")
+"""The fields with conditions on the answer's body."""
+
+_MAX_BODY = next(field.default for field in msgspec.structs.fields(HttpCheck) if field.name == "max_body")
 
 
 def misfits(fields: Mapping[str, Any], wrong: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -17,9 +26,11 @@ def misfits(fields: Mapping[str, Any], wrong: frozenset[str]) -> Iterator[tuple[
         return field in wrong or bool(fields.get(field))
 
     yield from _credentials(fields, has("user"), has("password_file"), has("token_file"))
-    for field in ("body", "body_regex"):
+    for field in _OF_THE_BODY:
         if fields.get("method") == "HEAD" and has(field):
             yield field, "the answer to HEAD has no body; use GET"
+    if not wrong & {"body_regex", "absent_regex", "max_body"}:
+        yield from _two_expressions(fields)
 
 
 def _credentials(fields: Mapping[str, Any], user: bool, password: bool, token: bool) -> Iterator[tuple[str, str]]:  # noqa: FBT001
@@ -33,3 +44,13 @@ def _credentials(fields: Mapping[str, Any], user: bool, password: bool, token: b
         if name.lower() == "authorization" and (password or token):
             key = "password_file" if password else "token_file"
             yield "headers", f"{show(name)} is already sent because of {key}; keep one of them"
+
+
+def _two_expressions(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Refuse two expressions that search the same body and together take longer than one may (see `MOST_STEPS`)."""
+    written = [text for key in ("body_regex", "absent_regex") if (text := fields.get(key))]
+    size = fields.get("max_body") or _MAX_BODY
+    steps = sum(answer_pattern(text).size for text in written)
+    if len(written) > 1 and steps * size > MOST_STEPS:
+        message = f"body_regex and absent_regex together could hold up all probes with an answer of {size} bytes; "
+        yield "absent_regex", f"{message}shorten them, or set max_body to at most {MOST_STEPS // steps}"

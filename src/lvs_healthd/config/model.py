@@ -169,7 +169,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="http"):
     """A check that sends an HTTP/1.1 request.
 
-    It passes when the status is accepted and, if `body` or `body_regex` is set, the body matches.
+    It passes when the status is accepted and the answer meets every condition that is set, such as `body`.
     """
 
     method: str = "GET"
@@ -194,8 +194,12 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     """Text the body must contain."""
     body_regex: str = ""
     """Regular expression (RE2) that must match somewhere in the body. Excludes `body`."""
+    absent: str = ""
+    """Text the body must not contain, such as an error message on a page whose status is good all the same."""
+    absent_regex: str = ""
+    """Regular expression (RE2) that must match nowhere in the body. Excludes `absent`."""
     max_body: int = 65536
-    """How many bytes of the body are searched at most for `body` or `body_regex`. 64 KiB is enough for health pages."""
+    """How many bytes of the body are examined at most. 64 KiB is enough for health pages."""
 
 
 class HttpsCheck(HttpCheck, frozen=True, kw_only=True, gc=False, tag="https"):

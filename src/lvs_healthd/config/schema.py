@@ -163,6 +163,8 @@ CHECK_KEYS = {
     "status": Key(http_values.status),
     "body": Key(values.string, group="body"),
     "body_regex": Key(values.regex, group="body"),
+    "absent": Key(values.string, group="absent"),
+    "absent_regex": Key(values.regex, group="absent"),
     "max_body": Key(values.integer(1, MOST_BYTES)),
     "sni": Key(http_values.server_name),
     "verify": Key(values.boolean),

@@ -1,17 +1,17 @@
 """http checks: one HTTP/1.1 request and its answer. Sans-I/O.
 
 The outcome is decided as early as the answer allows: at the end of the headers when only the status counts, or as soon
-as the body contains the expected text. Until then, a body that ends early, trickles in or never ends cannot pass (RFC
-9112, section 8).
+as the body contains the expected text. Only the whole body shows that something is absent. Until the outcome is known,
+a body that ends early, trickles in or never ends cannot pass (RFC 9112, section 8).
 """
 
 from lvs_healthd.config.model import HttpCheck, HttpsCheck
-from lvs_healthd.config.patterns import answer_pattern
 from lvs_healthd.config.secrecy import parts_of_request
 from lvs_healthd.probes.credentials import authorization, secret
 from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened
-from lvs_healthd.probes.expect import Expectation, Search
+from lvs_healthd.probes.expect import Search
 from lvs_healthd.probes.http_answer import AnswerError, ChunkReader, Head, HeadReader, status_of_ordinary_head
+from lvs_healthd.probes.http_body import BodyRules
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 
 MAX_HEADERS = 65536
@@ -38,7 +38,7 @@ class HttpExchanges:
 
     __slots__ = (
         *("_check", "_known", "_secret", "_status", "_value"),
-        *("checks_body", "hidden", "max_body", "pattern", "request", "text"),
+        *("body", "checks_body", "hidden", "request"),
     )
 
     def __init__(self, check: HttpCheck | HttpsCheck) -> None:
@@ -51,11 +51,9 @@ class HttpExchanges:
         """What no quoted answer may show."""
         self._compose()
         self._status = check.status
-        self.text = Expectation(check.body.encode(), None, check.max_body)
-        self.pattern = answer_pattern(check.body_regex) if check.body_regex else None
+        self.body = BodyRules(check)
         # The answer to HEAD has no body, whatever its headers announce (RFC 9110, section 9.3.2).
-        self.checks_body = bool(check.body or self.pattern) and check.method != "HEAD"
-        self.max_body = check.max_body
+        self.checks_body = bool(self.body) and check.method != "HEAD"
         self._known: dict[int, Outcome] = {}
         """One outcome for each status seen so far. It is reused, because almost every probe ends in one of them."""
 
@@ -168,12 +166,13 @@ class _StatusExchange:
 class _BodyExchange(_StatusExchange):
     """One request and its whole answer, for checks that examine the body."""
 
-    __slots__ = ("_body", "_chunks", "_is_complete", "_left", "_text")
+    __slots__ = ("_body", "_chunks", "_is_complete", "_left", "_text", "_unwanted")
 
     def __init__(self, rules: HttpExchanges) -> None:
         super().__init__(rules)
         self._reader = HeadReader()
-        self._text = Search(rules.text)
+        self._text = Search(rules.body.text)
+        self._unwanted = None if rules.body.absent is None else Search(rules.body.absent)
         self._body = bytearray()
         self._chunks: ChunkReader | None = None
         self._left: int | None = None
@@ -229,22 +228,28 @@ class _BodyExchange(_StatusExchange):
             data = data[: self._left]  # what follows is a second answer, which nobody asked for
             self._left -= len(data)
             self._is_complete = not self._left
-        room = self._rules.max_body - len(self._body)
+        room = self._rules.body.max_body - len(self._body)
         self._body += data[: max(0, room)]
         return self._body_outcome(ended=self._is_complete)
 
     def _body_outcome(self, *, ended: bool) -> Outcome | None:
         """Return the outcome of the body received so far. None means that it does not pass yet, but still may."""
-        rules = self._rules
-        status = self._head.status if self._head is not None else 0
+        rules, hidden = self._rules.body, self._rules.hidden
+        if self._unwanted is not None and self._unwanted.is_met(self._body):
+            return rules.unwanted_text(hidden)
         full = len(self._body) >= rules.max_body
-        if self._text.is_met(self._body) and (
-            rules.pattern is None or ((ended or full) and rules.pattern.is_in(self._body))
-        ):
-            return up(f"status {status}, body as expected")
-        if ended or full:
+        done = ended or full
+        if rules.needs_all and not done:
+            return None
+        if self._text.is_met(self._body) and (rules.pattern is None or (done and rules.pattern.is_in(self._body))):
+            fault = rules.fault(self._body, hidden) if rules.needs_all else None
+            return fault or self._passed()
+        if done:
             where = f"the first {rules.max_body} bytes" if full and not ended else "the body"
             what = "expected text" if rules.pattern is None else "match of body_regex"
-            found = quote(bytes(self._body), hidden=rules.hidden) if self._body else "it is empty"
+            found = quote(bytes(self._body), hidden=hidden) if self._body else "it is empty"
             return down(Reason.BAD_ANSWER, f"{what} not in {where}: {found}")
         return None
+
+    def _passed(self) -> Outcome:
+        return up(f"status {self._head.status if self._head is not None else 0}, body as expected")

@@ -1,0 +1,41 @@
+"""What the body of an answer to an http check must be, once it has arrived."""
+
+from lvs_healthd.config.model import HttpCheck
+from lvs_healthd.config.patterns import answer_pattern
+from lvs_healthd.probes.exchange import quote
+from lvs_healthd.probes.expect import Expectation
+from lvs_healthd.probes.outcome import Outcome, Reason, down
+
+
+class BodyRules:
+    """One check's conditions on the body. All probes of the check share one object."""
+
+    __slots__ = ("absent", "absent_pattern", "max_body", "needs_all", "pattern", "text")
+
+    def __init__(self, check: HttpCheck) -> None:
+        self.text = Expectation(check.body.encode(), None, check.max_body)
+        self.pattern = answer_pattern(check.body_regex) if check.body_regex else None
+        self.absent = Expectation(check.absent.encode(), None, check.max_body) if check.absent else None
+        """What must be nowhere in the body; None when there is no such text."""
+        self.absent_pattern = answer_pattern(check.absent_regex) if check.absent_regex else None
+        self.max_body = check.max_body
+        self.needs_all = self.absent is not None or self.absent_pattern is not None
+        """Whether nothing can pass before the body has ended, or `max_body` bytes of it have arrived."""
+
+    def __bool__(self) -> bool:
+        """Whether there is any condition."""
+        return bool(self.text.contains or self.pattern or self.needs_all)
+
+    def unwanted_text(self, hidden: tuple[bytes, ...]) -> Outcome:
+        """Return the outcome of a body that contains the text of `absent`."""
+        text = b"" if self.absent is None else self.absent.contains
+        return down(Reason.BAD_ANSWER, f"unwanted text in the body: {quote(text, hidden=hidden)}")
+
+    def fault(self, body: bytearray, hidden: tuple[bytes, ...]) -> Outcome | None:
+        """Judge a body that has ended or reached `max_body` by what only then can be known. Return None if it passes.
+
+        hidden: parts of secrets, which the outcome does not show.
+        """
+        if self.absent_pattern is not None and self.absent_pattern.is_in(body):
+            return down(Reason.BAD_ANSWER, f"match of absent_regex in the body: {quote(bytes(body), hidden=hidden)}")
+        return None

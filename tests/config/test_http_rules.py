@@ -1,0 +1,34 @@
+"""Keys of http and https checks that do not fit together, and what is said about them."""
+
+import pytest
+
+from tests.config.reading import errors_of, service
+
+
+def errors(keys: str, *, kind: str = "http", defaults: str = "") -> list[str]:
+    """Return the errors of a check, without the place of the check."""
+    text = (f"[defaults.check]\n{defaults}\n" if defaults else "") + service(check=f'{{ type = "{kind}", {keys} }}')
+    line = 6 if defaults else 4
+    return [error.removeprefix(f'c.toml:{line}: service "web": check.') for error in errors_of(text)]
+
+
+@pytest.mark.parametrize("key", ["body", "body_regex", "absent", "absent_regex"])
+def test_answer_to_head_has_no_body(key: str) -> None:
+    assert errors(f'method = "HEAD", {key} = "x"') == [f"{key}: the answer to HEAD has no body; use GET"]
+
+
+def test_text_and_expression_exclude_each_other() -> None:
+    assert errors('absent = "x", absent_regex = "y"') == ["absent_regex: absent and absent_regex exclude each other"]
+
+
+def test_two_expressions_together_must_not_hold_up_the_probes() -> None:
+    """Each of them alone is allowed."""
+    expression = "x{150}"
+    size = 20000
+    for key in ("body_regex", "absent_regex"):
+        assert errors(f'{key} = "{expression}", max_body = {size}, rise = 0')[0].startswith("rise: ")
+    (error,) = errors(f'body_regex = "{expression}", absent_regex = "{expression}", max_body = {size}')
+    assert error.startswith(
+        "absent_regex: body_regex and absent_regex together could hold up all probes with an answer of 20000 bytes; "
+        "shorten them, or set max_body to at most "
+    )
