@@ -38,6 +38,7 @@ HTTP: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "path": st.sampled_from(["/", "/a?b=%20"]),
     "host": st.sampled_from(["", "www.example.org", "www.example.org:8080", "192.0.2.9", "[2001:db8::9]:81"]),
     "headers": st.dictionaries(st.sampled_from(["Accept", "X-Y"]), st.sampled_from(["", "text/plain; q=1"])),
+    "send_body": TEXT,
     "user": st.just(""),
     "password_file": st.just(""),
     "token_file": st.just(""),
@@ -66,6 +67,8 @@ def checks(draw: st.DrawFn, name: str) -> dict[str, Any]:
     keys = KEYS.get(kind, COMMON)
     chosen = draw(st.lists(st.sampled_from(sorted(keys)), unique_by=lambda key: schema.CHECK_KEYS[key].group or key))
     check = {"type": kind, "name": name} | {key: draw(keys[key]) for key in chosen}
+    if check.get("send_body"):
+        check["method"] = "POST"
     if kind == "udp" and not {"send", "send_hex"} & check.keys():
         check["send"] = "?"
     if kind == "udp" and not any(check.get(key) for key in ("expect", "expect_hex", "expect_regex")):

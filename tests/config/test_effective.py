@@ -92,6 +92,16 @@ def test_secrets_in_what_is_sent_are_hidden(sent: str) -> None:
     assert read(text).services
 
 
+def test_secrets_in_the_body_of_a_request_are_hidden() -> None:
+    body = '{"user": "x", "password": "hunter2"}'
+    text = to_toml(read(service(check=f"{{ type = 'http', method = 'POST', send_body = '{body}' }}")))
+    written = tomli.loads(text)["service"][0]["real_server"][0]["check"][0]
+    assert written["send_body"] == "(hidden)"
+    assert "hunter2" not in text
+    plain = read(service(check="{ type = 'http', method = 'POST', send_body = 'ping' }"))
+    assert effective(plain)["service"][0]["real_server"][0]["check"][0]["send_body"] == "ping"
+
+
 def test_secrets_in_the_query_of_a_path_are_hidden() -> None:
     text = to_toml(read(service(check='{ type = "http", path = "/health?verbose=1&token=hunter2" }')))
     written = tomli.loads(text)["service"][0]["real_server"][0]["check"][0]

@@ -17,6 +17,19 @@ def test_answer_to_head_has_no_body(key: str) -> None:
     assert errors(f'method = "HEAD", {key} = "x"') == [f"{key}: the answer to HEAD has no body; use GET"]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "TRACE", "CONNECT"])
+def test_body_is_sent_only_by_methods_that_have_one(method: str) -> None:
+    message = f'send_body: {method} sends no body; write method = "POST", or what the server expects'
+    assert errors(f'method = "{method}", send_body = "x"') == [message]
+    assert errors('send_body = "x"', defaults=f'method = "{method}"') == [message]
+
+
+def test_length_of_the_body_is_not_for_the_headers() -> None:
+    assert errors('method = "POST", send_body = "x", headers = { Content-Length = "1" }') == [
+        "headers.Content-Length: this header cannot be set here: the probe sets it from send_body"
+    ]
+
+
 def test_text_and_expression_exclude_each_other() -> None:
     assert errors('absent = "x", absent_regex = "y"') == ["absent_regex: absent and absent_regex exclude each other"]
 

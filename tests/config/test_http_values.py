@@ -95,8 +95,8 @@ def test_everything_of_a_request_is_read() -> None:
             [
                 "headers.Host: this header cannot be set here: it has a key of its own: host",
                 "headers.CONNECTION: this header cannot be set here: the probe sets it itself",
-                "headers.Content-Length: this header cannot be set here: the probe sends no body",
-                "headers.Transfer-Encoding: this header cannot be set here: the probe sends no body",
+                "headers.Content-Length: this header cannot be set here: the probe sets it from send_body",
+                "headers.Transfer-Encoding: this header cannot be set here: the probe sends its body whole",
             ],
         ),
         (

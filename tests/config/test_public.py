@@ -41,6 +41,7 @@ def test_headers_that_are_secrets(tmp_path: Path, name: str) -> None:
         ("send", '{ type = "tcp", send = "AUTH x\\r\\n" }'),
         ("send_hex", f'{{ type = "tcp", send_hex = "{b"AUTH x".hex()}" }}'),
         ("path", '{ type = "http", path = "/?token=x" }'),
+        ("send_body", '{ type = "http", method = "POST", send_body = "password=x" }'),
     ],
 )
 def test_secrets_outside_of_headers(tmp_path: Path, key: str, check: str) -> None:

@@ -41,6 +41,13 @@ def test_request_that_could_have_content_says_that_it_has_none(method: str, has_
     assert (b"\r\nContent-Length: 0\r\n" in request_bytes(check(method=method))) is has_length
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "OPTIONS", "REPORT"])
+def test_body_is_sent_with_its_length_in_bytes(method: str) -> None:
+    request = request_bytes(check(method=method, send_body="für", headers=(("Content-Type", "text/plain"),)))
+    head, _, body = request.partition(b"\r\n\r\n")
+    assert (head.count(b"\r\nContent-Length: 4\r\n"), head.count(b"Content-Length"), body) == (1, 1, "für".encode())
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -18,6 +18,7 @@ from lvs_healthd.config.model import (
     DnsCheck,
     Endpoint,
     Forward,
+    HttpCheck,
     Ipvs,
     PingCheck,
     RealServer,
@@ -119,6 +120,8 @@ def _server_address(endpoint: Endpoint) -> str:
 def _check(check: AnyCheck) -> dict[str, Any]:
     if isinstance(check, StreamCheck) and is_secret_command(check.send):
         check = msgspec.structs.replace(check, send=HIDDEN.encode())
+    if isinstance(check, HttpCheck) and is_secret_command(check.send_body):
+        check = msgspec.structs.replace(check, send_body=HIDDEN)
     kind = next(kind for kind, record in CHECK_TYPES.items() if type(check) is record)
     return {"type": kind} | {
         key: _value(key, getattr(check, field))

@@ -14,6 +14,10 @@ _OF_THE_BODY = ("body", "body_regex", "absent", "absent_regex")
 
 _MAX_BODY = next(field.default for field in msgspec.structs.fields(HttpCheck) if field.name == "max_body")
 
+_WITHOUT_CONTENT = ("GET", "HEAD", "DELETE", "CONNECT", "TRACE")
+"""Methods whose requests have no content, or content without a meaning (RFC 9110, section 9.3). Some servers refuse it,
+and others take it for the next request."""
+
 
 def misfits(fields: Mapping[str, Any], wrong: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Yield the field and the message of every error in the combination of a check's values.
@@ -26,8 +30,11 @@ def misfits(fields: Mapping[str, Any], wrong: frozenset[str]) -> Iterator[tuple[
         return field in wrong or bool(fields.get(field))
 
     yield from _credentials(fields, has("user"), has("password_file"), has("token_file"))
+    method = fields.get("method", "GET")
+    if has("send_body") and "method" not in wrong and method in _WITHOUT_CONTENT:
+        yield "send_body", f'{method} sends no body; write method = "POST", or what the server expects'
     for field in _OF_THE_BODY:
-        if fields.get("method") == "HEAD" and has(field):
+        if method == "HEAD" and has(field):
             yield field, "the answer to HEAD has no body; use GET"
     if not wrong & {"body_regex", "absent_regex", "max_body"}:
         yield from _two_expressions(fields)

@@ -21,8 +21,8 @@ _STATUS_RANGE = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?")
 _RESERVED_HEADERS = {
     "host": "it has a key of its own: host",
     "connection": "the probe sets it itself",
-    "content-length": "the probe sends no body",
-    "transfer-encoding": "the probe sends no body",
+    "content-length": "the probe sets it from send_body",
+    "transfer-encoding": "the probe sends its body whole",
 }
 
 

@@ -182,6 +182,8 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     """
     headers: tuple[tuple[str, str], ...] = ()
     """Additional request headers, written in the file as a table."""
+    send_body: str = ""
+    """Text to send as the request's body. Its type is a header of its own, because no default suits all servers."""
     user: str = ""
     """User name to authenticate with (Basic, RFC 7617); the password is in `password_file`."""
     password_file: str = ""

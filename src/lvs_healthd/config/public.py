@@ -49,7 +49,7 @@ def _holds_one(where: KeyPath, value: str) -> bool:
     if where[-2:-1] == ("headers",):
         return bool(value) and is_secret(str(where[-1]))
     match where[-1:]:
-        case ("send",):
+        case ("send" | "send_body",):
             return is_secret_command(value)
         case ("send_hex",):
             return is_secret_hex(value)

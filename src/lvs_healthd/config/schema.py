@@ -157,6 +157,7 @@ CHECK_KEYS = {
     "path": Key(http_values.request_target),
     "host": Key(http_values.host),
     "headers": Key(http_values.headers),
+    "send_body": Key(values.string),
     "user": Key(http_values.user),
     "password_file": Key(secret_files.password_file, group="secret"),
     "token_file": Key(secret_files.token_file, group="secret"),

@@ -1,6 +1,7 @@
 """Recognises the secrets in a check, and hides them where a configuration or an answer is shown.
 
-A word beside a secret gives it away: a header's name, a query parameter's name, or a command in the bytes of `send`.
+A word beside a secret gives it away: a header's name, a query parameter's name, or a command in the bytes of `send` or
+`send_body`.
 """
 
 import re
@@ -56,17 +57,21 @@ def parts_of_command(sent: bytes) -> tuple[bytes, ...]:
     return _parts([sent]) if is_secret_command(sent) else ()
 
 
-def parts_of_request(path: str, headers: Iterable[tuple[str, str]], secret: str = "") -> tuple[bytes, ...]:
+def parts_of_request(
+    path: str, headers: Iterable[tuple[str, str]], body: str = "", secret: str = ""
+) -> tuple[bytes, ...]:
     """Return the parts of an HTTP request that no quoted answer may show. The longest comes first.
 
     path: the request's path, with its query.
     headers: each header's name and value.
+    body: what the request sends as its body.
     secret: a password or token that the headers contain, perhaps encoded. It is a part as a whole too.
     """
     whole = secret.encode()
+    sent = body if is_secret_command(body) else ""
     values = [content for name, content in headers if is_secret(name)]
     values += [match[0].rpartition("=")[2] for match in _PARAMETER.finditer(path)]
-    return _parts((*(value.encode() for value in values), whole), whole)
+    return _parts((*(value.encode() for value in (*values, sent)), whole), whole)
 
 
 def _parts(secrets: Iterable[bytes], whole: bytes = b"") -> tuple[bytes, ...]:

@@ -71,7 +71,7 @@ class HttpExchanges:
             value = self._value = self._secret.value
             more = (("Authorization", authorization(check, self._secret)),)
         self.request = request_bytes(check, more)
-        self.hidden = parts_of_request(check.path, (*check.headers, *more), value)
+        self.hidden = parts_of_request(check.path, (*check.headers, *more), check.send_body, value)
 
     def outcome_of(self, status: int) -> Outcome:
         """Judge an answer by its status alone."""
@@ -97,10 +97,11 @@ def request_bytes(check: HttpCheck | HttpsCheck, more: tuple[tuple[str, str], ..
     for name, value in (("User-Agent", "lvs-healthd"), ("Accept", "*/*"), ("Connection", "close")):
         if name.lower() not in given:
             lines.append(f"{name}: {value}")
-    if check.method in _WITH_CONTENT:
-        lines.append("Content-Length: 0")  # RFC 9110, section 8.6; some servers refuse a request without it
+    body = check.send_body.encode()
+    if body or check.method in _WITH_CONTENT:
+        lines.append(f"Content-Length: {len(body)}")  # RFC 9110, section 8.6; some servers refuse a request without it
     lines += [f"{name}: {value}" for name, value in (*check.headers, *more)]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
 class _StatusExchange:
