@@ -43,6 +43,8 @@ HTTP: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "password_file": st.just(""),
     "token_file": st.just(""),
     "status": st.lists(st.sampled_from(["200-299", "301", 404, "100-599"]), min_size=1),
+    "expect_headers": st.dictionaries(st.sampled_from(["X-Ready", "x-y"]), st.sampled_from(["", "yes; no"])),
+    "expect_headers_regex": st.dictionaries(st.sampled_from(["Server", "x-y"]), REGEXES),
     "body": TEXT,
     "body_regex": REGEXES,
     "absent": TEXT,

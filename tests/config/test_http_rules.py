@@ -30,6 +30,38 @@ def test_length_of_the_body_is_not_for_the_headers() -> None:
     ]
 
 
+WRONG_HEADERS = """expect_headers = { "a b" = "x", A = 1, Host = "x", host = "x", B = "a\\nb" }"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "messages"),
+    [
+        ('expect_headers = "x"', ['expect_headers: expected a table such as { X-Ready = "yes" }, got "x"']),
+        (
+            WRONG_HEADERS,
+            [
+                'expect_headers."a b": not a header name: letters, digits and hyphens only',
+                "expect_headers.A: expected a string, got 1",
+                "expect_headers.host: this header is already set; capitals make no difference",
+                'expect_headers.B: expected printable ASCII characters on one line, got "a\\nb"',
+            ],
+        ),
+        (
+            "expect_headers_regex = { A = '(', B = 'x{900}', C = 'ok' }",
+            [
+                "expect_headers_regex.A: not a regular expression: missing ): (",
+                (
+                    "expect_headers_regex.B: this expression could hold up all probes while it searches the headers of "
+                    "an answer; shorten it"
+                ),
+            ],
+        ),
+    ],
+)
+def test_headers_of_the_answer_that_no_answer_can_have(keys: str, messages: list[str]) -> None:
+    assert errors(keys) == messages
+
+
 def test_text_and_expression_exclude_each_other() -> None:
     assert errors('absent = "x", absent_regex = "y"') == ["absent_regex: absent and absent_regex exclude each other"]
 

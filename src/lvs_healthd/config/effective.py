@@ -31,6 +31,7 @@ from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS, SHOR
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, without_secrets
 from lvs_healthd.config.values import duration_text
 
+_HEADER_TABLES = {"headers", "expect_headers", "expect_headers_regex"}
 _DURATIONS = {"interval", "timeout", "resync"}
 
 
@@ -174,7 +175,7 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
     match value:
         case bytes():
             return value.hex(" ") if key.endswith("_hex") else value.decode()
-        case tuple() if key == "headers":
+        case tuple() if key in _HEADER_TABLES:
             return {name: HIDDEN if content and is_secret(name) else content for name, content in value}
         case tuple() if key == "steps":
             return [_step(step) for step in value]

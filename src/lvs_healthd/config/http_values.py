@@ -6,10 +6,16 @@ Values go onto the wire as the operator wrote them, so the parsers reject anythi
 import ipaddress
 import re
 import ssl
+from collections.abc import Mapping
 
 from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
+from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, without_secrets
 from lvs_healthd.config.values import absolute_path, listed, string
+
+MOST_HEADER_BYTES = 65536
+"""The maximum number of bytes that a probe reads besides the body. 64 KiB is enough, because common servers set lower
+limits for headers (nginx 32 KiB, Apache 8 KiB)."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
@@ -85,21 +91,56 @@ def server_name(value: object) -> str:
 
 def headers(value: object) -> tuple[tuple[str, str], ...]:
     """Parse a table of request headers."""
+    return _header_table(value, 'a table such as { Accept = "text/plain" }', _RESERVED_HEADERS)
+
+
+def expect_headers(value: object) -> tuple[tuple[str, str], ...]:
+    """Parse a table of headers that the answer must have, and their values."""
+    return _header_table(value, 'a table such as { X-Ready = "yes" }', {})
+
+
+def expect_headers_regex(value: object) -> tuple[tuple[str, str], ...]:
+    """Parse a table of headers that the answer must have, and regular expressions for their values."""
+    table = _header_table(value, "a table such as { Server = '^nginx/' }", {}, is_sent=False)
+    problems = []
+    for name, text in table:
+        try:
+            steps = answer_pattern(text).size * MOST_HEADER_BYTES
+        except WrongValueError as error:
+            problems += [Problem((name, *problem.at), problem.message) for problem in error.problems]
+            continue
+        if steps > MOST_STEPS:
+            message = "this expression could hold up all probes while it searches the headers of an answer; shorten it"
+            problems.append(Problem((name,), message))
+    if problems:
+        raise WrongValueError(*problems)
+    return table
+
+
+def _header_table(
+    value: object, what: str, reserved: Mapping[str, str], *, is_sent: bool = True
+) -> tuple[tuple[str, str], ...]:
+    """Parse a table of headers.
+
+    what: what to expect, for the error message.
+    reserved: the headers that the table may not have, in lower case, and the reason.
+    is_sent: whether the values are those on the wire, and not expressions.
+    """
     if not isinstance(value, dict):
-        raise expected('a table such as { Accept = "text/plain" }', value)
+        raise expected(what, value)
     problems, names = [], set()
     for name, content in value.items():
         lower = name.lower()
         shown = HIDDEN if is_secret(name) else content
         if not _TOKEN.fullmatch(name):
             problems.append(Problem((name,), "not a header name: letters, digits and hyphens only"))
-        elif lower in _RESERVED_HEADERS:
-            problems.append(Problem((name,), f"this header cannot be set here: {_RESERVED_HEADERS[lower]}"))
+        elif lower in reserved:
+            problems.append(Problem((name,), f"this header cannot be set here: {reserved[lower]}"))
         elif lower in names:
             problems.append(Problem((name,), "this header is already set; capitals make no difference"))
         if not isinstance(content, str):
             problems += expected("a string", shown, at=(name,)).problems
-        elif not _FIELD_VALUE.fullmatch(content):
+        elif is_sent and not _FIELD_VALUE.fullmatch(content):
             problems += expected("printable ASCII characters on one line", shown, at=(name,)).problems
         names.add(lower)
     if problems:

@@ -192,6 +192,10 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     """File with a bearer token to authenticate with (RFC 6750). Excludes `password_file`."""
     status: tuple[tuple[int, int], ...] = ((200, 299),)
     """Accepted ranges of status codes, both ends included, written in the file as ["200-299", "301"]."""
+    expect_headers: tuple[tuple[str, str], ...] = ()
+    """Headers that the answer must have, with exactly these values; written in the file as a table."""
+    expect_headers_regex: tuple[tuple[str, str], ...] = ()
+    """Headers that the answer must have, with values in which these regular expressions (RE2) match."""
     body: str = ""
     """Text the body must contain."""
     body_regex: str = ""

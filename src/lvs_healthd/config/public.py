@@ -46,7 +46,7 @@ def remark_public_secret_files(text: str, document: dict[str, object], errors: E
 
 
 def _holds_one(where: KeyPath, value: str) -> bool:
-    if where[-2:-1] == ("headers",):
+    if where[-2:-1] in {("headers",), ("expect_headers",)}:
         return bool(value) and is_secret(str(where[-1]))
     match where[-1:]:
         case ("send" | "send_body",):

@@ -162,6 +162,8 @@ CHECK_KEYS = {
     "password_file": Key(secret_files.password_file, group="secret"),
     "token_file": Key(secret_files.token_file, group="secret"),
     "status": Key(http_values.status),
+    "expect_headers": Key(http_values.expect_headers),
+    "expect_headers_regex": Key(http_values.expect_headers_regex),
     "body": Key(values.string, group="body"),
     "body_regex": Key(values.regex, group="body"),
     "absent": Key(values.string, group="absent"),

@@ -5,6 +5,7 @@ as the body contains the expected text. Only the whole body shows that something
 a body that ends early, trickles in or never ends cannot pass (RFC 9112, section 8).
 """
 
+from lvs_healthd.config.http_values import MOST_HEADER_BYTES
 from lvs_healthd.config.model import HttpCheck, HttpsCheck
 from lvs_healthd.config.secrecy import parts_of_request
 from lvs_healthd.probes.credentials import authorization, secret
@@ -12,11 +13,12 @@ from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened
 from lvs_healthd.probes.expect import Search
 from lvs_healthd.probes.http_answer import AnswerError, ChunkReader, Head, HeadReader, status_of_ordinary_head
 from lvs_healthd.probes.http_body import BodyRules
+from lvs_healthd.probes.http_headers import HeaderRules
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 
-MAX_HEADERS = 65536
+MAX_HEADERS = MOST_HEADER_BYTES
 """The maximum number of bytes that are read besides the body: headers, interim answers, chunk sizes and extensions, and
-trailers. 64 KiB is enough, because common servers set lower limits for headers (nginx 32 KiB, Apache 8 KiB)."""
+trailers."""
 
 
 def http_exchanges(check: HttpCheck | HttpsCheck) -> "HttpExchanges":
@@ -38,7 +40,7 @@ class HttpExchanges:
 
     __slots__ = (
         *("_check", "_known", "_secret", "_status", "_value"),
-        *("body", "checks_body", "hidden", "request"),
+        *("body", "checks_body", "headers", "hidden", "request", "wanted"),
     )
 
     def __init__(self, check: HttpCheck | HttpsCheck) -> None:
@@ -51,6 +53,9 @@ class HttpExchanges:
         """What no quoted answer may show."""
         self._compose()
         self._status = check.status
+        self.headers = HeaderRules(check)
+        self.wanted = self.headers.names
+        """The headers of the answer that a conversation must know, in lower case."""
         self.body = BodyRules(check)
         # The answer to HEAD has no body, whatever its headers announce (RFC 9110, section 9.3.2).
         self.checks_body = bool(self.body) and check.method != "HEAD"
@@ -61,7 +66,9 @@ class HttpExchanges:
         """Begin one conversation."""
         if self._secret is not None and self._secret.value is not self._value:
             self._compose()  # a reload has read another secret
-        return _BodyExchange(self) if self.checks_body else _StatusExchange(self)
+        if self.checks_body:
+            return _BodyExchange(self)
+        return _HeadExchange(self) if self.wanted else _StatusExchange(self)
 
     def _compose(self) -> None:
         """Make the request, with the secret as it is now."""
@@ -164,14 +171,30 @@ class _StatusExchange:
         return self._rules.outcome_of(head.status)
 
 
-class _BodyExchange(_StatusExchange):
+class _HeadExchange(_StatusExchange):
+    """One request and its answer up to the end of the headers, for checks that examine more than the status."""
+
+    __slots__ = ()
+
+    def __init__(self, rules: HttpExchanges) -> None:
+        super().__init__(rules)
+        self._reader = HeadReader(rules.wanted)
+
+    def _judge(self, head: Head) -> Outcome | None:
+        outcome = super()._judge(head)
+        if outcome is None or outcome.kind is not OutcomeKind.UP:
+            return outcome
+        headers = self._rules.headers
+        return (headers.fault(head.fields, self._rules.hidden) if headers.names else None) or outcome
+
+
+class _BodyExchange(_HeadExchange):
     """One request and its whole answer, for checks that examine the body."""
 
     __slots__ = ("_body", "_chunks", "_is_complete", "_left", "_text", "_unwanted")
 
     def __init__(self, rules: HttpExchanges) -> None:
         super().__init__(rules)
-        self._reader = HeadReader()
         self._text = Search(rules.body.text)
         self._unwanted = None if rules.body.absent is None else Search(rules.body.absent)
         self._body = bytearray()

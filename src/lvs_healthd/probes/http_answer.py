@@ -52,6 +52,9 @@ class AnswerError(Exception):
 class Head(NamedTuple):
     """What the status line and the headers of an answer say."""
 
+    fields: dict[bytes, list[bytes]]
+    """The values of the headers that the reader was told to collect, by their names in lower case."""
+
     status: int
     length: int | None
     """The size of the body, bytes; None if no header gives it, or if it is more than clients can count."""
@@ -70,11 +73,19 @@ def status_of_ordinary_head(data: bytes) -> int:
 
 
 class HeadReader:
-    """Reads up to the end of the final answer's headers. Interim answers before it are skipped."""
+    """Reads up to the end of the final answer's headers. Interim answers before it are skipped.
 
-    __slots__ = ("_is_chunked", "_length", "_partial", "_status")
+    wanted: the headers to collect, in lower case.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_fields", "_is_chunked", "_last", "_length", "_partial", "_status", "_wanted")
+
+    def __init__(self, wanted: frozenset[bytes] = frozenset()) -> None:
+        self._wanted = wanted
+        self._fields: dict[bytes, list[list[bytes]]] = {}
+        """The lines of each value of the wanted headers."""
+        self._last: list[bytes] | None = None
+        """The lines of the value that the last line belongs to; None when it is not collected."""
         self._partial = b""
         """The last line so far, as long as its end has not arrived."""
         self._status = 0
@@ -99,9 +110,11 @@ class HeadReader:
             # An empty line. 1xx answers are interim: the final one follows (RFC 9110, section 15.2). 101 is final.
             elif self._status >= 200 or self._status == 101:
                 rest = b"\n".join((*lines[number + 1 :], self._partial))
-                return Head(self._status, self._length, self._is_chunked, rest)
+                fields = {name: [b" ".join(value) for value in values] for name, values in self._fields.items()}
+                return Head(fields, self._status, self._length, self._is_chunked, rest)
             else:
                 self._status, self._length, self._is_chunked = 0, None, False
+                self._fields, self._last = {}, None
         if not self._status:
             _refuse_other_beginning(self._partial)
         return None
@@ -116,6 +129,9 @@ class HeadReader:
     def _read_header(self, line: bytes) -> None:
         if b"\0" in line:
             raise AnswerError("a NUL byte in the headers", line.rstrip(b"\r\n"))
+        if self._last is not None and line[0] in _BLANKS:
+            self._last.append(line.strip())
+            return
         name, colon, value = line.partition(b":")
         if not colon:
             if line[0] in _BLANKS:
@@ -127,6 +143,10 @@ class HeadReader:
         elif name == b"transfer-encoding":
             codings = [coding.strip() for coding in value.lower().split(b",")]
             self._is_chunked = self._is_chunked or b"chunked" in codings
+        self._last = None
+        if name in self._wanted:
+            self._last = [value.strip()]
+            self._fields.setdefault(name, []).append(self._last)
 
 
 def _length(value: bytes) -> int | None:
