@@ -49,6 +49,9 @@ HTTP: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "body_regex": REGEXES,
     "absent": TEXT,
     "absent_regex": REGEXES,
+    "json": st.dictionaries(
+        st.sampled_from(["status", "a.b.0", "/x.y"]), st.sampled_from(["ok", "", True, False, 0, 1, -1, 1.0, 2.5])
+    ),
     "max_body": st.integers(1, 65536),
 }
 HTTPS = HTTP | {"sni": st.sampled_from(["", "a.example", "192.0.2.1"]), "verify": st.booleans(), "ca": st.just("")}

@@ -54,7 +54,7 @@ def test_every_key_is_documented_and_no_other() -> None:
     assert sorted(key for key, _ in DOCUMENTED) == sorted(key for table in tables for key in table)
 
 
-TABLES = {"headers", "expect_headers", "expect_headers_regex"}
+TABLES = {"headers", "expect_headers", "expect_headers_regex", "json"}
 """The fields that are tables in the file."""
 
 
@@ -119,6 +119,13 @@ def test_example_of_ranges_and_protocols_does_what_it_says() -> None:
     services = read(example).services
     assert [service.name for service in services][:2] == ["dns 192.0.2.53/udp", "dns 192.0.2.53/tcp"]
     assert [len(service.real_servers) for service in services] == [10] * 4
+
+
+@pytest.mark.parametrize("check", re.findall(r"^check = (\{[^#\n]*\}) *(?:#.*)?$", CHECKS, re.MULTILINE))
+def test_examples_of_checks_load(check: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    assert read(service(check=re.sub(r'(_file = )"[^"]*"', rf'\1"{secret}"', check))).services
 
 
 def smtp_example(tmp_path: Path) -> TcpCheck:

@@ -12,9 +12,10 @@ def errors(keys: str, *, kind: str = "http", defaults: str = "") -> list[str]:
     return [error.removeprefix(f'c.toml:{line}: service "web": check.') for error in errors_of(text)]
 
 
-@pytest.mark.parametrize("key", ["body", "body_regex", "absent", "absent_regex"])
+@pytest.mark.parametrize("key", ["body", "body_regex", "absent", "absent_regex", "json"])
 def test_answer_to_head_has_no_body(key: str) -> None:
-    assert errors(f'method = "HEAD", {key} = "x"') == [f"{key}: the answer to HEAD has no body; use GET"]
+    value = "{ x = 1 }" if key == "json" else '"x"'
+    assert errors(f'method = "HEAD", {key} = {value}') == [f"{key}: the answer to HEAD has no body; use GET"]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "TRACE", "CONNECT"])

@@ -177,6 +177,8 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
             return value.hex(" ") if key.endswith("_hex") else value.decode()
         case tuple() if key in _HEADER_TABLES:
             return {name: HIDDEN if content and is_secret(name) else content for name, content in value}
+        case tuple() if key == "json":
+            return {path: msgspec.json.decode(text) for path, text in value}
         case tuple() if key == "steps":
             return [_step(step) for step in value]
         case tuple() if key in {"rcode", "command"}:

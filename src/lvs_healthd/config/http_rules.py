@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 
 from lvs_healthd.config.errors import show
+from lvs_healthd.config.json_fields import MOST_JSON_BYTES
 from lvs_healthd.config.model import HttpCheck
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 
-_OF_THE_BODY = ("body", "body_regex", "absent", "absent_regex")
+_OF_THE_BODY = ("body", "body_regex", "absent", "absent_regex", "json")
 """The fields with conditions on the answer's body."""
 
 _MAX_BODY = next(field.default for field in msgspec.structs.fields(HttpCheck) if field.name == "max_body")
@@ -33,6 +34,9 @@ def misfits(fields: Mapping[str, Any], wrong: frozenset[str]) -> Iterator[tuple[
     method = fields.get("method", "GET")
     if has("send_body") and "method" not in wrong and method in _WITHOUT_CONTENT:
         yield "send_body", f'{method} sends no body; write method = "POST", or what the server expects'
+    largest = fields.get("max_body", 0)
+    if has("json") and "max_body" not in wrong and largest > MOST_JSON_BYTES:
+        yield "max_body", f"with json at most {MOST_JSON_BYTES}: decoding a larger document would hold up all probes"
     for field in _OF_THE_BODY:
         if method == "HEAD" and has(field):
             yield field, "the answer to HEAD has no body; use GET"

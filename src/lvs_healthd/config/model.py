@@ -204,6 +204,8 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     """Text the body must not contain, such as an error message on a page whose status is good all the same."""
     absent_regex: str = ""
     """Regular expression (RE2) that must match nowhere in the body. Excludes `absent`."""
+    json: tuple[tuple[str, str], ...] = ()
+    """Fields that the body must have as a JSON document: each field's path, and its value as JSON."""
     max_body: int = 65536
     """How many bytes of the body are examined at most. 64 KiB is enough for health pages."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from lvs_healthd.config import addresses, conversation, dns_values, http_values, secret_files, values
+from lvs_healthd.config import addresses, conversation, dns_values, http_values, json_fields, secret_files, values
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import (
@@ -168,6 +168,7 @@ CHECK_KEYS = {
     "body_regex": Key(values.regex, group="body"),
     "absent": Key(values.string, group="absent"),
     "absent_regex": Key(values.regex, group="absent"),
+    "json": Key(json_fields.json_fields),
     "max_body": Key(values.integer(1, MOST_BYTES)),
     "sni": Key(http_values.server_name),
     "verify": Key(values.boolean),

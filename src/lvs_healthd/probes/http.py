@@ -191,7 +191,7 @@ class _HeadExchange(_StatusExchange):
 class _BodyExchange(_HeadExchange):
     """One request and its whole answer, for checks that examine the body."""
 
-    __slots__ = ("_body", "_chunks", "_is_complete", "_left", "_text", "_unwanted")
+    __slots__ = ("_body", "_chunks", "_is_complete", "_is_cut", "_left", "_text", "_unwanted")
 
     def __init__(self, rules: HttpExchanges) -> None:
         super().__init__(rules)
@@ -202,6 +202,8 @@ class _BodyExchange(_HeadExchange):
         self._left: int | None = None
         """Bytes of the body that have not arrived; None if the body ends only with the connection."""
         self._is_complete = False
+        self._is_cut = False
+        """Whether more of the body has arrived than is kept."""
 
     def received(self, data: bytes) -> Step:
         return super().received(data) if self._head is None else self._read_body(data)
@@ -253,7 +255,9 @@ class _BodyExchange(_HeadExchange):
             self._left -= len(data)
             self._is_complete = not self._left
         room = self._rules.body.max_body - len(self._body)
-        self._body += data[: max(0, room)]
+        if len(data) > room:
+            data, self._is_cut = data[: max(0, room)], True
+        self._body += data
         return self._body_outcome(ended=self._is_complete)
 
     def _body_outcome(self, *, ended: bool) -> Outcome | None:
@@ -265,6 +269,8 @@ class _BodyExchange(_HeadExchange):
         done = ended or full
         if rules.needs_all and not done:
             return None
+        if rules.needs_end and (self._is_cut or not ended):
+            return rules.too_large() if self._is_cut else None
         if self._text.is_met(self._body) and (rules.pattern is None or (done and rules.pattern.is_in(self._body))):
             fault = rules.fault(self._body, hidden) if rules.needs_all else None
             return fault or self._passed()
