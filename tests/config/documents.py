@@ -49,6 +49,7 @@ HTTP: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "body_regex": REGEXES,
     "absent": TEXT,
     "absent_regex": REGEXES,
+    "digest": st.sampled_from(["", "md5:" + "0a" * 16, "SHA256:" + "Fe" * 32]),
     "json": st.dictionaries(
         st.sampled_from(["status", "a.b.0", "/x.y"]), st.sampled_from(["ok", "", True, False, 0, 1, -1, 1.0, 2.5])
     ),

@@ -12,9 +12,9 @@ def errors(keys: str, *, kind: str = "http", defaults: str = "") -> list[str]:
     return [error.removeprefix(f'c.toml:{line}: service "web": check.') for error in errors_of(text)]
 
 
-@pytest.mark.parametrize("key", ["body", "body_regex", "absent", "absent_regex", "json"])
+@pytest.mark.parametrize("key", ["body", "body_regex", "absent", "absent_regex", "json", "digest"])
 def test_answer_to_head_has_no_body(key: str) -> None:
-    value = "{ x = 1 }" if key == "json" else '"x"'
+    value = {"json": "{ x = 1 }", "digest": f'"md5:{"0" * 32}"'}.get(key, '"x"')
     assert errors(f'method = "HEAD", {key} = {value}') == [f"{key}: the answer to HEAD has no body; use GET"]
 
 
@@ -61,6 +61,23 @@ WRONG_HEADERS = """expect_headers = { "a b" = "x", A = 1, Host = "x", host = "x"
 )
 def test_headers_of_the_answer_that_no_answer_can_have(keys: str, messages: list[str]) -> None:
     assert errors(keys) == messages
+
+
+DIGEST = 'digest: expected "sha256:" and 64 hexadecimal digits, or "md5:" and 32, got '
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("sha1:" + "0" * 40, ""),
+        ("md5:" + "0" * 31, ""),
+        ("md5:" + "g" * 32, ""),
+        ("0A" * 16, f'; write "md5:{"0a" * 16}"'),
+        ("0" * 64, f'; write "sha256:{"0" * 64}"'),
+    ],
+)
+def test_digest_that_is_none(value: str, message: str) -> None:
+    assert errors(f'digest = "{value}"') == [f'{DIGEST}"{value}"{message}']
 
 
 def test_text_and_expression_exclude_each_other() -> None:

@@ -1,5 +1,6 @@
 """Conditions on the body of an answer to an http check."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,49 @@ def test_absence_does_not_depend_on_the_pieces(body: bytes, size: int) -> None:
     outcome = feed(asked, *pieces_of(chunked(body), size))
     assert outcome is not None
     assert (outcome.kind is OutcomeKind.UP) is (b"a" not in body)
+
+
+SHA256 = "sha256:2689367b205c16ce32ed4200942b8b8b1e262dfc70d9bc9fbc77c49699a4f1df"
+MD5 = "md5:444bcb3a3fcf8389296c49467f27e1d6"
+"""The digests of `ok`, as sha256sum and md5sum print them."""
+
+
+@pytest.mark.parametrize("digest", [SHA256, MD5])
+@pytest.mark.parametrize("wrap", [answer, chunked])
+@pytest.mark.parametrize("size", [1, 4096])
+def test_digest_of_the_whole_body(digest: str, wrap: Callable[[bytes], bytes], size: int) -> None:
+    assert judged(check(digest=digest), *pieces_of(wrap(b"ok"), size)) == PASSED
+    assert feed(check(digest=digest), *pieces_of(wrap(b"ok")[:-1], size)) is None
+    kind = digest.partition(":")[0]
+    assert judged(check(digest=digest), wrap(b"OK")).startswith(f"the body has another digest: {kind}:")
+
+
+def test_other_digest_is_shown_so_that_it_can_be_copied() -> None:
+    assert judged(check(digest=MD5.replace("4", "5")), answer(b"ok")) == f"the body has another digest: {MD5}"
+
+
+def test_digest_needs_all_of_the_body() -> None:
+    assert judged(check(digest=MD5, max_body=2), answer(b"ok")) == PASSED
+    assert judged(check(digest=MD5, max_body=2), answer(b"ok.")) == (
+        "body longer than 2 bytes; digest needs all of it (max_body)"
+    )
+    exchange = http_exchanges(check(digest=MD5))()
+    assert exchange.received(b"HTTP/1.0 200 OK\r\n\r\nok") is None
+    assert exchange.closed().detail == PASSED
+
+
+def test_digest_beside_other_conditions() -> None:
+    assert judged(check(digest=MD5, body="ok", absent="bad"), answer(b"ok")) == PASSED
+    assert judged(check(digest=MD5, body="no"), answer(b"ok")).startswith("expected text not in the body")
+    assert judged(check(digest=MD5, absent="k"), answer(b"ok")).startswith("unwanted text")
+
+
+async def test_digest_on_a_real_server(tmp_path: Path) -> None:
+    with nginx(tmp_path, "location = /ok { return 200 ok; } location / { return 200 other; }") as port:
+        right, wrong = (check(port=port, path=path, digest=SHA256) for path in ("/ok", "/"))
+        passed, other = await found(right, wrong)
+    assert passed == PASSED
+    assert other == "the body has another digest: sha256:" + hashlib.sha256(b"other").hexdigest()
 
 
 async def test_body_reaches_a_real_server(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from lvs_healthd.config.json_fields import MOST_JSON_BYTES
 from lvs_healthd.config.model import HttpCheck
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 
-_OF_THE_BODY = ("body", "body_regex", "absent", "absent_regex", "json")
+_OF_THE_BODY = ("body", "body_regex", "absent", "absent_regex", "json", "digest")
 """The fields with conditions on the answer's body."""
 
 _MAX_BODY = next(field.default for field in msgspec.structs.fields(HttpCheck) if field.name == "max_body")

@@ -23,6 +23,9 @@ _FIELD_VALUE = re.compile(r"[\t\x20-\x7e]*")
 # A label has 1 to 63 characters (RFC 1035, 2.3.4). Python's TLS also rejects longer ones, but only at the first probe.
 _NAME = r"(?=[^:]{1,253}(?::|$))[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 _HOST = re.compile(rf"(?:{_NAME}|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{{1,5}}))?")
+_DIGESTS = {"sha256": 64, "md5": 32}
+"""The kinds of digests, and how many hexadecimal digits each has."""
+_DIGEST = re.compile("|".join(rf"{kind}:[0-9a-f]{{{length}}}" for kind, length in _DIGESTS.items()))
 _STATUS_RANGE = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?")
 _RESERVED_HEADERS = {
     "host": "it has a key of its own: host",
@@ -153,6 +156,19 @@ def user(value: object) -> str:
     text = string(value)
     if ":" in text or not text.isprintable():
         raise expected("a user name without colons and control characters", value)
+    return text
+
+
+def digest(value: object) -> str:
+    """Parse the digest of a body, and return it in lower case. Empty means none."""
+    text = string(value).lower()
+    if text and not _DIGEST.fullmatch(text):
+        kind = next((kind for kind, length in _DIGESTS.items() if re.fullmatch(rf"[0-9a-f]{{{length}}}", text)), "")
+        raise expected(
+            '"sha256:" and 64 hexadecimal digits, or "md5:" and 32',
+            value,
+            f"write {show(f'{kind}:{text}')}" if kind else "",
+        )
     return text
 
 

@@ -206,6 +206,8 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     """Regular expression (RE2) that must match nowhere in the body. Excludes `absent`."""
     json: tuple[tuple[str, str], ...] = ()
     """Fields that the body must have as a JSON document: each field's path, and its value as JSON."""
+    digest: str = ""
+    """Digest that the whole body must have: "sha256:…" or "md5:…" in lower case."""
     max_body: int = 65536
     """How many bytes of the body are examined at most. 64 KiB is enough for health pages."""
 

@@ -169,6 +169,7 @@ CHECK_KEYS = {
     "absent": Key(values.string, group="absent"),
     "absent_regex": Key(values.regex, group="absent"),
     "json": Key(json_fields.json_fields),
+    "digest": Key(http_values.digest),
     "max_body": Key(values.integer(1, MOST_BYTES)),
     "sni": Key(http_values.server_name),
     "verify": Key(values.boolean),

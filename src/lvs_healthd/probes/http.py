@@ -191,13 +191,14 @@ class _HeadExchange(_StatusExchange):
 class _BodyExchange(_HeadExchange):
     """One request and its whole answer, for checks that examine the body."""
 
-    __slots__ = ("_body", "_chunks", "_is_complete", "_is_cut", "_left", "_text", "_unwanted")
+    __slots__ = ("_body", "_chunks", "_hash", "_is_complete", "_is_cut", "_left", "_text", "_unwanted")
 
     def __init__(self, rules: HttpExchanges) -> None:
         super().__init__(rules)
         self._text = Search(rules.body.text)
         self._unwanted = None if rules.body.absent is None else Search(rules.body.absent)
         self._body = bytearray()
+        self._hash = rules.body.begin_hash()
         self._chunks: ChunkReader | None = None
         self._left: int | None = None
         """Bytes of the body that have not arrived; None if the body ends only with the connection."""
@@ -258,6 +259,8 @@ class _BodyExchange(_HeadExchange):
         if len(data) > room:
             data, self._is_cut = data[: max(0, room)], True
         self._body += data
+        if self._hash is not None:
+            self._hash.update(data)
         return self._body_outcome(ended=self._is_complete)
 
     def _body_outcome(self, *, ended: bool) -> Outcome | None:
@@ -272,7 +275,7 @@ class _BodyExchange(_HeadExchange):
         if rules.needs_end and (self._is_cut or not ended):
             return rules.too_large() if self._is_cut else None
         if self._text.is_met(self._body) and (rules.pattern is None or (done and rules.pattern.is_in(self._body))):
-            fault = rules.fault(self._body, hidden) if rules.needs_all else None
+            fault = rules.fault(self._body, self._hash, hidden) if rules.needs_all else None
             return fault or self._passed()
         if done:
             where = f"the first {rules.max_body} bytes" if full and not ended else "the body"
