@@ -13,6 +13,7 @@ from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened
 from lvs_healthd.probes.expect import Search
 from lvs_healthd.probes.http_answer import AnswerError, ChunkReader, Head, HeadReader, status_of_ordinary_head
 from lvs_healthd.probes.http_body import BodyRules
+from lvs_healthd.probes.http_coding import MOST_DECODED, Decoder, decoder, unknown_coding
 from lvs_healthd.probes.http_headers import HeaderRules
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 
@@ -54,11 +55,11 @@ class HttpExchanges:
         self._compose()
         self._status = check.status
         self.headers = HeaderRules(check)
-        self.wanted = self.headers.names
-        """The headers of the answer that a conversation must know, in lower case."""
         self.body = BodyRules(check)
         # The answer to HEAD has no body, whatever its headers announce (RFC 9110, section 9.3.2).
         self.checks_body = bool(self.body) and check.method != "HEAD"
+        self.wanted = self.headers.names | ({b"content-encoding"} if self.checks_body else frozenset())
+        """The headers of the answer that a conversation must know, in lower case."""
         self._known: dict[int, Outcome] = {}
         """One outcome for each status seen so far. It is reused, because almost every probe ends in one of them."""
 
@@ -191,13 +192,19 @@ class _HeadExchange(_StatusExchange):
 class _BodyExchange(_HeadExchange):
     """One request and its whole answer, for checks that examine the body."""
 
-    __slots__ = ("_body", "_chunks", "_hash", "_is_complete", "_is_cut", "_left", "_text", "_unwanted")
+    __slots__ = (
+        *("_body", "_chunks", "_decoder", "_hash", "_is_complete", "_is_cut"),
+        *("_left", "_most", "_text", "_unwanted"),
+    )
 
     def __init__(self, rules: HttpExchanges) -> None:
         super().__init__(rules)
         self._text = Search(rules.body.text)
         self._unwanted = None if rules.body.absent is None else Search(rules.body.absent)
         self._body = bytearray()
+        self._most = rules.body.max_body
+        """How many bytes of the body are kept."""
+        self._decoder: Decoder | None = None
         self._hash = rules.body.begin_hash()
         self._chunks: ChunkReader | None = None
         self._left: int | None = None
@@ -213,8 +220,9 @@ class _BodyExchange(_HeadExchange):
         if self._head is None:
             return super().closed()
         # Without a length or chunks, the body ends with the connection (RFC 9112, section 6.3).
-        if self._chunks is None and self._left is None:
-            outcome = self._body_outcome(ended=True)
+        if self._chunks is None and self._left is None and (self._decoder is None or self._decoder.is_plain):
+            self._is_complete = True
+            outcome = self._judge_body(b"" if self._decoder is None else self._decoder.rest())
             if outcome is not None:
                 return outcome
         return down(Reason.CLOSED_EARLY, f"connection closed within the body, after {len(self._body)} bytes")
@@ -240,7 +248,19 @@ class _BodyExchange(_HeadExchange):
             self._chunks = ChunkReader()
         else:
             self._left = head.length
+        codings = head.fields.get(b"content-encoding")
+        if codings is not None and head.status not in _WITHOUT_BODY:
+            unknown = unknown_coding(codings)
+            if unknown:
+                return self._unreadable(unknown)
+            self._most = min(self._most, MOST_DECODED)
+            self._decoder = decoder(codings, self._most)
         return self._read_body(head.rest)
+
+    def _unreadable(self, coding: str) -> Outcome:
+        shown = quote(coding.encode(), hidden=self._rules.hidden)
+        advice = 'ask for another: headers = { Accept-Encoding = "gzip" }'
+        return down(Reason.BAD_ANSWER, f"the body has Content-Encoding {shown}, which a check cannot read; {advice}")
 
     def _read_body(self, data: bytes) -> Outcome | None:
         if self._chunks is not None:
@@ -255,7 +275,24 @@ class _BodyExchange(_HeadExchange):
             data = data[: self._left]  # what follows is a second answer, which nobody asked for
             self._left -= len(data)
             self._is_complete = not self._left
-        room = self._rules.body.max_body - len(self._body)
+        if self._decoder is None:
+            return self._judge_body(data)
+        try:
+            data = self._decoder.feed(data)
+        except AnswerError as error:
+            return down(Reason.PROTOCOL_ERROR, f"broken HTTP body: {error.in_words(self._rules.hidden)}")
+        has_all = self._is_complete
+        if has_all and self._decoder.is_plain:
+            return self._judge_body(data + self._decoder.rest())
+        self._is_complete = self._decoder.is_complete
+        outcome = self._judge_body(data)
+        if outcome is None and has_all:
+            return down(Reason.CLOSED_EARLY, f"compressed body breaks off, after {len(self._body)} decoded bytes")
+        return outcome
+
+    def _judge_body(self, data: bytes) -> Outcome | None:
+        """Take the next bytes of the body itself."""
+        room = self._most - len(self._body)
         if len(data) > room:
             data, self._is_cut = data[: max(0, room)], True
         self._body += data
@@ -268,17 +305,17 @@ class _BodyExchange(_HeadExchange):
         rules, hidden = self._rules.body, self._rules.hidden
         if self._unwanted is not None and self._unwanted.is_met(self._body):
             return rules.unwanted_text(hidden)
-        full = len(self._body) >= rules.max_body
+        full = len(self._body) >= self._most
         done = ended or full
         if rules.needs_all and not done:
             return None
         if rules.needs_end and (self._is_cut or not ended):
-            return rules.too_large() if self._is_cut else None
+            return rules.too_large(self._most) if self._is_cut else None
         if self._text.is_met(self._body) and (rules.pattern is None or (done and rules.pattern.is_in(self._body))):
             fault = rules.fault(self._body, self._hash, hidden) if rules.needs_all else None
             return fault or self._passed()
         if done:
-            where = f"the first {rules.max_body} bytes" if full and not ended else "the body"
+            where = f"the first {self._most} bytes" if self._is_cut or not ended else "the body"
             what = "expected text" if rules.pattern is None else "match of body_regex"
             found = quote(bytes(self._body), hidden=hidden) if self._body else "it is empty"
             return down(Reason.BAD_ANSWER, f"{what} not in {where}: {found}")

@@ -60,10 +60,10 @@ class BodyRules:
         text = b"" if self.absent is None else self.absent.contains
         return down(Reason.BAD_ANSWER, f"unwanted text in the body: {quote(text, hidden=hidden)}")
 
-    def too_large(self) -> Outcome:
-        """Return the outcome of a body that goes on after `max_body`, although all of it is needed."""
+    def too_large(self, most: int) -> Outcome:
+        """Return the outcome of a body that goes on after `most` bytes, although all of it is needed."""
         needed = "json" if self._json is not None else "digest"
-        return down(Reason.TOO_LARGE, f"body longer than {self.max_body} bytes; {needed} needs all of it (max_body)")
+        return down(Reason.TOO_LARGE, f"body longer than {most} bytes; {needed} needs all of it (max_body)")
 
     def begin_hash(self) -> Hash | None:
         """Return what computes the digest of one body as it arrives; None when no digest is needed."""
