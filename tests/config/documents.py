@@ -36,6 +36,7 @@ COMMON: dict[str, st.SearchStrategy[Any]] = {
 HTTP: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "method": st.sampled_from(["GET", "POST"]),
     "path": st.sampled_from(["/", "/a?b=%20"]),
+    "http_version": st.sampled_from(["1.0", "1.1"]),
     "host": st.sampled_from(["", "www.example.org", "www.example.org:8080", "192.0.2.9", "[2001:db8::9]:81"]),
     "headers": st.dictionaries(st.sampled_from(["Accept", "X-Y"]), st.sampled_from(["", "text/plain; q=1"])),
     "send_body": TEXT,

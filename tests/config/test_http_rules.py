@@ -80,6 +80,13 @@ def test_digest_that_is_none(value: str, message: str) -> None:
     assert errors(f'digest = "{value}"') == [f'{DIGEST}"{value}"{message}']
 
 
+@pytest.mark.parametrize(
+    ("value", "got"), [('"2"', '"2"'), ("1.0", '1.0; in quotes: "1.0"'), ('"HTTP/1.0"', '"HTTP/1.0"'), ("1", "1")]
+)
+def test_version_that_no_request_has(value: str, got: str) -> None:
+    assert errors(f"http_version = {value}") == [f'http_version: expected "1.1" or "1.0", got {got}']
+
+
 def test_text_and_expression_exclude_each_other() -> None:
     assert errors('absent = "x", absent_regex = "y"') == ["absent_regex: absent and absent_regex exclude each other"]
 

@@ -36,6 +36,13 @@ def test_request_names_host_and_closes() -> None:
     )
 
 
+def test_request_of_http_1_0_names_its_host_too() -> None:
+    assert request_bytes(check(http_version="1.0", method="POST", send_body="x")) == (
+        b"POST / HTTP/1.0\r\nHost: web.example\r\nUser-Agent: lvs-healthd\r\nAccept: */*\r\n"
+        b"Connection: close\r\nContent-Length: 1\r\n\r\nx"
+    )
+
+
 @pytest.mark.parametrize(("method", "has_length"), [("GET", False), ("HEAD", False), ("POST", True), ("PUT", True)])
 def test_request_that_could_have_content_says_that_it_has_none(method: str, has_length: bool) -> None:
     assert (b"\r\nContent-Length: 0\r\n" in request_bytes(check(method=method))) is has_length

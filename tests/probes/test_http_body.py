@@ -149,3 +149,10 @@ async def test_absence_on_a_real_server(tmp_path: Path) -> None:
     with nginx(tmp_path, 'location / { return 200 "maintenance\\n"; }') as port:
         wanted, absent = check(port=port, absent="error"), check(port=port, absent_regex="(?i)MAINT")
         assert await found(wanted, absent) == [PASSED, 'match of absent_regex in the body: "maintenance\\x0a"']
+
+
+async def test_version_on_a_real_server(tmp_path: Path) -> None:
+    with nginx(tmp_path, "location / { return 200 $server_protocol-$host; }") as port:
+        old = check(port=port, http_version="1.0", body_regex=r"\AHTTP/1\.0-web\.example\z")
+        new = check(port=port, body_regex=r"\AHTTP/1\.1-web\.example\z")
+        assert await found(old, new) == [PASSED, PASSED]

@@ -167,13 +167,15 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="http"):
-    """A check that sends an HTTP/1.1 request.
+    """A check that sends an HTTP request.
 
     It passes when the status is accepted and the answer meets every condition that is set, such as `body`.
     """
 
     method: str = "GET"
     path: str = "/"
+    http_version: str = "1.1"
+    """Version of the request. "1.0" is for servers that understand no other; it has a Host header all the same."""
     host: str = ""
     """The Host header; never empty after loading.
 

@@ -155,6 +155,7 @@ CHECK_KEYS = {
     "port": Key(values.integer(1, 65535)),
     "method": Key(http_values.method),
     "path": Key(http_values.request_target),
+    "http_version": Key(http_values.http_version),
     "host": Key(http_values.host),
     "headers": Key(http_values.headers),
     "send_body": Key(values.string),

@@ -1,4 +1,4 @@
-"""http checks: one HTTP/1.1 request and its answer. Sans-I/O.
+"""http checks: one HTTP/1.1 or HTTP/1.0 request and its answer. Sans-I/O.
 
 The outcome is decided as early as the answer allows: at the end of the headers when only the status counts, or as soon
 as the body contains the expected text. Only the whole body shows that something is absent. Until the outcome is known,
@@ -100,7 +100,7 @@ def request_bytes(check: HttpCheck | HttpsCheck, more: tuple[tuple[str, str], ..
 
     more: headers that are sent beside those of the check.
     """
-    lines = [f"{check.method} {check.path} HTTP/1.1", f"Host: {check.host}"]
+    lines = [f"{check.method} {check.path} HTTP/{check.http_version}", f"Host: {check.host}"]
     given = {name.lower() for name, _ in check.headers}
     for name, value in (("User-Agent", "lvs-healthd"), ("Accept", "*/*"), ("Connection", "close")):
         if name.lower() not in given:

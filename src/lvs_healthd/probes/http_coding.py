@@ -39,12 +39,12 @@ def _codings(values: list[bytes]) -> list[str]:
 
 
 class Decoder:
-    """Decodes one body, but no more than one byte beyond `most`. That byte shows that the body goes on.
+    """Decodes one body, up to one byte beyond `most`. That byte shows that the body goes on.
 
-    As in browsers, what follows the end of the compressed data is ignored.
+    What follows the end of the compressed data is ignored, as in browsers.
 
-    may_be_plain: whether to pass on a body as it is that does not begin like compressed data, as curl does. Some servers
-        send deflate without zlib's beginning, so there it would not show that the body is plain.
+    may_be_plain: whether to pass on a body as it is that does not begin like compressed data, as curl does. Some
+        servers send deflate without zlib's beginning, so there it would not show that the body is plain.
     """
 
     __slots__ = ("_is_plain", "_left", "_may_be_plain", "_start", "_zlib", "is_complete")
@@ -93,7 +93,7 @@ class Decoder:
 
 
 def _is_compressed(start: bytes) -> bool:
-    """Return whether a body begins as gzip (RFC 1952, section 2.3.1) or zlib (RFC 1950, section 2.2) does."""
+    """Return whether a body begins like gzip (RFC 1952, section 2.3.1) or zlib (RFC 1950, section 2.2)."""
     return start.startswith(b"\x1f\x8b") or (start[0] & 0x0F == zlib.DEFLATED and int.from_bytes(start[:2]) % 31 == 0)
 
 
