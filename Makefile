@@ -6,12 +6,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup packages kernel test test-all test-quick lint demo demo-shell bench bench-packages soak lock
+.PHONY: help setup packages servers kernel test test-all test-quick lint demo demo-shell bench bench-packages soak lock
 
 # Byte code is kept even where the environment forbids it: an emulated guest takes ten times as long to compile.
 unexport PYTHONDONTWRITEBYTECODE
-# Debian keeps system tools out of a user's path; ntpd is only unpacked.
-export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/.cache/ntpsec/usr/sbin
+# Debian keeps system tools out of a user's path.
+export PATH := $(PATH):/usr/sbin:/sbin
 
 # KERNEL=trixie or KERNEL=sid: the tests and the demo run under that Debian suite's kernel, in a guest (docs/lab.md).
 ifneq ($(KERNEL),)
@@ -27,10 +27,13 @@ plotting := .venv/.bench-$(shell cat requirements/bench.txt | sha256sum | cut -c
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-setup: packages $(locked) kernel ## Install everything that tests and demo need, once
+setup: packages servers $(locked) kernel ## Install everything that tests and demo need, once
 
 packages:
 	@lab/install-packages
+
+servers: packages
+	@lab/unpack-servers
 
 $(locked): | packages
 	@echo "making .venv from requirements/dev.txt" >&2
@@ -54,7 +57,7 @@ test: setup lint ## Check style and types, then run the tests, those on the real
 test-all: setup lint ## The same, with the tests that take long
 	@$(bin)/pytest
 
-test-quick: packages $(locked) lint ## The same, without those on the real kernel
+test-quick: packages servers $(locked) lint ## The same, without those on the real kernel
 	@$(bin)/pytest -m "not kernel and not boots"
 
 demo: setup ## Watch it work: servers die, hang and return, the daemon is killed, the table is vandalised

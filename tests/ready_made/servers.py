@@ -1,0 +1,178 @@
+"""Runs servers that Debian packages, installed or only unpacked by lab/unpack-servers, and stops and thaws them."""
+
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.processes import children
+
+UNPACKED = Path(__file__).parents[2] / ".cache" / "servers"
+LIBRARIES = UNPACKED / "usr" / "lib" / f"{os.uname().machine}-linux-gnu"
+_PATH = os.pathsep.join(
+    [*(str(UNPACKED / "usr" / folder) for folder in ("sbin", "bin")), os.environ["PATH"], "/usr/sbin", "/sbin"]
+)
+_ENVIRONMENT = {
+    **os.environ,
+    "PATH": _PATH,
+    "LC_ALL": "C.UTF-8",
+    "LD_LIBRARY_PATH": os.pathsep.join([str(LIBRARIES), *map(str, (LIBRARIES / "samba", LIBRARIES / "private"))]),
+}
+
+
+def program(name: str) -> str:
+    """Return the path of a server's program."""
+    found = shutil.which(name, path=_PATH)
+    assert found, f"{name} is neither installed nor unpacked: `make test` unpacks it"
+    return found
+
+
+def unpacked(path: str) -> Path:
+    """Return the path of a file of a package, given as a pattern below /usr."""
+    for root in (UNPACKED / "usr", Path("/usr")):
+        for found in sorted(root.glob(path)):
+            return found
+    raise AssertionError(f"/usr/{path} is neither installed nor unpacked: `make test` unpacks it")
+
+
+def version(package: str) -> str:
+    """Return the version of a package without its epoch and Debian's revision, such as 1.6.18."""
+    listed = dict(line.split(" ", 1) for line in (UNPACKED / "packages").read_text().splitlines())
+    full = (
+        listed.get(package)
+        or subprocess.run(
+            ["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True, check=True
+        ).stdout
+    )
+    return full.rpartition(":")[2].partition("-")[0].partition("+")[0]
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """Return a port of loopback that nobody uses."""
+    with socket.socket(socket.AF_INET, kind) as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port
+
+
+class Server:
+    """A running server, with all its processes."""
+
+    def __init__(self, process: subprocess.Popen[bytes], logs: Sequence[Path]) -> None:
+        self._process = process
+        self._logs = logs
+
+    def log(self) -> str:
+        """Return what it has written, to its own log files too."""
+        return "".join(log.read_text(errors="replace") for log in self._logs if log.exists())
+
+    def freeze(self) -> None:
+        """Stop all its processes, with their sockets open, and wait until every thread stands still."""
+        self._signal(signal.SIGSTOP)
+        while not all(_is_stopped(pid) for pid in self._pids(self._process.pid)):
+            time.sleep(0.001)
+
+    def thaw(self) -> None:
+        """Let them run again."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End all its processes, so that its ports are closed."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._pids(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _pids(self, pid: int) -> list[int]:
+        return [pid, *(below for child in children(pid) for below in self._pids(child))]
+
+
+def _is_stopped(pid: int) -> bool:
+    """Return whether all threads of a process are stopped, or it has ended."""
+    stats = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] in "TZ" for stat in stats)
+
+
+@functools.cache
+def _may_map_users() -> bool:
+    return subprocess.run([*_AS_NOBODY, "true"], capture_output=True, check=False).returncode == 0
+
+
+_AS_NOBODY = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
+"""Runs a program as `nobody` and `nogroup` in its own eyes, with our rights on files."""
+
+
+def as_nobody(*command: str | Path) -> list[str | Path]:
+    """Return a command that runs as a user other than root, for a server that refuses to be root.
+
+    Skips the test where this host allows no user namespaces.
+    """
+    if os.geteuid() != 0:
+        return list(command)
+    if not _may_map_users():
+        pytest.skip("no user namespaces here")
+    return [*_AS_NOBODY, program(str(command[0])), *command[1:]]
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str | Path],
+    directory: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    logs: Sequence[Path] = (),
+) -> Iterator[Server]:
+    """Run a server until the block is left.
+
+    command: a program by its name, and its arguments.
+    directory: where it runs and keeps its data, and where its output is written.
+    environment: variables that it needs beside the usual ones.
+    logs: files that it writes its log to, if not to its output.
+    """
+    output = directory / "output"
+    with output.open("ab") as written:
+        process = subprocess.Popen(
+            [program(str(command[0])), *map(str, command[1:])],
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=written,
+            env={**_ENVIRONMENT, **(environment or {})},
+            start_new_session=True,
+        )
+    server = Server(process, [output, *logs])
+    try:
+        yield server
+    except BaseException:
+        sys.stderr.write(server.log()[-3000:])
+        raise
+    finally:
+        server.kill()
+
+
+def run(*command: str | Path, directory: Path, entered: Path | None = None) -> None:
+    """Run a program that prepares a server, such as initdb. `entered` is a file for its input."""
+    with (entered or Path(os.devnull)).open("rb") as read:
+        done = subprocess.run(
+            [program(str(command[0])), *map(str, command[1:])],
+            cwd=directory,
+            env=_ENVIRONMENT,
+            stdin=read,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr

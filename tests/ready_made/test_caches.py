@@ -1,0 +1,83 @@
+"""memcached, beanstalkd, NATS and etcd."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.ready_made.checks import hasty, ready_made, wait_until_up
+from tests.ready_made.conftest import Tried
+from tests.ready_made.servers import free_port, running
+
+
+@contextlib.contextmanager
+def occupied(port: int, count: int, hello: bytes = b"") -> Iterator[None]:
+    """Hold connections to a server, each of which has said something."""
+    with contextlib.ExitStack() as held:
+        for _ in range(count):
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+            if hello:
+                connection.sendall(hello)
+                assert connection.recv(100)
+        yield
+
+
+def test_memcached(tried: Tried, port: int, tmp_path: Path) -> None:
+    check = ready_made("memcached", port)
+    user = ["-u", "nobody"]
+    with running(["memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-c", "64", *user], tmp_path) as server:
+        tried.up(check, "memcached")
+        with occupied(port, 64):
+            tried.down(hasty(check), "memcached", "has as many connections as `-c` allows")
+        tried.life(check, "memcached", server)
+
+
+def test_beanstalkd(tried: Tried, port: int, tmp_path: Path) -> None:
+    check = ready_made("beanstalkd", port)
+    with running(["beanstalkd", "-l", "127.0.0.1", "-p", str(port)], tmp_path) as server:
+        tried.life(check, "beanstalkd", server)
+
+
+def test_nats(tried: Tried, port: int, tmp_path: Path) -> None:
+    check = ready_made("nats", port)
+    with running(["nats-server", "-a", "127.0.0.1", "-p", str(port)], tmp_path) as server:
+        tried.life(check, "nats-server", server)
+
+
+def test_nats_that_is_full_is_down(tried: Tried, port: int, tmp_path: Path) -> None:
+    check = ready_made("nats", port)
+    (tmp_path / "nats.conf").write_text(f"listen: 127.0.0.1:{port}\nmax_connections: 1\n")
+    with running(["nats-server", "-c", tmp_path / "nats.conf"], tmp_path):
+        wait_until_up(check)
+        with occupied(port, 1, b"PING\r\n"):
+            tried.down(hasty(check), "nats-server", "has as many clients as `max_connections` allows")
+
+
+def test_nats_that_wants_a_password_is_up(tried: Tried, port: int, tmp_path: Path) -> None:
+    command = ["nats-server", "-a", "127.0.0.1", "-p", str(port), "--auth", "secret"]
+    with running(command, tmp_path) as server:
+        tried.up(ready_made("nats", port), "nats-server", "wants a password", server)
+
+
+def etcd(port: int, peer: int, tmp_path: Path, *members: str) -> list[str | Path]:
+    here = f"http://127.0.0.1:{peer}"
+    return [
+        "etcd",
+        *("--name", "one", "--data-dir", tmp_path / "data", "--log-outputs", "stderr"),
+        *("--listen-client-urls", f"http://127.0.0.1:{port}", "--advertise-client-urls", f"http://127.0.0.1:{port}"),
+        *("--listen-peer-urls", here, "--initial-advertise-peer-urls", here),
+        *("--initial-cluster", ",".join([f"one={here}", *members])),
+    ]
+
+
+def test_etcd(tried: Tried, port: int, tmp_path: Path) -> None:
+    check = ready_made("etcd", port)
+    with running(etcd(port, free_port(), tmp_path), tmp_path) as server:
+        tried.life(check, "etcd-server", server)
+
+
+def test_etcd_without_a_quorum_is_down(tried: Tried, port: int, tmp_path: Path) -> None:
+    check = ready_made("etcd", port)
+    absent = [f"{name}=http://127.0.0.1:{free_port()}" for name in ("two", "three")]
+    with running(etcd(port, free_port(), tmp_path, *absent), tmp_path):
+        tried.down_soon(check, "etcd-server", "has no quorum")
