@@ -107,8 +107,8 @@ def test_unknown_ready_made_check_lists_the_ones_there_are(shelf: Path) -> None:
     ]
     assert errors_with(shelf / "none", '"x"') == [
         (
-            'c.toml:4: service "web": check: expected http, https, tcp, udp, dns, sctp, ping, exec or a ready-made check, '
-            'got "x"'
+            'c.toml:4: service "web": check: expected http, https, tcp, udp, dns, sctp, ping, exec or '
+            'a ready-made check, got "x"'
         )
     ]
 

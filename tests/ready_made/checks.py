@@ -91,3 +91,11 @@ def wait_until_open(check: AnyCheck) -> None:
     while outcome(hasty(check)).reason is Reason.REFUSED:
         assert time.monotonic() < deadline, "the server does not start"
         time.sleep(PAUSE_S)
+
+
+def wait_until_down(check: AnyCheck) -> None:
+    """Probe again and again until the check fails."""
+    deadline = time.monotonic() + PATIENCE_S
+    while probe(check):
+        assert time.monotonic() < deadline, "it passes all the time"
+        time.sleep(PAUSE_S)

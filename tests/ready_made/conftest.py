@@ -7,6 +7,7 @@ its log, and writes a table in Markdown.
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,11 +16,23 @@ import pytest
 
 from lvs_healthd.config.model import AnyCheck, HttpCheck, UdpCheck
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
-from tests.ready_made.checks import aimed, hasty, outcome, outcomes, probe, wait_until_open, wait_until_up
+from tests.ready_made.checks import (
+    aimed,
+    hasty,
+    outcome,
+    outcomes,
+    probe,
+    wait_until_down,
+    wait_until_open,
+    wait_until_up,
+)
 from tests.ready_made.servers import Server, version
 
 PROBES = 50
 """How many probes are sent to count the lines that they leave in a log."""
+
+LOG_DELAY_S = 0.5
+"""How long a server may take to write the line of a probe."""
 
 STRANGERS = (b"", b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x50")
 """Answers of servers of another kind: one that closes, a web server, a TLS alert."""
@@ -86,6 +99,11 @@ class Tried:
         wait_until_open(check)
         self.down(check, package, state, detail)
 
+    def down_at_last(self, check: AnyCheck, package: str, state: str, detail: str = "") -> None:
+        """Assert the same of a server that needs a moment to learn of its state."""
+        wait_until_down(check)
+        self.down(check, package, state, detail)
+
     def life(self, check: AnyCheck, package: str, server: Server, *, ends: bool = True) -> None:
         """Assert what holds for every check: up, down while its processes are stopped, up again, down without them."""
         self.up(check, package, server=server)
@@ -114,8 +132,10 @@ class Tried:
     def _lines(self, check: AnyCheck, server: Server | None) -> str:
         if server is None or not self._counts_lines:
             return ""
+        time.sleep(LOG_DELAY_S)
         before = server.log().count("\n")
         assert all(probe(check) for _ in range(PROBES))
+        time.sleep(LOG_DELAY_S)
         return str(server.log().count("\n") - before)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import children
+from tests.processes import children, is_running
 
 UNPACKED = Path(__file__).parents[2] / ".cache" / "servers"
 LIBRARIES = UNPACKED / "usr" / "lib" / f"{os.uname().machine}-linux-gnu"
@@ -86,14 +86,20 @@ class Server:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End all its processes, so that its ports are closed."""
-        self._signal(signal.SIGKILL)
+        """End all its processes, so that its ports are closed. Does nothing the second time."""
+        if self._process.poll() is not None:
+            return
+        pids = self._signal(signal.SIGKILL)
         self._process.wait()
+        while any(is_running(pid) for pid in pids):
+            time.sleep(0.001)
 
-    def _signal(self, number: signal.Signals) -> None:
-        for pid in self._pids(self._process.pid):
+    def _signal(self, number: signal.Signals) -> list[int]:
+        pids = self._pids(self._process.pid)
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+        return pids
 
     def _pids(self, pid: int) -> list[int]:
         return [pid, *(below for child in children(pid) for below in self._pids(child))]
@@ -110,7 +116,9 @@ def _may_map_users() -> bool:
     return subprocess.run([*_AS_NOBODY, "true"], capture_output=True, check=False).returncode == 0
 
 
-_AS_NOBODY = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
+NOBODY = 65534
+
+_AS_NOBODY = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
 """Runs a program as `nobody` and `nogroup` in its own eyes, with our rights on files."""
 
 
@@ -124,6 +132,40 @@ def as_nobody(*command: str | Path) -> list[str | Path]:
     if not _may_map_users():
         pytest.skip("no user namespaces here")
     return [*_AS_NOBODY, program(str(command[0])), *command[1:]]
+
+
+IN_PLACE = Path("/mnt")
+"""Where the directory of a server that runs `in_place` is in its eyes. Every user may enter it."""
+
+_IN_PLACE = """
+mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr
+for file in passwd group; do mount --bind "$2/$file" "/etc/$file"; done
+mount --bind "$2" /mnt
+shift 2
+exec "$@"
+"""
+
+
+def in_place(
+    *command: str | Path, directory: Path, users: Mapping[str, int], as_root: bool = False
+) -> list[str | Path]:
+    """Return a command that sees what is unpacked where it would be if it was installed. It runs `as_nobody`.
+
+    users: the accounts, which are groups too, that its packages would have added, and their numbers.
+    as_root: whether it starts as root instead, for a server that needs several users.
+
+    Skips the test where this host allows no such mounts, or we are not root and the server needs that.
+    """
+    if as_root and os.geteuid() != 0:
+        pytest.skip("only root can run a server that needs several users")
+    for name, line in (("passwd", "{0}:x:{1}:{1}::/nonexistent:/bin/false\n"), ("group", "{0}:x:{1}:\n")):
+        added = "".join(line.format(user, number) for user, number in users.items())
+        (directory / name).write_text(Path("/etc", name).read_text() + added)
+    mapped = [] if os.geteuid() == 0 else ["--map-root-user"]
+    mounted = ["unshare", *mapped, "--mount", "sh", "-ec", _IN_PLACE, "sh", str(UNPACKED), str(directory)]
+    if subprocess.run([*mounted, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no overlay mounts here")
+    return [*mounted, *(() if as_root else _AS_NOBODY), *command]
 
 
 @contextlib.contextmanager
