@@ -28,8 +28,8 @@ def ready_made(name: str, port: int, address: str = "127.0.0.1", **keys: str | b
 
     keys: what to change in it.
     """
-    check = tomli_w.dumps({"service": {"check": {"type": name, **keys}}})
-    service = f'[[service]]\naddress = "127.0.0.100:{port}"\nreal_server = ["{address}"]\n{check}'
+    written = tomli_w.dumps({"service": {"check": {"type": name, **keys}}})
+    service = f'[[service]]\naddress = "127.0.0.100:{port}"\nreal_server = ["{address}"]\n{written}'
     [check] = parse(service, "/none/config.toml").services[0].real_servers[0].checks
     return check
 

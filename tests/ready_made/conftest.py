@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from lvs_healthd.config.model import AnyCheck, HttpCheck, UdpCheck
+from lvs_healthd.config.model import AnyCheck, Protocol, StreamCheck, transport
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from tests.ready_made.checks import (
     aimed,
@@ -146,8 +146,8 @@ def _always(answer: bytes) -> Callable[[bytes], bytes]:
 @contextlib.contextmanager
 def stranger(check: AnyCheck, answer: Callable[[bytes], bytes]) -> Iterator[int]:
     """Run a server on loopback that answers once with `answer` of what was sent, and return its port."""
-    kind = socket.SOCK_DGRAM if isinstance(check, UdpCheck) else socket.SOCK_STREAM
-    speaks_first = not isinstance(check, HttpCheck) and not check.send
+    kind = socket.SOCK_DGRAM if transport(check) is Protocol.UDP else socket.SOCK_STREAM
+    speaks_first = isinstance(check, StreamCheck) and not check.send
     with socket.socket(socket.AF_INET, kind) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.settimeout(5)

@@ -11,7 +11,8 @@ from tests.ready_made.test_caches import occupied
 def haproxy(port: int, directory: Path, backend: int, *lines: str, most: int = 100) -> list[str | Path]:
     (directory / "haproxy.cfg").write_text(
         "defaults\n mode http\n timeout connect 1s\n timeout client 10s\n timeout server 1s\n option httplog\n"
-        f" log stdout format raw local0\nfrontend front\n bind 127.0.0.1:{port}\n maxconn {most}\n monitor-uri /haproxy-health\n"
+        f" log stdout format raw local0\nfrontend front\n bind 127.0.0.1:{port}\n maxconn {most}\n"
+        " monitor-uri /haproxy-health\n"
         + "".join(f" {line}\n" for line in lines)
         + f" default_backend back\nbackend back\n server one 127.0.0.1:{backend} check inter 100ms fall 1 rise 1\n"
     )
