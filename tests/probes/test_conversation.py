@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import ConversationStep, Seconds, TcpCheck, UdpCheck
 from lvs_healthd.probes.conversation import conversations
-from lvs_healthd.probes.exchange import Exchange, Farewell, Step
+from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure, up
 from lvs_healthd.probes.targets import targets
 from lvs_healthd.probing.once import run_once
@@ -279,6 +279,12 @@ def test_datagram_that_is_too_long_is_searched_as_far_as_allowed() -> None:
     exchange, _ = begun(over_udp(sends(b"a"), expects(b"ok"), max_answer=4))
     assert exchange.received(b"xxx") is None
     assert exchange.received(b"xok") == down(Reason.BAD_ANSWER, 'step 2 of 2: unexpected answer "xok"')
+
+
+def test_server_that_sends_nothing_but_other_datagrams_is_down_before_the_time_is_up() -> None:
+    exchange, _ = begun(over_udp(sends(b"a"), expects(b"ok")))
+    outcomes = [exchange.received(b"no") for _ in range(MOST_DATAGRAMS)]
+    assert outcomes == [None] * (MOST_DATAGRAMS - 1) + [down(Reason.BAD_ANSWER, 'step 2 of 2: unexpected answer "no"')]
 
 
 def test_port_that_is_closed_after_an_answer_shows_it() -> None:

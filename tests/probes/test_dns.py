@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lvs_healthd.config.model import DnsCheck, DnsTransport, Seconds
 from lvs_healthd.probes.dns import dns_exchanges
-from lvs_healthd.probes.exchange import Exchange, Farewell, Step
+from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probing.once import run_once
 from tests.probes.peers import free_port, stream_server
@@ -118,6 +118,13 @@ def test_what_is_no_answer_to_this_query_is_passed_over() -> None:
         assert exchange.received(stranger) is None
     assert exchange.expired("1s") == down(Reason.TIMEOUT, "no answer in 1s")
     assert isinstance(exchange.received(answer), Outcome)
+
+
+def test_server_that_sends_everything_but_an_answer_is_down_before_the_time_is_up() -> None:
+    exchange, _ = begun(check())
+    outcomes = [exchange.received(b"noise") for _ in range(MOST_DATAGRAMS)]
+    told = down(Reason.BAD_ANSWER, "100 datagrams, and no answer among them")
+    assert outcomes == [None] * (MOST_DATAGRAMS - 1) + [told]
 
 
 def test_refusal_without_the_question_is_an_answer() -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lvs_healthd.config.model import ConversationStep, StreamCheck, TcpCheck, UdpCheck, uses_tls
 from lvs_healthd.config.secrecy import parts_of_command
-from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote, what_happened
+from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, Search, expectation
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 from lvs_healthd.probes.tls import TlsExchanges
@@ -175,7 +175,7 @@ class _Stream:
 class _Datagrams:
     """A conversation over UDP: each step sends a datagram or waits for one."""
 
-    __slots__ = ("_at", "_other", "_room", "_script", "_told")
+    __slots__ = ("_at", "_left", "_other", "_room", "_script", "_told")
 
     def __init__(self, script: _Script) -> None:
         self._script = script
@@ -185,6 +185,8 @@ class _Datagrams:
         """The last datagram that was not what the step under way expects."""
         self._room: int | None = None
         """How many more bytes may be searched in the step under way; None when it has not begun."""
+        self._left = MOST_DATAGRAMS
+        """How many more datagrams may come that no step expects."""
 
     def connected(self) -> Step:
         return self._go_on()
@@ -200,7 +202,8 @@ class _Datagrams:
             self._other = self._room = None
             return self._go_on()
         self._other, self._room = data, room - len(data)
-        return None if self._room > 0 else self._told.unexpected(line, data, "")
+        self._left -= 1
+        return None if self._room > 0 and self._left else self._told.unexpected(line, data, "")
 
     def closed(self) -> Outcome:
         """Never called: a peer cannot close a datagram socket, and an empty datagram arrives through `received`."""

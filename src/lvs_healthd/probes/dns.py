@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lvs_healthd.config.model import DnsCheck, DnsTransport
-from lvs_healthd.probes.exchange import Exchange, Farewell, Step, what_happened
+from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step, what_happened
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 
 _HEADER = struct.Struct("!6H")
@@ -60,17 +60,20 @@ def _question(check: DnsCheck) -> _Question:
 class _OverDatagram:
     """A query in a datagram. Others than the answer may come first, such as a late answer to an earlier probe."""
 
-    __slots__ = ("_identifier", "_question")
+    __slots__ = ("_identifier", "_left", "_question")
 
     def __init__(self, question: _Question) -> None:
         self._question = question
         self._identifier = random.getrandbits(16)  # tells answers apart; nobody is kept out by it
+        self._left = MOST_DATAGRAMS
 
     def connected(self) -> Step:
         return _LENGTH.pack(self._identifier) + self._question.query
 
     def received(self, data: bytes) -> Step:
-        return _judged(self._question, self._identifier, data)
+        found = _judged(self._question, self._identifier, data)
+        self._left -= found is None
+        return found if self._left else down(Reason.BAD_ANSWER, f"{MOST_DATAGRAMS} datagrams, and no answer among them")
 
     def closed(self) -> Outcome:
         """Never called: a peer cannot close a datagram socket, and an empty datagram arrives through `received`."""

@@ -80,6 +80,11 @@ class Target(msgspec.Struct, frozen=True):
     """Whether its socket is no TCP or UDP socket, so that it serves one probe only."""
 
 
+MOST_DATAGRAMS = 100
+"""The maximum number of datagrams that a probe looks at before the expected one comes. Healthy servers send one or two
+first, such as SIP's 100 Trying. A server that sends more would make other probes late."""
+
+
 def seconds_in_words(seconds: float) -> str:
     """Spell a duration as an operator would write it: 1.0 is "1s", 0.25 is "250ms"."""
     if seconds < 1:

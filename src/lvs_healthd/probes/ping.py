@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 
 from lvs_healthd.config.model import PingCheck
-from lvs_healthd.probes.exchange import Exchange, Step
+from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Step
 from lvs_healthd.probes.outcome import Outcome, Reason, down, up
 
 _REPLIED = up("echo reply")
@@ -28,12 +28,14 @@ def ping_exchanges(check: PingCheck) -> Callable[[], Exchange]:
 
 
 class _Ping:
-    __slots__ = ("_is_ipv6", "_sent")
+    __slots__ = ("_is_ipv6", "_left", "_sent")
 
     def __init__(self, *, is_ipv6: bool) -> None:
         self._is_ipv6 = is_ipv6
         self._sent = random.getrandbits(_RANDOM_BITS).to_bytes(_RANDOM_BITS // 8)
         """The random bytes of this request: identifier, sequence number and data."""
+
+        self._left = MOST_DATAGRAMS
 
     def connected(self) -> Step:
         kind = _REQUEST[self._is_ipv6]
@@ -45,7 +47,10 @@ class _Ping:
         if not self._is_ipv6 and data:  # the kernel hands out the IPv4 header too
             data = data[(data[0] & 0x0F) * _IHL_UNIT :]
         is_ours = data[:2] == bytes((_REPLY[self._is_ipv6], 0)) and data[4:] == self._sent
-        return _REPLIED if is_ours else None
+        if is_ours:
+            return _REPLIED
+        self._left -= 1
+        return None if self._left else down(Reason.BAD_ANSWER, f"{MOST_DATAGRAMS} messages, and no reply among them")
 
     def closed(self) -> Outcome:
         """Never called: a peer cannot close a raw socket."""

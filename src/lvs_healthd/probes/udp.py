@@ -9,7 +9,7 @@ expectation. After a reply that does not, the probe waits for another one until 
 
 from lvs_healthd.config.model import UdpCheck
 from lvs_healthd.config.secrecy import parts_of_command
-from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened
+from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, expectation
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 
@@ -69,7 +69,7 @@ class _Silent:
 class _Question:
     """A datagram and the expected answer. Other answers may come first: SIP says 100 Trying before it says 200 OK."""
 
-    __slots__ = ("_expect", "_hidden", "_other", "_room", "_send")
+    __slots__ = ("_expect", "_hidden", "_left", "_other", "_room", "_send")
 
     def __init__(self, send: bytes, expect: Expectation, hidden: tuple[bytes, ...]) -> None:
         self._send = send
@@ -79,6 +79,8 @@ class _Question:
         """The last answer that was not the expected one."""
         self._room = expect.limit
         """How many more bytes may be searched, in all answers together."""
+        self._left = MOST_DATAGRAMS
+        """How many more answers may come."""
 
     def connected(self) -> Step:
         return self._send
@@ -88,7 +90,9 @@ class _Question:
             return _ANSWERED_AS_EXPECTED
         self._other = data
         self._room -= len(data)
-        return None if self._room > 0 else down(Reason.BAD_ANSWER, f"unexpected answer {self._quoted(data)}")
+        self._left -= 1
+        is_over = self._room <= 0 or not self._left
+        return None if not is_over else down(Reason.BAD_ANSWER, f"unexpected answer {self._quoted(data)}")
 
     def closed(self) -> Outcome:
         """Never called: a peer cannot close a datagram socket, and an empty datagram arrives through `received`."""
