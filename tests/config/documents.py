@@ -34,6 +34,7 @@ COMMON: dict[str, st.SearchStrategy[Any]] = {
     "port": PORTS,
 }
 HTTP: dict[str, st.SearchStrategy[Any]] = COMMON | {
+    "proxy_protocol": st.integers(0, 2),
     "method": st.sampled_from(["GET", "POST"]),
     "path": st.sampled_from(["/", "/a?b=%20"]),
     "http_version": st.sampled_from(["1.0", "1.1"]),
@@ -65,7 +66,7 @@ STREAM: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "expect_regex": REGEXES,
     "max_answer": st.integers(1, 65536),
 }
-KEYS = {"http": HTTP, "https": HTTPS, "tcp": STREAM, "udp": STREAM}
+KEYS = {"http": HTTP, "https": HTTPS, "tcp": STREAM | {"proxy_protocol": st.integers(0, 2)}, "udp": STREAM}
 
 
 @st.composite

@@ -172,6 +172,8 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     It passes when the status is accepted and the answer meets every condition that is set, such as `body`.
     """
 
+    proxy_protocol: int = 0
+    """Version of the PROXY protocol (1 or 2) with whose header the connection begins; 0 for none."""
     method: str = "GET"
     path: str = "/"
     http_version: str = "1.1"
@@ -271,6 +273,8 @@ class StreamCheck(Check, frozen=True, kw_only=True, gc=False):
 class TcpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="tcp"):
     """A check that opens a TCP connection, and exchanges data if `send`, `expect…` or `steps` is set."""
 
+    proxy_protocol: int = 0
+    """Version of the PROXY protocol (1 or 2) with whose header the connection begins; 0 for none."""
     sni: str = ""
     """Server name to request and to verify once a step begins TLS.
 

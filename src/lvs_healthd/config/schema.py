@@ -153,6 +153,7 @@ CHECK_KEYS = {
     "fall": Key(values.integer(1, 1000)),
     "address": Key(addresses.address),
     "port": Key(values.integer(1, 65535)),
+    "proxy_protocol": Key(values.integer(0, 2)),
     "method": Key(http_values.method),
     "path": Key(http_values.request_target),
     "http_version": Key(http_values.http_version),

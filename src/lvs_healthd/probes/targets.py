@@ -27,6 +27,7 @@ from lvs_healthd.probes.exchange import Exchange, Target
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.ping import ping_exchanges
 from lvs_healthd.probes.programs import program_runs
+from lvs_healthd.probes.proxy import with_proxy_header
 from lvs_healthd.probes.tcp import connections, tcp_exchanges
 from lvs_healthd.probes.tls import TlsExchanges, read_again, try_tls
 from lvs_healthd.probes.udp import udp_exchanges
@@ -135,6 +136,11 @@ def _socket_of(check: AnyCheck, family: socket.AddressFamily) -> tuple[socket.So
 
 
 def _conversations(check: AnyCheck) -> Callable[[], Exchange]:
+    begin = _plain_conversations(check)
+    return with_proxy_header(check.proxy_protocol, begin) if isinstance(check, HttpCheck | TcpCheck) else begin
+
+
+def _plain_conversations(check: AnyCheck) -> Callable[[], Exchange]:
     if isinstance(check, HttpsCheck):  # first, because it is also an HttpCheck
         return TlsExchanges(check, http_exchanges(check))
     if isinstance(check, HttpCheck):

@@ -1,0 +1,66 @@
+"""The header of the PROXY protocol, for servers that accept no connection without one. Sans-I/O.
+
+https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. Both headers say that the sender speaks for itself and for
+no client, which the protocol has for health checks. So they contain no addresses, and the server takes those of the
+connection.
+"""
+
+from collections.abc import Callable
+
+from lvs_healthd.probes.exchange import Exchange, Farewell, Step
+from lvs_healthd.probes.outcome import Outcome
+
+HEADERS = {
+    1: b"PROXY UNKNOWN\r\n",
+    2: b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00",
+}
+"""The header of each version. Version 2 consists of the signature, the version with the command LOCAL, no address
+family and the length of what follows: nothing."""
+
+
+def with_proxy_header(version: int, begin: Callable[[], Exchange]) -> Callable[[], Exchange]:
+    """Return a factory of conversations that begin with the header.
+
+    version: of the protocol; 0 for no header.
+    begin: begins the conversation that follows.
+    """
+    header = HEADERS.get(version)
+    return begin if header is None else lambda: _AfterHeader(header, begin())
+
+
+class _AfterHeader:
+    """A conversation that sends a header first, and then is like another one."""
+
+    __slots__ = ("_header", "_inner")
+
+    def __init__(self, header: bytes, inner: Exchange) -> None:
+        self._header = header
+        self._inner = inner
+
+    def connected(self) -> Step:
+        step = self._inner.connected()
+        match step:
+            case None:
+                return self._header
+            case bytes():
+                return self._header + step
+            case Farewell(data=data, outcome=outcome):
+                return Farewell(self._header + data, outcome, step.peer_may_close)
+            case Outcome():
+                # The server's application now hears of the connection, so it ends in good order.
+                return Farewell(self._header, step, peer_may_close=True)
+
+    def received(self, data: bytes) -> Step:
+        return self._inner.received(data)
+
+    def closed(self) -> Outcome:
+        return self._inner.closed()
+
+    def failed(self, outcome: Outcome) -> Outcome:
+        return self._inner.failed(outcome)
+
+    def expired(self, timeout: str) -> Outcome:
+        return self._inner.expired(timeout)
+
+    def end(self) -> None:
+        self._inner.end()
