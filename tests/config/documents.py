@@ -44,6 +44,7 @@ HTTP: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "user": st.just(""),
     "password_file": st.just(""),
     "token_file": st.just(""),
+    "redirects": st.just(0),
     "status": st.lists(st.sampled_from(["200-299", "301", 404, "100-599"]), min_size=1),
     "expect_headers": st.dictionaries(st.sampled_from(["X-Ready", "x-y"]), st.sampled_from(["", "yes; no"])),
     "expect_headers_regex": st.dictionaries(st.sampled_from(["Server", "x-y"]), REGEXES),

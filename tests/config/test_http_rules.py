@@ -25,6 +25,12 @@ def test_body_is_sent_only_by_methods_that_have_one(method: str) -> None:
     assert errors('send_body = "x"', defaults=f'method = "{method}"') == [message]
 
 
+@pytest.mark.parametrize("method", ["POST", "OPTIONS"])
+def test_only_get_and_head_are_redirected(method: str) -> None:
+    message = f"redirects: only GET and HEAD are redirected, and this is {method}"
+    assert errors(f'method = "{method}", redirects = 1') == [message]
+
+
 def test_length_of_the_body_is_not_for_the_headers() -> None:
     assert errors('method = "POST", send_body = "x", headers = { Content-Length = "1" }') == [
         "headers.Content-Length: this header cannot be set here: the probe sets it from send_body"

@@ -1,10 +1,9 @@
 """Answers to http checks, and conversations that are fed with them by hand."""
 
-import msgspec
-
-from lvs_healthd.config.model import HttpCheck
+from lvs_healthd.config.model import AnyCheck, HttpCheck
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.outcome import Outcome
+from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.probing.once import run_once
 
 PASSED = "status 200, body as expected"
@@ -48,7 +47,12 @@ def pieces_of(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-async def found(*checks: HttpCheck) -> list[str]:
-    """Run each check once, and return what was found."""
-    distinct = [msgspec.structs.replace(each, interval=float(number)) for number, each in enumerate(checks)]
-    return [each.outcome.detail for each in (await run_once(distinct)).values()]
+async def outcomes(*checks: AnyCheck) -> list[Outcome]:
+    """Run each check once, and return what was found, in the order of the checks."""
+    results = await run_once(checks)
+    return [results[probe_key(each)].outcome for each in checks]
+
+
+async def found(*checks: AnyCheck) -> list[str]:
+    """Run each check once, and return what was found in words, in the order of the checks."""
+    return [outcome.detail for outcome in await outcomes(*checks)]

@@ -12,23 +12,15 @@ from lvs_healthd.config.model import HttpCheck
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from lvs_healthd.probes.targets import read_secrets, targets
-from lvs_healthd.probing.once import run_once
 from tests.configs import server, service
+from tests.probes.http_talk import check, found
 from tests.probes.nginx import nginx
 
 SECRET = "s3cret: with blanks"
 
 
 def basic(file: Path, **keys: object) -> HttpCheck:
-    return HttpCheck(
-        name="http",
-        address="127.0.0.1",
-        port=1,
-        host="x",
-        user="monitor",
-        password_file=str(file),
-        **keys,  # type: ignore[arg-type]
-    )
+    return check(user="monitor", password_file=str(file), **keys)
 
 
 @pytest.fixture
@@ -57,17 +49,15 @@ def test_user_and_password_are_sent_without_the_newline_of_the_file(password: Pa
 
 
 def test_token_is_sent_without_the_newline_of_the_file(token: Path) -> None:
-    check = HttpCheck(name="http", address="127.0.0.1", port=1, host="x", token_file=str(token))
-    assert b"\r\nAuthorization: Bearer abc.DEF-123\r\n\r\n" in request_of(check)
+    assert b"\r\nAuthorization: Bearer abc.DEF-123\r\n\r\n" in request_of(check(token_file=str(token)))
 
 
 def test_check_without_a_secret_sends_no_authorization() -> None:
-    assert b"Authorization" not in request_of(HttpCheck(name="http", address="127.0.0.1", port=1, host="x"))
+    assert b"Authorization" not in request_of(check())
 
 
 def test_changed_secret_is_in_force_with_the_reload_and_not_before(password: Path) -> None:
-    check = basic(password)
-    services = [service(server("198.51.100.11", checks=(check,)))]
+    services = [service(server("198.51.100.11", checks=(basic(password),)))]
     begin = next(iter(targets(services).values())).begin
     before = begin().connected()
     password.write_text("another")
@@ -107,10 +97,21 @@ def test_answer_that_repeats_the_secret_is_quoted_without_it(password: Path, bod
     assert "(hidden)" in outcome.detail
 
 
+def test_answer_that_repeats_the_secret_of_before_a_reload_is_quoted_without_it(password: Path) -> None:
+    services = [service(server("198.51.100.11", checks=(basic(password, body="fine"),)))]
+    begin = next(iter(targets(services).values())).begin
+    under_way = begin()
+    password.write_text("another-secret")
+    read_secrets(services)()
+    begin()
+    under_way.received(b"HTTP/1.1 200 OK\r\n\r\n<blanks> <another-secret>")
+    assert under_way.closed().detail == 'expected text not in the body: "<(hidden)> <(hidden)>"'
+
+
 def test_secret_is_not_in_a_check_that_is_shown(password: Path) -> None:
-    check = basic(password)
-    http_exchanges(check)
-    assert "s3cret" not in repr(check) + msgspec.json.encode(check).decode()
+    checked = basic(password)
+    http_exchanges(checked)
+    assert "s3cret" not in repr(checked) + msgspec.json.encode(checked).decode()
 
 
 async def test_real_server_takes_the_password_and_refuses_another(tmp_path: Path, password: Path) -> None:
@@ -120,7 +121,5 @@ async def test_real_server_takes_the_password_and_refuses_another(tmp_path: Path
     wrong.write_text("wrong")
     locations = f'location / {{ auth_basic "x"; auth_basic_user_file {tmp_path}/users; try_files /nothing =204; }}'
     with nginx(tmp_path, locations) as port:
-        right, refused = (basic(file, interval=number) for number, file in enumerate((password, wrong), 1))
-        right, refused = (msgspec.structs.replace(each, port=port) for each in (right, refused))
-        found = [each.outcome.detail for each in (await run_once([right, refused])).values()]
-    assert found == ["status 204", "status 401, expected 200-299"]
+        right, refused = (basic(file, port=port) for file in (password, wrong))
+        assert await found(right, refused) == ["status 204", "status 401, expected 200-299"]

@@ -10,8 +10,7 @@ from lvs_healthd.probes.exchange import Exchange, Farewell
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probes.proxy import HEADERS
 from lvs_healthd.probes.targets import target
-from lvs_healthd.probing.once import run_once
-from tests.probes.http_talk import PASSED, check, found
+from tests.probes.http_talk import PASSED, check, found, outcomes
 from tests.probes.nginx import nginx
 
 V2 = bytes.fromhex("0d0a0d0a 00 0d0a 51554954 0a  20 00 0000")
@@ -74,9 +73,9 @@ async def test_real_server_that_wants_the_header(tmp_path: Path, version: int) -
     with nginx(tmp_path, "location / { return 200 ok; }", listen="proxy_protocol") as port:
         http = check(port=port, proxy_protocol=version, body="ok")
         stream = tcp(port=port, proxy_protocol=version, send=b"GET / HTTP/1.0\r\n\r\n", expect=b"ok")
-        outcomes = [each.outcome for each in (await run_once((http, stream, check(port=port)))).values()]
-    assert [each.detail for each in outcomes[:2]] == [PASSED, "answered as expected"]
-    assert outcomes[2].kind is OutcomeKind.DOWN
+        *passed, plain = await outcomes(http, stream, check(port=port))
+    assert [each.detail for each in passed] == [PASSED, "answered as expected"]
+    assert plain.kind is OutcomeKind.DOWN
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -95,8 +94,7 @@ async def test_real_server_that_wants_the_header_before_tls(tmp_path: Path, vers
             ca=str(tmp_path / "ca.pem"),
             proxy_protocol=version,
         )
-        (outcome,) = (each.outcome for each in (await run_once([https])).values())
-    assert outcome.detail == "status 204"
+        assert await found(https) == ["status 204"]
 
 
 async def test_real_server_that_wants_no_header_says_so(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 _OF_THE_BODY = ("body", "body_regex", "absent", "absent_regex", "json", "digest")
 """The fields with conditions on the answer's body."""
 
+_SAFE = ("GET", "HEAD")
+"""Methods that clients repeat at another place without asking anybody."""
+
 _MAX_BODY = next(field.default for field in msgspec.structs.fields(HttpCheck) if field.name == "max_body")
 
 _WITHOUT_CONTENT = ("GET", "HEAD", "DELETE", "CONNECT", "TRACE")
@@ -34,6 +37,8 @@ def misfits(fields: Mapping[str, Any], wrong: frozenset[str]) -> Iterator[tuple[
     method = fields.get("method", "GET")
     if has("send_body") and "method" not in wrong and method in _WITHOUT_CONTENT:
         yield "send_body", f'{method} sends no body; write method = "POST", or what the server expects'
+    if has("redirects") and "method" not in wrong and method not in _SAFE:
+        yield "redirects", f"only GET and HEAD are redirected, and this is {method}"
     largest = fields.get("max_body", 0)
     if has("json") and "max_body" not in wrong and largest > MOST_JSON_BYTES:
         yield "max_body", f"with json at most {MOST_JSON_BYTES}: decoding a larger document would hold up all probes"

@@ -194,6 +194,8 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     """File with the password of `user`. Secrets have files of their own, so that the configuration can be shown."""
     token_file: str = ""
     """File with a bearer token to authenticate with (RFC 6750). Excludes `password_file`."""
+    redirects: int = 0
+    """How many redirects are followed, on the same connection only. By default a 301 is judged as any other status."""
     status: tuple[tuple[int, int], ...] = ((200, 299),)
     """Accepted ranges of status codes, both ends included, written in the file as ["200-299", "301"]."""
     expect_headers: tuple[tuple[str, str], ...] = ()

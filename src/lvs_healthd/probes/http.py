@@ -5,6 +5,8 @@ as the body contains the expected text. Only the whole body shows that something
 a body that ends early, trickles in or never ends cannot pass (RFC 9112, section 8).
 """
 
+from collections.abc import Callable
+
 from lvs_healthd.config.http_values import MOST_HEADER_BYTES
 from lvs_healthd.config.model import HttpCheck, HttpsCheck
 from lvs_healthd.config.secrecy import parts_of_request
@@ -15,6 +17,7 @@ from lvs_healthd.probes.http_answer import AnswerError, ChunkReader, Head, HeadR
 from lvs_healthd.probes.http_body import BodyRules
 from lvs_healthd.probes.http_coding import MOST_DECODED, Decoder, decoder, unknown_coding
 from lvs_healthd.probes.http_headers import HeaderRules
+from lvs_healthd.probes.http_redirects import Redirects, following
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 
 MAX_HEADERS = MOST_HEADER_BYTES
@@ -40,7 +43,7 @@ class HttpExchanges:
     """One check's request as bytes, and the rules for the answer. All probes of the check share one object."""
 
     __slots__ = (
-        *("_check", "_known", "_secret", "_status", "_value"),
+        *("_authorization", "_begin", "_check", "_known", "_own_hidden", "_secret", "_status", "_value"),
         *("body", "checks_body", "headers", "hidden", "request", "wanted"),
     )
 
@@ -49,9 +52,13 @@ class HttpExchanges:
         self._secret = secret(check)
         self._value: str | None = None
         """The value of `_secret` in the request below."""
+        self._authorization: tuple[tuple[str, str], ...] = ()
+        """The header with the secret, if there is one."""
+        self._own_hidden: tuple[bytes, ...] = ()
+        """What no quoted answer to the request below may show."""
         self.request = b""
         self.hidden: tuple[bytes, ...] = ()
-        """What no quoted answer may show."""
+        """What no quoted answer may show. An answer may still be one to the request with the secret before this one."""
         self._compose()
         self._status = check.status
         self.headers = HeaderRules(check)
@@ -60,6 +67,7 @@ class HttpExchanges:
         self.checks_body = bool(self.body) and check.method != "HEAD"
         self.wanted = self.headers.names | ({b"content-encoding"} if self.checks_body else frozenset())
         """The headers of the answer that a conversation must know, in lower case."""
+        self._begin = self._conversation()
         self._known: dict[int, Outcome] = {}
         """One outcome for each status seen so far. It is reused, because almost every probe ends in one of them."""
 
@@ -67,19 +75,29 @@ class HttpExchanges:
         """Begin one conversation."""
         if self._secret is not None and self._secret.value is not self._value:
             self._compose()  # a reload has read another secret
-        if self.checks_body:
-            return _BodyExchange(self)
-        return _HeadExchange(self) if self.wanted else _StatusExchange(self)
+        return self._begin(self)
+
+    def _conversation(self) -> "Callable[[HttpExchanges], Exchange]":
+        """Return what begins a conversation about the parts of an answer that this check needs."""
+        simple = _StatusExchange if not self.wanted else _BodyExchange if self.checks_body else _HeadExchange
+        if not self._check.redirects:
+            return simple
+        begin = following(Redirects(self._check, lambda: simple(self), self._request_for, lambda: self.hidden))
+        return lambda _: begin()
+
+    def _request_for(self, path: str) -> bytes:
+        return request_bytes(self._check, self._authorization, path)
 
     def _compose(self) -> None:
         """Make the request, with the secret as it is now."""
-        check, value = self._check, ""
-        more: tuple[tuple[str, str], ...] = ()
+        check, value, before = self._check, "", self._own_hidden
         if self._secret is not None:
             value = self._value = self._secret.value
-            more = (("Authorization", authorization(check, self._secret)),)
-        self.request = request_bytes(check, more)
-        self.hidden = parts_of_request(check.path, (*check.headers, *more), check.send_body, value)
+            self._authorization = (("Authorization", authorization(check, self._secret)),)
+        self.request = self._request_for(check.path)
+        headers = (*check.headers, *self._authorization)
+        self._own_hidden = parts_of_request(check.path, headers, check.send_body, value)
+        self.hidden = tuple(sorted({*self._own_hidden, *before}, key=len, reverse=True))
 
     def outcome_of(self, status: int) -> Outcome:
         """Judge an answer by its status alone."""
@@ -95,14 +113,18 @@ class HttpExchanges:
         return outcome
 
 
-def request_bytes(check: HttpCheck | HttpsCheck, more: tuple[tuple[str, str], ...] = ()) -> bytes:
+def request_bytes(
+    check: HttpCheck | HttpsCheck, more: tuple[tuple[str, str], ...] = (), path: str | None = None
+) -> bytes:
     """Return the request. `Connection: close` lets the server close first, so that TIME_WAIT stays on its side.
 
     more: headers that are sent beside those of the check.
+    path: None for that of the check.
     """
-    lines = [f"{check.method} {check.path} HTTP/{check.http_version}", f"Host: {check.host}"]
+    connection = "keep-alive" if check.redirects else "close"
+    lines = [f"{check.method} {check.path if path is None else path} HTTP/{check.http_version}", f"Host: {check.host}"]
     given = {name.lower() for name, _ in check.headers}
-    for name, value in (("User-Agent", "lvs-healthd"), ("Accept", "*/*"), ("Connection", "close")):
+    for name, value in (("User-Agent", "lvs-healthd"), ("Accept", "*/*"), ("Connection", connection)):
         if name.lower() not in given:
             lines.append(f"{name}: {value}")
     body = check.send_body.encode()
