@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup packages servers kernel test test-all test-quick lint demo demo-shell bench bench-packages soak lock
+.PHONY: help setup packages servers servers-long kernel test test-all test-quick lint demo demo-shell bench bench-packages soak lock
 
 # Byte code is kept even where the environment forbids it: an emulated guest takes ten times as long to compile.
 unexport PYTHONDONTWRITEBYTECODE
@@ -35,6 +35,9 @@ packages:
 servers: packages
 	@lab/unpack-servers
 
+servers-long: packages
+	@lab/unpack-servers lab/servers-long.txt .cache/servers-long
+
 $(locked): | packages
 	@echo "making .venv from requirements/dev.txt" >&2
 	@/usr/bin/python3 -m venv .venv
@@ -54,7 +57,7 @@ lint: packages $(locked) ## Check style and types
 test: setup lint ## Check style and types, then run the tests, those on the real kernel too; KERNEL=sid for another kernel
 	@$(bin)/pytest -m "not long"
 
-test-all: setup lint ## The same, with the tests that take long
+test-all: setup servers-long lint ## The same, with the tests that take long
 	@$(bin)/pytest
 
 test-quick: packages servers $(locked) lint ## The same, without those on the real kernel

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import tomli_w
@@ -85,17 +85,23 @@ def wait_until_up(check: AnyCheck) -> Outcome:
     return found
 
 
-def wait_until_open(check: AnyCheck) -> None:
-    """Probe again and again until the server's port is open, whatever it answers."""
-    deadline = time.monotonic() + PATIENCE_S
-    while outcome(hasty(check)).reason is Reason.REFUSED:
-        assert time.monotonic() < deadline, "the server does not start"
-        time.sleep(PAUSE_S)
-
-
 def wait_until_down(check: AnyCheck) -> None:
     """Probe again and again until the check fails."""
+    _wait_until(lambda: not probe(check), "it passes all the time")
+
+
+def wait_until_open(check: AnyCheck) -> None:
+    """Probe again and again until the server's port is open, whatever it answers."""
+    _wait_until(lambda: outcome(hasty(check)).reason is not Reason.REFUSED, "the server does not start")
+
+
+def wait_until_refused(check: AnyCheck) -> None:
+    """Probe again and again until the server's port is closed."""
+    _wait_until(lambda: outcome(hasty(check)).reason is Reason.REFUSED, "the server does not end")
+
+
+def _wait_until(is_so: Callable[[], bool], complaint: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while probe(check):
-        assert time.monotonic() < deadline, "it passes all the time"
+    while not is_so():
+        assert time.monotonic() < deadline, complaint
         time.sleep(PAUSE_S)

@@ -24,6 +24,7 @@ from tests.ready_made.checks import (
     probe,
     wait_until_down,
     wait_until_open,
+    wait_until_refused,
     wait_until_up,
 )
 from tests.ready_made.servers import Server, version
@@ -104,6 +105,11 @@ class Tried:
         wait_until_down(check)
         self.down(check, package, state, detail)
 
+    def closed(self, check: AnyCheck, package: str) -> None:
+        """Assert that a server that has been killed is down, as soon as the kernel has closed its sockets."""
+        wait_until_refused(check)
+        self.down(check, package, "port closed")
+
     def life(self, check: AnyCheck, package: str, server: Server, *, ends: bool = True) -> None:
         """Assert what holds for every check: up, down while its processes are stopped, up again, down without them."""
         self.up(check, package, server=server)
@@ -113,7 +119,7 @@ class Tried:
         wait_until_up(check)
         if ends:
             server.kill()
-            self.down(check, package, "port closed")
+            self.closed(check, package)
 
     def strangers(self, check: AnyCheck) -> None:
         """Assert that servers of another kind are down: those of `STRANGERS`, and one that sends back what it gets."""

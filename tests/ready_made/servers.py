@@ -16,37 +16,48 @@ import pytest
 
 from tests.processes import children, is_running
 
-UNPACKED = Path(__file__).parents[2] / ".cache" / "servers"
-LIBRARIES = UNPACKED / "usr" / "lib" / f"{os.uname().machine}-linux-gnu"
+CACHE = Path(__file__).parents[2] / ".cache"
+UNPACKED = CACHE / "servers"
+ROOTS = (UNPACKED, CACHE / "servers-long")
+"""Where lab/unpack-servers puts the servers of every run, and those of the tests marked `long`."""
+
+_LIBRARIES = [
+    root / "usr" / "lib" / f"{os.uname().machine}-linux-gnu" / part for root in ROOTS for part in ("", "samba", "xrdp")
+]
 _PATH = os.pathsep.join(
-    [*(str(UNPACKED / "usr" / folder) for folder in ("sbin", "bin")), os.environ["PATH"], "/usr/sbin", "/sbin"]
+    [
+        *(str(root / "usr" / folder) for root in ROOTS for folder in ("sbin", "bin")),
+        os.environ["PATH"],
+        "/usr/sbin:/sbin",
+    ]
 )
 _ENVIRONMENT = {
     **os.environ,
     "PATH": _PATH,
     "LC_ALL": "C.UTF-8",
-    "LD_LIBRARY_PATH": os.pathsep.join([str(LIBRARIES), *map(str, (LIBRARIES / "samba", LIBRARIES / "private"))]),
+    "LD_LIBRARY_PATH": os.pathsep.join(map(str, _LIBRARIES)),
 }
 
 
 def program(name: str) -> str:
     """Return the path of a server's program."""
     found = shutil.which(name, path=_PATH)
-    assert found, f"{name} is neither installed nor unpacked: `make test` unpacks it"
+    assert found, f"{name} is neither installed nor unpacked: `make test` or `make test-all` unpacks it"
     return found
 
 
 def unpacked(path: str) -> Path:
     """Return the path of a file of a package, given as a pattern below /usr."""
-    for root in (UNPACKED / "usr", Path("/usr")):
-        for found in sorted(root.glob(path)):
+    for root in (*ROOTS, Path("/")):
+        for found in sorted((root / "usr").glob(path)):
             return found
-    raise AssertionError(f"/usr/{path} is neither installed nor unpacked: `make test` unpacks it")
+    raise AssertionError(f"/usr/{path} is neither installed nor unpacked: `make test` or `make test-all` unpacks it")
 
 
 def version(package: str) -> str:
     """Return the version of a package without its epoch and Debian's revision, such as 1.6.18."""
-    listed = dict(line.split(" ", 1) for line in (UNPACKED / "packages").read_text().splitlines())
+    lists = [root / "packages" for root in ROOTS if (root / "packages").exists()]
+    listed = dict(line.split(" ", 1) for file in lists for line in file.read_text().splitlines())
     full = (
         listed.get(package)
         or subprocess.run(
@@ -138,10 +149,11 @@ IN_PLACE = Path("/mnt")
 """Where the directory of a server that runs `in_place` is in its eyes. Every user may enter it."""
 
 _IN_PLACE = """
-mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr
-for file in passwd group; do mount --bind "$2/$file" "/etc/$file"; done
-mount --bind "$2" /mnt
-shift 2
+mount -t overlay overlay -o "lowerdir=$1:/usr" /usr
+mount -t overlay overlay -o "lowerdir=$2:/etc" /etc
+for file in passwd group; do mount --bind "$3/$file" "/etc/$file"; done
+mount --bind "$3" /mnt
+shift 3
 exec "$@"
 """
 
@@ -151,6 +163,7 @@ def in_place(
 ) -> list[str | Path]:
     """Return a command that sees what is unpacked where it would be if it was installed. It runs `as_nobody`.
 
+    directory: the server's own. What is in its folders root/usr and root/etc is added to /usr and /etc.
     users: the accounts, which are groups too, that its packages would have added, and their numbers.
     as_root: whether it starts as root instead, for a server that needs several users.
 
@@ -161,8 +174,10 @@ def in_place(
     for name, line in (("passwd", "{0}:x:{1}:{1}::/nonexistent:/bin/false\n"), ("group", "{0}:x:{1}:\n")):
         added = "".join(line.format(user, number) for user, number in users.items())
         (directory / name).write_text(Path("/etc", name).read_text() + added)
+    roots = [directory / "root", *ROOTS]
+    lower = [":".join(str(root / folder) for root in roots if (root / folder).exists()) for folder in ("usr", "etc")]
     mapped = [] if os.geteuid() == 0 else ["--map-root-user"]
-    mounted = ["unshare", *mapped, "--mount", "sh", "-ec", _IN_PLACE, "sh", str(UNPACKED), str(directory)]
+    mounted = ["unshare", *mapped, "--mount", "sh", "-ec", _IN_PLACE, "sh", *lower, str(directory)]
     if subprocess.run([*mounted, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no overlay mounts here")
     return [*mounted, *(() if as_root else _AS_NOBODY), *command]

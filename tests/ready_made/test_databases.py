@@ -1,6 +1,7 @@
 """PostgreSQL, PgBouncer and MariaDB."""
 
 import contextlib
+import functools
 import shutil
 import socket
 from collections.abc import Iterator
@@ -15,8 +16,18 @@ from tests.ready_made.servers import as_nobody, free_port, run, running, unpacke
 
 # ---- PostgreSQL ------------------------------------------------------------------------------------------------------
 
-PROGRAMS = unpacked("lib/postgresql/*/bin")
-POSTGRES = f"postgresql-{PROGRAMS.parent.name}"
+
+@functools.cache
+def programs() -> Path:
+    return unpacked("lib/postgresql/*/bin")
+
+
+@pytest.fixture(scope="module")
+def package() -> str:
+    """Return the name of the package, which says the version too: postgresql-15."""
+    return f"postgresql-{programs().parent.name}"
+
+
 SOFT = ("fsync=off", "shared_buffers=1MB", "autovacuum=off")
 """Settings that let a server start sooner; it keeps nothing."""
 
@@ -26,11 +37,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a PostgreSQL database with the role `lvs`, and return the folder of its files."""
     folder = tmp_path_factory.mktemp("postgresql")
     data = folder / "data"
-    initdb = as_nobody(PROGRAMS / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N", "--no-locale")
+    initdb = as_nobody(programs() / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N", "--no-locale")
     run(*initdb, directory=folder)
     (data / "pg_hba.conf").write_text("host postgres lvs 127.0.0.1/32 trust\n")
     (folder / "role.sql").write_text("CREATE ROLE lvs LOGIN;\n")
-    single = as_nobody(PROGRAMS / "postgres", "--single", "-D", data, "postgres")
+    single = as_nobody(programs() / "postgres", "--single", "-D", data, "postgres")
     run(*single, directory=folder, entered=folder / "role.sql")
     return folder
 
@@ -38,7 +49,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres(port: int, folder: Path, *settings: str) -> list[str | Path]:
     options = ["listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", *SOFT, *settings]
     given = [part for option in options for part in ("-c", option)]
-    return as_nobody(PROGRAMS / "postgres", "-D", folder / "data", "-p", str(port), *given)
+    return as_nobody(programs() / "postgres", "-D", folder / "data", "-p", str(port), *given)
 
 
 @contextlib.contextmanager
@@ -58,28 +69,28 @@ TERMINATE = b"X\x00\x00\x00\x04"
 READY_FOR_QUERY = b"Z\x00\x00\x00\x05I"
 
 
-def test_postgres(tried: Tried, port: int, cluster: Path) -> None:
+def test_postgres(tried: Tried, package: str, port: int, cluster: Path) -> None:
     check = ready_made("postgres", port)
     with running(postgres(port, cluster, "max_connections=4", "superuser_reserved_connections=3"), cluster) as server:
         wait_until_up(check)
         with logged_in(check, TERMINATE, READY_FOR_QUERY):
-            tried.down(check, POSTGRES, "has as many clients as `max_connections` allows")
-        tried.life(check, POSTGRES, server)
+            tried.down(check, package, "has as many clients as `max_connections` allows")
+        tried.life(check, package, server)
 
 
-def test_postgres_that_does_not_know_the_role_is_down(tried: Tried, port: int, cluster: Path) -> None:
+def test_postgres_that_does_not_know_the_role_is_down(tried: Tried, package: str, port: int, cluster: Path) -> None:
     (cluster / "others.conf").write_text("local all all trust\n")
     with running(postgres(port, cluster, f"hba_file={cluster}/others.conf"), cluster):
-        tried.down_soon(ready_made("postgres", port), POSTGRES, "pg_hba.conf has no line for `lvs`")
+        tried.down_soon(ready_made("postgres", port), package, "pg_hba.conf has no line for `lvs`")
 
 
 def test_postgres_standby_that_serves_no_queries_is_down(
-    tried: Tried, port: int, cluster: Path, tmp_path: Path
+    tried: Tried, package: str, port: int, cluster: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(cluster / "data", tmp_path / "data")
     (tmp_path / "data" / "standby.signal").touch()
     with running(postgres(port, tmp_path, "hot_standby=off"), tmp_path):
-        tried.down_soon(ready_made("postgres", port), POSTGRES, "is a standby with `hot_standby = off`")
+        tried.down_soon(ready_made("postgres", port), package, "is a standby with `hot_standby = off`")
 
 
 # ---- PgBouncer -------------------------------------------------------------------------------------------------------
@@ -113,7 +124,7 @@ def test_pgbouncer(tried: Tried, port: int, cluster: Path, tmp_path: Path) -> No
         database.kill()
         tried.up(check, "pgbouncer", "its PostgreSQL is dead, but was there for an earlier login: hidden")
         server.kill()
-        tried.down(check, "pgbouncer", "port closed")
+        tried.closed(check, "pgbouncer")
 
 
 def test_pgbouncer_that_never_reached_its_database_is_down(tried: Tried, port: int, tmp_path: Path) -> None:
