@@ -18,6 +18,7 @@ VERBS = {
     "reload": "Put the changed configuration into force and show what changed.",
     "status": "Ask the running daemon for the health of every real server.",
     "table": "Show the kernel's IPVS table beside the wanted one.",
+    "checks": "List the ready-made checks, explain one, or try one on a server.",
     "probe": "Run every check once and show what it found.",
     "export": "Write the daemon's IPVS table in the format of ipvsadm -R.",
     "import": "Make a configuration from a saved IPVS table.",

@@ -41,6 +41,9 @@ from lvs_healthd.config.schema import (
 )
 from lvs_healthd.config.values import did_you_mean, duration_text, listing
 
+_MOST_NAMED = 5
+"""How many ready-made checks an error names. If there are more, it says how to list them."""
+
 _DEFAULT_PORT = {"http": 80, "https": 443}
 
 
@@ -313,8 +316,9 @@ class CheckReader:
             )
 
     def _types(self) -> str:
-        ready_made = self._shelf.names()
-        return f"{', '.join(CHECK_TYPES)} or a ready-made check" + (f" ({', '.join(ready_made)})" if ready_made else "")
+        names = self._shelf.names()
+        shown = ", ".join(names) if len(names) <= _MOST_NAMED else "see: lvs-healthd checks"
+        return f"{', '.join(CHECK_TYPES)} or a ready-made check" + (f" ({shown})" if names else "")
 
 
 def _times(template: Template) -> Times:

@@ -33,6 +33,14 @@ class ReadyMade(msgspec.Struct, frozen=True):
     kind: str
     """The actual type: http, https, tcp or udp. Empty when the file has errors, which have already been reported."""
     table: TomlTable
+    path: Path
+    """The check's file."""
+
+    @property
+    def description(self) -> str:
+        """What the check is for; empty when the file has errors."""
+        text: str = self.table.values.get("description", "")
+        return text
 
 
 def search_path(file: str) -> tuple[Path, ...]:
@@ -93,7 +101,7 @@ class Shelf:
             document = toml_document(text, str(path))
         except ConfigError as error:
             self.errors += error.errors
-            return ReadyMade("", TomlTable((), {}, {}))
+            return ReadyMade("", TomlTable((), {}, {}), path)
         errors = Errors(str(path), text)
         table = read_table(document, (), _KEYS, errors)
         for key in ("description", "type"):
@@ -107,7 +115,7 @@ class Shelf:
         found = errors.texts()
         self.errors += found
         self.remarks += errors.remark_texts()
-        return ReadyMade("" if found else kind, table)
+        return ReadyMade("" if found else kind, table, path)
 
     def _path(self, name: str) -> Path | None:
         """Return the first file of a check's name on the search path."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from lvs_healthd.config.model import AnyCheck
@@ -26,9 +26,16 @@ async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> 
 
     Raises `OSError` when a check's `ca` cannot be read.
     """
+    return await run_targets({key: target(key) for key in map(probe_key, checks)}, max_in_flight=max_in_flight)
+
+
+async def run_targets(targets: Mapping[AnyCheck, Target], *, max_in_flight: int = 1000) -> dict[AnyCheck, ProbeResult]:
+    """Run each of these targets once, and return what each found.
+
+    max_in_flight: the maximum number of sockets open at once.
+    """
     loop = asyncio.get_running_loop()
     engine = Engine(clock=loop.time, max_in_flight=max_in_flight)
-    targets = {key: target(key) for key in map(probe_key, checks)}
     found: dict[AnyCheck, ProbeResult] = {}
     changed = asyncio.Event()
     failures: list[Exception] = []

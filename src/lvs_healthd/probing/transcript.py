@@ -1,0 +1,100 @@
+"""Runs one check once, and notes what was said and heard: for `lvs-healthd checks try`."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.config.secrecy import HIDDEN, is_secret_command, parts_of_command
+from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote
+from lvs_healthd.probes.outcome import Outcome
+from lvs_healthd.probes.targets import probe_key, target
+from lvs_healthd.probing.once import ProbeResult, run_targets
+
+_SHOWN = 200
+"""How many bytes of each message are shown."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One thing that happened."""
+
+    at_s: float
+    """When it happened, seconds since the probe began."""
+    what: str
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """What one run of a check found, and how it went."""
+
+    result: ProbeResult
+    entries: tuple[Entry, ...]
+
+
+def tried(check: AnyCheck) -> Trial:
+    """Run a check once. Raises `OSError` when the files that it needs cannot be read."""
+    key = probe_key(check)
+    ready = target(key)
+    notes = _Notes()
+    recorded = msgspec.structs.replace(ready, begin=lambda: _Recorded(ready.begin(), notes))
+    (result,) = asyncio.run(run_targets({key: recorded})).values()
+    return Trial(result, tuple(notes.entries))
+
+
+class _Notes:
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._began = time.monotonic()
+        self._hidden: tuple[bytes, ...] = ()
+
+    def add(self, what: str) -> None:
+        self.entries.append(Entry(time.monotonic() - self._began, what))
+
+    def sent(self, data: bytes) -> None:
+        self._hidden += parts_of_command(data)
+        self.add(f"sent      {HIDDEN if is_secret_command(data) else _shown(data)}")
+
+    def heard(self, data: bytes) -> None:
+        self.add(f"received  {_shown(data, self._hidden)}")
+
+
+def _shown(data: bytes, hidden: Iterable[bytes] = ()) -> str:
+    return f"{len(data)} bytes: {quote(data, _SHOWN, hidden=tuple(hidden))}"
+
+
+class _Recorded:
+    """Passes everything on to a conversation, and notes it."""
+
+    def __init__(self, inner: Exchange, notes: _Notes) -> None:
+        self._inner = inner
+        self._notes = notes
+
+    def connected(self) -> Step:
+        self._notes.add("connected")
+        return self._said(self._inner.connected())
+
+    def received(self, data: bytes) -> Step:
+        self._notes.heard(data)
+        return self._said(self._inner.received(data))
+
+    def closed(self) -> Outcome:
+        self._notes.add("closed by the server")
+        return self._inner.closed()
+
+    def failed(self, outcome: Outcome) -> Outcome:
+        self._notes.add(outcome.detail)
+        return self._inner.failed(outcome)
+
+    def expired(self, timeout: str) -> Outcome:
+        self._notes.add(f"nothing more within {timeout}")
+        return self._inner.expired(timeout)
+
+    def end(self) -> None:
+        self._inner.end()
+
+    def _said(self, step: Step) -> Step:
+        data = step.data if isinstance(step, Farewell) else step
+        if isinstance(data, bytes) and data:
+            self._notes.sent(data)
+        return step

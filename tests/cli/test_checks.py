@@ -1,0 +1,91 @@
+"""The verb `checks`: the list, one check, and a trial on a server."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lvs_healthd.cli.checks import _USAGE
+from tests.daemon_process import run_cli
+from tests.probes.peers import answering, free_port, silent, stream_server
+
+ROOT = Path(__file__).parents[2]
+
+
+async def test_every_ready_made_check_is_listed_with_what_it_is_for() -> None:
+    code, out, _ = await run_cli("checks")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == sorted(path.stem for path in (ROOT / "checks").iterdir())
+    code, out, _ = await run_cli("checks", "--json")
+    redis = next(each for each in json.loads(out) if each["name"] == "redis")
+    assert redis["type"] == "tcp"
+    assert redis["description"] == "Redis or Valkey answers PING, or wants a password first."
+    assert redis["file"] == str(ROOT / "checks" / "redis.toml")
+
+
+async def test_one_check_is_its_file() -> None:
+    code, out, _ = await run_cli("checks", "redis")
+    assert code == 0
+    assert out.endswith((ROOT / "checks" / "redis.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("reddis",), 'no ready-made check "reddis"; did you mean "redis"?'),
+        (("try", "zzz", "127.0.0.1:1"), 'no ready-made check "zzz"; see: lvs-healthd checks'),
+        (("try", "redis"), f"usage: {_USAGE}"),
+        (("try", "redis", "127.0.0.1"), "which port? lvs-healthd checks try redis 127.0.0.1:PORT"),
+        (("try", "redis", "::1"), "which port? lvs-healthd checks try redis [::1]:PORT"),
+    ],
+)  # fmt: skip
+async def test_what_makes_no_sense_is_usage(words: tuple[str, ...], said: str) -> None:
+    code, _, err = await run_cli("checks", *words)
+    assert (code, err.strip()) == (2, f"lvs-healthd checks: {said}")
+
+
+async def test_own_check_with_mistakes_names_them(tmp_path: Path) -> None:
+    (tmp_path / "checks").mkdir()
+    file = tmp_path / "checks" / "mine.toml"
+    file.write_text('description = "x"\ntype = "tcp"\nintervall = "1s"\n')
+    config = str(tmp_path / "config.toml")
+    for words in (("mine",), ("try", "mine", "127.0.0.1:1"), ()):
+        code, _, err = await run_cli("checks", *words, "--config", config)
+        assert (code, err.strip()) == (1, f'{file}:3: intervall: unknown key; did you mean "interval"?')
+
+
+async def test_trial_shows_each_step_and_what_came_of_it() -> None:
+    async with stream_server(answering(b"+PONG\r\n", until=b"QUIT\r\n")) as port:
+        code, out, _ = await run_cli("checks", "try", "redis", f"127.0.0.1:{port}")
+    assert code == 0
+    lines = [line.partition(" ms  ")[2] or line for line in out.splitlines()]
+    assert lines[:-1] == [
+        "connected",
+        'sent      12 bytes: "PING\\x0d\\x0aQUIT\\x0d\\x0a"',
+        'received  7 bytes: "+PONG\\x0d\\x0a"',
+    ]
+    assert lines[-1].startswith("up: answered as expected (")
+
+
+async def test_trial_of_a_server_that_is_not_well_is_3() -> None:
+    code, out, _ = await run_cli("checks", "try", "tcp", f"127.0.0.1:{free_port()}", "--json")
+    assert (code, json.loads(out)["reason"]) == (3, "refused")
+    async with stream_server(silent) as port:
+        code, out, _ = await run_cli("checks", "try", "redis", f"127.0.0.1:{port}", 'timeout = "200ms"')
+    assert code == 3
+    assert "nothing more within 200ms" in out
+
+
+async def test_keys_can_be_changed_and_a_wrong_one_is_told() -> None:
+    code, _, err = await run_cli("checks", "try", "dns", "127.0.0.1:1")
+    assert (code, "query is missing" in err) == (1, True)
+    code, out, _ = await run_cli("checks", "try", "dns", f"127.0.0.1:{free_port()}", 'query="."', 'over="tcp"')
+    assert (code, "connection refused" in out) == (3, True)
+
+
+async def test_secrets_are_not_shown() -> None:
+    async with stream_server(answering(b"-ERR AUTH hunter2\r\n", until=b"\n")) as port:
+        keys = ('send = "AUTH hunter2\\n"', 'expect = "+OK"', 'timeout = "200ms"')
+        _, out, _ = await run_cli("checks", "try", "tcp", f"127.0.0.1:{port}", *keys)
+    assert "hunter2" not in out
+    assert "(hidden)" in out
