@@ -8,7 +8,7 @@ from hypothesis import given
 from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.load import parse
 from lvs_healthd.config.model import Config, Seconds
-from lvs_healthd.config.schema import CHECK_FIELDS, CHECK_KEYS
+from lvs_healthd.config.schema import CHECK_FIELDS, CHECK_KEYS, WAY_FIELDS
 from lvs_healthd.config.values import duration_text
 from tests.config.documents import PATIENT, configurations
 from tests.config.reading import read, service
@@ -36,7 +36,9 @@ ALTERNATIVES = {
 @pytest.mark.parametrize("kind", ["http", "https", "tcp", "udp"])
 def test_every_key_of_a_check_is_there_but_the_excluded_alternatives(kind: str) -> None:
     written = effective(read(service(check=f'"{kind}"')))["service"][0]["real_server"][0]["check"][0]
-    keys = {key for key, schema in CHECK_KEYS.items() if (schema.field or key) in CHECK_FIELDS[kind]} | {"type"}
+    keys = {key for key, schema in CHECK_KEYS.items() if (schema.field or key) in CHECK_FIELDS[kind] - WAY_FIELDS} | {
+        "type"
+    }
     assert written.keys() == keys - ALTERNATIVES - ({"sni", "verify", "ca"} if kind == "tcp" else set())
 
 
@@ -44,9 +46,24 @@ def test_every_key_of_a_check_is_there_but_the_excluded_alternatives(kind: str) 
 def test_every_key_of_a_dns_check_is_there(over: str) -> None:
     text = to_toml(read(service(check=f'{{ type = "dns", query = ".", over = "{over}", rcode = "NXDOMAIN" }}')))
     written = tomli.loads(text)["service"][0]["real_server"][0]["check"][0]
-    assert written.keys() == {"type", *CHECK_FIELDS["dns"]} - (set() if over == "tls" else {"sni", "verify", "ca"})
+    assert written.keys() == {"type", *CHECK_FIELDS["dns"]} - WAY_FIELDS - {"way"} - (
+        set() if over == "tls" else {"sni", "verify", "ca"}
+    )
     assert written["rcode"] == ["NXDOMAIN"]
     assert read(text).services
+
+
+def test_way_of_a_check_is_written() -> None:
+    keys = 'source = "192.0.2.9", interface = "eth1", mark = 4294967295, dscp = 0'
+    config = read(service(check=f'{{ type = "ping", {keys} }}'))
+    written = tomli.loads(to_toml(config))["service"][0]["real_server"][0]["check"][0]
+    assert {key: written[key] for key in WAY_FIELDS} == {
+        "source": "192.0.2.9",
+        "interface": "eth1",
+        "mark": 4294967295,
+        "dscp": 0,
+    }
+    assert read(to_toml(config)).services == config.services
 
 
 def test_steps_are_written_as_steps_without_what_they_exclude() -> None:

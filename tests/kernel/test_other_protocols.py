@@ -1,12 +1,14 @@
-"""Checks by ICMP and SCTP across a director, with servers that are there, closed and gone."""
+"""Checks by ICMP and SCTP across a director, with servers that are there, closed and gone; and marked probes."""
 
 import asyncio
+import re
 import socket
 
+import msgspec
 import pytest
 
 from lab.topology import Topology
-from lvs_healthd.config.model import PingCheck, SctpCheck, Seconds
+from lvs_healthd.config.model import PingCheck, SctpCheck, Seconds, Way
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probing.once import run_once
 
@@ -50,3 +52,26 @@ def test_sctp_server_is_up_while_it_listens(nat: Topology, address: str) -> None
         assert outcome_of(nat, check).kind is OutcomeKind.UP
     found = outcome_of(nat, check)
     assert (found.kind, found.reason) == (OutcomeKind.DOWN, Reason.REFUSED)
+
+
+RULES = """
+table inet marked {
+  chain out { type filter hook output priority 0;
+    meta mark 0xfffffffe counter
+    ip dscp 46 counter
+    ip6 dscp 46 counter
+  }
+}
+"""
+
+
+@pytest.mark.parametrize(("address", "counted"), [(SERVERS[0], [True, True, False]), (SERVERS[1], [True, False, True])])
+def test_packets_of_a_probe_have_its_mark_and_dscp(nat: Topology, address: str, counted: list[bool]) -> None:
+    nat.director.run(["nft", "-f", "-"], stdin=RULES)
+    try:
+        outcome_of(nat, msgspec.structs.replace(ping(address), way=Way(mark=0xFFFFFFFE, dscp=46)))
+        listed = nat.director.run(["nft", "list", "table", "inet", "marked"]).stdout
+    finally:
+        nat.director.run(["nft", "delete", "table", "inet", "marked"])
+    packets = [int(found) for found in re.findall(r"counter packets (\d+)", listed)]
+    assert [each > 0 for each in packets] == counted

@@ -11,8 +11,8 @@ from lvs_healthd.config.model import PingCheck, Seconds
 from lvs_healthd.probes.exchange import Exchange
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure
 from lvs_healthd.probes.ping import ping_exchanges
+from lvs_healthd.probing.apart import NO_PING
 from lvs_healthd.probing.once import run_once
-from lvs_healthd.probing.sockets import NO_PING
 from lvs_healthd.runtime.capabilities import give_up_capabilities
 
 

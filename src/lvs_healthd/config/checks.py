@@ -25,6 +25,7 @@ from lvs_healthd.config.model import (
     DnsTransport,
     Endpoint,
     Seconds,
+    Way,
 )
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.readymade import Shelf
@@ -35,6 +36,7 @@ from lvs_healthd.config.schema import (
     GROUP_OF_FIELD,
     SHORT_FORM,
     TLS_FIELDS,
+    WAY_FIELDS,
     TomlTable,
     read_table,
     refuse_foreign_keys,
@@ -356,6 +358,9 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
         | template.fields
         | {"name": template.name, "address": target.address, "port": target.port}
     )
+    way = {field: fields.pop(field) for field in WAY_FIELDS & fields.keys()}
+    if way:
+        fields["way"] = _way(**way)
     if template.kind == "ping":
         fields["port"] = 0
     if template.kind in _DEFAULT_PORT:
@@ -363,6 +368,12 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
     if template.kind == "https":
         fields["sni"] = fields.get("sni") or host_name(fields["host"])
     return CHECK_TYPES[template.kind](**fields)
+
+
+@functools.lru_cache(maxsize=1024)
+def _way(**fields: Any) -> Way:  # noqa: ANN401  # the fields have different types
+    """Return the same record for the same fields, because thousands of checks may have it."""
+    return Way(**fields)
 
 
 def _inherit(template: Template, table: TomlTable) -> Template:

@@ -27,7 +27,7 @@ from lvs_healthd.config.model import (
     TcpCheck,
     uses_tls,
 )
-from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS, SHORT_FORM, TLS_FIELDS
+from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS, SHORT_FORM, TLS_FIELDS, WAY_FIELDS
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, without_secrets
 from lvs_healthd.config.values import duration_text
 
@@ -125,7 +125,7 @@ def _check(check: AnyCheck) -> dict[str, Any]:
         check = msgspec.structs.replace(check, send_body=HIDDEN)
     kind = next(kind for kind, record in CHECK_TYPES.items() if type(check) is record)
     return {"type": kind} | {
-        key: _value(key, getattr(check, field))
+        key: _value(key, getattr(check.way if field in WAY_FIELDS else check, field))
         for key, field in _keys_of(check).items()
         if key not in {"type", *_left_out(check)}
     }
@@ -160,8 +160,9 @@ def _keys_of(check: AnyCheck) -> dict[str, str]:
     chosen: dict[str, tuple[str, str]] = {}
     for key, schema in CHECK_KEYS.items():
         field = schema.field or key
-        value = getattr(check, field, None)
-        if value is None or (isinstance(value, bytes) and key.endswith("_hex") is _is_text(value)):
+        value = getattr(check.way if field in WAY_FIELDS else check, field, None)
+        is_other_form = isinstance(value, bytes) and key.endswith("_hex") is _is_text(value)
+        if value is None or is_other_form or (field in WAY_FIELDS and value == ""):
             continue
         group = schema.group or key
         if group not in chosen or value:

@@ -143,6 +143,19 @@ def canonical_address(text: str) -> str:
         raise ValueError(f"not an IP address: {text!r}") from error
 
 
+class Way(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Where the probes of a check leave the director. Its fields are keys of the check."""
+
+    source: str = ""
+    """The address to probe from. "": what the routing table says."""
+    interface: str = ""
+    """The interface to leave by (SO_BINDTODEVICE), such as that of a VRF. "": what the routing table says."""
+    mark: int | None = None
+    """The firewall mark of the packets (SO_MARK), for rules of routing and nftables."""
+    dscp: int | None = None
+    """The DSCP of the packets (RFC 2474)."""
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The fields that every check has."""
 
@@ -164,6 +177,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Address to probe. Default: the real server's own."""
     port: int
     """Port to probe. Default: the real server's own."""
+    way: Way | None = None
+    """Where probes leave; None for what the routing table says. Checks with the same keys share one record."""
 
 
 class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="http"):

@@ -32,6 +32,7 @@ from lvs_healthd.config.model import (
     TunChecksum,
     TunType,
     UdpCheck,
+    Way,
 )
 
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos")
@@ -49,10 +50,15 @@ CHECK_TYPES: dict[str, type[AnyCheck]] = {
     "ping": PingCheck,
     "exec": ExecCheck,
 }
+WAY_FIELDS = frozenset(field.name for field in msgspec.structs.fields(Way))
+"""The fields that say where probes leave. A program leaves as it likes, so exec checks do not have them."""
+
 CHECK_FIELDS = {
-    kind: frozenset(field.name for field in msgspec.structs.fields(record)) for kind, record in CHECK_TYPES.items()
+    kind: frozenset(field.name for field in msgspec.structs.fields(record))
+    | (frozenset() if record is ExecCheck else WAY_FIELDS)
+    for kind, record in CHECK_TYPES.items()
 }
-"""The fields of each check type's record. A check may have a key if its record has the field that the key sets."""
+"""The fields of each check type. A check may have a key if its type has the field that the key sets."""
 
 MOST_BYTES = 16 * 1024 * 1024
 """The largest `max_body` and `max_answer` that can be configured, bytes."""
@@ -192,6 +198,10 @@ CHECK_KEYS = {
     "authoritative": Key(values.boolean),
     "answer": Key(values.string),
     "min_answers": Key(values.integer(0, 1000)),
+    "source": Key(addresses.address),
+    "interface": Key(values.interface),
+    "mark": Key(values.integer(1, 2**32 - 1)),
+    "dscp": Key(values.integer(0, 63)),
     "command": Key(values.command),
     "convention": Key(values.member(Convention)),
 }

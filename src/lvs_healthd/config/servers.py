@@ -162,4 +162,9 @@ class ServerReader:
         if not endpoint.port and not template.has("port") and template.kind not in ("ping", "exec"):
             message = f"port is missing; {around.portless} has none that could be probed, so name one: port = 80"
             self._errors.add(template.path, message)
-        return checks.build(template, endpoint, None if around.portless else around.endpoint)
+        check = checks.build(template, endpoint, None if around.portless else around.endpoint)
+        if check.way and check.way.source and (":" in check.way.source) != (":" in check.address):
+            self._errors.add(
+                template.path, f"source {check.way.source} is of another family than {check.address}, which is probed"
+            )
+        return check

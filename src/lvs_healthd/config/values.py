@@ -197,6 +197,14 @@ def optional_socket_path(value: object) -> str:
     return "" if value == "" else socket_path(value)
 
 
+def interface(value: object) -> str:
+    """Parse the name of a network interface."""
+    text = string(value)
+    if not re.fullmatch(r"[^/\s]{1,15}", text):  # IFNAMSIZ of linux/if.h, and dev_valid_name of net/core/dev.c
+        raise expected("the name of an interface", value)
+    return text
+
+
 def command(value: object) -> tuple[str, ...]:
     """Parse a program with its arguments: a list, because there is no shell that would split a string."""
     if isinstance(value, str):

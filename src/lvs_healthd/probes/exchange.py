@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from lvs_healthd.config.model import Way
 from lvs_healthd.config.secrecy import HIDDEN
 from lvs_healthd.probes.outcome import Outcome, Reason
 
@@ -77,7 +78,9 @@ class Target(msgspec.Struct, frozen=True):
     """The number of the IP protocol; 0 for TCP with a stream socket, for UDP with a datagram socket, and for a Unix
     socket."""
     apart: bool = False
-    """Whether its socket is no TCP or UDP socket, so that it serves one probe only."""
+    """Whether its socket is no TCP or UDP socket, or has a way of its own, so that it serves one probe only."""
+    way: Way | None = None
+    """Where the probe leaves; None for what the routing table says."""
 
 
 MOST_DATAGRAMS = 100

@@ -99,7 +99,7 @@ class Conversations:
         """Return the factory that begins this check's conversations. Raises `OSError` when its `ca` cannot be read."""
         # The address makes no difference, unless TLS has no name to verify and verifies the address instead.
         address = check.address if uses_tls(check) and not check.sni else ""
-        said = msgspec.structs.replace(check, name="", rise=0, fall=0, interval=0.0, address=address, port=0)
+        said = msgspec.structs.replace(check, way=None, name="", rise=0, fall=0, interval=0.0, address=address, port=0)
         begin = self._known.get(said)
         if begin is None:
             begin = self._known[said] = _conversations(check)
@@ -119,7 +119,8 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
     family = socket.AF_INET6 if ":" in check.address else socket.AF_INET
     kind, protocol = _socket_of(check, family)
     address = (check.address, check.port)
-    return Target(kind, family, address, check.timeout, begin, protocol, apart=bool(protocol))
+    way = check.way
+    return Target(kind, family, address, check.timeout, begin, protocol, apart=bool(protocol or way), way=way)
 
 
 def _socket_of(check: AnyCheck, family: socket.AddressFamily) -> tuple[socket.SocketKind, int]:

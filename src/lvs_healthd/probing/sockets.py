@@ -8,21 +8,18 @@ what a tcp probe costs.
 import _socket
 import ctypes
 import errno
-import os
 import select
 import socket
 import struct
 
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
+from lvs_healthd.probing.apart import BEGUN, DATAGRAM_EDGES, STREAM_EDGES, connect_apart, prepare
 from lvs_healthd.probing.errnos import at_connect, at_open
-from lvs_healthd.probing.firewall import RECEIVE_ERRORS
 
 MOST_SPARE = 64
 """How many sockets of one address family and protocol are kept for the next probes. About as many start at once."""
 
-NO_HELPER = "the process that runs programs is not there"
-NO_PING = "not permitted to send pings: the daemon needs CAP_NET_RAW (docs/systemd.md)"
 
 # socket.socket is a Python class around this one. Its constructor and `close` would cost 3 µs a probe.
 Socket = _socket.socket
@@ -30,17 +27,7 @@ Socket = _socket.socket
 _TYPES = {
     kind: int(kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
 }
-_STREAM_EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-_DATAGRAM_EDGES = select.EPOLLIN | select.EPOLLET
-"""EPOLLOUT is left out: a datagram socket is writable at once, and reporting that would cost each probe an event."""
-
-# Closing with a reset leaves no TIME_WAIT on the director. Otherwise the director would run out of local ports at a few
-# hundred probes a second to one port of one address. HAProxy's checks do the same. `partings` ends connections that the
-# server's application knows of.
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _FIN_ON_CLOSE = struct.pack("ii", 0, 0)
-
-_BEGUN = frozenset((0, errno.EINPROGRESS))
 
 # Python's own `connect` cannot pass an address of family AF_UNSPEC.
 _connect = ctypes.CDLL(None).connect
@@ -64,7 +51,7 @@ class Sockets:
     def connect(self, target: Target) -> Socket | Outcome:
         """Return a socket that has begun to connect. If there can be none, return the probe's outcome instead."""
         if target.apart:
-            return self._connect_apart(target)
+            return connect_apart(target, self._epoll)
         is_stream = target.kind is socket.SOCK_STREAM
         spare = self._spare(target)
         opened = spare.pop() if spare else None
@@ -84,12 +71,12 @@ class Sockets:
                 opened.close()
             return at_open(error.errno or errno.EIO)
         number = opened.connect_ex(target.address)
-        if number not in _BEGUN:
+        if number not in BEGUN:
             opened.close()
             return at_connect(number, target.address[0])
         if is_new:
             try:
-                self._epoll.register(opened.fileno(), _STREAM_EDGES if is_stream else _DATAGRAM_EDGES)
+                self._epoll.register(opened.fileno(), STREAM_EDGES if is_stream else DATAGRAM_EDGES)
             except OSError as error:  # ENOSPC (fs.epoll.max_user_watches) or ENOMEM
                 opened.close()
                 return unsure(Reason.LOCAL_LIMIT, f"no place in epoll: {error.strerror}")
@@ -123,30 +110,6 @@ class Sockets:
             while spare:
                 spare.pop().close()
 
-    def _connect_apart(self, target: Target) -> Socket | Outcome:
-        """Do the work of `connect` for SCTP, ICMP and Unix sockets, which serve one probe each."""
-        try:
-            opened = Socket(target.family, target.kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, target.protocol)
-        except OSError as error:
-            if error.errno == errno.EPERM:
-                return unsure(Reason.LOCAL_LIMIT, NO_PING)
-            return at_open(error.errno or errno.EIO)
-        try:
-            self._prepare(opened, target)
-            number = opened.connect_ex(target.address)
-            if number in _BEGUN:
-                self._epoll.register(
-                    opened.fileno(), _STREAM_EDGES if target.kind is socket.SOCK_STREAM else _DATAGRAM_EDGES
-                )
-                return opened
-        except OSError as error:
-            opened.close()
-            return at_open(error.errno or errno.EIO)
-        opened.close()
-        if target.family is socket.AF_UNIX:
-            return unsure(Reason.LOCAL_LIMIT, f"{NO_HELPER}: {target.address}: {os.strerror(number)}")
-        return at_connect(number, target.address[0])
-
     def _spare(self, target: Target) -> list[Socket]:
         kept = self._streams if target.kind is socket.SOCK_STREAM else self._datagrams
         return kept[target.family is socket.AF_INET6]
@@ -154,18 +117,8 @@ class Sockets:
     @staticmethod
     def _open(target: Target) -> Socket:
         opened = Socket(target.family, _TYPES[target.kind])
-        Sockets._prepare(opened, target)
+        prepare(opened, target)
         return opened
-
-    @staticmethod
-    def _prepare(opened: Socket, target: Target) -> None:
-        if target.family is socket.AF_UNIX:
-            return
-        if target.kind is socket.SOCK_STREAM:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        else:
-            # Without this, a datagram socket learns of closed ports, but never of unreachable hosts and networks.
-            opened.setsockopt(*RECEIVE_ERRORS[target.family is socket.AF_INET6], 1)
 
 
 def _is_empty(datagrams: Socket) -> bool:
