@@ -20,6 +20,7 @@ from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, Event
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.log import configure
+from lvs_healthd.probes.credentials import secret
 from lvs_healthd.probes.targets import targets
 from lvs_healthd.probes.tls import trust
 from lvs_healthd.runtime.lock import AlreadyRunningError, TableLock, lock_state, lock_table
@@ -110,6 +111,30 @@ async def test_new_certificates_are_in_force_with_the_reload_and_not_without(ca:
         assert trust(check).context is before
         assert isinstance(await running.reload(text(ca, "")), ConfigReloaded)
         assert trust(check).context is not before
+
+
+async def test_new_secret_is_in_force_with_the_reload_and_a_missing_one_rejects_it(ca: Path, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first-token")
+    written = text(ca, "").replace("}\n        real", f', token_file = "{token}" }}\n        real')
+    async with site(tmp_path, written) as running:
+        (check,) = running.parts.decisions.probes
+        assert isinstance(check, HttpsCheck)
+        held = secret(check)
+        assert held is not None
+        token.write_text("second-token")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            listen = f'listen = "127.0.0.1:{taken.getsockname()[1]}"'
+            assert isinstance(await running.reload(written.replace('listen = ""', listen)), ConfigRejected)
+        assert held.value == "first-token"
+        assert isinstance(await running.reload(written), ConfigReloaded)
+        assert held.value == "second-token"
+        token.unlink()
+        rejected = await running.reload(written)
+        assert isinstance(rejected, ConfigRejected)
+        (error,) = rejected.errors
+        assert error.endswith(f"{token}, a secret of http checks, cannot be used: No such file or directory")
+        assert held.value == "second-token"
 
 
 async def test_certificates_on_a_file_system_that_hangs_reject_the_reload_and_hold_nothing_up(

@@ -43,7 +43,7 @@ class HttpExchanges:
     """One check's request as bytes, and the rules for the answer. All probes of the check share one object."""
 
     __slots__ = (
-        *("_authorization", "_begin", "_check", "_known", "_own_hidden", "_secret", "_status", "_value"),
+        *("_authorization", "_begin", "_check", "_known", "_own_hidden", "_passed", "_secret", "_status", "_value"),
         *("body", "checks_body", "headers", "hidden", "request", "wanted"),
     )
 
@@ -70,6 +70,8 @@ class HttpExchanges:
         self._begin = self._conversation()
         self._known: dict[int, Outcome] = {}
         """One outcome for each status seen so far. It is reused, because almost every probe ends in one of them."""
+        self._passed: dict[int, Outcome] = {}
+        """The same for answers whose body is as expected."""
 
     def __call__(self) -> Exchange:
         """Begin one conversation."""
@@ -102,6 +104,13 @@ class HttpExchanges:
     def outcome_of(self, status: int) -> Outcome:
         """Judge an answer by its status alone."""
         return self._known.get(status) or self._judge(status)
+
+    def passed(self, status: int) -> Outcome:
+        """Return the outcome of an answer whose body is as expected."""
+        known = self._passed.get(status)
+        if known is None:
+            known = self._passed[status] = up(f"status {status}, body as expected")
+        return known
 
     def _judge(self, status: int) -> Outcome:
         if any(low <= status <= high for low, high in self._status):
@@ -204,11 +213,11 @@ class _HeadExchange(_StatusExchange):
         self._reader = HeadReader(rules.wanted)
 
     def _judge(self, head: Head) -> Outcome | None:
-        outcome = super()._judge(head)
-        if outcome is None or outcome.kind is not OutcomeKind.UP:
+        rules = self._rules
+        outcome = rules.outcome_of(head.status)
+        if not rules.headers.names or outcome.kind is not OutcomeKind.UP:
             return outcome
-        headers = self._rules.headers
-        return (headers.fault(head.fields, self._rules.hidden) if headers.names else None) or outcome
+        return rules.headers.fault(head.fields, rules.hidden) or outcome
 
 
 class _BodyExchange(_HeadExchange):
@@ -227,7 +236,7 @@ class _BodyExchange(_HeadExchange):
         self._most = rules.body.max_body
         """How many bytes of the body are kept."""
         self._decoder: Decoder | None = None
-        self._hash = rules.body.begin_hash()
+        self._hash = rules.body.begin_hash() if rules.body.needs_end else None
         self._chunks: ChunkReader | None = None
         self._left: int | None = None
         """Bytes of the body that have not arrived; None if the body ends only with the connection."""
@@ -270,7 +279,7 @@ class _BodyExchange(_HeadExchange):
             self._chunks = ChunkReader()
         else:
             self._left = head.length
-        codings = head.fields.get(b"content-encoding")
+        codings = head.fields.get(b"content-encoding") if head.fields else None
         if codings is not None and head.status not in _WITHOUT_BODY:
             unknown = unknown_coding(codings)
             if unknown:
@@ -335,13 +344,10 @@ class _BodyExchange(_HeadExchange):
             return rules.too_large(self._most) if self._is_cut else None
         if self._text.is_met(self._body) and (rules.pattern is None or (done and rules.pattern.is_in(self._body))):
             fault = rules.fault(self._body, self._hash, hidden) if rules.needs_all else None
-            return fault or self._passed()
+            return fault or self._rules.passed(self._head.status if self._head is not None else 0)
         if done:
             where = f"the first {self._most} bytes" if self._is_cut or not ended else "the body"
             what = "expected text" if rules.pattern is None else "match of body_regex"
             found = quote(bytes(self._body), hidden=hidden) if self._body else "it is empty"
             return down(Reason.BAD_ANSWER, f"{what} not in {where}: {found}")
         return None
-
-    def _passed(self) -> Outcome:
-        return up(f"status {self._head.status if self._head is not None else 0}, body as expected")

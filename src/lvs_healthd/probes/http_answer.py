@@ -7,6 +7,8 @@ it differently (RFC 9112, section 11.2). A probe forwards nothing.
 """
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lvs_healthd.probes.exchange import quote
@@ -26,6 +28,7 @@ _ORDINARY_HEAD = re.compile(
 possessive, so a search takes linear time."""
 _LENGTH = re.compile(rb"[ \t]*\+?([0-9]+)")
 _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]+")
+_NO_FIELDS: Mapping[bytes, list[bytes]] = MappingProxyType({})
 _DIGITS = 20
 """How many digits of a length are read: one more than `LARGEST` has. A number of this many digits is already larger."""
 _CR = 0x0D
@@ -52,7 +55,7 @@ class AnswerError(Exception):
 class Head(NamedTuple):
     """What the status line and the headers of an answer say."""
 
-    fields: dict[bytes, list[bytes]]
+    fields: Mapping[bytes, list[bytes]]
     """The values of the headers that the reader was told to collect, by their names in lower case."""
 
     status: int
@@ -110,7 +113,7 @@ class HeadReader:
             # An empty line. 1xx answers are interim: the final one follows (RFC 9110, section 15.2). 101 is final.
             elif self._status >= 200 or self._status == 101:
                 rest = b"\n".join((*lines[number + 1 :], self._partial))
-                fields = {name: [b" ".join(value) for value in values] for name, values in self._fields.items()}
+                fields = self._joined() if self._fields else _NO_FIELDS
                 return Head(fields, self._status, self._length, self._is_chunked, rest)
             else:
                 self._status, self._length, self._is_chunked = 0, None, False
@@ -118,6 +121,10 @@ class HeadReader:
         if not self._status:
             _refuse_other_beginning(self._partial)
         return None
+
+    def _joined(self) -> dict[bytes, list[bytes]]:
+        """Return the collected headers, with the lines of each value joined."""
+        return {name: [b" ".join(value) for value in values] for name, values in self._fields.items()}
 
     def _read_status(self, line: bytes) -> None:
         _refuse_other_beginning(line)
