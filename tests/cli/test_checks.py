@@ -1,5 +1,6 @@
 """The verb `checks`: the list, one check, and a trial on a server."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -89,3 +90,19 @@ async def test_secrets_are_not_shown() -> None:
         _, out, _ = await run_cli("checks", "try", "tcp", f"127.0.0.1:{port}", *keys)
     assert "hunter2" not in out
     assert "(hidden)" in out
+
+
+@pytest.mark.parametrize("key", ["password_file", "token_file"])
+async def test_secret_from_a_file_is_not_shown_and_the_rest_of_the_request_is(tmp_path: Path, key: str) -> None:
+    """A server may repeat a password that it was sent encoded."""
+    file = tmp_path / "secret"
+    file.write_text("hunter2secret")
+    keys = [f'{key} = "{file}"', *(['user = "monitor"'] if key == "password_file" else [])]
+    async with stream_server(answering(b"HTTP/1.1 200 OK\r\n\r\nwrong: hunter2secret")) as port:
+        _, out, _ = await run_cli("checks", "try", "http", f"127.0.0.1:{port}", *keys, 'body = "fine"')
+    assert "hunter2" not in out
+    assert base64.b64encode(b"monitor:hunter2secret").decode().rstrip("=") not in out
+    sent, received = (line for line in out.splitlines() if " bytes: " in line)
+    assert '"GET / HTTP/1.1\\x0d\\x0a' in sent
+    assert "Authorization: (hidden)\\x0d" in sent
+    assert received.endswith('"HTTP/1.1 200 OK\\x0d\\x0a\\x0d\\x0awrong: (hidden)"')

@@ -7,6 +7,7 @@ from lvs_healthd.config.secrecy import (
     is_secret_hex,
     parts_of_command,
     parts_of_request,
+    request_without_secrets,
     without_secrets,
 )
 
@@ -43,6 +44,19 @@ def test_parameters_of_a_query_are_hidden_one_by_one() -> None:
     assert without_secrets("/a?x=1&api_key=k&y=2") == "/a?x=1&api_key=(hidden)&y=2"
     assert without_secrets("/a?token=t;session_token=u&z") == "/a?token=(hidden);session_token=(hidden)&z"
     assert without_secrets("/token=x/auth?author") == "/token=x/auth?author"
+
+
+def test_request_is_shown_without_secrets_of_any_length() -> None:
+    request = b"GET /?a=b&token=t HTTP/1.1\r\nHost: x:80\r\nAuthorization: Bearer u\r\nX-Key-Token: v\r\n\r\npassword=w"
+    shown = (
+        b"GET /?a=b&token=(hidden) HTTP/1.1\r\nHost: x:80\r\nAuthorization: (hidden)\r\nX-Key-Token: (hidden)\r\n\r\n"
+    )
+    shown += b"(hidden)"
+    assert request_without_secrets(request) == shown
+    proxied = b"PROXY UNKNOWN\r\n"
+    assert request_without_secrets(proxied + request) == proxied + shown
+    plain = b"POST / HTTP/1.1\r\nHost: x\r\n\r\nhello: there"
+    assert request_without_secrets(plain) == plain
 
 
 def test_parts_of_secrets_are_those_that_an_answer_could_repeat() -> None:

@@ -48,6 +48,24 @@ def without_secrets(path: str) -> str:
     return _PARAMETER.sub(rf"\1{HIDDEN}", path)
 
 
+def request_without_secrets(request: bytes) -> bytes:
+    """Return an HTTP request with the values of secret headers and parameters hidden, and a body with a secret in it.
+
+    Unlike in `parts_of_request`, values of any length are hidden, because it is known where they are.
+    """
+    head, end, body = request.partition(b"\r\n\r\n")
+    lines = (_line_without_secrets(line) for line in head.decode("latin-1").split("\r\n"))
+    hidden = HIDDEN.encode() if is_secret_command(body) else body
+    return "\r\n".join(lines).encode("latin-1") + end + hidden
+
+
+def _line_without_secrets(line: str) -> str:
+    name, colon, _ = line.partition(": ")
+    if colon and " " not in name:
+        return f"{name}: {HIDDEN}" if is_secret(name) else line
+    return " ".join(map(without_secrets, line.split(" ")))
+
+
 def parts_of_command(sent: bytes) -> tuple[bytes, ...]:
     """Return the parts of the bytes to send that no quoted answer may show.
 

@@ -89,6 +89,14 @@ def read_secrets(services: Iterable[Service]) -> Callable[[], None]:
         raise ConfigError((f"{error.filename}, a secret of http checks, cannot be used: {error.strerror}",)) from error
 
 
+def hidden_parts(check: AnyCheck) -> tuple[bytes, ...] | None:
+    """Return the parts of secrets that no quoted answer to an http check may show; None for another check.
+
+    Raises an `OSError` that names the file when a secret of the check cannot be read.
+    """
+    return http_exchanges(check).hidden if isinstance(check, HttpCheck) else None
+
+
 class Conversations:
     """Lets all checks with the same request, expectation and trusted certificates share one conversation factory."""
 

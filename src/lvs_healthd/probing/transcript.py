@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import msgspec
 
 from lvs_healthd.config.model import AnyCheck
-from lvs_healthd.config.secrecy import HIDDEN, is_secret_command, parts_of_command
+from lvs_healthd.config.secrecy import HIDDEN, is_secret_command, parts_of_command, request_without_secrets
 from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote
 from lvs_healthd.probes.outcome import Outcome
-from lvs_healthd.probes.targets import probe_key, target
+from lvs_healthd.probes.targets import hidden_parts, probe_key, target
 from lvs_healthd.probing.once import ProbeResult, run_targets
 
 _SHOWN = 200
@@ -36,22 +36,32 @@ def tried(check: AnyCheck) -> Trial:
     """Run a check once. Raises `OSError` when the files that it needs cannot be read."""
     key = probe_key(check)
     ready = target(key)
-    notes = _Notes()
+    notes = _Notes(hidden_parts(key))
     recorded = msgspec.structs.replace(ready, begin=lambda: _Recorded(ready.begin(), notes))
     (result,) = asyncio.run(run_targets({key: recorded})).values()
     return Trial(result, tuple(notes.entries))
 
 
 class _Notes:
-    def __init__(self) -> None:
+    """What is said and heard, without secrets.
+
+    hidden: the parts of secrets in an HTTP request, as far as an answer may repeat them; None if what is said is no
+        such request, so that secrets have to be recognised in it.
+    """
+
+    def __init__(self, hidden: tuple[bytes, ...] | None) -> None:
         self.entries: list[Entry] = []
         self._began = time.monotonic()
-        self._hidden: tuple[bytes, ...] = ()
+        self._is_http = hidden is not None
+        self._hidden = hidden or ()
 
     def add(self, what: str) -> None:
         self.entries.append(Entry(time.monotonic() - self._began, what))
 
     def sent(self, data: bytes) -> None:
+        if self._is_http:
+            self.add(f"sent      {_shown(request_without_secrets(data))}")
+            return
         self._hidden += parts_of_command(data)
         self.add(f"sent      {HIDDEN if is_secret_command(data) else _shown(data)}")
 
