@@ -5,6 +5,7 @@ its log, and writes a table in Markdown.
 """
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
@@ -40,13 +41,14 @@ STRANGERS = (b"", b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", b"\x
 
 
 class Row(NamedTuple):
-    """One line of the table."""
+    """What a check made of one state of a server."""
 
     check: str
     server: str
     state: str
     outcome: str
     lines: str
+    """How many lines the probes left in the server's log, if that was counted."""
 
 
 _ROWS = pytest.StashKey[list[Row]]()
@@ -65,11 +67,25 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the table."""
     file: Path | None = session.config.getoption("--outcomes", default=None)
-    rows = session.config.stash.get(_ROWS, [])
     if file is not None:
-        head = ("check", "server", "state", "outcome", f"log lines, {PROBES} probes")
-        lines = [head, ("---",) * len(head), *sorted(rows, key=lambda row: row.check)]
-        file.write_text("".join(f"| {' | '.join(cells)} |\n" for cells in lines))
+        file.write_text(_table(session.config.stash.get(_ROWS, [])))
+
+
+def _table(rows: list[Row]) -> str:
+    """Return a table in Markdown with a line for each check and server."""
+    head = ("check", "server", f"log lines of {PROBES} probes", "states that are down", "states that are up")
+    lines = [head, ("---",) * len(head)]
+    for (check, server), found in itertools.groupby(sorted(rows, key=lambda row: row[:2]), lambda row: row[:2]):
+        states = list(found)
+        counted = "".join(row.lines for row in states)
+        down = [f"{row.state} ({row.outcome})" for row in states if row.outcome != OutcomeKind.UP]
+        passed = [row.state for row in states if row.outcome == OutcomeKind.UP]
+        lines.append((f"`{check}`", server, counted, "; ".join(_unique(down)), "; ".join(_unique(passed))))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _unique(texts: list[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
 
 
 class Tried:
@@ -114,7 +130,7 @@ class Tried:
         """Assert what holds for every check: up, down while its processes are stopped, up again, down without them."""
         self.up(check, package, server=server)
         server.freeze()
-        self.down(hasty(check), package, "its processes are stopped (SIGSTOP)")
+        self.down(hasty(check), package, "stopped by SIGSTOP")
         server.thaw()
         wait_until_up(check)
         if ends:
@@ -128,12 +144,13 @@ class Tried:
             ports = [strangers.enter_context(stranger(check, answer)) for answer in answers]
             found = outcomes(hasty(aimed(check, port)) for port in ports)
         assert {each.kind for each in found} == {OutcomeKind.DOWN}, [each.detail for each in found]
-        self._keep(check, "another kind of server", "answers HTTP, a TLS alert, nothing, or the question", found[1], "")
+        for each, kind in zip(found, ("echo", "closes at once", "HTTP", "TLS alert"), strict=True):
+            self._keep(check, "of another kind", kind, each, "")
 
     def _keep(self, check: AnyCheck, package: str, state: str, found: Outcome, lines: str) -> None:
         where = package if " " in package else f"{package} {version(package)}"
-        detail = "" if found.kind is OutcomeKind.UP else f": {found.reason}"
-        self._rows.append(Row(f"`{check.name}`", where, state, f"{found.kind}{detail}", lines))
+        told = str(found.kind if found.kind is OutcomeKind.UP else found.reason)
+        self._rows.append(Row(check.name, where, state, told, lines))
 
     def _lines(self, check: AnyCheck, server: Server | None) -> str:
         if server is None or not self._counts_lines:

@@ -21,8 +21,11 @@ UNPACKED = CACHE / "servers"
 ROOTS = (UNPACKED, CACHE / "servers-long")
 """Where lab/unpack-servers puts the servers of every run, and those of the tests marked `long`."""
 
+_TRIPLET = f"{os.uname().machine}-linux-gnu"
 _LIBRARIES = [
-    root / "usr" / "lib" / f"{os.uname().machine}-linux-gnu" / part for root in ROOTS for part in ("", "samba", "xrdp")
+    root / "usr" / "lib" / part
+    for root in ROOTS
+    for part in (_TRIPLET, f"{_TRIPLET}/samba", f"{_TRIPLET}/xrdp", "freeradius")
 ]
 _PATH = os.pathsep.join(
     [

@@ -11,13 +11,17 @@ from tests.ready_made.servers import free_port, running
 
 
 @contextlib.contextmanager
-def occupied(port: int, count: int, hello: bytes = b"") -> Iterator[None]:
-    """Hold connections to a server, each of which has said something."""
+def occupied(port: int, count: int, hello: bytes = b"", *, is_greeted: bool = False) -> Iterator[None]:
+    """Hold connections to a server.
+
+    hello: what each says, to wait for an answer.
+    is_greeted: whether to wait for an answer without saying anything.
+    """
     with contextlib.ExitStack() as held:
         for _ in range(count):
             connection = held.enter_context(socket.create_connection(("127.0.0.1", port), 5))
-            if hello:
-                connection.sendall(hello)
+            connection.sendall(hello)
+            if hello or is_greeted:
                 assert connection.recv(100)
         yield
 

@@ -101,8 +101,8 @@ HIDES = 'if (req.url == "/varnish-health") { return (synth(200)); } std.log("");
 def varnish(port: int, directory: Path, backend: int, rule: str) -> list[str | Path]:
     (directory / "varnish.vcl").write_text(VCL.format(backend=backend, rule=rule))
     options = ("-j", "none", "-n", directory / "work", "-s", "malloc,10m", "-p", "vcc_allow_inline_c=off")
-    modules = f"vmod_path={unpacked('lib/*/varnish/vmods')}"
-    return ["varnishd", "-F", "-a", f"127.0.0.1:{port}", "-f", directory / "varnish.vcl", *options, "-p", modules]
+    command = ("varnishd", "-F", "-a", f"127.0.0.1:{port}", "-f", directory / "varnish.vcl", *options)
+    return in_place(*command, directory=directory, users={"varnish": NOBODY})  # it runs a C compiler
 
 
 def test_varnish(tried: Tried, port: int, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_varnish(tried: Tried, port: int, tmp_path: Path) -> None:
 
 def test_varnish_that_always_says_200_hides_a_dead_backend(tried: Tried, port: int, tmp_path: Path) -> None:
     with running(varnish(port, tmp_path, free_port(), HIDES), tmp_path):
-        tried.up(ready_made("varnish", port), "varnish", "its backend is dead, and its VCL does not ask: hidden")
+        tried.up(ready_made("varnish", port), "varnish", "its backend is dead, and its VCL does not ask")
 
 
 # ---- xrdp ------------------------------------------------------------------------------------------------------------

@@ -1,10 +1,19 @@
-"""FTP, SSH and SMB servers."""
+"""FTP, SSH, SMB and RADIUS servers."""
 
+import re
+import socket
+import subprocess
+import tomllib
 from pathlib import Path
 
+import pytest
+import tomli_w
+
+from lvs_healthd.config.load import parse
+from lvs_healthd.config.model import AnyCheck
 from tests.ready_made.checks import hasty, ready_made, wait_until_up
 from tests.ready_made.conftest import Tried
-from tests.ready_made.servers import UNPACKED, as_nobody, run, running
+from tests.ready_made.servers import UNPACKED, as_nobody, free_port, run, running, unpacked, version
 from tests.ready_made.test_caches import occupied
 
 
@@ -42,14 +51,34 @@ def sshd(port: int, directory: Path, *settings: str) -> list[str | Path]:
     return as_nobody("sshd", "-D", "-e", "-f", directory / "sshd_config")
 
 
+def has_penalties() -> bool:
+    """Return whether this OpenSSH refuses an address that often connects without a login."""
+    major, minor = re.findall(r"\d+", version("openssh-server"))[:2]
+    return (int(major), int(minor)) >= (9, 8)
+
+
+def exempt() -> list[str]:
+    return ["PerSourcePenaltyExemptList 127.0.0.1"] if has_penalties() else []
+
+
 def test_ssh(tried: Tried, port: int, tmp_path: Path) -> None:
     check = ready_made("ssh", port)
-    with running(sshd(port, tmp_path), tmp_path) as server:
+    with running(sshd(port, tmp_path, *exempt()), tmp_path) as server:
         tried.life(check, "openssh-server", server)
-    with running(sshd(port, tmp_path, "MaxStartups 1"), tmp_path):
+    with running(sshd(port, tmp_path, "MaxStartups 1", *exempt()), tmp_path):
         wait_until_up(check)
         with occupied(port, 1):
             tried.down(hasty(check), "openssh-server", "has as many logins open as `MaxStartups` allows")
+
+
+def test_ssh_that_is_probed_too_often_refuses_us(tried: Tried, port: int, tmp_path: Path) -> None:
+    if not has_penalties():
+        pytest.skip("this OpenSSH has no penalties")
+    check = ready_made("ssh", port)
+    with running(sshd(port, tmp_path), tmp_path):
+        tried.down_at_last(
+            check, "openssh-server", "refuses us, because it was probed many times a second", "Not allowed"
+        )
 
 
 def smbd(port: int, directory: Path, *settings: str) -> list[str | Path]:
@@ -75,3 +104,44 @@ def test_samba(tried: Tried, port: int, tmp_path: Path) -> None:
         wait_until_up(check)
         with occupied(port, 4):
             tried.down(check, "samba", "has as many processes as `max smbd processes` allows")
+
+
+# ---- RADIUS ----------------------------------------------------------------------------------------------------------
+
+CHECKS_PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
+
+
+def radius_check(port: int, secret: str) -> AnyCheck:
+    """Return the check that docs/checks.md describes, made with the program that it shows."""
+    section = CHECKS_PAGE.read_text().partition("\n## RADIUS\n")[2].partition("\n## ")[0]
+    shell, toml = re.findall(r"```(?:sh|toml)\n(.*?)```", section, re.DOTALL)
+    done = subprocess.run(
+        ["sh", "-c", shell.replace("SECRET", f"'{secret}'")], capture_output=True, text=True, check=True
+    )
+    written = tomllib.loads(toml)
+    del written["description"]
+    written |= {"name": "radius", "send_hex": done.stdout.strip()}
+    service = {"address": f"127.0.0.100:{port}", "protocol": "udp", "check": written, "real_server": ["127.0.0.1"]}
+    text = tomli_w.dumps({"service": [service]})
+    [check] = parse(text, "/none/config.toml").services[0].real_servers[0].checks
+    return check
+
+
+def freeradius(port: int, directory: Path, secret: str) -> list[str | Path]:
+    (directory / "radiusd.conf").write_text(
+        f"name = radiusd\nlogdir = {directory}\nlibdir = {unpacked('lib/freeradius')}\npidfile = {directory}/pid\n"
+        f"log {{\n destination = stdout\n}}\nsecurity {{\n status_server = yes\n}}\n"
+        f"client director {{\n ipaddr = 127.0.0.1\n secret = {secret}\n}}\n"
+        f"server default {{\n listen {{\n  type = auth\n  ipaddr = 127.0.0.1\n  port = {port}\n }}\n"
+        " authorize {\n }\n}\n"
+    )
+    return as_nobody("freeradius", "-f", "-l", "stdout", "-d", directory, "-D", unpacked("share/freeradius"))
+
+
+def test_radius(tried: Tried, tmp_path: Path) -> None:
+    check = radius_check(free_port(socket.SOCK_DGRAM), "correct horse")
+    with running(freeradius(check.port, tmp_path, '"correct horse"'), tmp_path) as server:
+        tried.life(check, "freeradius", server)
+    tried.strangers(check)
+    with running(freeradius(check.port, tmp_path, "another"), tmp_path):
+        tried.down_soon(hasty(check), "freeradius", "has another secret")

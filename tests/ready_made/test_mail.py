@@ -35,7 +35,7 @@ def test_smtp_of_exim(tried: Tried, port: int, tmp_path: Path) -> None:
         tried.life(check, "exim4-daemon-light", server)
     with running(exim(port, tmp_path, "smtp_accept_max = 1"), tmp_path):
         wait_until_up(check)
-        with occupied(port, 1, b"NOOP\r\n"):
+        with occupied(port, 1, is_greeted=True):
             tried.down(check, "exim4-daemon-light", "has as many connections as `smtp_accept_max` allows")
 
 
@@ -76,7 +76,7 @@ def test_smtp_of_postfix(tried: Tried, port: int, tmp_path: Path) -> None:
         tried.life(check, "postfix", server)
     with running(postfix(port, tmp_path, 1), tmp_path, logs=[tmp_path / "mail.log"]):
         wait_until_up(check)
-        with occupied(port, 1, b"NOOP\r\n"):
+        with occupied(port, 1, is_greeted=True):
             tried.down(hasty(check), "postfix", "all its smtpd processes are busy")
 
 

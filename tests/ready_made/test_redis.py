@@ -87,18 +87,18 @@ def test_redis_that_reads_its_data_is_down(start_redis: Start) -> None:
         assert_answers(check, b"-LOADING ")
 
 
-def test_redis_replica_without_data_is_down(start_redis: Start) -> None:
+def test_redis_replica_without_data_is_down(tried: Tried, start_redis: Start) -> None:
     check = start_redis("--replica-serve-stale-data", "no", "--replicaof", "127.0.0.1", "1")
     assert ask(check).startswith(b"-MASTERDOWN ")
-    assert not probe(check)
+    tried.down(check, "redis-server", "is a replica without data")
 
 
-def test_redis_that_is_full_is_down(start_redis: Start) -> None:
+def test_redis_that_is_full_is_down(tried: Tried, start_redis: Start) -> None:
     check = start_redis("--maxclients", "1")
     with socket.create_connection((check.address, check.port), 5) as occupant:
         occupant.sendall(b"PING\r\n")
         assert occupant.recv(100) == b"+PONG\r\n"
-        assert not probe(check)
+        tried.down(check, "redis-server", "has as many clients as `maxclients` allows")
 
 
 def test_redis_in_protected_mode_is_down(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_haproxy(tried: Tried, port: int, tmp_path: Path) -> None:
 
 def test_haproxy_without_a_condition_hides_that_its_servers_are_dead(tried: Tried, port: int, tmp_path: Path) -> None:
     with running(haproxy(port, tmp_path, free_port()), tmp_path):
-        tried.up(ready_made("haproxy", port), "haproxy", "its servers are dead, without `monitor fail`: hidden")
+        tried.up(ready_made("haproxy", port), "haproxy", "its servers are dead, without `monitor fail`")
 
 
 def test_haproxy_that_is_full_is_down(tried: Tried, port: int, tmp_path: Path) -> None:
