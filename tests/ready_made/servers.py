@@ -148,6 +148,12 @@ def as_nobody(*command: str | Path) -> list[str | Path]:
     return [*_AS_NOBODY, program(str(command[0])), *command[1:]]
 
 
+def need_root() -> None:
+    """Skip the test unless we are root, for a server that needs several users."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can run a server that needs several users")
+
+
 IN_PLACE = Path("/mnt")
 """Where the directory of a server that runs `in_place` is in its eyes. Every user may enter it."""
 
@@ -172,8 +178,8 @@ def in_place(
 
     Skips the test where this host allows no such mounts, or we are not root and the server needs that.
     """
-    if as_root and os.geteuid() != 0:
-        pytest.skip("only root can run a server that needs several users")
+    if as_root:
+        need_root()
     for name, line in (("passwd", "{0}:x:{1}:{1}::/nonexistent:/bin/false\n"), ("group", "{0}:x:{1}:\n")):
         added = "".join(line.format(user, number) for user, number in users.items())
         (directory / name).write_text(Path("/etc", name).read_text() + added)

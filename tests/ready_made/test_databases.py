@@ -12,7 +12,7 @@ import pytest
 from lvs_healthd.config.model import AnyCheck
 from tests.ready_made.checks import hasty, ready_made, stream, wait_until_up
 from tests.ready_made.conftest import Tried
-from tests.ready_made.servers import as_nobody, free_port, run, running, unpacked
+from tests.ready_made.servers import Server, as_nobody, free_port, run, running, unpacked
 
 # ---- PostgreSQL ------------------------------------------------------------------------------------------------------
 
@@ -113,13 +113,18 @@ def pgbouncer(port: int, directory: Path, backend: int, *settings: str) -> list[
     return as_nobody("pgbouncer", directory / "pgbouncer.ini")
 
 
+@contextlib.contextmanager
+def backend_of(cluster: Path) -> Iterator[tuple[Server, int]]:
+    """Run a PostgreSQL that serves: PgBouncer asks one that it did not reach only every 15 s."""
+    port = free_port()
+    with running(postgres(port, cluster), cluster) as server:
+        wait_until_up(ready_made("postgres", port))
+        yield server, port
+
+
 def test_pgbouncer(tried: Tried, port: int, cluster: Path, tmp_path: Path) -> None:
     check = ready_made("pgbouncer", port)
-    with (
-        running(postgres(backend := free_port(), cluster), cluster) as database,
-        running(pgbouncer(port, tmp_path, backend), tmp_path) as server,
-    ):
-        wait_until_up(ready_made("postgres", backend))
+    with backend_of(cluster) as (database, backend), running(pgbouncer(port, tmp_path, backend), tmp_path) as server:
         tried.life(check, "pgbouncer", server, ends=False)
         database.kill()
         tried.up(check, "pgbouncer", "its PostgreSQL is dead, but was there for an earlier login")
@@ -135,7 +140,7 @@ def test_pgbouncer_that_never_reached_its_database_is_down(tried: Tried, port: i
 def test_pgbouncer_that_is_full_is_down(tried: Tried, port: int, cluster: Path, tmp_path: Path) -> None:
     check = ready_made("pgbouncer", port)
     with (
-        running(postgres(backend := free_port(), cluster), cluster),
+        backend_of(cluster) as (_, backend),
         running(pgbouncer(port, tmp_path, backend, "max_client_conn = 1"), tmp_path),
     ):
         wait_until_up(check)
@@ -152,8 +157,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mariadb")
     base = unpacked("bin/mariadb-install-db").parents[1]
     run(
-        "mariadb-install-db",
-        *("--no-defaults", f"--basedir={base}", f"--datadir={folder}/data", "--skip-test-db", "--user=root"),
+        *as_nobody("mariadb-install-db"),
+        *("--no-defaults", f"--basedir={base}", f"--datadir={folder}/data", "--skip-test-db"),
         *("--auth-root-authentication-method=normal", "--skip-name-resolve"),
         directory=folder,
     )
@@ -167,8 +172,8 @@ def mariadb(port: int, folder: Path, *settings: str, accounts: str = ACCOUNT) ->
     (folder / "accounts.sql").write_text(f"{accounts}\n")
     base = unpacked("sbin/mariadbd").parents[1]
     return [
-        "mariadbd",
-        *("--no-defaults", f"--basedir={base}", f"--datadir={folder}/data", "--user=root"),
+        *as_nobody("mariadbd"),
+        *("--no-defaults", f"--basedir={base}", f"--datadir={folder}/data"),
         *("--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder}/socket", f"--pid-file={folder}/pid"),
         *("--skip-name-resolve", "--innodb-buffer-pool-size=8M", f"--init-file={folder}/accounts.sql"),
         *(f"--{setting}" for setting in settings),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.ready_made.checks import hasty, probe, ready_made, wait_until_up
 from tests.ready_made.conftest import Tried
-from tests.ready_made.servers import IN_PLACE, NOBODY, in_place, running, version
+from tests.ready_made.servers import IN_PLACE, NOBODY, in_place, need_root, running, version
 from tests.ready_made.test_caches import occupied
 
 # ---- Exim ------------------------------------------------------------------------------------------------------------
@@ -48,6 +48,7 @@ POSTFIX, POSTDROP = 64001, 64002
 
 def postfix(port: int, directory: Path, most: int) -> list[str | Path]:
     """Run Postfix as root. `most` is the number of its smtpd processes."""
+    need_root()
     directory.chmod(0o755)
     for folder in ("etc", "queue", "data", *(f"queue/{name}" for name in (*QUEUES, "public"))):
         (directory / folder).mkdir(exist_ok=True)
