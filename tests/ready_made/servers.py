@@ -99,6 +99,10 @@ class Server:
         """Let them run again."""
         self._signal(signal.SIGCONT)
 
+    def notify(self, number: signal.Signals) -> None:
+        """Send a signal to its main process."""
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """End all its processes, so that its ports are closed. Does nothing the second time."""
         if self._process.poll() is not None:

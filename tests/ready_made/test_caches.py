@@ -1,7 +1,12 @@
 """memcached, beanstalkd, NATS and etcd."""
 
+import base64
 import contextlib
+import json
+import signal
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +47,17 @@ def test_beanstalkd(tried: Tried, port: int, tmp_path: Path) -> None:
         tried.life(check, "beanstalkd", server)
 
 
+def test_beanstalkd_that_drains_is_up(tried: Tried, port: int, tmp_path: Path) -> None:
+    check = ready_made("beanstalkd", port)
+    with running(["beanstalkd", "-l", "127.0.0.1", "-p", str(port)], tmp_path) as server:
+        wait_until_up(check)
+        server.notify(signal.SIGUSR1)
+        with socket.create_connection(("127.0.0.1", port), 5) as client:
+            client.sendall(b"put 0 0 60 1\r\nx\r\n")
+            assert client.recv(100) == b"DRAINING\r\n"
+        tried.up(check, "beanstalkd", "drains: it takes no jobs")
+
+
 def test_nats(tried: Tried, port: int, tmp_path: Path) -> None:
     check = ready_made("nats", port)
     with running(["nats-server", "-a", "127.0.0.1", "-p", str(port)], tmp_path) as server:
@@ -78,6 +94,17 @@ def test_etcd(tried: Tried, port: int, tmp_path: Path) -> None:
     check = ready_made("etcd", port)
     with running(etcd(port, free_port(), tmp_path), tmp_path) as server:
         tried.life(check, "etcd-server", server)
+
+
+def test_etcd_with_an_alarm_is_down(tried: Tried, port: int, tmp_path: Path) -> None:
+    check = ready_made("etcd", port)
+    with running([*etcd(port, free_port(), tmp_path), "--quota-backend-bytes", "100000"], tmp_path):
+        wait_until_up(check)
+        record = json.dumps({"key": "eA==", "value": base64.b64encode(bytes(60_000)).decode()}).encode()
+        with contextlib.suppress(urllib.error.HTTPError):  # the one that no longer fits
+            for _ in range(10):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/v3/kv/put", record, 5).close()
+        tried.down_at_last(check, "etcd-server", "has an alarm: its database is full")
 
 
 def test_etcd_without_a_quorum_is_down(tried: Tried, port: int, tmp_path: Path) -> None:

@@ -195,6 +195,11 @@ def test_mysql(tried: Tried, port: int, tables: Path) -> None:
         tried.life(check, "mariadb-server", server)
 
 
+def test_mysql_that_is_read_only_is_up(tried: Tried, port: int, tables: Path) -> None:
+    with running(mariadb(port, tables, "read-only"), tables):
+        tried.up(ready_made("mysql", port), "mariadb-server", "is read-only")
+
+
 def test_mysql_whose_account_is_locked_is_down(tried: Tried, port: int, tables: Path) -> None:
     locked = f"{ACCOUNT}\nALTER USER lvs@'%' ACCOUNT LOCK;"
     with running(mariadb(port, tables, accounts=locked), tables):

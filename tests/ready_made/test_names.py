@@ -152,6 +152,7 @@ def slapd(port: int, directory: Path, *statements: str) -> list[str | Path]:
 def test_ldap(tried: Tried, tmp_path: Path, name: str) -> None:
     check = ready_made(name, free_port())
     with running(slapd(check.port, tmp_path), tmp_path) as server:
+        tried.up(check, "slapd", "its database is empty")
         tried.life(check, "slapd", server)
 
 

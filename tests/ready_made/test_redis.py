@@ -105,6 +105,25 @@ def test_redis_in_protected_mode_is_down(tmp_path: Path) -> None:
     assert in_own_network("redis", tmp_path) == {"protected yes": False, "protected no": True}
 
 
+def test_redis_that_could_not_save_is_down(tried: Tried, start_redis: Start, tmp_path: Path) -> None:
+    check = start_redis("--save", "3600 1", "--dbfilename", "taken")
+    (tmp_path / "taken").mkdir()  # it cannot be replaced by a file
+    command(check, "SET key value")
+    with socket.create_connection((check.address, check.port), 5) as connection:
+        connection.sendall(b"BGSAVE\r\n")
+        assert connection.recv(100).startswith(b"+Background saving started")
+    assert_answers(check, b"-MISCONF ")
+    tried.down(check, "redis-server", "could not save, and refuses writes")
+
+
+def test_redis_with_too_few_replicas_to_write_is_up(tried: Tried, start_redis: Start) -> None:
+    check = start_redis("--min-replicas-to-write", "1")
+    with socket.create_connection((check.address, check.port), 5) as connection:
+        connection.sendall(b"SET key value\r\n")
+        assert connection.recv(100).startswith(b"-NOREPLICAS")
+    tried.up(check, "redis-server", "has too few replicas and refuses writes")
+
+
 def test_redis(tried: Tried, port: int, tmp_path: Path) -> None:
     check = ready_made("redis", port)
     with running(redis_server(port, "--bind", "127.0.0.1"), tmp_path) as server:
