@@ -16,6 +16,9 @@ from lab.wait import wait_until
 
 UNIT = "lvs-healthd.service"
 
+PROGRAMS_UNITS = ("lvs-healthd-exec.socket", "lvs-healthd-exec.service")
+"""The units that run the programs of checks; not started."""
+
 INSTALLED = Path("/lib/systemd/system")
 FROM_SYSTEMD = (
     "systemd-journald.service",
@@ -134,4 +137,5 @@ def _write_units(folder: Path) -> None:
         shutil.copy(INSTALLED / name, folder / name)
     for name, text in BARE_TARGETS.items():
         (folder / name).write_text(text, encoding="utf-8")
-    shutil.copy(REPOSITORY / "systemd" / UNIT, folder / UNIT)
+    for name in (UNIT, *PROGRAMS_UNITS):
+        shutil.copy(REPOSITORY / "systemd" / name, folder / name)

@@ -129,7 +129,7 @@ def test_examples_of_checks_load(check: str, tmp_path: Path) -> None:
 
 
 def smtp_example(tmp_path: Path) -> TcpCheck:
-    blocks = re.findall(r"```toml\n(description.*?)```", CHECKS, re.DOTALL)
+    blocks = re.findall(r"```toml\n(description = \"An SMTP.*?)```", CHECKS, re.DOTALL)
     assert len(blocks) == 1
     directory = tmp_path / "checks"
     directory.mkdir()

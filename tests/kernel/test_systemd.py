@@ -55,9 +55,25 @@ real_server = ["198.51.100.11:80"]
 PAGE = (REPOSITORY / "docs" / "systemd.md").read_text(encoding="utf-8")
 
 
-def documented(setting: str) -> str:
-    """Return the documented drop-in that has this setting."""
-    found = [text for text in re.findall(r"(?s)```\w*\n(.*?)```", PAGE) if setting in text]
+WITH_A_PROGRAM = """
+[[service]]
+name = "programs"
+address = "192.0.2.100:8081"
+real_server = ["198.51.100.11:8081"]
+
+[service.check]
+type = "exec"
+command = ["/bin/sh", "-c", "echo $(id -un) $(grep CapEff /proc/self/status | cut -f 2)"]
+convention = "keepalived"
+interval = "1s"
+timeout = "20s"
+"""
+EXEC_SOCKET = 'exec_socket = "/run/lvs-healthd-exec.sock"'
+
+
+def documented(setting: str, *, language: str = r"\w*") -> str:
+    """Return the documented drop-in, or other text of a language, that has this setting."""
+    found = [text for text in re.findall(rf"(?s)```{language}\n(.*?)```", PAGE) if setting in text]
     assert len(found) == 1
     return "".join(f"{line.strip()}\n" for line in found[0].splitlines())
 
@@ -161,6 +177,43 @@ def test_probe_workers_give_up_the_units_capability(nat: Topology, machine: Syst
     pid = machine.show("MainPID")
     wait_until(lambda: _workers_hold_none(machine, pid, 2), timeout_s=TIMEOUT_S, what=machine.journal)
     assert "keeps its capabilities" not in machine.journal()
+
+
+def until_reason(machine: Systemd, service: str, reason: str) -> None:
+    """Wait until a service's only server has this reason."""
+    wait_until(
+        lambda: reason in machine.run([*PROGRAM, "status", service], check=False).stdout,
+        timeout_s=TIMEOUT_S,
+        what=lambda: machine.journal("--unit", "lvs-healthd-exec.service"),
+    )
+
+
+def test_programs_run_in_the_daemon_s_sandbox_as_its_user(machine: Systemd) -> None:
+    configure(machine, BASIC + WITH_A_PROGRAM)
+    machine.systemctl("start", UNIT)
+    until_reason(machine, "programs", "exit status 0: lvs-healthd 0000000000000000")
+    assert "exec.error" not in machine.journal()
+
+
+def test_programs_run_as_a_user_of_their_own_with_the_documented_units(machine: Systemd) -> None:
+    commands = documented("lvs-healthd-exec.socket", language="sh").splitlines()
+    machine.systemctl(*commands[-1].replace("enable --now", "start").split()[1:])
+    configure(machine, (BASIC + WITH_A_PROGRAM).replace("[daemon]\n", f"[daemon]\n{EXEC_SOCKET}\n"))
+    assert f"`{EXEC_SOCKET}`" in PAGE
+    machine.systemctl("start", UNIT)
+    until_reason(machine, "programs", "exit status 0: lvs-healthd-exec 0000000000000000")
+    machine.systemctl("stop", "lvs-healthd-exec.socket", "lvs-healthd-exec.service")
+    until_reason(machine, "programs", "the process that runs programs is not there")
+
+
+def test_pings_need_the_documented_drop_in(machine: Systemd) -> None:
+    ping = '[[service]]\nname = "host"\nfwmark = 9\nforward = "dr"\ncheck = "ping"\nreal_server = ["198.51.100.11"]\n'
+    configure(machine, BASIC + ping)
+    machine.systemctl("start", UNIT)
+    until_reason(machine, "host", "not permitted to send pings")
+    machine.drop_in(documented("CAP_NET_RAW"))
+    machine.systemctl("restart", UNIT)
+    until_reason(machine, "host", "echo reply")
 
 
 def _workers_hold_none(machine: Systemd, daemon: str, workers: int) -> bool:

@@ -29,15 +29,11 @@ async def child(path: Path, *, most: int = MOST) -> AsyncIterator[list[Event]]:
     """Run a child that serves `path`, and yield the events."""
     events: list[Event] = []
     kept = Child(most, events.append)
-    kept.want(str(path))
-    running = asyncio.create_task(kept.run())
+    await kept.start(str(path))
     try:
-        await until(path.exists)
         yield events
     finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        await kept.stop()
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -157,7 +153,8 @@ def processes(word: str) -> list[int]:
 async def test_program_that_hangs_is_down_and_ends_with_all_it_has_started(helper: str) -> None:
     word = f"7777.{os.getpid()}"
     found = await outcome_of(check(helper, *sh(f"trap '' TERM; sleep {word} & sleep {word}"), timeout=0.3))
-    assert found == down(Reason.TIMEOUT, "the program has not ended in 300ms")
+    assert (found.kind, found.reason) == (OutcomeKind.DOWN, Reason.TIMEOUT)
+    assert found.detail.startswith("the program has not ended in 300ms")
     began = time.monotonic()
     await until(lambda: not processes(word))
     assert time.monotonic() - began < 2 * KILL_AFTER_S

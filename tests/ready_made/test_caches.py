@@ -5,14 +5,20 @@ import contextlib
 import json
 import signal
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.ready_made.checks import hasty, ready_made, wait_until_up
+import pytest
+
+from tests.ready_made.checks import PATIENCE_S, PAUSE_S, hasty, ready_made, wait_until_up
 from tests.ready_made.conftest import Tried
 from tests.ready_made.servers import free_port, running
+
+MANY_RECORDS = 200
+"""More than fit into the database of a test."""
 
 
 @contextlib.contextmanager
@@ -101,9 +107,10 @@ def test_etcd_with_an_alarm_is_down(tried: Tried, port: int, tmp_path: Path) -> 
     with running([*etcd(port, free_port(), tmp_path), "--quota-backend-bytes", "100000"], tmp_path):
         wait_until_up(check)
         record = json.dumps({"key": "eA==", "value": base64.b64encode(bytes(60_000)).decode()}).encode()
-        with contextlib.suppress(urllib.error.HTTPError):  # the one that no longer fits
-            for _ in range(10):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/v3/kv/put", record, 5).close()
+        with pytest.raises(urllib.error.HTTPError):  # the one that no longer fits
+            for _ in range(MANY_RECORDS):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/v3/kv/put", record, PATIENCE_S).close()
+                time.sleep(PAUSE_S)  # etcd knows its size only once it has written what it was given
         tried.down_at_last(check, "etcd-server", "has an alarm: its database is full")
 
 

@@ -6,7 +6,7 @@ from lvs_healthd.config.model import AnyCheck
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ServerState
 from lvs_healthd.health import machine
-from lvs_healthd.probes.outcome import Outcome, Reason, down, up
+from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure, up
 from lvs_healthd.view.reasons import reason_of
 from tests import configs
 
@@ -66,3 +66,8 @@ def test_server_that_was_never_probed_says_so() -> None:
     decisions = probed(http=(tcp("http"), up("connected")))
     decisions.health = machine.Health(machine.Verdict.UNKNOWN, 0.0)
     assert reason_of(decisions) == "not probed yet"
+
+
+def test_server_that_could_only_be_probed_with_faults_of_ours_says_which() -> None:
+    found = probed(http=(tcp("http"), unsure(Reason.LOCAL_LIMIT, "our file descriptors are used up")))
+    assert reason_of(found) == "http: our file descriptors are used up"

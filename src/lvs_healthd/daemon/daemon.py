@@ -160,7 +160,7 @@ class Daemon:
         parts.prober.close()
         parts.saver.changed()
         await parts.save(math.inf)
-        for step in (parts.state_writer.flush, parts.api.stop):
+        for step in (parts.state_writer.flush, parts.api.stop, parts.programs.stop):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await step()
@@ -172,6 +172,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     )
     parts.facts.table = await parts.reconciler.open()
     parts.adopt(config)
+    await parts.start_programs(config, ready)
     saved = await _read_state(parts)
     await _refuse_empty(parts, saved)
     await parts.api.start(config.daemon.listen, config.daemon.control)
@@ -184,7 +185,6 @@ async def _start(parts: Parts, config: Config) -> bool:
     parts.decisions.remember(saved.written)
     probes = parts.decisions.configure(config, actual, saved.by_check())
     parts.replans.now()
-    parts.want_programs(config, ready)
     parts.prober.update(joined(probes.added, ready))
     parts.bus.emit(
         DaemonStarted(

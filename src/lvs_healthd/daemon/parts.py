@@ -119,13 +119,13 @@ class Parts:
         self.facts.mode = Mode.SHADOW if self.is_shadow(config) else Mode.ENFORCE
         self.facts.resync_s = config.daemon.resync
 
-    def want_programs(self, config: Config, ready: Mapping[AnyCheck, Target]) -> None:
-        """Start the process that runs programs if a target needs it and nobody else is to run it.
+    async def start_programs(self, config: Config, ready: Mapping[AnyCheck, Target]) -> None:
+        """Start the process that runs programs if a target needs it and nobody else is to run it. Wait until it serves.
 
         ready: the new targets of `config`.
         """
         if not config.daemon.exec_socket and any(target.family is AF_UNIX for target in ready.values()):
-            self.programs.want(helper_socket(config.daemon))
+            await self.programs.start(helper_socket(config.daemon))
 
     async def save(self, now: float) -> None:
         """Save what must survive a restart, if a write is due. In shadow mode nothing is saved.

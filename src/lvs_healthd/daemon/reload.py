@@ -142,6 +142,7 @@ class Reloads:
         # An operator who reloads may have edited the table too, and a new service must keep the servers that it already
         # has in the table.
         await parts.reconciler.read_back(READ_BACK_S)
+        await parts.start_programs(config, ready.targets)
         # Nothing below can fail or wait: the new configuration replaces the old one in a single step.
         return self._switch(config, ready)
 
@@ -161,7 +162,6 @@ class Reloads:
         if is_shadow:
             parts.lock.release()
         probes = parts.decisions.configure(config, parts.reconciler.actual, {})
-        parts.want_programs(config, ready.targets)
         parts.prober.update(joined(probes.added, ready.targets), probes.dropped)
         parts.bus.emit(event)
         restarts = list(restart_needed(event.file, self._started, config))

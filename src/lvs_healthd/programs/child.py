@@ -13,7 +13,7 @@ LAST_RETRY_S = 30.0
 """The first and the longest pause before a child that has ended is started again, seconds."""
 _PROVEN_S = 60.0
 """If a child has lived for more seconds than this, its end counts as the first one again."""
-_START_S = 10.0
+_START_S = 5.0
 """How long a child may take to make its socket, seconds."""
 _LOOK_EVERY_S = 0.02
 _END_S = 0.5
@@ -31,19 +31,37 @@ class Child:
         self._most = most
         self._emit = emit
         self._path = ""
-        self._wanted = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
+        self._kept = asyncio.Event()
 
-    def want(self, path: str) -> None:
-        """Start the child if it is not running yet.
+    async def start(self, path: str) -> None:
+        """Start the child unless it has been started, and wait until it serves its socket, but not for ever.
 
         path: where it is to make its socket. Only the first one counts.
         """
-        self._path = self._path or path
-        self._wanted.set()
+        if self._keeping is None:
+            self._path = path
+            self._keeping = asyncio.create_task(self._keep(), name="programs")
+            self._kept.set()
+            with contextlib.suppress(TimeoutError):  # a check then says what is missing
+                async with asyncio.timeout(_START_S):
+                    while not await _is_served(path):  # noqa: ASYNC110  # it is another process that makes the socket
+                        await asyncio.sleep(_LOOK_EVERY_S)
 
     async def run(self) -> None:
-        """Keep the child running once it is wanted, until cancelled."""
-        await self._wanted.wait()
+        """Wait for ever. Raises what goes wrong, which is a fault of this program."""
+        await self._kept.wait()
+        if self._keeping is not None:
+            await asyncio.shield(self._keeping)
+
+    async def stop(self) -> None:
+        """End the child, and with it its programs."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait((self._keeping,))
+
+    async def _keep(self) -> None:
+        """Run a child, and another one whenever it has ended, until cancelled."""
         loop = asyncio.get_running_loop()
         pause_s = FIRST_RETRY_S
         while True:
@@ -79,18 +97,11 @@ async def present(path: str) -> AsyncIterator[None]:
         yield
         return
     child = Child(MOST_PROGRAMS, lambda _: None)
-    child.want(path)
-    running = asyncio.create_task(child.run())
+    await child.start(path)
     try:
-        with contextlib.suppress(TimeoutError):  # a check then says what is missing
-            async with asyncio.timeout(_START_S):
-                while not await _is_served(path):  # noqa: ASYNC110  # it is another process that makes the socket
-                    await asyncio.sleep(_LOOK_EVERY_S)
         yield
     finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        await child.stop()
 
 
 async def _is_served(path: str) -> bool:

@@ -3,6 +3,7 @@
 from lvs_healthd.config.model import Endpoint
 from lvs_healthd.decide.held import ServerState, Watch
 from lvs_healthd.health.machine import Verdict
+from lvs_healthd.probes.outcome import OutcomeKind
 
 
 def reason_of(server: ServerState) -> str:
@@ -14,13 +15,22 @@ def reason_of(server: ServerState) -> str:
     """
     health = server.health
     if not health.detail:
-        return "not probed yet" if health.passes + health.failures == 0 else ""
+        return _unsure(server) if health.passes + health.failures == 0 else ""
     deciding = next((watch for watch in server.watches if watch.health is health), None)
     if deciding is None or health.verdict is Verdict.UP or not (health.verdict is Verdict.DOWN or health.failures):
         return health.detail
     alike = sum(watch.health.verdict is health.verdict for watch in server.watches) - 1
     more = f" (+{alike} more)" if alike else ""
     return f"{deciding.check.name}{_target(deciding, server)}: {health.detail}{more}"
+
+
+def _unsure(server: ServerState) -> str:
+    """Say why there is no verdict yet: what the first check that has ended without one has found."""
+    found = ((watch, watch.probe.last) for watch in server.watches)
+    for watch, outcome in found:
+        if outcome is not None and outcome.kind is OutcomeKind.UNSURE:
+            return f"{watch.check.name}{_target(watch, server)}: {outcome.detail}"
+    return "not probed yet"
 
 
 def _target(watch: Watch, server: ServerState) -> str:
