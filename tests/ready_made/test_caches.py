@@ -102,15 +102,20 @@ def test_etcd(tried: Tried, port: int, tmp_path: Path) -> None:
         tried.life(check, "etcd-server", server)
 
 
+def fill(url: str, record: bytes) -> None:
+    """Put one record into etcd again and again. It keeps every version."""
+    for _ in range(MANY_RECORDS):
+        urllib.request.urlopen(url, record, PATIENCE_S).close()  # noqa: S310  # of our own making
+        time.sleep(PAUSE_S)  # etcd knows its size only once it has written what it was given
+
+
 def test_etcd_with_an_alarm_is_down(tried: Tried, port: int, tmp_path: Path) -> None:
     check = ready_made("etcd", port)
     with running([*etcd(port, free_port(), tmp_path), "--quota-backend-bytes", "100000"], tmp_path):
         wait_until_up(check)
         record = json.dumps({"key": "eA==", "value": base64.b64encode(bytes(60_000)).decode()}).encode()
         with pytest.raises(urllib.error.HTTPError):  # the one that no longer fits
-            for _ in range(MANY_RECORDS):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/v3/kv/put", record, PATIENCE_S).close()
-                time.sleep(PAUSE_S)  # etcd knows its size only once it has written what it was given
+            fill(f"http://127.0.0.1:{port}/v3/kv/put", record)
         tried.down_at_last(check, "etcd-server", "has an alarm: its database is full")
 
 
