@@ -79,9 +79,9 @@ def test_what_json_cannot_have_or_means_nothing(table: str, messages: list[str])
 
 
 def test_document_may_not_be_so_large_that_probes_wait() -> None:
-    assert checks_of(written("{ a = 1 }", ", max_body = 262144"))
-    (error,) = errors_of(written("{ a = 1 }", ", max_body = 262145"))
+    assert checks_of(written("{ a = 1 }", ", max_body = 131072"))
+    (error,) = errors_of(written("{ a = 1 }", ", max_body = 131073"))
     assert error == (
         'c.toml:4: service "web": check.max_body: '
-        "with json at most 262144: decoding a larger document would hold up all probes"
+        "with json at most 131072: decoding a larger document would hold up all probes"
     )

@@ -51,6 +51,15 @@ def test_empty_expression_only_wants_the_header_to_be_there() -> None:
     assert judged(asked, answer(b"")).startswith("header X-Ready is missing")
 
 
+@pytest.mark.parametrize("key", ["expect_headers", "expect_headers_regex"])
+@pytest.mark.parametrize(
+    ("before", "detail"), [(99, "status 200"), (100, 'header X-Ready is "no", "no", "no" and 97 more')]
+)
+def test_only_the_first_hundred_values_of_a_header_are_examined(key: str, before: int, detail: str) -> None:
+    headers = ["X-Ready: no"] * before + ["X-Ready: yes"]
+    assert judged(check(**{key: READY}), answer(b"", *headers)).startswith(detail)
+
+
 def test_folded_value_is_one_value() -> None:
     """RFC 9112, section 5.2: the line break stands for a blank."""
     asked = check(expect_headers=(("X-Ready", "yes it: is"),))

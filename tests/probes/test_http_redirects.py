@@ -6,6 +6,7 @@ import pytest
 import trustme
 
 from lvs_healthd.config.model import HttpCheck, HttpsCheck, Seconds
+from lvs_healthd.probes import http_redirects
 from lvs_healthd.probes.exchange import Step
 from lvs_healthd.probes.http import http_exchanges, request_bytes
 from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure
@@ -188,6 +189,19 @@ def test_secrets_in_a_destination_are_hidden() -> None:
     asked = check(redirects=1, path="/?token=hunter2secret")
     assert last(asked, redirect("http://other/?token=abc")).startswith('status 301 to "http://other/?token=(hidden)"')
     assert last(asked, redirect("http://other/hunter2secret")).startswith('status 301 to "http://other/(hidden)"')
+
+
+def test_only_the_beginning_of_a_destination_is_searched_for_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search takes time that grows with the square of the length: most of a second for the 60 KB of this one."""
+    searched: list[int] = []
+
+    def search(destination: str) -> str:
+        searched.append(len(destination))
+        return destination
+
+    monkeypatch.setattr(http_redirects, "without_secrets", search)
+    assert last(check(redirects=1), redirect("http://other/?" + "token" * 12_000)).endswith("with http://web.example")
+    assert max(searched) < 1000
 
 
 END = 'the connection, which ends a probe; set path to "/third"'

@@ -107,12 +107,12 @@ _SHORTEST = 2
 """How many bytes at the end of a cut answer may be the beginning of a secret by chance."""
 
 
-def quote(data: bytes, limit: int = 40, *, hidden: tuple[bytes, ...] = ()) -> str:
+def quote(data: bytes | bytearray, limit: int = 40, *, hidden: tuple[bytes, ...] = ()) -> str:
     """Show the start of what a peer sent, safe to print on any terminal.
 
     hidden: parts of secrets, which are not shown: a peer may repeat what it was sent.
     """
-    data = data[:_LOOKED_AT] if hidden else data
+    data = bytes(data[:_LOOKED_AT])
     for part in hidden:
         data = data.replace(part, HIDDEN.encode())
         # The end of what has arrived may be the beginning of a part.

@@ -348,6 +348,6 @@ class _BodyExchange(_HeadExchange):
         if done:
             where = f"the first {self._most} bytes" if self._is_cut or not ended else "the body"
             what = "expected text" if rules.pattern is None else "match of body_regex"
-            found = quote(bytes(self._body), hidden=hidden) if self._body else "it is empty"
+            found = quote(self._body, hidden=hidden) if self._body else "it is empty"
             return down(Reason.BAD_ANSWER, f"{what} not in {where}: {found}")
         return None

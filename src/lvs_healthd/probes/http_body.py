@@ -78,6 +78,6 @@ class BodyRules:
         if computed is not None and computed.hexdigest() != self._digest:
             return down(Reason.BAD_ANSWER, f"the body has another digest: {computed.name}:{computed.hexdigest()}")
         if self.absent_pattern is not None and self.absent_pattern.is_in(body):
-            return down(Reason.BAD_ANSWER, f"match of absent_regex in the body: {quote(bytes(body), hidden=hidden)}")
+            return down(Reason.BAD_ANSWER, f"match of absent_regex in the body: {quote(body, hidden=hidden)}")
         fault = "" if self._json is None else self._json.fault(body, hidden)
         return down(Reason.BAD_ANSWER, fault) if fault else None

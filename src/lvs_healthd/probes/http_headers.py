@@ -11,8 +11,11 @@ from lvs_healthd.probes.outcome import Outcome, Reason, down
 Fields = Mapping[bytes, list[bytes]]
 """The values of an answer's headers, by their names in lower case. A header that appears twice has two values."""
 
+_MOST_VALUES = 100
+"""How many values of one header are examined. A server can send thousands, each of which takes an expression 1 µs."""
+
 _MOST_SHOWN = 3
-"""How many values of a header an outcome shows. A server can send thousands."""
+"""How many of them an outcome shows."""
 
 
 class HeaderRules:
@@ -43,8 +46,12 @@ class HeaderRules:
     def _conditions(self, fields: Fields) -> Iterator[tuple[str, list[bytes], bool, str]]:
         """Yield for each condition the header's name and values, whether the condition holds, and what it wants."""
         for name, text in self._texts:
-            values = fields.get(name.lower().encode(), [])
+            values = _values(fields, name)
             yield name, values, text in values, HIDDEN if is_secret(name) else quote(text)
         for name, pattern in self._patterns:
-            values = fields.get(name.lower().encode(), [])
+            values = _values(fields, name)
             yield name, values, any(map(pattern.is_in, values)), "a match of expect_headers_regex"
+
+
+def _values(fields: Fields, name: str) -> list[bytes]:
+    return fields.get(name.lower().encode(), [])[:_MOST_VALUES]

@@ -43,7 +43,7 @@ class JsonFields:
             return "the body is JSON nested too deeply"
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             what = str(error).removeprefix("JSON is malformed: ")
-            return f"the body is not JSON ({what}): {quote(bytes(body), hidden=hidden) if body else 'it is empty'}"
+            return f"the body is not JSON ({what}): {quote(body, hidden=hidden) if body else 'it is empty'}"
         for field in self._fields:
             found = _look_up(document, field.parts)
             if not _is_same(found, field.expected):

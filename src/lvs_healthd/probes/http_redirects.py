@@ -24,6 +24,10 @@ _STATUSES = (301, 302, 303, 307, 308)
 _SHOWN = 80
 """How many bytes of a redirect's destination are shown."""
 
+_LOOKED_AT = 4 * _SHOWN
+"""How many characters of it are searched for secrets. The time for that grows with the square of the length, and the
+server chooses the length."""
+
 _WANTED = frozenset({b"location", b"connection"})
 _TARGET = re.compile(r"/[\x21-\x7e]*")
 _PORTS = {"http": 80, "https": 443}
@@ -112,7 +116,7 @@ class _Following:
         )
 
     def _shown(self, destination: str) -> str:
-        return quote(without_secrets(destination).encode(), _SHOWN, hidden=self._rules.hidden())
+        return quote(without_secrets(destination[:_LOOKED_AT]).encode(), _SHOWN, hidden=self._rules.hidden())
 
     def _follow(self, head: Head) -> Step:
         """Take the head of a redirect. Return the step that ends the probe, or that goes on with the next request."""

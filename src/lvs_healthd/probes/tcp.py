@@ -118,7 +118,7 @@ class _SendExpect:
         return down(Reason.BAD_ANSWER, f"unexpected answer {self._quoted()} in {timeout}")
 
     def _quoted(self) -> str:
-        return quote(bytes(self._answer), hidden=self._hidden)
+        return quote(self._answer, hidden=self._hidden)
 
     def end(self) -> None:
         """Do nothing, because nothing refers back to this object."""
