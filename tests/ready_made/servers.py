@@ -70,12 +70,15 @@ def version(package: str) -> str:
     return full.rpartition(":")[2].partition("-")[0].partition("+")[0]
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a port of loopback that nobody uses."""
-    with socket.socket(socket.AF_INET, kind) as unused:
-        unused.bind(("127.0.0.1", 0))
-        port: int = unused.getsockname()[1]
-        return port
+def free_port() -> int:
+    """Return a port of loopback that nobody uses, neither over TCP nor over UDP."""
+    while True:
+        with socket.socket() as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            stream.bind(("127.0.0.1", 0))
+            port: int = stream.getsockname()[1]
+            with contextlib.suppress(OSError):
+                datagrams.bind(("127.0.0.1", port))
+                return port
 
 
 class Server:

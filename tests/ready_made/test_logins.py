@@ -1,9 +1,11 @@
 """FTP, SSH, SMB and RADIUS servers."""
 
+import contextlib
 import re
 import socket
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,13 +63,23 @@ def exempt() -> list[str]:
     return ["PerSourcePenaltyExemptList 127.0.0.1"] if has_penalties() else []
 
 
+@contextlib.contextmanager
+def login(port: int) -> Iterator[None]:
+    """Hold a connection that the server has greeted; it may first have to notice that an earlier one has ended."""
+    while True:
+        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+            if connection.recv(100).startswith(b"SSH-"):
+                yield
+                return
+
+
 def test_ssh(tried: Tried, port: int, tmp_path: Path) -> None:
     check = ready_made("ssh", port)
     with running(sshd(port, tmp_path, *exempt()), tmp_path) as server:
         tried.life(check, "openssh-server", server)
     with running(sshd(port, tmp_path, "MaxStartups 1", *exempt()), tmp_path):
         wait_until_up(check)
-        with occupied(port, 1):
+        with login(port):
             tried.down(hasty(check), "openssh-server", "has as many logins open as `MaxStartups` allows")
 
 
@@ -76,6 +88,7 @@ def test_ssh_that_is_probed_too_often_refuses_us(tried: Tried, port: int, tmp_pa
         pytest.skip("this OpenSSH has no penalties")
     check = ready_made("ssh", port)
     with running(sshd(port, tmp_path), tmp_path):
+        wait_until_up(check)
         tried.down_at_last(
             check, "openssh-server", "refuses us, because it was probed many times a second", "Not allowed"
         )
@@ -139,7 +152,7 @@ def freeradius(port: int, directory: Path, secret: str) -> list[str | Path]:
 
 
 def test_radius(tried: Tried, tmp_path: Path) -> None:
-    check = radius_check(free_port(socket.SOCK_DGRAM), "correct horse")
+    check = radius_check(free_port(), "correct horse")
     with running(freeradius(check.port, tmp_path, '"correct horse"'), tmp_path) as server:
         tried.life(check, "freeradius", server)
     tried.strangers(check)

@@ -1,6 +1,5 @@
 """Mosquitto, libcoap, Kamailio, gRPC and rsyslog."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ def test_mqtt_that_wants_a_password_is_down(tried: Tried, port: int, tmp_path: P
 
 
 def test_coap(tried: Tried, tmp_path: Path) -> None:
-    check = ready_made("coap", free_port(socket.SOCK_DGRAM))
+    check = ready_made("coap", free_port())
     with running(["coap-server-notls", "-A", "127.0.0.1", "-p", str(check.port)], tmp_path) as server:
         tried.life(check, "libcoap3-bin", server)
 
@@ -44,13 +43,13 @@ def kamailio(port: int, directory: Path, answer: str) -> list[str | Path]:
 
 
 def test_sip(tried: Tried, tmp_path: Path) -> None:
-    check = ready_made("sip", free_port(socket.SOCK_DGRAM))
+    check = ready_made("sip", free_port())
     with running(kamailio(check.port, tmp_path, 'sl_send_reply("200", "OK");'), tmp_path) as server:
         tried.life(check, "kamailio", server)
 
 
 def test_sip_that_is_overloaded_is_down(tried: Tried, tmp_path: Path) -> None:
-    check = ready_made("sip", free_port(socket.SOCK_DGRAM))
+    check = ready_made("sip", free_port())
     with running(kamailio(check.port, tmp_path, 'sl_send_reply("503", "Overloaded");'), tmp_path):
         tried.down_soon(check, "kamailio", "answers 503")
 

@@ -1,8 +1,6 @@
 """Name servers (BIND, NSD, Knot, unbound), OpenLDAP and the SNMP agent."""
 
-import contextlib
 import getpass
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,19 +18,6 @@ ZONE = """\
 ns 3600 IN A 192.0.2.1
 """
 BROKEN_ZONE = "@ 3600 IN SOA this is not a zone\n"
-
-
-@pytest.fixture
-def port() -> int:
-    return free_for_both()
-
-
-def free_for_both() -> int:
-    """Return a port that is free for UDP and for TCP, because name servers use both."""
-    while True:
-        port = free_port(socket.SOCK_DGRAM)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 Command = Callable[..., list[str | Path]]
@@ -124,7 +109,7 @@ def bind_behind(port: int, directory: Path, upstream: int) -> list[str | Path]:
 @pytest.mark.parametrize(("package", "command"), [("unbound", unbound_behind), ("bind9", bind_behind)])
 def test_dns_resolver(tried: Tried, port: int, tmp_path: Path, package: str, command: Command) -> None:
     check = ready_made("dns-resolver", port)
-    upstream = free_for_both()
+    upstream = free_port()
     (tmp_path / "above").mkdir()
     with running(knot(upstream, tmp_path / "above", ZONE), tmp_path / "above") as above:
         wait_until_up(authority(upstream))
