@@ -33,8 +33,13 @@ from tests.ready_made.servers import Server, version
 PROBES = 50
 """How many probes are sent to count the lines that they leave in a log."""
 
+LOST = 2
+"""How many of them may fail: what a check says about itself in its file (coap), or a machine that is too busy."""
+
 LOG_DELAY_S = 0.5
 """How long a server may take to write the line of a probe."""
+
+HEALTHY = "healthy"
 
 STRANGERS = (b"", b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x50")
 """Answers of servers of another kind: one that closes, a web server, a TLS alert."""
@@ -77,10 +82,10 @@ def _table(rows: list[Row]) -> str:
     lines = [head, ("---",) * len(head)]
     for (check, server), found in itertools.groupby(sorted(rows, key=lambda row: row[:2]), lambda row: row[:2]):
         states = list(found)
-        counted = "".join(row.lines for row in states)
+        counted = [row.lines if row.state == HEALTHY else f"{row.lines} ({row.state})" for row in states if row.lines]
         down = [f"{row.state} ({row.outcome})" for row in states if row.outcome != OutcomeKind.UP]
         passed = [row.state for row in states if row.outcome == OutcomeKind.UP]
-        lines.append((f"`{check}`", server, counted, "; ".join(_unique(down)), "; ".join(_unique(passed))))
+        lines.append((f"`{check}`", server, "; ".join(counted), "; ".join(_unique(down)), "; ".join(_unique(passed))))
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
@@ -95,7 +100,7 @@ class Tried:
         self._rows = rows
         self._counts_lines = counts_lines
 
-    def up(self, check: AnyCheck, package: str, state: str = "healthy", server: Server | None = None) -> None:
+    def up(self, check: AnyCheck, package: str, state: str = HEALTHY, server: Server | None = None) -> None:
         """Assert that the check passes, or does so soon because the server is starting.
 
         package: the server's package in Debian.
@@ -144,11 +149,9 @@ class Tried:
             ports = [strangers.enter_context(stranger(check, answer)) for answer in answers]
             found = outcomes(hasty(aimed(check, port)) for port in ports)
         assert {each.kind for each in found} == {OutcomeKind.DOWN}, [each.detail for each in found]
-        for each, kind in zip(found, ("echo", "closes at once", "HTTP", "TLS alert"), strict=True):
-            self._keep(check, "of another kind", kind, each, "")
 
     def _keep(self, check: AnyCheck, package: str, state: str, found: Outcome, lines: str) -> None:
-        where = package if " " in package else f"{package} {version(package)}"
+        where = f"{package} {version(package)}"
         told = str(found.kind if found.kind is OutcomeKind.UP else found.reason)
         self._rows.append(Row(check.name, where, state, told, lines))
 
@@ -157,7 +160,7 @@ class Tried:
             return ""
         time.sleep(LOG_DELAY_S)
         before = server.log().count("\n")
-        assert all(probe(check) for _ in range(PROBES))
+        assert sum(probe(check) for _ in range(PROBES)) >= PROBES - LOST
         time.sleep(LOG_DELAY_S)
         return str(server.log().count("\n") - before)
 
