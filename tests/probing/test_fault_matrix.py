@@ -1,0 +1,135 @@
+"""Every kind of check against every kind of fault, on real sockets: down for the right reason, and never late.
+
+The peers that are not reached at all are in tests/kernel, because they need networks of their own.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lvs_healthd.config.model import (
+    AnyCheck,
+    ConversationStep,
+    DnsCheck,
+    DnsTransport,
+    HttpCheck,
+    HttpsCheck,
+    Seconds,
+    TcpCheck,
+    UdpCheck,
+)
+from lvs_healthd.probes.outcome import OutcomeKind, Reason
+from lvs_healthd.probes.targets import probe_key
+from lvs_healthd.probing.deadlines import TICK_S
+from lvs_healthd.probing.once import run_once
+from tests.probes.peers import (
+    Behaviour,
+    datagram_server,
+    dripping,
+    flooding,
+    free_port,
+    refusing,
+    resetting,
+    silent,
+    stream_server,
+)
+
+TIMEOUT_S = Seconds(0.4)
+SLACK_S = 1.0
+"""For a machine that is busy with other tests."""
+
+ASK, GREETED = ConversationStep(send=b"hello\r\n"), ConversationStep(expect=b"220 ")
+AROUND: dict[str, Any] = {"address": "127.0.0.1", "timeout": TIMEOUT_S}
+Make = Callable[[int], AnyCheck]
+
+STREAMS: dict[str, Make] = {
+    "http": lambda port: HttpCheck(name="c", port=port, host="x", body="ok", **AROUND),
+    "http json": lambda port: HttpCheck(name="c", port=port, host="x", json=(("a", "1"),), **AROUND),
+    "https": lambda port: HttpsCheck(name="c", port=port, host="x", verify=False, **AROUND),
+    "tcp": lambda port: TcpCheck(name="c", port=port, send=b"PING", expect=b"PONG", **AROUND),
+    "tcp steps": lambda port: TcpCheck(name="c", port=port, steps=(GREETED, ASK, GREETED), **AROUND),
+    "tcp tls": lambda port: TcpCheck(
+        name="c", port=port, verify=False, steps=(ConversationStep(starttls=True), GREETED), **AROUND
+    ),
+    "dns tcp": lambda port: DnsCheck(name="c", port=port, query="x.example", over=DnsTransport.TCP, **AROUND),
+    "dns tls": lambda port: DnsCheck(
+        name="c", port=port, query="x.example", over=DnsTransport.TLS, verify=False, **AROUND
+    ),
+}
+
+DATAGRAMS: dict[str, Make] = {
+    "udp": lambda port: UdpCheck(name="c", port=port, send=b"PING", expect=b"PONG", **AROUND),
+    "udp steps": lambda port: UdpCheck(name="c", port=port, steps=(ASK, GREETED), **AROUND),
+    "dns udp": lambda port: DnsCheck(name="c", port=port, query="x.example", **AROUND),
+}
+
+
+async def half_closing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Close our direction at once, and keep the other one open."""
+    writer.write_eof()
+    await asyncio.sleep(60)
+
+
+async def closing(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Accept, then close."""
+
+
+GARBAGE = bytes(range(256)) * 4
+MISUNDERSTOOD = {Reason.BAD_ANSWER, Reason.PROTOCOL_ERROR, Reason.TLS, Reason.TOO_LARGE}
+"""The reasons for an answer that the protocol does not know."""
+ENDED = {Reason.RESET, Reason.CLOSED_EARLY}
+FAULTS: dict[str, tuple[Behaviour, set[Reason]]] = {
+    "silent": (silent, {Reason.TIMEOUT}),
+    "reset": (resetting, {Reason.RESET}),
+    "half close": (half_closing, {Reason.CLOSED_EARLY, Reason.TLS}),
+    "close": (closing, {*ENDED, Reason.TLS}),
+    "garbage, then reset": (refusing(GARBAGE), MISUNDERSTOOD | ENDED),
+    "another protocol": (refusing(b"SSH-2.0-x\r\n"), MISUNDERSTOOD | ENDED),
+    "cut short": (refusing(b"HT"), MISUNDERSTOOD | ENDED),
+    "drip": (dripping(b"x" * 100, every_s=0.02), MISUNDERSTOOD | {Reason.TIMEOUT}),
+    "flood": (flooding(b"", 64 * 1024 * 1024), MISUNDERSTOOD | {Reason.TIMEOUT}),
+    "http without end": (flooding(b"HTTP/1.1 200 OK\r\n", 64 * 1024 * 1024), MISUNDERSTOOD | {Reason.TIMEOUT}),
+}
+"""Each fault with the reasons that are right for it. Which one it is depends on the protocol and the first packet."""
+
+
+async def judge(check: AnyCheck, reasons: set[Reason]) -> None:
+    began = time.monotonic()
+    found = (await run_once([check]))[probe_key(check)]
+    took_s = time.monotonic() - began
+    assert found.outcome.kind is OutcomeKind.DOWN
+    assert found.outcome.reason in reasons, found.outcome.detail
+    assert found.outcome.detail
+    assert took_s < TIMEOUT_S + TICK_S + SLACK_S
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("kind", STREAMS)
+async def test_faulty_stream_server_is_down_in_time(kind: str, fault: str) -> None:
+    behave, reasons = FAULTS[fault]
+    async with stream_server(behave) as port:
+        await judge(STREAMS[kind](port), reasons)
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+async def test_closed_port_is_refused(kind: str) -> None:
+    await judge(STREAMS[kind](free_port()), {Reason.REFUSED})
+
+
+WRONG = {"silent": (), "wrong": (b"no",), "empty": (b"",), "garbage": (GARBAGE,), "flood": (b"no",) * 1000}
+
+
+@pytest.mark.parametrize("kind", DATAGRAMS)
+@pytest.mark.parametrize("fault", WRONG)
+async def test_faulty_datagram_server_is_down_in_time(kind: str, fault: str) -> None:
+    answers: tuple[bytes, ...] = WRONG[fault]
+    async with datagram_server(*answers) as port:
+        await judge(DATAGRAMS[kind](port), {Reason.BAD_ANSWER, Reason.TIMEOUT} if answers else {Reason.TIMEOUT})
+
+
+@pytest.mark.parametrize("kind", DATAGRAMS)
+async def test_closed_datagram_port_is_refused(kind: str) -> None:
+    await judge(DATAGRAMS[kind](free_port()), {Reason.REFUSED})
