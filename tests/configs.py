@@ -1,17 +1,8 @@
 """Short ways to write configurations in tests."""
 
-from lvs_healthd.config.model import (
-    AnyCheck,
-    Config,
-    Endpoint,
-    Forward,
-    OnFailure,
-    Protocol,
-    RealServer,
-    Seconds,
-    Service,
-    TcpCheck,
-)
+from lvs_healthd.config.basics import Endpoint, Protocol, Seconds
+from lvs_healthd.config.check_model import AnyCheck, TcpCheck
+from lvs_healthd.config.model import Config, Forward, OnFailure, RealServer, Service
 
 
 def tcp_check(address: str, port: int, **keys: object) -> TcpCheck:

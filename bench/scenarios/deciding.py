@@ -8,7 +8,9 @@ import time
 from bench.context import Context, Scenario
 from bench.figures import Figure, figure
 from bench.outcome import Claim, Outcome, Table
-from lvs_healthd.config.model import Config, Endpoint, RealServer, Service, TcpCheck
+from lvs_healthd.config.basics import Endpoint
+from lvs_healthd.config.check_model import TcpCheck
+from lvs_healthd.config.model import Config, RealServer, Service
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ProbeState
 from lvs_healthd.probes.outcome import Outcome as Found

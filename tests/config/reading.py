@@ -2,8 +2,9 @@
 
 import pytest
 
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.load import ConfigError, parse
-from lvs_healthd.config.model import AnyCheck, Config
+from lvs_healthd.config.model import Config
 
 
 def read(text: str) -> Config:

@@ -1,6 +1,6 @@
 import pytest
 
-from lvs_healthd.config.model import Endpoint
+from lvs_healthd.config.basics import Endpoint
 from tests.config.reading import checks_of, errors_of, read, service
 
 WHAT = "expected an address and port"

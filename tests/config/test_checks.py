@@ -1,6 +1,6 @@
 import pytest
 
-from lvs_healthd.config.model import SILENT_INTERVAL, SILENT_TIMEOUT, HttpCheck, TcpCheck, UdpCheck
+from lvs_healthd.config.check_model import SILENT_INTERVAL, SILENT_TIMEOUT, HttpCheck, TcpCheck, UdpCheck
 from tests.config.reading import checks_of, errors_of, read, service
 
 TYPES = "expected http, https, tcp, udp, dns, sctp, ping, exec or a ready-made check (see: lvs-healthd checks)"

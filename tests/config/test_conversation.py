@@ -2,7 +2,7 @@
 
 import pytest
 
-from lvs_healthd.config.model import ConversationStep, StreamCheck
+from lvs_healthd.config.check_model import ConversationStep, StreamCheck
 from tests.config.reading import checks_of, errors_of, service
 
 

@@ -9,19 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import DnsCheck, HttpsCheck, TcpCheck
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS
 from lvs_healthd.config.load import load
-from lvs_healthd.config.model import (
-    Daemon,
-    DnsCheck,
-    HttpsCheck,
-    Ipvs,
-    RealServer,
-    Seconds,
-    Service,
-    SyncDaemon,
-    TcpCheck,
-)
+from lvs_healthd.config.model import Daemon, Ipvs, RealServer, Service, SyncDaemon
 from lvs_healthd.config.schema import CHECK_KEYS, DAEMON_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, SERVICE_KEYS
 from lvs_healthd.config.values import duration_text
 from lvs_healthd.probes.outcome import OutcomeKind

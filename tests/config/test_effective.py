@@ -5,9 +5,10 @@ import tomli
 import tomli_w
 from hypothesis import given
 
+from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.load import parse
-from lvs_healthd.config.model import Config, Seconds
+from lvs_healthd.config.model import Config
 from lvs_healthd.config.schema import CHECK_FIELDS, CHECK_KEYS, WAY_FIELDS
 from lvs_healthd.config.values import duration_text
 from tests.config.documents import PATIENT, configurations

@@ -2,9 +2,9 @@
 
 import pytest
 
+from lvs_healthd.config.check_model import Convention, ExecCheck
 from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.load import parse
-from lvs_healthd.config.model import Convention, ExecCheck
 from lvs_healthd.config.reuse import LastReading
 from tests.config.reading import checks_of, errors_of, read, service
 

@@ -4,8 +4,8 @@ import pytest
 import trustme
 
 from lvs_healthd.config import http_values
+from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
 from lvs_healthd.config.errors import WrongValueError
-from lvs_healthd.config.model import HttpCheck, HttpsCheck
 from tests.config.reading import checks_of, errors_of, service
 
 STATUS = 'expected a status such as 204 or "301", or a range such as "200-299", within 100..599'

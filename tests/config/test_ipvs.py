@@ -2,10 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.ipvs import SYSCTL_KEYS
 from lvs_healthd.config.load import parse
-from lvs_healthd.config.model import Ipvs, Seconds, Sync, SyncDaemon, Timeouts
+from lvs_healthd.config.model import Ipvs, Sync, SyncDaemon, Timeouts
 from tests.config.reading import errors_of, read, service
 
 MIXED = service('forward = "tun"', servers='["[2001:db8::1]"]')

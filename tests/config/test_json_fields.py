@@ -3,8 +3,8 @@
 import pytest
 import tomli
 
+from lvs_healthd.config.check_model import HttpCheck
 from lvs_healthd.config.effective import to_toml
-from lvs_healthd.config.model import HttpCheck
 from lvs_healthd.probes.targets import probe_key
 from tests.config.reading import checks_of, errors_of, read, service
 

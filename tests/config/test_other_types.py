@@ -2,8 +2,8 @@
 
 import pytest
 
+from lvs_healthd.config.check_model import PingCheck, SctpCheck
 from lvs_healthd.config.effective import to_toml
-from lvs_healthd.config.model import PingCheck, SctpCheck
 from tests.config.reading import checks_of, errors_of, read, service
 
 BEHIND_A_MARK = '[[service]]\nfwmark = 7\ncheck = {check}\nreal_server = ["198.51.100.11"]\n'

@@ -4,8 +4,8 @@ import pytest
 
 import lvs_healthd
 from lvs_healthd.config import readymade
+from lvs_healthd.config.check_model import TcpCheck
 from lvs_healthd.config.load import ConfigError, load, parse
-from lvs_healthd.config.model import TcpCheck
 from tests.config.reading import service
 
 GOOD = 'description = "It greets."\ntype = "tcp"\nexpect = "220 "\nport = 25\n'

@@ -1,6 +1,6 @@
 import pytest
 
-from lvs_healthd.config.model import Family
+from lvs_healthd.config.basics import Family
 from tests.config.reading import errors_of, read, service
 
 OTHER = service().replace('"web"', '"web2"').replace(":80", ":81")

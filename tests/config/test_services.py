@@ -1,6 +1,7 @@
 import pytest
 
-from lvs_healthd.config.model import Endpoint, Family, Forward, OnFailure, Protocol, RealServer
+from lvs_healthd.config.basics import Endpoint, Family, Protocol
+from lvs_healthd.config.model import Forward, OnFailure, RealServer
 from tests.config.reading import errors_of, read, service
 
 SCHEDULERS = "rr, wrr, lc, wlc, lblc, lblcr, sh, mh, dh, fo, ovf, sed, nq or twos"

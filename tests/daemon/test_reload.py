@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from lvs_healthd.config.check_model import HttpsCheck
 from lvs_healthd.config.load import load
-from lvs_healthd.config.model import HttpsCheck
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon import reload as reload_module
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build

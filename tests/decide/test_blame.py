@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from lvs_healthd.config.model import AnyCheck, UdpCheck
+from lvs_healthd.config.check_model import AnyCheck, UdpCheck
 from lvs_healthd.decide import blame
 from lvs_healthd.events.kinds import CheckUnsure, RealServerDown
 from lvs_healthd.health.machine import Verdict

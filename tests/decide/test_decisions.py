@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from lvs_healthd.config.model import AnyCheck, Config, RealServer, Seconds
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.model import Config, RealServer
 from lvs_healthd.decide.blame import OwnFaults
 from lvs_healthd.decide.decisions import MOST_UNFINISHED, Decisions
 from lvs_healthd.decide.held import ProbeState, Watch

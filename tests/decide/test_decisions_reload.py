@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvs_healthd.config.model import AnyCheck, Config, RealServer, Service
+from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.model import Config, RealServer, Service
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.health.machine import Verdict
 from lvs_healthd.probes.outcome import Outcome, Reason, down, up

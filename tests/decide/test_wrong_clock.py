@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.config.model import AnyCheck, HttpsCheck, Seconds
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import AnyCheck, HttpsCheck
 from lvs_healthd.decide import wrong_clock
 from lvs_healthd.decide.blame import has_answered
 from lvs_healthd.decide.wrong_clock import REPEAT_S, WrongClock

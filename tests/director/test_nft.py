@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.config.model import Config, Endpoint, Forward, RealServer, Service
+from lvs_healthd.config.basics import Endpoint
+from lvs_healthd.config.model import Config, Forward, RealServer, Service
 from lvs_healthd.director import nft
 from lvs_healthd.director.aspect import SettingError
 from lvs_healthd.director.rules import NftTable

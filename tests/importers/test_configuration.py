@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from lvs_healthd.config.check_model import SILENT_INTERVAL, SILENT_TIMEOUT
 from lvs_healthd.config.load import parse
-from lvs_healthd.config.model import SILENT_INTERVAL, SILENT_TIMEOUT
 from lvs_healthd.importers.configuration import imported
 from lvs_healthd.importers.ipvsadm import table_of
 from lvs_healthd.ipvs.records import ServiceEntry, Table

@@ -1,6 +1,7 @@
 """Every word of the configuration has its number, and every number its word."""
 
-from lvs_healthd.config.model import Forward, Protocol, TunChecksum, TunType
+from lvs_healthd.config.basics import Protocol
+from lvs_healthd.config.model import Forward, TunChecksum, TunType
 from lvs_healthd.config.schema import SCHEDULER_FLAGS as CONFIGURED_FLAGS
 from lvs_healthd.ipvs.words import (
     CHECKSUM_NAMES,

@@ -14,17 +14,8 @@ import pytest
 
 from lab.ipvsadm import Ipvsadm
 from lab.netns import Namespace
-from lvs_healthd.config.model import (
-    Endpoint,
-    Family,
-    Forward,
-    Protocol,
-    RealServer,
-    Seconds,
-    Service,
-    TunChecksum,
-    TunType,
-)
+from lvs_healthd.config.basics import Endpoint, Family, Protocol, Seconds
+from lvs_healthd.config.model import Forward, RealServer, Service, TunChecksum, TunType
 from lvs_healthd.ipvs.kernel.client import IpvsClient
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceEntry, Table, Verb
 from lvs_healthd.ipvs.saved import saved

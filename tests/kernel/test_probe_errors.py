@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from lab.topology import Topology
-from lvs_healthd.config.model import Seconds, TcpCheck, UdpCheck
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import TcpCheck, UdpCheck
 from lvs_healthd.probes.outcome import Reason
 from lvs_healthd.probing.once import run_once
 

@@ -9,7 +9,8 @@ import pytest
 
 from lab.netns import Namespace
 from lab.topology import Topology
-from lvs_healthd.config.model import Config, Endpoint, Forward, Protocol, RealServer, Service
+from lvs_healthd.config.basics import Endpoint, Protocol
+from lvs_healthd.config.model import Config, Forward, RealServer, Service
 from lvs_healthd.director import aspects
 from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.runtime.netns import Netns

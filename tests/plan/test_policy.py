@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvs_healthd.config.model import Config, OnFailure, Protocol
+from lvs_healthd.config.basics import Protocol
+from lvs_healthd.config.model import Config, OnFailure
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table, Wanted
 from lvs_healthd.ipvs.words import AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SVC_F_PERSISTENT, ForwardingMethod

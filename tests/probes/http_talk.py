@@ -1,6 +1,6 @@
 """Answers to http checks, and conversations that are fed with them by hand."""
 
-from lvs_healthd.config.model import AnyCheck, HttpCheck
+from lvs_healthd.config.check_model import AnyCheck, HttpCheck
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probes.targets import probe_key

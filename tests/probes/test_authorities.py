@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lvs_healthd.config.model import HttpsCheck, Seconds
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import HttpsCheck
 from lvs_healthd.probes import authorities
 from lvs_healthd.probes.authorities import load_system_authorities
 from lvs_healthd.probes.outcome import OutcomeKind

@@ -11,8 +11,9 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import ConversationStep, TcpCheck, UdpCheck
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.model import ConversationStep, Seconds, TcpCheck, UdpCheck
 from lvs_healthd.probes.conversation import conversations
 from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure, up

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lvs_healthd.config.check_model import HttpCheck
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.model import HttpCheck
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from lvs_healthd.probes.targets import read_secrets, targets

@@ -15,7 +15,8 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvs_healthd.config.model import DnsCheck, DnsTransport, Seconds
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import DnsCheck, DnsTransport
 from lvs_healthd.probes.dns import dns_exchanges
 from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lvs_healthd.config.model import AnyCheck, HttpCheck, Seconds, TcpCheck, UdpCheck
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import AnyCheck, HttpCheck, TcpCheck, UdpCheck
 from lvs_healthd.probes.exchange import quote
 from lvs_healthd.probing.once import run_once
 from tests.probes.peers import stream_server

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvs_healthd.config.model import HttpCheck
+from lvs_healthd.config.check_model import HttpCheck
 from lvs_healthd.probes.exchange import Step
 from lvs_healthd.probes.http import MAX_HEADERS, http_exchanges, request_bytes
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason

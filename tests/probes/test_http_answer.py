@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from lvs_healthd.config.model import HttpCheck
+from lvs_healthd.config.check_model import HttpCheck
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.http_answer import ChunkReader
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind

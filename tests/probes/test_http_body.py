@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvs_healthd.config.model import Seconds
+from lvs_healthd.config.basics import Seconds
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.outcome import OutcomeKind, Reason
 from tests.probes.http_talk import PASSED, answer, check, chunked, feed, found, judged, pieces_of

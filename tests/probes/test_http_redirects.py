@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lvs_healthd.config.model import HttpCheck, HttpsCheck, Seconds
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
 from lvs_healthd.probes import http_redirects
 from lvs_healthd.probes.exchange import Step
 from lvs_healthd.probes.http import http_exchanges, request_bytes

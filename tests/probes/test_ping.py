@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from lvs_healthd.config.model import PingCheck, Seconds
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import PingCheck
 from lvs_healthd.probes.exchange import Exchange
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure
 from lvs_healthd.probes.ping import ping_exchanges

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lvs_healthd.config.model import HttpCheck, HttpsCheck, Seconds, TcpCheck
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, TcpCheck
 from lvs_healthd.probes.exchange import Exchange, Farewell
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probes.proxy import HEADERS

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import HttpsCheck
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.model import HttpsCheck, Seconds
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, up
 from lvs_healthd.probes.targets import read_certificates, targets

@@ -1,6 +1,6 @@
 """The conversation of a udp check, fed by hand: no sockets."""
 
-from lvs_healthd.config.model import UdpCheck
+from lvs_healthd.config.check_model import UdpCheck
 from lvs_healthd.probes.exchange import MOST_DATAGRAMS
 from lvs_healthd.probes.outcome import OutcomeKind, Reason, down, unsure
 from lvs_healthd.probes.udp import udp_exchanges

@@ -2,7 +2,8 @@
 
 import time
 
-from lvs_healthd.config.model import HttpCheck, Seconds, TcpCheck, UdpCheck
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import HttpCheck, TcpCheck, UdpCheck
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.engine import Engine

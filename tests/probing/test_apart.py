@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from lvs_healthd.config.model import Seconds, TcpCheck, UdpCheck, Way
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import TcpCheck, UdpCheck, Way
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.probing.once import run_once

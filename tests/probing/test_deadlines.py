@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import trustme
 
-from lvs_healthd.config.model import AnyCheck, HttpsCheck, Seconds
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import AnyCheck, HttpsCheck
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import target
 from lvs_healthd.probing import deadlines

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.config.model import AnyCheck, Seconds, TcpCheck
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import AnyCheck, TcpCheck
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key, target
 from lvs_healthd.probing import engine as engine_module

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from lvs_healthd.config.model import (
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import (
     AnyCheck,
     ConversationStep,
     DnsCheck,
     DnsTransport,
     HttpCheck,
     HttpsCheck,
-    Seconds,
     TcpCheck,
     UdpCheck,
 )

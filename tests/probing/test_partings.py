@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.config.model import Seconds, TcpCheck
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import TcpCheck
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from lvs_healthd.probes.targets import target

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.config.model import AnyCheck, HttpCheck, Seconds, TcpCheck, UdpCheck
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import AnyCheck, HttpCheck, TcpCheck, UdpCheck
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key, target

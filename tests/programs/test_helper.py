@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from lvs_healthd.config.model import Convention, ExecCheck, Seconds
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import Convention, ExecCheck
 from lvs_healthd.events.kinds import Event, ExecFailed
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure, up
 from lvs_healthd.probes.targets import probe_key

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 import msgspec
 import tomli_w
 
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import AnyCheck, TcpCheck, UdpCheck
 from lvs_healthd.config.load import parse
-from lvs_healthd.config.model import AnyCheck, Seconds, TcpCheck, UdpCheck
 from lvs_healthd.config.patterns import answer_pattern
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
-from lvs_healthd.config.model import AnyCheck, Protocol, StreamCheck, transport
+from lvs_healthd.config.basics import Protocol
+from lvs_healthd.config.check_model import AnyCheck, StreamCheck, transport
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from tests.ready_made.checks import (
     aimed,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.config.model import TcpCheck, UdpCheck
+from lvs_healthd.config.check_model import TcpCheck, UdpCheck
 from tests.ready_made.checks import PATIENCE_S, accepts, probe, ready_made, stream
 from tests.ready_made.servers import running
 

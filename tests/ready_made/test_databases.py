@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck
 from tests.ready_made.checks import hasty, ready_made, stream, wait_until_up
 from tests.ready_made.conftest import Tried
 from tests.ready_made.servers import Server, as_nobody, free_port, run, running, unpacked

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.load import parse
-from lvs_healthd.config.model import AnyCheck
 from tests.ready_made.checks import hasty, ready_made, wait_until_up
 from tests.ready_made.conftest import Tried
 from tests.ready_made.servers import UNPACKED, as_nobody, free_port, run, running, unpacked, version

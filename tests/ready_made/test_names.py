@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck
 from tests.ready_made.checks import hasty, ready_made, wait_until_up
 from tests.ready_made.conftest import Tried
 from tests.ready_made.servers import free_port, running, unpacked

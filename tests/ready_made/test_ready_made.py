@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.config.model import HttpsCheck
+from lvs_healthd.config.check_model import HttpsCheck
 from tests.ready_made.checks import ready_made
 from tests.ready_made.conftest import Tried
 

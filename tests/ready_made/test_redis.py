@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.config.model import TcpCheck, UdpCheck
+from lvs_healthd.config.check_model import TcpCheck, UdpCheck
 from tests.ready_made.checks import accepts, probe, ready_made, stream
 from tests.ready_made.conftest import Tried
 from tests.ready_made.own_network import ask, in_own_network, redis_server, wait_for_answer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ServerState
 from lvs_healthd.health import machine

@@ -13,7 +13,7 @@ from lvs_healthd.api import sockets
 from lvs_healthd.api.clients import MAX_CONNECTIONS, MAX_CONTROL_CONNECTIONS, Connections
 from lvs_healthd.api.http import LISTENING, HttpProtocol
 from lvs_healthd.api.listening import ApiError
-from lvs_healthd.config.model import Endpoint
+from lvs_healthd.config.basics import Endpoint
 
 KEEPALIVE_S = 75.0
 """How long a connection may stay open without a whole request, seconds. It is longer than Prometheus's default scrape

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from lvs_healthd.api.listening import ApiError, address_in_use, refused
-from lvs_healthd.config.model import Endpoint, Family, canonical_address
+from lvs_healthd.config.basics import Endpoint, Family, canonical_address
 
 BACKLOG = 64
 """How many new connections the kernel may queue while the event loop is busy."""

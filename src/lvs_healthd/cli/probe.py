@@ -15,9 +15,10 @@ from rich.text import Text
 from lvs_healthd.cli.asking import ExitStatus, FileOption, end
 from lvs_healthd.cli.choosing import DownOption, UnknownNameError, WhatArgument, chosen
 from lvs_healthd.cli.draw_status import rows
+from lvs_healthd.config.check_model import AnyCheck, ExecCheck
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, helper_socket, load
-from lvs_healthd.config.model import AnyCheck, Config, ExecCheck, RealServer, Service
+from lvs_healthd.config.model import Config, RealServer, Service
 from lvs_healthd.decide.blame import blamed_together
 from lvs_healthd.plan.records import service_key
 from lvs_healthd.probes.outcome import OutcomeKind

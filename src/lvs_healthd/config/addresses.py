@@ -4,8 +4,8 @@ import ipaddress
 import re
 from typing import NamedTuple
 
+from lvs_healthd.config.basics import Endpoint, canonical_address
 from lvs_healthd.config.errors import WrongValueError, expected, show
-from lvs_healthd.config.model import Endpoint, canonical_address
 from lvs_healthd.config.values import string
 
 _PORT = re.compile(r"[0-9]{1,5}")

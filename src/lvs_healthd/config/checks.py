@@ -10,12 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from lvs_healthd.config.conversation import problems_over_udp
-from lvs_healthd.config.errors import Errors, expected, show
-from lvs_healthd.config.http_rules import misfits
-from lvs_healthd.config.http_values import host_name
-from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import (
+from lvs_healthd.config.basics import Endpoint, Seconds
+from lvs_healthd.config.check_model import (
     EXEC_INTERVAL,
     EXEC_TIMEOUT,
     SILENT_INTERVAL,
@@ -23,10 +19,13 @@ from lvs_healthd.config.model import (
     AnyCheck,
     ConversationStep,
     DnsTransport,
-    Endpoint,
-    Seconds,
     Way,
 )
+from lvs_healthd.config.conversation import problems_over_udp
+from lvs_healthd.config.errors import Errors, expected, show
+from lvs_healthd.config.http_rules import misfits
+from lvs_healthd.config.http_values import host_name
+from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.readymade import Shelf
 from lvs_healthd.config.schema import (

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
+from lvs_healthd.config.check_model import ConversationStep
 from lvs_healthd.config.errors import Problem, WrongValueError, expected
-from lvs_healthd.config.model import ConversationStep
 from lvs_healthd.config.values import (
     boolean,
     did_you_mean,

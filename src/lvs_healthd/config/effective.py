@@ -10,23 +10,19 @@ from typing import Any
 import msgspec
 import tomli_w
 
-from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
-from lvs_healthd.config.model import (
+from lvs_healthd.config.basics import Endpoint
+from lvs_healthd.config.check_model import (
     AnyCheck,
-    Config,
     ConversationStep,
     DnsCheck,
-    Endpoint,
-    Forward,
     HttpCheck,
-    Ipvs,
     PingCheck,
-    RealServer,
-    Service,
     StreamCheck,
     TcpCheck,
     uses_tls,
 )
+from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
+from lvs_healthd.config.model import Config, Forward, Ipvs, RealServer, Service
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS, SHORT_FORM, TLS_FIELDS, WAY_FIELDS
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, without_secrets
 from lvs_healthd.config.values import duration_text

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
+from lvs_healthd.config.check_model import HttpCheck
 from lvs_healthd.config.errors import show
 from lvs_healthd.config.json_fields import MOST_JSON_BYTES
-from lvs_healthd.config.model import HttpCheck
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 
 _OF_THE_BODY = ("body", "body_regex", "absent", "absent_regex", "json", "digest")

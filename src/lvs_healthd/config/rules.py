@@ -2,21 +2,11 @@
 
 from collections.abc import Hashable, Sequence
 
+from lvs_healthd.config.basics import Endpoint, Family, Protocol
+from lvs_healthd.config.check_model import transport
 from lvs_healthd.config.errors import Errors, show
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import (
-    TRANSLATING,
-    Endpoint,
-    Family,
-    Forward,
-    Ipvs,
-    OnFailure,
-    Protocol,
-    Service,
-    TunChecksum,
-    TunType,
-    transport,
-)
+from lvs_healthd.config.model import TRANSLATING, Forward, Ipvs, OnFailure, Service, TunChecksum, TunType
 from lvs_healthd.config.schema import TomlTable
 from lvs_healthd.config.servers import Placed
 from lvs_healthd.config.text import leaves

@@ -10,30 +10,24 @@ from typing import Any
 import msgspec
 
 from lvs_healthd.config import addresses, conversation, dns_values, http_values, json_fields, secret_files, values
-from lvs_healthd.config.errors import Errors, WrongValueError, expected
-from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import (
+from lvs_healthd.config.basics import Family, Protocol
+from lvs_healthd.config.check_model import (
     AnyCheck,
     Convention,
     DnsCheck,
     DnsTransport,
     ExecCheck,
-    Family,
-    ForeignServers,
-    Forward,
     HttpCheck,
     HttpsCheck,
-    Mode,
-    OnFailure,
     PingCheck,
-    Protocol,
     SctpCheck,
     TcpCheck,
-    TunChecksum,
-    TunType,
     UdpCheck,
     Way,
 )
+from lvs_healthd.config.errors import Errors, WrongValueError, expected
+from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.model import ForeignServers, Forward, Mode, OnFailure, TunChecksum, TunType
 
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos")
 """Every scheduler in the kernel's net/netfilter/ipvs/."""

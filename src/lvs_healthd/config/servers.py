@@ -7,9 +7,11 @@ import msgspec
 
 from lvs_healthd.config import checks
 from lvs_healthd.config.addresses import ServerAddresses, server_addresses
+from lvs_healthd.config.basics import Endpoint
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import TRANSLATING, AnyCheck, Endpoint, Forward, RealServer
+from lvs_healthd.config.model import TRANSLATING, Forward, RealServer
 from lvs_healthd.config.schema import FALLBACK_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, Key, TomlTable, read_table
 
 NO_CHECK = 'no check; the simplest is check = { type = "tcp" }'

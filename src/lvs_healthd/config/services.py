@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from lvs_healthd.config import rules
+from lvs_healthd.config.basics import Endpoint, Family, Protocol
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, Problem, expected, show
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import Endpoint, Family, Ipvs, Protocol, Service
+from lvs_healthd.config.model import Ipvs, Service
 from lvs_healthd.config.reuse import LastReading, Reading
 from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, TomlTable, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings

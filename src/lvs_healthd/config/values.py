@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import TypeVar
 
+from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
-from lvs_healthd.config.model import Seconds
 from lvs_healthd.config.patterns import answer_pattern
 from lvs_healthd.config.secrecy import HIDDEN, is_secret_hex
 

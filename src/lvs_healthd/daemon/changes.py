@@ -7,8 +7,9 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.model import AnyCheck, Config, Mode, RealServer, Service
+from lvs_healthd.config.model import Config, Mode, RealServer, Service
 from lvs_healthd.events.kinds import ConfigReloaded, ConfigRemarks, ConfigRestartNeeded
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.records import destination_key, service_key

@@ -12,8 +12,9 @@ from socket import AF_UNIX
 import msgspec
 
 from lvs_healthd.api import ApiServer, create_app
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.load import helper_socket
-from lvs_healthd.config.model import AnyCheck, Config, Mode
+from lvs_healthd.config.model import Config, Mode
 from lvs_healthd.daemon.replans import Replans
 from lvs_healthd.daemon.requests import ReloadRequests, Requests
 from lvs_healthd.decide.decisions import Decisions

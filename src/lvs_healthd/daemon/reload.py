@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
-from lvs_healthd.config.model import AnyCheck, Config, Mode
+from lvs_healthd.config.model import Config, Mode
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.changes import (
     changes,

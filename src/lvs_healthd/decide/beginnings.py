@@ -1,6 +1,7 @@
 """Decides which health a check begins with, at start and on a reload."""
 
-from lvs_healthd.config.model import AnyCheck, RealServer
+from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.model import RealServer
 from lvs_healthd.decide.held import ServerState
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table

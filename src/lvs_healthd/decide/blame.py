@@ -22,7 +22,7 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from lvs_healthd.config.model import AnyCheck, ExecCheck, UdpCheck
+from lvs_healthd.config.check_model import AnyCheck, ExecCheck, UdpCheck
 from lvs_healthd.decide.held import DOUBTFUL, ProbeState
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure
 

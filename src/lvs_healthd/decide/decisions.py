@@ -9,7 +9,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from lvs_healthd.config.model import AnyCheck, Config
+from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.model import Config
 from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving
 from lvs_healthd.decide.blame import Blame, NoFaults, OwnFaults
 from lvs_healthd.decide.held import (

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from lvs_healthd.config.model import AnyCheck, RealServer, Service, uses_tls
+from lvs_healthd.config.check_model import AnyCheck, uses_tls
+from lvs_healthd.config.model import RealServer, Service
 from lvs_healthd.health import machine
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey

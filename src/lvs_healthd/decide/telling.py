@@ -1,6 +1,6 @@
 """Makes the events about checks and verdicts, and decides which failures are worth one."""
 
-from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.decide.held import ServerState, Watch
 from lvs_healthd.events.kinds import CheckFailing, CheckUnsure, RealServerDown, RealServerUp
 from lvs_healthd.health.machine import Health, Verdict

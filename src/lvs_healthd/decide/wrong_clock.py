@@ -26,7 +26,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable
 
-from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.events.kinds import ClockSuspected, ClockTrusted
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from lvs_healthd.config.model import TRANSLATING, Config, Family, OnFailure, Service
+from lvs_healthd.config.basics import Family
+from lvs_healthd.config.model import TRANSLATING, Config, OnFailure, Service
 from lvs_healthd.director.sysctls import wanted
 
 

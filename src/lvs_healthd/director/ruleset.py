@@ -15,7 +15,8 @@ The format is described in libnftables-json(5). A set with one address is writte
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from lvs_healthd.config.model import Endpoint, Family, Forward, Service
+from lvs_healthd.config.basics import Endpoint, Family
+from lvs_healthd.config.model import Forward, Service
 
 FAMILY = "inet"
 TABLE = "lvs_healthd"

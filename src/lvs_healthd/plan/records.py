@@ -4,16 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from lvs_healthd.config.model import (
-    Config,
-    Endpoint,
-    Family,
-    ForeignServers,
-    Forward,
-    OnFailure,
-    RealServer,
-    Service,
-)
+from lvs_healthd.config.basics import Endpoint, Family
+from lvs_healthd.config.model import Config, ForeignServers, Forward, OnFailure, RealServer, Service
 from lvs_healthd.ipvs.records import (
     DestinationKey,
     DestinationRecord,

@@ -7,7 +7,7 @@ Over UDP, each datagram is looked at by itself, and one that does not meet the e
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lvs_healthd.config.model import ConversationStep, StreamCheck, TcpCheck, UdpCheck, uses_tls
+from lvs_healthd.config.check_model import ConversationStep, StreamCheck, TcpCheck, UdpCheck, uses_tls
 from lvs_healthd.config.secrecy import parts_of_command
 from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, Search, expectation

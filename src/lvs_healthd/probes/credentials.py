@@ -8,7 +8,7 @@ import base64
 from collections.abc import Callable, Iterable
 from weakref import WeakValueDictionary
 
-from lvs_healthd.config.model import HttpCheck
+from lvs_healthd.config.check_model import HttpCheck
 from lvs_healthd.config.secret_files import read_password, read_token
 
 

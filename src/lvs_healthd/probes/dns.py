@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lvs_healthd.config.model import DnsCheck, DnsTransport
+from lvs_healthd.config.check_model import DnsCheck, DnsTransport
 from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step, what_happened
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from lvs_healthd.config.model import Way
+from lvs_healthd.config.check_model import Way
 from lvs_healthd.config.secrecy import HIDDEN
 from lvs_healthd.probes.outcome import Outcome, Reason
 

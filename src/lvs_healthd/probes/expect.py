@@ -2,7 +2,7 @@
 
 import msgspec
 
-from lvs_healthd.config.model import ConversationStep, StreamCheck
+from lvs_healthd.config.check_model import ConversationStep, StreamCheck
 from lvs_healthd.config.patterns import AnswerPattern, answer_pattern
 
 SEARCHED_EACH_TIME = 16384

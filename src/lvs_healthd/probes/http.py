@@ -7,8 +7,8 @@ a body that ends early, trickles in or never ends cannot pass (RFC 9112, section
 
 from collections.abc import Callable
 
+from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
 from lvs_healthd.config.http_values import MOST_HEADER_BYTES
-from lvs_healthd.config.model import HttpCheck, HttpsCheck
 from lvs_healthd.config.secrecy import parts_of_request
 from lvs_healthd.probes.credentials import authorization, secret
 from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Protocol
 
-from lvs_healthd.config.model import HttpCheck
+from lvs_healthd.config.check_model import HttpCheck
 from lvs_healthd.config.patterns import answer_pattern
 from lvs_healthd.probes.exchange import quote
 from lvs_healthd.probes.expect import Expectation

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from lvs_healthd.config.model import HttpCheck
+from lvs_healthd.config.check_model import HttpCheck
 from lvs_healthd.config.patterns import answer_pattern
 from lvs_healthd.config.secrecy import HIDDEN, is_secret
 from lvs_healthd.probes.exchange import quote

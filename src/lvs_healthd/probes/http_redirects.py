@@ -11,8 +11,8 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
+from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
 from lvs_healthd.config.http_values import MOST_HEADER_BYTES
-from lvs_healthd.config.model import HttpCheck, HttpsCheck
 from lvs_healthd.config.secrecy import without_secrets
 from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened
 from lvs_healthd.probes.http_answer import AnswerError, ChunkReader, Head, HeadReader

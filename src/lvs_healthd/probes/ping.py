@@ -8,7 +8,7 @@ import random
 import struct
 from collections.abc import Callable
 
-from lvs_healthd.config.model import PingCheck
+from lvs_healthd.config.check_model import PingCheck
 from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Step
 from lvs_healthd.probes.outcome import Outcome, Reason, down, up
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from lvs_healthd.config.model import Convention, ExecCheck
+from lvs_healthd.config.check_model import Convention, ExecCheck
 from lvs_healthd.probes.exchange import Exchange, Step
 from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure, up
 from lvs_healthd.programs.messages import MOST_BYTES, Finished, NotRun, Request, Started, answer, line

@@ -5,21 +5,21 @@ from collections.abc import Callable, Container, Iterable
 
 import msgspec
 
-from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.model import (
+from lvs_healthd.config.basics import Protocol
+from lvs_healthd.config.check_model import (
     AnyCheck,
     DnsCheck,
     ExecCheck,
     HttpCheck,
     HttpsCheck,
     PingCheck,
-    Protocol,
     SctpCheck,
-    Service,
     TcpCheck,
     transport,
     uses_tls,
 )
+from lvs_healthd.config.errors import ConfigError
+from lvs_healthd.config.model import Service
 from lvs_healthd.probes.conversation import conversations
 from lvs_healthd.probes.credentials import read_secrets_again
 from lvs_healthd.probes.dns import dns_exchanges

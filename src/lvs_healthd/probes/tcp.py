@@ -1,6 +1,6 @@
 """tcp checks: a connection and, with `send` or `expect…`, a short exchange. Sans-I/O."""
 
-from lvs_healthd.config.model import TcpCheck
+from lvs_healthd.config.check_model import TcpCheck
 from lvs_healthd.config.secrecy import parts_of_command
 from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, Search, expectation

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from lvs_healthd.config.model import HttpsCheck, TlsCheck
+from lvs_healthd.config.check_model import HttpsCheck, TlsCheck
 from lvs_healthd.probes.authorities import load_system_authorities
 from lvs_healthd.probes.certificate import certificate_end
 from lvs_healthd.probes.exchange import Exchange, Farewell, Step, what_happened

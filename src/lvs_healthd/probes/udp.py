@@ -7,7 +7,7 @@ keepalived accepts an empty or one-byte reply, whatever it was told to require. 
 expectation. After a reply that does not, the probe waits for another one until the time is up.
 """
 
-from lvs_healthd.config.model import UdpCheck
+from lvs_healthd.config.check_model import UdpCheck
 from lvs_healthd.config.secrecy import parts_of_command
 from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, expectation

@@ -7,7 +7,7 @@ import select
 import socket
 import struct
 
-from lvs_healthd.config.model import Way
+from lvs_healthd.config.check_model import Way
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 from lvs_healthd.probing.errnos import at_connect, at_open

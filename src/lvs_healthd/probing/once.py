@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probes.targets import probe_key, target

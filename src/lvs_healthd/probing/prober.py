@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.events.kinds import Event
 from lvs_healthd.probing.engine import Engine
 from lvs_healthd.probing.scheduler import Probe, ScheduleObserver, Scheduler

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.secrecy import HIDDEN, is_secret_command, parts_of_command, request_without_secrets
 from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote
 from lvs_healthd.probes.outcome import Outcome

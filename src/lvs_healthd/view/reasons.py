@@ -1,6 +1,6 @@
 """Says why a real server has its verdict."""
 
-from lvs_healthd.config.model import Endpoint
+from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.decide.held import ServerState, Watch
 from lvs_healthd.health.machine import Verdict
 from lvs_healthd.probes.outcome import OutcomeKind

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from lvs_healthd.config.model import Endpoint
+from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.decide.held import ServerState, ServiceState, Watch
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
 from lvs_healthd.plan.records import destination_key

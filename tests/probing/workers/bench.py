@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
-from lvs_healthd.config.model import AnyCheck, Seconds, TcpCheck
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import AnyCheck, TcpCheck
 from lvs_healthd.events.kinds import Event, WorkerFailed
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from lvs_healthd.probes.targets import target

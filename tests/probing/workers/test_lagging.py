@@ -9,7 +9,8 @@ import threading
 import time
 from typing import Any
 
-from lvs_healthd.config.model import AnyCheck, Seconds
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.probes.outcome import OutcomeKind, Reason
 from tests.probing.hand import http, tcp, udp
 from tests.probing.peers_apart import (

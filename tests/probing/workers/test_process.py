@@ -16,7 +16,8 @@ import pytest
 import trustme
 
 from lvs_healthd import __version__
-from lvs_healthd.config.model import AnyCheck, HttpCheck, HttpsCheck, Seconds
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import AnyCheck, HttpCheck, HttpsCheck
 from lvs_healthd.probes.outcome import Outcome, Reason
 from lvs_healthd.probing.workers.framing import Frames
 from lvs_healthd.probing.workers.link import COMMAND

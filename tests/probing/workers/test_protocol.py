@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvs_healthd.config.model import HttpCheck, HttpsCheck, Seconds, TcpCheck, UdpCheck
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, TcpCheck, UdpCheck
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probing.workers.framing import Frames, GarbledFrameError
 from lvs_healthd.probing.workers.protocol import (

@@ -6,7 +6,7 @@ When the process fails, the place starts another one, after a pause that grows w
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 
-from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.events.kinds import Event, WorkerFailed
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 from lvs_healthd.probing.scheduler import Probe

@@ -12,7 +12,7 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterable
 
-from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.events.kinds import Event
 from lvs_healthd.probing.scheduler import Probe, ScheduleObserver
 from lvs_healthd.probing.workers.link import COMMAND

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from lvs_healthd import __version__
-from lvs_healthd.config.model import AnyCheck, HttpCheck, uses_tls
+from lvs_healthd.config.check_model import AnyCheck, HttpCheck, uses_tls
 from lvs_healthd.probes.credentials import read_secrets_again, secret_file
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 from lvs_healthd.probes.targets import Conversations, target

@@ -12,7 +12,7 @@ import struct
 
 import msgspec
 
-from lvs_healthd.config.model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.workers.framing import GarbledFrameError
 

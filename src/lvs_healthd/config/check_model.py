@@ -1,0 +1,296 @@
+"""The records of checks, their defaults, and the reason for each default. `model` says what holds for all records."""
+
+import enum
+from typing import TypeGuard
+
+import msgspec
+
+from lvs_healthd.config.basics import Protocol, Seconds
+
+
+class Convention(enum.StrEnum):
+    """What the exit status of a program means.
+
+    `nagios`: 0 (OK) and 1 (WARNING) pass, 3 (UNKNOWN) is unsure, all others fail. `mon` and `keepalived`: 0 passes, all
+    others fail. With `mon` the server's address is appended to the arguments.
+    """
+
+    NAGIOS = "nagios"
+    MON = "mon"
+    KEEPALIVED = "keepalived"
+
+
+class DnsTransport(enum.StrEnum):
+    """What carries a DNS query: a datagram, a TCP connection, or TLS (DoT, RFC 7858)."""
+
+    UDP = "udp"
+    TCP = "tcp"
+    TLS = "tls"
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Where the probes of a check leave the director. Its fields are keys of the check."""
+
+    source: str = ""
+    """The address to probe from. "": what the routing table says."""
+    interface: str = ""
+    """The interface to leave by (SO_BINDTODEVICE), such as that of a VRF. "": what the routing table says."""
+    mark: int | None = None
+    """The firewall mark of the packets (SO_MARK), for rules of routing and nftables."""
+    dscp: int | None = None
+    """The DSCP of the packets (RFC 2474)."""
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The fields that every check has."""
+
+    name: str
+    """Identifies the check in logs and on reload; unique within a server. Default: the check's type."""
+    interval: Seconds = Seconds(2.0)
+    """Time from the start of one probe to the start of the next. 2 s is the default of HAProxy's `inter`: failures are
+    detected within seconds, and nobody notices the load."""
+    timeout: Seconds = Seconds(1.0)
+    """The longest that a whole probe may take, from its first packet to its outcome. 1 s is shorter than the interval,
+    and leaves time for one SYN to be sent again."""
+    rise: int = 2
+    """How many probes must pass in succession before a server that is down counts as up. The default is more than one,
+    because a single pass may be luck."""
+    fall: int = 3
+    """How many probes must fail in succession before a server that is up counts as down. The default is more than one,
+    because a single packet may get lost."""
+    address: str
+    """Address to probe. Default: the real server's own."""
+    port: int
+    """Port to probe. Default: the real server's own."""
+    way: Way | None = None
+    """Where probes leave; None for what the routing table says. Checks with the same keys share one record."""
+
+
+class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="http"):
+    """A check that sends an HTTP request.
+
+    It passes when the status is accepted and the answer meets every condition that is set, such as `body`.
+    """
+
+    proxy_protocol: int = 0
+    """Version of the PROXY protocol (1 or 2) with whose header the connection begins; 0 for none."""
+    method: str = "GET"
+    path: str = "/"
+    http_version: str = "1.1"
+    """Version of the request. "1.0" is for servers that understand no other; it has a Host header all the same."""
+    host: str = ""
+    """The Host header; never empty after loading.
+
+    Default: the virtual service's address as a client would send it, with the port unless it is the scheme's default.
+    A service with a firewall mark has no address, so its default is the probed address.
+    """
+    headers: tuple[tuple[str, str], ...] = ()
+    """Additional request headers, written in the file as a table."""
+    send_body: str = ""
+    """Text to send as the request's body. Its type is a header of its own, because no default suits all servers."""
+    user: str = ""
+    """User name to authenticate with (Basic, RFC 7617); the password is in `password_file`."""
+    password_file: str = ""
+    """File with the password of `user`. Secrets have files of their own, so that the configuration can be shown."""
+    token_file: str = ""
+    """File with a bearer token to authenticate with (RFC 6750). Excludes `password_file`."""
+    redirects: int = 0
+    """How many redirects are followed, on the same connection only. By default a 301 is judged as any other status."""
+    status: tuple[tuple[int, int], ...] = ((200, 299),)
+    """Accepted ranges of status codes, both ends included, written in the file as ["200-299", "301"]."""
+    expect_headers: tuple[tuple[str, str], ...] = ()
+    """Headers that the answer must have, with exactly these values; written in the file as a table."""
+    expect_headers_regex: tuple[tuple[str, str], ...] = ()
+    """Headers that the answer must have, with values in which these regular expressions (RE2) match."""
+    body: str = ""
+    """Text the body must contain."""
+    body_regex: str = ""
+    """Regular expression (RE2) that must match somewhere in the body. Excludes `body`."""
+    absent: str = ""
+    """Text the body must not contain, such as an error message on a page whose status is good all the same."""
+    absent_regex: str = ""
+    """Regular expression (RE2) that must match nowhere in the body. Excludes `absent`."""
+    json: tuple[tuple[str, str], ...] = ()
+    """Fields that the body must have as a JSON document: each field's path, and its value as JSON."""
+    digest: str = ""
+    """Digest that the whole body must have: "sha256:…" or "md5:…" in lower case."""
+    max_body: int = 65536
+    """How many bytes of the body are examined at most. 64 KiB is enough for health pages."""
+
+
+class HttpsCheck(HttpCheck, frozen=True, kw_only=True, gc=False, tag="https"):
+    """An HTTP check over TLS, which also verifies the server's certificate."""
+
+    sni: str = ""
+    """Server name to request and to verify. Default: the name in `host`.
+
+    Empty when `host` is an IP address and the file does not set `sni`. Then no name is requested (RFC 6066 does not
+    allow addresses as names), and the certificate must be valid for the probed `address`.
+    """
+    verify: bool = True
+    """Verify the certificate's chain, name and dates. keepalived never verifies certificates, but an expired one is an
+    outage for clients."""
+    ca: str = ""
+    """PEM file of trusted certificates. Default: the system's trusted certificates."""
+
+
+class ConversationStep(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One step of a conversation. Exactly one of its fields is set."""
+
+    send: bytes = b""
+    """Bytes to send, written in the file as text (`send`) or in hexadecimal (`send_hex`)."""
+    expect: bytes = b""
+    """Bytes that must come, written in the file as text (`expect`) or in hexadecimal (`expect_hex`)."""
+    expect_regex: str = ""
+    """Regular expression (RE2) that must match. An `expect_hex` with wildcards is stored as one."""
+    starttls: bool = False
+    """Begin TLS. As the first step, the connection is encrypted from its start."""
+
+    @property
+    def expects(self) -> bool:
+        """Whether the step waits for something."""
+        return bool(self.expect or self.expect_regex)
+
+
+class StreamCheck(Check, frozen=True, kw_only=True, gc=False):
+    """The fields that tcp and udp checks share: a conversation, in steps or in the short form `send` and `expect`."""
+
+    send: bytes = b""
+    """Bytes to send, written in the file as text (`send`) or in hexadecimal (`send_hex`)."""
+    expect: bytes = b""
+    """Bytes that the answer must contain, written in the file as text (`expect`) or in hexadecimal (`expect_hex`)."""
+    expect_regex: str = ""
+    """Regular expression (RE2) that must match somewhere in the answer's bytes. Excludes `expect`."""
+    max_answer: int = 65536
+    """How many bytes of an answer are searched at most for `expect` or `expect_regex`."""
+    steps: tuple[ConversationStep, ...] = ()
+    """The conversation step by step. Excludes the short form."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the check expects no answer."""
+        return not self.expect and not self.expect_regex and not any(step.expects for step in self.steps)
+
+
+class TcpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="tcp"):
+    """A check that opens a TCP connection, and exchanges data if `send`, `expect…` or `steps` is set."""
+
+    proxy_protocol: int = 0
+    """Version of the PROXY protocol (1 or 2) with whose header the connection begins; 0 for none."""
+    sni: str = ""
+    """Server name to request and to verify once a step begins TLS.
+
+    Empty: no name is requested, and the certificate must be valid for the probed `address`.
+    """
+    verify: bool = True
+    """Verify the certificate's chain, name and dates, as https checks do."""
+    ca: str = ""
+    """PEM file of trusted certificates. Default: the system's trusted certificates."""
+
+
+class UdpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="udp"):
+    """A check that sends a datagram. It fails when the answer is an ICMP unreachable message.
+
+    A check that expects nothing passes when nothing comes back. It has defaults of its own: `SILENT_TIMEOUT` and
+    `SILENT_INTERVAL`.
+    """
+
+
+class DnsCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="dns"):
+    """A check that asks a DNS server, and looks at the answer code and the records."""
+
+    query: str = ""
+    """The name to ask for; never empty after loading."""
+    query_type: str = "A"
+    """The type of record to ask for. A is the default of dig."""
+    over: DnsTransport = DnsTransport.UDP
+    rcode: tuple[str, ...] = ("NOERROR",)
+    """Accepted answer codes, by their names (RFC 6895). SERVFAIL and REFUSED are answers, but no service."""
+    recursion: bool = True
+    """Ask the server to find the answer elsewhere if it does not know it (the flag RD), as clients and dig do."""
+    authoritative: bool = False
+    """Whether the answer must be authoritative (the flag AA), which proves that the server has loaded the zone."""
+    answer: str = ""
+    """Text that one of the records must contain, in the form in which zone files write records."""
+    min_answers: int = 1
+    """How many records of the type an answer with the code NOERROR must have. Without any, clients find nothing."""
+    sni: str = ""
+    """Server name to request and to verify over TLS. Empty: the certificate must be valid for the probed `address`."""
+    verify: bool = True
+    """Verify the certificate's chain, name and dates, as https checks do."""
+    ca: str = ""
+    """PEM file of trusted certificates. Default: the system's trusted certificates."""
+
+
+class SctpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="sctp"):
+    """A check that sets up an SCTP association (RFC 9260), and aborts it."""
+
+
+class PingCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="ping"):
+    """A check that sends an ICMP echo request. It shows that the host is there, and nothing about its services.
+
+    Its `port` is always 0.
+    """
+
+
+class ExecCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="exec"):
+    """A check that runs a program, and takes its exit status for the outcome."""
+
+    command: tuple[str, ...] = ()
+    """The program's absolute path and its arguments; never empty after loading. `{address}` and `{port}` in them stand
+    for what is probed. There is no shell."""
+    convention: Convention = Convention.KEEPALIVED
+    """What the exit status means, and which arguments the program gets. Required in the file: if the default were
+    `nagios`, a script that fails with status 1 would pass."""
+    helper: str = ""
+    """Path of the Unix socket of the process that runs the program; not a key of checks."""
+
+
+EXEC_TIMEOUT = Seconds(5.0)
+
+
+EXEC_INTERVAL = Seconds(10.0)
+"""Defaults of an exec check. To start a program costs as much as fifty probes, and many a program is slow."""
+
+
+SILENT_TIMEOUT = Seconds(4.0)
+"""Default and minimum timeout of a udp check that expects nothing. The kernel asks three times, a second apart, for the
+hardware address of a host on its own network (`mcast_solicit`, `retrans_time_ms`), before it reports the host as
+unreachable. A shorter timeout would make a host that does not exist count as up."""
+
+
+SILENT_INTERVAL = Seconds(5.0)
+"""Default interval of a udp check that expects nothing. Each probe of a healthy server takes its whole timeout."""
+
+
+AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck | DnsCheck | SctpCheck | PingCheck | ExecCheck
+
+
+TlsCheck = HttpsCheck | TcpCheck | DnsCheck
+"""The checks that can use TLS."""
+
+
+def uses_tls(check: Check) -> TypeGuard[TlsCheck]:
+    """Return whether a check uses TLS, so that its `sni`, `verify` and `ca` matter."""
+    match check:
+        case HttpsCheck():
+            return True
+        case TcpCheck():
+            return any(step.starttls for step in check.steps)
+        case DnsCheck():
+            return check.over is DnsTransport.TLS
+        case _:
+            return False
+
+
+def transport(check: Check) -> Protocol | None:
+    """Return the transport that carries a check's probes; None for ICMP, and for a program that decides itself."""
+    match check:
+        case PingCheck() | ExecCheck():
+            return None
+        case SctpCheck():
+            return Protocol.SCTP
+        case UdpCheck() | DnsCheck(over=DnsTransport.UDP):
+            return Protocol.UDP
+        case _:
+            return Protocol.TCP
