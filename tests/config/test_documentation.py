@@ -192,3 +192,18 @@ def test_remark_shown_is_real() -> None:
     text = "\n" * 5 + service(check='{ type = "tcp", timeout = "3s" }')
     shown = re.findall(r"^remark: (config\.toml:.*)$", REFERENCE, re.MULTILINE)
     assert [remark.replace("c.toml", "config.toml", 1) for remark in read(text).remarks] == shown
+
+
+MIGRATION = CHECKS.partition("## Coming from mon")[2].partition("\n## ")[0]
+WRITTEN_INSTEAD = re.findall(r"`(\{ type = [^`]*\})`", MIGRATION)
+
+
+def test_every_monitor_of_the_three_programs_is_named() -> None:
+    assert len(WRITTEN_INSTEAD) >= 40
+    for checker in ("TCP", "UDP", "DNS", "PING", "SMTP", "MISC", "FILE", "BFD"):
+        assert f"{checker}_CHECK" in MIGRATION
+
+
+@pytest.mark.parametrize("check", WRITTEN_INSTEAD)
+def test_what_to_write_instead_is_a_check(check: str) -> None:
+    assert len(checks_of(service(check=check))) == 1
