@@ -84,6 +84,13 @@ async def test_keys_can_be_changed_and_a_wrong_one_is_told() -> None:
     assert (code, "connection refused" in out) == (3, True)
 
 
+async def test_program_is_tried_without_a_daemon(tmp_path: Path) -> None:
+    keys = ('command = ["/bin/echo", "{address}"]', 'convention = "mon"')
+    code, out, _ = await run_cli("checks", "try", "exec", "198.51.100.7", *keys, "--config", str(tmp_path / "c.toml"))
+    assert code == 0
+    assert "up: exit status 0: 198.51.100.7 198.51.100.7 (" in out
+
+
 async def test_secrets_are_not_shown() -> None:
     async with stream_server(answering(b"-ERR AUTH hunter2\r\n", until=b"\n")) as port:
         keys = ('send = "AUTH hunter2\\n"', 'expect = "+OK"', 'timeout = "200ms"')

@@ -83,3 +83,12 @@ async def test_probe_verb_runs_programs_without_a_daemon(tmp_path: Path) -> None
     code, out, _ = await run_cli("probe", "--config", str(file))
     assert (code, "exit status 0" in out) == (0, True)
     assert helpers(tmp_path) == []
+
+
+async def test_probe_verb_says_when_the_unit_for_programs_does_not_run(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    socket = tmp_path / "unit.sock"
+    file.write_text(file.read_text().replace("[daemon]\n", f'[daemon]\nexec_socket = "{socket}"\n'))
+    code, out, _ = await run_cli("probe", "--config", str(file))
+    assert code == 3
+    assert f"the process that runs programs is not there: {socket}" in out

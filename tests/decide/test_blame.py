@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from lvs_healthd.config.check_model import AnyCheck, UdpCheck
+from lvs_healthd.config.check_model import AnyCheck, UdpCheck, Way
 from lvs_healthd.decide import blame
+from lvs_healthd.decide.held import ProbeState
 from lvs_healthd.events.kinds import CheckUnsure, RealServerDown
 from lvs_healthd.health.machine import Verdict
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure, up
@@ -17,7 +18,7 @@ from tests.decide.test_decisions import Bench, table_of
 
 PASS = up("connected")
 TIMEOUT = down(Reason.TIMEOUT, "no answer in 1s")
-A, B, C = "198.51.100.11", "198.51.100.12", "198.51.100.13"
+A, B, C, D = "198.51.100.11", "198.51.100.12", "198.51.100.13", "198.51.100.14"
 A6, B6 = "2001:db8:2::11", "2001:db8:2::12"
 NO_ROUTE_ERRNOS = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL)
 
@@ -66,6 +67,8 @@ class Faults:
         self.full = ""
         self.broken: str | None = ""
         self.ours = ""
+        self.interfaces: list[str] = []
+        """The interfaces that checks named, in the order of the questions."""
         self.asked: list[tuple[str, Callable[[], None]]] = []
 
     def is_ours(self, address: str) -> bool:
@@ -75,8 +78,9 @@ class Faults:
         del address
         return self.full if began <= now else ""
 
-    def link(self, address: str, began: float) -> str | None:
+    def link(self, address: str, began: float, interface: str = "") -> str | None:
         del address, began
+        self.interfaces.append(interface)
         return self.broken
 
     def ask(self, address: str, then: Callable[[], None]) -> None:
@@ -284,3 +288,46 @@ def test_outcome_that_waited_for_its_route_is_dropped_when_a_newer_one_has_come(
     then()
     assert bench.observed == []
     assert bench.last(A) == PASS
+
+
+VRF = Way(interface="vrf1")
+
+
+def test_hosts_that_are_reached_another_way_say_nothing_about_this_one(bench: Rounds) -> None:
+    behind = [tcp_check(each, 80, way=VRF) for each in (C, D)]
+    bench.serve(A, B, checks=behind)
+    first, second = (bench.decisions.probes[probe_key(each)] for each in behind)
+    for _ in range(6):
+        bench.round({A: PASS, B: PASS})
+        first.outcome(no_route(C), 0.0)
+        bench.now += 0.5
+    assert last_kind(first) is OutcomeKind.UNSURE
+    for _ in range(6):
+        bench.round({A: PASS, B: PASS})
+        second.outcome(Outcome(PASS.kind, PASS.reason, PASS.detail), 0.0)
+        bench.now += 0.5
+        first.outcome(no_route(C), 0.0)
+    assert last_kind(first) is OutcomeKind.DOWN
+
+
+def last_kind(probe: ProbeState) -> OutcomeKind | None:
+    return None if probe.last is None else probe.last.kind
+
+
+def test_hosts_that_are_probed_once_vouch_only_for_those_that_are_reached_in_the_same_way() -> None:
+    failing, plain, behind = tcp_check(A, 80, way=VRF), tcp_check(B, 80), tcp_check(C, 80, way=VRF)
+    assert blame.blamed_together({failing: no_route(A), plain: PASS})[failing].kind is OutcomeKind.UNSURE
+    # The same host may be reached in both ways.
+    again = tcp_check(C, 80)
+    found = blame.blamed_together({failing: no_route(A), behind: PASS, again: PASS})
+    assert found[failing].kind is OutcomeKind.DOWN
+
+
+def test_interface_that_a_check_names_is_the_one_that_may_be_broken(bench: Rounds) -> None:
+    check = tcp_check(C, 80, way=VRF)
+    bench.serve(A, B, checks=(check,))
+    probe = bench.decisions.probes[probe_key(check)]
+    probe.outcome(TIMEOUT, 0.0)
+    assert bench.own.interfaces == ["vrf1"]
+    bench.round({A: TIMEOUT, B: PASS})
+    assert bench.own.interfaces == ["vrf1", ""]

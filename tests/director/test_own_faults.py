@@ -127,6 +127,16 @@ async def test_route_tells_the_interface_of_a_distant_target_and_is_remembered(w
     assert watching.asked == [FAR]
 
 
+async def test_interface_that_a_check_names_counts_instead_of_the_route_s(watching: Watching) -> None:
+    watching.report(link(9) + address(9, "172.17.0.1", 16) + link(9, "DOWN"))
+    broken = await watching.until_link_of("172.17.0.9", broken=True)
+    began = asyncio.get_running_loop().time()
+    assert watching.faults.link(SERVER, began, f"eth{9 - ETH0}") == broken
+    assert watching.faults.link("172.17.0.9", began, "eth0") == ""
+    assert watching.faults.link(SERVER, began, "none0") == ""
+    assert watching.asked == []
+
+
 @pytest.mark.parametrize("found", [{}, OSError(105, "No buffer space available")])
 async def test_target_whose_route_the_kernel_does_not_tell_is_not_excused(
     watching: Watching, found: dict[str, int] | OSError

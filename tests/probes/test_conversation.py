@@ -138,6 +138,27 @@ def test_answer_without_end_is_too_large() -> None:
     )
 
 
+@pytest.mark.parametrize("size", [200, 1448])
+def test_long_answer_in_many_segments_is_met_with_its_last_byte(size: int) -> None:
+    """The server waits for our next words then, and sends nothing more that could lead to another search."""
+    answer = b"".join(b"250-%d %s\r\n" % (number, b"x" * 60) for number in range(120)) + b"250 end\r\n"
+    exchange, _ = begun(over_tcp(matches(r"(?m)^250 [^\n]*\n"), sends(b"QUIT\r\n")))
+    steps = [exchange.received(answer[start : start + size]) for start in range(0, len(answer), size)]
+    assert isinstance(steps[-1], Farewell)
+
+
+def test_answer_that_was_met_unnoticed_passes_when_the_time_is_up_or_the_connection_fails() -> None:
+    answer = b"x" * 4000 + b"ok"
+    for end in ("expired", "failed", "closed"):
+        exchange, _ = begun(over_tcp(matches("ok")))
+        for byte in answer:
+            if isinstance(exchange.received(bytes([byte])), Farewell):
+                break
+        else:
+            arguments = {"expired": ("1s",), "failed": (RESET,), "closed": ()}[end]
+            assert getattr(exchange, end)(*arguments) == PASSED
+
+
 def test_limit_counts_for_each_step() -> None:
     exchange, _ = begun(over_tcp(expects(b"ok"), expects(b"ok"), max_answer=100))
     assert exchange.received(b"x" * 90 + b"ok") is None

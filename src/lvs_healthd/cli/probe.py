@@ -1,7 +1,6 @@
 """`lvs-healthd probe`: runs the checks of a configuration once, without a daemon and without touching IPVS."""
 
 import asyncio
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -15,17 +14,17 @@ from rich.text import Text
 from lvs_healthd.cli.asking import ExitStatus, FileOption, end
 from lvs_healthd.cli.choosing import DownOption, UnknownNameError, WhatArgument, chosen
 from lvs_healthd.cli.draw_status import rows
-from lvs_healthd.config.check_model import AnyCheck, ExecCheck
+from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.load import DEFAULT_FILE, helper_socket, load
-from lvs_healthd.config.model import Config, RealServer, Service
+from lvs_healthd.config.load import DEFAULT_FILE, load
+from lvs_healthd.config.model import RealServer, Service
 from lvs_healthd.decide.blame import blamed_together
 from lvs_healthd.plan.records import service_key
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.probing.descriptors import probes_within_limit, raise_descriptor_limit
 from lvs_healthd.probing.once import ProbeResult, run_once
-from lvs_healthd.programs.child import present
+from lvs_healthd.probing.without_daemon import runnable
 from lvs_healthd.runtime.printable import printable
 
 _COLOURS = {OutcomeKind.UP: "green", OutcomeKind.DOWN: "red", OutcomeKind.UNSURE: "yellow"}
@@ -64,11 +63,10 @@ def probe(
     """
     try:
         raise_descriptor_limit()
-        with tempfile.TemporaryDirectory() as folder:
-            loaded, helper = _loaded(config, f"{folder}/exec.sock")
-            members = list(_members(loaded.services, what or []))
-            room = probes_within_limit(loaded.daemon.max_probes)
-            probed = asyncio.run(_probed(_checks(members), room, helper))
+        loaded = load(config)
+        members = list(_members(loaded.services, what or []))
+        room = probes_within_limit(loaded.daemon.max_probes)
+        probed = asyncio.run(_probed(_checks(members), room, has_own_unit=bool(loaded.daemon.exec_socket)))
     except UnknownNameError as error:
         # The file was an argument in former versions.
         hint = "; name a file with --config" if any(Path(word).is_file() for word in what or []) else ""
@@ -86,24 +84,16 @@ def probe(
         raise typer.Exit(ExitStatus.TROUBLE)
 
 
-def _loaded(file: Path, own_helper: str) -> tuple[Config, str]:
-    """Read the configuration. Return it with the socket of the process that runs programs.
+async def _probed(checks: Sequence[AnyCheck], room: int, *, has_own_unit: bool) -> dict[AnyCheck, ProbeResult]:
+    """Run the checks once.
 
-    own_helper: the socket to use if the daemon does not run, and so runs no programs.
+    has_own_unit: whether programs run in a unit of their own. If that does not run, it is what the operator must know.
     """
-    loaded = load(file)
-    helper = helper_socket(loaded.daemon)
-    if loaded.daemon.exec_socket or Path(helper).exists():
-        return loaded, helper
-    return load(file, helper=own_helper), own_helper
-
-
-async def _probed(checks: Sequence[AnyCheck], room: int, helper: str) -> dict[AnyCheck, ProbeResult]:
-    """Run the checks once, and meanwhile the process that runs programs, if it is needed and not there."""
-    if not any(isinstance(check, ExecCheck) for check in checks):
+    if has_own_unit:
         return await run_once(checks, max_in_flight=room)
-    async with present(helper):
-        return await run_once(checks, max_in_flight=room)
+    async with runnable(checks) as served:
+        found = await run_once(served.values(), max_in_flight=room)
+        return {key: found[probe_key(check)] for key, check in served.items()}
 
 
 def _members(services: Iterable[Service], words: Sequence[str]) -> Iterator[_Member]:

@@ -55,7 +55,7 @@ class Template(msgspec.Struct, frozen=True):
     type: str
     """The type as written in the file, which may be the name of a ready-made check."""
     kind: str
-    """The actual type: http, https, tcp or udp."""
+    """The actual type, such as http."""
     fields: dict[str, Any]
     wrong: frozenset[str]
     """Fields that were written with a wrong value. Rules about combinations of fields treat them as set."""

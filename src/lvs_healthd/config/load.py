@@ -17,16 +17,15 @@ from lvs_healthd.config.text import DEFAULT_FILE, read_text, toml_document
 __all__ = ["DEFAULT_FILE", "ConfigError", "load", "parse"]
 
 
-def load(path: Path, memory: LastReading | None = None, *, helper: str = "") -> Config:
+def load(path: Path, memory: LastReading | None = None) -> Config:
     """Read a configuration file.
 
     memory: the services of the last reading. A service that has not changed since then is returned as the same object.
-    helper: the socket of the process that runs programs, instead of the one beside `control`.
 
     Raises only `ConfigError`, which holds every error.
     """
     try:
-        return parse(read_text(path), str(path), memory=memory, helper=helper)
+        return parse(read_text(path), str(path), memory=memory)
     except ConfigError:
         raise
     except Exception as error:  # a file must never end a running daemon
@@ -40,19 +39,13 @@ def helper_socket(daemon: Daemon) -> str:
 
 
 def parse(
-    text: str,
-    file: str,
-    *,
-    checks_dirs: Sequence[Path] | None = None,
-    memory: LastReading | None = None,
-    helper: str = "",
+    text: str, file: str, *, checks_dirs: Sequence[Path] | None = None, memory: LastReading | None = None
 ) -> Config:
     """Read a configuration from text.
 
     file: path of the file, for error messages and for the default of `checks_dirs`.
     checks_dirs: the directories in which to search for ready-made checks. Default: `search_path(file)`.
     memory: the services of the last reading. A service that has not changed since then is returned as the same object.
-    helper: the socket of the process that runs programs, instead of the one beside `control`.
 
     Raises only `ConfigError`, which holds every error.
     """
@@ -62,7 +55,7 @@ def parse(
     shelf = Shelf(search_path(file) if checks_dirs is None else checks_dirs)
     top = read_table(document, (), TOP_KEYS, errors).values
     daemon = read_table(top.get("daemon", {}), ("daemon",), DAEMON_KEYS, errors).values
-    helper = daemon.get("exec_socket", "") or helper or helper_socket(Daemon(**daemon))
+    helper = helper_socket(Daemon(**daemon))
     reader = CheckReader(shelf, errors, helper)
     if daemon.get("control", Daemon().control) == daemon.get("state", Daemon().state):
         errors.add(("daemon", "state"), "the same as control, which is a socket; state needs a file of its own")

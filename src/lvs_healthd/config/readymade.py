@@ -31,7 +31,7 @@ class ReadyMade(msgspec.Struct, frozen=True):
     """A ready-made check."""
 
     kind: str
-    """The actual type: http, https, tcp or udp. Empty when the file has errors, which have already been reported."""
+    """The actual type, such as http. Empty when the file has errors, which have already been reported."""
     table: TomlTable
     path: Path
     """The check's file."""

@@ -53,10 +53,11 @@ class OwnFaults(Protocol):
     def table(self, address: str, began: float, now: float) -> str:
         """Return in words which table of the kernel was too full for a probe of `address`; "" if none was."""
 
-    def link(self, address: str, began: float) -> str | None:
+    def link(self, address: str, began: float, interface: str = "") -> str | None:
         """Return in words what is, or was since `began`, wrong with our interface towards `address`; "" if nothing.
 
-        None means that `ask` must find out.
+        interface: the name of the interface; "" for that of the route to `address`. None means that `ask` must find
+            out.
         """
 
     def ask(self, address: str, then: Callable[[], None]) -> None:
@@ -74,7 +75,7 @@ class NoFaults:
         """Return ""."""
         return ""
 
-    def link(self, address: str, began: float) -> str | None:  # noqa: ARG002
+    def link(self, address: str, began: float, interface: str = "") -> str | None:  # noqa: ARG002
         """Return ""."""
         return ""
 
@@ -106,7 +107,8 @@ class Blame:
         """
         address, began = probe.check.address, now - latency_s
         fault = self._own.table(address, began, now) if outcome.reason is Reason.TIMEOUT else ""
-        found = fault or self._own.link(address, began)
+        way = probe.check.way
+        found = fault or self._own.link(address, began, "" if way is None else way.interface)
         if found is None:
             self._own.ask(address, partial(_resume, probe, outcome, latency_s, probe.last_at))
             return None
@@ -144,7 +146,7 @@ def blamed_together(found: Mapping[AnyCheck, Outcome]) -> dict[AnyCheck, Outcome
 
     found: the outcome of each check's probe.
     """
-    reached = {check.address: check for check, outcome in found.items() if has_answered(check, outcome)}
+    reached = {(check.address, check.way): check for check, outcome in found.items() if has_answered(check, outcome)}
     return {
         check: blamed(outcome, reaches_others=any(can_vouch(other, check) for other in reached.values()))
         if outcome.reason in DOUBTFUL
@@ -164,8 +166,13 @@ def has_answered(check: AnyCheck, outcome: Outcome) -> bool:
 
 def can_vouch(check: AnyCheck, failing: AnyCheck) -> bool:
     """Return whether an answer to `check` shows anything about the network that `failing` needs."""
-    address, other = check.address, failing.address
-    return address != other and (":" in address) == (":" in other) and not is_loopback(address)
+    address = check.address
+    return address != failing.address and shares_network(check, failing) and not is_loopback(address)
+
+
+def shares_network(check: AnyCheck, other: AnyCheck) -> bool:
+    """Return whether the probes of two checks leave the director in the same way and address family."""
+    return (":" in check.address) == (":" in other.address) and check.way == other.way
 
 
 def is_loopback(address: str) -> bool:
@@ -189,7 +196,7 @@ class Reach:
         self._unsearched: Iterator[ProbeState] = iter(())
         self._next_search = 0.0
         self._witnesses: list[ProbeState] = []
-        """Up to two probes of each address family, of different hosts, whose targets have answered."""
+        """Up to two probes of each address family and way, of different hosts, whose targets have answered."""
 
     def others(self, failing: ProbeState, since: float, now: float) -> bool:
         """Return whether a host other than that of `failing` has answered a probe that began after `since`.
@@ -222,8 +229,8 @@ class Reach:
                     return
 
     def _note(self, probe: ProbeState, now: float) -> None:
-        """Keep the two hosts of each address family whose last answers are the newest."""
-        rivals = [each for each in self._witnesses if (":" in each.check.address) == (":" in probe.check.address)]
+        """Keep the two hosts of each address family and way whose last answers are the newest."""
+        rivals = [each for each in self._witnesses if shares_network(each.check, probe.check)]
         same = [each for each in rivals if each.check.address == probe.check.address]
         if not same and len(rivals) < _WITNESSES:
             self._witnesses.append(probe)
@@ -234,7 +241,7 @@ class Reach:
 
 
 _WITNESSES = 2
-"""How many hosts of each address family are kept. Of two hosts, at least one is not the host of the failing target."""
+"""How many hosts of each address family and way are kept. Of two, at least one is not the failing target's host."""
 
 
 def _began(probe: ProbeState, now: float) -> float:

@@ -137,6 +137,10 @@ class Links:
         link = self._links.get(index)
         return link.trouble(began) if link is not None else ""
 
+    def named(self, interface: str, began: float) -> str:
+        """Return in words what is, or was since `began`, wrong with the interface of this name; "" if nothing."""
+        return next((each.trouble(began) for each in self._links.values() if each.name == interface), "")
+
     def ongoing(self) -> tuple[str, ...]:
         """Return in words what is wrong with interfaces now."""
         return tuple(each.trouble(math.inf) for each in self._suspects(math.inf))

@@ -83,18 +83,19 @@ class OwnFaults:
         """
         return self._overflows.during(address, began, now)
 
-    def link(self, address: str, began: float) -> str | None:
+    def link(self, address: str, began: float, interface: str = "") -> str | None:
         """Return in words what is, or was since `began`, wrong with our interface towards `address`; "" if nothing.
 
         began: seconds on the monotonic clock.
+        interface: the name of the interface; "" for that of the route to `address`.
 
         None means that the kernel must be asked for the route first: see `ask`.
         """
         if not self._links.broken(began):
             return ""
         now = self._clock()
-        found = self._links.on_link(address, began)
-        if not found:
+        found = self._links.named(interface, began) if interface else self._links.on_link(address, began)
+        if not found and not interface:
             route = self._routes.get(address)
             if route is None or now - route.asked > ROUTE_S:
                 return None

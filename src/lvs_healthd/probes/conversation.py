@@ -16,6 +16,11 @@ from lvs_healthd.probes.tls import TlsExchanges
 
 _PASSED = up("all steps passed")
 
+_SEARCHED_AT_ONCE = 1024 * 1024
+"""How many bytes a pattern searches in a step before it begins to wait for more of the answer. It is more than for a
+single answer, because a server that waits for our next words sends nothing more. So an answer of 50 KiB is searched at
+each of its segments; that takes a few milliseconds in all."""
+
 
 def conversations(check: StreamCheck) -> Callable[[], Exchange]:
     """Return a factory that begins a conversation for each probe of a check with steps.
@@ -99,7 +104,7 @@ class _Stream:
     def closed(self) -> Outcome:
         if self._inner is not None:
             return self._inner.closed()
-        if self._is_met(is_whole=True) and self._at == len(self._script.lines) - 1:
+        if self._has_passed():
             return _PASSED
         line = self._script.lines[self._at]
         if not self._answer:
@@ -111,6 +116,8 @@ class _Stream:
             return self._inner.failed(outcome)
         if outcome.kind is OutcomeKind.UNSURE:
             return outcome
+        if self._has_passed():
+            return _PASSED
         line = self._script.lines[self._at]
         if self._answer:
             return self._told.unexpected(line, bytes(self._answer), f", then {what_happened(outcome)}")
@@ -119,6 +126,8 @@ class _Stream:
     def expired(self, timeout: str) -> Outcome:
         if self._inner is not None:
             return self._inner.expired(timeout)
+        if self._has_passed():
+            return _PASSED
         line = self._script.lines[self._at]
         if self._answer:
             return self._told.unexpected(line, bytes(self._answer), f" in {timeout}")
@@ -150,13 +159,17 @@ class _Stream:
             self._at += 1
         return Farewell(said, _PASSED, peer_may_close=self._speaks)
 
+    def _has_passed(self) -> bool:
+        """Return whether the last step is met by what has come. Nothing more will come."""
+        return self._at == len(self._script.lines) - 1 and self._is_met(is_whole=True)
+
     def _is_met(self, *, is_whole: bool = False) -> bool:
         """Return whether the answer so far is what the step under way expects."""
         expect = self._script.lines[self._at].expect
         if expect is None or not self._answer:
             return False
         if self._search is None:
-            self._search = Search(expect)
+            self._search = Search(expect, _SEARCHED_AT_ONCE)
         is_full = len(self._answer) >= expect.limit
         del self._answer[expect.limit :]
         return self._search.is_met(self._answer, is_whole=is_whole or is_full)

@@ -30,12 +30,16 @@ class Expectation(msgspec.Struct, frozen=True):
 
 
 class Search:
-    """Looks for what is expected in an answer that grows. It does not search a long answer again at each segment."""
+    """Looks for what is expected in an answer that grows. It does not search a long answer again at each segment.
 
-    __slots__ = ("_expected", "_found", "_looked_at", "_next", "_searched")
+    at_once: how many bytes a pattern searches in all before it begins to wait for more of the answer.
+    """
 
-    def __init__(self, expected: Expectation) -> None:
+    __slots__ = ("_at_once", "_expected", "_found", "_looked_at", "_next", "_searched")
+
+    def __init__(self, expected: Expectation, at_once: int = SEARCHED_EACH_TIME) -> None:
         self._expected = expected
+        self._at_once = at_once
         self._found = not expected.contains
         """Whether the bytes of `contains` have been found."""
         self._looked_at = 0
@@ -63,7 +67,7 @@ class Search:
         if len(answer) < self._next and not is_whole:
             return False
         self._searched += len(answer)
-        if self._searched > SEARCHED_EACH_TIME:
+        if self._searched > self._at_once:
             self._next = 2 * len(answer)
         return expected.pattern.is_in(answer)
 

@@ -1,4 +1,4 @@
-"""Runs checks once, outside any schedule: for `lvs-healthd probe`."""
+"""Runs checks once, outside any schedule: for `lvs-healthd probe` and `lvs-healthd checks try`."""
 
 import asyncio
 import functools

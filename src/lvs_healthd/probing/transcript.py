@@ -12,6 +12,7 @@ from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probes.targets import hidden_parts, probe_key, target
 from lvs_healthd.probing.once import ProbeResult, run_targets
+from lvs_healthd.probing.without_daemon import runnable
 
 _SHOWN = 200
 """How many bytes of each message are shown."""
@@ -34,12 +35,17 @@ class Trial(msgspec.Struct, frozen=True):
 
 def tried(check: AnyCheck) -> Trial:
     """Run a check once. Raises `OSError` when the files that it needs cannot be read."""
-    key = probe_key(check)
-    ready = target(key)
-    notes = _Notes(hidden_parts(key))
-    recorded = msgspec.structs.replace(ready, begin=lambda: _Recorded(ready.begin(), notes))
-    (result,) = asyncio.run(run_targets({key: recorded})).values()
-    return Trial(result, tuple(notes.entries))
+    return asyncio.run(_tried(check))
+
+
+async def _tried(check: AnyCheck) -> Trial:
+    async with runnable([check]) as served:
+        ((key, run),) = served.items()
+        ready = target(probe_key(run))
+        notes = _Notes(hidden_parts(key))
+        recorded = msgspec.structs.replace(ready, begin=lambda: _Recorded(ready.begin(), notes))
+        found = await run_targets({key: recorded})
+    return Trial(found[key], tuple(notes.entries))
 
 
 class _Notes:

@@ -45,7 +45,7 @@ class Child:
             self._kept.set()
             with contextlib.suppress(TimeoutError):  # a check then says what is missing
                 async with asyncio.timeout(_START_S):
-                    while not await _is_served(path):  # noqa: ASYNC110  # it is another process that makes the socket
+                    while not await is_served(path):  # noqa: ASYNC110  # it is another process that makes the socket
                         await asyncio.sleep(_LOOK_EVERY_S)
 
     async def run(self) -> None:
@@ -93,7 +93,7 @@ class Child:
 @contextlib.asynccontextmanager
 async def present(path: str) -> AsyncIterator[None]:
     """Run a process that serves `path` for the length of the block, unless one serves it already."""
-    if await _is_served(path):
+    if await is_served(path):
         yield
         return
     child = Child(MOST_PROGRAMS, lambda _: None)
@@ -104,7 +104,8 @@ async def present(path: str) -> AsyncIterator[None]:
         await child.stop()
 
 
-async def _is_served(path: str) -> bool:
+async def is_served(path: str) -> bool:
+    """Return whether a process serves the socket at `path`."""
     try:
         _, writer = await asyncio.open_unix_connection(path)
     except OSError:
