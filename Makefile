@@ -60,8 +60,8 @@ test: setup lint ## Check style and types, then run the tests, those on the real
 test-all: setup servers-long lint ## The same, with the tests that take long
 	@$(bin)/pytest
 
-test-quick: packages servers $(locked) lint ## The same, without those on the real kernel
-	@$(bin)/pytest -m "not kernel and not boots"
+test-quick: packages servers $(locked) lint ## The same as `make test`, without those on the real kernel
+	@$(bin)/pytest -m "not kernel and not boots and not long"
 
 demo: setup ## Watch it work: servers die, hang and return, the daemon is killed, the table is vandalised
 	@$(bin)/python -m lab demo
