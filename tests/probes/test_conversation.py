@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import ConversationStep, TcpCheck, UdpCheck
 from lvs_healthd.config.errors import ConfigError
+from lvs_healthd.probes import expect
 from lvs_healthd.probes.conversation import conversations
 from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure, up
@@ -145,6 +146,31 @@ def test_long_answer_in_many_segments_is_met_with_its_last_byte(size: int) -> No
     exchange, _ = begun(over_tcp(matches(r"(?m)^250 [^\n]*\n"), sends(b"QUIT\r\n")))
     steps = [exchange.received(answer[start : start + size]) for start in range(0, len(answer), size)]
     assert isinstance(steps[-1], Farewell)
+
+
+class Counting:
+    """An expression that never matches, and counts how many bytes it has searched."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.searched = 0
+
+    def is_in(self, answer: bytearray) -> bool:
+        self.searched += len(answer)
+        return False
+
+
+@pytest.mark.parametrize(("size", "most"), [(20, 1_300_000), (76, 500_000)])
+def test_answer_in_single_bytes_is_not_searched_for_each_of_them(
+    monkeypatch: pytest.MonkeyPatch, size: int, most: int
+) -> None:
+    """`most` has room for the bytes that are searched at once, and for a search whenever the answer has doubled."""
+    counting = Counting(size)
+    monkeypatch.setattr(expect, "answer_pattern", lambda _: counting)
+    exchange, _ = begun(over_tcp(matches("x")))
+    for _ in range(60_000):
+        exchange.received(b"a")
+    assert 100_000 < counting.searched < most
 
 
 def test_answer_that_was_met_unnoticed_passes_when_the_time_is_up_or_the_connection_fails() -> None:

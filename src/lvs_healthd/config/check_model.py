@@ -250,7 +250,7 @@ EXEC_TIMEOUT = Seconds(5.0)
 
 
 EXEC_INTERVAL = Seconds(10.0)
-"""Defaults of an exec check. To start a program costs as much as fifty probes, and many a program is slow."""
+"""Defaults of an exec check. To run a program costs as much as thirty http probes, and many a program is slow."""
 
 
 SILENT_TIMEOUT = Seconds(4.0)
