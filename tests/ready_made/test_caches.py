@@ -22,18 +22,26 @@ MANY_RECORDS = 200
 
 
 @contextlib.contextmanager
-def occupied(port: int, count: int, hello: bytes = b"", *, is_greeted: bool = False) -> Iterator[None]:
+def occupied(port: int, count: int, hello: bytes = b"", *, greeting: bytes = b"") -> Iterator[None]:
     """Hold connections to a server.
 
     hello: what each says, to wait for an answer.
-    is_greeted: whether to wait for an answer without saying anything.
+    greeting: how the server begins to greet each, without being asked. One that it turns away, because it has not yet
+        noticed the end of an earlier connection, is replaced.
     """
+    deadline = time.monotonic() + PATIENCE_S
     with contextlib.ExitStack() as held:
         for _ in range(count):
-            connection = held.enter_context(socket.create_connection(("127.0.0.1", port), 5))
-            connection.sendall(hello)
-            if hello or is_greeted:
-                assert connection.recv(100)
+            while True:
+                connection = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+                connection.sendall(hello)
+                answer = connection.recv(100) if hello or greeting else b""
+                if answer.startswith(greeting) and bool(answer) is bool(hello or greeting):
+                    break
+                connection.close()
+                assert time.monotonic() < deadline, answer
+                time.sleep(PAUSE_S)
+            held.enter_context(connection)
         yield
 
 

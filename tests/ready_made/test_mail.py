@@ -35,7 +35,7 @@ def test_smtp_of_exim(tried: Tried, port: int, tmp_path: Path) -> None:
         tried.life(check, "exim4-daemon-light", server)
     with running(exim(port, tmp_path, "smtp_accept_max = 1"), tmp_path):
         wait_until_up(check)
-        with occupied(port, 1, is_greeted=True):
+        with occupied(port, 1, greeting=b"220"):
             tried.down(check, "exim4-daemon-light", "has as many connections as `smtp_accept_max` allows")
 
 
@@ -77,7 +77,7 @@ def test_smtp_of_postfix(tried: Tried, port: int, tmp_path: Path) -> None:
         tried.life(check, "postfix", server)
     with running(postfix(port, tmp_path, 1), tmp_path, logs=[tmp_path / "mail.log"]):
         wait_until_up(check)
-        with occupied(port, 1, is_greeted=True):
+        with occupied(port, 1, greeting=b"220"):
             tried.down(hasty(check), "postfix", "all its smtpd processes are busy")
 
 
