@@ -9,10 +9,11 @@ from lvs_healthd.api import create_app
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
+from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 from lvs_healthd.view.status_values import Status
-from lvs_healthd.view.table import UnknownServiceError
 from lvs_healthd.view.table_values import Listing
+from lvs_healthd.view.why_values import Why
 from tests import statuses
 
 
@@ -21,6 +22,7 @@ class Shown(msgspec.Struct):
 
     status: Status
     listing: Listing
+    why: Why = msgspec.field(default_factory=statuses.why)
     health: str = ""
     wanted: Table = {}
     connections: list[bytes] = []
@@ -75,8 +77,14 @@ class ShownView:
         listing = self._shown.listing
         chosen = tuple(each for each in listing.services if which in ("", each.service, each.address))
         if which and not chosen:
-            raise UnknownServiceError(f'no service is called "{which}" or has that address')
+            raise UnknownNameError(f'no service is called "{which}" or has that address')
         yield msgspec.json.encode(msgspec.structs.replace(listing, services=chosen))
+
+    def why(self, which: str, server: str) -> Why:
+        servers = tuple(each for each in self._shown.why.servers if (which, server) == (each.service, each.server))
+        if not servers:
+            raise UnknownNameError(f'no real server of "{which}" has the address {server}')
+        return msgspec.structs.replace(self._shown.why, servers=servers)
 
     async def connections(self, which: str) -> AsyncGenerator[bytes, None]:
         if self._shown.unavailable:

@@ -21,6 +21,7 @@ from lvs_healthd.view.table_values import (
     ServiceFields,
     State,
 )
+from lvs_healthd.view.why_values import CheckWhy, CourseValues, ServerWhy, StreakValues, Why
 
 NOW = 1_700_000_000.0
 
@@ -283,3 +284,69 @@ def listing() -> Listing:
             ),
         ),
     )
+
+
+def why() -> Why:
+    """Return an answer about a server that has failed, passed and begun to fail again."""
+    failed = StreakValues(
+        outcome="down",
+        reason="bad_status",
+        detail="status 503, expected 200-299",
+        began=NOW - 7,
+        ended=NOW - 3,
+        times=3,
+    )
+    passed = StreakValues(
+        outcome="up", reason="passed", detail="status 200", began=NOW - 90_000, ended=NOW - 9, times=256
+    )
+    once = StreakValues(
+        outcome="down", reason="timeout", detail="no answer in 1s", began=NOW - 91_000, ended=NOW - 91_000, times=1
+    )
+    course = CourseValues(total_s=0.0123, connected_s=0.0004, answered_s=0.012, heard='"HTTP/1.1 503 \\x0d\\x0a"')
+    http = CheckWhy(
+        name="http",
+        type="http",
+        target="198.51.100.11:80",
+        verdict="up",
+        since=NOW - 90_000,
+        passes=0,
+        failures=2,
+        rise=2,
+        fall=3,
+        interval_s=2.0,
+        timeout_s=1.0,
+        last_probe=NOW - 3,
+        course=course,
+        last_failed=course,
+        streaks=(once, passed, failed),
+    )
+    new = CheckWhy(
+        name="port",
+        type="tcp",
+        target="198.51.100.11:81",
+        verdict="unknown",
+        since=NOW - 60,
+        passes=1,
+        failures=0,
+        rise=2,
+        fall=3,
+        interval_s=2.0,
+        timeout_s=1.0,
+        last_probe=None,
+        course=None,
+        last_failed=None,
+        streaks=(),
+    )
+    server = ServerWhy(
+        service="web",
+        server="198.51.100.11:80",
+        verdict="up",
+        reason="status 503, expected 200-299",
+        since=NOW - 90_000,
+        weight_configured=3,
+        weight_wanted=3,
+        weight_actual=None,
+        table_reason="",
+        checks=(http, new),
+    )
+    return Why(now=NOW, servers=(server,))

@@ -13,8 +13,8 @@ from lvs_healthd.config.check_model import TcpCheck
 from lvs_healthd.config.model import Config, RealServer, Service
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ProbeState
+from lvs_healthd.probes.outcome import Course, Reason, down, up
 from lvs_healthd.probes.outcome import Outcome as Found
-from lvs_healthd.probes.outcome import Reason, down, up
 
 SERVERS = 10_000
 SHAPES = ((100, SERVERS // 100), (1, SERVERS))
@@ -57,7 +57,7 @@ class _Bench:
     def find(probes: list[ProbeState], outcome: Found) -> None:
         """Give each of these probes this outcome."""
         for probe in probes:
-            probe.outcome(outcome, 0.001)
+            probe.outcome(outcome, Course(0.001))
 
     def decide(self) -> None:
         """Bring the wanted table up to date, as the daemon does."""

@@ -12,6 +12,8 @@ from lvs_healthd.api import ApiServer
 from lvs_healthd.ipvs.saved import saved
 from lvs_healthd.view.status_values import Status
 from lvs_healthd.view.table_values import Listing
+from lvs_healthd.view.why_values import Why
+from tests import statuses
 from tests.api.conftest import ShownApp
 from tests.ipvs.tables import entry, server, service, table
 
@@ -49,12 +51,12 @@ async def test_index_names_every_endpoint(client: aiohttp.ClientSession) -> None
         text = await response.text()
     paths = [line.split()[0] for line in text.splitlines() if line.startswith("/")]
     assert paths == [
-        *("/api/v1/status", "/api/v1/table", "/api/v1/connections"),
+        *("/api/v1/status", "/api/v1/table", "/api/v1/connections", "/api/v1/why"),
         *("/api/v1/ipvsadm/wanted", "/api/v1/ipvsadm/actual"),
         *("/api/v1/reload", "/api/v1/reload/dry-run", "/metrics", "/healthz"),
     ]
     for path in paths:
-        if path in ("/api/v1/connections", "/api/v1/reload", "/api/v1/reload/dry-run"):
+        if path in ("/api/v1/connections", "/api/v1/why", "/api/v1/reload", "/api/v1/reload/dry-run"):
             continue  # not over TCP
         async with client.get(path) as response:
             assert response.status == 200
@@ -125,6 +127,21 @@ async def test_service_that_nobody_knows_is_404_with_its_name(client: aiohttp.Cl
             "error": 'no service is called "no\n"name"" or has that address',
             "path": "/api/v1/table",
         }
+
+
+async def test_why_is_told_on_the_control_socket_only(client: aiohttp.ClientSession, control: Path) -> None:
+    meant = {"service": "web", "server": "198.51.100.11:80"}
+    async with client.get("/api/v1/why", params=meant) as response:
+        assert (response.status, (await response.json())["error"]) == (403, "only on the control socket")
+    connector = aiohttp.UnixConnector(path=str(control))
+    async with aiohttp.ClientSession("http://control", connector=connector) as local:
+        async with local.get("/api/v1/why", params=meant) as response:
+            assert (response.status, msgspec.json.decode(await response.read(), type=Why)) == (200, statuses.why())
+        async with local.get("/api/v1/why", params={"service": "web"}) as response:
+            assert (response.status, (await response.json())["error"]) == (
+                404,
+                'no real server of "web" has the address ',
+            )
 
 
 async def test_connections_are_told_on_the_control_socket_only(

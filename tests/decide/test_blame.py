@@ -10,7 +10,7 @@ from lvs_healthd.decide import blame
 from lvs_healthd.decide.held import ProbeState
 from lvs_healthd.events.kinds import CheckUnsure, RealServerDown
 from lvs_healthd.health.machine import Verdict
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure, up
+from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, down, unsure, up
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.probing.errnos import at_connect
 from tests.configs import config, server, service, tcp_check
@@ -46,7 +46,7 @@ class Rounds(Bench):
                 key = probe_key(tcp_check(address, 80))
                 # A new object each time, as from an engine.
                 self.decisions.probes[key].outcome(
-                    Outcome(outcome.kind, outcome.reason, outcome.detail), 0.001 * number
+                    Outcome(outcome.kind, outcome.reason, outcome.detail), Course(0.001 * number)
                 )
 
     def last(self, address: str) -> Outcome:
@@ -132,7 +132,7 @@ def test_what_answered_before_the_route_was_lost_shows_nothing(bench: Rounds) ->
     slow = tcp_check(B, 80, interval=60.0)
     given = config(service(server(A), server(B, checks=(slow,))))
     bench.configure(given, table_of(given))
-    bench.decisions.probes[probe_key(slow)].outcome(PASS, 0.0)
+    bench.decisions.probes[probe_key(slow)].outcome(PASS, Course(0.0))
     bench.round({A: no_route(A)}, times=40)
     assert bench.verdict(A) is Verdict.UP
 
@@ -156,7 +156,7 @@ def test_other_port_of_the_same_host_shows_nothing(bench: Rounds) -> None:
     bench.serve(A, checks=[other])
     for _ in range(20):
         bench.round({A: no_route(A)})
-        bench.decisions.probes[probe_key(other)].outcome(PASS, 0.0)
+        bench.decisions.probes[probe_key(other)].outcome(PASS, Course(0.0))
     assert bench.verdict(A) is Verdict.UP
 
 
@@ -180,7 +180,7 @@ def test_silence_that_a_udp_check_takes_for_a_pass_shows_nothing(bench: Rounds) 
     bench.configure(given, table_of(given))
     for _ in range(10):
         bench.round({A: no_route(A)})
-        bench.decisions.probes[probe_key(silent)].outcome(up("no ICMP error in 4s"), 0.0)
+        bench.decisions.probes[probe_key(silent)].outcome(up("no ICMP error in 4s"), Course(0.0))
     assert bench.verdict(A) is Verdict.UP
 
 
@@ -299,14 +299,14 @@ def test_hosts_that_are_reached_another_way_say_nothing_about_this_one(bench: Ro
     first, second = (bench.decisions.probes[probe_key(each)] for each in behind)
     for _ in range(6):
         bench.round({A: PASS, B: PASS})
-        first.outcome(no_route(C), 0.0)
+        first.outcome(no_route(C), Course(0.0))
         bench.now += 0.5
     assert last_kind(first) is OutcomeKind.UNSURE
     for _ in range(6):
         bench.round({A: PASS, B: PASS})
-        second.outcome(Outcome(PASS.kind, PASS.reason, PASS.detail), 0.0)
+        second.outcome(Outcome(PASS.kind, PASS.reason, PASS.detail), Course(0.0))
         bench.now += 0.5
-        first.outcome(no_route(C), 0.0)
+        first.outcome(no_route(C), Course(0.0))
     assert last_kind(first) is OutcomeKind.DOWN
 
 
@@ -327,7 +327,7 @@ def test_interface_that_a_check_names_is_the_one_that_may_be_broken(bench: Round
     check = tcp_check(C, 80, way=VRF)
     bench.serve(A, B, checks=(check,))
     probe = bench.decisions.probes[probe_key(check)]
-    probe.outcome(TIMEOUT, 0.0)
+    probe.outcome(TIMEOUT, Course(0.0))
     assert bench.own.interfaces == ["vrf1"]
     bench.round({A: TIMEOUT, B: PASS})
     assert bench.own.interfaces == ["vrf1", ""]

@@ -26,7 +26,7 @@ from lvs_healthd.ipvs.records import DestinationKey, Table
 from lvs_healthd.ipvs.words import AF_INET
 from lvs_healthd.plan.planner import Planner
 from lvs_healthd.plan.records import prepare
-from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure, up
+from lvs_healthd.probes.outcome import Course, Outcome, Reason, down, unsure, up
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.state.file import SavedVerdict
 from tests.configs import config, server, service, tcp_check
@@ -75,7 +75,7 @@ class Bench:
     def feed(self, check: AnyCheck, *outcomes: Outcome) -> None:
         for outcome in outcomes:
             self.now += 1.0
-            self.decisions.probes[probe_key(check)].outcome(outcome, 0.0)
+            self.decisions.probes[probe_key(check)].outcome(outcome, Course(0.0))
 
     def weights(self, index: int = 0) -> dict[str, int]:
         key = self.decisions.services[index].key
@@ -481,11 +481,11 @@ def test_outcome_of_a_probe_that_a_reload_dropped_is_ignored(bench: Bench) -> No
     under_way = bench.decisions.probes[probe_key(CHECK_A)]
     bench.configure(config(service(server(B))))
     for _ in range(3):
-        under_way.outcome(FAIL, 0.0)
+        under_way.outcome(FAIL, Course(0.0))
     assert bench.weights() == {B: 1}
     assert bench.observed == []
     assert bench.events == []
-    under_way.outcome(UNSURE, 0.0)
+    under_way.outcome(UNSURE, Course(0.0))
     assert bench.decisions.unsure_probes() == (0, "")
 
 

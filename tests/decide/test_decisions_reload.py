@@ -7,7 +7,7 @@ from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.model import Config, RealServer, Service
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.health.machine import Verdict
-from lvs_healthd.probes.outcome import Outcome, Reason, down, up
+from lvs_healthd.probes.outcome import Course, Outcome, Reason, down, up
 from lvs_healthd.probes.targets import probe_key
 from tests.configs import config, server, service, tcp_check
 
@@ -105,7 +105,7 @@ def test_what_is_held_fits_the_configuration_after_every_reload(configs: list[Co
         for number, probe in enumerate(run.decisions.probes.values()):
             run.now += 1.0
             for _ in range(3):
-                probe.outcome(up("connected") if number % 2 else down(Reason.REFUSED, "refused"), 0.001)
+                probe.outcome(up("connected") if number % 2 else down(Reason.REFUSED, "refused"), Course(0.001))
         verdicts = {(str(one.service.key), str(one.key)): one.health.verdict for one in run.decisions.servers}
         assert Verdict.UNKNOWN not in verdicts.values()
 
@@ -142,5 +142,5 @@ def test_service_under_another_name_counts_under_that_name() -> None:
     )
     for name in ("web", "shop"):
         decisions.configure(config(service(server(HOSTS[0]), name=name)), {}, {})
-        next(iter(decisions.probes.values())).outcome(up("connected"), 0.001)
+        next(iter(decisions.probes.values())).outcome(up("connected"), Course(0.001))
     assert counted == ["web", "shop"]

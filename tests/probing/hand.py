@@ -5,7 +5,7 @@ import time
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import HttpCheck, TcpCheck, UdpCheck
 from lvs_healthd.probes.exchange import Target
-from lvs_healthd.probes.outcome import Outcome
+from lvs_healthd.probes.outcome import Course, Outcome
 from lvs_healthd.probing.engine import Engine
 
 
@@ -19,7 +19,7 @@ class Noting:
     def started(self, now: float) -> None:
         pass
 
-    def ended(self, outcome: Outcome, latency_s: float) -> None:
+    def ended(self, outcome: Outcome, course: Course) -> None:
         self._outcomes.append(outcome)
 
 

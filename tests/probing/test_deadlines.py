@@ -12,7 +12,7 @@ import trustme
 
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import AnyCheck, HttpsCheck
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
+from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import target
 from lvs_healthd.probing import deadlines
 from lvs_healthd.probing.engine import Engine
@@ -197,7 +197,7 @@ class Listening:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
 
-    def outcome(self, outcome: Outcome, latency_s: float) -> None:
+    def outcome(self, outcome: Outcome, course: Course) -> None:
         self.outcomes.append(outcome)
 
 

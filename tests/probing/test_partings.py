@@ -9,7 +9,7 @@ import pytest
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import TcpCheck
 from lvs_healthd.probes.exchange import Target
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind
+from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind
 from lvs_healthd.probes.targets import target
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.engine import Engine
@@ -97,9 +97,9 @@ class Noting:
     def started(self, now: float) -> None:
         pass
 
-    def ended(self, outcome: Outcome, latency_s: float) -> None:
+    def ended(self, outcome: Outcome, course: Course) -> None:
         self._hand.outcomes.append(outcome)
-        self._hand.latencies.append(latency_s)
+        self._hand.latencies.append(course.total_s)
 
 
 @pytest.mark.parametrize("keys", [{}, {"send": b"PING\r\n"}], ids=["greeting", "question"])

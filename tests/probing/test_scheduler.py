@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.probes.exchange import Target
-from lvs_healthd.probes.outcome import Outcome, up
+from lvs_healthd.probes.outcome import Course, Outcome, up
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.engine import Engine, Run
 from lvs_healthd.probing.scheduler import (
@@ -34,7 +34,7 @@ class FakeEngine(Engine):
     def start(self, run: Run) -> None:
         run.started(self._clock())
         if self.answers_at_once:
-            run.ended(up("ok"), 0.0)
+            run.ended(up("ok"), Course(0.0))
         else:
             self.under_way.append(run)
 
@@ -46,7 +46,7 @@ class Listening:
         self._key = key
         self._note = note
 
-    def outcome(self, outcome: Outcome, latency_s: float) -> None:
+    def outcome(self, outcome: Outcome, course: Course) -> None:
         self._note(self._key)
 
 
@@ -164,7 +164,7 @@ def test_probe_still_under_way_is_not_started_again(bench: Bench) -> None:
     bench.run(5.0)
     assert len(bench.engine.under_way) == 1
     assert bench.skips >= 4
-    bench.engine.under_way.pop().ended(up("at last"), 0.0)
+    bench.engine.under_way.pop().ended(up("at last"), Course(0.0))
     bench.run(1.1)
     assert len(bench.engine.under_way) == 1
 
@@ -181,7 +181,7 @@ def test_missed_turn_is_made_up_for_as_soon_as_the_slow_probe_has_ended(bench: B
             if not ends or bench.now - ends[-1] >= 1.2:
                 bench.engine.under_way.remove(run)
                 ends.append(bench.now)
-                run.ended(up("slowly"), 1.2)
+                run.ended(up("slowly"), Course(1.2))
     assert bench.now - begun <= 1.0 + 10 * (1.2 + 2 * TICK_S)
     assert len(bench.engine.under_way) <= 1
 
@@ -191,7 +191,7 @@ def test_fast_probe_after_slow_ones_runs_at_its_interval_again(bench: Bench) -> 
     bench.probes("a")
     bench.run(5.0)
     bench.engine.answers_at_once = True
-    bench.engine.under_way.pop().ended(up("at last"), 0.0)
+    bench.engine.under_way.pop().ended(up("at last"), Course(0.0))
     count = len(bench.times("a"))
     bench.run(20.0)
     assert 20 <= len(bench.times("a")) - count <= 22
@@ -271,7 +271,7 @@ def test_outcome_of_a_dropped_probe_is_not_reported(bench: Bench) -> None:
     bench.probes("a")
     bench.run(1.0)
     bench.probes()
-    bench.engine.under_way.pop().ended(up("too late"), 0.0)
+    bench.engine.under_way.pop().ended(up("too late"), Course(0.0))
     assert bench.starts == []
 
 

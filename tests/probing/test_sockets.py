@@ -15,7 +15,7 @@ import pytest
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import AnyCheck, HttpCheck, TcpCheck, UdpCheck
 from lvs_healthd.probes.exchange import Target
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
+from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key, target
 from lvs_healthd.probing import sockets as sockets_module
 from lvs_healthd.probing.deadlines import TICK_S
@@ -90,7 +90,7 @@ class _Run:
     def started(self, now: float) -> None:
         """Ignore the start."""
 
-    def ended(self, outcome: Outcome, latency_s: float) -> None:
+    def ended(self, outcome: Outcome, course: Course) -> None:
         self._outcomes.append(outcome)
 
 

@@ -12,7 +12,8 @@ from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.ipvs.records import ServiceKey, Table, Wanted, Why
 from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP
 from lvs_healthd.reconcile.ownership import Ownership
-from lvs_healthd.view.table import UnknownServiceError, listed, meant
+from lvs_healthd.view.naming import UnknownNameError
+from lvs_healthd.view.table import listed, meant
 from lvs_healthd.view.table_values import Difference, ListedServer, ListedService, State
 from tests import configs
 from tests.ipvs.tables import DNS, MARK, WEB, entry, server, service, table
@@ -169,7 +170,7 @@ def test_service_is_found_by_name_or_address(which: str, keys: list[ServiceKey])
 
 @pytest.mark.parametrize("which", ["we", "192.0.2.10", "80", "7", "tcp", " "])
 def test_service_that_nobody_knows_is_an_error(which: str) -> None:
-    with pytest.raises(UnknownServiceError, match="no service is called"):
+    with pytest.raises(UnknownNameError, match="no service is called"):
         meant(which, [state(UP)], [table(entry(service(MARK)))])
 
 

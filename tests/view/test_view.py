@@ -20,9 +20,10 @@ from lvs_healthd.events.kinds import Event
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.log import configure
+from lvs_healthd.probes.outcome import Course
 from lvs_healthd.runtime import pace
 from lvs_healthd.runtime.netns import Netns
-from lvs_healthd.view.table import UnknownServiceError
+from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.table_values import Listing, State
 from lvs_healthd.view.view import View
 from tests import configs
@@ -108,7 +109,7 @@ async def test_a_reload_meanwhile_leaves_no_service_without_its_servers(
 
     reload(_reloaded(1, replaced))
     for probe in parts.decisions.probes.values():
-        probe.latency_s = 0.001
+        probe.course = Course(0.001)
     for moment in range(20):
         looking = asyncio.create_task(look())
         for _ in range(moment):
@@ -209,7 +210,7 @@ async def test_listing_is_whole_or_of_one_service() -> None:
         states = {each.server: each.state for each in everything.services[0].servers}
         assert states == {"198.51.100.1:80": State.OK, "198.51.100.2:80": State.OUT, "198.51.100.99:80": State.EXTRA}
         assert (await listing(view, "fwmark 7")).services == everything.services[1:]
-        with pytest.raises(UnknownServiceError):
+        with pytest.raises(UnknownNameError):
             await listing(view, "wbe")
 
 
@@ -218,7 +219,7 @@ async def test_connections_are_all_or_those_of_one_service() -> None:
         assert await lines(view) == [TO_WEB, TO_MARK, TO_WEB]
         assert await lines(view, "web") == [TO_WEB, TO_WEB]
         assert await lines(view, "fwmark 7") == [TO_MARK]
-        with pytest.raises(UnknownServiceError):
+        with pytest.raises(UnknownNameError):
             await lines(view, "wbe")
 
 

@@ -20,9 +20,10 @@ from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
 from lvs_healthd.ipvs.saved import saved
 from lvs_healthd.runtime.pace import chunks, paced
+from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 from lvs_healthd.view.status_values import Status, json_pieces
-from lvs_healthd.view.table import UnknownServiceError
+from lvs_healthd.view.why_values import Why
 
 SCRAPE_FRESH_S = 1.0
 """Scrapes that begin within this time get the same metrics, seconds. Prometheus rarely scrapes more often than every
@@ -43,6 +44,7 @@ _INDEX = """lvs-healthd
 /api/v1/status  every service and real server: verdict, reason, weights (JSON)
 /api/v1/table   the kernel's IPVS table beside the wanted one, with its counters (JSON); ?service=NAME for one
 /api/v1/connections  the kernel's connections, as in /proc/net/ip_vs_conn; on the control socket only
+/api/v1/why     what the checks of one real server found lately (JSON); on the control socket only
 /api/v1/ipvsadm/wanted  the IPVS table we want, for ipvsadm -R
 /api/v1/ipvsadm/actual  the kernel's whole table, as last read
 /api/v1/reload  POST: read the configuration again, and answer with what changed; on the control socket only
@@ -73,14 +75,22 @@ class View(Protocol):
         """Yield a `Listing`, which shows the kernel's table beside the wanted one, as pieces of JSON.
 
         which: the service's name, address or firewall mark, or "" for all services.
-        Raises `UnknownServiceError`.
+        Raises `UnknownNameError`.
+        """
+
+    def why(self, which: str, server: str) -> Why:
+        """Say why real servers of a service have their verdicts.
+
+        which: the service's name, address or firewall mark.
+        server: the server's address, with or without its port.
+        Raises `UnknownNameError`.
         """
 
     def connections(self, which: str) -> AsyncGenerator[bytes, None]:
         """Yield the lines of the kernel's list of connections.
 
         which: the service's name, address or firewall mark, or "" for all services.
-        Raises `UnknownServiceError` and `TableUnavailableError`.
+        Raises `UnknownNameError` and `TableUnavailableError`.
         """
 
 
@@ -129,6 +139,16 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
         listing = view.listing(request.query.get("service", ""))
         return await _stream(request, in_turn(listing, turn), "application/json")
 
+    async def show_why(request: web.Request) -> web.StreamResponse:
+        if not _is_control(request):
+            # What servers answered to probes is for those who may see the servers' own pages.
+            return _refused(request, 403, "only on the control socket")
+        try:
+            found = view.why(request.query.get("service", ""), request.query.get("server", ""))
+        except UnknownNameError as error:
+            return _refused(request, 404, str(error))
+        return _json(msgspec.json.encode(found))
+
     async def show_connections(request: web.Request) -> web.StreamResponse:
         if not _is_control(request):
             # Somebody who may only read metrics must not learn which clients are connected to which servers.
@@ -166,6 +186,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     app.router.add_get("/api/v1/status", show_status)
     app.router.add_get("/api/v1/table", show_table)
     app.router.add_get("/api/v1/connections", show_connections)
+    app.router.add_get("/api/v1/why", show_why)
     app.router.add_get("/api/v1/ipvsadm/{table}", show_ipvsadm)
     app.router.add_post("/api/v1/reload", do_reload)
     # This has a path of its own, because a daemon that does not know it must not reload.
@@ -180,7 +201,7 @@ async def _stream(request: web.Request, body: AsyncGenerator[bytes, None], conte
         # instead of an answer that breaks off.
         try:
             first = await anext(body)
-        except UnknownServiceError as error:
+        except UnknownNameError as error:
             return _refused(request, 404, str(error))
         except TableUnavailableError as error:
             return _refused(request, 503, str(error))

@@ -17,6 +17,7 @@ VERBS = {
     "validate": "List everything that is wrong with a configuration file.",
     "reload": "Put the changed configuration into force and show what changed.",
     "status": "Ask the running daemon for the health of every real server.",
+    "why": "Say why a real server is up or down, and since when.",
     "table": "Show the kernel's IPVS table beside the wanted one.",
     "checks": "List the ready-made checks, explain one, or try one on a server.",
     "probe": "Run every check once and show what it found.",

@@ -8,6 +8,7 @@ import typer
 
 from lvs_healthd.cli.asking import ExitStatus, FileOption, end
 from lvs_healthd.cli.draw_status import rows
+from lvs_healthd.cli.draw_why import course_in_words
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, parse
 from lvs_healthd.config.readymade import ReadyMade, Shelf, search_path
@@ -115,9 +116,9 @@ def _try(shelf: Shelf, name: str, target: tuple[str, str], keys: Sequence[str], 
     except OSError as error:
         end("checks", f"a file that the check needs cannot be read: {error}")
     if json:
-        outcome, latency_s = trial.result
-        result = {"status": outcome.kind, "reason": outcome.reason, "detail": outcome.detail, "latency_s": latency_s}
-        _print_json(result | {"steps": trial.entries})
+        outcome, course = trial.result
+        result = {"status": outcome.kind, "reason": outcome.reason, "detail": outcome.detail}
+        _print_json(result | {"latency_s": course.total_s, "course": course, "steps": trial.entries})
     else:
         _show(trial)
     if trial.result.outcome.kind is not OutcomeKind.UP:
@@ -137,7 +138,7 @@ def _show(trial: Trial) -> None:
     for entry in trial.entries:
         typer.echo(f"{entry.at_s * 1000:8.1f} ms  {printable(entry.what)}")
     outcome = trial.result.outcome
-    typer.echo(f"{outcome.kind}: {printable(outcome.detail)} ({trial.result.latency_s * 1000:.1f} ms)")
+    typer.echo(f"{outcome.kind}: {printable(outcome.detail)} ({course_in_words(trial.result.course)})")
 
 
 def _print_json(value: object) -> None:

@@ -5,18 +5,13 @@ from typing import Annotated
 
 import typer
 
-from lvs_healthd.runtime.exceptions import InputError
-from lvs_healthd.view.naming import canonical, spellings
+from lvs_healthd.view.naming import UnknownNameError, canonical, spellings
 
 WhatArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="[SERVICE|SERVER]...", help="Only these, by name or address.", show_default="all"),
 ]
 DownOption = Annotated[bool, typer.Option("--down", help="Only what is bad.")]
-
-
-class UnknownNameError(InputError):
-    """Raised when nothing has the name or address that was asked for. The text is for the operator."""
 
 
 def chosen(words: Sequence[str], services: Mapping[str, tuple[str, Collection[str]]]) -> Callable[[str, str], bool]:

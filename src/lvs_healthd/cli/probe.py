@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from lvs_healthd.cli.asking import ExitStatus, FileOption, end
-from lvs_healthd.cli.choosing import DownOption, UnknownNameError, WhatArgument, chosen
+from lvs_healthd.cli.choosing import DownOption, WhatArgument, chosen
 from lvs_healthd.cli.draw_status import rows
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.errors import ConfigError
@@ -20,12 +20,13 @@ from lvs_healthd.config.load import DEFAULT_FILE, load
 from lvs_healthd.config.model import RealServer, Service
 from lvs_healthd.decide.blame import blamed_together
 from lvs_healthd.plan.records import service_key
-from lvs_healthd.probes.outcome import OutcomeKind
+from lvs_healthd.probes.outcome import Course, OutcomeKind
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.probing.descriptors import probes_within_limit, raise_descriptor_limit
 from lvs_healthd.probing.once import ProbeResult, run_once
 from lvs_healthd.probing.without_daemon import runnable
 from lvs_healthd.runtime.printable import printable
+from lvs_healthd.view.naming import UnknownNameError
 
 _COLOURS = {OutcomeKind.UP: "green", OutcomeKind.DOWN: "red", OutcomeKind.UNSURE: "yellow"}
 
@@ -40,6 +41,8 @@ class ProbeLine(msgspec.Struct, frozen=True):
     reason: str
     detail: str
     latency_s: float
+    course: Course
+    """How the probe went, and what it heard if it did not pass."""
 
 
 class _Member(NamedTuple):
@@ -77,7 +80,7 @@ def probe(
     except OSError as error:
         end("probe", f"{config}: a file of a check cannot be used: {error}")
     blamed = blamed_together({key: result.outcome for key, result in probed.items()})
-    found = list(_found(members, {key: ProbeResult(blamed[key], result.latency_s) for key, result in probed.items()}))
+    found = list(_found(members, {key: ProbeResult(blamed[key], result.course) for key, result in probed.items()}))
     bad = [each for each in found if each.status is not OutcomeKind.UP]
     _show(bad if down else found, json=json)
     if bad:
@@ -115,7 +118,7 @@ def _checks(members: Iterable[_Member]) -> list[AnyCheck]:
 def _found(members: Iterable[_Member], probed: dict[AnyCheck, ProbeResult]) -> Iterator[ProbeLine]:
     for service, server in members:
         for check in server.checks:
-            outcome, latency_s = probed[probe_key(check)]
+            outcome, course = probed[probe_key(check)]
             yield ProbeLine(
                 service.name,
                 str(server.endpoint),
@@ -123,7 +126,8 @@ def _found(members: Iterable[_Member], probed: dict[AnyCheck, ProbeResult]) -> I
                 outcome.kind,
                 outcome.reason,
                 printable(outcome.detail),
-                round(latency_s, 6),
+                round(course.total_s, 6),
+                course,
             )
 
 

@@ -24,8 +24,9 @@ from lvs_healthd.cli.asking import (
     explained,
     say,
 )
-from lvs_healthd.cli.choosing import DownOption, UnknownNameError, WhatArgument, chosen
+from lvs_healthd.cli.choosing import DownOption, WhatArgument, chosen
 from lvs_healthd.cli.trouble import LONGEST_LINE, is_bad, troubles, verdict_line
+from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.status_values import Status
 
 DEFAULT_WATCH_S = 2.0

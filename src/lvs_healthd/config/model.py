@@ -166,6 +166,8 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     max_probes: int = 10_000
     """The maximum number of probes in flight, which also limits the number of sockets. A probe above the limit is not
     dropped but starts late, and its delay counts as lag."""
+    history: int = 20
+    """How many streaks of like outcomes are kept of each check, for `lvs-healthd why`."""
     max_exec: int = 16
     """The maximum number of programs of exec checks that run at once, if the daemon runs them. Others wait."""
     exec_socket: str = ""

@@ -86,6 +86,7 @@ DAEMON_KEYS = {
     "mode": Key(values.member(Mode)),
     "resync": Key(values.duration("1s", "1h")),
     "max_probes": Key(values.integer(1, 100_000)),
+    "history": Key(values.integer(0, 200)),
     "max_exec": Key(values.integer(1, 1000)),
     "exec_socket": Key(values.optional_socket_path),
     "probe_workers": Key(values.integer(1, 64)),

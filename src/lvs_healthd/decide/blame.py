@@ -24,7 +24,7 @@ from typing import Protocol
 
 from lvs_healthd.config.check_model import AnyCheck, ExecCheck, UdpCheck
 from lvs_healthd.decide.held import DOUBTFUL, ProbeState
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure
+from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, down, unsure
 
 _ANSWERED = frozenset(
     {
@@ -95,22 +95,22 @@ class Blame:
         self._own = own
         self._reach = Reach(probes, own.is_ours)
 
-    def settled(self, probe: ProbeState, outcome: Outcome, latency_s: float, now: float) -> Outcome | None:
+    def settled(self, probe: ProbeState, outcome: Outcome, course: Course, now: float) -> Outcome | None:
         """Return a doubtful outcome as down or unsure, with the reason in words. An unsure one is always a new object.
 
         None means that it is not known yet whether the director is at fault. Then the probe soon gets the same outcome
         again, unless a newer one has come by then.
 
         outcome: the outcome, whose reason is in `DOUBTFUL`. It is not in `probe` yet.
-        latency_s: how long the probe took, seconds.
+        course: how the probe went.
         now: seconds on the monotonic clock.
         """
-        address, began = probe.check.address, now - latency_s
+        address, began = probe.check.address, now - course.total_s
         fault = self._own.table(address, began, now) if outcome.reason is Reason.TIMEOUT else ""
         way = probe.check.way
         found = fault or self._own.link(address, began, "" if way is None else way.interface)
         if found is None:
-            self._own.ask(address, partial(_resume, probe, outcome, latency_s, probe.last_at))
+            self._own.ask(address, partial(_resume, probe, outcome, course, probe.last_at))
             return None
         if found or outcome.reason is not Reason.NO_ROUTE:
             return blamed(outcome, fault=found)
@@ -119,10 +119,10 @@ class Blame:
         return blamed(outcome, reaches_others=self._reach.others(probe, probe.unrouted_since, now))
 
 
-def _resume(probe: ProbeState, outcome: Outcome, latency_s: float, last_at: float | None) -> None:
+def _resume(probe: ProbeState, outcome: Outcome, course: Course, last_at: float | None) -> None:
     """Give a probe the outcome that has waited. It is dropped if a newer outcome has come since `last_at`."""
     if probe.last_at == last_at:
-        probe.outcome(outcome, latency_s)
+        probe.outcome(outcome, course)
 
 
 def blamed(outcome: Outcome, *, fault: str = "", reaches_others: bool = False) -> Outcome:

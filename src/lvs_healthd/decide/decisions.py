@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from lvs_healthd.config.check_model import AnyCheck
-from lvs_healthd.config.model import Config
+from lvs_healthd.config.model import Config, Daemon
 from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving
 from lvs_healthd.decide.blame import Blame, NoFaults, OwnFaults
 from lvs_healthd.decide.held import (
@@ -30,7 +30,7 @@ from lvs_healthd.health.machine import Health
 from lvs_healthd.ipvs.records import ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.plan.planner import Planner
 from lvs_healthd.plan.records import service_key
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind
+from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.release import RELEASED
@@ -93,6 +93,7 @@ class Decisions:
         self._tally = tally
         self.clock = clock
         self._wall = wall
+        self.history = Daemon().history
         self._planner = Planner()
         self._backlog: deque[Judging] = deque()
         """Outcomes for `run` to apply."""
@@ -155,6 +156,7 @@ class Decisions:
         saved: verdicts from before a restart, by service, server and check name. They say why a server that is not in
             the table was taken out.
         """
+        self.history = config.daemon.history
         before = self._by_key
         after: list[ServiceState] = []
         changed: list[ServiceState] = []
@@ -232,9 +234,9 @@ class Decisions:
         self._tell_of_clock()
         return changes
 
-    def blamed(self, probe: ProbeState, outcome: Outcome, latency_s: float) -> Outcome | None:
+    def blamed(self, probe: ProbeState, outcome: Outcome, course: Course) -> Outcome | None:
         """Return a doubtful outcome as down or unsure; None if that takes a moment (see `Judge`)."""
-        return self._blame.settled(probe, outcome, latency_s, self.clock())
+        return self._blame.settled(probe, outcome, course, self.clock())
 
     def dated(self, probe: ProbeState, outcome: Outcome) -> Outcome:
         """Return an outcome of a probe that verifies a certificate; unsure if our own clock may be the cause."""
@@ -356,6 +358,7 @@ class Decisions:
             known = probe.known(check.rise, check.fall)
             if old is not None:
                 health = carried_over(check, old, known, now)
+                _inherit(probe, check, old)
             else:
                 memory = origins.saved.get((str(service.key), str(server.key), check.name)) if origins.saved else None
                 health = first_health(memory, known, present=present, now=now, shift_s=shift_s)
@@ -394,6 +397,13 @@ class Decisions:
             service.serving = False
             fallback = tuple(str(server.endpoint) for server in service.config.fallback)
             self._emit(ServiceFallback(service=service.config.name, fallback=fallback))
+
+
+def _inherit(probe: ProbeState, check: AnyCheck, old: ServerState) -> None:
+    """Let the probe of an edited check take over the history of the check before."""
+    for watch in old.watches:
+        if watch.check.name == check.name and watch.probe is not probe:
+            probe.inherit(watch.probe)
 
 
 def _forget(server: ServerState, touched: _Touched) -> None:

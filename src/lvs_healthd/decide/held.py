@@ -5,11 +5,12 @@ from typing import NamedTuple, Protocol
 
 from lvs_healthd.config.check_model import AnyCheck, uses_tls
 from lvs_healthd.config.model import RealServer, Service
+from lvs_healthd.decide.history import NO_HISTORY, Streak, extended, is_like
 from lvs_healthd.health import machine
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.records import planned
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
+from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason
 
 
 class Tally(Protocol):
@@ -23,11 +24,13 @@ class Judge(Protocol):
     """Turns the outcomes of probes into verdicts; implemented by `Decisions`."""
 
     clock: Callable[[], float]
+    history: int
+    """How many streaks to keep of each probe."""
 
     def dated(self, probe: "ProbeState", outcome: Outcome) -> Outcome:
         """Return an outcome of a probe that verifies a certificate; unsure if our own clock may be the cause."""
 
-    def blamed(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> Outcome | None:
+    def blamed(self, probe: "ProbeState", outcome: Outcome, course: Course) -> Outcome | None:
         """Return a doubtful outcome as down or unsure (see `decide.blame`). An unsure one is a new object each time.
 
         None means that the answer takes a moment. Then the probe gets the same outcome once more, unless a newer one
@@ -52,12 +55,16 @@ class ProbeState:
     __slots__ = (
         "_judge",
         "_settled",
+        "alike",
         "certificate_end",
         "check",
+        "course",
+        "failed",
+        "history",
         "is_verified",
         "last",
         "last_at",
-        "latency_s",
+        "since",
         "streak",
         "tallies",
         "times",
@@ -79,10 +86,19 @@ class ProbeState:
         self.last: Outcome | None = None
         self.streak = 0
         """How many outcomes of the same kind as `last` there were in succession, up to `LONGEST_STREAK`."""
+        self.since: float | None = None
+        """When the first outcome came that is like `last`, with only such ones since; None before the first. Seconds on
+        the monotonic clock."""
+        self.alike = 0
+        """How many outcomes there were since, up to `LONGEST_STREAK`."""
+        self.history = NO_HISTORY
+        """The streaks before."""
+        self.failed: Course | None = None
+        """How the last probe went that did not pass, if one has passed since."""
         self.last_at: float | None = None
         """When the last outcome came, seconds on the monotonic clock."""
-        self.latency_s: float | None = None
-        """How long the last probe took to reach its outcome, seconds."""
+        self.course: Course | None = None
+        """How the last probe went."""
         self.unrouted_since = 0.0
         """When the first probe of the current streak without a route began, seconds on the monotonic clock. The value
         is meaningless unless the reason of `last` is NO_ROUTE."""
@@ -95,17 +111,25 @@ class ProbeState:
         The same outcome will change nothing the next time either, so it is skipped, which makes the usual case cheap.
         """
 
-    def outcome(self, outcome: Outcome, latency_s: float) -> None:
+    @property
+    def latency_s(self) -> float | None:
+        """How long the last probe took to reach its outcome, seconds; None before the first."""
+        return None if self.course is None else self.course.total_s
+
+    def outcome(self, outcome: Outcome, course: Course) -> None:
         """Take one outcome into account, for every check that uses this probe."""
         if self.is_verified:
             outcome = self._judge.dated(self, outcome)
         is_settled = outcome is self._settled
         if not is_settled and outcome.reason in DOUBTFUL:
-            blamed = self._judge.blamed(self, outcome, latency_s)
+            blamed = self._judge.blamed(self, outcome, course)
             if blamed is None:
                 return
             outcome = blamed
-        self.latency_s, self.last_at = latency_s, self._judge.clock()
+        latency_s, now = course.total_s, self._judge.clock()
+        if not is_settled:
+            self._remember(outcome, now)
+        self.course, self.last_at = course, now
         if self.times is None:
             for tally in self.tallies:
                 tally.add(outcome, latency_s)
@@ -116,8 +140,25 @@ class ProbeState:
             if outcome.certificate_end is not None:
                 self.certificate_end = outcome.certificate_end
             self._settled = outcome if self._judge.judge(self, outcome, latency_s) else None
-        elif self.streak < LONGEST_STREAK:
+            return
+        if self.streak < LONGEST_STREAK:
             self.streak += 1
+        if self.alike < LONGEST_STREAK:
+            self.alike += 1
+
+    def _remember(self, outcome: Outcome, now: float) -> None:
+        """Put the current streak into the history if this outcome ends it."""
+        last, since, last_at = self.last, self.since, self.last_at
+        if last is None or since is None or last_at is None:
+            self.since = now
+        elif not is_like(last, outcome):
+            if self._judge.history:
+                streak = Streak(last, since, last_at, self.alike)
+                self.history = extended(self.history, streak, self._judge.history)
+            if last.kind is not OutcomeKind.UP:
+                self.failed = self.course
+            self.since, self.alike = now, 0
+        self.alike = min(self.alike + 1, LONGEST_STREAK)
 
     def settle(self, watches: "tuple[Watch, ...]", outcome: Outcome) -> None:
         """Record that an outcome has changed nothing for these watches.
@@ -126,6 +167,21 @@ class ProbeState:
         """
         if outcome is self.last and watches is self.watches:
             self._settled = outcome
+
+    def streaks(self) -> tuple[Streak, ...]:
+        """Return what the probe has found, the oldest first. The last streak is still under way."""
+        past = tuple(self.history.streaks())
+        if self.last is None or self.since is None or self.last_at is None:
+            return past
+        return (*past, Streak(self.last, self.since, self.last_at, self.alike))
+
+    def inherit(self, before: "ProbeState") -> None:
+        """Take over what another probe has found, because an edited check uses this one instead, which is new."""
+        if self.last is not None or self.history is not NO_HISTORY or not self._judge.history:
+            return
+        for streak in before.streaks():
+            self.history = extended(self.history, streak, self._judge.history)
+        self.failed = before.failed
 
     def use(
         self, watches: "tuple[Watch, ...]", tallies: tuple[Tally, ...], times: tuple[int, ...] | None = None

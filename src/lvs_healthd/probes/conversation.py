@@ -10,7 +10,16 @@ from typing import NamedTuple
 from lvs_healthd.config.check_model import ConversationStep, StreamCheck, TcpCheck, UdpCheck, uses_tls
 from lvs_healthd.config.patterns import MOST_STEPS
 from lvs_healthd.config.secrecy import parts_of_command
-from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step, quote, what_happened
+from lvs_healthd.probes.exchange import (
+    MOST_DATAGRAMS,
+    Exchange,
+    Farewell,
+    MaySecure,
+    SecureExchange,
+    Step,
+    quote,
+    what_happened,
+)
 from lvs_healthd.probes.expect import Expectation, Search, expectation
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 from lvs_healthd.probes.tls import TlsExchanges
@@ -77,7 +86,7 @@ class _Told:
         return self.down(line, Reason.BAD_ANSWER, f"unexpected answer {quote(answer, hidden=self._hidden)}{how}")
 
 
-class _Stream:
+class _Stream(MaySecure):
     """A conversation over TCP, from one of its steps on."""
 
     __slots__ = ("_answer", "_at", "_inner", "_script", "_search", "_speaks", "_told")
@@ -93,7 +102,7 @@ class _Stream:
         """The search of the step that is under way; None when it has not begun."""
         self._speaks = any(line.step.send for line in script.lines[:at])
         """Whether something was sent that may make the peer close first."""
-        self._inner: Exchange | None = None
+        self._inner: SecureExchange | None = None
         """Carries the rest of the conversation once TLS has begun."""
 
     def connected(self) -> Step:
@@ -136,6 +145,9 @@ class _Stream:
         if self._answer:
             return self._told.unexpected(line, bytes(self._answer), f" in {timeout}")
         return self._told.down(line, Reason.TIMEOUT, f"no answer in {timeout}")
+
+    def decrypted(self) -> bytes | None:
+        return None if self._inner is None else self._inner.decrypted()
 
     def end(self) -> None:
         if self._inner is not None:

@@ -36,7 +36,7 @@ Step = bytes | Outcome | Farewell | None
 
 
 class Exchange(Protocol):
-    """One conversation with a target."""
+    """One conversation with a target. A conversation that may use TLS inherits from `MaySecure` too."""
 
     def connected(self) -> Step:
         """Begin the conversation, because the connection is established. With UDP, the socket is ready to send."""
@@ -63,6 +63,23 @@ class Exchange(Protocol):
         """Drop all references back to this conversation, so that it is freed without the garbage collector."""
 
 
+class SecureExchange(Exchange, Protocol):
+    """A conversation that uses TLS."""
+
+    def decrypted(self) -> bytes | None:
+        """See `MaySecure`."""
+
+
+class MaySecure:
+    """A conversation whose bytes may be encrypted, so that only the conversation itself knows what it heard."""
+
+    __slots__ = ()
+
+    def decrypted(self) -> bytes | None:
+        """Return the first bytes that came through TLS, up to `HEARD_BYTES`; None while TLS has not begun."""
+        raise NotImplementedError
+
+
 class Target(msgspec.Struct, frozen=True):
     """A probe that is ready to run any number of times: where to connect, how much time it has, and what to say."""
 
@@ -81,6 +98,8 @@ class Target(msgspec.Struct, frozen=True):
     """Whether its socket is no TCP or UDP socket, or has a way of its own, so that it serves one probe only."""
     way: Way | None = None
     """Where the probe leaves; None for what the routing table says."""
+    hidden: Callable[[], tuple[bytes, ...]] = tuple
+    """Returns the parts of secrets that the target may repeat, and that nobody may see."""
 
 
 MOST_DATAGRAMS = 100

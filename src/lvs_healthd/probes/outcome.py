@@ -55,6 +55,29 @@ class Outcome(msgspec.Struct, frozen=True):
     """When the certificate ends that the target presented in this probe, Unix time; None when it presented none."""
 
 
+class Course(msgspec.Struct, frozen=True, gc=False):
+    """How one probe went: how long it took to get how far, and what it heard. Times are seconds since its start."""
+
+    total_s: float
+    """The time to the outcome."""
+    connected_s: float | None = None
+    """The time until the target accepted the connection; None if it did not, and for a probe without a connection."""
+    secured_s: float | None = None
+    """The time until TLS had begun; None if it had not."""
+    answered_s: float | None = None
+    """The time until the first byte came, of TLS too; None if none came."""
+    heard: str = ""
+    """The first `HEARD_BYTES` of what came, without secrets, quoted so that any terminal can print it. Empty if nothing
+    came, and for a probe that passed."""
+
+
+NOT_RUN = Course(0.0)
+"""The course of a probe that did not run."""
+
+HEARD_BYTES = 256
+"""How much of what a target sent is kept for a probe that did not pass, bytes."""
+
+
 def up(detail: str) -> Outcome:
     """Return the outcome of a probe whose target answered as it should."""
     return Outcome(OutcomeKind.UP, Reason.PASSED, detail)

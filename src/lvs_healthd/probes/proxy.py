@@ -7,7 +7,7 @@ connection.
 
 from collections.abc import Callable
 
-from lvs_healthd.probes.exchange import Exchange, Farewell, Step
+from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Step
 from lvs_healthd.probes.outcome import Outcome
 
 HEADERS = {
@@ -28,7 +28,7 @@ def with_proxy_header(version: int, begin: Callable[[], Exchange]) -> Callable[[
     return begin if header is None else lambda: _AfterHeader(header, begin())
 
 
-class _AfterHeader:
+class _AfterHeader(MaySecure):
     """A conversation that sends a header first, and then is like another one."""
 
     __slots__ = ("_header", "_inner")
@@ -61,6 +61,9 @@ class _AfterHeader:
 
     def expired(self, timeout: str) -> Outcome:
         return self._inner.expired(timeout)
+
+    def decrypted(self) -> bytes | None:
+        return self._inner.decrypted() if isinstance(self._inner, MaySecure) else None
 
     def end(self) -> None:
         self._inner.end()

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Container, Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,12 +15,15 @@ from lvs_healthd.config.check_model import (
     HttpsCheck,
     PingCheck,
     SctpCheck,
+    StreamCheck,
     TcpCheck,
+    UdpCheck,
     transport,
     uses_tls,
 )
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import Service
+from lvs_healthd.config.secrecy import parts_of_command
 from lvs_healthd.probes.conversation import conversations
 from lvs_healthd.probes.credentials import read_secrets_again
 from lvs_healthd.probes.dns import dns_exchanges
@@ -101,17 +105,26 @@ class Conversations:
     """Lets all checks with the same request, expectation and trusted certificates share one conversation factory."""
 
     def __init__(self) -> None:
-        self._known: dict[AnyCheck, Callable[[], Exchange]] = {}
+        self._known: dict[AnyCheck, _Manner] = {}
 
-    def of(self, check: AnyCheck) -> Callable[[], Exchange]:
-        """Return the factory that begins this check's conversations. Raises `OSError` when its `ca` cannot be read."""
+    def of(self, check: AnyCheck) -> "_Manner":
+        """Return how this check converses. Raises `OSError` when its `ca` cannot be read."""
         # The address makes no difference, unless TLS has no name to verify and verifies the address instead.
         address = check.address if uses_tls(check) and not check.sni else ""
         said = msgspec.structs.replace(check, way=None, name="", rise=0, fall=0, interval=0.0, address=address, port=0)
-        begin = self._known.get(said)
-        if begin is None:
-            begin = self._known[said] = _conversations(check)
-        return begin
+        manner = self._known.get(said)
+        if manner is None:
+            manner = self._known[said] = _manner(check)
+        return manner
+
+
+class _Manner(NamedTuple):
+    """How the probes of one check converse."""
+
+    begin: Callable[[], Exchange]
+    """Begins one conversation."""
+    hidden: Callable[[], tuple[bytes, ...]]
+    """Returns the parts of secrets that the target may repeat, and that nobody may see."""
 
 
 def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
@@ -121,14 +134,15 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
 
     Raises `OSError` (also as `ssl.SSLError`) when a file of the check cannot be read.
     """
-    begin = (shared or Conversations()).of(check)
+    begin, hidden = (shared or Conversations()).of(check)
     if isinstance(check, ExecCheck):
-        return Target(socket.SOCK_STREAM, socket.AF_UNIX, check.helper, check.timeout, begin, apart=True)
+        return Target(socket.SOCK_STREAM, socket.AF_UNIX, check.helper, check.timeout, begin, apart=True, hidden=hidden)
     family = socket.AF_INET6 if ":" in check.address else socket.AF_INET
     kind, protocol = _socket_of(check, family)
     address = (check.address, check.port)
     way = check.way
-    return Target(kind, family, address, check.timeout, begin, protocol, apart=bool(protocol or way), way=way)
+    is_apart = bool(protocol or way)
+    return Target(kind, family, address, check.timeout, begin, protocol, apart=is_apart, way=way, hidden=hidden)
 
 
 def _socket_of(check: AnyCheck, family: socket.AddressFamily) -> tuple[socket.SocketKind, int]:
@@ -144,16 +158,21 @@ def _socket_of(check: AnyCheck, family: socket.AddressFamily) -> tuple[socket.So
             return socket.SOCK_RAW, socket.IPPROTO_ICMP if is_ipv4 else socket.IPPROTO_ICMPV6
 
 
-def _conversations(check: AnyCheck) -> Callable[[], Exchange]:
-    begin = _plain_conversations(check)
-    return with_proxy_header(check.proxy_protocol, begin) if isinstance(check, HttpCheck | TcpCheck) else begin
-
-
-def _plain_conversations(check: AnyCheck) -> Callable[[], Exchange]:
-    if isinstance(check, HttpsCheck):  # first, because it is also an HttpCheck
-        return TlsExchanges(check, http_exchanges(check))
+def _manner(check: AnyCheck) -> _Manner:
     if isinstance(check, HttpCheck):
-        return http_exchanges(check)
+        asking = http_exchanges(check)
+        begin: Callable[[], Exchange] = TlsExchanges(check, asking) if isinstance(check, HttpsCheck) else asking
+        return _Manner(with_proxy_header(check.proxy_protocol, begin), lambda: asking.hidden)
+    begin = _conversations(check)
+    if not isinstance(check, StreamCheck):
+        return _Manner(begin, tuple)
+    hidden = tuple({part for step in (check, *check.steps) for part in parts_of_command(step.send)})
+    return _Manner(
+        with_proxy_header(check.proxy_protocol, begin) if isinstance(check, TcpCheck) else begin, lambda: hidden
+    )
+
+
+def _conversations(check: DnsCheck | PingCheck | ExecCheck | SctpCheck | TcpCheck | UdpCheck) -> Callable[[], Exchange]:
     if isinstance(check, DnsCheck):
         asking = dns_exchanges(check)
         return TlsExchanges(check, asking) if uses_tls(check) else asking

@@ -13,8 +13,8 @@ import msgspec
 from lvs_healthd.config.check_model import HttpsCheck, TlsCheck
 from lvs_healthd.probes.authorities import load_system_authorities
 from lvs_healthd.probes.certificate import certificate_end
-from lvs_healthd.probes.exchange import Exchange, Farewell, Step, what_happened
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
+from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, SecureExchange, Step, what_happened
+from lvs_healthd.probes.outcome import HEARD_BYTES, Outcome, OutcomeKind, Reason, down
 
 _READ_SIZE = 65536
 
@@ -145,7 +145,7 @@ class TlsExchanges:
         """Begin one conversation."""
         return self.around(self._inner())
 
-    def around(self, inner: Exchange) -> Exchange:
+    def around(self, inner: Exchange) -> SecureExchange:
         """Begin one conversation, which carries `inner`."""
         return _TlsExchange(self._trust.context, self._check, inner, self.with_end)
 
@@ -165,8 +165,11 @@ class TlsExchanges:
         return known
 
 
-class _TlsExchange:
-    __slots__ = ("_check", "_end", "_handshaken", "_heard", "_incoming", "_inner", "_outgoing", "_tls", "_with_end")
+class _TlsExchange(MaySecure):
+    __slots__ = (
+        *("_check", "_decrypted", "_end", "_handshaken", "_heard", "_incoming", "_inner", "_outgoing", "_tls"),
+        "_with_end",
+    )
 
     def __init__(
         self,
@@ -185,6 +188,10 @@ class _TlsExchange:
         self._inner = inner
         self._handshaken = False
         self._heard = False
+        self._decrypted = b""
+
+    def decrypted(self) -> bytes | None:
+        return self._decrypted if self._handshaken else None
 
     def connected(self) -> Step:
         return self._advance()
@@ -227,6 +234,8 @@ class _TlsExchange:
                 if step is not None:
                     return step
             while data := self._tls.read(_READ_SIZE):
+                if len(self._decrypted) < HEARD_BYTES:
+                    self._decrypted += data[:HEARD_BYTES]
                 step = self._say(self._inner.received(data))
                 if step is not None:
                     return step

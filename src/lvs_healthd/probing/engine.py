@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from lvs_healthd.probes.exchange import Farewell, Step, Target, seconds_in_words
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
+from lvs_healthd.probes.exchange import Farewell, MaySecure, Step, Target, quote, seconds_in_words
+from lvs_healthd.probes.outcome import HEARD_BYTES, Course, Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probing.deadlines import MOST_REPRIEVES, STALL_WATCH_S, TICK_S, Deadlines
 from lvs_healthd.probing.errnos import at_connect, from_network
 from lvs_healthd.probing.firewall import CAUSED_BY_ICMP, own_refusal
@@ -48,8 +48,8 @@ class Run(Protocol):
     def started(self, now: float) -> None:
         """Note that the probe starts at `now`, seconds on the engine's clock."""
 
-    def ended(self, outcome: Outcome, latency_s: float) -> None:
-        """Take the outcome, and the time from the first packet to it. Called once, perhaps before `start` returns.
+    def ended(self, outcome: Outcome, course: Course) -> None:
+        """Take the outcome, and how the probe went. Called once, perhaps before `start` returns.
 
         The connection may take longer to end.
         """
@@ -59,8 +59,8 @@ class _Flight:
     """One probe under way."""
 
     __slots__ = (
-        *("connected", "descriptor", "exchange", "heard", "pending", "received"),
-        *("reprieves", "run", "socket", "stalls_s", "started", "timeout_s"),
+        *("answered_s", "connected", "connected_s", "descriptor", "exchange", "first", "heard", "pending", "received"),
+        *("reprieves", "run", "secured_s", "securing", "socket", "stalls_s", "started", "timeout_s"),
     )
 
     def __init__(self, run: Run, started: float, stalls_s: float, opened: Socket) -> None:
@@ -71,11 +71,39 @@ class _Flight:
         self.stalls_s = stalls_s
         self.reprieves = MOST_REPRIEVES
         self.exchange = run.target.begin()
+        self.securing = self.exchange if isinstance(self.exchange, MaySecure) else None
         self.socket = opened
         self.descriptor = opened.fileno()
         self.connected = False
+        self.connected_s: float | None = None
+        self.secured_s: float | None = None
+        self.answered_s: float | None = None
         self.pending = b""
         self.received = 0
+        self.first = b""
+        """What has come first, at least `HEARD_BYTES` if so many have."""
+
+    def hears(self, data: bytes, now: float) -> None:
+        """Note that data has come."""
+        self.heard = now
+        if self.answered_s is None:
+            self.answered_s = now - self.started
+            self.first = data
+        elif len(self.first) < HEARD_BYTES:
+            self.first += data[:HEARD_BYTES]
+        self.received += len(data)
+
+    def course(self, outcome: Outcome, hidden: Callable[[], tuple[bytes, ...]], now: float) -> Course:
+        """Return how the probe went.
+
+        hidden: returns the parts of secrets that nobody may see.
+        """
+        heard = ""
+        if outcome.kind is not OutcomeKind.UP:
+            decrypted = None if self.securing is None else self.securing.decrypted()
+            first = self.first if decrypted is None else decrypted
+            heard = quote(first, HEARD_BYTES, hidden=hidden()) if first else ""
+        return Course(now - self.started, self.connected_s, self.secured_s, self.answered_s, heard)
 
 
 class Engine:
@@ -233,7 +261,7 @@ class Engine:
             self._partings.cut_oldest()
         opened = self._sockets.connect(target)
         if isinstance(opened, Outcome):
-            run.ended(opened, self._clock() - now)
+            run.ended(opened, Course(self._clock() - now))
             return
         flight = _Flight(run, now, self._deadlines.stalls_s, opened)
         self._flights[flight.descriptor] = flight
@@ -258,6 +286,7 @@ class Engine:
                 return
             flight.connected = True
             flight.heard = self._clock()
+            flight.connected_s = flight.heard - flight.started
             step = flight.exchange.connected()
             if step is None:
                 self._sockets.speak_last(flight.socket)
@@ -284,10 +313,9 @@ class Engine:
                 outcome = flight.exchange.closed()
                 self._finish(flight, outcome, in_good_order=outcome.kind is OutcomeKind.UP)
                 return
-            flight.heard = self._clock()
-            if self._obey(flight, flight.exchange.received(data)):
+            flight.hears(data, self._clock())
+            if self._obey(flight, self._told(flight, data)):
                 return
-            flight.received += len(data)
             if flight.received > MAX_RECEIVED:
                 self._finish(flight, down(Reason.TOO_LARGE, f"more than {MAX_RECEIVED} bytes, and no end"))
                 return
@@ -298,6 +326,14 @@ class Engine:
         # There is more to read, but epoll will not report it again. Come back after the other sockets' turns.
         if self._loop is not None:
             self._loop.call_soon(self._guarded, self._advance, flight, mask | select.EPOLLIN)
+
+    def _told(self, flight: _Flight, data: bytes) -> Step:
+        """Pass data to the conversation, and note when TLS has begun. Return the conversation's step."""
+        step = flight.exchange.received(data)
+        securing = flight.securing
+        if securing is not None and flight.secured_s is None and securing.decrypted() is not None:
+            flight.secured_s = self._clock() - flight.started
+        return step
 
     def _obey(self, flight: _Flight, step: Step) -> bool:
         """Carry out a step of the conversation. Return True when that ended the probe."""
@@ -344,7 +380,8 @@ class Engine:
                 break
             if not data:
                 break
-            step = flight.exchange.received(data)
+            flight.hears(data, self._clock())
+            step = self._told(flight, data)
             if isinstance(step, Outcome | Farewell):
                 self._finish(flight, step if isinstance(step, Outcome) else step.outcome)
                 return
@@ -394,11 +431,13 @@ class Engine:
             flight.socket.close()
         elif not in_good_order:
             self._sockets.reset(flight.socket, run.target)
+        course = flight.course(outcome, run.target.hidden, self._clock())
         # `_deadlines` holds the flight until its tick comes. What the conversation gathered is freed now.
         flight.exchange.end()
+        flight.securing = None
         del flight.exchange
-        flight.pending = b""
-        run.ended(outcome, self._clock() - flight.started)
+        flight.pending = flight.first = b""
+        run.ended(outcome, course)
         if in_good_order:
             self._partings.begin(flight.socket, run.target, peer_may_close=peer_may_close)
             self.wake()

@@ -7,16 +7,21 @@ from typing import NamedTuple
 
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.probes.exchange import Target
-from lvs_healthd.probes.outcome import Outcome
+from lvs_healthd.probes.outcome import Course, Outcome
 from lvs_healthd.probes.targets import probe_key, target
 from lvs_healthd.probing.engine import Engine
 
 
 class ProbeResult(NamedTuple):
-    """What one probe found, and the seconds from its first packet to the outcome."""
+    """What one probe found, and how it went."""
 
     outcome: Outcome
-    latency_s: float
+    course: Course
+
+    @property
+    def latency_s(self) -> float:
+        """The seconds from the probe's first packet to the outcome."""
+        return self.course.total_s
 
 
 async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> dict[AnyCheck, ProbeResult]:
@@ -41,8 +46,8 @@ async def run_targets(targets: Mapping[AnyCheck, Target], *, max_in_flight: int 
     failures: list[Exception] = []
     engine.wake = changed.set
 
-    def note(key: AnyCheck, outcome: Outcome, latency_s: float) -> None:
-        found[key] = ProbeResult(outcome, latency_s)
+    def note(key: AnyCheck, outcome: Outcome, course: Course) -> None:
+        found[key] = ProbeResult(outcome, course)
         changed.set()
 
     def fail(error: Exception) -> None:
@@ -73,7 +78,7 @@ async def run_targets(targets: Mapping[AnyCheck, Target], *, max_in_flight: int 
 class _Once:
     """One probe, in the form that the engine runs."""
 
-    def __init__(self, target: Target, ended: Callable[[Outcome, float], None]) -> None:
+    def __init__(self, target: Target, ended: Callable[[Outcome, Course], None]) -> None:
         self.target = target
         self.ended = ended
 

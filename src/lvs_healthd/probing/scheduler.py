@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from lvs_healthd.probes.exchange import Target
-from lvs_healthd.probes.outcome import Outcome
+from lvs_healthd.probes.outcome import Course, Outcome
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.engine import Engine
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
@@ -43,8 +43,8 @@ Key = TypeVar("Key", bound=Hashable)
 class Sink(Protocol):
     """Receives what a probe found."""
 
-    def outcome(self, outcome: Outcome, latency_s: float) -> None:
-        """Take one outcome, and the seconds from the probe's first packet to it."""
+    def outcome(self, outcome: Outcome, course: Course) -> None:
+        """Take one outcome, and how the probe went."""
 
 
 class Probe(msgspec.Struct, Generic[Key], frozen=True):
@@ -104,7 +104,7 @@ class _Job:
         """Report how late the start is."""
         self.scheduler.note_lag(now - self.turn)
 
-    def ended(self, outcome: Outcome, latency_s: float) -> None:
+    def ended(self, outcome: Outcome, course: Course) -> None:
         """Pass what the probe found to its sink, unless a reload has dropped the probe meanwhile."""
         self.running = False
         if self.sink is None:
@@ -112,7 +112,7 @@ class _Job:
         if self.missed:
             self.missed, self.extra = False, True
             self.scheduler.make_up(self)
-        self.sink.outcome(outcome, latency_s)
+        self.sink.outcome(outcome, course)
 
 
 class _Schedule(Protocol):

@@ -8,7 +8,7 @@ import msgspec
 
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.secrecy import HIDDEN, is_secret_command, parts_of_command, request_without_secrets
-from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote
+from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Step, quote
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probes.targets import hidden_parts, probe_key, target
 from lvs_healthd.probing.once import ProbeResult, run_targets
@@ -79,7 +79,7 @@ def _shown(data: bytes, hidden: Iterable[bytes] = ()) -> str:
     return f"{len(data)} bytes: {quote(data, _SHOWN, hidden=tuple(hidden))}"
 
 
-class _Recorded:
+class _Recorded(MaySecure):
     """Passes everything on to a conversation, and notes it."""
 
     def __init__(self, inner: Exchange, notes: _Notes) -> None:
@@ -105,6 +105,9 @@ class _Recorded:
     def expired(self, timeout: str) -> Outcome:
         self._notes.add(f"nothing more within {timeout}")
         return self._inner.expired(timeout)
+
+    def decrypted(self) -> bytes | None:
+        return self._inner.decrypted() if isinstance(self._inner, MaySecure) else None
 
     def end(self) -> None:
         self._inner.end()

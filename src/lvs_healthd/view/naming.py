@@ -2,6 +2,12 @@
 
 import ipaddress
 
+from lvs_healthd.runtime.exceptions import InputError
+
+
+class UnknownNameError(InputError):
+    """Nothing has the name or address that was asked for. The text is for the operator."""
+
 
 def canonical(which: str) -> str:
     """Rewrite an address in the daemon's spelling, and keep a port and protocol after it. Keep any other text as is."""

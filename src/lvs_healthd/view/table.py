@@ -21,15 +21,10 @@ from lvs_healthd.ipvs.records import (
 from lvs_healthd.ipvs.saved import server_order, service_order
 from lvs_healthd.plan.records import destination_key
 from lvs_healthd.reconcile.ownership import Ownership
-from lvs_healthd.runtime.exceptions import InputError
 from lvs_healthd.runtime.pace import paced
-from lvs_healthd.view.naming import canonical, spellings
+from lvs_healthd.view.naming import UnknownNameError, canonical, spellings
 from lvs_healthd.view.reasons import reason_of
 from lvs_healthd.view.table_values import Difference, ListedServer, ListedService, ServerFields, ServiceFields, State
-
-
-class UnknownServiceError(InputError):
-    """No service has the name or address that was asked for. The text is for the operator."""
 
 
 def meant(which: str, services: Iterable[ServiceState], tables: Iterable[Table]) -> list[ServiceKey]:
@@ -40,7 +35,7 @@ def meant(which: str, services: Iterable[ServiceState], tables: Iterable[Table])
     services: the configured services.
     tables: tables whose services can also be meant, whether they are configured or not.
 
-    Raises `UnknownServiceError` when there is no such service.
+    Raises `UnknownNameError` when there is no such service.
     """
     names = {service.key: service.config.name for service in services}
     keys = set(names).union(*tables)
@@ -48,7 +43,7 @@ def meant(which: str, services: Iterable[ServiceState], tables: Iterable[Table])
         address = canonical(which)
         keys = {key for key in keys if which == names.get(key) or address in spellings(str(key))}
         if not keys:
-            raise UnknownServiceError(f'no service is called "{which}" or has that address')
+            raise UnknownNameError(f'no service is called "{which}" or has that address')
     return sorted(keys, key=service_order)
 
 

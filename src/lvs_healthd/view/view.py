@@ -24,6 +24,7 @@ from lvs_healthd.probing.prober import Prober
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.writer import StateWriter
+from lvs_healthd.view.naming import UnknownNameError, canonical, spellings
 from lvs_healthd.view.samples import service_samples
 from lvs_healthd.view.status import service_status
 from lvs_healthd.view.status_values import (
@@ -32,6 +33,8 @@ from lvs_healthd.view.status_values import (
     Status,
 )
 from lvs_healthd.view.table import listed, meant
+from lvs_healthd.view.why import explained
+from lvs_healthd.view.why_values import Why
 
 STUCK_S = 5.0
 """If a tick of the scheduler is more than this many seconds late, the daemon counts as stuck, and no longer tells
@@ -182,7 +185,7 @@ class View:
 
         which: the services to list, in the words that `meant` takes.
 
-        Raises `UnknownServiceError`.
+        Raises `UnknownNameError`.
         """
         reconciler = self._reconciler
         keys = self._meant(which)
@@ -200,12 +203,33 @@ class View:
             comma = b","
         yield b"]}"
 
+    def why(self, which: str, server: str) -> Why:
+        """Say why real servers of a service have their verdicts.
+
+        which: the service, in the words that `meant` takes.
+        server: the address of the server, with or without a port.
+
+        Raises `UnknownNameError`.
+        """
+        wanted, actual = self._reconciler.wanted, self._reconciler.actual
+        services = (self._decisions.service(key) for key in self._meant(which))
+        found = [
+            explained(each, wanted, actual, self._shift_s())
+            for service in services
+            if service is not None
+            for each in service.servers
+            if canonical(server) in spellings(str(each.key))
+        ]
+        if not found:
+            raise UnknownNameError(f'no real server of "{which}" has the address {server}')
+        return Why(now=self._clock() + self._shift_s(), servers=tuple(found))
+
     async def connections(self, which: str) -> AsyncGenerator[bytes, None]:
         """Yield the kernel's list of connections, a block of lines at a time. The list is read on another thread.
 
         which: the services whose connections to list, in the words that `meant` takes.
 
-        Raises `UnknownServiceError` and `TableUnavailableError`.
+        Raises `UnknownNameError` and `TableUnavailableError`.
         """
         choosers = [chooser(key, self._servers(key)) for key in self._meant(which)] if which else []
         blocks = self._table.connections()

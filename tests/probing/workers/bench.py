@@ -8,7 +8,7 @@ from typing import Any
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import AnyCheck, TcpCheck
 from lvs_healthd.events.kinds import Event, WorkerFailed
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind
+from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind
 from lvs_healthd.probes.targets import target
 from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.probing.workers.link import COMMAND
@@ -24,7 +24,7 @@ class Sink:
         self._changed = changed
         self.outcomes: list[Outcome] = []
 
-    def outcome(self, outcome: Outcome, latency_s: float) -> None:
+    def outcome(self, outcome: Outcome, course: Course) -> None:
         self.outcomes.append(outcome)
         self._changed.set()
 

@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, up
+from lvs_healthd.probes.outcome import NOT_RUN, Course, Outcome, OutcomeKind, Reason, up
 from lvs_healthd.probing.workers import place as module
 from lvs_healthd.probing.workers.link import COMMAND
 from lvs_healthd.probing.workers.place import LATE_S, Place
 from lvs_healthd.probing.workers.pool import Pool
-from lvs_healthd.probing.workers.protocol import RECORD, Fault, Hello, Report, Text
+from lvs_healthd.probing.workers.protocol import Fault, Hello, Report, Text, record
 from tests.probes.peers import silent, stream_server
 from tests.probing.workers.bench import Bench, Sink, closed_ports, running, tcp
 from tests.probing.workers.talking import frame
@@ -142,7 +142,7 @@ def saying(data: bytes) -> tuple[str, ...]:
     [
         (b"no frame of ours", "garbled its report: a message of"),
         (frame(Report())[:4] + bytes(100), "garbled its report: not a message"),
-        (frame(Report(records=RECORD.pack(0, 7, 0.0, 1e9))), "garbled its report: an outcome numbered 7"),
+        (frame(Report(records=record(0, 7, NOT_RUN, 1e9))), "garbled its report: an outcome numbered 7"),
         (frame(Hello("0.0.0")), "is version 0.0.0 and this daemon is"),
         (frame(Fault("KeyError('x')")), "ended by a fault of its own: KeyError('x')"),
     ],
@@ -159,7 +159,7 @@ async def test_nonsense_is_a_failure_of_the_worker_and_of_nobody_else(data: byte
 
 async def test_sink_that_raises_ends_the_pool() -> None:
     class Broken(Sink):
-        def outcome(self, outcome: Outcome, latency_s: float) -> None:
+        def outcome(self, outcome: Outcome, course: Course) -> None:
             raise ZeroDivisionError
 
     bench = Bench(2, COMMAND)
@@ -226,7 +226,7 @@ def test_forgotten_numbers_are_dropped() -> None:
 
 
 def report(place: Place, outcome: Outcome, found: list[tuple[int, float]]) -> None:
-    records = b"".join(RECORD.pack(probe, 0, 0.0, ended) for probe, ended in found)
+    records = b"".join(record(probe, 0, NOT_RUN, ended) for probe, ended in found)
     place._take(Report(texts=(Text(0, outcome),), records=records))
 
 

@@ -21,7 +21,7 @@ from lvs_healthd.config.check_model import AnyCheck, HttpCheck, HttpsCheck
 from lvs_healthd.probes.outcome import Outcome, Reason
 from lvs_healthd.probing.workers.framing import Frames
 from lvs_healthd.probing.workers.link import COMMAND
-from lvs_healthd.probing.workers.protocol import MOST_BYTES, RECORD, Assigned, Change, Hello, Report, Said, said
+from lvs_healthd.probing.workers.protocol import MOST_BYTES, Assigned, Change, Hello, Report, Said, recorded, said
 from lvs_healthd.runtime.capabilities import CAP_DAC_READ_SEARCH, CAP_NET_RAW
 from tests.probing.workers.bench import closed_ports, tcp
 from tests.probing.workers.talking import frame
@@ -116,7 +116,7 @@ def newest(talk: Talk) -> float:
     """Read until an outcome arrives that ended within the last second. Return when it ended."""
     for message in talk.messages():
         if isinstance(message, Report):
-            for *_, ended in RECORD.iter_unpack(message.records):
+            for *_, ended in recorded(message):
                 if time.monotonic() - ended < 1:
                     return float(ended)
     raise AssertionError("the worker ended")

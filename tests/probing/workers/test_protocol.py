@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, TcpCheck, UdpCheck
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
+from lvs_healthd.probes.exchange import quote
+from lvs_healthd.probes.outcome import HEARD_BYTES, Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probing.workers.framing import Frames, GarbledFrameError
 from lvs_healthd.probing.workers.protocol import (
     MOST_BYTES,
@@ -46,11 +47,12 @@ CHANGES = st.builds(
     more=st.booleans(),
 )
 OUTCOMES = st.builds(Outcome, st.sampled_from(OutcomeKind), st.sampled_from(Reason), WORDS)
-RECORDS = st.lists(st.tuples(U32, U32, st.floats(0, 1e6), st.floats(0, 1e9)), max_size=5)
+RECORDS = st.lists(st.tuples(U32, U32, *[st.floats(0, 1e6, width=32)] * 5), max_size=5)
 REPORTS = st.builds(
     Report,
     texts=st.lists(st.builds(Text, number=U32, outcome=OUTCOMES), max_size=3).map(tuple),
     records=RECORDS.map(lambda records: b"".join(RECORD.pack(*each) for each in records)),
+    heard=st.lists(st.tuples(U32, WORDS), max_size=3).map(tuple),
     forget=U32,
     lags=st.integers(0, 3).map(lambda count: bytes(4 * count)),
     loop_lags=st.integers(0, 3).map(lambda count: bytes(4 * count)),
@@ -117,7 +119,9 @@ def test_announced_length_is_bounded() -> None:
 
 def test_report_with_a_new_and_long_text_for_every_record_fits() -> None:
     texts = tuple(Text(number, down(Reason.BAD_ANSWER, "…" * 200)) for number in range(MOST_RECORDS))
-    full = frame(Report(texts=texts, records=bytes(RECORD.size * MOST_RECORDS), lags=bytes(4 * MOST_LAGS)))
+    heard = tuple((number, quote(bytes(HEARD_BYTES + 1), HEARD_BYTES)) for number in range(MOST_RECORDS))
+    records = bytes(RECORD.size * MOST_RECORDS)
+    full = frame(Report(texts=texts, records=records, heard=heard, lags=bytes(4 * MOST_LAGS)))
     assert len(full) < MOST_BYTES
 
 

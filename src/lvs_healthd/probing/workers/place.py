@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.events.kinds import Event, WorkerFailed
-from lvs_healthd.probes.outcome import Outcome, Reason, unsure
+from lvs_healthd.probes.outcome import NOT_RUN, Course, Outcome, Reason, unsure
 from lvs_healthd.probing.scheduler import Probe
 from lvs_healthd.probing.workers import link
 from lvs_healthd.probing.workers.framing import GarbledFrameError
 from lvs_healthd.probing.workers.link import Link
-from lvs_healthd.probing.workers.protocol import RECORD, Assigned, Change, Report
+from lvs_healthd.probing.workers.protocol import Assigned, Change, Report, recorded
 from lvs_healthd.runtime.pace import paced
 
 SILENT_S = 5.0
@@ -66,7 +66,7 @@ class Place:
         self._emit = emit
         self._command = command
         self._checks: dict[int, AnyCheck] = {}
-        self._sinks: dict[int, Callable[[Outcome, float], None]] = {}
+        self._sinks: dict[int, Callable[[Outcome, Course], None]] = {}
         self._outcomes: dict[int, Outcome] = {}
         """The outcomes that the current process refers to by number. One number always gives the same object."""
         self._link: Link | None = None
@@ -83,7 +83,7 @@ class Place:
         self._checks[number] = probe.key
         self._sinks[number] = probe.sink.outcome
         if self._failed is not None:
-            probe.sink.outcome(self._failed, 0.0)
+            probe.sink.outcome(self._failed, NOT_RUN)
 
     def drop(self, number: int) -> None:
         """Ignore the outcomes of the probe with this number from now on."""
@@ -149,7 +149,7 @@ class Place:
         async for number in paced(tuple(self._sinks)):
             sink = self._sinks.get(number)
             if sink is not None:
-                sink(outcome, 0.0)
+                sink(outcome, NOT_RUN)
 
     def _take(self, report: Report) -> None:
         """Pass reported outcomes to their sinks. Raises `GarbledFrameError` when the report names an unknown one."""
@@ -157,13 +157,13 @@ class Place:
         for text in report.texts:
             outcomes[text.number] = text.outcome
         judged_from = self._clock() - LATE_S
-        for probe, number, latency_s, ended in RECORD.iter_unpack(report.records):
+        for probe, number, course, ended in recorded(report):
             outcome = outcomes.get(number)
             if outcome is None:
                 raise GarbledFrameError(f"an outcome numbered {number} that it never described")
             sink = sinks.get(probe)
             if sink is not None:  # None: the probe was dropped meanwhile
-                sink(outcome if ended >= judged_from else _LATE, latency_s)
+                sink(outcome if ended >= judged_from else _LATE, course)
         if report.forget:
             for number in [number for number in outcomes if number < report.forget]:
                 del outcomes[number]

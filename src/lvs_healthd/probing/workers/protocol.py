@@ -9,23 +9,25 @@ byte order, and times are on the host's monotonic clock.
 """
 
 import struct
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
 from lvs_healthd.config.check_model import AnyCheck
-from lvs_healthd.probes.outcome import Outcome
+from lvs_healthd.probes.outcome import Course, Outcome
 from lvs_healthd.probing.workers.framing import GarbledFrameError
 
-RECORD = struct.Struct("<IIdd")
-"""A record: the probe's number, the outcome's number, the latency in seconds, and when the probe ended, in seconds on
-the monotonic clock."""
+RECORD = struct.Struct("<IIddfff")
+"""A record: the probe's number, the outcome's number, the whole time of its `Course`, when the probe ended, in seconds
+on the monotonic clock, and the other times of its `Course`. A negative time stands for None."""
 
 MOST_RECORDS = 512
 """The maximum number of records in one report. The daemon needs half a millisecond to handle them, or 10 ms if each of
 them takes a server down."""
 
-MOST_BYTES = 1024 * 1024
-"""The longest frame accepted from a worker. A full report with a new text for every record has about 100 KiB."""
+MOST_BYTES = 2 * 1024 * 1024
+"""The longest frame accepted from a worker. A full report in which each probe heard something new has some 1.1 MiB."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -67,6 +69,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     """Outcomes that `records` refer to for the first time."""
     records: bytes = b""
     """`RECORD` after `RECORD`."""
+    heard: tuple[tuple[int, str], ...] = ()
+    """What probes heard that did not pass: the place of a record in `records`, and `Course.heard`."""
     forget: int = 0
     """After this report, no record will refer to an outcome with a lower number than this."""
     lags: bytes = b""
@@ -95,6 +99,48 @@ _SAID = msgspec.msgpack.Decoder(Said)
 def encoded(message: Change | Said) -> bytes:
     """Return a message as the payload of a frame."""
     return _ENCODER.encode(message)
+
+
+def record(probe: int, outcome: int, course: Course, ended: float) -> bytes:
+    """Return a `RECORD`.
+
+    probe, outcome: their numbers.
+    ended: when the probe ended, seconds on the monotonic clock.
+    """
+    connected_s, secured_s, answered_s = course.connected_s, course.secured_s, course.answered_s
+    return RECORD.pack(
+        probe,
+        outcome,
+        course.total_s,
+        ended,
+        -1.0 if connected_s is None else connected_s,
+        -1.0 if secured_s is None else secured_s,
+        -1.0 if answered_s is None else answered_s,
+    )
+
+
+class Recorded(NamedTuple):
+    """What a `RECORD` says (see `record`)."""
+
+    probe: int
+    outcome: int
+    course: Course
+    ended: float
+
+
+def recorded(report: Report) -> Iterator[Recorded]:
+    """Yield what the records of a report say."""
+    heard = dict(report.heard)
+    times = RECORD.iter_unpack(report.records)
+    for place, (probe, outcome, total_s, ended, connected_s, secured_s, answered_s) in enumerate(times):
+        course = Course(
+            total_s,
+            None if connected_s < 0 else connected_s,
+            None if secured_s < 0 else secured_s,
+            None if answered_s < 0 else answered_s,
+            heard.get(place, ""),
+        )
+        yield Recorded(probe, outcome, course, ended)
 
 
 def packed(check: AnyCheck) -> bytes:

@@ -9,8 +9,8 @@ rests on outcomes that probes really had.
 from array import array
 from collections.abc import Callable
 
-from lvs_healthd.probes.outcome import Outcome
-from lvs_healthd.probing.workers.protocol import MOST_RECORDS, RECORD, Report, Text
+from lvs_healthd.probes.outcome import Course, Outcome
+from lvs_healthd.probing.workers.protocol import MOST_RECORDS, Report, Text, record
 
 LEAST_KEPT = 8192
 """So many outcomes may always wait before older ones are dropped. Normally only one tick's outcomes wait."""
@@ -33,7 +33,7 @@ class Reporter:
     def __init__(self, clock: Callable[[], float], wake: Callable[[], None]) -> None:
         self._clock = clock
         self._wake = wake
-        self._found: list[tuple[int, Outcome, float, float]] = []
+        self._found: list[tuple[int, Outcome, Course, float]] = []
         self._most_found = LEAST_KEPT
         self._numbers: dict[Outcome, int] = {}
         self._next_number = 0
@@ -49,14 +49,14 @@ class Reporter:
         """Note a turn that was skipped because the probe was still under way from the turn before."""
         self._skipped += 1
 
-    def found(self, probe: int, outcome: Outcome, latency_s: float) -> None:
-        """Take a probe's outcome."""
+    def found(self, probe: int, outcome: Outcome, course: Course) -> None:
+        """Take a probe's outcome, and how it went."""
         found = self._found
         if not found:
             self._wake()
         elif len(found) >= self._most_found:
             self._drop_older()
-        found.append((probe, outcome, latency_s, self._clock()))
+        found.append((probe, outcome, course, self._clock()))
 
     @property
     def pending(self) -> bool:
@@ -71,20 +71,24 @@ class Reporter:
         """
         texts: list[Text] = []
         records = bytearray()
-        numbers, pack = self._numbers, RECORD.pack
-        for probe, outcome, latency_s, ended in self._found[:MOST_RECORDS]:
+        numbers = self._numbers
+        heard: list[tuple[int, str]] = []
+        for place, (probe, outcome, course, ended) in enumerate(self._found[:MOST_RECORDS]):
             number = numbers.get(outcome)
             if number is None:
                 number = numbers[outcome] = self._next_number
                 self._next_number += 1
                 texts.append(Text(number, outcome))
-            records += pack(probe, number, latency_s, ended)
+            records += record(probe, number, course, ended)
+            if course.heard:
+                heard.append((place, course.heard))
         del self._found[:MOST_RECORDS]
         if len(numbers) > MOST_TEXTS:
             numbers.clear()
         made = Report(
             texts=tuple(texts),
             records=bytes(records),
+            heard=tuple(heard),
             forget=0 if numbers else self._next_number,
             lags=_taken(self._lags),
             loop_lags=_taken(self._loop_lags),
