@@ -107,7 +107,7 @@ def test_everything_of_a_request_is_read() -> None:
         ('body = "a", body_regex = "a"', ["body_regex: body and body_regex exclude each other"]),
         ("max_body = 16777217", ["max_body: expected 1..16777216, got 16777217"]),
         ('sni = "a"', ["sni: http checks have no such key; it belongs to https, tcp and dns checks"]),
-        ('send = "a"', ["send: http checks have no such key; it belongs to tcp and udp checks"]),
+        ('send = "a"', ["send: http checks have no such key; it belongs to tcp, udp and agent checks"]),
     ],
 )
 def test_what_must_not_go_into_a_request(keys: str, messages: list[str]) -> None:

@@ -30,7 +30,7 @@ def test_sctp_probes_the_server_s_port_and_needs_one() -> None:
         ('{ type = "ping", port = 80 }', "check.port: ping checks have no port: ICMP knows none"),
         (
             '{ type = "ping", send = "a" }',
-            "check.send: ping checks have no such key; it belongs to tcp and udp checks",
+            "check.send: ping checks have no such key; it belongs to tcp, udp and agent checks",
         ),
     ],
 )

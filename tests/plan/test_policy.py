@@ -8,7 +8,7 @@ from lvs_healthd.config.model import Config, OnFailure
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table, Wanted
 from lvs_healthd.ipvs.words import AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SVC_F_PERSISTENT, ForwardingMethod
-from lvs_healthd.plan.policy import FALLBACK_REASON, LEAVING_REASON, NO_PLAN, Change, plan_service
+from lvs_healthd.plan.policy import FALLBACK_REASON, LEAVING_REASON, NO_PLAN, Change, Standing, plan_service
 from lvs_healthd.plan.records import prepare
 from tests.configs import config, server, service
 from tests.plan.whole import plan
@@ -141,7 +141,9 @@ def test_service_serves_whenever_anything_may(verdicts: list[Verdict], on_failur
 def test_a_plan_visits_only_the_servers_that_have_changed() -> None:
     (web,) = prepare(config(service(*PAIR)))
     first, second = web.servers
-    before = plan_service(web, NO_PLAN, [Change(first, None, Verdict.UP), Change(second, None, Verdict.UP)], {})
-    after = plan_service(web, before, [Change(first, Verdict.UP, Verdict.DOWN)], {})
+    before = plan_service(
+        web, NO_PLAN, [Change(first, None, Standing(Verdict.UP, 1)), Change(second, None, Standing(Verdict.UP, 2))], {}
+    )
+    after = plan_service(web, before, [Change(first, Standing(Verdict.UP, 1), Standing(Verdict.DOWN, 1))], {})
     assert after.changed == {A: None}
     assert (after.up, after.weight) == (1, 2)

@@ -10,6 +10,7 @@ from lvs_healthd.plan.policy import (
     NO_PLAN,
     SERVING_REASON,
     Change,
+    Standing,
     plan_service,
     reason_for,
 )
@@ -25,7 +26,8 @@ def plan(
         key = service.key
         healths = [verdicts[key, server.key] for server in service.servers]
         changes = [
-            Change(server, None, health.verdict) for server, health in zip(service.servers, healths, strict=True)
+            Change(server, None, Standing(health.verdict, server.record.weight))
+            for server, health in zip(service.servers, healths, strict=True)
         ]
         planned = plan_service(service, NO_PLAN, changes, actual[key].destinations if key in actual else {})
         destinations = {server: record for server, record in planned.changed.items() if record is not None}

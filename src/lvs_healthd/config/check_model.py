@@ -246,6 +246,19 @@ class ExecCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     """Path of the Unix socket of the process that runs the program; not a key of checks."""
 
 
+class AgentCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="agent"):
+    """A check that listens to an agent on the real server, which says how the server is and which weight it wants.
+
+    An agent that is silent says nothing against its server: what it said last stands. So a server also needs a check
+    that notices its death. `rise` and `fall` are 1 by default, because an agent does not err by chance.
+    """
+
+    rise: int = 1
+    fall: int = 1
+    send: bytes = b""
+    """Bytes to send first, such as a name for an agent that speaks for several services."""
+
+
 EXEC_TIMEOUT = Seconds(5.0)
 
 
@@ -263,7 +276,7 @@ SILENT_INTERVAL = Seconds(5.0)
 """Default interval of a udp check that expects nothing. Each probe of a healthy server takes its whole timeout."""
 
 
-AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck | DnsCheck | SctpCheck | PingCheck | ExecCheck
+AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck | DnsCheck | SctpCheck | PingCheck | ExecCheck | AgentCheck
 
 
 TlsCheck = HttpsCheck | TcpCheck | DnsCheck

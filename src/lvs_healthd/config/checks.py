@@ -291,6 +291,8 @@ class CheckReader:
                 'convention is missing: which exit statuses pass, those of "nagios" (0 and 1), or of "mon" or '
                 '"keepalived" (only 0)',
             )
+        if check.kind == "agent" and not check.has("port"):
+            self._errors.add(table.at("type"), "port is missing: an agent listens on a port of its own")
         if check.kind == "dns" and not check.has("query"):
             self._errors.add(table.at("type"), 'query is missing: the name to ask for, as in query = "example.org"')
         for index, step in enumerate(steps):

@@ -12,6 +12,7 @@ import msgspec
 from lvs_healthd.config import addresses, conversation, dns_values, http_values, json_fields, secret_files, values
 from lvs_healthd.config.basics import Family, Protocol
 from lvs_healthd.config.check_model import (
+    AgentCheck,
     AnyCheck,
     Convention,
     DnsCheck,
@@ -43,6 +44,7 @@ CHECK_TYPES: dict[str, type[AnyCheck]] = {
     "sctp": SctpCheck,
     "ping": PingCheck,
     "exec": ExecCheck,
+    "agent": AgentCheck,
 }
 WAY_FIELDS = frozenset(field.name for field in msgspec.structs.fields(Way))
 """The fields that say where probes leave. A program leaves as it likes, so exec checks do not have them."""

@@ -1,6 +1,8 @@
 """Decides which health a check begins with, at start and on a reload."""
 
-from lvs_healthd.config.check_model import AnyCheck
+from collections.abc import Iterable
+
+from lvs_healthd.config.check_model import AgentCheck, AnyCheck
 from lvs_healthd.config.model import RealServer
 from lvs_healthd.decide.held import ServerState
 from lvs_healthd.health.machine import Health, Verdict
@@ -65,3 +67,16 @@ def carried_over(check: AnyCheck, old: ServerState, known: Health | None, now: f
     if old.health.verdict is Verdict.UP:
         return Health(Verdict.UP, now)
     return known or Health(Verdict.UNKNOWN, now)
+
+
+def silent_agent(health: Health, check: AnyCheck, checks: Iterable[AnyCheck]) -> Health:
+    """Return the health with which a check begins, given the health of any other check in its place.
+
+    An agent that has said nothing yet says nothing against its server, as long as another check proves the server.
+
+    checks: all checks of the server.
+    """
+    if health.verdict is not Verdict.UNKNOWN or not isinstance(check, AgentCheck):
+        return health
+    is_proven_otherwise = any(not isinstance(each, AgentCheck) for each in checks)
+    return Health(Verdict.UP, health.since) if is_proven_otherwise else health

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.model import Config, Daemon
-from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving
+from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving, silent_agent
 from lvs_healthd.decide.blame import Blame, NoFaults, OwnFaults
 from lvs_healthd.decide.held import (
     LONGEST_STREAK,
@@ -22,7 +22,7 @@ from lvs_healthd.decide.held import (
     Tally,
     Watch,
 )
-from lvs_healthd.decide.telling import failing, is_news, not_sure, verdict_changed
+from lvs_healthd.decide.telling import failing, is_news, not_sure, verdict_changed, weight_changed
 from lvs_healthd.decide.wrong_clock import WrongClock, longest_wait_s
 from lvs_healthd.events.kinds import Event, ServiceFallback, ServiceServing
 from lvs_healthd.health import machine
@@ -30,7 +30,7 @@ from lvs_healthd.health.machine import Health
 from lvs_healthd.ipvs.records import ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.plan.planner import Planner
 from lvs_healthd.plan.records import service_key
-from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind
+from lvs_healthd.probes.outcome import AskedWeight, Course, Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.release import RELEASED
@@ -183,6 +183,12 @@ class Decisions:
         self._planner.configure(
             [state.planned for state in self.services],
             {(state.key, server.key): server.health for state in changed for server in state.servers},
+            {
+                (state.key, server.key): server.weight
+                for state in changed
+                for server in state.servers
+                if server.weight is not None
+            },
         )
         return probes
 
@@ -260,7 +266,7 @@ class Decisions:
         previous, probe.last = probe.last, outcome
         goes_on = previous is not None and previous.kind is outcome.kind
         probe.streak = min(probe.streak + 1, LONGEST_STREAK) if goes_on else 1
-        if outcome.kind is OutcomeKind.UNSURE:
+        if outcome.kind is OutcomeKind.UNSURE and outcome.reason is not Reason.NO_WORD:
             self._unsure[probe] = outcome.detail
         else:
             self._unsure.pop(probe, None)
@@ -305,6 +311,8 @@ class Decisions:
         _, outcome, is_other, latency_s, now, _ = judging
         if is_other and outcome.kind is OutcomeKind.UNSURE:
             self._emit(not_sure(watch, outcome))
+        if outcome.asks is not None and outcome.asks != watch.asks:
+            self._reweigh(watch, outcome)
         before, check = watch.health, watch.check
         after = machine.step(before, outcome, rise=check.rise, fall=check.fall, now=now, latency_s=latency_s)
         if after is before:
@@ -339,6 +347,7 @@ class Decisions:
                 verdict=health.verdict,
                 detail=health.detail,
                 since=health.since + shift,
+                asks=None if watch.asks is None else (watch.asks.value, watch.asks.is_share),
             )
 
     def _watches(self) -> Iterator[Watch]:
@@ -357,18 +366,34 @@ class Decisions:
                 self.probes[key] = probe = ProbeState(key, self)
             known = probe.known(check.rise, check.fall)
             if old is not None:
-                health = carried_over(check, old, known, now)
-                _inherit(probe, check, old)
+                before = next((watch for watch in old.watches if watch.check.name == check.name), None)
+                health, asks = carried_over(check, old, known, now), before.asks if before is not None else None
+                if before is not None and before.probe is not probe:
+                    probe.inherit(before.probe)
             else:
                 memory = origins.saved.get((str(service.key), str(server.key), check.name)) if origins.saved else None
                 health = first_health(memory, known, present=present, now=now, shift_s=shift_s)
-            watch = Watch(check, server, probe, health)
+                asks = AskedWeight(*memory.asks) if memory is not None and memory.asks is not None else None
+            watch = Watch(check, server, probe, silent_agent(health, check, config.checks))
+            watch.asks = asks
             origins.touched.setdefault(probe, []).append(watch)
             server.watches += (watch,)
         server.health = machine.combined(watch.health for watch in server.watches)
+        server.weight = server.asked_weight()
         service.servers.append(server)
         if old is not None and old.health.verdict is not server.health.verdict:
             self._emit_verdict(server, old.health, server.health, None)
+
+    def _reweigh(self, watch: Watch, outcome: Outcome) -> None:
+        """Take the weight for which a check asks."""
+        watch.asks = outcome.asks
+        server = watch.server
+        was, server.weight = server.weight, server.asked_weight()
+        if server.weight == was:
+            return
+        self._emit(weight_changed(watch, was, outcome))
+        self._planner.changed(server.service.key, server.key, server.health, server.weight)
+        self._changed()
 
     def _health_changed(self, watch: Watch, before: Health, after: Health) -> None:
         if is_news(before, after):
@@ -376,7 +401,7 @@ class Decisions:
         server = watch.server
         was, server.health = server.health, machine.combined(each.health for each in server.watches)
         if was is not server.health:
-            self._planner.changed(server.service.key, server.key, server.health)
+            self._planner.changed(server.service.key, server.key, server.health, server.weight)
         if was.verdict is not server.health.verdict:
             self._emit_verdict(server, was, after, watch.check)
             self._changed()
@@ -397,13 +422,6 @@ class Decisions:
             service.serving = False
             fallback = tuple(str(server.endpoint) for server in service.config.fallback)
             self._emit(ServiceFallback(service=service.config.name, fallback=fallback))
-
-
-def _inherit(probe: ProbeState, check: AnyCheck, old: ServerState) -> None:
-    """Let the probe of an edited check take over the history of the check before."""
-    for watch in old.watches:
-        if watch.check.name == check.name and watch.probe is not probe:
-            probe.inherit(watch.probe)
 
 
 def _forget(server: ServerState, touched: _Touched) -> None:

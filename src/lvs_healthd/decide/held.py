@@ -1,16 +1,18 @@
 """The state of every probe, check, real server and service between two outcomes. `decisions` has the logic."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from lvs_healthd.config.check_model import AnyCheck, uses_tls
+from lvs_healthd.config.check_model import AgentCheck, AnyCheck, uses_tls
 from lvs_healthd.config.model import RealServer, Service
 from lvs_healthd.decide.history import NO_HISTORY, Streak, extended, is_like
 from lvs_healthd.health import machine
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.records import planned
-from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason
+from lvs_healthd.plan.weights import Asking, Weight, weight_of
+from lvs_healthd.probes.outcome import AskedWeight, Course, Outcome, OutcomeKind, Reason, unsure
 
 
 class Tally(Protocol):
@@ -49,6 +51,17 @@ LONGEST_STREAK = 256
 limit keeps a count of its own."""
 
 
+@functools.lru_cache(maxsize=1024)
+def word_of(outcome: Outcome) -> Outcome:
+    """Return what an agent's probe found, where only its own word counts: that it cannot be reached proves nothing.
+
+    The same outcome always gives the same object, because a repeated outcome costs nothing further on.
+    """
+    if outcome.kind is not OutcomeKind.DOWN or outcome.reason is Reason.SAID_DOWN:
+        return outcome
+    return unsure(Reason.NO_WORD, f"{outcome.detail}; what the agent said last stands")
+
+
 class ProbeState:
     """One probe and the checks that use its outcomes."""
 
@@ -61,6 +74,7 @@ class ProbeState:
         "course",
         "failed",
         "history",
+        "is_agent",
         "is_verified",
         "last",
         "last_at",
@@ -74,6 +88,7 @@ class ProbeState:
 
     def __init__(self, check: AnyCheck, judge: "Judge") -> None:
         self.check = check
+        self.is_agent = isinstance(check, AgentCheck)
         self.is_verified = uses_tls(check) and check.verify
         """Whether the outcome depends on the dates of a certificate."""
         # These are tuples, as in `ServerState`, because there are tens of thousands of them, nearly all with one item,
@@ -118,6 +133,8 @@ class ProbeState:
 
     def outcome(self, outcome: Outcome, course: Course) -> None:
         """Take one outcome into account, for every check that uses this probe."""
+        if self.is_agent:
+            outcome = word_of(outcome)
         if self.is_verified:
             outcome = self._judge.dated(self, outcome)
         is_settled = outcome is self._settled
@@ -209,13 +226,15 @@ class ProbeState:
 class Watch:
     """One check of one real server. It has its own rise and fall, but other checks may use the same probe."""
 
-    __slots__ = ("check", "health", "probe", "server", "type")
+    __slots__ = ("asks", "check", "health", "probe", "server", "type")
 
     def __init__(self, check: AnyCheck, server: "ServerState", probe: ProbeState, health: Health) -> None:
         self.check = check
         self.server = server
         self.probe = probe
         self.health = health
+        self.asks: AskedWeight | None = None
+        """The weight that the target has asked for last, in this check."""
         self.type = str(check.__struct_config__.tag)
 
 
@@ -236,7 +255,7 @@ class Judging(NamedTuple):
 class ServerState:
     """One real server of one service."""
 
-    __slots__ = ("config", "health", "key", "service", "watches")
+    __slots__ = ("config", "health", "key", "service", "watches", "weight")
 
     def __init__(self, service: "ServiceState", config: RealServer, key: DestinationKey) -> None:
         self.service = service
@@ -244,6 +263,13 @@ class ServerState:
         self.key = key
         self.watches: tuple[Watch, ...] = ()
         self.health: Health
+        self.weight: Weight | None = None
+        """Its weight when it serves, if checks ask for another one than the configured."""
+
+    def asked_weight(self) -> Weight | None:
+        """Return the weight for which the checks ask; None for the configured one."""
+        asking = [Asking(watch.check.name, watch.asks) for watch in self.watches if watch.asks is not None]
+        return weight_of(self.config.weight, asking) if asking else None
 
 
 class ServiceState:

@@ -2,8 +2,9 @@
 
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.decide.held import ServerState, Watch
-from lvs_healthd.events.kinds import CheckFailing, CheckUnsure, RealServerDown, RealServerUp
+from lvs_healthd.events.kinds import CheckFailing, CheckUnsure, RealServerDown, RealServerUp, RealServerWeight
 from lvs_healthd.health.machine import Health, Verdict
+from lvs_healthd.plan.weights import Weight
 from lvs_healthd.probes.outcome import Outcome
 
 
@@ -34,6 +35,23 @@ def failing(watch: Watch, health: Health) -> CheckFailing:
 def not_sure(watch: Watch, outcome: Outcome) -> CheckUnsure:
     """Return the event for an unsure outcome of a check."""
     return CheckUnsure(**_names(watch), reason=outcome.detail)
+
+
+def weight_changed(watch: Watch, was: Weight | None, outcome: Outcome) -> RealServerWeight:
+    """Return the event for a server's new weight.
+
+    watch: the check that asks for it. Its server has the new weight already.
+    was: the server's weight before.
+    outcome: what the check found.
+    """
+    configured, now = watch.server.config.weight, watch.server.weight
+    return RealServerWeight(
+        **_names(watch),
+        reason=outcome.detail,
+        weight=now.value if now is not None else configured,
+        was=was.value if was is not None else configured,
+        configured=configured,
+    )
 
 
 def verdict_changed(

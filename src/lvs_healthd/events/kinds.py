@@ -166,6 +166,20 @@ class RealServerDown(Event, frozen=True, kw_only=True):
     after_s: float
 
 
+class RealServerWeight(Event, frozen=True, kw_only=True):
+    """A real server asks for another weight, which it has from now on while it is up."""
+
+    name = "real_server.weight"
+    service: str
+    server: str
+    check: str
+    """The check in which it asks."""
+    reason: str
+    weight: int
+    was: int
+    configured: int
+
+
 class CheckFailing(Event, frozen=True, kw_only=True):
     """A check failed for the first time after a pass, or for a new reason. A verdict of "down" may follow."""
 

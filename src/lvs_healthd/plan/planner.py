@@ -13,35 +13,54 @@ from lvs_healthd.plan.policy import (
     Change,
     Present,
     ServicePlan,
+    Standing,
     plan_service,
     reason_for,
 )
 from lvs_healthd.plan.records import PlannedService, shared
+from lvs_healthd.plan.weights import Weight
 
 
 class _Service:
     """The state of one service that is kept from one plan to the next."""
 
-    __slots__ = ("entry", "healths", "plan", "planned", "servers")
+    __slots__ = ("entry", "healths", "plan", "planned", "servers", "weights")
 
-    def __init__(self, planned: PlannedService, healths: dict[DestinationKey, Health]) -> None:
+    def __init__(
+        self, planned: PlannedService, healths: dict[DestinationKey, Health], weights: dict[DestinationKey, Weight]
+    ) -> None:
         self.planned = planned
         self.entry = ServiceEntry(planned.record, {})
         """The service's entry in the wanted table."""
         self.servers = {server.key: server for server in planned.servers}
         self.healths = healths
         """The health of each real server, with the verdict that the last plan used."""
+        self.weights = weights
+        """The weight of each real server that the last plan used, if it is not the configured one."""
         self.plan = NO_PLAN
 
     def first_changes(self) -> Iterator[Change]:
         """Return every real server as a change, for the service's first plan."""
         for key, server in self.servers.items():
-            yield Change(server, None, self.healths[key].verdict)
+            yield Change(server, None, self._standing(key))
 
-    def new_health(self, key: DestinationKey, health: Health) -> Change:
-        """Take a real server's new health. Return the change of its verdict."""
-        before, self.healths[key] = self.healths[key], health
-        return Change(self.servers[key], before.verdict, health.verdict)
+    def renewed(self, key: DestinationKey, health: Health, weight: Weight | None) -> Change:
+        """Take a real server's new health and weight. Return what changes."""
+        before = self._standing(key)
+        self.healths[key] = health
+        if weight is not None:
+            self.weights[key] = weight
+        else:
+            self.weights.pop(key, None)
+        return Change(self.servers[key], before, self._standing(key))
+
+    def would_change(self, key: DestinationKey, health: Health, weight: Weight | None) -> bool:
+        """Whether the line of a real server must be planned again when it has this health and weight."""
+        return health.verdict is not self.healths[key].verdict or weight != self.weights.get(key)
+
+    def _standing(self, key: DestinationKey) -> Standing:
+        weight = self.weights.get(key) if self.weights else None
+        return Standing(self.healths[key].verdict, weight.value if weight else self.servers[key].record.weight)
 
     def depends_on(self, server: DestinationKey | None) -> bool:
         """Whether the plan depends on one line of the kernel's table: a server, or the service itself.
@@ -62,7 +81,8 @@ class _Service:
         for key in self.healths if server is None else (server,):
             health = self.healths.get(key)
             if health is not None and health.verdict is Verdict.UNKNOWN:
-                yield Change(self.servers[key], Verdict.UNKNOWN, Verdict.UNKNOWN)
+                standing = self._standing(key)
+                yield Change(self.servers[key], standing, standing)
 
 
 def _drained_or_restored(before: _Service, after: _Service) -> Iterator[tuple[ServiceKey, DestinationKey]]:
@@ -84,19 +104,26 @@ class Planner:
         self.up = 0
         """How many real servers of all services were up at the last `plan`."""
         self._services: dict[ServiceKey, _Service] = {}
-        self._due: dict[tuple[ServiceKey, DestinationKey], Health] = {}
-        """The newest health of each server whose verdict has changed since the last plan."""
+        self._due: dict[tuple[ServiceKey, DestinationKey], tuple[Health, Weight | None]] = {}
+        """The newest health and weight of each server whose verdict or weight has changed since the last plan."""
         self._unplanned: dict[ServiceKey, None] = {}
         """Services that are new or changed since the last plan."""
         self._touched: set[TableLine] | None = None
 
     def configure(
-        self, services: Iterable[PlannedService], healths: Mapping[tuple[ServiceKey, DestinationKey], Health]
+        self,
+        services: Iterable[PlannedService],
+        healths: Mapping[tuple[ServiceKey, DestinationKey], Health],
+        weights: Mapping[tuple[ServiceKey, DestinationKey], Weight] | None = None,
     ) -> None:
         """Plan for these services from now on. A service that is the same object as before keeps its plan.
 
         healths: the health of each real server of the services that are new or changed.
+        weights: the weight of each of these servers that has another than the configured one.
         """
+        asked: dict[ServiceKey, dict[DestinationKey, Weight]] = {}
+        for (key, server_key), weight in (weights or {}).items():
+            asked.setdefault(key, {})[server_key] = weight
         before, self._services = self._services, {}
         why = dict(self.wanted.why)
         for service in services:
@@ -105,7 +132,7 @@ class Planner:
                 self._services[key] = before.pop(key)
             else:
                 known = {server.key: healths[key, server.key] for server in service.servers}
-                self._services[key] = _Service(service, known)
+                self._services[key] = _Service(service, known, asked.get(key, {}))
                 self._unplanned[key] = None
         for key, gone in before.items():
             self.up -= gone.plan.up
@@ -115,7 +142,10 @@ class Planner:
             if key not in self._services:
                 self._unplanned.pop(key, None)
         for key in self._unplanned:
-            why |= {(key, server): reason_for(health) for server, health in self._services[key].healths.items()}
+            each = self._services[key]
+            why |= {
+                (key, server): reason_for(health, each.weights.get(server)) for server, health in each.healths.items()
+            }
             if key in before:
                 why |= dict.fromkeys(_drained_or_restored(before[key], self._services[key]), Why(CONFIGURED_REASON))
         self.wanted = Wanted(
@@ -126,18 +156,22 @@ class Planner:
         )
         self._touched = None
 
-    def changed(self, service: ServiceKey, server: DestinationKey, health: Health) -> None:
-        """Note a real server's new health. The next plan uses the health that was noted last.
+    def changed(
+        self, service: ServiceKey, server: DestinationKey, health: Health, weight: Weight | None = None
+    ) -> None:
+        """Note a real server's new health and weight. The next plan uses those that were noted last.
+
+        weight: None for the configured one.
 
         When only the reason has changed and not the verdict, the reason is replaced at once, without a plan. Otherwise
         ten thousand first failures could pile up until a verdict changes.
         """
         line = (service, server)
-        if line in self._due or health.verdict is not self._services[service].healths[server].verdict:
-            self._due[line] = health
+        if line in self._due or self._services[service].would_change(server, health, weight):
+            self._due[line] = health, weight
         else:
             self._services[service].healths[server] = health
-            self.wanted.why[line] = reason_for(health)
+            self.wanted.why[line] = reason_for(health, weight)
 
     def plan(self, actual: Table, moved: Iterable[TableLine] | None = None) -> list[ServiceKey]:
         """Bring `wanted` up to date with all changes. Return the services that were planned again.
@@ -148,10 +182,10 @@ class Planner:
         fresh, self._unplanned = self._unplanned, {}
         due, self._due = self._due, {}
         changes: dict[ServiceKey, dict[DestinationKey, Change]] = {key: {} for key in fresh}
-        for line, health in due.items():
+        for line, (health, weight) in due.items():
             key, server = line
-            changes.setdefault(key, {})[server] = self._services[key].new_health(server, health)
-            self.wanted.why[line] = reason_for(health)
+            changes.setdefault(key, {})[server] = self._services[key].renewed(server, health, weight)
+            self.wanted.why[line] = reason_for(health, weight)
         for key, changed in [(key, None) for key in self._services] if moved is None else moved:
             service = self._services.get(key)
             if service is not None and service.depends_on(changed):

@@ -11,6 +11,7 @@ import msgspec
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, Why
 from lvs_healthd.plan.records import PlannedServer, PlannedService
+from lvs_healthd.plan.weights import Weight
 
 FALLBACK_REASON = "fallback: no real server may serve"
 SERVING_REASON = "real servers serve again"
@@ -24,13 +25,21 @@ Present = Mapping[DestinationKey, DestinationRecord]
 """The servers of one service that are in the kernel's table."""
 
 
+class Standing(NamedTuple):
+    """What decides a real server's line."""
+
+    verdict: Verdict
+    weight: int
+    """Its weight when it serves."""
+
+
 class Change(NamedTuple):
     """A real server whose line must be decided again."""
 
     server: PlannedServer
-    before: Verdict | None
-    """The verdict that the previous plan used; None if there is no previous plan."""
-    verdict: Verdict
+    before: Standing | None
+    """What the previous plan used; None if there is no previous plan."""
+    now: Standing
 
 
 class ServicePlan(msgspec.Struct, frozen=True):
@@ -78,7 +87,7 @@ def plan_service(
         kernel's table has changed. With `NO_PLAN`, all real servers.
     present: the service's servers that are in the kernel's table now.
 
-    - A server that is up is in the table, with its configured weight.
+    - A server that is up is in the table, with its configured weight, or the one that its checks ask for (`weights`).
     - A server that is down is out of the table, or at weight 0 if the service quiesces.
     - A server that is not proven yet is treated as down, with one exception: if the kernel's table has it, it stays at
       weight 0 and keeps its connections.
@@ -91,21 +100,21 @@ def plan_service(
     unproven, unproven_weight = before.unproven, before.unproven_weight
     is_quiesced = service.quiesce
     for server, old, new in changes:
-        if old is Verdict.UP:
+        if old is not None and old.verdict is Verdict.UP:
             up -= 1
-            weight -= server.record.weight
-        elif old is Verdict.UNKNOWN:
+            weight -= old.weight
+        elif old is not None and old.verdict is Verdict.UNKNOWN:
             unproven -= 1
-            unproven_weight -= server.record.weight
-        if new is Verdict.UP:
+            unproven_weight -= old.weight
+        if new.verdict is Verdict.UP:
             up += 1
-            weight += server.record.weight
-            changed[server.key] = server.record
+            weight += new.weight
+            changed[server.key] = server.at(new.weight)
             continue
-        if new is Verdict.UNKNOWN:
+        if new.verdict is Verdict.UNKNOWN:
             unproven += 1
-            unproven_weight += server.record.weight
-        stays = is_quiesced or (new is Verdict.UNKNOWN and server.key in present)
+            unproven_weight += new.weight
+        stays = is_quiesced or (new.verdict is Verdict.UNKNOWN and server.key in present)
         changed[server.key] = server.quiesced if stays else None
     leaving: dict[DestinationKey, DestinationRecord] = {}
     if not weight and unproven:
@@ -126,8 +135,14 @@ def plan_service(
     )
 
 
-def reason_for(health: Health) -> Why:
-    """Return the reason for a configured server's line in the wanted table."""
+def reason_for(health: Health, weight: Weight | None = None) -> Why:
+    """Return the reason for a configured server's line in the wanted table.
+
+    weight: its weight, if that is not the configured one.
+    """
     if health.verdict is Verdict.UNKNOWN:
         return Why(UNPROVEN_REASON, health.first_failure)
-    return Why(health.detail or ADOPTED_REASON, health.first_failure)
+    reason = health.detail or ADOPTED_REASON
+    if weight is not None and health.verdict is Verdict.UP:
+        reason = f"{weight.reason}; {reason}"
+    return Why(reason, health.first_failure)

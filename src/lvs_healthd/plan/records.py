@@ -33,6 +33,12 @@ class PlannedServer(msgspec.Struct, frozen=True):
     record: DestinationRecord
     quiesced: DestinationRecord
 
+    def at(self, weight: int) -> DestinationRecord:
+        """Return the server's record with this weight."""
+        if weight == self.record.weight:
+            return self.record
+        return msgspec.structs.replace(self.record, weight=weight) if weight else self.quiesced
+
 
 class PlannedService(msgspec.Struct, frozen=True):
     """A configured service as IPVS records: the part of its plan that no verdict changes."""

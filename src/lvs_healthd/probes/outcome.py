@@ -30,6 +30,10 @@ class Reason(enum.StrEnum):
     NOT_YET_VALID = "not_yet_valid"
     EXPIRED = "expired"
     """These two are about the dates of a certificate, by the director's clock."""
+    SAID_DOWN = "said_down"
+    """The target's agent says that it is down."""
+    NO_WORD = "no_word"
+    """The target's agent says nothing that is understood. What it said last stands."""
     LOCAL_LIMIT = "local_limit"
     """We ran out of descriptors, ports or buffers."""
     LOCAL_NETWORK = "local_network"
@@ -40,6 +44,18 @@ class Reason(enum.StrEnum):
     """A process of ours ended or hung, or learned of the outcome too late. A lag alone only extends the deadline."""
     CLOCK = "clock"
     """A certificate is not valid at this time, but the director's clock is suspected."""
+
+
+class AskedWeight(msgspec.Struct, frozen=True, gc=False):
+    """The weight that a target asks for."""
+
+    value: int
+    is_share: bool
+    """Whether the value is a percentage of the configured weight. Otherwise it replaces the configured weight."""
+
+    def __str__(self) -> str:
+        """Write it for an operator: "75%", or "weight 12"."""
+        return f"{self.value}%" if self.is_share else f"weight {self.value}"
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -53,6 +69,9 @@ class Outcome(msgspec.Struct, frozen=True):
     detail: str
     certificate_end: float | None = None
     """When the certificate ends that the target presented in this probe, Unix time; None when it presented none."""
+    asks: AskedWeight | None = None
+    """The weight that the target asks for; None if it says nothing about that. What it has asked for before then stays
+    in force."""
 
 
 class Course(msgspec.Struct, frozen=True, gc=False):

@@ -8,6 +8,7 @@ import msgspec
 
 from lvs_healthd.config.basics import Protocol
 from lvs_healthd.config.check_model import (
+    AgentCheck,
     AnyCheck,
     DnsCheck,
     ExecCheck,
@@ -24,6 +25,7 @@ from lvs_healthd.config.check_model import (
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import Service
 from lvs_healthd.config.secrecy import parts_of_command
+from lvs_healthd.probes.agent import agent_exchanges
 from lvs_healthd.probes.conversation import conversations
 from lvs_healthd.probes.credentials import read_secrets_again
 from lvs_healthd.probes.dns import dns_exchanges
@@ -35,6 +37,8 @@ from lvs_healthd.probes.proxy import with_proxy_header
 from lvs_healthd.probes.tcp import connections, tcp_exchanges
 from lvs_healthd.probes.tls import TlsExchanges, read_again, try_tls
 from lvs_healthd.probes.udp import udp_exchanges
+
+_NotHttp = DnsCheck | PingCheck | ExecCheck | AgentCheck | SctpCheck | TcpCheck | UdpCheck
 
 
 def probe_key(check: AnyCheck) -> AnyCheck:
@@ -172,7 +176,7 @@ def _manner(check: AnyCheck) -> _Manner:
     )
 
 
-def _conversations(check: DnsCheck | PingCheck | ExecCheck | SctpCheck | TcpCheck | UdpCheck) -> Callable[[], Exchange]:
+def _conversations(check: _NotHttp) -> Callable[[], Exchange]:
     if isinstance(check, DnsCheck):
         asking = dns_exchanges(check)
         return TlsExchanges(check, asking) if uses_tls(check) else asking
@@ -182,6 +186,8 @@ def _conversations(check: DnsCheck | PingCheck | ExecCheck | SctpCheck | TcpChec
         return program_runs(check)
     if isinstance(check, SctpCheck):
         return connections
+    if isinstance(check, AgentCheck):
+        return agent_exchanges(check)
     if check.steps:
         return conversations(check)
     if isinstance(check, TcpCheck):

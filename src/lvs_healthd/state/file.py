@@ -47,6 +47,8 @@ class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     detail: str
     since: float
     """When the verdict was reached, Unix time."""
+    asks: tuple[int, bool] | None = None
+    """The weight that the target has asked for last in this check: the value, and whether it is a percentage."""
 
 
 class SharedService(msgspec.Struct, frozen=True):
