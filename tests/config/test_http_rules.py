@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.config.reading import errors_of, service
+from lvs_healthd.config.check_model import HttpCheck
+from lvs_healthd.config.effective import to_toml
+from tests.config.reading import checks_of, errors_of, read, service
 
 
 def errors(keys: str, *, kind: str = "http", defaults: str = "") -> list[str]:
@@ -108,3 +110,47 @@ def test_two_expressions_together_must_not_hold_up_the_probes() -> None:
         "absent_regex: body_regex and absent_regex together could hold up all probes with an answer of 20000 bytes; "
         "shorten them, or set max_body to at most "
     )
+
+
+@pytest.mark.parametrize("key", ["body", "body_regex", "absent", "absent_regex", "json", "digest"])
+def test_answer_that_opens_a_websocket_has_no_body(key: str) -> None:
+    value = {"json": "{ x = 1 }", "digest": f'"md5:{"0" * 32}"'}.get(key, '"x"')
+    message = f"{key}: the answer that opens a WebSocket has no body; expect_headers can look at its headers"
+    assert errors(f"websocket = true, {key} = {value}") == [message]
+    assert checks_of(service(check=f'{{ type = "http", websocket = false, {key} = {value} }}'))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ('method = "POST"', "method: a WebSocket is opened with GET, and this is POST"),
+        ('http_version = "1.0"', "http_version: HTTP/1.0 knows no WebSocket"),
+        ("status = [200]", 'status: only 101 opens a WebSocket; leave status out, or write status = ["101"]'),
+        ("redirects = 1", "redirects: websocket and redirects exclude each other"),
+        (
+            'headers = { Sec-WebSocket-Key = "x" }',
+            'headers: with websocket the probe decides about "Sec-WebSocket-Key" itself',
+        ),
+        ('headers = { Upgrade = "h2c" }', 'headers: with websocket the probe decides about "Upgrade" itself'),
+    ],
+)
+def test_check_that_opens_a_websocket_has_a_request_and_a_status_of_its_own(keys: str, message: str) -> None:
+    assert errors(f"websocket = true, {keys}") == [message]
+    assert errors(f"websocket = true, {keys}", kind="https") == [message]
+    assert checks_of(service(check=f'{{ type = "http", {keys} }}'))
+
+
+def test_websocket_belongs_to_http_and_https() -> None:
+    assert errors("websocket = true", kind="tcp") == [
+        "websocket: tcp checks have no such key; it belongs to http and https checks"
+    ]
+    assert errors("websocket = 1") == ["websocket: expected true or false, got 1"]
+
+
+@pytest.mark.parametrize("more", ["", ', status = ["101"]'])
+def test_status_of_a_websocket_is_101(more: str) -> None:
+    config = read(service(check=f'{{ type = "http", websocket = true{more} }}'))
+    (check,) = config.services[0].real_servers[0].checks
+    assert isinstance(check, HttpCheck)
+    assert check.status == ((101, 101),)
+    assert read(to_toml(config)) == config

@@ -96,6 +96,8 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     """File with a bearer token to authenticate with (RFC 6750). Excludes `password_file`."""
     redirects: int = 0
     """How many redirects are followed, on the same connection only. By default a 301 is judged as any other status."""
+    websocket: bool = False
+    """Open a WebSocket (RFC 6455) and close it. The status is then 101 and no other."""
     status: tuple[tuple[int, int], ...] = ((200, 299),)
     """Accepted ranges of status codes, both ends included, written in the file as ["200-299", "301"]."""
     expect_headers: tuple[tuple[str, str], ...] = ()

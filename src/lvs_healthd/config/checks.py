@@ -23,7 +23,7 @@ from lvs_healthd.config.check_model import (
 )
 from lvs_healthd.config.conversation import problems_over_udp
 from lvs_healthd.config.errors import Errors, expected, show
-from lvs_healthd.config.http_rules import misfits
+from lvs_healthd.config.http_rules import WEBSOCKET_STATUS, misfits
 from lvs_healthd.config.http_values import host_name
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
@@ -366,6 +366,8 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
         fields["port"] = 0
     if template.kind in _DEFAULT_PORT:
         fields["host"] = fields.get("host") or _host_header(template.kind, virtual or target)
+    if fields.get("websocket"):
+        fields["status"] = WEBSOCKET_STATUS
     if template.kind == "https":
         fields["sni"] = fields.get("sni") or host_name(fields["host"])
     return CHECK_TYPES[template.kind](**fields)

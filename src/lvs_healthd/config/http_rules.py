@@ -1,6 +1,6 @@
 """Values of an http or https check that do not fit together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +15,12 @@ _OF_THE_BODY = ("body", "body_regex", "absent", "absent_regex", "json", "digest"
 
 _SAFE = ("GET", "HEAD")
 """Methods that clients repeat at another place without asking anybody."""
+
+WEBSOCKET_STATUS = ((101, 101),)
+"""The status that opens a WebSocket: Switching Protocols (RFC 6455, section 4.1)."""
+
+_OF_THE_HANDSHAKE = ("upgrade", "sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions")
+"""Headers that the probe of a WebSocket sends itself, or that would promise what it cannot do, in lower case."""
 
 _MAX_BODY = next(field.default for field in msgspec.structs.fields(HttpCheck) if field.name == "max_body")
 
@@ -45,6 +51,8 @@ def misfits(fields: Mapping[str, Any], wrong: frozenset[str]) -> Iterator[tuple[
     for field in _OF_THE_BODY:
         if method == "HEAD" and has(field):
             yield field, "the answer to HEAD has no body; use GET"
+    if fields.get("websocket"):
+        yield from _websocket(fields, method, has)
     if not wrong & {"body_regex", "absent_regex", "max_body"}:
         yield from _two_expressions(fields)
 
@@ -60,6 +68,25 @@ def _credentials(fields: Mapping[str, Any], user: bool, password: bool, token: b
         if name.lower() == "authorization" and (password or token):
             key = "password_file" if password else "token_file"
             yield "headers", f"{show(name)} is already sent because of {key}; keep one of them"
+
+
+def _websocket(fields: Mapping[str, Any], method: str, has: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """Yield what a check cannot have that opens a WebSocket."""
+    if method != "GET":
+        yield "method", f"a WebSocket is opened with GET, and this is {method}"
+    if fields.get("http_version", "1.1") != "1.1":
+        yield "http_version", "HTTP/1.0 knows no WebSocket"
+    if fields.get("status", WEBSOCKET_STATUS) != WEBSOCKET_STATUS:
+        yield "status", 'only 101 opens a WebSocket; leave status out, or write status = ["101"]'
+    for field in _OF_THE_BODY:
+        if has(field):
+            yield field, "the answer that opens a WebSocket has no body; expect_headers can look at its headers"
+    for field in ("send_body", "redirects"):
+        if has(field):
+            yield field, f"websocket and {field} exclude each other"
+    for name, _ in fields.get("headers", ()):
+        if name.lower() in _OF_THE_HANDSHAKE:
+            yield "headers", f"with websocket the probe decides about {show(name)} itself"
 
 
 def _two_expressions(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -167,6 +167,7 @@ CHECK_KEYS = {
     "password_file": Key(secret_files.password_file, group="secret"),
     "token_file": Key(secret_files.token_file, group="secret"),
     "redirects": Key(values.integer(0, 10)),
+    "websocket": Key(values.boolean),
     "status": Key(http_values.status),
     "expect_headers": Key(http_values.expect_headers),
     "expect_headers_regex": Key(http_values.expect_headers_regex),

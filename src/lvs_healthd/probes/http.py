@@ -11,13 +11,14 @@ from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
 from lvs_healthd.config.http_values import MOST_HEADER_BYTES
 from lvs_healthd.config.secrecy import parts_of_request
 from lvs_healthd.probes.credentials import authorization, secret
-from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened
+from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote, what_happened
 from lvs_healthd.probes.expect import Search
 from lvs_healthd.probes.http_answer import AnswerError, ChunkReader, Head, HeadReader, status_of_ordinary_head
 from lvs_healthd.probes.http_body import BodyRules
 from lvs_healthd.probes.http_coding import MOST_DECODED, Decoder, decoder, unknown_coding
 from lvs_healthd.probes.http_headers import HeaderRules
 from lvs_healthd.probes.http_redirects import Redirects, following
+from lvs_healthd.probes.http_websocket import UPGRADE, WANTED, close_frame, handshake_fault, new_key, subprotocols
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 
 MAX_HEADERS = MOST_HEADER_BYTES
@@ -44,7 +45,7 @@ class HttpExchanges:
 
     __slots__ = (
         *("_authorization", "_begin", "_check", "_known", "_own_hidden", "_passed", "_secret", "_status", "_value"),
-        *("body", "checks_body", "headers", "hidden", "request", "wanted"),
+        *("body", "checks_body", "headers", "hidden", "request", "subprotocols", "wanted"),
     )
 
     def __init__(self, check: HttpCheck | HttpsCheck) -> None:
@@ -67,6 +68,9 @@ class HttpExchanges:
         self.checks_body = bool(self.body) and check.method != "HEAD"
         self.wanted = self.headers.names | ({b"content-encoding"} if self.checks_body else frozenset())
         """The headers of the answer that a conversation must know, in lower case."""
+        self.subprotocols = subprotocols(check.headers)
+        if check.websocket:
+            self.wanted |= WANTED
         self._begin = self._conversation()
         self._known: dict[int, Outcome] = {}
         """One outcome for each status seen so far. It is reused, because almost every probe ends in one of them."""
@@ -81,6 +85,8 @@ class HttpExchanges:
 
     def _conversation(self) -> "Callable[[HttpExchanges], Exchange]":
         """Return what begins a conversation about the parts of an answer that this check needs."""
+        if self._check.websocket:
+            return _WebSocketExchange
         simple = _StatusExchange if not self.wanted else _BodyExchange if self.checks_body else _HeadExchange
         if not self._check.redirects:
             return simple
@@ -130,7 +136,7 @@ def request_bytes(
     more: headers that are sent beside those of the check.
     path: None for that of the check.
     """
-    connection = "keep-alive" if check.redirects else "close"
+    connection = "Upgrade" if check.websocket else "keep-alive" if check.redirects else "close"
     lines = [f"{check.method} {check.path if path is None else path} HTTP/{check.http_version}", f"Host: {check.host}"]
     given = {name.lower() for name, _ in check.headers}
     for name, value in (("User-Agent", "lvs-healthd"), ("Accept", "*/*"), ("Connection", connection)):
@@ -139,7 +145,8 @@ def request_bytes(
     body = check.send_body.encode()
     if body or check.method in _WITH_CONTENT:
         lines.append(f"Content-Length: {len(body)}")  # RFC 9110, section 8.6; some servers refuse a request without it
-    lines += [f"{name}: {value}" for name, value in (*check.headers, *more)]
+    upgrade = UPGRADE if check.websocket else ()
+    lines += [f"{name}: {value}" for name, value in (*check.headers, *more, *upgrade)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
@@ -198,7 +205,7 @@ class _StatusExchange:
     def _quoted(self) -> str:
         return quote(self._start, hidden=self._rules.hidden)
 
-    def _judge(self, head: Head) -> Outcome | None:
+    def _judge(self, head: Head) -> Step:
         """Return the outcome of an answer whose head is complete; None if the body is needed too."""
         return self._rules.outcome_of(head.status)
 
@@ -212,12 +219,30 @@ class _HeadExchange(_StatusExchange):
         super().__init__(rules)
         self._reader = HeadReader(rules.wanted)
 
-    def _judge(self, head: Head) -> Outcome | None:
+    def _judge(self, head: Head) -> Step:
         rules = self._rules
         outcome = rules.outcome_of(head.status)
         if not rules.headers.names or outcome.kind is not OutcomeKind.UP:
             return outcome
         return rules.headers.fault(head.fields, rules.hidden) or outcome
+
+
+class _WebSocketExchange(_HeadExchange):
+    """The opening handshake of a WebSocket, and the frame that closes it."""
+
+    __slots__ = ("_key",)
+
+    def connected(self) -> Step:
+        self._key = new_key()
+        head = self._rules.request.removesuffix(b"\r\n")  # the request has no body
+        return head + b"Sec-WebSocket-Key: " + self._key + b"\r\n\r\n"
+
+    def _judge(self, head: Head) -> Step:
+        outcome = super()._judge(head)
+        if not isinstance(outcome, Outcome) or outcome.kind is not OutcomeKind.UP:
+            return outcome
+        fault = handshake_fault(self._key, head.fields, self._rules.subprotocols, self._rules.hidden)
+        return fault or Farewell(close_frame(), outcome, peer_may_close=True)
 
 
 class _BodyExchange(_HeadExchange):
@@ -268,9 +293,9 @@ class _BodyExchange(_HeadExchange):
             return down(Reason.TIMEOUT, f"body incomplete after {timeout} ({len(self._body)} bytes)")
         return super().expired(timeout)
 
-    def _judge(self, head: Head) -> Outcome | None:
+    def _judge(self, head: Head) -> Step:
         outcome = super()._judge(head)
-        if outcome is None or outcome.kind is not OutcomeKind.UP:
+        if not isinstance(outcome, Outcome) or outcome.kind is not OutcomeKind.UP:
             return outcome
         self._head = head
         if head.status in _WITHOUT_BODY:
