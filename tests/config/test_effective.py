@@ -28,7 +28,7 @@ def effective(config: Config) -> dict[str, Any]:
 
 
 ALTERNATIVES = {
-    *("token_file", "body_regex", "absent_regex"),
+    *("token_file", "body_regex", "absent_regex", "requests"),
     *("send_hex", "expect_hex", "expect_regex", "steps"),
 }
 """Of the keys that exclude each other, those that are left out when none has a value."""

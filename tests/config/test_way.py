@@ -37,8 +37,10 @@ def test_one_server_may_be_probed_another_way() -> None:
         ('type = "tcp", dscp = 64', "check.dscp: expected 0..63, got 64"),
         (
             'type = "exec", command = ["/bin/true"], convention = "mon", mark = 1',
-            "check.mark: exec checks have no such key; "
-            "it belongs to http, https, tcp, udp, dns, sctp, ping and agent checks",
+            (
+                "check.mark: exec checks have no such key; "
+                "it belongs to http, https, tcp, udp, dns, sctp, ping and agent checks"
+            ),
         ),
     ],
 )

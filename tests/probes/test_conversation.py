@@ -340,7 +340,8 @@ def test_port_that_is_closed_after_an_answer_shows_it() -> None:
     closed = down(Reason.REFUSED, "port unreachable")
     assert exchange.failed(closed) is closed
     exchange.received(b"0")
-    assert exchange.failed(closed).detail == 'step 2 of 4: unexpected answer "0", then port unreachable'
+    told = 'step 2 of 4: unexpected answer "0", then port unreachable'
+    assert exchange.failed(closed) == down(Reason.BAD_ANSWER, told)
 
 
 async def test_udp_server_that_answers_is_up() -> None:

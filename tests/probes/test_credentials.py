@@ -105,7 +105,9 @@ def test_answer_that_repeats_the_secret_of_before_a_reload_is_quoted_without_it(
     read_secrets(services)()
     begin()
     under_way.received(b"HTTP/1.1 200 OK\r\n\r\n<blanks> <another-secret>")
-    assert under_way.closed().detail == 'expected text not in the body: "<(hidden)> <(hidden)>"'
+    outcome = under_way.closed()
+    assert isinstance(outcome, Outcome)
+    assert outcome.detail == 'expected text not in the body: "<(hidden)> <(hidden)>"'
 
 
 def test_secret_is_not_in_a_check_that_is_shown(password: Path) -> None:

@@ -8,7 +8,7 @@ import trustme
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, TcpCheck
 from lvs_healthd.probes.exchange import Exchange, Farewell
-from lvs_healthd.probes.outcome import OutcomeKind
+from lvs_healthd.probes.outcome import OutcomeKind, Reason, down
 from lvs_healthd.probes.proxy import HEADERS
 from lvs_healthd.probes.targets import target
 from tests.probes.http_talk import PASSED, check, found, outcomes
@@ -65,7 +65,8 @@ def test_every_event_reaches_the_conversation() -> None:
     plain, wrapped = begun(check()), begun(check(proxy_protocol=1))
     assert wrapped.closed() == plain.closed()
     assert wrapped.expired("1s") == plain.expired("1s")
-    assert wrapped.failed(plain.closed()) == plain.failed(plain.closed())
+    reset = down(Reason.RESET, "connection reset")
+    assert wrapped.failed(reset) == plain.failed(reset)
     wrapped.end()
 
 

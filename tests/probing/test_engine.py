@@ -530,3 +530,38 @@ async def test_datagram_that_finds_our_own_buffer_full_is_unsure(monkeypatch: py
     engine.close()
     assert [(outcome.kind, outcome.reason) for outcome in outcomes] == [(OutcomeKind.UNSURE, Reason.LOCAL_LIMIT)]
     assert "buffer" in outcomes[0].detail
+
+
+async def test_probe_that_changes_its_connection_counts_as_one_and_lets_others_wait() -> None:
+    """With one socket at a time, each probe ends before the next begins, however many connections it needs."""
+    served: list[str] = []
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        served.append(head.split()[1].decode())
+        writer.write(OK)
+        await writer.drain()
+
+    async with stream_server(behave) as port:
+        checks = [
+            http(port, timeout=20, requests=tuple(http(0, path=f"/{name}/{number}") for number in (1, 2)))
+            for name in ("a", "b", "c")
+        ]
+        results = await run_once(checks, max_in_flight=1)
+    assert {result.outcome.detail for result in results.values()} == {"all requests passed"}
+    assert served == [f"/{name}/{number}" for name in ("a", "b", "c") for number in (1, 2)]
+
+
+async def test_engine_that_is_closed_drops_a_probe_between_two_connections() -> None:
+    async with stream_server(answering(OK)) as port:
+        hand = Hand()
+        hand.start(target(http(port, timeout=20, requests=(http(0), http(0)))))
+        hand.engine._start_waiting = lambda: None  # type: ignore[method-assign]
+        deadline = time.monotonic() + 5
+        while not hand.engine._again and time.monotonic() < deadline:
+            hand.engine.poll()
+            await asyncio.sleep(0)
+        assert len(hand.engine._again) == 1
+        assert hand.engine.in_flight == 0
+        hand.engine.close()
+    assert hand.outcomes == []

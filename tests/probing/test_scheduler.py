@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Course, Outcome, up
 from lvs_healthd.probing.deadlines import TICK_S
-from lvs_healthd.probing.engine import Engine, Run
+from lvs_healthd.probing.engine import Engine
+from lvs_healthd.probing.flight import Run
 from lvs_healthd.probing.scheduler import (
     JITTER_SHARE,
     Probe,

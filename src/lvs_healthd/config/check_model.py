@@ -118,6 +118,9 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     """Digest that the whole body must have: "sha256:…" or "md5:…" in lower case."""
     max_body: int = 65536
     """How many bytes of the body are examined at most. 64 KiB is enough for health pages."""
+    requests: "tuple[HttpCheck | HttpsCheck, ...]" = ()
+    """Requests that are sent one after another instead of the one above, each with all its values, and an answer that
+    is judged by them. They have no `name`, `address` and `port` of their own. Empty for one request."""
 
 
 class HttpsCheck(HttpCheck, frozen=True, kw_only=True, gc=False, tag="https"):

@@ -6,11 +6,11 @@ address and port to probe.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from lvs_healthd.config.basics import Endpoint, Seconds
+from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.check_model import (
     EXEC_INTERVAL,
     EXEC_TIMEOUT,
@@ -23,16 +23,15 @@ from lvs_healthd.config.check_model import (
 )
 from lvs_healthd.config.conversation import problems_over_udp
 from lvs_healthd.config.errors import Errors, expected, show
+from lvs_healthd.config.http_requests import problems, requests
 from lvs_healthd.config.http_rules import WEBSOCKET_STATUS, misfits
 from lvs_healthd.config.http_values import host_name
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
+from lvs_healthd.config.patterns import too_expensive
 from lvs_healthd.config.readymade import Shelf
 from lvs_healthd.config.schema import (
-    CHECK_FIELDS,
     CHECK_KEYS,
     CHECK_TYPES,
-    GROUP_OF_FIELD,
     SHORT_FORM,
     TLS_FIELDS,
     WAY_FIELDS,
@@ -40,43 +39,13 @@ from lvs_healthd.config.schema import (
     read_table,
     refuse_foreign_keys,
 )
+from lvs_healthd.config.template import Template, Times, inherit
 from lvs_healthd.config.values import did_you_mean, duration_text, listing
 
 _MOST_NAMED = 5
 """How many ready-made checks an error names. If there are more, it says how to list them."""
 
 _DEFAULT_PORT = {"http": 80, "https": 443}
-
-
-class Template(msgspec.Struct, frozen=True):
-    """A check with all its values, except that the server's address and port are not filled in yet."""
-
-    name: str
-    type: str
-    """The type as written in the file, which may be the name of a ready-made check."""
-    kind: str
-    """The actual type, such as http."""
-    fields: dict[str, Any]
-    wrong: frozenset[str]
-    """Fields that were written with a wrong value. Rules about combinations of fields treat them as set."""
-    path: KeyPath
-    """Where in the file the check was defined, or last changed."""
-
-    def has(self, field: str) -> bool:
-        """Return whether a field is set, even if to a wrong value."""
-        return field in self.wrong or bool(self.fields.get(field))
-
-    @property
-    def takes_silence(self) -> bool:
-        """Whether it is a udp check that passes when nothing comes back."""
-        return self.kind == "udp" and not any(self.has(field) for field in ("expect", "expect_regex", "steps"))
-
-
-class Times(NamedTuple):
-    """How often a check probes, and how long a probe may take, seconds."""
-
-    interval: Seconds
-    timeout: Seconds
 
 
 class CheckReader:
@@ -196,7 +165,7 @@ class CheckReader:
         own = {"helper": self._helper} if type_ == "exec" else {}
         base = Template(table.values.get("name", type_), type_, type_, own, frozenset(), table.path)
         if type_ in CHECK_TYPES:
-            return self._changed(_inherit(base, self._defaults), table, self._default_times())
+            return self._changed(inherit(base, self._defaults), table, self._default_times())
         ready_made = self._shelf.find(type_)
         self._ready_made.add(type_)
         if ready_made is None:
@@ -205,8 +174,8 @@ class CheckReader:
         if ready_made is None or not ready_made.kind:
             return None
         own = {"helper": self._helper} if ready_made.kind == "exec" else {}
-        base = _inherit(msgspec.structs.replace(base, kind=ready_made.kind, fields=own), self._defaults)
-        return self._changed(_inherit(base, ready_made.table), table, self._default_times())
+        base = inherit(msgspec.structs.replace(base, kind=ready_made.kind, fields=own), self._defaults)
+        return self._changed(inherit(base, ready_made.table), table, self._default_times())
 
     def _changed(self, template: Template, table: TomlTable, before: Times | None = None) -> Template:
         """Return a template with the values of a table applied.
@@ -215,7 +184,7 @@ class CheckReader:
             a remark, it has been added already, and is not added again.
         """
         refuse_foreign_keys(table, template.kind, self._errors)
-        changed = _inherit(template, table)
+        changed = inherit(template, table)
         self._validate(changed, table)
         if not changed.wrong & {*Times._fields}:
             least = SILENT_TIMEOUT if changed.takes_silence else 0.0
@@ -252,6 +221,8 @@ class CheckReader:
         if check.kind in _DEFAULT_PORT:
             for field, message in misfits(check.fields, check.wrong):
                 self._errors.add(table.at(field), message)
+            for inside, message in problems(check.fields, check.wrong):
+                self._errors.add((*table.at("requests"), *(inside if "requests" in table else ())), message)
         timeout = check.fields.get("timeout", SILENT_TIMEOUT)
         if check.takes_silence and "timeout" not in check.wrong and timeout < SILENT_TIMEOUT:
             self._errors.add(
@@ -308,15 +279,11 @@ class CheckReader:
         keys: the fields of the expression and of the number of bytes that are searched.
         inside: where in the value of its field the expression is.
         """
-        pattern = answer_pattern(text)
         field, most = keys
         size = int(check.fields.get(most) or _default(check.kind, most))
-        if pattern.size * size > MOST_STEPS:
-            self._errors.add(
-                (*table.at(field), *inside) if field in table else table.at(most),
-                f"an answer of {size} bytes could make this expression hold up all probes; "
-                f"shorten the expression, or set {most} to at most {MOST_STEPS // pattern.size}",
-            )
+        message = too_expensive(text, size, most)
+        if message:
+            self._errors.add((*table.at(field), *inside) if field in table else table.at(most), message)
 
     def _types(self) -> str:
         names = self._shelf.names()
@@ -370,6 +337,8 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
         fields["status"] = WEBSOCKET_STATUS
     if template.kind == "https":
         fields["sni"] = fields.get("sni") or host_name(fields["host"])
+    if "requests" in fields:
+        fields["requests"] = requests(template.kind, fields)
     return CHECK_TYPES[template.kind](**fields)
 
 
@@ -377,26 +346,6 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
 def _way(**fields: Any) -> Way:  # noqa: ANN401  # the fields have different types
     """Return the same record for the same fields, because thousands of checks may have it."""
     return Way(**fields)
-
-
-def _inherit(template: Template, table: TomlTable) -> Template:
-    """Return a template with the values of a table applied.
-
-    The table's name, and fields that the template's type does not have, are ignored.
-    """
-    own = CHECK_FIELDS[template.kind] - {"name"}
-    replaced = {GROUP_OF_FIELD[field] for field in table.written if field in own}
-    if "steps" in replaced:
-        replaced |= {GROUP_OF_FIELD[field] for field in SHORT_FORM}
-    elif any(field in table for field in SHORT_FORM):
-        replaced.add("steps")
-    kept = {field: value for field, value in template.fields.items() if GROUP_OF_FIELD.get(field) not in replaced}
-    return msgspec.structs.replace(
-        template,
-        fields=kept | {field: value for field, value in table.values.items() if field in own},
-        wrong=template.wrong | {field for field in table.written if field in own and table.is_wrong(field)},
-        path=table.path,
-    )
 
 
 def _host_header(kind: str, endpoint: Endpoint) -> str:

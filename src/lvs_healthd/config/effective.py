@@ -23,7 +23,15 @@ from lvs_healthd.config.check_model import (
 )
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
 from lvs_healthd.config.model import Config, Forward, Ipvs, RealServer, Service
-from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, DAEMON_KEYS, SHORT_FORM, TLS_FIELDS, WAY_FIELDS
+from lvs_healthd.config.schema import (
+    CHECK_KEYS,
+    CHECK_TYPES,
+    DAEMON_KEYS,
+    REQUEST_KEYS,
+    SHORT_FORM,
+    TLS_FIELDS,
+    WAY_FIELDS,
+)
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, without_secrets
 from lvs_healthd.config.values import duration_text
 
@@ -114,6 +122,11 @@ def _server_address(endpoint: Endpoint) -> str:
     return str(endpoint).removesuffix(":0")
 
 
+def _request(request: HttpCheck) -> dict[str, Any]:
+    written = _check(request)
+    return {key: value for key, value in written.items() if key in REQUEST_KEYS}
+
+
 def _check(check: AnyCheck) -> dict[str, Any]:
     if isinstance(check, StreamCheck) and is_secret_command(check.send):
         check = msgspec.structs.replace(check, send=HIDDEN.encode())
@@ -129,6 +142,8 @@ def _check(check: AnyCheck) -> dict[str, Any]:
 
 def _left_out(check: AnyCheck) -> set[str]:
     """Return the keys that mean nothing in this check, and that are wrong in it even with their defaults."""
+    if isinstance(check, HttpCheck):
+        return set() if check.requests else {"requests"}
     left_out = set() if uses_tls(check) or not isinstance(check, TcpCheck | DnsCheck) else {*TLS_FIELDS}
     if isinstance(check, PingCheck):
         return {"port"}
@@ -176,6 +191,8 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
             return {name: HIDDEN if content and is_secret(name) else content for name, content in value}
         case tuple() if key == "json":
             return {path: msgspec.json.decode(text) for path, text in value}
+        case tuple() if key == "requests":
+            return [_request(request) for request in value]
         case tuple() if key == "steps":
             return [_step(step) for step in value]
         case tuple() if key in {"rcode", "command"}:

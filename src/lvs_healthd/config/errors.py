@@ -117,6 +117,10 @@ class Errors:
         """Add an error at a key path. An error that is added twice is reported once."""
         self._found[(path, message)] = None
 
+    def count(self) -> int:
+        """Return how many errors have been added."""
+        return len(self._found)
+
     def remark(self, path: KeyPath, message: str) -> None:
         """Add a remark on a key path. A remark that is added twice is reported once."""
         self._remarks[(path, message)] = None

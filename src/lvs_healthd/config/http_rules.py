@@ -81,7 +81,7 @@ def _websocket(fields: Mapping[str, Any], method: str, has: Callable[[str], bool
     for field in _OF_THE_BODY:
         if has(field):
             yield field, "the answer that opens a WebSocket has no body; expect_headers can look at its headers"
-    for field in ("send_body", "redirects"):
+    for field in ("send_body", "redirects", "requests"):
         if has(field):
             yield field, f"websocket and {field} exclude each other"
     for name, _ in fields.get("headers", ()):

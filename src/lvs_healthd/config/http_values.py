@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, without_secrets
-from lvs_healthd.config.values import absolute_path, listed, string
+from lvs_healthd.config.values import absolute_path, anything, listed, string
 
 MOST_HEADER_BYTES = 65536
 """The maximum number of bytes that a probe reads besides the body. 64 KiB is enough, because common servers set lower
 limits for headers (nginx 32 KiB, Apache 8 KiB)."""
+
+MOST_REQUESTS = 64
+"""The maximum number of requests of a check."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
@@ -196,6 +199,14 @@ def _status_range(value: object) -> tuple[int, int]:
 
 status = listed(_status_range, 'a list such as ["200-299", "301"]')
 """Parse a list of accepted status codes and ranges."""
+
+
+def request_list(value: object) -> tuple[object, ...]:
+    """Parse a list of requests, but not the requests themselves."""
+    found = listed(anything, 'a list of requests such as [{ path = "/a" }, { path = "/b" }]')(value)
+    if len(found) > MOST_REQUESTS:
+        raise WrongValueError(Problem((MOST_REQUESTS,), f"more than {MOST_REQUESTS} requests"))
+    return found
 
 
 def ca_file(value: object) -> str:

@@ -80,6 +80,22 @@ def answer_pattern(text: str) -> AnswerPattern:
         raise WrongValueError(Problem((), f"{message}; {hint}" if hint else message)) from error
 
 
+def too_expensive(text: str, size: int, most: str) -> str:
+    """Return the message if an expression could block the event loop for longer than other probes tolerate, else "".
+
+    text: the expression, which is one.
+    size: how many bytes of an answer it searches.
+    most: the key that sets this number.
+    """
+    steps = answer_pattern(text).size if text else 0
+    if steps * size <= MOST_STEPS:
+        return ""
+    return (
+        f"an answer of {size} bytes could make this expression hold up all probes; "
+        f"shorten the expression, or set {most} to at most {MOST_STEPS // steps}"
+    )
+
+
 def _in_its_dialect(written: bytes) -> bytes:
     r"""Translate the syntax that Python spells differently: `\Z`, and a `$` that also matches before a last newline."""
     is_by_line = re.search(rb"\(\?[a-zA-Z]*m", written) is not None

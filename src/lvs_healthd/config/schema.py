@@ -70,6 +70,9 @@ class Key(msgspec.Struct, frozen=True):
     """Keys of the same group exclude each other in a table, and replace each other when checks inherit."""
     text_field: str = ""
     """The field that the key sets instead if its parsed value is text; empty when there is none."""
+    entries: Mapping[str, "Key"] | None = None
+    """The keys of each table if the value is a list of tables; None when it is not. The field is then set to a tuple of
+    `TomlTable`."""
 
 
 TOP_KEYS = {
@@ -205,6 +208,17 @@ CHECK_KEYS = {
 }
 """The keys of all check types. A key means the same in every type that has it."""
 
+REQUEST_KEYS = {
+    key: CHECK_KEYS[key]
+    for key in (
+        *("method", "path", "host", "headers", "send_body", "status", "expect_headers", "expect_headers_regex"),
+        *("body", "body_regex", "absent", "absent_regex", "json", "digest", "max_body"),
+    )
+}
+"""The keys of each entry of `requests`. Everything else belongs to the connection, or is the same for all of them."""
+
+CHECK_KEYS["requests"] = Key(http_values.request_list, entries=REQUEST_KEYS)
+
 SHORT_FORM = ("send", "expect", "expect_regex")
 """The fields that `steps` excludes."""
 
@@ -269,12 +283,21 @@ def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Er
             continue
         if key.text_field and isinstance(parsed, str):
             field = key.text_field
+        if key.entries is not None:
+            found = errors.count()
+            listed: tuple[object, ...] = parsed  # type: ignore[assignment]  # the parser has made sure of it
+            parsed = tuple(read_table(each, (*path, name, at), key.entries, errors) for at, each in enumerate(listed))
+            if errors.count() > found:
+                written[field] = name
+                continue
         written[field], fields[field] = name, parsed
     return TomlTable(path, fields, written)
 
 
 def _misplaced_key(name: str, path: KeyPath, errors: Errors) -> str:
     """Return the message for a key of a service or of a check that stands in another table; empty for other keys."""
+    if path[-2:-1] == ("requests",) and name in CHECK_KEYS:
+        return "a key of the whole check, not of one of its requests"
     if path[:1] != ("service",):
         return ""
     is_service = len(path) == len(("service", 0))

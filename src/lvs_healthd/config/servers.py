@@ -13,6 +13,7 @@ from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import TRANSLATING, Forward, RealServer
 from lvs_healthd.config.schema import FALLBACK_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, Key, TomlTable, read_table
+from lvs_healthd.config.template import Template
 
 NO_CHECK = 'no check; the simplest is check = { type = "tcp" }'
 
@@ -34,7 +35,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     """The service's values of `SERVER_KEYS`."""
     wrong: frozenset[str]
     """The `SERVER_KEYS` whose values are wrong. Their errors have already been reported."""
-    checks: tuple[checks.Template, ...]
+    checks: tuple[Template, ...]
     """The service's checks, without those that are wrong."""
     has_checks: bool
     """Whether the service has any checks, right or wrong."""
@@ -125,7 +126,7 @@ class ServerReader:
             dropped.add("lower_threshold")
         return {field: value for field, value in around.handed_down.items() if field not in dropped}
 
-    def _templates(self, table: TomlTable) -> tuple[checks.Template, ...]:
+    def _templates(self, table: TomlTable) -> tuple[Template, ...]:
         if "check" not in table:
             if not self._around.has_checks:
                 self._errors.add(table.path, NO_CHECK)
@@ -159,7 +160,7 @@ class ServerReader:
             port = around.endpoint.port
         return tuple(Endpoint(address, port) for address in written.addresses)
 
-    def _aim(self, template: checks.Template, endpoint: Endpoint) -> AnyCheck:
+    def _aim(self, template: Template, endpoint: Endpoint) -> AnyCheck:
         around = self._around
         if not endpoint.port and not template.has("port") and template.kind not in ("ping", "exec"):
             message = f"port is missing; {around.portless} has none that could be probed, so name one: port = 80"

@@ -15,6 +15,7 @@ from lvs_healthd.probes.exchange import (
     Exchange,
     Farewell,
     MaySecure,
+    Reconnect,
     SecureExchange,
     Step,
     quote,
@@ -114,7 +115,7 @@ class _Stream(MaySecure):
         self._answer += data
         return self._go_on()
 
-    def closed(self) -> Outcome:
+    def closed(self) -> Outcome | Reconnect:
         if self._inner is not None:
             return self._inner.closed()
         if self._has_passed():
@@ -124,7 +125,7 @@ class _Stream(MaySecure):
             return self._told.down(line, Reason.CLOSED_EARLY, "connection closed without an answer")
         return self._told.unexpected(line, bytes(self._answer), ", then the connection closed")
 
-    def failed(self, outcome: Outcome) -> Outcome:
+    def failed(self, outcome: Outcome) -> Outcome | Reconnect:
         if self._inner is not None:
             return self._inner.failed(outcome)
         if outcome.kind is OutcomeKind.UNSURE:

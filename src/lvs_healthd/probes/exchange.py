@@ -5,6 +5,7 @@ The engine passes each event to the conversation, which answers with a step:
 - bytes: send them.
 - an `Outcome`: the probe is over. The engine closes the socket and makes no call after that but `end`.
 - a `Farewell`: send these last bytes, if any; then the probe is over.
+- a `Reconnect`: reset the connection, and go on over a new one to the same target.
 - None: wait for the next event.
 """
 
@@ -32,7 +33,17 @@ class Farewell(msgspec.Struct, frozen=True):
     """Whether something was sent that may make the peer close first, such as QUIT."""
 
 
-Step = bytes | Outcome | Farewell | None
+class Reconnect:
+    """The end of a connection, but not of the probe, whose time goes on."""
+
+    __slots__ = ("exchange",)
+
+    def __init__(self, exchange: "Exchange") -> None:
+        self.exchange = exchange
+        """The conversation on the new connection. It begins with `connected`."""
+
+
+Step = bytes | Outcome | Farewell | Reconnect | None
 
 
 class Exchange(Protocol):
@@ -44,10 +55,10 @@ class Exchange(Protocol):
     def received(self, data: bytes) -> Step:
         """Take `data` from the peer. With TCP it is never empty; with UDP it is one whole datagram."""
 
-    def closed(self) -> Outcome:
+    def closed(self) -> Outcome | Reconnect:
         """Return the outcome, because the peer has closed its side of the connection."""
 
-    def failed(self, outcome: Outcome) -> Outcome:
+    def failed(self, outcome: Outcome) -> Outcome | Reconnect:
         """Return the outcome, because the connection has failed. It may depend on what has arrived before.
 
         outcome: the outcome if nothing had arrived.
@@ -78,6 +89,16 @@ class MaySecure:
     def decrypted(self) -> bytes | None:
         """Return the first bytes that came through TLS, up to `HEARD_BYTES`; None while TLS has not begun."""
         raise NotImplementedError
+
+
+class SingleExchange(Exchange, Protocol):
+    """A conversation that needs one connection only."""
+
+    def closed(self) -> Outcome:
+        """Return the outcome, as in `Exchange`."""
+
+    def failed(self, outcome: Outcome) -> Outcome:
+        """Return the outcome, as in `Exchange`."""
 
 
 class Target(msgspec.Struct, frozen=True):

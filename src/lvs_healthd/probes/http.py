@@ -11,9 +11,16 @@ from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
 from lvs_healthd.config.http_values import MOST_HEADER_BYTES
 from lvs_healthd.config.secrecy import parts_of_request
 from lvs_healthd.probes.credentials import authorization, secret
-from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote, what_happened
+from lvs_healthd.probes.exchange import Farewell, SingleExchange, Step, quote, what_happened
 from lvs_healthd.probes.expect import Search
-from lvs_healthd.probes.http_answer import AnswerError, ChunkReader, Head, HeadReader, status_of_ordinary_head
+from lvs_healthd.probes.http_answer import (
+    WITHOUT_BODY,
+    AnswerError,
+    ChunkReader,
+    Head,
+    HeadReader,
+    status_of_ordinary_head,
+)
 from lvs_healthd.probes.http_body import BodyRules
 from lvs_healthd.probes.http_coding import MOST_DECODED, Decoder, decoder, unknown_coding
 from lvs_healthd.probes.http_headers import HeaderRules
@@ -36,20 +43,22 @@ _SHOWN = 41
 
 _WITH_CONTENT = ("POST", "PUT", "PATCH")
 
-_WITHOUT_BODY = (204, 304)
-"""Answers without a body, whatever their headers announce (RFC 9112, section 6.3)."""
-
 
 class HttpExchanges:
-    """One check's request as bytes, and the rules for the answer. All probes of the check share one object."""
+    """One check's request as bytes, and the rules for the answer. All probes of the check share one object.
+
+    keeps_connection: whether to ask the server to keep the connection, because another request follows.
+    """
 
     __slots__ = (
-        *("_authorization", "_begin", "_check", "_known", "_own_hidden", "_passed", "_secret", "_status", "_value"),
+        *("_authorization", "_begin", "_check", "_keeps_connection", "_known", "_own_hidden", "_passed"),
+        *("_secret", "_status", "_value"),
         *("body", "checks_body", "headers", "hidden", "request", "subprotocols", "wanted"),
     )
 
-    def __init__(self, check: HttpCheck | HttpsCheck) -> None:
+    def __init__(self, check: HttpCheck | HttpsCheck, *, keeps_connection: bool = False) -> None:
         self._check = check
+        self._keeps_connection = keeps_connection
         self._secret = secret(check)
         self._value: str | None = None
         """The value of `_secret` in the request below."""
@@ -77,13 +86,13 @@ class HttpExchanges:
         self._passed: dict[int, Outcome] = {}
         """The same for answers whose body is as expected."""
 
-    def __call__(self) -> Exchange:
+    def __call__(self) -> SingleExchange:
         """Begin one conversation."""
         if self._secret is not None and self._secret.value is not self._value:
             self._compose()  # a reload has read another secret
         return self._begin(self)
 
-    def _conversation(self) -> "Callable[[HttpExchanges], Exchange]":
+    def _conversation(self) -> "Callable[[HttpExchanges], SingleExchange]":
         """Return what begins a conversation about the parts of an answer that this check needs."""
         if self._check.websocket:
             return _WebSocketExchange
@@ -94,7 +103,7 @@ class HttpExchanges:
         return lambda _: begin()
 
     def _request_for(self, path: str) -> bytes:
-        return request_bytes(self._check, self._authorization, path)
+        return request_bytes(self._check, self._authorization, path, keeps_connection=self._keeps_connection)
 
     def _compose(self) -> None:
         """Make the request, with the secret as it is now."""
@@ -129,14 +138,19 @@ class HttpExchanges:
 
 
 def request_bytes(
-    check: HttpCheck | HttpsCheck, more: tuple[tuple[str, str], ...] = (), path: str | None = None
+    check: HttpCheck | HttpsCheck,
+    more: tuple[tuple[str, str], ...] = (),
+    path: str | None = None,
+    *,
+    keeps_connection: bool = False,
 ) -> bytes:
     """Return the request. `Connection: close` lets the server close first, so that TIME_WAIT stays on its side.
 
     more: headers that are sent beside those of the check.
     path: None for that of the check.
+    keeps_connection: whether to ask the server to keep the connection, as a check that follows redirects always does.
     """
-    connection = "Upgrade" if check.websocket else "keep-alive" if check.redirects else "close"
+    connection = "Upgrade" if check.websocket else "keep-alive" if check.redirects or keeps_connection else "close"
     lines = [f"{check.method} {check.path if path is None else path} HTTP/{check.http_version}", f"Host: {check.host}"]
     given = {name.lower() for name, _ in check.headers}
     for name, value in (("User-Agent", "lvs-healthd"), ("Accept", "*/*"), ("Connection", connection)):
@@ -298,14 +312,14 @@ class _BodyExchange(_HeadExchange):
         if not isinstance(outcome, Outcome) or outcome.kind is not OutcomeKind.UP:
             return outcome
         self._head = head
-        if head.status in _WITHOUT_BODY:
+        if head.status in WITHOUT_BODY:
             self._left = 0
         elif head.is_chunked:
             self._chunks = ChunkReader()
         else:
             self._left = head.length
         codings = head.fields.get(b"content-encoding") if head.fields else None
-        if codings is not None and head.status not in _WITHOUT_BODY:
+        if codings is not None and head.status not in WITHOUT_BODY:
             unknown = unknown_coding(codings)
             if unknown:
                 return self._unreadable(unknown)

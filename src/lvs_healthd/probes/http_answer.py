@@ -17,6 +17,9 @@ LARGEST = 2**63 - 1
 """The largest size of a body or a chunk that clients can count, bytes."""
 
 _BEGINNING = b"HTTP/"
+WITHOUT_BODY = (204, 304)
+"""The statuses of answers without a body, whatever their headers announce (RFC 9112, section 6.3)."""
+
 _STATUS_LINE = re.compile(rb"HTTP/(?:1\.[01]|2(?:\.0)?) +([1-9][0-9]{2})(?![0-9])", re.IGNORECASE)
 """The version, and a status of three digits. Some servers answer an HTTP/1.1 request as "HTTP/2"."""
 _ORDINARY_HEAD = re.compile(
@@ -229,3 +232,66 @@ class ChunkReader:
                 raise AnswerError("a chunk larger than clients can count", line.rstrip(b"\r\n"))
             self._trailers = not self._left
             self._expects_end_of_chunk = not self._trailers
+
+
+class AnswerEnd:
+    """Finds the end of an answer, after which its connection can serve the next request (RFC 9112, section 9.3).
+
+    has_body: whether the answer may have a body, which that to HEAD never has.
+    """
+
+    __slots__ = ("_chunks", "_has_body", "_head", "_left", "_reader", "is_complete", "is_last", "seen")
+
+    def __init__(self, *, has_body: bool) -> None:
+        self._has_body = has_body
+        self._reader = HeadReader(frozenset((b"connection",)))
+        self._head: Head | None = None
+        self._chunks: ChunkReader | None = None
+        self._left = 0
+        """Bytes of a body without chunks that have not arrived."""
+        self.seen = 0
+        """How many bytes have arrived."""
+        self.is_complete = False
+        self.is_last = False
+        """Whether the connection can serve no other request: the server says so, nothing but the connection's end ends
+        the answer, or it cannot be read."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self.seen += len(data)
+        if self.is_complete:
+            self.is_last = True  # nobody has asked for this
+            return
+        try:
+            if self._head is None:
+                self._head = self._reader.feed(data)
+                if self._head is None:
+                    return
+                self._begin_body(self._head)
+                data = self._head.rest
+            self._read_body(data)
+        except AnswerError:
+            self.is_last = True
+
+    def _begin_body(self, head: Head) -> None:
+        tokens = b",".join(head.fields.get(b"connection", ())).lower().split(b",")
+        self.is_last = b"close" in (token.strip() for token in tokens)
+        if not self._has_body or head.status in WITHOUT_BODY:
+            return
+        if head.is_chunked:
+            self._chunks = ChunkReader()
+        elif head.length is None:
+            self.is_last = True
+        else:
+            self._left = head.length
+
+    def _read_body(self, data: bytes) -> None:
+        if self._chunks is not None:
+            before = self._chunks.overhead
+            read = len(self._chunks.feed(data)) + self._chunks.overhead - before
+            self.is_complete = self._chunks.is_complete
+        else:
+            read = min(len(data), self._left)
+            self._left -= read
+            self.is_complete = not self._left
+        self.is_last |= self.is_complete and read < len(data)

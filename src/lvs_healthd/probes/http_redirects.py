@@ -14,7 +14,7 @@ import msgspec
 from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
 from lvs_healthd.config.http_values import MOST_HEADER_BYTES
 from lvs_healthd.config.secrecy import without_secrets
-from lvs_healthd.probes.exchange import Exchange, Step, quote, what_happened
+from lvs_healthd.probes.exchange import SingleExchange, Step, quote, what_happened
 from lvs_healthd.probes.http_answer import AnswerError, ChunkReader, Head, HeadReader
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
 
@@ -37,7 +37,7 @@ class Redirects(NamedTuple):
     """What the probes of one check need to follow redirects."""
 
     check: HttpCheck
-    begin: Callable[[], Exchange]
+    begin: Callable[[], SingleExchange]
     """Begins a conversation about one request."""
     request: Callable[[str], bytes]
     """Makes the request for another path."""
@@ -45,7 +45,7 @@ class Redirects(NamedTuple):
     """Returns what no quoted answer may show."""
 
 
-def following(rules: Redirects) -> Callable[[], Exchange]:
+def following(rules: Redirects) -> Callable[[], SingleExchange]:
     """Return a factory of conversations that follow redirects."""
     return lambda: _Following(rules)
 

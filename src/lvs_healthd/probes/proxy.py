@@ -7,7 +7,7 @@ connection.
 
 from collections.abc import Callable
 
-from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Step
+from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Reconnect, Step
 from lvs_healthd.probes.outcome import Outcome
 
 HEADERS = {
@@ -42,6 +42,8 @@ class _AfterHeader(MaySecure):
         match step:
             case None:
                 return self._header
+            case Reconnect():
+                raise AssertionError("a conversation that ends its connection before it begins")
             case bytes():
                 return self._header + step
             case Farewell(data=data, outcome=outcome):
@@ -51,13 +53,16 @@ class _AfterHeader(MaySecure):
                 return Farewell(self._header, step, peer_may_close=True)
 
     def received(self, data: bytes) -> Step:
-        return self._inner.received(data)
+        step = self._inner.received(data)
+        return self._again(step) if isinstance(step, Reconnect) else step
 
-    def closed(self) -> Outcome:
-        return self._inner.closed()
+    def closed(self) -> Outcome | Reconnect:
+        step = self._inner.closed()
+        return self._again(step) if isinstance(step, Reconnect) else step
 
-    def failed(self, outcome: Outcome) -> Outcome:
-        return self._inner.failed(outcome)
+    def failed(self, outcome: Outcome) -> Outcome | Reconnect:
+        step = self._inner.failed(outcome)
+        return self._again(step) if isinstance(step, Reconnect) else step
 
     def expired(self, timeout: str) -> Outcome:
         return self._inner.expired(timeout)
@@ -67,3 +72,7 @@ class _AfterHeader(MaySecure):
 
     def end(self) -> None:
         self._inner.end()
+
+    def _again(self, step: Reconnect) -> Reconnect:
+        """Begin the new connection with the header too."""
+        return Reconnect(_AfterHeader(self._header, step.exchange))

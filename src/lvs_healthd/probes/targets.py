@@ -30,7 +30,7 @@ from lvs_healthd.probes.conversation import conversations
 from lvs_healthd.probes.credentials import read_secrets_again
 from lvs_healthd.probes.dns import dns_exchanges
 from lvs_healthd.probes.exchange import Exchange, Target
-from lvs_healthd.probes.http import http_exchanges
+from lvs_healthd.probes.http_sequence import request_exchanges
 from lvs_healthd.probes.ping import ping_exchanges
 from lvs_healthd.probes.programs import program_runs
 from lvs_healthd.probes.proxy import with_proxy_header
@@ -102,7 +102,7 @@ def hidden_parts(check: AnyCheck) -> tuple[bytes, ...] | None:
 
     Raises an `OSError` that names the file when a secret of the check cannot be read.
     """
-    return http_exchanges(check).hidden if isinstance(check, HttpCheck) else None
+    return request_exchanges(check).hidden if isinstance(check, HttpCheck) else None
 
 
 class Conversations:
@@ -164,7 +164,7 @@ def _socket_of(check: AnyCheck, family: socket.AddressFamily) -> tuple[socket.So
 
 def _manner(check: AnyCheck) -> _Manner:
     if isinstance(check, HttpCheck):
-        asking = http_exchanges(check)
+        asking = request_exchanges(check)
         begin: Callable[[], Exchange] = TlsExchanges(check, asking) if isinstance(check, HttpsCheck) else asking
         return _Manner(with_proxy_header(check.proxy_protocol, begin), lambda: asking.hidden)
     begin = _conversations(check)

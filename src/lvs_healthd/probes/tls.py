@@ -13,7 +13,7 @@ import msgspec
 from lvs_healthd.config.check_model import HttpsCheck, TlsCheck
 from lvs_healthd.probes.authorities import load_system_authorities
 from lvs_healthd.probes.certificate import certificate_end
-from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, SecureExchange, Step, what_happened
+from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Reconnect, SecureExchange, Step, what_happened
 from lvs_healthd.probes.outcome import HEARD_BYTES, Outcome, OutcomeKind, Reason, down
 
 _READ_SIZE = 65536
@@ -147,7 +147,7 @@ class TlsExchanges:
 
     def around(self, inner: Exchange) -> SecureExchange:
         """Begin one conversation, which carries `inner`."""
-        return _TlsExchange(self._trust.context, self._check, inner, self.with_end)
+        return _TlsExchange(self._trust.context, self._check, inner, self)
 
     def with_end(self, outcome: Outcome, end: float | None) -> Outcome:
         """Return the inner conversation's outcome with the time when the target's certificate ends.
@@ -167,19 +167,13 @@ class TlsExchanges:
 
 class _TlsExchange(MaySecure):
     __slots__ = (
-        *("_check", "_decrypted", "_end", "_handshaken", "_heard", "_incoming", "_inner", "_outgoing", "_tls"),
-        "_with_end",
+        *("_check", "_decrypted", "_end", "_factory", "_handshaken", "_heard", "_incoming", "_inner"),
+        *("_outgoing", "_tls"),
     )
 
-    def __init__(
-        self,
-        context: ssl.SSLContext,
-        check: TlsCheck,
-        inner: Exchange,
-        with_end: Callable[[Outcome, float | None], Outcome],
-    ) -> None:
+    def __init__(self, context: ssl.SSLContext, check: TlsCheck, inner: Exchange, factory: TlsExchanges) -> None:
         self._check = check
-        self._with_end = with_end
+        self._factory = factory
         self._end: float | None = None
         """When the target's certificate ends, Unix time."""
         self._incoming = ssl.MemoryBIO()
@@ -201,21 +195,21 @@ class _TlsExchange(MaySecure):
         self._incoming.write(data)
         return self._advance()
 
-    def closed(self) -> Outcome:
+    def closed(self) -> Outcome | Reconnect:
         if not self._handshaken:
             return down(Reason.TLS, "connection closed during the TLS handshake")
-        return self._with_end(self._inner.closed(), self._end)
+        return self._ended(self._inner.closed())
 
-    def failed(self, outcome: Outcome) -> Outcome:
+    def failed(self, outcome: Outcome) -> Outcome | Reconnect:
         if self._handshaken:
-            return self._with_end(self._inner.failed(outcome), self._end)
+            return self._ended(self._inner.failed(outcome))
         if not self._heard or outcome.kind is OutcomeKind.UNSURE:
             return outcome
         return down(outcome.reason, f"{what_happened(outcome)} during the TLS handshake")
 
     def expired(self, timeout: str) -> Outcome:
         if self._handshaken:
-            return self._with_end(self._inner.expired(timeout), self._end)
+            return self._factory.with_end(self._inner.expired(timeout), self._end)
         if self._heard:
             return down(Reason.TIMEOUT, f"TLS handshake incomplete after {timeout}")
         return down(Reason.TIMEOUT, f"connected, but no TLS answer in {timeout}")
@@ -253,16 +247,22 @@ class _TlsExchange(MaySecure):
         der = self._tls.getpeercert(binary_form=True)  # this form is given even if the certificate was not verified
         return None if der is None else certificate_end(der)
 
-    def _say(self, step: Step) -> Outcome | Farewell | None:
+    def _ended(self, step: Outcome | Reconnect) -> Outcome | Reconnect:
+        """Return the step that ends the connection. A new one begins TLS from the start."""
+        if isinstance(step, Reconnect):
+            return Reconnect(self._factory.around(step.exchange))
+        return self._factory.with_end(step, self._end)
+
+    def _say(self, step: Step) -> Outcome | Farewell | Reconnect | None:
         """Encrypt what the inner conversation wants to send. Return the step that ends it, or None if it goes on."""
         if isinstance(step, bytes):
             self._tls.write(step)
             return None
         if isinstance(step, Farewell):
             self._tls.write(step.data)
-            outcome = self._with_end(step.outcome, self._end)
+            outcome = self._factory.with_end(step.outcome, self._end)
             return Farewell(self._outgoing.read(), outcome, step.peer_may_close)
-        return None if step is None else self._with_end(step, self._end)
+        return None if step is None else self._ended(step)
 
 
 def _refusal(error: ssl.SSLCertVerificationError, check: TlsCheck) -> str:

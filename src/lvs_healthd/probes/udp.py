@@ -9,7 +9,7 @@ expectation. After a reply that does not, the probe waits for another one until 
 
 from lvs_healthd.config.check_model import UdpCheck
 from lvs_healthd.config.secrecy import parts_of_command
-from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Step, quote, what_happened
+from lvs_healthd.probes.exchange import MOST_DATAGRAMS, SingleExchange, Step, quote, what_happened
 from lvs_healthd.probes.expect import Expectation, expectation
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 
@@ -33,7 +33,7 @@ class UdpExchanges:
         self._hidden = parts_of_command(send)
         self._silent = _Silent(send)
 
-    def __call__(self) -> Exchange:
+    def __call__(self) -> SingleExchange:
         """Begin one conversation."""
         return self._silent if self._expect is None else _Question(self._send, self._expect, self._hidden)
 

@@ -11,13 +11,13 @@ import select
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
-from lvs_healthd.probes.exchange import Farewell, MaySecure, Step, Target, quote, seconds_in_words
-from lvs_healthd.probes.outcome import HEARD_BYTES, Course, Outcome, OutcomeKind, Reason, down
-from lvs_healthd.probing.deadlines import MOST_REPRIEVES, STALL_WATCH_S, TICK_S, Deadlines
+from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Step, Target, seconds_in_words
+from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, down
+from lvs_healthd.probing.deadlines import STALL_WATCH_S, TICK_S, Deadlines
 from lvs_healthd.probing.errnos import at_connect, from_network
 from lvs_healthd.probing.firewall import CAUSED_BY_ICMP, own_refusal
+from lvs_healthd.probing.flight import Flight, Run
 from lvs_healthd.probing.partings import Partings
 from lvs_healthd.probing.sockets import Socket, Sockets
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
@@ -40,72 +40,6 @@ _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLE
 _ENDING = select.EPOLLRDHUP | select.EPOLLHUP
 
 
-class Run(Protocol):
-    """One probe to run, and the receiver of its outcome."""
-
-    target: Target
-
-    def started(self, now: float) -> None:
-        """Note that the probe starts at `now`, seconds on the engine's clock."""
-
-    def ended(self, outcome: Outcome, course: Course) -> None:
-        """Take the outcome, and how the probe went. Called once, perhaps before `start` returns.
-
-        The connection may take longer to end.
-        """
-
-
-class _Flight:
-    """One probe under way."""
-
-    __slots__ = (
-        *("answered_s", "connected", "connected_s", "descriptor", "exchange", "first", "heard", "pending", "received"),
-        *("reprieves", "run", "secured_s", "securing", "socket", "stalls_s", "started", "timeout_s"),
-    )
-
-    def __init__(self, run: Run, started: float, stalls_s: float, opened: Socket) -> None:
-        self.run: Run | None = run
-        """Receives the outcome; None once the probe has ended."""
-        self.started = self.heard = started
-        self.timeout_s = run.target.timeout_s
-        self.stalls_s = stalls_s
-        self.reprieves = MOST_REPRIEVES
-        self.exchange = run.target.begin()
-        self.securing = self.exchange if isinstance(self.exchange, MaySecure) else None
-        self.socket = opened
-        self.descriptor = opened.fileno()
-        self.connected = False
-        self.connected_s: float | None = None
-        self.secured_s: float | None = None
-        self.answered_s: float | None = None
-        self.pending = b""
-        self.received = 0
-        self.first = b""
-        """What has come first, at least `HEARD_BYTES` if so many have."""
-
-    def hears(self, data: bytes, now: float) -> None:
-        """Note that data has come."""
-        self.heard = now
-        if self.answered_s is None:
-            self.answered_s = now - self.started
-            self.first = data
-        elif len(self.first) < HEARD_BYTES:
-            self.first += data[:HEARD_BYTES]
-        self.received += len(data)
-
-    def course(self, outcome: Outcome, hidden: Callable[[], tuple[bytes, ...]], now: float) -> Course:
-        """Return how the probe went.
-
-        hidden: returns the parts of secrets that nobody may see.
-        """
-        heard = ""
-        if outcome.kind is not OutcomeKind.UP:
-            decrypted = None if self.securing is None else self.securing.decrypted()
-            first = self.first if decrypted is None else decrypted
-            heard = quote(first, HEARD_BYTES, hidden=hidden()) if first else ""
-        return Course(now - self.started, self.connected_s, self.secured_s, self.answered_s, heard)
-
-
 class Engine:
     """Runs probes on one event loop. Not thread-safe.
 
@@ -116,9 +50,11 @@ class Engine:
     def __init__(self, *, clock: Callable[[], float], max_in_flight: int = 1000) -> None:
         self.max_in_flight = max_in_flight
         self._clock = clock
-        self._flights: dict[int, _Flight] = {}
+        self._flights: dict[int, Flight] = {}
         self._waiting: deque[Run] = deque()
-        self._deadlines: Deadlines[_Flight] = Deadlines()
+        self._again: deque[tuple[Run, Flight, Exchange]] = deque()
+        """Probes that go on over a new connection: each with what it was, and the conversation that follows."""
+        self._deadlines: Deadlines[Flight] = Deadlines()
         self._reads_left: int | None = None
         """How many more times `tick` reads before it ends the overdue probes; None while no probe is overdue."""
         self._fail: Callable[[Exception], None] | None = None
@@ -154,6 +90,7 @@ class Engine:
             self._loop.remove_reader(self._epoll.fileno())
             self._loop = None
         self._waiting.clear()
+        self._again.clear()
         for flight in self._flights.values():
             flight.run = None
             flight.socket.close()
@@ -250,20 +187,36 @@ class Engine:
         return is_more
 
     def _start_waiting(self) -> None:
+        while self._again:
+            self._go_on(*self._again.popleft())
         while self._waiting and len(self._flights) < self.max_in_flight:
             self._launch(self._waiting.popleft())
 
     def _launch(self, run: Run) -> None:
         now = self._clock()
         run.started(now)
-        target = run.target
-        if len(self._flights) + len(self._partings) >= self.max_in_flight:
-            self._partings.cut_oldest()
-        opened = self._sockets.connect(target)
+        opened = self._connection(run.target)
         if isinstance(opened, Outcome):
             run.ended(opened, Course(self._clock() - now))
-            return
-        flight = _Flight(run, now, self._deadlines.stalls_s, opened)
+        else:
+            self._fly(Flight(run, now, self._deadlines.stalls_s, opened, run.target.begin()), run.target)
+
+    def _go_on(self, run: Run, before: Flight, exchange: Exchange) -> None:
+        """Continue a probe over a new connection, within the time that it has."""
+        opened = self._connection(run.target)
+        if isinstance(opened, Outcome):
+            step = exchange.failed(opened)
+            outcome = step if isinstance(step, Outcome) else opened
+            run.ended(outcome, before.course(outcome, run.target.hidden, self._clock()))
+        else:
+            self._fly(before.renewed(run, opened, exchange), run.target)
+
+    def _connection(self, target: Target) -> Socket | Outcome:
+        if len(self._flights) + len(self._partings) >= self.max_in_flight:
+            self._partings.cut_oldest()
+        return self._sockets.connect(target)
+
+    def _fly(self, flight: Flight, target: Target) -> None:
         self._flights[flight.descriptor] = flight
         if self._deadlines.add(flight) or len(self._flights) == 1:
             self.wake()
@@ -272,7 +225,7 @@ class Engine:
             flight.connected = True
             self._obey(flight, flight.exchange.connected())
 
-    def _advance(self, flight: _Flight, mask: int) -> None:
+    def _advance(self, flight: Flight, mask: int) -> None:
         """Serve one socket that epoll reported."""
         if flight.run is None:
             return
@@ -284,9 +237,7 @@ class Engine:
                     return
             if not mask & select.EPOLLOUT:
                 return
-            flight.connected = True
-            flight.heard = self._clock()
-            flight.connected_s = flight.heard - flight.started
+            flight.connects(self._clock())
             step = flight.exchange.connected()
             if step is None:
                 self._sockets.speak_last(flight.socket)
@@ -297,7 +248,7 @@ class Engine:
         if mask & _READABLE:
             self._read(flight, flight.run.target, mask)
 
-    def _read(self, flight: _Flight, target: Target, mask: int) -> None:
+    def _read(self, flight: Flight, target: Target, mask: int) -> None:
         is_stream = target.kind is socket.SOCK_STREAM
         for _ in range(_READS_PER_TURN):
             try:
@@ -310,8 +261,9 @@ class Engine:
                 self._finish(flight, flight.exchange.failed(outcome), is_spent=not is_stream)
                 return
             if is_stream and not data:
-                outcome = flight.exchange.closed()
-                self._finish(flight, outcome, in_good_order=outcome.kind is OutcomeKind.UP)
+                step = flight.exchange.closed()
+                is_up = isinstance(step, Outcome) and step.kind is OutcomeKind.UP
+                self._finish(flight, step, in_good_order=is_up)
                 return
             flight.hears(data, self._clock())
             if self._obey(flight, self._told(flight, data)):
@@ -327,7 +279,7 @@ class Engine:
         if self._loop is not None:
             self._loop.call_soon(self._guarded, self._advance, flight, mask | select.EPOLLIN)
 
-    def _told(self, flight: _Flight, data: bytes) -> Step:
+    def _told(self, flight: Flight, data: bytes) -> Step:
         """Pass data to the conversation, and note when TLS has begun. Return the conversation's step."""
         step = flight.exchange.received(data)
         securing = flight.securing
@@ -335,11 +287,11 @@ class Engine:
             flight.secured_s = self._clock() - flight.started
         return step
 
-    def _obey(self, flight: _Flight, step: Step) -> bool:
+    def _obey(self, flight: Flight, step: Step) -> bool:
         """Carry out a step of the conversation. Return True when that ended the probe."""
         if step is None:
             return False
-        if isinstance(step, Outcome):
+        if isinstance(step, Outcome | Reconnect):
             self._finish(flight, step)
             return True
         if isinstance(step, bytes):
@@ -349,7 +301,7 @@ class Engine:
             self._finish(flight, step.outcome, in_good_order=True, peer_may_close=step.peer_may_close)
         return True
 
-    def _send(self, flight: _Flight, data: bytes) -> bool:
+    def _send(self, flight: Flight, data: bytes) -> bool:
         """Send what fits now, and keep the rest for the next EPOLLOUT. Return True when an error ended the probe."""
         try:
             sent = flight.socket.send(data)
@@ -368,7 +320,7 @@ class Engine:
         flight.pending = data[sent:]
         return False
 
-    def _lose(self, flight: _Flight, number: int) -> None:
+    def _lose(self, flight: Flight, number: int) -> None:
         """End a probe whose connection has failed. First read what the peer sent before, because it may say why.
 
         number: the errno.
@@ -382,15 +334,15 @@ class Engine:
                 break
             flight.hears(data, self._clock())
             step = self._told(flight, data)
-            if isinstance(step, Outcome | Farewell):
-                self._finish(flight, step if isinstance(step, Outcome) else step.outcome)
+            if isinstance(step, Outcome | Farewell | Reconnect):
+                self._finish(flight, step.outcome if isinstance(step, Farewell) else step)
                 return
         outcome = None
         if not flight.connected and number in CAUSED_BY_ICMP and flight.run is not None:
             outcome = own_refusal(flight.run.target)
         self._finish(flight, flight.exchange.failed(outcome or from_network(number)))
 
-    def _expire(self, flight: _Flight, target: Target) -> None:
+    def _expire(self, flight: Flight, target: Target) -> None:
         """Judge a probe whose time is up, unless it has earned more."""
         if self._deadlines.put_off(flight, self._clock()):
             return
@@ -405,18 +357,18 @@ class Engine:
         if number in CAUSED_BY_ICMP:
             self._lose(flight, number)
         else:
-            self._finish(flight, down(Reason.TIMEOUT, f"no answer in {timeout}"))
+            self._finish(flight, flight.exchange.failed(down(Reason.TIMEOUT, f"no answer in {timeout}")))
 
     def _finish(
         self,
-        flight: _Flight,
-        outcome: Outcome,
+        flight: Flight,
+        outcome: Outcome | Reconnect,
         *,
         in_good_order: bool = False,
         peer_may_close: bool = False,
         is_spent: bool = False,
     ) -> None:
-        """Report the outcome, and end or reset the connection.
+        """Report the outcome, and end or reset the connection. The probe may go on over a new one.
 
         in_good_order: whether to end the connection in good order. Otherwise it is reset.
         peer_may_close: whether something was sent that may make the peer close first (see `Farewell`). Used only with
@@ -431,6 +383,14 @@ class Engine:
             flight.socket.close()
         elif not in_good_order:
             self._sockets.reset(flight.socket, run.target)
+        if isinstance(outcome, Reconnect):
+            # Only after all events are served, because the new socket may get the descriptor of this one.
+            self._again.append((run, flight, outcome.exchange))
+            flight.securing = None
+            del flight.exchange
+            if self._loop is not None:
+                self._loop.call_soon(self._guarded, self._start_waiting)
+            return
         course = flight.course(outcome, run.target.hidden, self._clock())
         # `_deadlines` holds the flight until its tick comes. What the conversation gathered is freed now.
         flight.exchange.end()

@@ -8,7 +8,7 @@ import msgspec
 
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.secrecy import HIDDEN, is_secret_command, parts_of_command, request_without_secrets
-from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Step, quote
+from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Reconnect, Step, quote
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probes.targets import hidden_parts, probe_key, target
 from lvs_healthd.probing.once import ProbeResult, run_targets
@@ -94,13 +94,13 @@ class _Recorded(MaySecure):
         self._notes.heard(data)
         return self._said(self._inner.received(data))
 
-    def closed(self) -> Outcome:
+    def closed(self) -> Outcome | Reconnect:
         self._notes.add("closed by the server")
-        return self._inner.closed()
+        return self._ended(self._inner.closed())
 
-    def failed(self, outcome: Outcome) -> Outcome:
+    def failed(self, outcome: Outcome) -> Outcome | Reconnect:
         self._notes.add(outcome.detail)
-        return self._inner.failed(outcome)
+        return self._ended(self._inner.failed(outcome))
 
     def expired(self, timeout: str) -> Outcome:
         self._notes.add(f"nothing more within {timeout}")
@@ -112,7 +112,12 @@ class _Recorded(MaySecure):
     def end(self) -> None:
         self._inner.end()
 
+    def _ended(self, step: Outcome | Reconnect) -> Outcome | Reconnect:
+        return Reconnect(_Recorded(step.exchange, self._notes)) if isinstance(step, Reconnect) else step
+
     def _said(self, step: Step) -> Step:
+        if isinstance(step, Reconnect):
+            return self._ended(step)
         data = step.data if isinstance(step, Farewell) else step
         if isinstance(data, bytes) and data:
             self._notes.sent(data)

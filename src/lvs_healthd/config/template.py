@@ -1,0 +1,60 @@
+"""A check as far as the file says, before it is known which server it probes."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.schema import CHECK_FIELDS, GROUP_OF_FIELD, SHORT_FORM, TomlTable
+
+
+class Template(msgspec.Struct, frozen=True):
+    """A check with all its values, except that the server's address and port are not filled in yet."""
+
+    name: str
+    type: str
+    """The type as written in the file, which may be the name of a ready-made check."""
+    kind: str
+    """The actual type, such as http."""
+    fields: dict[str, Any]
+    wrong: frozenset[str]
+    """Fields that were written with a wrong value. Rules about combinations of fields treat them as set."""
+    path: KeyPath
+    """Where in the file the check was defined, or last changed."""
+
+    def has(self, field: str) -> bool:
+        """Return whether a field is set, even if to a wrong value."""
+        return field in self.wrong or bool(self.fields.get(field))
+
+    @property
+    def takes_silence(self) -> bool:
+        """Whether it is a udp check that passes when nothing comes back."""
+        return self.kind == "udp" and not any(self.has(field) for field in ("expect", "expect_regex", "steps"))
+
+
+class Times(NamedTuple):
+    """How often a check probes, and how long a probe may take, seconds."""
+
+    interval: Seconds
+    timeout: Seconds
+
+
+def inherit(template: Template, table: TomlTable) -> Template:
+    """Return a template with the values of a table applied.
+
+    The table's name, and fields that the template's type does not have, are ignored.
+    """
+    own = CHECK_FIELDS[template.kind] - {"name"}
+    replaced = {GROUP_OF_FIELD[field] for field in table.written if field in own}
+    if "steps" in replaced:
+        replaced |= {GROUP_OF_FIELD[field] for field in SHORT_FORM}
+    elif any(field in table for field in SHORT_FORM):
+        replaced.add("steps")
+    kept = {field: value for field, value in template.fields.items() if GROUP_OF_FIELD.get(field) not in replaced}
+    return msgspec.structs.replace(
+        template,
+        fields=kept | {field: value for field, value in table.values.items() if field in own},
+        wrong=template.wrong | {field for field in table.written if field in own and table.is_wrong(field)},
+        path=table.path,
+    )

@@ -1,0 +1,94 @@
+"""The probes that the engine runs, each with its connection."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from lvs_healthd.probes.exchange import Exchange, MaySecure, Target, quote
+from lvs_healthd.probes.outcome import HEARD_BYTES, Course, Outcome, OutcomeKind
+from lvs_healthd.probing.deadlines import MOST_REPRIEVES
+from lvs_healthd.probing.sockets import Socket
+
+
+class Run(Protocol):
+    """One probe to run, and the receiver of its outcome."""
+
+    target: Target
+
+    def started(self, now: float) -> None:
+        """Note that the probe starts at `now`, seconds on the engine's clock."""
+
+    def ended(self, outcome: Outcome, course: Course) -> None:
+        """Take the outcome, and how the probe went. Called once, perhaps before `start` returns.
+
+        The connection may take longer to end.
+        """
+
+
+class Flight:
+    """One probe under way on one connection."""
+
+    __slots__ = (
+        *("answered_s", "connected", "connected_s", "descriptor", "exchange", "first", "heard", "pending", "received"),
+        *("reprieves", "run", "secured_s", "securing", "socket", "stalls_s", "started", "timeout_s"),
+    )
+
+    def __init__(self, run: Run, started: float, stalls_s: float, opened: Socket, exchange: Exchange) -> None:
+        self.run: Run | None = run
+        """Receives the outcome; None once the probe has ended or goes on over a new connection."""
+        self.started = self.heard = started
+        self.timeout_s = run.target.timeout_s
+        self.stalls_s = stalls_s
+        self.reprieves = MOST_REPRIEVES
+        self.exchange = exchange
+        self.securing = exchange if isinstance(exchange, MaySecure) else None
+        self.socket = opened
+        self.descriptor = opened.fileno()
+        self.connected = False
+        self.connected_s: float | None = None
+        self.secured_s: float | None = None
+        self.answered_s: float | None = None
+        """These three are for the probe's `Course`."""
+        self.pending = b""
+        self.received = 0
+        self.first = b""
+        """What has come first on this connection, at least `HEARD_BYTES` if so many have."""
+
+    def renewed(self, run: Run, opened: Socket, exchange: Exchange) -> "Flight":
+        """Return the same probe on a new connection. Its time and its limits go on.
+
+        run: receives the outcome.
+        """
+        flight = Flight(run, self.started, self.stalls_s, opened, exchange)
+        flight.heard, flight.reprieves, flight.received = self.heard, self.reprieves, self.received
+        flight.connected_s, flight.secured_s, flight.answered_s = self.connected_s, self.secured_s, self.answered_s
+        return flight
+
+    def connects(self, now: float) -> None:
+        """Note that the target has accepted the connection."""
+        self.connected = True
+        self.heard = now
+        if self.connected_s is None:
+            self.connected_s = now - self.started
+
+    def hears(self, data: bytes, now: float) -> None:
+        """Note that data has come."""
+        self.heard = now
+        if self.answered_s is None:
+            self.answered_s = now - self.started
+        if not self.first:
+            self.first = data
+        elif len(self.first) < HEARD_BYTES:
+            self.first += data[:HEARD_BYTES]
+        self.received += len(data)
+
+    def course(self, outcome: Outcome, hidden: Callable[[], tuple[bytes, ...]], now: float) -> Course:
+        """Return how the probe went.
+
+        hidden: returns the parts of secrets that nobody may see.
+        """
+        heard = ""
+        if outcome.kind is not OutcomeKind.UP:
+            decrypted = None if self.securing is None else self.securing.decrypted()
+            first = self.first if decrypted is None else decrypted
+            heard = quote(first, HEARD_BYTES, hidden=hidden()) if first else ""
+        return Course(now - self.started, self.connected_s, self.secured_s, self.answered_s, heard)
