@@ -78,6 +78,7 @@ def check(
     name: str = "http",
     latency_s: float | None = 0.0021,
     certificate_end: float | None = None,
+    remark: str = "",
 ) -> CheckStatus:
     return CheckStatus(
         name=name,
@@ -90,6 +91,7 @@ def check(
         latency_s=latency_s,
         last_probe=None if latency_s is None else NOW - 1,
         certificate_end=certificate_end,
+        remark=remark,
     )
 
 
@@ -103,6 +105,7 @@ def real_server(
     fallback: bool = False,
     latency_s: float | None = 0.0021,
     certificate_end: float | None = None,
+    remark: str = "",
 ) -> RealServerStatus:
     configured, wanted, actual = weights
     return RealServerStatus(
@@ -114,7 +117,9 @@ def real_server(
         weight_wanted=wanted,
         weight_actual=actual,
         fallback=fallback,
-        checks=() if fallback else (check(verdict, reason, latency_s=latency_s, certificate_end=certificate_end),),
+        checks=()
+        if fallback
+        else (check(verdict, reason, latency_s=latency_s, certificate_end=certificate_end, remark=remark),),
     )
 
 
@@ -162,6 +167,7 @@ def _service_samples(service: ServiceStatus) -> ServiceSamples:
             for check in server.checks
             if check.latency_s is not None
         ],
+        certificates_ending=sum(bool(check.remark) for server in servers for check in server.checks),
         certificate_ends=[
             (server.server, check.name, check.certificate_end)
             for server in servers

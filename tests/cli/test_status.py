@@ -385,3 +385,17 @@ def test_since_is_short(run: Run, daemon: Daemon, seconds: float, shown: str) ->
         daemon.status, services=(service("web", real_server("s", since=NOW - seconds)),)
     )
     assert run("--control", str(daemon.control)).out.splitlines()[-1].split()[4] == shown
+
+
+def test_remark_of_a_check_stands_beside_its_server_and_is_no_trouble_but_check_warns(run: Run, daemon: Daemon) -> None:
+    remark = "the certificate ends on 2026-12-12 10:00 UTC"
+    server = real_server("198.51.100.11:443", remark=remark)
+    daemon.status = Status(daemon=statuses.daemon(), services=(service("web", server),))
+    ran = run("--control", str(daemon.control))
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == f"web  198.51.100.11:443  up  1  10m  status 200; {remark}\n"
+    shown = on_terminal(daemon, "status", columns=150, code=0)
+    assert [line for line in shown if line.rstrip().endswith(f"status 200; {remark}")], shown
+    ran = run("--control", str(daemon.control), "--check")
+    assert (ran.code, ran.err) == (1, "")
+    assert ran.out == f"WARNING: 1 of 1 real servers up in 1 service; web: 198.51.100.11:443: {remark}\n"

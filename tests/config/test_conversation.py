@@ -127,7 +127,7 @@ def test_steps_replace_an_inherited_short_form_and_the_other_way_round() -> None
 def test_tls_keys_of_a_server_are_taken_where_the_service_s_check_begins_tls() -> None:
     servers = '[{ address = "198.51.100.11", check = { sni = "mail.example" } }]'
     found = stream_check('{ type = "tcp", steps = [{ starttls = true }] }', servers=servers)
-    assert found.sni == "mail.example"  # type: ignore[attr-defined]
+    assert found.tls.sni == "mail.example"  # type: ignore[attr-defined]
 
 
 def test_udp_check_with_steps_has_the_usual_defaults() -> None:

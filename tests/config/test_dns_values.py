@@ -15,7 +15,7 @@ def test_keys_are_read_and_types_and_codes_are_spelled_the_usual_way() -> None:
     )
     assert isinstance(found, DnsCheck)
     assert (found.query, found.query_type, found.over, found.port) == (".", "NS", DnsTransport.TLS, 80)
-    assert (found.rcode, found.sni, found.min_answers) == (("NOERROR", "NXDOMAIN"), "dns.example", 13)
+    assert (found.rcode, found.tls.sni, found.min_answers) == (("NOERROR", "NXDOMAIN"), "dns.example", 13)
 
 
 NO_TYPE = ".query_type: expected a type of record that can be asked for, such as A, AAAA, SOA, NS or TXT"

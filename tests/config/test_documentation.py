@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import DnsCheck, HttpsCheck, TcpCheck
+from lvs_healthd.config.check_model import DnsCheck, HttpsCheck, TcpCheck, Tls
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Daemon, Ipvs, RealServer, Service, SyncDaemon
 from lvs_healthd.config.schema import CHECK_KEYS, DAEMON_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, SERVICE_KEYS
-from lvs_healthd.config.values import duration_text
+from lvs_healthd.config.values import days_text, duration_text
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probing.once import run_once
 from tests.config.reading import checks_of, errors_of, read, service
@@ -52,11 +52,12 @@ TABLES = {"headers", "expect_headers", "expect_headers_regex", "json"}
 
 def test_documented_defaults_are_the_defaults() -> None:
     defaults: dict[str, set[str]] = {}
-    for record in (Daemon, Ipvs, SyncDaemon, Service, RealServer, HttpsCheck, TcpCheck, DnsCheck):
+    for record in (Daemon, Ipvs, SyncDaemon, Service, RealServer, HttpsCheck, TcpCheck, DnsCheck, Tls):
         for field in msgspec.structs.fields(record):
             value = field.default
             durations = {"interval", "timeout", "resync", "persistence"}
             text = f'"{duration_text(value)}"' if field.name in durations else spell(value)
+            text = f'"{days_text(value)}"' if field.name in {"expires_within", "expires_fail"} else text
             text = "{}" if field.name in TABLES else text
             defaults.setdefault(field.name, set()).add(f"`{text}`")
     plain = [(key, default) for key, default in DOCUMENTED if default.startswith("`")]

@@ -9,7 +9,7 @@ from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.load import parse
 from lvs_healthd.config.model import Config
-from lvs_healthd.config.schema import CHECK_FIELDS, CHECK_KEYS, WAY_FIELDS
+from lvs_healthd.config.schema import CHECK_FIELDS, CHECK_KEYS, TLS_FIELDS, WAY_FIELDS
 from lvs_healthd.config.values import duration_text
 from tests.config.documents import PATIENT, configurations
 from tests.config.reading import read, service
@@ -40,15 +40,15 @@ def test_every_key_of_a_check_is_there_but_the_excluded_alternatives(kind: str) 
     keys = {key for key, schema in CHECK_KEYS.items() if (schema.field or key) in CHECK_FIELDS[kind] - WAY_FIELDS} | {
         "type"
     }
-    assert written.keys() == keys - ALTERNATIVES - ({"sni", "verify", "ca"} if kind == "tcp" else set())
+    assert written.keys() == keys - ALTERNATIVES - {"alpn"} - ({*TLS_FIELDS} if kind == "tcp" else set())
 
 
 @pytest.mark.parametrize("over", ["udp", "tls"])
 def test_every_key_of_a_dns_check_is_there(over: str) -> None:
     text = to_toml(read(service(check=f'{{ type = "dns", query = ".", over = "{over}", rcode = "NXDOMAIN" }}')))
     written = tomli.loads(text)["service"][0]["real_server"][0]["check"][0]
-    assert written.keys() == {"type", *CHECK_FIELDS["dns"]} - WAY_FIELDS - {"way"} - (
-        set() if over == "tls" else {"sni", "verify", "ca"}
+    assert written.keys() == {"type", *CHECK_FIELDS["dns"]} - WAY_FIELDS - {"way", "tls", "alpn"} - (
+        set() if over == "tls" else {*TLS_FIELDS}
     )
     assert written["rcode"] == ["NXDOMAIN"]
     assert read(text).services

@@ -39,7 +39,7 @@ def test_requests_of_an_https_check_have_its_name() -> None:
     assert isinstance(check, HttpsCheck)
     assert [type(each) for each in check.requests] == [HttpsCheck, HttpsCheck]
     assert [each.host for each in check.requests] == ["web.example", "other.example:8443"]
-    assert check.sni == "web.example"
+    assert check.tls.sni == "web.example"
 
 
 def test_server_that_changes_a_key_changes_it_for_all_requests_that_inherit_it() -> None:

@@ -146,7 +146,7 @@ def test_host_is_what_a_client_would_send(kind: str, address: str, servers: str,
 def test_server_name_is_the_hosts_where_that_is_a_name(keys: str, sni: str) -> None:
     check = check_of(http(keys, "https"))
     assert isinstance(check, HttpsCheck)
-    assert (check.sni, check.verify, check.ca) == (sni, True, "")
+    assert (check.tls.sni, check.tls.verify, check.tls.ca) == (sni, True, "")
 
 
 @pytest.mark.parametrize("name", ["a:443", "a.", "a b", "[::1]"])
@@ -163,7 +163,7 @@ def test_ca_file_is_looked_into(tmp_path: Path) -> None:
     garbage.write_bytes(b"-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
     check = check_of(http(f'ca = "{good}"', "https"))
     assert isinstance(check, HttpsCheck)
-    assert check.ca == str(good)
+    assert check.tls.ca == str(good)
     for path, message in (
         (empty, f"no PEM certificate in {empty}"),
         (garbage, f"no PEM certificate in {garbage}"),

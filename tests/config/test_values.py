@@ -3,7 +3,7 @@ import pytest
 from tests.config.reading import checks_of, errors_of, read, service
 
 DURATION = "expected a duration from 50ms to 24h"
-UNITS = 'write one number and a unit: "250ms", "2s", "1.5m" or "1h"'
+UNITS = 'write one number and a unit: "250ms", "2s", "1.5m", "1h" or "14d"'
 
 
 KNOWN = "known here: listen, control, state, mode, resync, max_probes, history, max_exec, exec_socket, probe_workers"
@@ -28,7 +28,7 @@ def test_duration_has_a_unit(text: str, seconds: float) -> None:
         ("true", f"{DURATION}, got true; {UNITS}"),
         ('"2"', f'{DURATION}, got "2"; {UNITS}'),
         ('"2m30s"', f'{DURATION}, got "2m30s"; {UNITS}'),
-        ('"1d"', f'{DURATION}, got "1d"; {UNITS}'),
+        ('"1w"', f'{DURATION}, got "1w"; {UNITS}'),
         ('"٢s"', f'{DURATION}, got "٢s"; {UNITS}'),
         ('"2s\\n"', f'{DURATION}, got "2s\\n"; {UNITS}'),
         ('"49ms"', f'{DURATION}, got "49ms"'),

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import AnyCheck, HttpsCheck
-from lvs_healthd.decide import wrong_clock
+from lvs_healthd.config.check_model import AnyCheck, HttpsCheck, Tls
 from lvs_healthd.decide.blame import has_answered
 from lvs_healthd.decide.wrong_clock import REPEAT_S, WrongClock
 from lvs_healthd.events.kinds import CheckUnsure, ClockSuspected, ClockTrusted, RealServerDown
 from lvs_healthd.health.machine import Verdict
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure, up
 from lvs_healthd.runtime.release import RELEASED
+from lvs_healthd.runtime.utc import utc
 from tests.configs import config, server, service
 from tests.decide.test_decisions import Bench
 
@@ -206,7 +206,7 @@ def test_target_that_a_reload_drops_is_counted_no_longer(left: str) -> None:
 def test_reason_says_what_the_clock_says_why_it_is_suspected_and_what_to_type() -> None:
     clocks = Clocks(2)
     clocks.found("ab", EXPIRED)
-    said = wrong_clock.utc(WALL)
+    said = utc(WALL)
     assert clocks.policy.why == (
         f"at least 2 of 2 verified targets began to fail so within a minute: the director's clock, which said {said}, "
         "may be wrong. If it is right, renew the certificates: "
@@ -216,7 +216,7 @@ def test_reason_says_what_the_clock_says_why_it_is_suspected_and_what_to_type() 
     behind.found("a", EARLY)
     assert behind.policy.why.startswith(
         "the director's clock is wrong: it said 1970-01-01 00:00 UTC, while the time was at least "
-        f"{wrong_clock.utc(RELEASE)} (when this program was released): `timedatectl`"
+        f"{utc(RELEASE)} (when this program was released): `timedatectl`"
     )
 
 
@@ -322,7 +322,7 @@ def test_reload_that_drops_the_last_suspect_ends_the_suspicion() -> None:
 
 
 def test_check_that_verifies_nothing_is_not_counted() -> None:
-    unverified = HttpsCheck(name="https", address=ADDRESSES[0], port=443, host="web.example", verify=False)
+    unverified = HttpsCheck(name="https", address=ADDRESSES[0], port=443, host="web.example", tls=Tls(verify=False))
     bench = Bench()
     bench.configure(config(service(server(ADDRESSES[0], checks=(unverified,)), port=443)))
     assert bench.decisions._wrong_clock._waits.total() == 0

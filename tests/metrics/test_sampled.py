@@ -85,6 +85,12 @@ def test_end_of_a_certificate_is_per_check_and_absent_without_one() -> None:
     assert found == {("web", "198.51.100.11:80", "http"): NOW + 86400}
 
 
+def test_services_count_checks_whose_certificate_ends_soon() -> None:
+    servers = [statuses.real_server(f"198.51.100.1{n}:443", remark="the certificate ends" * (n < 2)) for n in range(3)]
+    found = read(Status(daemon=statuses.daemon(), services=(statuses.service("web", *servers),)))
+    assert found["service_certificates_ending"] == {("web",): 2}
+
+
 def test_services_count_their_servers_without_fallback_ones() -> None:
     found = read(statuses.status())
     assert found["service_real_servers"] == {

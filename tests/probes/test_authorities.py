@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import HttpsCheck
+from lvs_healthd.config.check_model import HttpsCheck, Tls
 from lvs_healthd.probes import authorities
 from lvs_healthd.probes.authorities import load_system_authorities
 from lvs_healthd.probes.outcome import OutcomeKind
@@ -124,7 +124,12 @@ async def test_no_handshake_reads_a_folder(verify: bool, tmp_path: Path, monkeyp
     folders = [folder, default] if default.is_dir() else [folder]
     async with stream_server(answering(OK), tls=made) as port:
         check = HttpsCheck(
-            name="", address="127.0.0.1", port=port, host="test", sni="web.example", verify=verify, timeout=Seconds(9.0)
+            name="",
+            address="127.0.0.1",
+            port=port,
+            host="test",
+            tls=Tls(sni="web.example", verify=verify),
+            timeout=Seconds(9.0),
         )
         kept = target(check)  # whose certificates the probe uses
         with watched(*folders) as seen:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import ConversationStep, TcpCheck, UdpCheck
+from lvs_healthd.config.check_model import ConversationStep, TcpCheck, Tls, UdpCheck
 from lvs_healthd.config.errors import ConfigError
+from lvs_healthd.config.schema import TLS_FIELDS
 from lvs_healthd.probes import expect
 from lvs_healthd.probes.conversation import conversations
 from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step
@@ -44,7 +45,8 @@ TLS = ConversationStep(starttls=True)
 
 
 def over_tcp(*steps: ConversationStep, **keys: Any) -> TcpCheck:
-    defaults: dict[str, Any] = {"name": "tcp", "address": "127.0.0.1", "port": 25, "timeout": Seconds(2.0)}
+    tls = Tls(**{key: keys.pop(key) for key in TLS_FIELDS if key in keys})
+    defaults: dict[str, Any] = {"name": "tcp", "address": "127.0.0.1", "port": 25, "timeout": Seconds(2.0), "tls": tls}
     return TcpCheck(steps=steps, **defaults | keys)
 
 

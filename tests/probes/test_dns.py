@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import DnsCheck, DnsTransport
+from lvs_healthd.config.check_model import DnsCheck, DnsTransport, Tls
 from lvs_healthd.probes.dns import dns_exchanges
 from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
@@ -245,9 +245,9 @@ async def test_server_is_asked_over_tls_and_its_certificate_is_verified(tmp_path
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("dns.example").configure_cert(context)
     async with stream_server(answering_stream, tls=context) as port:
-        trusted = check(over=DnsTransport.TLS, port=port, sni="dns.example", ca=str(ca))
+        trusted = check(over=DnsTransport.TLS, port=port, tls=Tls(sni="dns.example", ca=str(ca)))
         found = await outcome_of(trusted)
-        nameless = await outcome_of(check(over=DnsTransport.TLS, port=port, ca=str(ca)))
+        nameless = await outcome_of(check(over=DnsTransport.TLS, port=port, tls=Tls(ca=str(ca))))
     assert found.detail == "NOERROR, 1 A record"
     assert found.certificate_end is not None
     assert nameless.reason is Reason.TLS

@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
+from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, Tls
 from lvs_healthd.probes import http_redirects
 from lvs_healthd.probes.exchange import Step
 from lvs_healthd.probes.http import http_exchanges, request_bytes
@@ -239,7 +239,7 @@ async def test_real_server_over_tls(tmp_path: Path) -> None:
             address="127.0.0.1",
             port=port,
             host=f"127.0.0.1:{port}",
-            verify=False,
+            tls=Tls(verify=False),
             redirects=2,
             body="ok",
         )

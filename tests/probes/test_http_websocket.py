@@ -14,7 +14,7 @@ import trustme
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
+from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, Tls
 from lvs_healthd.probes.exchange import Farewell
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
@@ -190,10 +190,10 @@ async def test_websocket_over_tls() -> None:
     closed: list[int | None] = []
     with authority.cert_pem.tempfile() as ca:
         async with application(closed, context) as port:
-            keys = {"name": "x", "address": "127.0.0.1", "port": port, "host": "web.example", "sni": "web.example"}
+            keys = {"name": "x", "address": "127.0.0.1", "port": port, "host": "web.example"}
             secured = HttpsCheck(
                 **keys,  # type: ignore[arg-type]
-                ca=ca,
+                tls=Tls(sni="web.example", ca=ca),
                 websocket=True,
                 status=((101, 101),),
                 path="/ws",

@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, TcpCheck
+from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, TcpCheck, Tls
 from lvs_healthd.probes.exchange import Exchange, Farewell
 from lvs_healthd.probes.outcome import OutcomeKind, Reason, down
 from lvs_healthd.probes.proxy import HEADERS
@@ -41,7 +41,7 @@ def test_request_follows_the_header(version: int) -> None:
 
 
 def test_tls_follows_the_header() -> None:
-    https = HttpsCheck(name="https", address="127.0.0.1", port=1, host="x", verify=False, proxy_protocol=1)
+    https = HttpsCheck(name="https", address="127.0.0.1", port=1, host="x", tls=Tls(verify=False), proxy_protocol=1)
     step = begun(https).connected()
     assert isinstance(step, bytes)
     assert step.startswith(b"PROXY UNKNOWN\r\n\x16\x03")
@@ -93,7 +93,7 @@ async def test_real_server_that_wants_the_header_before_tls(tmp_path: Path, vers
             address="127.0.0.1",
             port=port,
             host="127.0.0.1",
-            ca=str(tmp_path / "ca.pem"),
+            tls=Tls(ca=str(tmp_path / "ca.pem")),
             proxy_protocol=version,
         )
         assert await found(https) == ["status 204"]

@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import HttpsCheck
+from lvs_healthd.config.check_model import HttpsCheck, Tls
 from lvs_healthd.config.errors import ConfigError
+from lvs_healthd.config.schema import TLS_FIELDS
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, up
 from lvs_healthd.probes.targets import read_certificates, targets
@@ -44,7 +45,8 @@ def context(authority: trustme.CA, *names: str, not_after: dt.datetime | None = 
 
 
 async def outcome(port: int, **keys: object) -> Outcome:
-    check = HttpsCheck(name="https", address="127.0.0.1", port=port, host="test", timeout=Seconds(2.0), **keys)  # type: ignore[arg-type]
+    tls = Tls(**{key: keys.pop(key) for key in TLS_FIELDS if key in keys})  # type: ignore[arg-type]
+    check = HttpsCheck(name="https", address="127.0.0.1", port=port, host="test", timeout=Seconds(2.0), tls=tls, **keys)  # type: ignore[arg-type]
     return next(iter((await run_once([check])).values())).outcome
 
 
@@ -134,7 +136,7 @@ async def test_authority_without_key_identifiers_is_trusted_by_every_python(tmp_
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_what_is_verified_does_not_depend_on_the_version_of_python(verify: bool, ca_file: str) -> None:
-    made = Trust(ca_file, verify=verify, alpn="").context
+    made = Trust(Tls(ca=ca_file, verify=verify), ()).context
     assert made.check_hostname is verify
     assert made.verify_mode is (ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
     assert not made.verify_flags & ssl.VERIFY_X509_STRICT
@@ -164,7 +166,8 @@ async def test_server_that_wants_a_name_and_gets_none_says_where_to_put_one(
         named = await outcome(port, ca=ca_file, sni="web.example")
     assert found.reason is Reason.TLS
     assert found.detail.endswith(f"{words}; perhaps because no server name was asked for: set host or sni")
-    assert named.detail.endswith(words)
+    wants = "; perhaps the server wants a certificate from its clients: set client_cert and client_key"
+    assert named.detail.endswith(words + (wants if alert == 40 else ""))
 
 
 async def test_unknown_authority_says_that_ca_takes_it(authority: trustme.CA, tmp_path: Path) -> None:
@@ -226,7 +229,7 @@ async def test_no_certificate_is_read_where_the_handshake_fails(authority: trust
 async def test_same_outcome_with_the_same_certificate_is_the_same_object_and_another_certificate_another(
     authority: trustme.CA, ca_file: str
 ) -> None:
-    check = HttpsCheck(name="https", address="127.0.0.1", port=1, host="test", ca=ca_file)
+    check = HttpsCheck(name="https", address="127.0.0.1", port=1, host="test", tls=Tls(ca=ca_file))
     exchanges = TlsExchanges(check, http_exchanges(check))
     passed = up("status 200")
     assert exchanges.with_end(passed, 5.0) is exchanges.with_end(up("status 200"), 5.0)
@@ -243,7 +246,7 @@ async def test_plain_http_server_is_named_as_such(ca_file: str) -> None:
 
 async def test_silent_server_is_down_at_the_total_deadline(ca_file: str) -> None:
     async with stream_server(silent) as port:
-        check = HttpsCheck(name="https", address="127.0.0.1", port=port, timeout=Seconds(0.2), ca=ca_file)
+        check = HttpsCheck(name="https", address="127.0.0.1", port=port, timeout=Seconds(0.2), tls=Tls(ca=ca_file))
         found = next(iter((await run_once([check])).values())).outcome
     assert (found.reason, found.detail) == (Reason.TIMEOUT, "connected, but no TLS answer in 200ms")
 
@@ -259,7 +262,7 @@ async def test_ca_that_went_bad_is_named_and_the_one_read_before_goes_on(
 ) -> None:
     ca = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca))
-    check = HttpsCheck(name="https", address="127.0.0.1", port=1, host="test", ca=str(ca))
+    check = HttpsCheck(name="https", address="127.0.0.1", port=1, host="test", tls=Tls(ca=str(ca)))
     services = [service(server("198.51.100.11", checks=(check,)))]
     ready = targets(services)
     before = trust(check).context

@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import AnyCheck, ConversationStep, HttpCheck, HttpsCheck, TcpCheck, UdpCheck
+from lvs_healthd.config.check_model import AnyCheck, ConversationStep, HttpCheck, HttpsCheck, TcpCheck, Tls, UdpCheck
 from lvs_healthd.probes.outcome import HEARD_BYTES, Course, OutcomeKind
 from lvs_healthd.probing.once import ProbeResult, run_once
 from lvs_healthd.probing.workers.protocol import Report, record, recorded
@@ -101,7 +101,7 @@ async def test_tls_is_a_phase_and_what_is_heard_is_decrypted(
 ) -> None:
     ca, context = ca_and_context
     async with stream_server(answering(SICK, until=b"\r\n"), tls=None if proxy_protocol else context) as port:
-        check = HttpsCheck(port=port, host="x", ca=ca, proxy_protocol=proxy_protocol, **WHERE)  # type: ignore[arg-type]
+        check = HttpsCheck(port=port, host="x", tls=Tls(ca=ca), proxy_protocol=proxy_protocol, **WHERE)  # type: ignore[arg-type]
         outcome, course = await found(check)
     if proxy_protocol:  # this server speaks no TLS: what it said in the clear tells what it is
         assert (course.secured_s, course.heard[:13]) == (None, '"HTTP/1.1 503')
@@ -115,7 +115,7 @@ async def test_tls_from_a_step_on_is_a_phase_too(ca_and_context: tuple[str, ssl.
     ca, context = ca_and_context
     steps = (ConversationStep(starttls=True), ConversationStep(send=b"hello\r\n"), ConversationStep(expect=b"never"))
     async with stream_server(answering(b"good evening", until=b"\r\n"), tls=context) as port:
-        _, course = await found(TcpCheck(port=port, ca=ca, steps=steps, **WHERE))  # type: ignore[arg-type]
+        _, course = await found(TcpCheck(port=port, tls=Tls(ca=ca), steps=steps, **WHERE))  # type: ignore[arg-type]
     assert in_order(course.connected_s, course.answered_s, course.secured_s, course.total_s)
     assert course.heard == '"good evening"'
 

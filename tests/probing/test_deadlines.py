@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import AnyCheck, HttpsCheck
+from lvs_healthd.config.check_model import AnyCheck, HttpsCheck, Tls
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import target
 from lvs_healthd.probing import deadlines
@@ -35,7 +35,7 @@ LAG_S = 0.12
 
 
 def https(port: int, ca: str, *, timeout: float) -> HttpsCheck:
-    return HttpsCheck(name="", address="127.0.0.1", port=port, host="test", ca=ca, timeout=Seconds(timeout))
+    return HttpsCheck(name="", address="127.0.0.1", port=port, host="test", tls=Tls(ca=ca), timeout=Seconds(timeout))
 
 
 @pytest.fixture

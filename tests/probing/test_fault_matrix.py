@@ -19,6 +19,7 @@ from lvs_healthd.config.check_model import (
     HttpCheck,
     HttpsCheck,
     TcpCheck,
+    Tls,
     UdpCheck,
 )
 from lvs_healthd.probes.outcome import OutcomeKind, Reason
@@ -48,15 +49,15 @@ Make = Callable[[int], AnyCheck]
 STREAMS: dict[str, Make] = {
     "http": lambda port: HttpCheck(name="c", port=port, host="x", body="ok", **AROUND),
     "http json": lambda port: HttpCheck(name="c", port=port, host="x", json=(("a", "1"),), **AROUND),
-    "https": lambda port: HttpsCheck(name="c", port=port, host="x", verify=False, **AROUND),
+    "https": lambda port: HttpsCheck(name="c", port=port, host="x", tls=Tls(verify=False), **AROUND),
     "tcp": lambda port: TcpCheck(name="c", port=port, send=b"PING", expect=b"PONG", **AROUND),
     "tcp steps": lambda port: TcpCheck(name="c", port=port, steps=(GREETED, ASK, GREETED), **AROUND),
     "tcp tls": lambda port: TcpCheck(
-        name="c", port=port, verify=False, steps=(ConversationStep(starttls=True), GREETED), **AROUND
+        name="c", port=port, tls=Tls(verify=False), steps=(ConversationStep(starttls=True), GREETED), **AROUND
     ),
     "dns tcp": lambda port: DnsCheck(name="c", port=port, query="x.example", over=DnsTransport.TCP, **AROUND),
     "dns tls": lambda port: DnsCheck(
-        name="c", port=port, query="x.example", over=DnsTransport.TLS, verify=False, **AROUND
+        name="c", port=port, query="x.example", over=DnsTransport.TLS, tls=Tls(verify=False), **AROUND
     ),
 }
 

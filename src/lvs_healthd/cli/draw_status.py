@@ -50,7 +50,7 @@ def plain(status: Status, now: float) -> str:
                 _verdict(server),
                 _weight(server),
                 _since(server, now),
-                printable(server.reason),
+                "; ".join([printable(text) for text in (server.reason, *remarks(server)) if text]),
             )
             for service, server in _rows(status)
         ]
@@ -115,6 +115,18 @@ def notices(daemon: DaemonStatus) -> Iterator[str]:
             yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
 
 
+def remarks(server: RealServerStatus) -> list[str]:
+    """Return what the checks of a real server remark on, each remark once."""
+    return list(dict.fromkeys(check.remark for check in server.checks if check.remark))
+
+
+def _reason(server: RealServerStatus) -> Text:
+    reason = Text(printable(server.reason))
+    for remark in remarks(server):
+        reason.append(f"; {printable(remark)}", style=NOTICE)
+    return reason
+
+
 def _rows(status: Status) -> Iterator[tuple[ServiceStatus, RealServerStatus]]:
     return ((service, server) for service in status.services for server in service.real_servers)
 
@@ -151,7 +163,7 @@ def _servers(service: ServiceStatus, now: float, server_width: int, weight_width
             Text(_verdict(server), style="dim" if idle else COLOURS.get(server.verdict, "")),
             Text(_weight(server), style="dim" if idle else "yellow" if "/" in _weight(server) else ""),
             Text(_since(server, now)),
-            Text(printable(server.reason)),
+            _reason(server),
         )
     return table
 

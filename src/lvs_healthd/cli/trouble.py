@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lvs_healthd.cli.asking import NagiosStatus
+from lvs_healthd.cli.draw_status import remarks
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.status_values import RealServerStatus, Status
 
@@ -73,6 +74,12 @@ def _notices(status: Status) -> Iterator[Trouble]:
         yield Trouble(NagiosStatus.WARNING, f"advice on {printable(sysctls)}")
     if daemon.config_remarks:
         yield Trouble(NagiosStatus.WARNING, "remarks on the configuration")
+    for service in status.services:
+        for server in service.real_servers:
+            for remark in remarks(server):
+                yield Trouble(
+                    NagiosStatus.WARNING, f"{printable(service.service)}: {server.server}: {printable(remark)}"
+                )
 
 
 def _of_services(status: Status) -> Iterator[Trouble]:

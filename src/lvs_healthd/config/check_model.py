@@ -41,6 +41,38 @@ class Way(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The DSCP of the packets (RFC 2474)."""
 
 
+class Tls(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How the probes of a check use TLS. Its fields are keys of the check.
+
+    Checks with the same keys share one record.
+    """
+
+    sni: str = ""
+    """Server name to request and to verify. Empty: no name is requested, and the certificate must be valid for the
+    probed `address`."""
+    verify: bool = True
+    """Verify the certificate's chain, name and dates. keepalived never verifies certificates, but an expired one is an
+    outage for clients."""
+    ca: str = ""
+    """PEM file of trusted certificates. Default: the system's trusted certificates."""
+    client_cert: str = ""
+    """PEM file of the certificate to present if the server asks for one, and of intermediates. Default: none."""
+    client_key: str = ""
+    """PEM file of its private key. Default: the key is in `client_cert` too."""
+    min_tls: str = "1.2"
+    """The lowest version of TLS to accept. 1.2 is the default of OpenSSL, browsers and curl."""
+    alpn: tuple[str, ...] | None = None
+    """The protocols to offer (RFC 7301), of which the server must select one.
+
+    None: those that the type of check speaks, and a server need not select any of them.
+    """
+    expires_within: Seconds = Seconds(14 * 86400.0)
+    """So long before a certificate ends, the daemon remarks on it; 0 for never. In two weeks, there is a working day on
+    which somebody can renew it. Authorities that renew by themselves do so earlier (Let's Encrypt: 30 days before)."""
+    expires_fail: Seconds = Seconds(0.0)
+    """So long before a certificate ends, the check fails; 0 for never."""
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The fields that every check has."""
 
@@ -126,17 +158,9 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
 class HttpsCheck(HttpCheck, frozen=True, kw_only=True, gc=False, tag="https"):
     """An HTTP check over TLS, which also verifies the server's certificate."""
 
-    sni: str = ""
-    """Server name to request and to verify. Default: the name in `host`.
-
-    Empty when `host` is an IP address and the file does not set `sni`. Then no name is requested (RFC 6066 does not
-    allow addresses as names), and the certificate must be valid for the probed `address`.
-    """
-    verify: bool = True
-    """Verify the certificate's chain, name and dates. keepalived never verifies certificates, but an expired one is an
-    outage for clients."""
-    ca: str = ""
-    """PEM file of trusted certificates. Default: the system's trusted certificates."""
+    tls: Tls = Tls()
+    """Its `sni` is by default the name in `host`. It is empty when `host` is an IP address and the file does not set
+    `sni`, because RFC 6066 does not allow addresses as names."""
 
 
 class ConversationStep(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -182,15 +206,8 @@ class TcpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type
 
     proxy_protocol: int = 0
     """Version of the PROXY protocol (1 or 2) with whose header the connection begins; 0 for none."""
-    sni: str = ""
-    """Server name to request and to verify once a step begins TLS.
-
-    Empty: no name is requested, and the certificate must be valid for the probed `address`.
-    """
-    verify: bool = True
-    """Verify the certificate's chain, name and dates, as https checks do."""
-    ca: str = ""
-    """PEM file of trusted certificates. Default: the system's trusted certificates."""
+    tls: Tls = Tls()
+    """What holds once a step begins TLS."""
 
 
 class UdpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="udp"):
@@ -219,12 +236,8 @@ class DnsCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag
     """Text that one of the records must contain, in the form in which zone files write records."""
     min_answers: int = 1
     """How many records of the type an answer with the code NOERROR must have. Without any, clients find nothing."""
-    sni: str = ""
-    """Server name to request and to verify over TLS. Empty: the certificate must be valid for the probed `address`."""
-    verify: bool = True
-    """Verify the certificate's chain, name and dates, as https checks do."""
-    ca: str = ""
-    """PEM file of trusted certificates. Default: the system's trusted certificates."""
+    tls: Tls = Tls()
+    """What holds if `over` is TLS."""
 
 
 class SctpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="sctp"):
@@ -289,7 +302,7 @@ TlsCheck = HttpsCheck | TcpCheck | DnsCheck
 
 
 def uses_tls(check: Check) -> TypeGuard[TlsCheck]:
-    """Return whether a check uses TLS, so that its `sni`, `verify` and `ca` matter."""
+    """Return whether a check uses TLS, so that its `tls` matters."""
     match check:
         case HttpsCheck():
             return True

@@ -18,7 +18,7 @@ from lvs_healthd.config.check_model import (
     SILENT_TIMEOUT,
     AnyCheck,
     ConversationStep,
-    DnsTransport,
+    Tls,
     Way,
 )
 from lvs_healthd.config.conversation import problems_over_udp
@@ -29,7 +29,9 @@ from lvs_healthd.config.http_values import host_name
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.patterns import too_expensive
 from lvs_healthd.config.readymade import Shelf
+from lvs_healthd.config.required import missing
 from lvs_healthd.config.schema import (
+    CHECK_FIELDS,
     CHECK_KEYS,
     CHECK_TYPES,
     SHORT_FORM,
@@ -40,6 +42,8 @@ from lvs_healthd.config.schema import (
     refuse_foreign_keys,
 )
 from lvs_healthd.config.template import Template, Times, inherit
+from lvs_healthd.config.tls_rules import tls_misfits
+from lvs_healthd.config.tls_values import pair_problem
 from lvs_healthd.config.values import did_you_mean, duration_text, listing
 
 _MOST_NAMED = 5
@@ -60,6 +64,8 @@ class CheckReader:
         self._errors = errors
         self._defaults = TomlTable((), {}, {})
         self._ready_made: set[str] = set()
+        self._pair_problem = functools.cache(pair_problem)
+        """Client certificates are looked at once for each file, because thousands of servers may have the same."""
 
     def take_ready_made(self) -> frozenset[str]:
         """Return the names of the ready-made checks used since the last call."""
@@ -247,25 +253,11 @@ class CheckReader:
         if check.kind == "udp":
             for problem in problems_over_udp(steps):
                 self._errors.add((*table.at("steps"), *problem.at), problem.message)
-        for field in TLS_FIELDS:
-            if check.kind == "tcp" and field in table and not any(step.starttls for step in steps):
-                self._errors.add(table.at(field), "this check never begins TLS; add the step { starttls = true }")
-            if check.kind == "dns" and field in table and check.fields.get("over") is not DnsTransport.TLS:
-                self._errors.add(table.at(field), 'this check uses no TLS; write over = "tls"')
-        if check.kind == "exec" and not check.has("command"):
-            self._errors.add(
-                table.at("type"), 'command is missing: the program to run, as in command = ["/usr/local/bin/check"]'
-            )
-        if check.kind == "exec" and not check.has("convention"):
-            self._errors.add(
-                table.at("type"),
-                'convention is missing: which exit statuses pass, those of "nagios" (0 and 1), or of "mon" or '
-                '"keepalived" (only 0)',
-            )
-        if check.kind == "agent" and not check.has("port"):
-            self._errors.add(table.at("type"), "port is missing: an agent listens on a port of its own")
-        if check.kind == "dns" and not check.has("query"):
-            self._errors.add(table.at("type"), 'query is missing: the name to ask for, as in query = "example.org"')
+        if "tls" in CHECK_FIELDS[check.kind]:
+            for field, message in tls_misfits(check.kind, check.fields, check.wrong, table.written, self._pair_problem):
+                self._errors.add(table.at(field), message)
+        for message in missing(check.kind, check.has):
+            self._errors.add(table.at("type"), message)
         for index, step in enumerate(steps):
             if step.expect_regex and "max_answer" not in check.wrong:
                 self._validate_cost(check, table, step.expect_regex, ("steps", "max_answer"), (index,))
@@ -335,11 +327,20 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
         fields["host"] = fields.get("host") or _host_header(template.kind, virtual or target)
     if fields.get("websocket"):
         fields["status"] = WEBSOCKET_STATUS
+    tls = {field: fields.pop(field) for field in TLS_FIELDS if field in fields}
     if template.kind == "https":
-        fields["sni"] = fields.get("sni") or host_name(fields["host"])
+        tls["sni"] = tls.get("sni") or host_name(fields["host"])
+    if tls:
+        fields["tls"] = _tls(**tls)
     if "requests" in fields:
         fields["requests"] = requests(template.kind, fields)
     return CHECK_TYPES[template.kind](**fields)
+
+
+@functools.lru_cache(maxsize=1024)
+def _tls(**fields: Any) -> Tls:  # noqa: ANN401  # the fields have different types
+    """Return the same record for the same fields, as `_way` does."""
+    return Tls(**fields)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -33,10 +33,11 @@ from lvs_healthd.config.schema import (
     WAY_FIELDS,
 )
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, without_secrets
-from lvs_healthd.config.values import duration_text
+from lvs_healthd.config.values import days_text, duration_text
 
 _HEADER_TABLES = {"headers", "expect_headers", "expect_headers_regex"}
 _DURATIONS = {"interval", "timeout", "resync"}
+_LONG_DURATIONS = {"expires_within", "expires_fail"}
 
 
 def to_toml(config: Config) -> str:
@@ -134,7 +135,7 @@ def _check(check: AnyCheck) -> dict[str, Any]:
         check = msgspec.structs.replace(check, send_body=HIDDEN)
     kind = next(kind for kind, record in CHECK_TYPES.items() if type(check) is record)
     return {"type": kind} | {
-        key: _value(key, getattr(check.way if field in WAY_FIELDS else check, field))
+        key: _value(key, getattr(_holder(check, field), field))
         for key, field in _keys_of(check).items()
         if key not in {"type", *_left_out(check)}
     }
@@ -150,6 +151,13 @@ def _left_out(check: AnyCheck) -> set[str]:
     if isinstance(check, StreamCheck) and check.steps:
         return left_out | {key for key, schema in CHECK_KEYS.items() if (schema.field or key) in SHORT_FORM}
     return left_out | {"steps"}
+
+
+def _holder(check: AnyCheck, field: str) -> object:
+    """Return the record that holds a field: the check itself, or one that it shares with other checks."""
+    if field in WAY_FIELDS:
+        return check.way
+    return getattr(check, "tls", None) if field in TLS_FIELDS else check
 
 
 def _step(step: ConversationStep) -> dict[str, Any]:
@@ -171,7 +179,7 @@ def _keys_of(check: AnyCheck) -> dict[str, str]:
     chosen: dict[str, tuple[str, str]] = {}
     for key, schema in CHECK_KEYS.items():
         field = schema.field or key
-        value = getattr(check.way if field in WAY_FIELDS else check, field, None)
+        value = getattr(_holder(check, field), field, None)
         is_other_form = isinstance(value, bytes) and key.endswith("_hex") is _is_text(value)
         if value is None or is_other_form or (field in WAY_FIELDS and value == ""):
             continue
@@ -184,6 +192,8 @@ def _keys_of(check: AnyCheck) -> dict[str, str]:
 def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's field holds
     if key in _DURATIONS:
         return duration_text(value)
+    if key in _LONG_DURATIONS:
+        return days_text(value)
     match value:
         case bytes():
             return value.hex(" ") if key.endswith("_hex") else value.decode()
@@ -195,7 +205,7 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
             return [_request(request) for request in value]
         case tuple() if key == "steps":
             return [_step(step) for step in value]
-        case tuple() if key in {"rcode", "command"}:
+        case tuple() if key in {"rcode", "command", "alpn"}:
             return list(value)
         case tuple():  # status
             return [str(first) if first == last else f"{first}-{last}" for first, last in value]

@@ -5,13 +5,12 @@ Values go onto the wire as the operator wrote them, so the parsers reject anythi
 
 import ipaddress
 import re
-import ssl
 from collections.abc import Mapping
 
 from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, without_secrets
-from lvs_healthd.config.values import absolute_path, anything, listed, string
+from lvs_healthd.config.values import anything, listed, string
 
 MOST_HEADER_BYTES = 65536
 """The maximum number of bytes that a probe reads besides the body. 64 KiB is enough, because common servers set lower
@@ -207,23 +206,6 @@ def request_list(value: object) -> tuple[object, ...]:
     if len(found) > MOST_REQUESTS:
         raise WrongValueError(Problem((MOST_REQUESTS,), f"more than {MOST_REQUESTS} requests"))
     return found
-
-
-def ca_file(value: object) -> str:
-    """Parse the path of a PEM file of trusted certificates, which must already be readable.
-
-    Empty means the system's trusted certificates.
-    """
-    if value == "":
-        return ""
-    path = absolute_path(value)
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
-    except ssl.SSLError:
-        raise WrongValueError(Problem((), f"no PEM certificate in {path}")) from None
-    except OSError as error:
-        raise WrongValueError(Problem((), f"cannot read {path}: {error.strerror}")) from error
-    return path
 
 
 def _is_ip(text: str) -> bool:

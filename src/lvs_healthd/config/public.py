@@ -7,9 +7,10 @@ from lvs_healthd.config.errors import Errors
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.secrecy import is_secret, is_secret_command, is_secret_hex, without_secrets
 from lvs_healthd.config.text import is_public, leaves
+from lvs_healthd.config.tls_values import holds_key
 
-SECRET_FILE_KEYS = ("password_file", "token_file")
-"""The keys whose values are files with secrets."""
+SECRET_FILE_KEYS = ("password_file", "token_file", "client_key", "client_cert")
+"""The keys whose values are files with secrets. That of `client_cert` is one if it holds the private key too."""
 
 
 def remark_public_secret(path: Path, document: dict[str, object], errors: Errors) -> None:
@@ -41,7 +42,8 @@ def remark_public_secret_files(text: str, document: dict[str, object], errors: E
     for where, value in leaves(document, plain_arrays=False):
         if where[-1] in SECRET_FILE_KEYS and isinstance(value, str) and value not in seen:
             seen.add(value)
-            if value.startswith("/") and is_public(Path(value)):
+            is_secret_file = where[-1] != "client_cert" or holds_key(value)
+            if value.startswith("/") and is_public(Path(value)) and is_secret_file:
                 errors.remark(where, f"everybody on this host can read this secret: chmod o-r {value}")
 
 

@@ -9,7 +9,16 @@ from typing import Any
 
 import msgspec
 
-from lvs_healthd.config import addresses, conversation, dns_values, http_values, json_fields, secret_files, values
+from lvs_healthd.config import (
+    addresses,
+    conversation,
+    dns_values,
+    http_values,
+    json_fields,
+    secret_files,
+    tls_values,
+    values,
+)
 from lvs_healthd.config.basics import Family, Protocol
 from lvs_healthd.config.check_model import (
     AgentCheck,
@@ -23,6 +32,7 @@ from lvs_healthd.config.check_model import (
     PingCheck,
     SctpCheck,
     TcpCheck,
+    Tls,
     UdpCheck,
     Way,
 )
@@ -49,11 +59,16 @@ CHECK_TYPES: dict[str, type[AnyCheck]] = {
 WAY_FIELDS = frozenset(field.name for field in msgspec.structs.fields(Way))
 """The fields that say where probes leave. A program leaves as it likes, so exec checks do not have them."""
 
-CHECK_FIELDS = {
-    kind: frozenset(field.name for field in msgspec.structs.fields(record))
-    | (frozenset() if record is ExecCheck else WAY_FIELDS)
-    for kind, record in CHECK_TYPES.items()
-}
+TLS_FIELDS = tuple(field.name for field in msgspec.structs.fields(Tls))
+"""The fields that mean something only with TLS."""
+
+
+def _fields_of(record: type[AnyCheck]) -> frozenset[str]:
+    own = frozenset(field.name for field in msgspec.structs.fields(record))
+    return own | (frozenset() if record is ExecCheck else WAY_FIELDS) | frozenset(TLS_FIELDS if "tls" in own else ())
+
+
+CHECK_FIELDS = {kind: _fields_of(record) for kind, record in CHECK_TYPES.items()}
 """The fields of each check type. A check may have a key if its type has the field that the key sets."""
 
 MOST_BYTES = 16 * 1024 * 1024
@@ -183,7 +198,13 @@ CHECK_KEYS = {
     "max_body": Key(values.integer(1, MOST_BYTES)),
     "sni": Key(http_values.server_name),
     "verify": Key(values.boolean),
-    "ca": Key(http_values.ca_file),
+    "ca": Key(tls_values.ca_file),
+    "client_cert": Key(tls_values.client_cert),
+    "client_key": Key(tls_values.client_key),
+    "min_tls": Key(tls_values.min_tls),
+    "alpn": Key(tls_values.alpn),
+    "expires_within": Key(values.duration("0s", "3650d")),
+    "expires_fail": Key(values.duration("0s", "3650d")),
     "send": Key(values.text_bytes, group="send"),
     "send_hex": Key(values.hex_bytes, "send", group="send"),
     "expect": Key(values.text_bytes, group="expect"),
@@ -221,9 +242,6 @@ CHECK_KEYS["requests"] = Key(http_values.request_list, entries=REQUEST_KEYS)
 
 SHORT_FORM = ("send", "expect", "expect_regex")
 """The fields that `steps` excludes."""
-
-TLS_FIELDS = ("sni", "verify", "ca")
-"""The fields that mean something only with TLS."""
 
 GROUP_OF_FIELD = {key.field or name: key.group or key.field or name for name, key in CHECK_KEYS.items()}
 

@@ -19,8 +19,8 @@ from lvs_healthd.config.secrecy import HIDDEN, is_secret_hex
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.StrEnum)
 
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,24})?) ?(ms|s|m|h)")
-_UNIT_SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,24})?) ?(ms|s|m|h|d)")
+_UNIT_SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
 _LONGEST_UNIX_PATH = 107  # sun_path of sockaddr_un holds 108 bytes, one of them the NUL
 
 
@@ -129,7 +129,7 @@ def duration(least: str, most: str, *, whole: bool = False) -> Callable[[object]
             raise expected(what, value, fix)
         match = _DURATION.fullmatch(value) if isinstance(value, str) else None
         if match is None:
-            raise expected(what, value, 'write one number and a unit: "250ms", "2s", "1.5m" or "1h"')
+            raise expected(what, value, 'write one number and a unit: "250ms", "2s", "1.5m", "1h" or "14d"')
         seconds = _seconds(match.group())
         if not least_s <= seconds <= most_s or (whole and seconds != int(seconds)):
             raise expected(what, value)
@@ -159,6 +159,12 @@ def duration_text(seconds: Seconds) -> str:
     if exact < 1 and exact:
         return f"{(exact * 1000).normalize():f}ms"
     return f"{exact.normalize():f}s"
+
+
+def days_text(seconds: Seconds) -> str:
+    """Format a duration exactly, as `duration_text` does, but whole days as "14d"."""
+    days = seconds / 86400
+    return f"{int(days)}d" if days and days == int(days) else duration_text(seconds)
 
 
 def absolute_path(value: object) -> str:

@@ -252,6 +252,8 @@ async def _keep_house(parts: Parts) -> None:
         parts.log.flush()
         control_error = await _renew_control(parts, control_error)
         parts.lag.turn(time.monotonic())
+        for remark in parts.decisions.endings.remarks(time.time()):
+            parts.bus.emit(remark)
         parts.lock.follow_netns()
         line = parts.view.summary()
         if line != status_line:

@@ -80,3 +80,8 @@ def silent_agent(health: Health, check: AnyCheck, checks: Iterable[AnyCheck]) ->
         return health
     is_proven_otherwise = any(not isinstance(each, AgentCheck) for each in checks)
     return Health(Verdict.UP, health.since) if is_proven_otherwise else health
+
+
+def remarked(check: AnyCheck, old: ServerState) -> tuple[float, ...]:
+    """Return the ends of certificates that a check of a known server has remarked on before a reload, Unix time."""
+    return next((watch.remarked for watch in old.watches if watch.check.name == check.name), ())

@@ -29,7 +29,8 @@ from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, dow
 _ANSWERED = frozenset(
     {
         *(Reason.PASSED, Reason.REFUSED, Reason.RESET, Reason.CLOSED_EARLY, Reason.BAD_STATUS, Reason.BAD_ANSWER),
-        *(Reason.TOO_LARGE, Reason.PROTOCOL_ERROR, Reason.TLS, Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.CLOCK),
+        *(Reason.TOO_LARGE, Reason.PROTOCOL_ERROR, Reason.TLS, Reason.CLOCK),
+        *(Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.EXPIRES_SOON),
     }
 )
 """The reasons that show that the target has answered."""

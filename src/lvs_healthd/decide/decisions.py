@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.model import Config, Daemon
-from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving, silent_agent
+from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving, remarked, silent_agent
 from lvs_healthd.decide.blame import Blame, NoFaults, OwnFaults
+from lvs_healthd.decide.endings import Endings
 from lvs_healthd.decide.held import (
     LONGEST_STREAK,
     Judging,
@@ -101,6 +102,7 @@ class Decisions:
         self._unfinished: Counter[ProbeState] = Counter()
         """How many outcomes of each probe are not applied to all its checks yet."""
         self._wrong_clock = WrongClock(RELEASED.timestamp())
+        self.endings = Endings()
         self._unsure: dict[ProbeState, str] = {}
         """Each probe whose last outcome was unsure, with the reason in words."""
         self.services: list[ServiceState] = []
@@ -227,6 +229,7 @@ class Decisions:
             distinct = tuple(counts)
             times = tuple(counts.values()) if len(counts) < len(watches) else None
             probe.use(watches, same.setdefault(distinct, distinct), times)
+            self.endings.presented(probe)
             if is_new:
                 changes.added.append(probe)
                 if probe.is_verified:
@@ -234,6 +237,7 @@ class Decisions:
             elif not watches:
                 del self.probes[probe.check]
                 self._unsure.pop(probe, None)
+                self.endings.forget(probe)
                 if probe.is_verified:
                     self._wrong_clock.forget(probe, longest_wait_s(probe.check))
                 changes.dropped.append(probe.check)
@@ -243,6 +247,10 @@ class Decisions:
     def blamed(self, probe: ProbeState, outcome: Outcome, course: Course) -> Outcome | None:
         """Return a doubtful outcome as down or unsure; None if that takes a moment (see `Judge`)."""
         return self._blame.settled(probe, outcome, course, self.clock())
+
+    def presented(self, probe: ProbeState) -> None:
+        """Note that a probe was presented a certificate with another end than before."""
+        self.endings.presented(probe)
 
     def dated(self, probe: ProbeState, outcome: Outcome) -> Outcome:
         """Return an outcome of a probe that verifies a certificate; unsure if our own clock may be the cause."""
@@ -376,6 +384,7 @@ class Decisions:
                 asks = AskedWeight(*memory.asks) if memory is not None and memory.asks is not None else None
             watch = Watch(check, server, probe, silent_agent(health, check, config.checks))
             watch.asks = asks
+            watch.remarked = () if old is None else remarked(check, old)
             origins.touched.setdefault(probe, []).append(watch)
             server.watches += (watch,)
         server.health = machine.combined(watch.health for watch in server.watches)

@@ -39,6 +39,9 @@ class Judge(Protocol):
         has come by then.
         """
 
+    def presented(self, probe: "ProbeState") -> None:
+        """Note that a probe was presented a certificate with another end than before."""
+
     def judge(self, probe: "ProbeState", outcome: Outcome, latency_s: float) -> bool:
         """Apply an outcome to every check that uses this probe. Return True when no check's health has changed."""
 
@@ -89,7 +92,7 @@ class ProbeState:
     def __init__(self, check: AnyCheck, judge: "Judge") -> None:
         self.check = check
         self.is_agent = isinstance(check, AgentCheck)
-        self.is_verified = uses_tls(check) and check.verify
+        self.is_verified = uses_tls(check) and (check.tls.verify or check.tls.expires_fail > 0)
         """Whether the outcome depends on the dates of a certificate."""
         # These are tuples, as in `ServerState`, because there are tens of thousands of them, nearly all with one item,
         # and a list would take twice the memory.
@@ -154,8 +157,10 @@ class ProbeState:
             for tally, times in zip(self.tallies, self.times, strict=True):
                 tally.add(outcome, latency_s, times)
         if not is_settled:
-            if outcome.certificate_end is not None:
-                self.certificate_end = outcome.certificate_end
+            end = outcome.certificate_end
+            if end is not None and end != self.certificate_end:
+                self.certificate_end = end
+                self._judge.presented(self)
             self._settled = outcome if self._judge.judge(self, outcome, latency_s) else None
             return
         if self.streak < LONGEST_STREAK:
@@ -226,7 +231,7 @@ class ProbeState:
 class Watch:
     """One check of one real server. It has its own rise and fall, but other checks may use the same probe."""
 
-    __slots__ = ("asks", "check", "health", "probe", "server", "type")
+    __slots__ = ("asks", "check", "health", "probe", "remarked", "server", "type")
 
     def __init__(self, check: AnyCheck, server: "ServerState", probe: ProbeState, health: Health) -> None:
         self.check = check
@@ -236,6 +241,8 @@ class Watch:
         self.asks: AskedWeight | None = None
         """The weight that the target has asked for last, in this check."""
         self.type = str(check.__struct_config__.tag)
+        self.remarked: tuple[float, ...] = ()
+        """The last ends of certificates that `endings` has remarked on, Unix time."""
 
 
 class Judging(NamedTuple):

@@ -15,7 +15,8 @@ every https server in this way. So such a failure is unsure in these cases:
   until all of them have had time for a probe, but for at most `WINDOW_S`. Otherwise the first targets would be down
   before it is known whether the others fail too.
 
-To fail by date means: the certificate has expired, or is not valid yet, by the director's clock.
+To fail by date means: the certificate has expired, is not valid yet, or ends within the check's `expires_fail`, by the
+director's clock.
 
 Pure: all times are passed in. `now` is monotonic time and `wall` is Unix time, in seconds.
 """
@@ -29,6 +30,7 @@ from collections.abc import Hashable
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.events.kinds import ClockSuspected, ClockTrusted
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
+from lvs_healthd.runtime.utc import utc
 
 WINDOW_S = 60.0
 """Targets that begin to fail by date within this many seconds of each other are taken to have a common cause."""
@@ -47,7 +49,7 @@ _YEAR_9999 = dt.datetime(9999, 1, 1, tzinfo=dt.UTC).timestamp()
 
 ADVICE = "`timedatectl` shows the clock, and `timedatectl set-ntp true` sets it"
 
-DATES = (Reason.NOT_YET_VALID, Reason.EXPIRED)
+DATES = (Reason.NOT_YET_VALID, Reason.EXPIRED, Reason.EXPIRES_SOON)
 _VERIFIED = (Reason.PASSED, Reason.BAD_STATUS, Reason.BAD_ANSWER, Reason.TOO_LARGE)
 """Reasons of outcomes that come after a certificate was found to be valid."""
 
@@ -253,8 +255,3 @@ class WrongClock:
 def longest_wait_s(check: AnyCheck) -> float:
     """Return the longest time between two outcomes of a check, seconds."""
     return check.interval + LONGEST_PROBE * check.timeout
-
-
-def utc(wall: float) -> str:
-    """Write a Unix time for an operator: "2026-11-28 05:40 UTC"."""
-    return f"{dt.datetime.fromtimestamp(wall, dt.UTC):%Y-%m-%d %H:%M} UTC"

@@ -408,6 +408,20 @@ class ExecFailed(Event, frozen=True, kw_only=True):
     retry_s: float
 
 
+class CertificateEnding(Event, frozen=True, kw_only=True):
+    """The certificate of a real server ends within a check's `expires_within`. Emitted once for each end."""
+
+    name = "certificate.ending"
+    level = "warning"
+    service: str
+    server: str
+    check: str
+    ends: str
+    """When it ends."""
+    days: int
+    """How many whole days are left; negative after the end."""
+
+
 class ClockSuspected(Event, frozen=True, kw_only=True):
     """Certificates are not valid at this time, but perhaps the director's clock is wrong. Repeated every hour."""
 

@@ -142,6 +142,12 @@ def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
         "1 while the service is in the kernel's table exactly as wanted.",
         [(labelled(service=service.name), int(service.in_sync)) for service in services],
     )
+    yield from family(
+        "service_certificates_ending",
+        "gauge",
+        "Checks of the service that were presented a certificate that ends within their expires_within.",
+        [(labelled(service=service.name), service.certificates_ending) for service in services],
+    )
 
 
 def _real_servers(services: tuple[ServiceSamples, ...]) -> Iterator[str]:

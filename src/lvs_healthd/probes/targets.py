@@ -49,7 +49,7 @@ def probe_key(check: AnyCheck) -> AnyCheck:
 def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dict[AnyCheck, Target]:
     """Make every distinct probe of these services ready to run, except those in `known`. Return them by `probe_key`.
 
-    Raises `ConfigError` for a `ca` or a server name that TLS rejects. To find out, TLS is begun once for each check
+    Raises `ConfigError` for a file or a server name that TLS rejects. To find out, TLS is begun once for each check
     that uses it.
     """
     ready: dict[AnyCheck, Target] = {}
@@ -73,16 +73,16 @@ def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dic
 
 
 def read_certificates(services: Iterable[Service]) -> Callable[[], None]:
-    """Read every `ca` again, for a reload. Return a function that puts them into force and cannot fail.
+    """Read every `ca`, `client_cert` and `client_key` again, for a reload.
 
-    Raises `ConfigError` when a `ca` cannot be read.
+    Return a function that puts them into force and cannot fail. Raises `ConfigError` when one cannot be used.
     """
     checks = (check for service in services for server in service.real_servers for check in server.checks)
     try:
         return read_again(check for check in checks if uses_tls(check))
     except OSError as error:
-        what = f'ca = "{error.filename}"' if error.filename else "the system's certificates"
-        raise ConfigError((f"{what}, which checks trust, cannot be used: {error.strerror}",)) from error
+        what = f"{error.filename}, which" if error.filename else "the system's certificates, which"
+        raise ConfigError((f"{what} checks use for TLS, cannot be used: {error.strerror}",)) from error
 
 
 def read_secrets(services: Iterable[Service]) -> Callable[[], None]:
@@ -114,7 +114,7 @@ class Conversations:
     def of(self, check: AnyCheck) -> "_Manner":
         """Return how this check converses. Raises `OSError` when its `ca` cannot be read."""
         # The address makes no difference, unless TLS has no name to verify and verifies the address instead.
-        address = check.address if uses_tls(check) and not check.sni else ""
+        address = check.address if uses_tls(check) and not check.tls.sni else ""
         said = msgspec.structs.replace(check, way=None, name="", rise=0, fall=0, interval=0.0, address=address, port=0)
         manner = self._known.get(said)
         if manner is None:

@@ -5,16 +5,21 @@ keepalived's SSL_GET never verifies a certificate. Here the chain, name and date
 
 import errno
 import ssl
+import time
+import warnings
 from collections.abc import Callable, Iterable
 from weakref import WeakValueDictionary
 
 import msgspec
 
-from lvs_healthd.config.check_model import HttpsCheck, TlsCheck
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import HttpsCheck, Tls, TlsCheck
+from lvs_healthd.config.tls_values import VERSIONS, load_client_pair
 from lvs_healthd.probes.authorities import load_system_authorities
 from lvs_healthd.probes.certificate import certificate_end
 from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Reconnect, SecureExchange, Step, what_happened
 from lvs_healthd.probes.outcome import HEARD_BYTES, Outcome, OutcomeKind, Reason, down
+from lvs_healthd.probes.tls_words import ends_soon, failure, not_selected, refusal
 
 _READ_SIZE = 65536
 
@@ -30,70 +35,104 @@ and curl accept, such as those of private authorities without an Authority Key I
 than the clients.
 """
 
-_NAME_MISMATCH = (62, 64)
-_NO_KNOWN_ISSUER = (2, 18, 19, 20, 21)
-"""X509_V_ERR_… in openssl/x509_vfy.h: no issuer found, or self-signed."""
 _DATES = {9: Reason.NOT_YET_VALID, 10: Reason.EXPIRED}
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
-_NAME_MISSING = ("TLSV1_UNRECOGNIZED_NAME", "SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_INTERNAL_ERROR")
-"""The TLS alerts of servers that have no certificate for a client that sends no server name."""
+
+_OLD_VERSIONS = ("1.0", "1.1")
+"""The versions whose signatures are made with MD5 and SHA-1, which OpenSSL allows at its security level 0 only."""
 
 
 class Trust:
-    """The certificates that a check trusts.
+    """The certificates that a check trusts, and the one that it presents.
 
     All checks with the same values share one `Trust`, because loading the system's certificates takes 20 ms.
 
-    alpn: the protocol to announce to the server (RFC 7301); "" for none.
+    tls: only its files, `verify` and `min_tls` matter.
+    offered: the protocols to offer to the server (RFC 7301); empty for none.
 
-    Raises `OSError` (also as `ssl.SSLError`) when the certificates cannot be read.
+    Raises an `OSError` that names the file when one cannot be used.
     """
 
-    def __init__(self, ca: str, *, verify: bool, alpn: str) -> None:
-        self.ca = ca
-        self.verify = verify
-        self.alpn = alpn
+    def __init__(self, tls: Tls, offered: tuple[str, ...]) -> None:
+        self._tls = tls
+        self.offered = offered
         self.context = self.load()
 
     def load(self) -> ssl.SSLContext:
-        """Read the certificates. Raises `OSError` when they cannot be read."""
+        """Read the files. Raises `OSError` as the constructor does."""
         # `ssl.create_default_context` is not used, because what it verifies depends on Python's version, and because
         # OpenSSL would then read files during handshakes.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if self.alpn:
-            context.set_alpn_protocols([self.alpn])
-        if not self.verify:
+        tls, context = self._tls, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _accept_from(context, tls.min_tls)
+        if self.offered:
+            context.set_alpn_protocols(list(self.offered))
+        if tls.client_cert:
+            load_client_pair(context, tls.client_cert, tls.client_key)
+        if not tls.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             return context
         context.verify_flags = VERIFY_FLAGS
-        if self.ca:
-            context.load_verify_locations(self.ca)
+        if tls.ca:
+            _load_authorities(context, tls.ca)
         else:
             load_system_authorities(context)
         return context
 
 
-_trusts: WeakValueDictionary[tuple[str, bool, str], Trust] = WeakValueDictionary()
+def _accept_from(context: ssl.SSLContext, version: str) -> None:
+    """Let `context` accept a version of TLS, such as "1.2", and all later ones.
+
+    Versions 1.0 and 1.1 need security level 0 (`ssl_security_default_callback` in OpenSSL's ssl/ssl_cert.c), which also
+    accepts certificates with short keys and old signatures. The ciphers stay the same.
+    """
+    if version not in _OLD_VERSIONS:
+        context.minimum_version = VERSIONS[version]
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of versions that are asked for on purpose
+        context.minimum_version = VERSIONS[version]
+    ciphers = [cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] != "TLSv1.3"]
+    context.set_ciphers(":".join((*ciphers, "@SECLEVEL=0")))
+
+
+def _load_authorities(context: ssl.SSLContext, ca: str) -> None:
+    try:
+        context.load_verify_locations(ca)
+    except ssl.SSLError as error:
+        raise OSError(errno.EINVAL, "no PEM certificate in it", ca) from error
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, ca) from error
+
+
+_trusts: WeakValueDictionary[Tls, Trust] = WeakValueDictionary()
 
 
 def trust(check: TlsCheck) -> Trust:
     """Return the `Trust` of this check, which other checks may share.
 
-    Raises `OSError` when this check is the first to use its `ca` and the file cannot be read.
+    Raises an `OSError` that names the file when this check is the first to use its files and one cannot be used.
     """
-    alpn = "http/1.1" if isinstance(check, HttpsCheck) else ""
-    key = (check.ca, check.verify, alpn)
+    offered, _ = _protocols(check)
+    nothing = Seconds(0.0)
+    key = msgspec.structs.replace(check.tls, sni="", alpn=offered, expires_within=nothing, expires_fail=nothing)
     found = _trusts.get(key)
     if found is None:
-        found = _trusts[key] = Trust(check.ca, verify=check.verify, alpn=alpn)
+        found = _trusts[key] = Trust(key, offered)
     return found
+
+
+def _protocols(check: TlsCheck) -> tuple[tuple[str, ...], bool]:
+    """Return the protocols to offer to the server (RFC 7301), and whether it must select one of them."""
+    if check.tls.alpn is not None:
+        return check.tls.alpn, bool(check.tls.alpn)
+    return ("http/1.1",) if isinstance(check, HttpsCheck) else (), False
 
 
 def try_tls(check: TlsCheck) -> None:
     """Begin TLS without a server, to find out whether it can begin.
 
-    Raises `OSError` for a `ca` and `ValueError` for a server name that TLS rejects.
+    Raises `OSError` for a file and `ValueError` for a server name that TLS rejects.
     """
     _handshake(trust(check).context, check, ssl.MemoryBIO(), ssl.MemoryBIO())
 
@@ -101,24 +140,17 @@ def try_tls(check: TlsCheck) -> None:
 def _handshake(
     context: ssl.SSLContext, check: TlsCheck, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
 ) -> ssl.SSLObject:
-    return context.wrap_bio(incoming, outgoing, server_hostname=check.sni or check.address)
+    return context.wrap_bio(incoming, outgoing, server_hostname=check.tls.sni or check.address)
 
 
 def read_again(checks: Iterable[TlsCheck]) -> Callable[[], None]:
-    """Read the certificates of these checks again, because the files may have changed.
+    """Read the files of these checks again, because they may have changed.
 
-    Return a function that puts them into force and cannot fail. Raises an `OSError` that names the file when a file
-    cannot be read.
+    Return a function that puts them into force and cannot fail. Raises an `OSError` that names the file when one cannot
+    be used.
     """
     trusts = {id(found): found for found in map(trust, checks)}
-    contexts: list[tuple[Trust, ssl.SSLContext]] = []
-    for each in trusts.values():
-        try:
-            contexts.append((each, each.load()))
-        except ssl.SSLError as error:
-            raise OSError(errno.EINVAL, "no PEM certificate in it", each.ca) from error
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, each.ca) from error
+    contexts = [(each, each.load()) for each in trusts.values()]
 
     def put_into_force() -> None:
         for each, context in contexts:
@@ -131,14 +163,20 @@ class TlsExchanges:
     """Begins TLS conversations, each of which carries an inner conversation of another protocol.
 
     inner: begins an inner conversation. Not used by `around`.
+    wall: Unix time, seconds.
+
+    Raises an `OSError` that names the file when a file of the check cannot be used.
     """
 
-    __slots__ = ("_check", "_inner", "_trust", "_with_end")
+    __slots__ = ("_inner", "_trust", "_wall", "_with_end", "check", "must_select")
 
-    def __init__(self, check: TlsCheck, inner: Callable[[], Exchange]) -> None:
+    def __init__(self, check: TlsCheck, inner: Callable[[], Exchange], wall: Callable[[], float] = time.time) -> None:
         self._trust = trust(check)
-        self._check = check
+        self.check = check
+        _, self.must_select = _protocols(check)
+        """Whether the server must select one of the protocols that it is offered."""
         self._inner = inner
+        self._wall = wall
         self._with_end: dict[tuple[Outcome, float], Outcome] = {}
 
     def __call__(self) -> Exchange:
@@ -147,15 +185,25 @@ class TlsExchanges:
 
     def around(self, inner: Exchange) -> SecureExchange:
         """Begin one conversation, which carries `inner`."""
-        return _TlsExchange(self._trust.context, self._check, inner, self)
+        return _TlsExchange(self, self._trust.context, inner)
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The protocols that the server is offered."""
+        return self._trust.offered
 
     def with_end(self, outcome: Outcome, end: float | None) -> Outcome:
         """Return the inner conversation's outcome with the time when the target's certificate ends.
+
+        A pass is a failure instead if the certificate ends within `expires_fail`.
 
         The same two always give the same object, because a repeated outcome costs nothing further on.
         """
         if end is None:
             return outcome
+        most_s = self.check.tls.expires_fail
+        if most_s and outcome.kind is OutcomeKind.UP and end - self._wall() < most_s:
+            outcome = down(Reason.EXPIRES_SOON, ends_soon(end, most_s))
         known = self._with_end.get((outcome, end))
         if known is None:
             if len(self._with_end) >= _MOST_OUTCOMES:
@@ -167,18 +215,18 @@ class TlsExchanges:
 
 class _TlsExchange(MaySecure):
     __slots__ = (
-        *("_check", "_decrypted", "_end", "_factory", "_handshaken", "_heard", "_incoming", "_inner"),
-        *("_outgoing", "_tls"),
+        *("_decrypted", "_end", "_handshaken", "_heard", "_incoming", "_inner", "_outgoing", "_rules", "_tls"),
+        "_with_end",
     )
 
-    def __init__(self, context: ssl.SSLContext, check: TlsCheck, inner: Exchange, factory: TlsExchanges) -> None:
-        self._check = check
-        self._factory = factory
+    def __init__(self, rules: TlsExchanges, context: ssl.SSLContext, inner: Exchange) -> None:
+        self._rules = rules
+        self._with_end = rules.with_end
         self._end: float | None = None
         """When the target's certificate ends, Unix time."""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = _handshake(context, check, self._incoming, self._outgoing)
+        self._tls = _handshake(context, rules.check, self._incoming, self._outgoing)
         self._inner = inner
         self._handshaken = False
         self._heard = False
@@ -209,7 +257,7 @@ class _TlsExchange(MaySecure):
 
     def expired(self, timeout: str) -> Outcome:
         if self._handshaken:
-            return self._factory.with_end(self._inner.expired(timeout), self._end)
+            return self._with_end(self._inner.expired(timeout), self._end)
         if self._heard:
             return down(Reason.TIMEOUT, f"TLS handshake incomplete after {timeout}")
         return down(Reason.TIMEOUT, f"connected, but no TLS answer in {timeout}")
@@ -224,7 +272,7 @@ class _TlsExchange(MaySecure):
                 self._tls.do_handshake()
                 self._handshaken = True
                 self._end = self._certificate_end()
-                step = self._say(self._inner.connected())
+                step = self._refused_protocol() or self._say(self._inner.connected())
                 if step is not None:
                     return step
             while data := self._tls.read(_READ_SIZE):
@@ -238,10 +286,21 @@ class _TlsExchange(MaySecure):
         except ssl.SSLZeroReturnError:
             return self.closed()
         except ssl.SSLCertVerificationError as error:
-            return down(_DATES.get(error.verify_code, Reason.TLS), _refusal(error, self._check))
+            return down(_DATES.get(error.verify_code, Reason.TLS), refusal(error, self._rules.check))
         except ssl.SSLError as error:
-            return down(Reason.TLS, _handshake_error(error, self._check))
+            # With TLS 1.3, the server refuses a client's certificate only after the handshake (RFC 8446, appendix E.1).
+            found = down(Reason.TLS, failure(error, self._rules.check, self._rules.offered))
+            return self._with_end(found, self._end)
         return self.closed()
+
+    def _refused_protocol(self) -> Outcome | None:
+        """Return the outcome of a handshake in which the server has selected none of our protocols; None if it did."""
+        if not self._rules.must_select:
+            return None
+        selected, offered = self._tls.selected_alpn_protocol(), self._rules.offered
+        if selected in offered:
+            return None
+        return self._with_end(down(Reason.TLS, not_selected(offered, selected)), self._end)
 
     def _certificate_end(self) -> float | None:
         der = self._tls.getpeercert(binary_form=True)  # this form is given even if the certificate was not verified
@@ -250,8 +309,8 @@ class _TlsExchange(MaySecure):
     def _ended(self, step: Outcome | Reconnect) -> Outcome | Reconnect:
         """Return the step that ends the connection. A new one begins TLS from the start."""
         if isinstance(step, Reconnect):
-            return Reconnect(self._factory.around(step.exchange))
-        return self._factory.with_end(step, self._end)
+            return Reconnect(self._rules.around(step.exchange))
+        return self._with_end(step, self._end)
 
     def _say(self, step: Step) -> Outcome | Farewell | Reconnect | None:
         """Encrypt what the inner conversation wants to send. Return the step that ends it, or None if it goes on."""
@@ -260,31 +319,6 @@ class _TlsExchange(MaySecure):
             return None
         if isinstance(step, Farewell):
             self._tls.write(step.data)
-            outcome = self._factory.with_end(step.outcome, self._end)
+            outcome = self._with_end(step.outcome, self._end)
             return Farewell(self._outgoing.read(), outcome, step.peer_may_close)
         return None if step is None else self._ended(step)
-
-
-def _refusal(error: ssl.SSLCertVerificationError, check: TlsCheck) -> str:
-    """Say why a certificate is refused, and what to write if it is the configuration's fault."""
-    refused = f"certificate refused: {error.verify_message.rstrip('.')}"
-    if error.verify_code in _NAME_MISMATCH and not check.sni:
-        return f"{refused}; set {_name_keys(check)} to the name that clients ask for"
-    if error.verify_code in _NO_KNOWN_ISSUER:
-        if check.ca:
-            return f"{refused}; neither it nor its issuer is in ca = {check.ca}"
-        return f"{refused}; if clients trust it, set ca to a file with the certificate of its issuer"
-    return refused
-
-
-def _name_keys(check: TlsCheck) -> str:
-    return "host or sni" if isinstance(check, HttpsCheck) else "sni"
-
-
-def _handshake_error(error: ssl.SSLError, check: TlsCheck) -> str:
-    reason = (error.reason or str(error)).replace("_", " ").lower()
-    if error.reason in {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
-        return f"no TLS on this port ({reason})"
-    if error.reason in _NAME_MISSING and not check.sni:
-        return f"TLS failed: {reason}; perhaps because no server name was asked for: set {_name_keys(check)}"
-    return f"TLS failed: {reason}"

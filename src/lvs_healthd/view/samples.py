@@ -1,5 +1,6 @@
 """Describes services for the metrics, in columns, which is several times as fast as building a status."""
 
+from lvs_healthd.decide.endings import is_ending
 from lvs_healthd.decide.held import ServiceState
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.plan.records import destination_key
@@ -8,10 +9,13 @@ from lvs_healthd.view.status import uses_fallback, weight_in
 from lvs_healthd.view.status_values import ServiceSamples
 
 
-def service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsTable, shift_s: float) -> ServiceSamples:
+def service_samples(
+    service: ServiceState, reconciler: Reconciler, table: IpvsTable, shift_s: float, wall: float
+) -> ServiceSamples:
     """Describe one service for the metrics.
 
     shift_s: what to add to the monotonic clock to get Unix time, seconds.
+    wall: Unix time now.
     """
     wanted = reconciler.wanted
     want = wanted.table.get(service.key) if wanted is not None else None
@@ -40,6 +44,7 @@ def service_samples(service: ServiceState, reconciler: Reconciler, table: IpvsTa
             for watch in server.watches
             if watch.probe.latency_s is not None
         ],
+        certificates_ending=sum(is_ending(watch.probe, wall) for server in servers for watch in server.watches),
         certificate_ends=[
             (name, watch.check.name, watch.probe.certificate_end)
             for name, server in zip(names, servers, strict=True)

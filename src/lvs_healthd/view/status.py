@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from lvs_healthd.config.basics import Endpoint
+from lvs_healthd.decide.endings import remark_on
 from lvs_healthd.decide.held import ServerState, ServiceState, Watch
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
 from lvs_healthd.plan.records import destination_key
@@ -12,12 +13,13 @@ from lvs_healthd.view.status_values import CheckStatus, RealServerStatus, Servic
 
 
 async def service_status(
-    service: ServiceState, wanted: Wanted | None, actual: Table, *, in_sync: bool, shift_s: float
+    service: ServiceState, wanted: Wanted | None, actual: Table, *, in_sync: bool, shift_s: float, wall: float
 ) -> ServiceStatus:
     """Describe one service.
 
     in_sync: whether the kernel's entry of the service equals the wanted one.
     shift_s: what to add to the monotonic clock to get Unix time, seconds.
+    wall: Unix time now.
     """
     wanted = wanted or Wanted({}, {}, {})
     want = wanted.table.get(service.key)
@@ -25,7 +27,7 @@ async def service_status(
     config = service.config
     # A reload during this function empties the services and servers that it replaces, so their content is kept here.
     held = [(server, server.watches) for server in service.servers]
-    described = (_server_status(server, watches, want, have, shift_s) for server, watches in held)
+    described = (_server_status(server, watches, want, have, (shift_s, wall)) for server, watches in held)
     servers = [server async for server in paced(described)]
     for spare in config.fallback:
         key = destination_key(spare)
@@ -65,9 +67,10 @@ def _server_status(
     watches: Iterable[Watch],
     want: ServiceEntry | None,
     have: ServiceEntry | None,
-    shift_s: float,
+    times: tuple[float, float],
 ) -> RealServerStatus:
     health = server.health
+    shift_s, wall = times
     return RealServerStatus(
         server=str(server.key),
         verdict=health.verdict,
@@ -77,11 +80,11 @@ def _server_status(
         weight_wanted=weight_in(want, server.key),
         weight_actual=weight_in(have, server.key),
         fallback=False,
-        checks=tuple([_check_status(watch, shift_s) for watch in watches]),
+        checks=tuple([_check_status(watch, shift_s, wall) for watch in watches]),
     )
 
 
-def _check_status(watch: Watch, shift_s: float) -> CheckStatus:
+def _check_status(watch: Watch, shift_s: float, wall: float) -> CheckStatus:
     probe, health = watch.probe, watch.health
     return CheckStatus(
         name=watch.check.name,
@@ -94,6 +97,7 @@ def _check_status(watch: Watch, shift_s: float) -> CheckStatus:
         latency_s=probe.latency_s,
         last_probe=None if probe.last_at is None else probe.last_at + shift_s,
         certificate_end=probe.certificate_end,
+        remark=remark_on(probe, wall),
     )
 
 

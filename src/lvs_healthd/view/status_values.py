@@ -33,6 +33,8 @@ class CheckStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Unix time of the last outcome; None before the first."""
     certificate_end: float | None = None
     """When the certificate ends that the target presented last, Unix time; None without one."""
+    remark: str = ""
+    """What somebody should look at although the check may pass: that this certificate ends soon."""
 
 
 class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -135,6 +137,8 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     """Server, name of the check, and duration of its last probe, for each check that has been probed."""
     certificate_ends: list[tuple[str, str, float]]
     """Server, name of the check, and when the certificate ends that it was presented, for each check that was."""
+    certificates_ending: int
+    """How many checks remark that the certificate that they were presented ends soon."""
     statistics: ServiceStatistics | None
     """The kernel's counters; None while the service is not in its table. They stay encoded, because they would be five
     times as large when decoded."""

@@ -102,7 +102,7 @@ class View:
         The event loop runs meanwhile, so the last services may be described a moment later than the first.
         """
         reconciler = self._reconciler
-        shift_s = self._shift_s()
+        shift_s, wall = self._shift_s(), time.time()
         return Status(
             daemon=self._daemon(),
             services=tuple(
@@ -113,6 +113,7 @@ class View:
                         reconciler.actual,
                         in_sync=reconciler.in_sync(service.key),
                         shift_s=shift_s,
+                        wall=wall,
                     )
                     async for service in self._services()
                 ]
@@ -122,11 +123,11 @@ class View:
     async def samples(self) -> Samples:
         """Describe what metrics need, as `status` does, but several times as fast."""
         reconciler = self._reconciler
-        shift_s = self._shift_s()
+        shift_s, wall = self._shift_s(), time.time()
         return Samples(
             daemon=self._daemon(),
             services=tuple(
-                [service_samples(each, reconciler, self._table, shift_s) async for each in self._services()]
+                [service_samples(each, reconciler, self._table, shift_s, wall) async for each in self._services()]
             ),
         )
 

@@ -17,7 +17,7 @@ import trustme
 
 from lvs_healthd import __version__
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import AnyCheck, HttpCheck, HttpsCheck
+from lvs_healthd.config.check_model import AnyCheck, HttpCheck, HttpsCheck, Tls
 from lvs_healthd.probes.outcome import Outcome, Reason
 from lvs_healthd.probing.workers.framing import Frames
 from lvs_healthd.probing.workers.link import COMMAND
@@ -127,19 +127,21 @@ def memory(pid: int) -> int:
 
 
 def test_ca_that_only_the_worker_cannot_read_makes_one_probe_unsure(talk: Talk, tmp_path: Path) -> None:
-    https = HttpsCheck(name="", rise=0, fall=0, address="127.0.0.1", port=1, ca=str(tmp_path / "ca.pem"))
+    https = HttpsCheck(name="", rise=0, fall=0, address="127.0.0.1", port=1, tls=Tls(ca=str(tmp_path / "ca.pem")))
     talk.tell(https, tcp(1))
     outcomes = talk.outcomes()
     found = {next(outcomes) for _ in range(2)}
     assert {each.reason for each in found} == {Reason.LOCAL_LIMIT, Reason.REFUSED}
-    assert any("ca: No such file or directory" in each.detail for each in found)
+    assert any("ca.pem: No such file or directory" in each.detail for each in found)
     talk.socket.sendall(frame(Change(max_in_flight=100, dropped=(0,))))
     assert talk.process.poll() is None
 
 
 def test_ca_that_can_be_read_again_is_read_without_a_reload(talk: Talk, tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
-    talk.tell(HttpsCheck(name="", rise=0, fall=0, interval=Seconds(0.1), address="127.0.0.1", port=1, ca=str(file)))
+    talk.tell(
+        HttpsCheck(name="", rise=0, fall=0, interval=Seconds(0.1), address="127.0.0.1", port=1, tls=Tls(ca=str(file)))
+    )
     outcomes = talk.outcomes()
     assert next(outcomes).reason is Reason.LOCAL_LIMIT
     trustme.CA().cert_pem.write_to_path(str(file))
@@ -185,7 +187,7 @@ def test_end_of_a_certificate_reaches_the_daemon(talk: Talk) -> None:
     trustme.CA().issue_cert("127.0.0.1", not_after=end).configure_cert(context)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        talk.tell(HttpsCheck(name="", rise=0, fall=0, address="127.0.0.1", port=port, verify=False))
+        talk.tell(HttpsCheck(name="", rise=0, fall=0, address="127.0.0.1", port=port, tls=Tls(verify=False)))
         accepted, _ = listener.accept()
         with context.wrap_socket(accepted, server_side=True) as server:
             server.recv(65536)
@@ -210,7 +212,7 @@ def test_worker_of_root_reads_a_ca_of_another_user(talk: Talk, tmp_path: Path) -
     trustme.CA().cert_pem.write_to_path(str(file))
     file.chmod(0o600)
     os.chown(file, 12345, 12345)
-    talk.tell(HttpsCheck(name="", rise=0, fall=0, address="127.0.0.1", port=1, ca=str(file)))
+    talk.tell(HttpsCheck(name="", rise=0, fall=0, address="127.0.0.1", port=1, tls=Tls(ca=str(file))))
     assert next(talk.outcomes()).reason is Reason.REFUSED
 
 

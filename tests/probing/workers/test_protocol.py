@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, TcpCheck, UdpCheck
+from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, TcpCheck, Tls, UdpCheck
 from lvs_healthd.probes.exchange import quote
 from lvs_healthd.probes.outcome import HEARD_BYTES, Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probing.workers.framing import Frames, GarbledFrameError
@@ -35,7 +35,9 @@ PLACES = st.fixed_dictionaries({"name": st.just(""), "address": st.just("192.0.2
 SECONDS = st.floats(0.01, 86400).map(Seconds)
 CHECKS = st.one_of(
     st.builds(lambda place, **own: HttpCheck(**place, **own), PLACES, path=WORDS, host=WORDS, interval=SECONDS),
-    st.builds(lambda place, **own: HttpsCheck(**place, **own), PLACES, sni=WORDS, verify=st.booleans()),
+    st.builds(
+        lambda place, **own: HttpsCheck(**place, **own), PLACES, tls=st.builds(Tls, sni=WORDS, verify=st.booleans())
+    ),
     st.builds(lambda place, **own: TcpCheck(**place, **own), PLACES, send=st.binary(max_size=9), expect_regex=WORDS),
     st.builds(lambda place, **own: UdpCheck(**place, **own), PLACES, timeout=SECONDS),
 )

@@ -224,7 +224,7 @@ class _Worker:
         except OSError as error:
             # The daemon could read the file, so this is a fault on our side. The worker soon tries again.
             self._unready[probe] = assigned
-            what = f"its probe worker cannot read {error.filename or 'the ca'}: {error.strerror or error}"
+            what = f"its probe worker cannot read {error.filename or 'its certificates'}: {error.strerror or error}"
             outcome(unsure(Reason.LOCAL_LIMIT, what), NOT_RUN)
             return False
         self._unready.pop(probe, None)
@@ -235,5 +235,5 @@ class _Worker:
 
 def _files(check: AnyCheck) -> tuple[str, ...]:
     """Return the paths of the files that a check needs."""
-    ca = check.ca if uses_tls(check) else ""
-    return ca, secret_file(check) if isinstance(check, HttpCheck) else ""
+    files = (check.tls.ca, check.tls.client_cert, check.tls.client_key) if uses_tls(check) else ()
+    return (*files, secret_file(check)) if isinstance(check, HttpCheck) else files
