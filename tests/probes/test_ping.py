@@ -9,9 +9,11 @@ import pytest
 
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import PingCheck
+from lvs_healthd.config.load import parse
 from lvs_healthd.probes.exchange import Exchange
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure
 from lvs_healthd.probes.ping import ping_exchanges
+from lvs_healthd.probes.targets import targets
 from lvs_healthd.probing.apart import NO_PING
 from lvs_healthd.probing.once import run_once
 from lvs_healthd.runtime.capabilities import give_up_capabilities
@@ -57,6 +59,19 @@ def test_only_the_reply_to_this_request_passes(address: str, header: bytes, kind
     found = exchange.received(header + bytes((kind, 0)) + request[2:])
     assert isinstance(found, Outcome)
     assert found.kind is OutcomeKind.UP
+
+
+def test_each_family_is_asked_in_its_own_way_in_one_configuration() -> None:
+    text = (
+        '[[service]]\nname = "four"\nfwmark = 4\ncheck = "ping"\nreal_server = ["192.0.2.1", "192.0.2.2"]\n'
+        '[[service]]\nname = "six"\nfwmark = 6\ncheck = "ping"\nreal_server = ["[2001:db8::1]"]\n'
+    )
+    kinds = {}
+    for key, target in targets(parse(text, "c.toml").services).items():
+        request = target.begin().connected()
+        assert isinstance(request, bytes)
+        kinds[key.address] = request[0]
+    assert kinds == {"192.0.2.1": 8, "192.0.2.2": 8, "2001:db8::1": 128}
 
 
 def test_no_reply_is_down() -> None:

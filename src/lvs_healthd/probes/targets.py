@@ -113,8 +113,9 @@ class Conversations:
 
     def of(self, check: AnyCheck) -> "_Manner":
         """Return how this check converses. Raises `OSError` when its `ca` cannot be read."""
-        # The address makes no difference, unless TLS has no name to verify and verifies the address instead.
-        address = check.address if uses_tls(check) and not check.tls.sni else ""
+        if isinstance(check, ExecCheck):
+            return _manner(check)  # a program is told what it probes, so no two checks have the same one
+        address = _address_said(check)
         said = msgspec.structs.replace(check, way=None, name="", rise=0, fall=0, interval=0.0, address=address, port=0)
         manner = self._known.get(said)
         if manner is None:
@@ -129,6 +130,16 @@ class _Manner(NamedTuple):
     """Begins one conversation."""
     hidden: Callable[[], tuple[bytes, ...]]
     """Returns the parts of secrets that the target may repeat, and that nobody may see."""
+
+
+def _address_said(check: AnyCheck) -> str:
+    """Return the part of the address on which a conversation depends; "" for most checks.
+
+    TLS verifies the address if it has no name to verify. ICMP has other messages in IPv6.
+    """
+    if isinstance(check, PingCheck):
+        return ":" if ":" in check.address else ""
+    return check.address if uses_tls(check) and not check.tls.sni else ""
 
 
 def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
