@@ -1,8 +1,10 @@
 """The keys of exec checks, and where their programs run."""
 
+from pathlib import Path
+
 import pytest
 
-from lvs_healthd.config.check_model import Convention, ExecCheck
+from lvs_healthd.config.check_model import Convention, ExecCheck, MonNames, Per
 from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.load import parse
 from lvs_healthd.config.reuse import LastReading
@@ -55,11 +57,34 @@ def test_another_socket_is_another_service_for_a_reload() -> None:
              'write ["/bin/check", "-p", "80"]'),
         ]),
         ('command = ["check"], convention = "mon"', [
-            'check.command[0]: expected the absolute path of a program, got "check"',
+            (
+                "check.command[0]: expected the absolute path of a program, or the name of an executable beside the "
+                'ready-made checks, got "check"'
+            ),
         ]),
         ('command = ["/bin/check", 80], convention = "mon"', ["check.command[1]: expected a string, got 80"]),
         ('command = ["/bin/check", "a\\u0000"], convention = "mon"', [
             'check.command[1]: expected a word without a NUL byte, got "a\\u0000"',
+        ]),
+        ('command = ["bin/check"], convention = "mon"', [
+            'check.command[0]: expected the absolute path of a program, got "bin/check"',
+        ]),
+        ('command = ["/bin/check"], convention = "nagios", per = "group"', [
+            'check.per: one run for all servers needs convention = "mon", in which a program says which of them failed',
+        ]),
+        ('command = ["/bin/check", "-H{address}"], convention = "mon", per = "group"', [
+            "check.per: one run for all servers has no {address}; leave it out, because all addresses are appended",
+        ]),
+        ('command = ["/bin/check"], convention = "mon", per = "all"', [
+            'check.per: expected server or group, got "all"',
+        ]),
+        ('command = ["/bin/check"], convention = "mon", environment = ["A=b"]', [
+            'check.environment: expected a table such as { COMMUNITY = "public" }, got an array',
+        ]),
+        ('command = ["/bin/check"], convention = "mon", environment = { "A=B" = "", a = 1, my_token = "\\u0000" }', [
+            'check.environment."A=B": expected a name of letters, digits and underscores, got "A=B"',
+            "check.environment.a: expected a string, got 1",
+            'check.environment.my_token: expected a string without a NUL byte, got "(hidden)"',
         ]),
         ('command = ["/bin/check"], convention = "sh"', [
             'check.convention: expected nagios, mon or keepalived, got "sh"',
@@ -69,6 +94,52 @@ def test_another_socket_is_another_service_for_a_reload() -> None:
 def test_exec_check_that_cannot_be(keys: str, messages: list[str]) -> None:
     found = errors_of(service(check=f'{{ type = "exec", {keys} }}'))
     assert found == [f'c.toml:4: service "web": {message}' for message in messages]
+
+
+def test_program_beside_the_ready_made_checks_needs_no_path(tmp_path: Path) -> None:
+    """The folder beside the file comes first, and what has no permission to run does not count."""
+    first, second = tmp_path / "one", tmp_path / "two"
+    for folder, mode in ((first, 0o644), (second, 0o755)):
+        folder.mkdir()
+        (folder / "own.monitor").write_text("#!/bin/sh\n")
+        (folder / "own.monitor").chmod(mode)
+    text = service(check='{ type = "exec", command = ["own.monitor", "-p", "{port}"], convention = "mon" }')
+    memory = LastReading()
+
+    def command() -> tuple[str, ...]:
+        (found,) = parse(text, "c.toml", checks_dirs=(first, second), memory=memory).services[0].real_servers[0].checks
+        assert isinstance(found, ExecCheck)
+        return found.command
+
+    assert command() == (str(second / "own.monitor"), "-p", "{port}")
+    before = parse(text, "c.toml", checks_dirs=(first, second), memory=memory).services[0]
+    assert parse(text, "c.toml", checks_dirs=(first, second), memory=memory).services[0] is before
+    (first / "own.monitor").chmod(0o755)
+    assert command() == (str(first / "own.monitor"), "-p", "{port}")  # a reload finds it, too
+
+
+def test_program_of_a_ready_made_check_is_found_like_it(tmp_path: Path) -> None:
+    (tmp_path / "own.monitor").write_text("#!/bin/sh\n")
+    (tmp_path / "own.monitor").chmod(0o755)
+    (tmp_path / "own.toml").write_text(
+        'description = "Own."\ntype = "exec"\ncommand = ["own.monitor"]\nconvention = "mon"\n'
+    )
+    check = '{ type = "own", environment = { LIMIT = "5" } }'
+    (found,) = parse(service(check=check), "c.toml", checks_dirs=(tmp_path,)).services[0].real_servers[0].checks
+    assert isinstance(found, ExecCheck)
+    assert (found.command, found.environment) == ((str(tmp_path / "own.monitor"),), (("LIMIT", "5"),))
+    assert found.mon == MonNames(group="web", service="own")
+
+
+def test_group_and_variables_are_read_and_shown_without_secrets() -> None:
+    keys = 'convention = "mon", per = "group", environment = { A = "1", MY_PASSWORD = "hush" }'
+    config = read(service(check=f'{{ type = "exec", command = ["/bin/check"], {keys} }}'))
+    (found,) = config.services[0].real_servers[0].checks
+    assert isinstance(found, ExecCheck)
+    assert (found.per, found.environment) == (Per.GROUP, (("A", "1"), ("MY_PASSWORD", "hush")))
+    shown = to_toml(config)
+    assert "hush" not in shown
+    assert 'A = "1"' in shown
 
 
 def test_effective_configuration_loads_to_the_same() -> None:

@@ -1,7 +1,9 @@
 """Programs as checks of a running daemon: one that passes and fails, in this process and in probe workers."""
 
 import contextlib
+import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -73,6 +75,43 @@ async def test_process_for_programs_is_there_once_a_reload_needs_it_and_is_repla
         (tmp_path / "good").unlink()
         await running.until("real_server.down", server=SERVER, after=after)  # judged again
     assert not [line for line in running.lines[:after] if line["event"] == "real_server.down"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_one_run_decides_about_all_servers_of_a_service(tmp_path: Path, workers: int) -> None:
+    """Servers go and come by their names in the summary, and a reload takes one out of the run."""
+    bad, log, script = tmp_path / "bad", tmp_path / "log", tmp_path / "web.monitor"
+    bad.touch()
+    script.write_text(f'#!/bin/sh\necho "$MON_GROUP: $*" >> {log}\ncat {bad}\ntest ! -s {bad}\n')
+    script.chmod(0o755)
+    servers = [f"127.0.0.1:{port}" for port in (81, 82)] + ["127.0.0.2:81"]
+    file = written(tmp_path, workers=workers)
+    check = (
+        f'check = {{ type = "exec", command = ["{script}"], convention = "mon", per = "group", interval = "200ms" }}'
+    )
+    text = re.sub("(?m)^check = .*", check, file.read_text())
+    file.write_text(re.sub("(?m)^real_server = .*", f"real_server = {json.dumps(servers)}", text))
+    async with daemon(file, "--table", "memory") as running:
+        for server in servers:
+            await running.until("table.changed", operation="add_server", server=server)
+        bad.write_text("127.0.0.2\n")
+        down = await running.until("real_server.down", server=servers[2])
+        assert down["reason"] == "exit status 1: 127.0.0.2"
+        after = len(running.lines)
+        bad.write_text("127.0.0.1:82\n")
+        await running.until("real_server.down", server=servers[1])
+        await running.until("real_server.up", server=servers[2], after=after)
+        file.write_text(re.sub("(?m)^real_server = .*", f"real_server = {json.dumps(servers[:2])}", text))
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.reloaded")
+        after = len(running.lines)
+        bad.write_text("")
+        await running.until("real_server.up", server=servers[1], after=after)
+        assert not [
+            line for line in running.lines if line["event"] == "real_server.down" and line["server"] == servers[0]
+        ]
+    runs = log.read_text().splitlines()
+    assert list(dict.fromkeys(runs)) == ["web: 127.0.0.1 127.0.0.2", "web: 127.0.0.1"]  # each host once
 
 
 async def test_probe_verb_runs_programs_without_a_daemon(tmp_path: Path) -> None:

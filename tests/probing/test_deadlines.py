@@ -17,7 +17,8 @@ from lvs_healthd.probes.targets import target
 from lvs_healthd.probing import deadlines
 from lvs_healthd.probing.engine import Engine
 from lvs_healthd.probing.once import run_once
-from lvs_healthd.probing.scheduler import Probe, Scheduler
+from lvs_healthd.probing.probe import Probe
+from lvs_healthd.probing.scheduler import Scheduler
 from lvs_healthd.runtime.pace import SLICE_S
 from tests.probes.peers import answering, datagram_server, dripping, silent, stream_server
 from tests.probing.hand import Hand, http, tcp, udp

@@ -14,9 +14,9 @@ from lvs_healthd.probes.outcome import Course, Outcome, up
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.engine import Engine
 from lvs_healthd.probing.flight import Run
+from lvs_healthd.probing.probe import Probe
 from lvs_healthd.probing.scheduler import (
     JITTER_SHARE,
-    Probe,
     Scheduler,
     next_due,
     stable_share,

@@ -9,11 +9,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import Convention, ExecCheck
+from lvs_healthd.config.check_model import Convention, ExecCheck, MonNames, Per
 from lvs_healthd.events.kinds import Event, ExecFailed
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure, up
 from lvs_healthd.probes.targets import probe_key
@@ -29,7 +30,7 @@ PATIENCE_S = 20.0
 async def child(path: Path, *, most: int = MOST) -> AsyncIterator[list[Event]]:
     """Run a child that serves `path`, and yield the events."""
     events: list[Event] = []
-    kept = Child(most, events.append)
+    kept = Child(most, str(path.with_name("files")), events.append)
     await kept.start(str(path))
     try:
         yield events
@@ -197,6 +198,36 @@ async def test_programs_are_counted(helper: str, tmp_path: Path) -> None:
     words = log.read_text().split()
     assert len(words) == 32
     assert most_at_once(words) == MOST
+
+
+def group(helper: str, command: tuple[str, ...], *addresses: str) -> list[ExecCheck]:
+    """Return the checks of servers that share one run."""
+    one = check(helper, *command, convention=Convention.MON)
+    return [
+        msgspec.structs.replace(one, per=Per.GROUP, address=address, mon=MonNames(group="web", service="http"))
+        for address in addresses
+    ]
+
+
+async def test_one_run_serves_a_group_and_only_the_servers_that_it_names_are_down(helper: str, tmp_path: Path) -> None:
+    log, script = tmp_path / "log", tmp_path / "script"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {log}\necho "$3 $1"\necho "$3 is broken"\nexit 2\n')
+    script.chmod(0o755)
+    asked = group(helper, (str(script),), "192.0.2.1", "192.0.2.2", "192.0.2.3")
+    found = await run_once(asked)
+    assert log.read_text() == "192.0.2.1 192.0.2.2 192.0.2.3\n"
+    assert [found[probe_key(each)].outcome for each in asked] == [
+        down(Reason.BAD_ANSWER, "exit status 2: 192.0.2.3 192.0.2.1"),
+        up("exit status 2, but for other servers only"),
+        down(Reason.BAD_ANSWER, "exit status 2: 192.0.2.3 is broken"),
+    ]
+
+
+async def test_monitor_has_a_folder_for_its_files_that_is_there_the_next_time(helper: str, tmp_path: Path) -> None:
+    (asked,) = group(helper, sh('echo x >> "$MON_STATEDIR/seen"; wc -l < "$MON_LOGDIR/seen"'), "192.0.2.1")
+    assert (await outcome_of(asked)).detail == "exit status 0: 1"
+    assert (await outcome_of(asked)).detail == "exit status 0: 2"
+    assert (tmp_path / "files").stat().st_mode & 0o777 == 0o700
 
 
 async def test_socket_is_for_this_user_alone_and_garbage_is_refused(helper: str) -> None:

@@ -5,19 +5,35 @@ from typing import TypeGuard
 
 import msgspec
 
-from lvs_healthd.config.basics import Protocol, Seconds
+from lvs_healthd.config.basics import Endpoint, Protocol, Seconds
 
 
 class Convention(enum.StrEnum):
     """What the exit status of a program means.
 
     `nagios`: 0 (OK) and 1 (WARNING) pass, 3 (UNKNOWN) is unsure, all others fail. `mon` and `keepalived`: 0 passes, all
-    others fail. With `mon` the server's address is appended to the arguments.
+    others fail. With `mon` the server's address is appended to the arguments, and there are more variables.
     """
 
     NAGIOS = "nagios"
     MON = "mon"
     KEEPALIVED = "keepalived"
+
+
+class Per(enum.StrEnum):
+    """For whom a program runs: for each server, or once for all servers of a service that have the check."""
+
+    SERVER = "server"
+    GROUP = "group"
+
+
+class MonNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a program with mon's convention is told that it is about. The checks of a service share one record."""
+
+    group: str
+    """The virtual service's name, for MON_GROUP."""
+    service: str
+    """The check's name, for MON_SERVICE."""
 
 
 class DnsTransport(enum.StrEnum):
@@ -260,8 +276,16 @@ class ExecCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     convention: Convention = Convention.KEEPALIVED
     """What the exit status means, and which arguments the program gets. Required in the file: if the default were
     `nagios`, a script that fails with status 1 would pass."""
+    per: Per = Per.SERVER
+    """Whether one run is for one server or for all. With all, the program says who failed, as those of mon do."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables that the program gets beside the usual ones, written in the file as a table."""
     helper: str = ""
     """Path of the Unix socket of the process that runs the program; not a key of checks."""
+    mon: MonNames | None = None
+    """What a program with mon's convention is told; None with another one. Not a key of checks."""
+    servers: tuple[Endpoint, ...] = ()
+    """The servers that one run is for, if it is not for `address` and `port`; not a key of checks."""
 
 
 class AgentCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="agent"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from lvs_healthd.config import exec_rules, http_rules
 from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.check_model import (
     EXEC_INTERVAL,
@@ -24,11 +25,10 @@ from lvs_healthd.config.check_model import (
 from lvs_healthd.config.conversation import problems_over_udp
 from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.http_requests import problems, requests
-from lvs_healthd.config.http_rules import WEBSOCKET_STATUS, misfits
-from lvs_healthd.config.http_values import host_name
+from lvs_healthd.config.http_values import host_header, host_name
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.patterns import too_expensive
-from lvs_healthd.config.readymade import Shelf
+from lvs_healthd.config.readymade import Shelf, program_key
 from lvs_healthd.config.required import missing
 from lvs_healthd.config.schema import (
     CHECK_FIELDS,
@@ -190,12 +190,24 @@ class CheckReader:
             a remark, it has been added already, and is not added again.
         """
         refuse_foreign_keys(table, template.kind, self._errors)
-        changed = inherit(template, table)
+        changed = self._with_program(inherit(template, table), table)
         self._validate(changed, table)
         if not changed.wrong & {*Times._fields}:
             least = SILENT_TIMEOUT if changed.takes_silence else 0.0
             self._remark_timeout(before or _times(template), _times(changed), table, least)
         return changed
+
+    def _with_program(self, template: Template, table: TomlTable) -> Template:
+        """Return a template whose program has an absolute path, if it is one beside the ready-made checks."""
+        name, *arguments = template.fields.get("command") or ("/",)
+        if name.startswith("/"):
+            return template
+        path = self._shelf.program(name)
+        self._ready_made.add(program_key(name))
+        if path is None:
+            what = "the absolute path of a program, or the name of an executable beside the ready-made checks"
+            self._errors.add_all((*table.at("command"), 0), expected(what, name))
+        return msgspec.structs.replace(template, fields=template.fields | {"command": (str(path), *arguments)})
 
     def _default_times(self) -> Times:
         """Return the times that `[defaults.check]` gives.
@@ -225,10 +237,13 @@ class CheckReader:
                 self._errors.add(table.at(field), "a UDP server answers only what it is sent; add send or send_hex")
         self._validate_steps(check, table)
         if check.kind in _DEFAULT_PORT:
-            for field, message in misfits(check.fields, check.wrong):
+            for field, message in http_rules.misfits(check.fields, check.wrong):
                 self._errors.add(table.at(field), message)
             for inside, message in problems(check.fields, check.wrong):
                 self._errors.add((*table.at("requests"), *(inside if "requests" in table else ())), message)
+        if check.kind == "exec":
+            for field, message in exec_rules.misfits(check.fields, check.wrong):
+                self._errors.add(table.at(field), message)
         timeout = check.fields.get("timeout", SILENT_TIMEOUT)
         if check.takes_silence and "timeout" not in check.wrong and timeout < SILENT_TIMEOUT:
             self._errors.add(
@@ -324,9 +339,9 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
     if template.kind == "ping":
         fields["port"] = 0
     if template.kind in _DEFAULT_PORT:
-        fields["host"] = fields.get("host") or _host_header(template.kind, virtual or target)
+        fields["host"] = fields.get("host") or host_header(virtual or target, _DEFAULT_PORT[template.kind])
     if fields.get("websocket"):
-        fields["status"] = WEBSOCKET_STATUS
+        fields["status"] = http_rules.WEBSOCKET_STATUS
     tls = {field: fields.pop(field) for field in TLS_FIELDS if field in fields}
     if template.kind == "https":
         tls["sni"] = tls.get("sni") or host_name(fields["host"])
@@ -347,9 +362,3 @@ def _tls(**fields: Any) -> Tls:  # noqa: ANN401  # the fields have different typ
 def _way(**fields: Any) -> Way:  # noqa: ANN401  # the fields have different types
     """Return the same record for the same fields, because thousands of checks may have it."""
     return Way(**fields)
-
-
-def _host_header(kind: str, endpoint: Endpoint) -> str:
-    """Format an endpoint as a Host header: without the port when it is the scheme's default (RFC 9110, 7.2)."""
-    bare = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
-    return bare if endpoint.port == _DEFAULT_PORT[kind] else str(endpoint)

@@ -35,7 +35,7 @@ from lvs_healthd.config.schema import (
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, without_secrets
 from lvs_healthd.config.values import days_text, duration_text
 
-_HEADER_TABLES = {"headers", "expect_headers", "expect_headers_regex"}
+_NAMED_VALUES = {"environment", "headers", "expect_headers", "expect_headers_regex"}
 _DURATIONS = {"interval", "timeout", "resync"}
 _LONG_DURATIONS = {"expires_within", "expires_fail"}
 
@@ -197,7 +197,7 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
     match value:
         case bytes():
             return value.hex(" ") if key.endswith("_hex") else value.decode()
-        case tuple() if key in _HEADER_TABLES:
+        case tuple() if key in _NAMED_VALUES:
             return {name: HIDDEN if content and is_secret(name) else content for name, content in value}
         case tuple() if key == "json":
             return {path: msgspec.json.decode(text) for path, text in value}

@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 
+from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, without_secrets
@@ -214,3 +215,9 @@ def _is_ip(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def host_header(endpoint: Endpoint, default_port: int) -> str:
+    """Format an endpoint as a Host header: without the port when it is the scheme's default (RFC 9110, 7.2)."""
+    bare = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
+    return bare if endpoint.port == default_port else str(endpoint)

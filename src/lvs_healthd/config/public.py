@@ -48,7 +48,7 @@ def remark_public_secret_files(text: str, document: dict[str, object], errors: E
 
 
 def _holds_one(where: KeyPath, value: str) -> bool:
-    if where[-2:-1] in {("headers",), ("expect_headers",)}:
+    if where[-2:-1] in {("headers",), ("expect_headers",), ("environment",)}:
         return bool(value) and is_secret(str(where[-1]))
     match where[-1:]:
         case ("send" | "send_body",):

@@ -5,6 +5,7 @@ naming it as its type. The first file on the search path is used, so an operator
 one.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from lvs_healthd.config.text import read_text, toml_document
 
 SYSTEM_DIRECTORY = Path("/etc/lvs-healthd/checks")
 
+_PROGRAM = "program "
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _KEYS = {
     "description": Key(values.sentence),
@@ -58,11 +60,19 @@ class Shelf:
         self._directories = tuple(directories)
         self._found: dict[str, ReadyMade | None] = {}
         self.texts: dict[str, str] = {}
-        """The text of each requested check's file; empty for a file that does not exist or cannot be read."""
+        """The text of each requested check's file; empty for a file that does not exist or cannot be read. For a
+        program, by its `program_key`, its path."""
         self.errors: list[str] = []
         """The errors in the files of the requested checks."""
         self.remarks: list[str] = []
         """The remarks on these files."""
+
+    def use(self, name: str) -> None:
+        """Note that the configuration uses a check, or the program of a `program_key`."""
+        if name.startswith(_PROGRAM):
+            self.program(name.removeprefix(_PROGRAM))
+        else:
+            self.find(name)
 
     def find(self, name: str) -> ReadyMade | None:
         """Return a check by its name; None when it has no file."""
@@ -75,12 +85,22 @@ class Shelf:
         """Return the text of a check's file; empty when it does not exist or cannot be read.
 
         The check does not count as used by the configuration.
+
+        name: of a check, or the `program_key` of a program, whose text is its path.
         """
+        if name.startswith(_PROGRAM):
+            return str(self._executable(name.removeprefix(_PROGRAM)) or "")
         path = self._path(name) if _NAME.fullmatch(name) else None
         try:
             return "" if path is None else read_text(path)
         except ConfigError:
             return ""
+
+    def program(self, name: str) -> Path | None:
+        """Return the path of a program beside the checks; None when no directory has an executable of that name."""
+        found = self._executable(name)
+        self.texts[program_key(name)] = str(found or "")
+        return found
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all ready-made checks, for a message."""
@@ -117,10 +137,22 @@ class Shelf:
         self.remarks += errors.remark_texts()
         return ReadyMade("" if found else kind, table, path)
 
+    def _executable(self, name: str) -> Path | None:
+        return next(filter(_is_executable, (directory / name for directory in self._directories)), None)
+
     def _path(self, name: str) -> Path | None:
         """Return the first file of a check's name on the search path."""
         paths = (directory / f"{name}.toml" for directory in self._directories)
         return next((path for path in paths if _exists(path)), None)
+
+
+def program_key(name: str) -> str:
+    """Return what stands for a program of this name among the names of checks, which have no blank."""
+    return f"{_PROGRAM}{name}"
+
+
+def _is_executable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
 
 
 def _exists(path: Path) -> bool:

@@ -65,7 +65,7 @@ class LastReading:
         if reading is not None:
             self._found[key] = reading
             for name in reading.ready_made:
-                self._shelf.find(name)  # so that remarks on the check's file are found
+                self._shelf.use(name)  # so that remarks on the check's file are found
         return reading
 
     def note(self, entry: object, reading: Reading) -> None:

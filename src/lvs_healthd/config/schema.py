@@ -13,6 +13,7 @@ from lvs_healthd.config import (
     addresses,
     conversation,
     dns_values,
+    exec_values,
     http_values,
     json_fields,
     secret_files,
@@ -29,6 +30,7 @@ from lvs_healthd.config.check_model import (
     ExecCheck,
     HttpCheck,
     HttpsCheck,
+    Per,
     PingCheck,
     SctpCheck,
     TcpCheck,
@@ -224,8 +226,10 @@ CHECK_KEYS = {
     "interface": Key(values.interface),
     "mark": Key(values.integer(1, 2**32 - 1)),
     "dscp": Key(values.integer(0, 63)),
-    "command": Key(values.command),
+    "command": Key(exec_values.command),
     "convention": Key(values.member(Convention)),
+    "per": Key(values.member(Per)),
+    "environment": Key(exec_values.variables),
 }
 """The keys of all check types. A key means the same in every type that has it."""
 

@@ -7,6 +7,7 @@ from lvs_healthd.config import rules
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, Problem, expected, show
+from lvs_healthd.config.exec_rules import told_about
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import Ipvs, Service
 from lvs_healthd.config.reuse import LastReading, Reading
@@ -125,7 +126,7 @@ def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, e
     )
     rules.validate_service(service, table, errors)
     rules.validate_servers(service, table, (*servers, *fallback), errors)
-    return service
+    return told_about(service)
 
 
 def _surroundings(table: TomlTable, endpoint: Endpoint | None, reader: CheckReader, errors: Errors) -> Surroundings:

@@ -211,20 +211,6 @@ def interface(value: object) -> str:
     return text
 
 
-def command(value: object) -> tuple[str, ...]:
-    """Parse a program with its arguments: a list, because there is no shell that would split a string."""
-    if isinstance(value, str):
-        shown = ", ".join(show(word) for word in value.split())
-        raise expected("a list of words, because no shell splits them", value, f"write [{shown}]")
-    words = listed(string, 'a list of words such as ["/usr/lib/nagios/plugins/check_tcp", "-H", "{address}"]')(value)
-    if not words[0].startswith("/"):
-        raise expected("the absolute path of a program", words[0], at=(0,))
-    for index, word in enumerate(words):
-        if "\0" in word:
-            raise expected("a word without a NUL byte", word, at=(index,))
-    return words
-
-
 _HEX_PAIR = re.compile(r"[0-9A-Fa-f?]{2}")
 
 

@@ -212,7 +212,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         metrics=metrics,
         decisions=decisions,
         prober=runs_probes,
-        programs=Child(config.daemon.max_exec, bus.emit),
+        programs=Child(config.daemon.max_exec, str(Path(config.daemon.state).with_name("programs")), bus.emit),
         lag=LagReporter(runs_probes, bus.emit),
         reconciler=reconciler,
         replans=replans,

@@ -27,7 +27,7 @@ from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, ConfigResta
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.targets import read_certificates, read_secrets, targets
 from lvs_healthd.probing.descriptors import probes_within_limit
-from lvs_healthd.probing.scheduler import Probe
+from lvs_healthd.probing.probe import Probe
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
 from lvs_healthd.runtime.threads import HungError, in_thread

@@ -4,6 +4,8 @@ import enum
 
 import msgspec
 
+from lvs_healthd.config.basics import Endpoint
+
 
 class OutcomeKind(enum.StrEnum):
     """The three kinds of outcome."""
@@ -73,6 +75,16 @@ class Outcome(msgspec.Struct, frozen=True):
     asks: AskedWeight | None = None
     """The weight that the target asks for; None if it says nothing about that. What it has asked for before then stays
     in force."""
+    apart: "tuple[Share, ...]" = ()
+    """What a run for several servers found of those for which it found something else. Nobody but `probing.groups` gets
+    an outcome with this."""
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What a run for several servers found of one of them."""
+
+    server: Endpoint
+    outcome: Outcome
 
 
 class Course(msgspec.Struct, frozen=True, gc=False):

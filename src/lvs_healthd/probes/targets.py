@@ -14,6 +14,7 @@ from lvs_healthd.config.check_model import (
     ExecCheck,
     HttpCheck,
     HttpsCheck,
+    Per,
     PingCheck,
     SctpCheck,
     StreamCheck,
@@ -44,6 +45,17 @@ _NotHttp = DnsCheck | PingCheck | ExecCheck | AgentCheck | SctpCheck | TcpCheck 
 def probe_key(check: AnyCheck) -> AnyCheck:
     """Return the check without its name, rise and fall. Checks that are equal in everything else share one probe."""
     return msgspec.structs.replace(check, name="", rise=0, fall=0)
+
+
+def run_of(check: ExecCheck) -> ExecCheck | None:
+    """Return what this probe has in common with those that share one run with it; None if it has a run of its own.
+
+    The port belongs to it only if the program is told the port.
+    """
+    if check.per is Per.SERVER:
+        return None
+    has_port = any("{port}" in word for word in check.command)
+    return msgspec.structs.replace(check, address="", port=check.port if has_port else 0)
 
 
 def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dict[AnyCheck, Target]:

@@ -207,7 +207,7 @@ class Engine:
         if isinstance(opened, Outcome):
             step = exchange.failed(opened)
             outcome = step if isinstance(step, Outcome) else opened
-            run.ended(outcome, before.course(outcome, run.target.hidden, self._clock()))
+            run.ended(outcome, before.course(outcome, run.target, self._clock()))
         else:
             self._fly(before.renewed(run, opened, exchange), run.target)
 
@@ -391,7 +391,7 @@ class Engine:
             if self._loop is not None:
                 self._loop.call_soon(self._guarded, self._start_waiting)
             return
-        course = flight.course(outcome, run.target.hidden, self._clock())
+        course = flight.course(outcome, run.target, self._clock())
         # `_deadlines` holds the flight until its tick comes. What the conversation gathered is freed now.
         flight.exchange.end()
         flight.securing = None

@@ -10,6 +10,8 @@ from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Course, Outcome
 from lvs_healthd.probes.targets import probe_key, target
 from lvs_healthd.probing.engine import Engine
+from lvs_healthd.probing.groups import Groups
+from lvs_healthd.probing.probe import Probe
 
 
 class ProbeResult(NamedTuple):
@@ -31,7 +33,13 @@ async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> 
 
     Raises `OSError` when a check's `ca` cannot be read.
     """
-    return await run_targets({key: target(key) for key in map(probe_key, checks)}, max_in_flight=max_in_flight)
+    found: dict[AnyCheck, ProbeResult] = {}
+    probes = [Probe(key, target(key), 0.0, _Note(key, found)) for key in dict.fromkeys(map(probe_key, checks))]
+    runs, _ = Groups().replaced(probes, ())
+    results = await run_targets({run.key: run.target for run in runs}, max_in_flight=max_in_flight)
+    for run in runs:
+        run.sink.outcome(*results[run.key])
+    return found
 
 
 async def run_targets(targets: Mapping[AnyCheck, Target], *, max_in_flight: int = 1000) -> dict[AnyCheck, ProbeResult]:
@@ -73,6 +81,17 @@ async def run_targets(targets: Mapping[AnyCheck, Target], *, max_in_flight: int 
     finally:
         engine.close()
     return found
+
+
+class _Note(NamedTuple):
+    """Notes what a probe found."""
+
+    key: AnyCheck
+    found: dict[AnyCheck, ProbeResult]
+
+    def outcome(self, outcome: Outcome, course: Course) -> None:
+        """Note the outcome."""
+        self.found[self.key] = ProbeResult(outcome, course)
 
 
 class _Once:

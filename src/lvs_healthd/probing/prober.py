@@ -7,7 +7,8 @@ from typing import Protocol
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.events.kinds import Event
 from lvs_healthd.probing.engine import Engine
-from lvs_healthd.probing.scheduler import Probe, ScheduleObserver, Scheduler
+from lvs_healthd.probing.probe import Probe
+from lvs_healthd.probing.scheduler import ScheduleObserver, Scheduler
 from lvs_healthd.probing.workers.pool import Pool
 
 

@@ -14,14 +14,13 @@ import hashlib
 import heapq
 import math
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol
 
-import msgspec
-
-from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Course, Outcome
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.engine import Engine
+from lvs_healthd.probing.groups import Groups
+from lvs_healthd.probing.probe import Key, Probe, Sink
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
 
 JITTER_SHARE = 0.02
@@ -35,28 +34,6 @@ FIRST_PROBES_PER_S = 2000
 
 FIRST_SPREAD_S = 0.5
 """The minimum time over which the first turns of new probes are spread, seconds."""
-
-
-Key = TypeVar("Key", bound=Hashable)
-
-
-class Sink(Protocol):
-    """Receives what a probe found."""
-
-    def outcome(self, outcome: Outcome, course: Course) -> None:
-        """Take one outcome, and how the probe went."""
-
-
-class Probe(msgspec.Struct, Generic[Key], frozen=True):
-    """What to run, how often, and who receives the outcomes.
-
-    `key` identifies the probe. When a reload brings the same key again, the probe keeps its place in the schedule.
-    """
-
-    key: Key
-    target: Target
-    interval_s: float
-    sink: Sink
 
 
 class ScheduleObserver(Protocol):
@@ -149,6 +126,7 @@ class Scheduler(Generic[Key]):
         self._random = random
         self._observer = observer
         self._observe_lag = observer.lag
+        self._groups = Groups()
         self._jobs: dict[Key, _Job] = {}
         self._turns: dict[int, list[_Job]] = {}
         self._turn_ticks: list[int] = []
@@ -223,10 +201,11 @@ class Scheduler(Generic[Key]):
 
         A probe whose key is already known keeps its place in the schedule. A new one gets an early first turn.
         """
-        for key in dropped:
+        scheduled, unscheduled = self._groups.replaced(probes, dropped)
+        for key in unscheduled:
             self._jobs.pop(key).sink = None
         new = []
-        for probe in probes:
+        for probe in scheduled:
             job = self._jobs.get(probe.key)
             if job is not None:
                 job.sink, job.target = probe.sink, probe.target

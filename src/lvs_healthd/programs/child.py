@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from lvs_healthd.events.kinds import Event, ExecFailed
 from lvs_healthd.programs.helper import MOST_PROGRAMS
@@ -24,11 +25,13 @@ class Child:
     """A child process that runs programs, once it is wanted.
 
     most: how many programs may run at once.
+    folder: where programs may keep files, whose own folder is there.
     emit: receives the events.
     """
 
-    def __init__(self, most: int, emit: Callable[[Event], None]) -> None:
+    def __init__(self, most: int, folder: str, emit: Callable[[Event], None]) -> None:
         self._most = most
+        self._folder = folder
         self._emit = emit
         self._path = ""
         self._keeping: asyncio.Task[None] | None = None
@@ -77,7 +80,7 @@ class Child:
         """Run a child until it ends, and return why it has."""
         # -P: a file in the current directory must not shadow a module.
         command = (sys.executable, "-P", "-m", "lvs_healthd.programs.helper")
-        options = ("--max", str(self._most), "--socket", self._path)
+        options = ("--max", str(self._most), "--socket", self._path, "--folder", self._folder)
         try:
             child = await asyncio.create_subprocess_exec(*command, *options, stdin=asyncio.subprocess.PIPE)
         except OSError as error:
@@ -92,11 +95,14 @@ class Child:
 
 @contextlib.asynccontextmanager
 async def present(path: str) -> AsyncIterator[None]:
-    """Run a process that serves `path` for the length of the block, unless one serves it already."""
+    """Run a process that serves `path` for the length of the block, unless one serves it already.
+
+    Programs may keep files beside the socket.
+    """
     if await is_served(path):
         yield
         return
-    child = Child(MOST_PROGRAMS, lambda _: None)
+    child = Child(MOST_PROGRAMS, str(Path(path).with_name("programs")), lambda _: None)
     await child.start(path)
     try:
         yield

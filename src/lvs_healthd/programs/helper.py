@@ -32,9 +32,11 @@ class Helper:
     """Runs programs for whoever connects.
 
     most: how many may run at once. Further requests wait for their turn.
+    folder: where programs may keep files; "" if nowhere.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, folder: str) -> None:
+        self._folder = folder
         self._places = asyncio.Semaphore(most)
         self._running: set[Running] = set()
 
@@ -65,7 +67,7 @@ class Helper:
                 return
             writer.write(line(Started()))
             try:
-                running = Running(asked)
+                running = Running(asked, self._folder)
             except NotRunError as error:
                 writer.write(line(error.answer()))
                 return
@@ -91,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="lvs-healthd-exec")
     parser.add_argument("--max", type=int, default=MOST_PROGRAMS, help="how many programs may run at once")
     parser.add_argument("--socket", help="path of the socket to make; without it, systemd passes one")
+    parser.add_argument("--folder", help="where programs may keep files; without it, systemd's StateDirectory=")
     arguments = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGHUP):  # only the daemon decides when this process ends
         signal.signal(number, signal.SIG_IGN)
@@ -103,22 +106,33 @@ def main() -> None:
         listener = _bound(Path(arguments.socket)) if arguments.socket else _passed()
     except OSError as error:
         sys.exit(f"lvs-healthd-exec: cannot serve {arguments.socket or 'the passed socket'}: {error.strerror}")
-    asyncio.run(_run(listener, arguments.max, follows_stdin=bool(arguments.socket)))
+    helper = Helper(arguments.max, _made(arguments.folder or os.environ.get("STATE_DIRECTORY", "")))
+    asyncio.run(_run(listener, helper, follows_stdin=bool(arguments.socket)))
 
 
-async def _run(listener: socket.socket, most: int, *, follows_stdin: bool) -> None:
+async def _run(listener: socket.socket, helper: Helper, *, follows_stdin: bool) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     if follows_stdin:
         loop.add_reader(sys.stdin.fileno(), ended.set)
-    helper = Helper(most)
     server = await asyncio.start_unix_server(helper.serve, sock=listener, limit=MOST_BYTES, backlog=_BACKLOG)
     try:
         await ended.wait()
     finally:
         server.close()
         helper.close()
+
+
+def _made(folder: str) -> str:
+    """Make the folder for the files of programs, unless it is there. Return it; "" if that does not work."""
+    if folder:
+        try:
+            Path(folder).mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            sys.stderr.write(f"lvs-healthd-exec: programs cannot keep files in {folder}: {error.strerror}\n")
+            return ""
+    return folder
 
 
 def _bound(path: Path) -> socket.socket:

@@ -18,6 +18,8 @@ class Request(msgspec.Struct, frozen=True):
     """The whole environment of the program."""
     timeout_s: float
     """How long the program may run, seconds."""
+    folders: tuple[str, ...] = ()
+    """Variables to add to the environment, for the folder in which programs may keep files."""
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):

@@ -22,17 +22,20 @@ _READ_SIZE = 65536
 class Running:
     """A program that has been started.
 
+    request: the program.
+    folder: where it may keep files; "" if nowhere.
+
     Raises `NotRunError` when it cannot be.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, folder: str) -> None:
         self._timeout_s = request.timeout_s
         self._output = bytearray()
         self._loop = asyncio.get_running_loop()
         try:
             self._process = subprocess.Popen(  # noqa: S603  # what the configuration says, without a shell
                 request.argv,
-                env=request.environment,
+                env=request.environment | (dict.fromkeys(request.folders, folder) if folder else {}),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -10,7 +10,7 @@ from lvs_healthd.config.check_model import AnyCheck, TcpCheck
 from lvs_healthd.events.kinds import Event, WorkerFailed
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind
 from lvs_healthd.probes.targets import target
-from lvs_healthd.probing.scheduler import Probe
+from lvs_healthd.probing.probe import Probe
 from lvs_healthd.probing.workers.link import COMMAND
 from lvs_healthd.probing.workers.pool import Pool
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.events.kinds import Event, WorkerFailed
 from lvs_healthd.probes.outcome import NOT_RUN, Course, Outcome, Reason, unsure
-from lvs_healthd.probing.scheduler import Probe
+from lvs_healthd.probing.probe import Probe
 from lvs_healthd.probing.workers import link
 from lvs_healthd.probing.workers.framing import GarbledFrameError
 from lvs_healthd.probing.workers.link import Link

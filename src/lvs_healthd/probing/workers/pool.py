@@ -12,9 +12,11 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterable
 
-from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck, ExecCheck
 from lvs_healthd.events.kinds import Event
-from lvs_healthd.probing.scheduler import Probe, ScheduleObserver
+from lvs_healthd.probes.targets import run_of
+from lvs_healthd.probing.probe import Probe
+from lvs_healthd.probing.scheduler import ScheduleObserver
 from lvs_healthd.probing.workers.link import COMMAND
 from lvs_healthd.probing.workers.place import Place
 from lvs_healthd.probing.workers.protocol import Assigned, Report, packed
@@ -110,7 +112,7 @@ class Pool:
             known = self._placed.get(probe.key)
             if known is None:
                 number = next(self._numbers)
-                place = self._places[zlib.crc32(packed(probe.key)) % len(self._places)]
+                place = self._places[zlib.crc32(packed(_placing(probe.key))) % len(self._places)]
                 self._placed[probe.key] = place, number
                 new[place].append(Assigned(number, probe.key))
             else:
@@ -149,3 +151,8 @@ class Pool:
             for place in self._places:
                 # If this process stood still, perhaps the whole machine did, so give the workers more time.
                 place.watch(excused=late_s > WATCH_S)
+
+
+def _placing(check: AnyCheck) -> AnyCheck:
+    """Return what decides who runs a probe. Probes that share a run go to the same worker."""
+    return (run_of(check) if isinstance(check, ExecCheck) else None) or check

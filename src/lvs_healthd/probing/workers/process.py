@@ -24,7 +24,8 @@ from lvs_healthd.probes.targets import Conversations, target
 from lvs_healthd.probes.tls import read_again
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.engine import Engine
-from lvs_healthd.probing.scheduler import Probe, Scheduler
+from lvs_healthd.probing.probe import Probe
+from lvs_healthd.probing.scheduler import Scheduler
 from lvs_healthd.probing.workers.framing import FrameSocket
 from lvs_healthd.probing.workers.protocol import Assigned, Change, Fault, Hello, Said, change, encoded
 from lvs_healthd.probing.workers.reporter import Reporter

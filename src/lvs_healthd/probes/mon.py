@@ -1,0 +1,133 @@
+"""mon's convention for programs that are checks: what a monitor is told, and what its output says.
+
+A monitor is run with its arguments and then the addresses of the servers, with variables of its own. It ends with 0
+when all is well, and otherwise names the servers that failed on the first line of its output, the summary. Sources:
+`run_monitor`, `process_event` and `proc_cleanup` of mon 1.3.6, and running it.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from lvs_healthd.config.basics import Endpoint, canonical_address
+from lvs_healthd.config.check_model import MonNames
+
+NO_HOST = ";;"
+"""At the end of a command for mon: no address is appended."""
+
+NO_SUMMARY = "(NO SUMMARY)"
+"""What mon takes for the summary of a failure whose first line is empty."""
+
+STATE_FOLDERS = ("MON_STATEDIR", "MON_LOGDIR")
+"""The variables with the folder in which a monitor may keep files. Whoever runs it knows the folder."""
+
+CONFIGURATION_FOLDER = "/etc/mon"
+"""mon's own default for MON_CFBASEDIR."""
+
+MOST_REMEMBERED = 4096
+"""How many characters of a monitor's output the next run is told. Thousands of monitors may say as much."""
+
+_PARENTHESES = re.compile(r"\([^()]*\)")
+_WORD = re.compile(r"[^\s,;]+")
+
+
+def arguments(command: Sequence[str], servers: Sequence[Endpoint]) -> tuple[str, ...]:
+    """Return a monitor's words. The address of each server is appended once, unless the command ends in `;;`."""
+    *before, last = command
+    if last.endswith(NO_HOST):  # mon takes it for the end of the line, also right behind a word
+        last = last.removesuffix(NO_HOST)
+        return (*before, last) if last else tuple(before)
+    return (*command, *dict.fromkeys(server.address for server in servers))
+
+
+class History:
+    """What mon remembers of a monitor, and tells it at the next run.
+
+    names: the names that the monitor gets.
+    wall: Unix time, seconds.
+    """
+
+    def __init__(self, names: MonNames, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._variables = {
+            "MON_GROUP": names.group,
+            "MON_SERVICE": names.service,
+            "MON_LAST_FAILURE": "0",
+            "MON_LAST_SUCCESS": "0",
+            "MON_CFBASEDIR": CONFIGURATION_FOLDER,
+        }
+        self._has_failed = False
+
+    def variables(self) -> dict[str, str]:
+        """Return the variables for the next run."""
+        return dict(self._variables)
+
+    def ended(self, output: str, *, failed: bool) -> None:
+        """Remember how a run has ended."""
+        now = str(int(self._wall()))
+        summary, is_more, _ = output.partition("\n")
+        if failed:
+            self._variables["MON_LAST_FAILURE"] = now
+            if not self._has_failed:
+                self._variables["MON_FIRST_FAILURE"] = now
+            summary = summary if summary.strip() else NO_SUMMARY
+        else:
+            self._variables |= {"MON_LAST_SUCCESS": now, "MON_FIRST_FAILURE": "0", "MON_LAST_FAILURE": "0"}
+        self._has_failed = failed
+        self._variables["MON_LAST_OUTPUT"] = _kept(output)
+        if summary or is_more:
+            self._variables["MON_LAST_SUMMARY"] = _kept(summary)
+        else:  # mon has no summary of a success without output
+            self._variables.pop("MON_LAST_SUMMARY", None)
+
+
+class Names:
+    """Finds servers in what a monitor has printed.
+
+    servers: those that the run was for.
+    """
+
+    def __init__(self, servers: Sequence[Endpoint]) -> None:
+        self._by_word: dict[str, list[Endpoint]] = {}
+        for server in servers:
+            words = [server.address, str(server)]
+            if ":" in server.address:
+                words.append(f"[{server.address}]")
+            for word in words:
+                self._by_word.setdefault(word, []).append(server)
+
+    def named(self, summary: str) -> dict[Endpoint, None]:
+        """Return the servers that a summary names, in its order.
+
+        A summary is a list of hosts, as they were given to the monitor. Some monitors add why in parentheses, or a
+        port.
+        """
+        return dict.fromkeys(self._in(_PARENTHESES.sub(" ", summary)))
+
+    def lines(self, detail: str) -> dict[Endpoint, str]:
+        """Return the first line about each server, of those lines that say more than who it is about."""
+        found: dict[Endpoint, str] = {}
+        for line in map(str.strip, detail.split("\n")):
+            if " " in line:
+                for server in self._in(line):
+                    found.setdefault(server, line)
+        return found
+
+    def _in(self, text: str) -> Iterator[Endpoint]:
+        for match in _WORD.finditer(text):
+            word = match[0].rstrip(":.")
+            yield from self._by_word.get(word) or self._by_word.get(_plain(word)) or ()
+
+
+def _plain(word: str) -> str:
+    """Return the address in a word in its usual spelling, without a port that no server has; "" if there is none."""
+    if word.startswith("[") or word.count(":") == 1:
+        word = word.partition("]")[0].removeprefix("[") if word.startswith("[") else word.partition(":")[0]
+    try:
+        return canonical_address(word)
+    except ValueError:
+        return ""
+
+
+def _kept(text: str) -> str:
+    """Return as much as a variable of the environment can hold (no NUL byte), and as is worth it."""
+    return text.partition("\0")[0][:MOST_REMEMBERED]
