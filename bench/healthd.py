@@ -34,7 +34,7 @@ _GOOD_NEWS = frozenset({"real_server.up", "service.serving", "table.changed"})
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to probe: `count` servers with a check of `kind` (http, tcp, udp, https), every `interval_s` seconds."""
+    """What to probe: `count` servers with a check of `kind` (http, h2, tcp, udp, https), every `interval_s` seconds."""
 
     kind: str
     count: int
@@ -68,6 +68,7 @@ LISTEN = ("127.0.0.1", 19880)
 
 _CHECKS = {
     "http": '{{ type = "http", path = "/healthz", host = "bench.test" }}',
+    "h2": '{{ type = "http", path = "/healthz", host = "bench.test", http_version = "2" }}',
     "https": '{{ type = "https", path = "/healthz", host = "bench.test", ca = "{ca}" }}',
     "tcp": '{{ type = "tcp" }}',
     "udp": '{{ type = "udp", send = "ping", expect = "ping" }}',
@@ -117,7 +118,7 @@ def service(name: str, vip: str, kind: str, check: str, servers: Sequence[str]) 
 
 
 def check_of(kind: str, ca: Path) -> str:
-    """Write the check of a kind: http, https, tcp or udp.
+    """Write the check of a kind: http, h2, https, tcp or udp.
 
     ca: the certificate with which servers of https are verified.
     """

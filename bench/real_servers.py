@@ -14,7 +14,8 @@ from bench.processes import PEER_CPU, PYTHON, Program, running, wait_until
 HTTP_PORT = 18080
 HTTPS_PORT = 18443
 UDP_PORT = 18053
-PORTS = {"http": HTTP_PORT, "tcp": HTTP_PORT, "https": HTTPS_PORT, "udp": UDP_PORT}
+HTTP2_PORT = 18081
+PORTS = {"http": HTTP_PORT, "h2": HTTP2_PORT, "tcp": HTTP_PORT, "https": HTTPS_PORT, "udp": UDP_PORT}
 """The port that a check of each kind probes."""
 FIRST = "127.1.0.1"
 
@@ -40,6 +41,7 @@ http {{
     ssl_session_tickets off;
     server {{
         listen 0.0.0.0:{http} backlog=32768;
+        listen 0.0.0.0:{http2} http2 backlog=32768;
         listen 0.0.0.0:{https} ssl backlog=32768;
         location = /healthz {{ return 200 "ok\\n"; }}
     }}
@@ -63,7 +65,7 @@ class RealServers:
         with tempfile.TemporaryDirectory(prefix="bench-servers-") as name, contextlib.ExitStack() as stack:
             folder = Path(name)
             _make_certificate(folder)
-            configuration = _NGINX.format(folder=folder, http=HTTP_PORT, https=HTTPS_PORT)
+            configuration = _NGINX.format(folder=folder, http=HTTP_PORT, http2=HTTP2_PORT, https=HTTPS_PORT)
             (folder / "nginx.conf").write_text(configuration, encoding="ascii")
             echo = [PYTHON, "-I", "-S", Path(__file__).with_name("udp_echo.py"), str(UDP_PORT)]
             udp = stack.enter_context(running(echo, cpu=PEER_CPU))

@@ -6,6 +6,7 @@ from bench.scenarios import (
     deciding,
     growth,
     hostile,
+    http2,
     lab,
     mass_failure,
     programs,
@@ -19,6 +20,7 @@ from bench.scenarios import (
 
 SCENARIOS: tuple[Scenario, ...] = (
     *cpu.SCENARIOS,
+    *http2.SCENARIOS,
     *schedule.SCENARIOS,
     *growth.SCENARIOS,
     *start.SCENARIOS,

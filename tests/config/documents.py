@@ -37,7 +37,7 @@ HTTP: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "proxy_protocol": st.integers(0, 2),
     "method": st.sampled_from(["GET", "POST"]),
     "path": st.sampled_from(["/", "/a?b=%20"]),
-    "http_version": st.sampled_from(["1.0", "1.1"]),
+    "http_version": st.sampled_from(["1.0", "1.1", "2"]),
     "host": st.sampled_from(["", "www.example.org", "www.example.org:8080", "192.0.2.9", "[2001:db8::9]:81"]),
     "headers": st.dictionaries(st.sampled_from(["Accept", "X-Y"]), st.sampled_from(["", "text/plain; q=1"])),
     "send_body": TEXT,

@@ -89,10 +89,20 @@ def test_digest_that_is_none(value: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "got"), [('"2"', '"2"'), ("1.0", '1.0; in quotes: "1.0"'), ('"HTTP/1.0"', '"HTTP/1.0"'), ("1", "1")]
+    ("value", "got"),
+    [('"3"', '"3"'), ("1.0", '1.0; in quotes: "1.0"'), ('"HTTP/1.0"', '"HTTP/1.0"'), ("2", '2; in quotes: "2"')],
 )
 def test_version_that_no_request_has(value: str, got: str) -> None:
-    assert errors(f"http_version = {value}") == [f'http_version: expected "1.1" or "1.0", got {got}']
+    assert errors(f"http_version = {value}") == [f'http_version: expected "1.1", "1.0" or "2", got {got}']
+
+
+@pytest.mark.parametrize("name", ["TE", "Upgrade", "keep-alive"])
+def test_headers_that_http_2_does_not_have(name: str) -> None:
+    headers = f'headers = {{ {name} = "x" }}'
+    assert errors(f'http_version = "2", {headers}') == [
+        f'headers: HTTP/2 has no header "{name}", and servers refuse a request with it'
+    ]
+    assert errors('http_version = "2", method = "CONNECT"')[0].startswith("method: over HTTP/2, CONNECT asks for")
 
 
 def test_text_and_expression_exclude_each_other() -> None:

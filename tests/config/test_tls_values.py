@@ -70,7 +70,11 @@ def test_defaults() -> None:
         ("alpn = 1", "alpn[0]: expected a string, got 1"),
         (
             'alpn = ["http/1.1", "h2"]',
-            "alpn: a server that selects h2 expects HTTP/2, and this check speaks HTTP/1.1; leave h2 out",
+            'alpn: a server that selects h2 expects HTTP/2, and this check speaks HTTP/1.1; write http_version = "2"',
+        ),
+        (
+            'http_version = "2", alpn = ["h2", "http/1.1"]',
+            "alpn: HTTP/2 is selected by the name h2 alone, which the check offers by itself; leave alpn out",
         ),
         ('expires_within = "14"', "expires_within: expected a duration from 0s to 3650d"),
         ('client_cert = "a.pem"', 'client_cert: expected an absolute path, got "a.pem"'),

@@ -251,3 +251,12 @@ async def test_server_is_asked_over_tls_and_its_certificate_is_verified(tmp_path
     assert found.detail == "NOERROR, 1 A record"
     assert found.certificate_end is not None
     assert nameless.reason is Reason.TLS
+
+
+def test_messages_of_a_flood_over_tcp_are_counted() -> None:
+    exchange = dns_exchanges(check(over=DnsTransport.TCP))()
+    exchange.connected()
+    assert exchange.received(b"\0\0" * (MOST_DATAGRAMS - 1)) is None
+    found = exchange.received(b"\0\0" * 30000)
+    assert isinstance(found, Outcome)
+    assert (found.reason, found.detail) == (Reason.BAD_ANSWER, f"{MOST_DATAGRAMS} messages, and no answer among them")

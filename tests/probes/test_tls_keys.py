@@ -277,7 +277,7 @@ async def test_server_that_refuses_all_protocols_is_named(authority: trustme.CA,
     async with openssl_server(tmp_path, authority, "-alpn", "foo") as port:
         found = await outcome(https(port, ca=ca, alpn=("http/1.1",)))
     assert found.reason is Reason.TLS
-    assert found.detail.endswith('the server speaks none of the protocols that it was offered: "http/1.1" (alpn)')
+    assert found.detail.endswith('the server speaks none of those it was offered: "http/1.1" (alpn)')
 
 
 DAY = 86400.0

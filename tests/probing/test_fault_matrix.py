@@ -26,6 +26,8 @@ from lvs_healthd.probes.outcome import OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.once import run_once
+from tests.probes.http2_peer import CONTINUATION, DATA, HEADERS, PING, frame
+from tests.probes.http2_peer import SETTINGS as SETTINGS_FRAME
 from tests.probes.peers import (
     Behaviour,
     datagram_server,
@@ -49,6 +51,8 @@ Make = Callable[[int], AnyCheck]
 STREAMS: dict[str, Make] = {
     "http": lambda port: HttpCheck(name="c", port=port, host="x", body="ok", **AROUND),
     "http json": lambda port: HttpCheck(name="c", port=port, host="x", json=(("a", "1"),), **AROUND),
+    "h2": lambda port: HttpCheck(name="c", port=port, host="x", body="ok", http_version="2", **AROUND),
+    "h2 tls": lambda port: HttpsCheck(name="c", port=port, host="x", http_version="2", tls=Tls(verify=False), **AROUND),
     "https": lambda port: HttpsCheck(name="c", port=port, host="x", tls=Tls(verify=False), **AROUND),
     "tcp": lambda port: TcpCheck(name="c", port=port, send=b"PING", expect=b"PONG", **AROUND),
     "tcp steps": lambda port: TcpCheck(name="c", port=port, steps=(GREETED, ASK, GREETED), **AROUND),
@@ -78,6 +82,32 @@ async def closing(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) 
     """Accept, then close."""
 
 
+def saying(data: bytes) -> Behaviour:
+    """Return what sends some bytes, and then nothing."""
+
+    async def behave(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await asyncio.sleep(60)
+
+    return behave
+
+
+def repeating(head: bytes, part: bytes) -> Behaviour:
+    """Return what sends `head`, and then a part again and again, as fast as the peer takes it."""
+
+    async def behave(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        chunk = part * (65536 // len(part))
+        while True:
+            writer.write(chunk)
+            await writer.drain()
+
+    return behave
+
+
+SETTINGS = frame(SETTINGS_FRAME)
+ANSWER = frame(HEADERS, b"\x88", flags=0x4, stream=1)
+"""The first frames of a server over HTTP/2: its settings, and the headers of an answer with the status 200."""
 GARBAGE = bytes(range(256)) * 4
 MISUNDERSTOOD = {Reason.BAD_ANSWER, Reason.PROTOCOL_ERROR, Reason.TLS, Reason.TOO_LARGE}
 """The reasons for an answer that the protocol does not know."""
@@ -92,6 +122,19 @@ FAULTS: dict[str, tuple[Behaviour, set[Reason]]] = {
     "cut short": (refusing(b"HT"), MISUNDERSTOOD | ENDED),
     "drip": (dripping(b"x" * 100, every_s=0.02), MISUNDERSTOOD | {Reason.TIMEOUT}),
     "flood": (flooding(b"", 64 * 1024 * 1024), MISUNDERSTOOD | {Reason.TIMEOUT}),
+    "h2 silent": (saying(SETTINGS), MISUNDERSTOOD | {Reason.TIMEOUT}),
+    "h2 pings": (repeating(SETTINGS, frame(PING, b"12345678")), MISUNDERSTOOD | {Reason.TIMEOUT}),
+    "h2 settings": (repeating(b"", SETTINGS), MISUNDERSTOOD | {Reason.TIMEOUT}),
+    "h2 empty data": (repeating(SETTINGS + ANSWER, frame(DATA, stream=1)), MISUNDERSTOOD | {Reason.TIMEOUT}),
+    "h2 data": (repeating(SETTINGS + ANSWER, frame(DATA, b"x" * 16384, stream=1)), MISUNDERSTOOD | {Reason.TIMEOUT}),
+    "h2 headers": (
+        repeating(SETTINGS + frame(HEADERS, stream=1), frame(CONTINUATION, stream=1)),
+        MISUNDERSTOOD | {Reason.TIMEOUT},
+    ),
+    "h2 slow": (
+        dripping(SETTINGS + ANSWER + frame(DATA, b"x", stream=1) * 9, every_s=0.02),
+        MISUNDERSTOOD | {Reason.TIMEOUT},
+    ),
     "http without end": (flooding(b"HTTP/1.1 200 OK\r\n", 64 * 1024 * 1024), MISUNDERSTOOD | {Reason.TIMEOUT}),
 }
 """Each fault with the reasons that are right for it. Which one it is depends on the protocol and the first packet."""

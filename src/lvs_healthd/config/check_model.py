@@ -125,7 +125,8 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     method: str = "GET"
     path: str = "/"
     http_version: str = "1.1"
-    """Version of the request. "1.0" is for servers that understand no other; it has a Host header all the same."""
+    """Version of the request. "1.0" is for servers that understand no other; it has a Host header all the same. "2" is
+    selected by ALPN in TLS, and in cleartext the server must know it (RFC 9113, section 3.3)."""
     host: str = ""
     """The Host header; never empty after loading.
 

@@ -24,6 +24,9 @@ _OF_THE_HANDSHAKE = ("upgrade", "sec-websocket-key", "sec-websocket-version", "s
 
 _MAX_BODY = next(field.default for field in msgspec.structs.fields(HttpCheck) if field.name == "max_body")
 
+_OF_CONNECTIONS = ("keep-alive", "proxy-connection", "te", "upgrade")
+"""Headers about one connection, which HTTP/2 does not have (RFC 9113, section 8.2.2). Others cannot be set anyway."""
+
 _WITHOUT_CONTENT = ("GET", "HEAD", "DELETE", "CONNECT", "TRACE")
 """Methods whose requests have no content, or content without a meaning (RFC 9110, section 9.3). Some servers refuse it,
 and others take it for the next request."""
@@ -45,6 +48,8 @@ def misfits(fields: Mapping[str, Any], wrong: frozenset[str]) -> Iterator[tuple[
         yield "send_body", f'{method} sends no body; write method = "POST", or what the server expects'
     if has("redirects") and "method" not in wrong and method not in _SAFE:
         yield "redirects", f"only GET and HEAD are redirected, and this is {method}"
+    if fields.get("http_version") == "2":
+        yield from _over_http2(fields, method, has)
     largest = fields.get("max_body", 0)
     if has("json") and "max_body" not in wrong and largest > MOST_JSON_BYTES:
         yield "max_body", f"with json at most {MOST_JSON_BYTES}: decoding a larger document would hold up all probes"
@@ -55,6 +60,17 @@ def misfits(fields: Mapping[str, Any], wrong: frozenset[str]) -> Iterator[tuple[
         yield from _websocket(fields, method, has)
     if not wrong & {"body_regex", "absent_regex", "max_body"}:
         yield from _two_expressions(fields)
+
+
+def _over_http2(fields: Mapping[str, Any], method: str, has: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    for field in ("websocket", "requests"):
+        if has(field):
+            yield field, 'this needs HTTP/1.1; leave http_version = "2" out'
+    for name, _ in fields.get("headers", ()):
+        if name.lower() in _OF_CONNECTIONS:
+            yield "headers", f"HTTP/2 has no header {show(name)}, and servers refuse a request with it"
+    if method == "CONNECT":
+        yield "method", "over HTTP/2, CONNECT asks for a tunnel; use another method"
 
 
 def _credentials(fields: Mapping[str, Any], user: bool, password: bool, token: bool) -> Iterator[tuple[str, str]]:  # noqa: FBT001

@@ -29,7 +29,7 @@ _HOST = re.compile(rf"(?:{_NAME}|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{{1,5}}))?")
 _DIGESTS = {"sha256": 64, "md5": 32}
 """The kinds of digests, and how many hexadecimal digits each has."""
 _DIGEST = re.compile("|".join(rf"{kind}:[0-9a-f]{{{length}}}" for kind, length in _DIGESTS.items()))
-_VERSIONS = ("1.1", "1.0")
+_VERSIONS = ("1.1", "1.0", "2")
 _STATUS_RANGE = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?")
 _RESERVED_HEADERS = {
     "host": "it has a key of its own: host",
@@ -52,8 +52,8 @@ def method(value: object) -> str:
 def http_version(value: object) -> str:
     """Parse the version of a request."""
     if not isinstance(value, str) or value not in _VERSIONS:
-        known = isinstance(value, float) and str(value) in _VERSIONS
-        raise expected('"1.1" or "1.0"', value, f'in quotes: "{value}"' if known else "")
+        known = isinstance(value, float | int) and str(value) in _VERSIONS
+        raise expected('"1.1", "1.0" or "2"', value, f'in quotes: "{value}"' if known else "")
     return value
 
 

@@ -37,9 +37,17 @@ def tls_misfits(
     if cert and kind == "tcp" and not _hears_after_tls(steps):
         message = "with TLS 1.3 a server refuses a certificate only after the handshake, when this check is over; "
         yield "client_cert", message + "add a step that expects something after { starttls = true }"
-    if kind == "https" and "h2" in (fields.get("alpn") or ()):
-        version = fields.get("http_version", "1.1")
-        yield "alpn", f"a server that selects h2 expects HTTP/2, and this check speaks HTTP/{version}; leave h2 out"
+    if kind == "https" and fields.get("alpn") is not None and "http_version" not in wrong:
+        yield from _over_alpn(fields.get("http_version", "1.1"), fields["alpn"])
+
+
+def _over_alpn(version: str, alpn: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Refuse protocols that do not go with the version of HTTP that a check speaks."""
+    if version == "2" and alpn != ("h2",):
+        yield "alpn", "HTTP/2 is selected by the name h2 alone, which the check offers by itself; leave alpn out"
+    elif version != "2" and "h2" in alpn:
+        fix = 'write http_version = "2", or leave h2 out'
+        yield "alpn", f"a server that selects h2 expects HTTP/2, and this check speaks HTTP/{version}; {fix}"
 
 
 def _unused(kind: str, fields: Mapping[str, Any], steps: tuple[ConversationStep, ...]) -> str:

@@ -92,12 +92,13 @@ class _OverDatagram:
 class _OverStream:
     """A query over a connection, where each message comes after its length."""
 
-    __slots__ = ("_answer", "_identifier", "_question")
+    __slots__ = ("_answer", "_identifier", "_left", "_question")
 
     def __init__(self, question: _Question) -> None:
         self._question = question
         self._identifier = random.getrandbits(16)  # tells answers apart; nobody is kept out by it
         self._answer = bytearray()
+        self._left = MOST_DATAGRAMS
 
     def connected(self) -> Step:
         query = self._question.query
@@ -116,6 +117,9 @@ class _OverStream:
             if found is not None:
                 return Farewell(b"", found, peer_may_close=False) if found.kind is OutcomeKind.UP else found
             del self._answer[:end]
+            self._left -= 1
+            if not self._left:
+                return down(Reason.BAD_ANSWER, f"{MOST_DATAGRAMS} messages, and no answer among them")
         return None
 
     def closed(self) -> Outcome:

@@ -31,6 +31,7 @@ from lvs_healthd.probes.conversation import conversations
 from lvs_healthd.probes.credentials import read_secrets_again
 from lvs_healthd.probes.dns import dns_exchanges
 from lvs_healthd.probes.exchange import Exchange, Target
+from lvs_healthd.probes.http_over_2 import http2_exchanges
 from lvs_healthd.probes.http_sequence import request_exchanges
 from lvs_healthd.probes.ping import ping_exchanges
 from lvs_healthd.probes.programs import program_runs
@@ -187,7 +188,7 @@ def _socket_of(check: AnyCheck, family: socket.AddressFamily) -> tuple[socket.So
 
 def _manner(check: AnyCheck) -> _Manner:
     if isinstance(check, HttpCheck):
-        asking = request_exchanges(check)
+        asking = http2_exchanges(check) if check.http_version == "2" else request_exchanges(check)
         begin: Callable[[], Exchange] = TlsExchanges(check, asking) if isinstance(check, HttpsCheck) else asking
         return _Manner(with_proxy_header(check.proxy_protocol, begin), lambda: asking.hidden)
     begin = _conversations(check)

@@ -126,7 +126,9 @@ def _protocols(check: TlsCheck) -> tuple[tuple[str, ...], bool]:
     """Return the protocols to offer to the server (RFC 7301), and whether it must select one of them."""
     if check.tls.alpn is not None:
         return check.tls.alpn, bool(check.tls.alpn)
-    return ("http/1.1",) if isinstance(check, HttpsCheck) else (), False
+    if isinstance(check, HttpsCheck):
+        return (("h2",), True) if check.http_version == "2" else (("http/1.1",), False)
+    return (), False
 
 
 def try_tls(check: TlsCheck) -> None:

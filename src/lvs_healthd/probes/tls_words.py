@@ -84,7 +84,7 @@ def _advice(reason: str, check: TlsCheck, offered: tuple[str, ...]) -> str:
     if reason in _VERSION and tls.min_tls != "1.0":
         return f"the check accepts TLS {tls.min_tls} and later (min_tls)"
     if reason == _NO_PROTOCOL:
-        return f"the server speaks none of the protocols that it was offered: {_listed(offered)} (alpn)"
+        return f"the server speaks none of those it was offered: {_listed(offered)} (alpn)"
     if tls.client_cert and reason in (*_CERTIFICATE_REFUSED, *_CERTIFICATE_MISSING):
         may = "perhaps " if reason == "SSLV3_ALERT_HANDSHAKE_FAILURE" else ""
         return f"{may}the server refuses client_cert = {tls.client_cert}"

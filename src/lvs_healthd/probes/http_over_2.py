@@ -1,0 +1,150 @@
+"""http checks over HTTP/2, in cleartext (with prior knowledge) or inside TLS. Sans-I/O.
+
+The conditions on an answer are those of HTTP/1.1. So the conversation that judges it is the same: here its request is
+sent over HTTP/2, and what comes back is passed to it as HTTP/1.1.
+"""
+
+from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
+from lvs_healthd.probes.exchange import Farewell, SingleExchange, Step
+from lvs_healthd.probes.http import HttpExchanges
+from lvs_healthd.probes.http2 import Connection, Data, End, Event, Fields, Headers, Request
+from lvs_healthd.probes.outcome import Outcome, Reason, down
+
+_NOT_SENT = ("connection", "host")
+"""Headers of a request that HTTP/2 does not have (RFC 9113, sections 8.2.2 and 8.3.1)."""
+_LAST_CHUNK = b"0\r\n\r\n"
+_BREAKS = (b"\r", b"\n", b"\0")
+"""What no header contains (RFC 9113, section 8.2.1)."""
+
+
+def http2_exchanges(check: HttpCheck | HttpsCheck) -> "Http2Exchanges":
+    """Return a factory that begins a conversation for each probe of this check."""
+    return Http2Exchanges(_Rules(check, HttpExchanges(check)))
+
+
+class Http2Exchanges:
+    """Begins the conversations of one check."""
+
+    __slots__ = ("_rules",)
+
+    def __init__(self, rules: "_Rules") -> None:
+        self._rules = rules
+
+    def __call__(self) -> SingleExchange:
+        """Begin one conversation."""
+        return _OverHttp2(self._rules, self._rules.answers())
+
+    @property
+    def hidden(self) -> tuple[bytes, ...]:
+        """Parts of secrets that no quoted answer may show."""
+        return self._rules.answers.hidden
+
+
+class _Rules:
+    """What the conversations of one check have in common."""
+
+    __slots__ = ("_known", "_scheme", "answers", "has_fields", "is_chunked")
+
+    def __init__(self, check: HttpCheck | HttpsCheck, answers: HttpExchanges) -> None:
+        self.answers = answers
+        """Begins the conversation about an answer."""
+        self._scheme = b"https" if isinstance(check, HttpsCheck) else b"http"
+        self._known: tuple[bytes, Request] = b"", Request([])
+        """The last request, as bytes and as it is sent. Almost every probe has the same."""
+        self.has_fields = bool(answers.wanted or check.redirects or answers.checks_body)
+        """Whether the headers of an answer matter."""
+        self.is_chunked = bool(check.redirects)
+        """Whether a body must show where it ends, because another answer may follow."""
+
+    def request(self, message: bytes) -> Request:
+        """Return a request that is written as HTTP/1.1."""
+        if message != self._known[0]:
+            self._known = message, _request(message, self._scheme)
+        return self._known[1]
+
+
+def _request(message: bytes, scheme: bytes) -> Request:
+    head, _, body = message.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    method, path, _ = first.split(b" ")
+    fields = [(name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines)]
+    authority = next(value for name, value in fields if name == b"host")
+    pseudo = [(b":method", method), (b":scheme", scheme), (b":authority", authority), (b":path", path)]
+    return Request(pseudo + [field for field in fields if field[0].decode() not in _NOT_SENT], body)
+
+
+class _OverHttp2:
+    """The requests of one probe, and their answers."""
+
+    __slots__ = ("_connection", "_has_head", "_inner", "_is_chunked", "_rules")
+
+    def __init__(self, rules: _Rules, inner: SingleExchange) -> None:
+        self._rules = rules
+        self._inner = inner
+        """Judges the answers, as HTTP/1.1."""
+        self._connection = Connection(rules.answers.hidden)
+        self._has_head = False
+        """Whether the headers of the answer under way have arrived."""
+        self._is_chunked = False
+        """Whether its body is passed on in chunks."""
+
+    def connected(self) -> Step:
+        self._ask(self._inner.connected())
+        return self._connection.to_send()
+
+    def received(self, data: bytes) -> Step:
+        for event in self._connection.feed(data):
+            if isinstance(event, Outcome):
+                return event
+            step = self._take(event)
+            if isinstance(step, Outcome):
+                return Farewell(self._connection.leave(), step, peer_may_close=True)
+            if step is not None:
+                self._ask(step)
+        return self._connection.to_send() or None
+
+    def closed(self) -> Outcome:
+        if self._has_head:
+            return down(Reason.CLOSED_EARLY, "connection closed before the end of the answer")
+        return self._inner.closed()
+
+    def failed(self, outcome: Outcome) -> Outcome:
+        return self._inner.failed(outcome)
+
+    def expired(self, timeout: str) -> Outcome:
+        return self._inner.expired(timeout)
+
+    def end(self) -> None:
+        self._connection.end()
+        self._inner.end()
+
+    def _ask(self, step: Step) -> None:
+        if not isinstance(step, bytes):
+            raise TypeError("a conversation over HTTP/1.1 that does not begin with a request")
+        self._has_head = False
+        self._connection.ask(self._rules.request(step))
+
+    def _take(self, event: Event) -> Step:
+        """Pass on what has arrived. Return the step of the conversation over HTTP/1.1."""
+        match event:
+            case Headers(fields=fields) if not self._has_head:
+                self._has_head = True
+                return self._take_head(fields)
+            case Data(data=data):
+                return self._inner.received(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+            case End():
+                return self._inner.received(_LAST_CHUNK) if self._is_chunked else self._inner.closed()
+            case _:  # trailers
+                return None
+
+    def _take_head(self, fields: Fields) -> Step:
+        status = next(value for name, value in fields if name == b":status")
+        lines = [b"HTTP/1.1 " + status]
+        if self._rules.has_fields:
+            lines += [name + b": " + value for name, value in fields if not name.startswith(b":")]
+            if any(each in line for line in lines for each in _BREAKS):
+                return down(Reason.PROTOCOL_ERROR, "broken HTTP/2: a header with a line break or a NUL byte")
+            self._is_chunked = self._rules.is_chunked and all(name != b"content-length" for name, _ in fields)
+            if self._is_chunked:
+                lines.append(b"transfer-encoding: chunked")
+        return self._inner.received(b"\r\n".join(lines) + b"\r\n\r\n")
