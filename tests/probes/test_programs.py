@@ -179,6 +179,7 @@ OTHERS = up("exit status 1, but for other servers only")
         ("192.0.2.2:80, 2001:DB8:0::3\n", {TWO: "192.0.2.2:80, 2001:DB8:0::3", THREE: "192.0.2.2:80, 2001:DB8:0::3"}),
         ("192.0.2.2:9999\n", {TWO: "192.0.2.2:9999"}),
         ("[2001:db8::3]:9999 unknown.example\n", {THREE: "[2001:db8::3]:9999 unknown.example"}),
+        ("example.org@192.0.2.2  \n", {TWO: "example.org@192.0.2.2"}),
         ("[2001:db8::3]\n", {THREE: "[2001:db8::3]"}),
     ],
 )  # fmt: skip

@@ -42,6 +42,16 @@ _ENVIRONMENT = {
 }
 
 
+def search_path() -> str:
+    """Return a PATH on which the programs are that are only unpacked."""
+    return _PATH
+
+
+def libraries() -> str:
+    """Return an LD_LIBRARY_PATH for them."""
+    return _ENVIRONMENT["LD_LIBRARY_PATH"]
+
+
 def program(name: str) -> str:
     """Return the path of a server's program."""
     found = shutil.which(name, path=_PATH)

@@ -98,8 +98,8 @@ class Names:
     def named(self, summary: str) -> dict[Endpoint, None]:
         """Return the servers that a summary names, in its order.
 
-        A summary is a list of hosts, as they were given to the monitor. Some monitors add why in parentheses, or a
-        port.
+        A summary is a list of hosts, as they were given to the monitor. Some monitors add a port, why in parentheses,
+        or what they asked for.
         """
         return dict.fromkeys(self._in(_PARENTHESES.sub(" ", summary)))
 
@@ -119,7 +119,11 @@ class Names:
 
 
 def _plain(word: str) -> str:
-    """Return the address in a word in its usual spelling, without a port that no server has; "" if there is none."""
+    """Return the address in a word in its usual spelling; "" if there is none.
+
+    What was asked for may stand before it (`example.org@192.0.2.1`), and a port that no server has behind it.
+    """
+    word = word.rpartition("@")[2]
     if word.startswith("[") or word.count(":") == 1:
         word = word.partition("]")[0].removeprefix("[") if word.startswith("[") else word.partition(":")[0]
     try:
