@@ -85,7 +85,7 @@ def test_every_example_is_marked_as_one_and_loads() -> None:
     assert whole().remarks == ()
     assert [service.name for service in whole().services] == [
         *("web", "cache", "dns", "marked"),
-        *("tunnelled 192.0.2.101", "tunnelled 192.0.2.102"),
+        *("tunnelled 192.0.2.101", "tunnelled 192.0.2.102", "weighed"),
     ]
 
 

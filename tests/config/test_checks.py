@@ -98,7 +98,7 @@ def test_real_server_changes_the_check_it_names_or_all_or_adds_one(override: str
             f'.name: no check "pgae" to change here, only "tcp", "page" or "api"; {NO_TYPE}',
         ),
         ('{ name = "page", type = "tcp" }', '.type: check "page" of the service has type "http"'),
-        ('{ path = "/x" }', ".path: tcp checks have no such key; it belongs to http and https checks"),
+        ('{ path = "/x" }', ".path: tcp checks have no such key; it belongs to http, https and agent checks"),
         ('["tcp", "tcp"]', '[1]: two entries are for the check "tcp"; keep one, or name them differently'),
         ('["udp", "udp"]', '[1]: two entries are for the check "udp"; keep one, or name them differently'),
         ('{ type = "udp", name = "tcp" }', '.type: check "tcp" of the service has type "tcp"'),

@@ -73,7 +73,7 @@ def test_search_path_in_an_installed_wheel(tmp_path: Path, monkeypatch: pytest.M
         (GOOD + 'name = "x"\n', [":5: name: unknown key;"]),
         (GOOD + 'expect_regex = "("\n', [":5: expect_regex: expect and expect_regex exclude each other"]),
         (GOOD.replace('"220 "', "220"), [":3: expect: expected a string, got 220"]),
-        (GOOD + 'path = "/"\n', [":5: path: tcp checks have no such key; it belongs to http and https checks"]),
+        (GOOD + 'path = "/"\n', [":5: path: tcp checks have no such key; it belongs to http, https and agent checks"]),
         (
             GOOD.replace('"tcp"', '"redis"'),
             [':2: type: expected http, https, tcp, udp, dns, sctp, ping, exec or agent, got "redis"'],

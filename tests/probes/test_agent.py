@@ -113,3 +113,27 @@ async def test_silence_and_trouble_are_told_as_what_they_are() -> None:
     async with stream_server(resetting) as port:
         assert (await found(port)).reason in (Reason.RESET, Reason.CLOSED_EARLY)
     assert (await found(free_port())).reason is Reason.REFUSED
+
+
+def page(body: bytes, status: bytes = b"200 OK") -> bytes:
+    return b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "detail"),
+    [
+        (page(b"up 30%\nmore\n"), OutcomeKind.UP, 'the agent says "up 30%"'),
+        (page(b"up 30%"), OutcomeKind.UP, 'the agent says "up 30%"'),
+        (page(b"down # disk"), OutcomeKind.DOWN, "the agent says down: disk"),
+        (page(b""), OutcomeKind.DOWN, 'the agent says nothing that is known: ""'),
+        (page(b"up", b"503 No"), OutcomeKind.DOWN, "status 503, expected 200-299"),
+        (page(b"up " * 400), OutcomeKind.DOWN, f"the agent's answer is longer than {MOST_BYTES} bytes"),
+        (b"HTTP/1.1 200 OK\r\n\r\nup 30%", OutcomeKind.UP, 'the agent says "up 30%"'),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nup", OutcomeKind.DOWN, "connection closed within the body"),
+    ],
+)
+async def test_agent_may_speak_over_http(answer: bytes, kind: OutcomeKind, detail: str) -> None:
+    async with stream_server(answering(answer)) as port:
+        outcome = await found(port, path="/agent", host="x")
+    assert (outcome.kind, outcome.detail[: len(detail)]) == (kind, detail)
+    assert outcome.asks == (share(30) if kind is OutcomeKind.UP else None)

@@ -6,7 +6,7 @@ import pytest
 from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.check_model import Convention, ExecCheck, MonNames, Per
 from lvs_healthd.probes.exchange import Exchange
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
+from lvs_healthd.probes.outcome import AskedWeight, Outcome, OutcomeKind, Reason, down, up
 from lvs_healthd.probes.programs import ENVIRONMENT, program_runs
 from lvs_healthd.probes.targets import targets
 from lvs_healthd.programs.messages import Answer, Finished, NotRun, Request, Started, line
@@ -234,3 +234,37 @@ def test_long_output_is_searched_in_time() -> None:
     output = "(" * 20000 + " 192.0.0.9\n" + "\n".join(f"{server.address} is slow" for server in servers)
     _, outcome = Runs(monitor(*servers)).run(Finished(1, output))
     assert shares(outcome) == {servers[8]: down(Reason.BAD_ANSWER, "exit status 1: 192.0.0.9 is slow")}
+
+
+def weighing(status: int, *, timed_out: bool = False) -> Outcome:
+    check = ExecCheck(
+        name="", address="192.0.2.1", port=80, command=("/c",), convention=Convention.KEEPALIVED, dynamic_weight=True
+    )
+    _, outcome = Runs(check).run(Finished(status=status, output="load 3", timed_out=timed_out))
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "detail"),
+    [
+        (0, AskedWeight(100, is_share=True), "exit status 0, the whole weight: load 3"),
+        (2, AskedWeight(0, is_share=False), "exit status 2, weight 0: load 3"),
+        (12, AskedWeight(10, is_share=False), "exit status 12, weight 10: load 3"),
+        (255, AskedWeight(253, is_share=False), "exit status 255, weight 253: load 3"),
+    ],
+)
+def test_exit_status_asks_for_a_weight(status: int, asked: AskedWeight, detail: str) -> None:
+    outcome = weighing(status)
+    assert (outcome.kind, outcome.asks, outcome.detail) == (OutcomeKind.UP, asked, detail)
+
+
+def test_failure_asks_for_no_weight() -> None:
+    assert [(each.kind, each.asks) for each in (weighing(1), weighing(-9), weighing(5, timed_out=True))] == [
+        (OutcomeKind.DOWN, None)
+    ] * 3
+
+
+def test_exit_status_asks_for_no_weight_unless_it_shall() -> None:
+    check = ExecCheck(name="", address="192.0.2.1", port=80, command=("/c",), convention=Convention.KEEPALIVED)
+    _, outcome = Runs(check).run(Finished(status=2, output=""))
+    assert (outcome.kind, outcome.asks) == (OutcomeKind.DOWN, None)

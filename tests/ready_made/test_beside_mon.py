@@ -135,7 +135,7 @@ def run_by_us(script: Path, folder: Path) -> dict[str, list[Record]]:
 
 
 class _Nobody:
-    def outcome(self, outcome: object, latency_s: float) -> None:
+    def outcome(self, outcome: object, course: object) -> None:
         pass
 
 

@@ -279,6 +279,8 @@ class ExecCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     `nagios`, a script that fails with status 1 would pass."""
     per: Per = Per.SERVER
     """Whether one run is for one server or for all. With all, the program says who failed, as those of mon do."""
+    dynamic_weight: bool = False
+    """Whether an exit status above 1 is a pass that asks for the weight 2 less, as with keepalived's misc_dynamic."""
     environment: tuple[tuple[str, str], ...] = ()
     """Variables that the program gets beside the usual ones, written in the file as a table."""
     helper: str = ""
@@ -300,6 +302,10 @@ class AgentCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", t
     fall: int = 1
     send: bytes = b""
     """Bytes to send first, such as a name for an agent that speaks for several services."""
+    path: str = ""
+    """Path to ask for over HTTP, where the body of the answer is the line. "": over plain TCP. Excludes `send`."""
+    host: str = ""
+    """The Host header, over HTTP. Default: the probed address, with the port unless it is 80."""
 
 
 EXEC_TIMEOUT = Seconds(5.0)

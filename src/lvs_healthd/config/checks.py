@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from lvs_healthd.config import exec_rules, http_rules
+from lvs_healthd.config import agent_rules, exec_rules, http_rules
 from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.check_model import (
     EXEC_INTERVAL,
@@ -241,6 +241,9 @@ class CheckReader:
                 self._errors.add(table.at(field), message)
             for inside, message in problems(check.fields, check.wrong):
                 self._errors.add((*table.at("requests"), *(inside if "requests" in table else ())), message)
+        if check.kind == "agent":
+            for field, message in agent_rules.misfits(check.has):
+                self._errors.add(table.at(field), message)
         if check.kind == "exec":
             for field, message in exec_rules.misfits(check.fields, check.wrong):
                 self._errors.add(table.at(field), message)
@@ -340,6 +343,8 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
         fields["port"] = 0
     if template.kind in _DEFAULT_PORT:
         fields["host"] = fields.get("host") or host_header(virtual or target, _DEFAULT_PORT[template.kind])
+    if template.kind == "agent" and fields.get("path"):
+        fields["host"] = fields.get("host") or host_header(target, _DEFAULT_PORT["http"])
     if fields.get("websocket"):
         fields["status"] = http_rules.WEBSOCKET_STATUS
     tls = {field: fields.pop(field) for field in TLS_FIELDS if field in fields}

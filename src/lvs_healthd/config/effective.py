@@ -12,6 +12,7 @@ import tomli_w
 
 from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.check_model import (
+    AgentCheck,
     AnyCheck,
     ConversationStep,
     DnsCheck,
@@ -129,7 +130,7 @@ def _request(request: HttpCheck) -> dict[str, Any]:
 
 
 def _check(check: AnyCheck) -> dict[str, Any]:
-    if isinstance(check, StreamCheck) and is_secret_command(check.send):
+    if isinstance(check, StreamCheck | AgentCheck) and is_secret_command(check.send):
         check = msgspec.structs.replace(check, send=HIDDEN.encode())
     if isinstance(check, HttpCheck) and is_secret_command(check.send_body):
         check = msgspec.structs.replace(check, send_body=HIDDEN)
@@ -148,6 +149,8 @@ def _left_out(check: AnyCheck) -> set[str]:
     left_out = set() if uses_tls(check) or not isinstance(check, TcpCheck | DnsCheck) else {*TLS_FIELDS}
     if isinstance(check, PingCheck):
         return {"port"}
+    if isinstance(check, AgentCheck):
+        return {"send", "send_hex"} if check.path else {"path", "host"}
     if isinstance(check, StreamCheck) and check.steps:
         return left_out | {key for key, schema in CHECK_KEYS.items() if (schema.field or key) in SHORT_FORM}
     return left_out | {"steps"}

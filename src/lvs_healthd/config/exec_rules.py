@@ -25,6 +25,8 @@ def misfits(fields: Mapping[str, Any], wrong: frozenset[str]) -> Iterator[tuple[
                 '"keepalived" (only 0)'
             ),
         )
+    if fields.get("dynamic_weight") and fields.get("convention", Convention.KEEPALIVED) is not Convention.KEEPALIVED:
+        yield "dynamic_weight", 'exit statuses ask for weights only with convention = "keepalived"'
     if fields.get("per") is not Per.GROUP:
         return
     if fields.get("convention", Convention.MON) is not Convention.MON:

@@ -7,7 +7,6 @@ _REQUIRED = {
         "command": 'the program to run, as in command = ["/usr/local/bin/check"]',
         "convention": 'which exit statuses pass, those of "nagios" (0 and 1), or of "mon" or "keepalived" (only 0)',
     },
-    "agent": {"port": "an agent listens on a port of its own"},
     "dns": {"query": 'the name to ask for, as in query = "example.org"'},
 }
 """The required keys of each type, and what they are."""

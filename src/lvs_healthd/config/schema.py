@@ -227,6 +227,7 @@ CHECK_KEYS = {
     "mark": Key(values.integer(1, 2**32 - 1)),
     "dscp": Key(values.integer(0, 63)),
     "command": Key(exec_values.command),
+    "dynamic_weight": Key(values.boolean),
     "convention": Key(values.member(Convention)),
     "per": Key(values.member(Per)),
     "environment": Key(exec_values.variables),

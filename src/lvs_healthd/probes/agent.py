@@ -16,9 +16,12 @@ percentage wants the whole weight, and one without `down` says that the server i
 
 import functools
 import re
+from collections.abc import Callable
 
-from lvs_healthd.config.check_model import AgentCheck
+from lvs_healthd.config.check_model import AgentCheck, HttpCheck
 from lvs_healthd.probes.exchange import Exchange, Farewell, Step, quote, what_happened
+from lvs_healthd.probes.http import HttpExchanges
+from lvs_healthd.probes.http_body import BodyRules, Hash
 from lvs_healthd.probes.outcome import AskedWeight, Outcome, OutcomeKind, Reason, down
 
 MOST_BYTES = 1024
@@ -33,9 +36,12 @@ _WHOLE = AskedWeight(100, is_share=True)
 _NONE = AskedWeight(0, is_share=True)
 
 
-def agent_exchanges(check: AgentCheck) -> "AgentExchanges":
+def agent_exchanges(check: AgentCheck) -> Callable[[], Exchange]:
     """Return a factory that begins a conversation for each probe of this check."""
-    return AgentExchanges(check.send)
+    if not check.path:
+        return AgentExchanges(check.send)
+    asked = HttpCheck(name="", address="", port=0, path=check.path, host=check.host, max_body=MOST_BYTES)
+    return HttpExchanges(asked, body=_LineInBody(asked))
 
 
 class AgentExchanges:
@@ -89,6 +95,24 @@ class _Listening:
 
     def end(self) -> None:
         """Do nothing, because nothing refers back to this object."""
+
+
+class _LineInBody(BodyRules):
+    """Takes the body of an answer for the agent's line. It needs no end there, because the body has one."""
+
+    __slots__ = ()
+
+    def __init__(self, check: HttpCheck) -> None:
+        super().__init__(check)
+        self.needs_end = self.needs_all = True
+
+    def too_large(self, most: int) -> Outcome:
+        """Return the outcome of a body that is longer than `most` bytes."""
+        return down(Reason.TOO_LARGE, f"the agent's answer is longer than {most} bytes")
+
+    def fault(self, body: bytearray, computed: Hash | None, hidden: tuple[bytes, ...]) -> Outcome | None:  # noqa: ARG002
+        """Judge the agent's line."""
+        return heard(bytes(_END.split(body, 1)[0]))
 
 
 @functools.lru_cache(maxsize=4096)

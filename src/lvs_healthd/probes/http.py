@@ -48,6 +48,7 @@ class HttpExchanges:
     """One check's request as bytes, and the rules for the answer. All probes of the check share one object.
 
     keeps_connection: whether to ask the server to keep the connection, because another request follows.
+    body: judges the body; None for the check's own conditions.
     """
 
     __slots__ = (
@@ -56,7 +57,9 @@ class HttpExchanges:
         *("body", "checks_body", "headers", "hidden", "request", "subprotocols", "wanted"),
     )
 
-    def __init__(self, check: HttpCheck | HttpsCheck, *, keeps_connection: bool = False) -> None:
+    def __init__(
+        self, check: HttpCheck | HttpsCheck, *, keeps_connection: bool = False, body: BodyRules | None = None
+    ) -> None:
         self._check = check
         self._keeps_connection = keeps_connection
         self._secret = secret(check)
@@ -72,7 +75,7 @@ class HttpExchanges:
         self._compose()
         self._status = check.status
         self.headers = HeaderRules(check)
-        self.body = BodyRules(check)
+        self.body = body or BodyRules(check)
         # The answer to HEAD has no body, whatever its headers announce (RFC 9110, section 9.3.2).
         self.checks_body = bool(self.body) and check.method != "HEAD"
         self.wanted = self.headers.names | ({b"content-encoding"} if self.checks_body else frozenset())

@@ -14,7 +14,7 @@ from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.check_model import Convention, ExecCheck, MonNames, Per
 from lvs_healthd.probes import mon
 from lvs_healthd.probes.exchange import Exchange, Step
-from lvs_healthd.probes.outcome import Outcome, Reason, Share, down, unsure, up
+from lvs_healthd.probes.outcome import AskedWeight, Outcome, Reason, Share, down, unsure, up
 from lvs_healthd.programs.messages import MOST_BYTES, Finished, NotRun, Request, Started, answer, line
 from lvs_healthd.runtime.printable import printable
 
@@ -28,6 +28,8 @@ _SHOWN = 120
 """How many characters of a program's output are shown."""
 _OK, _WARNING, _UNKNOWN = 0, 1, 3
 """The exit statuses of Nagios plugins. Every other one is CRITICAL."""
+_FAILED = 1
+"""The one exit status that is a failure where the others ask for weights."""
 
 
 def program_runs(check: ExecCheck, wall: Callable[[], float] = time.time) -> Callable[[], Exchange]:
@@ -46,7 +48,7 @@ def program_runs(check: ExecCheck, wall: Callable[[], float] = time.time) -> Cal
         request = Request(mon.arguments(words, servers), variables, timeout_s, mon.STATE_FOLDERS)
         kind: _Kind = _Monitor(request, servers, check.mon or MonNames(group="", service=""), wall)
     else:
-        kind = _Plain(Request(tuple(words), variables, timeout_s), check.convention)
+        kind = _Plain(Request(tuple(words), variables, timeout_s), check.convention, asks=check.dynamic_weight)
     return lambda: _Run(kind)
 
 
@@ -110,9 +112,11 @@ class _Run:
 class _Plain:
     """A program that is run for one server, and about which nothing is remembered."""
 
-    def __init__(self, request: Request, convention: Convention) -> None:
+    def __init__(self, request: Request, convention: Convention, *, asks: bool) -> None:
         self._asked = line(request)
         self._convention = convention
+        self._asks = asks
+        """Whether the exit status also asks for a weight."""
 
     def asked(self) -> bytes:
         return self._asked
@@ -121,6 +125,11 @@ class _Plain:
         said = _said(_first_line(ended.output))
         if (failure := _without_status(ended, said)) is not None:
             return failure
+        if self._asks and ended.status != _FAILED:
+            is_whole = ended.status == _OK
+            weight = AskedWeight(100, is_share=True) if is_whole else AskedWeight(ended.status - 2, is_share=False)
+            passed = up(f"exit status {ended.status}, {'the whole weight' if is_whole else weight}{said}")
+            return msgspec.structs.replace(passed, asks=weight)
         if ended.status == _OK or (self._convention is Convention.NAGIOS and ended.status == _WARNING):
             return up(f"exit status {ended.status}{said}")
         if self._convention is Convention.NAGIOS and ended.status == _UNKNOWN:

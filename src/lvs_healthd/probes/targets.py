@@ -192,6 +192,9 @@ def _manner(check: AnyCheck) -> _Manner:
         begin: Callable[[], Exchange] = TlsExchanges(check, asking) if isinstance(check, HttpsCheck) else asking
         return _Manner(with_proxy_header(check.proxy_protocol, begin), lambda: asking.hidden)
     begin = _conversations(check)
+    if isinstance(check, AgentCheck):
+        said = parts_of_command(check.send)
+        return _Manner(begin, lambda: said)
     if not isinstance(check, StreamCheck):
         return _Manner(begin, tuple)
     hidden = tuple({part for step in (check, *check.steps) for part in parts_of_command(step.send)})
