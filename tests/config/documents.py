@@ -45,6 +45,7 @@ HTTP: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "password_file": st.just(""),
     "token_file": st.just(""),
     "redirects": st.just(0),
+    "requests": st.lists(st.fixed_dictionaries({}, optional={"path": st.just("/b"), "body": TEXT}), min_size=1),
     "status": st.lists(st.sampled_from(["200-299", "301", 404, "100-599"]), min_size=1),
     "expect_headers": st.dictionaries(st.sampled_from(["X-Ready", "x-y"]), st.sampled_from(["", "yes; no"])),
     "expect_headers_regex": st.dictionaries(st.sampled_from(["Server", "x-y"]), REGEXES),
@@ -67,13 +68,20 @@ STREAM: dict[str, st.SearchStrategy[Any]] = COMMON | {
     "expect_regex": REGEXES,
     "max_answer": st.integers(1, 65536),
 }
-KEYS = {"http": HTTP, "https": HTTPS, "tcp": STREAM | {"proxy_protocol": st.integers(0, 2)}, "udp": STREAM}
+KEYS = {
+    "http": HTTP,
+    "https": HTTPS,
+    "tcp": STREAM | {"proxy_protocol": st.integers(0, 2)},
+    "udp": STREAM | {"any_port": st.booleans()},
+}
 
 
 @st.composite
 def checks(draw: st.DrawFn, name: str) -> dict[str, Any]:
     kind = draw(st.sampled_from([*KEYS, "redis", "ntp"]))
     keys = KEYS.get(kind, COMMON)
+    if kind == "ntp":
+        keys = keys | {"interval": durations(8000, 86_400_000)}  # its floor
     chosen = draw(st.lists(st.sampled_from(sorted(keys)), unique_by=lambda key: schema.CHECK_KEYS[key].group or key))
     check = {"type": kind, "name": name} | {key: draw(keys[key]) for key in chosen}
     if check.get("send_body"):

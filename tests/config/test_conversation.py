@@ -96,8 +96,11 @@ STEPS = "steps = [{ expect = 'a' }]"
             "check.steps[1]: two datagrams in succession; join them, or expect an answer between them",
             "check.steps[3].starttls: there is no TLS over UDP",
         ]),
-        ("type = 'udp', steps = [{ send = 'a' }, { expect = 'b' }, { send = 'c' }]", [
-            "check.steps[2]: nothing waits for the answer to this; expect one, or leave the step out",
+        ("type = 'udp', steps = [{ send = 'a' }]", [
+            "check.steps[0]: nothing waits for the answer to this; expect one, or write send instead of steps",
+        ]),
+        ("type = 'tcp', any_port = true", [
+            "check.any_port: tcp checks have no such key; it belongs to udp checks",
         ]),
         ("type = 'tcp', steps = [{ send = 'a' }, { expect_regex = 'a(b' }]", [
             "check.steps[1].expect_regex: not a regular expression: missing ): a(b",

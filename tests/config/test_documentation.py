@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import DnsCheck, ExecCheck, HttpsCheck, TcpCheck, Tls
+from lvs_healthd.config.check_model import DnsCheck, ExecCheck, HttpsCheck, TcpCheck, Tls, UdpCheck
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Daemon, Ipvs, RealServer, Service, SyncDaemon
@@ -52,7 +52,19 @@ TABLES = {"environment", "headers", "expect_headers", "expect_headers_regex", "j
 
 def test_documented_defaults_are_the_defaults() -> None:
     defaults: dict[str, set[str]] = {}
-    for record in (Daemon, Ipvs, SyncDaemon, Service, RealServer, HttpsCheck, TcpCheck, DnsCheck, ExecCheck, Tls):
+    for record in (
+        Daemon,
+        Ipvs,
+        SyncDaemon,
+        Service,
+        RealServer,
+        HttpsCheck,
+        TcpCheck,
+        UdpCheck,
+        DnsCheck,
+        ExecCheck,
+        Tls,
+    ):
         for field in msgspec.structs.fields(record):
             value = field.default
             durations = {"interval", "timeout", "resync", "persistence"}

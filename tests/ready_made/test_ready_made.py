@@ -19,7 +19,7 @@ SECURED = tuple(name for name in NAMES if isinstance(ready_made(name, 1), HttpsC
 
 def test_ready_made_checks_are_these() -> None:
     databases = {"redis", "memcached", "mysql", "postgres", "pgbouncer", "etcd", "zookeeper", "nats", "beanstalkd"}
-    mail_and_logins = {"smtp", "imap", "pop3", "ftp", "ssh", "samba", "rdp", "ldap", "ldap-rootdse"}
+    mail_and_logins = {"smtp", "imap", "pop3", "ftp", "ssh", "samba", "rdp", "ldap", "ldap-rootdse", "tftp"}
     names_and_time = {"dns-resolver", "ntp", "snmp", "syslog"}
     messages = {"sip", "coap", "mqtt", "amqp", "grpc"}
     web = {"haproxy", "nginx", "varnish"}

@@ -14,7 +14,7 @@ from lvs_healthd.config.load import DEFAULT_FILE, parse
 from lvs_healthd.config.readymade import ReadyMade, Shelf, search_path
 from lvs_healthd.config.schema import CHECK_TYPES
 from lvs_healthd.config.text import read_text
-from lvs_healthd.config.values import did_you_mean
+from lvs_healthd.config.values import did_you_mean, duration_text
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probing.transcript import Trial, tried
 from lvs_healthd.runtime.printable import printable
@@ -30,6 +30,8 @@ class ListedCheck(msgspec.Struct, frozen=True):
     type: str
     description: str
     file: str
+    min_interval: str
+    """The shortest interval that it may have, such as "2s"; empty for any."""
 
 
 def checks(
@@ -76,7 +78,8 @@ def _unknown(shelf: Shelf, name: str) -> NoReturn:
 
 
 def _listed(name: str, found: ReadyMade) -> ListedCheck:
-    return ListedCheck(name, found.kind, found.description, str(found.path))
+    least = duration_text(found.floor.interval) if found.floor else ""
+    return ListedCheck(name, found.kind, found.description, str(found.path), least)
 
 
 def _list(shelf: Shelf, *, json: bool) -> None:

@@ -234,6 +234,9 @@ class UdpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type
     `SILENT_INTERVAL`.
     """
 
+    any_port: bool = False
+    """Whether the answer may come from another port of the address, as that of TFTP does. What follows goes there."""
+
 
 class DnsCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="dns"):
     """A check that asks a DNS server, and looks at the answer code and the records."""

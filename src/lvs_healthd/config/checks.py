@@ -41,7 +41,7 @@ from lvs_healthd.config.schema import (
     read_table,
     refuse_foreign_keys,
 )
-from lvs_healthd.config.template import Template, Times, inherit
+from lvs_healthd.config.template import Template, Times, below_floor, inherit, raised
 from lvs_healthd.config.tls_rules import tls_misfits
 from lvs_healthd.config.tls_values import pair_problem
 from lvs_healthd.config.values import did_you_mean, duration_text, listing
@@ -181,7 +181,9 @@ class CheckReader:
             return None
         own = {"helper": self._helper} if ready_made.kind == "exec" else {}
         base = inherit(msgspec.structs.replace(base, kind=ready_made.kind, fields=own), self._defaults)
-        return self._changed(inherit(base, ready_made.table), table, self._default_times())
+        base = inherit(base, ready_made.table)
+        base = raised(base, ready_made.floor, _times(base))
+        return self._changed(base, table, self._default_times())
 
     def _changed(self, template: Template, table: TomlTable, before: Times | None = None) -> Template:
         """Return a template with the values of a table applied.
@@ -192,6 +194,8 @@ class CheckReader:
         refuse_foreign_keys(table, template.kind, self._errors)
         changed = self._with_program(inherit(template, table), table)
         self._validate(changed, table)
+        for field, message in below_floor(changed.floor, table):
+            self._errors.add(table.at(field), message)
         if not changed.wrong & {*Times._fields}:
             least = SILENT_TIMEOUT if changed.takes_silence else 0.0
             self._remark_timeout(before or _times(template), _times(changed), table, least)

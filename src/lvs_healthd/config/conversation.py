@@ -50,8 +50,8 @@ def problems_over_udp(found: tuple[ConversationStep, ...]) -> Iterator[Problem]:
             yield Problem((index,), "two datagrams in succession; join them, or expect an answer between them")
     if found and not found[0].send:
         yield Problem((0,), "a UDP server answers only what it is sent; begin with send or send_hex")
-    elif found and found[-1].send:
-        yield Problem((len(found) - 1,), "nothing waits for the answer to this; expect one, or leave the step out")
+    elif len(found) == 1:
+        yield Problem((0,), "nothing waits for the answer to this; expect one, or write send instead of steps")
 
 
 def _step(value: object) -> ConversationStep:

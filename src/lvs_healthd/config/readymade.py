@@ -13,10 +13,13 @@ from pathlib import Path
 import msgspec
 
 from lvs_healthd.config import values
+from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.errors import ConfigError, Errors
 from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, Key, TomlTable, read_table, refuse_foreign_keys
+from lvs_healthd.config.template import FLOORED, Floor
 from lvs_healthd.config.text import read_text, toml_document
+from lvs_healthd.config.values import duration_text
 
 SYSTEM_DIRECTORY = Path("/etc/lvs-healthd/checks")
 
@@ -26,6 +29,8 @@ _KEYS = {
     "description": Key(values.sentence),
     "type": Key(values.one_of(CHECK_TYPES)),
     **{name: key for name, key in CHECK_KEYS.items() if name not in {"name", "type"}},
+    "min_interval": Key(CHECK_KEYS["interval"].parse),
+    "min_interval_reason": Key(values.sentence),
 }
 
 
@@ -43,6 +48,13 @@ class ReadyMade(msgspec.Struct, frozen=True):
         """What the check is for; empty when the file has errors."""
         text: str = self.table.values.get("description", "")
         return text
+
+    @property
+    def floor(self) -> Floor | None:
+        """The shortest interval that a check may have; None when the file sets none."""
+        least: Seconds | None = self.table.values.get("min_interval")
+        reason = self.table.values.get("min_interval_reason", "")
+        return None if least is None else Floor(least, reason, str(self.path))
 
 
 def search_path(file: str) -> tuple[Path, ...]:
@@ -130,6 +142,7 @@ class Shelf:
         kind = table.values.get("type", "")
         if kind:
             refuse_foreign_keys(table, kind, errors)
+        _refuse_below_floor(table, errors)
         remark_public_secret(path, document, errors)
         remark_public_secret_files(text, document, errors)
         found = errors.texts()
@@ -153,6 +166,16 @@ def program_key(name: str) -> str:
 
 def _is_executable(path: Path) -> bool:
     return path.is_file() and os.access(path, os.X_OK)
+
+
+def _refuse_below_floor(table: TomlTable, errors: Errors) -> None:
+    """Add an error for an interval that the file itself forbids, and for a reason without anything to explain."""
+    if "min_interval_reason" in table and "min_interval" not in table:
+        errors.add(table.at("min_interval_reason"), "there is no min_interval that it could explain")
+    least: Seconds = table.values.get("min_interval", 0.0)
+    for field in FLOORED:
+        if table.values.get(field, least) < least:
+            errors.add(table.at(field), f"shorter than min_interval = {duration_text(least)}")
 
 
 def _exists(path: Path) -> bool:

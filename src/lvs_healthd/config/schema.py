@@ -214,6 +214,7 @@ CHECK_KEYS = {
     "expect_regex": Key(values.regex, group="expect"),
     "max_answer": Key(values.integer(1, MOST_BYTES)),
     "steps": Key(conversation.steps),
+    "any_port": Key(values.boolean),
     "query": Key(dns_values.name),
     "query_type": Key(dns_values.record_type),
     "over": Key(values.member(DnsTransport)),
@@ -247,6 +248,9 @@ CHECK_KEYS["requests"] = Key(http_values.request_list, entries=REQUEST_KEYS)
 
 SHORT_FORM = ("send", "expect", "expect_regex")
 """The fields that `steps` excludes."""
+
+OF_READY_MADE = frozenset({"type", "description", "min_interval", "min_interval_reason"})
+"""The keys of a ready-made check's file that set no field of its check."""
 
 GROUP_OF_FIELD = {key.field or name: key.group or key.field or name for name, key in CHECK_KEYS.items()}
 
@@ -345,6 +349,6 @@ def refuse_foreign_keys(table: TomlTable, kind: str, errors: Errors) -> None:
     for field in table.written:
         if kind == "ping" and field == "port":
             errors.add(table.at(field), "ping checks have no port: ICMP knows none")
-        elif field not in CHECK_FIELDS[kind] and field not in {"type", "description"}:
+        elif field not in CHECK_FIELDS[kind] and field not in OF_READY_MADE:
             owners = values.listing((owner for owner, fields in CHECK_FIELDS.items() if field in fields), "and")
             errors.add(table.at(field), f"{kind} checks have no such key; it belongs to {owners} checks")

@@ -1,5 +1,6 @@
 """A check as far as the file says, before it is known which server it probes."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -7,6 +8,21 @@ import msgspec
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.schema import CHECK_FIELDS, GROUP_OF_FIELD, SHORT_FORM, TomlTable
+from lvs_healthd.config.values import duration_text
+
+
+class Floor(msgspec.Struct, frozen=True):
+    """The shortest interval that the servers of a ready-made check tolerate."""
+
+    interval: Seconds
+    reason: str
+    """What they do to those who come more often; empty if the file does not say it."""
+    file: str
+    """The file of the ready-made check."""
+
+
+FLOORED = ("interval",)
+"""The fields that a floor bounds."""
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -22,6 +38,9 @@ class Template(msgspec.Struct, frozen=True):
     """Fields that were written with a wrong value. Rules about combinations of fields treat them as set."""
     path: KeyPath
     """Where in the file the check was defined, or last changed."""
+
+    floor: Floor | None = None
+    """The shortest interval that the check may have; None for any."""
 
     def has(self, field: str) -> bool:
         """Return whether a field is set, even if to a wrong value."""
@@ -58,3 +77,28 @@ def inherit(template: Template, table: TomlTable) -> Template:
         wrong=template.wrong | {field for field in table.written if field in own and table.is_wrong(field)},
         path=table.path,
     )
+
+
+def raised(template: Template, floor: Floor | None, times: Times) -> Template:
+    """Return the template of a ready-made check with its floor, to which shorter intervals are raised.
+
+    They come from `[defaults.check]` or are the default, so nobody has written them for this kind of server.
+
+    times: those of the template.
+    """
+    if floor is None:
+        return template
+    short = {field: floor.interval for field in FLOORED if getattr(times, field) < floor.interval}
+    return msgspec.structs.replace(template, floor=floor, fields=template.fields | short)
+
+
+def below_floor(floor: Floor | None, table: TomlTable) -> Iterator[tuple[str, str]]:
+    """Yield the field and the message for every interval that is written for a check and is shorter than its floor."""
+    if floor is None:
+        return
+    for field in FLOORED:
+        written = table.values.get(field, floor.interval)
+        if written < floor.interval:
+            least, why = duration_text(floor.interval), f": {floor.reason}" if floor.reason else ""
+            message = f"{duration_text(written)} is shorter than min_interval = {least} of {floor.file}{why}"
+            yield field, f'{message}; write {field} = "{least}" or more'

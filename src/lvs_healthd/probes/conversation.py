@@ -266,4 +266,6 @@ class _Datagrams:
         if line.expect is not None:
             return None
         self._at += 1
+        if self._at == len(lines):
+            return Farewell(line.step.send, _PASSED, peer_may_close=False)
         return line.step.send

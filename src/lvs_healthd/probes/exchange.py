@@ -116,11 +116,14 @@ class Target(msgspec.Struct, frozen=True):
     """The number of the IP protocol; 0 for TCP with a stream socket, for UDP with a datagram socket, and for a Unix
     socket."""
     apart: bool = False
-    """Whether its socket is no TCP or UDP socket, or has a way of its own, so that it serves one probe only."""
+    """Whether its socket serves one probe only: it is no TCP or UDP socket, has a way of its own, or takes answers from
+    any port."""
     way: Way | None = None
     """Where the probe leaves; None for what the routing table says."""
     hidden: Callable[[], tuple[bytes, ...]] = tuple
     """Returns the parts of secrets that the target may repeat, and that nobody may see."""
+    any_port: bool = False
+    """Whether the answer may come from another port of the address."""
 
 
 MOST_DATAGRAMS = 100

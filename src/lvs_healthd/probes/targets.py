@@ -169,8 +169,19 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
     kind, protocol = _socket_of(check, family)
     address = (check.address, check.port)
     way = check.way
-    is_apart = bool(protocol or way)
-    return Target(kind, family, address, check.timeout, begin, protocol, apart=is_apart, way=way, hidden=hidden)
+    any_port = isinstance(check, UdpCheck) and check.any_port
+    return Target(
+        kind,
+        family,
+        address,
+        check.timeout,
+        begin,
+        protocol,
+        apart=bool(protocol or way or any_port),
+        way=way,
+        hidden=hidden,
+        any_port=any_port,
+    )
 
 
 def _socket_of(check: AnyCheck, family: socket.AddressFamily) -> tuple[socket.SocketKind, int]:

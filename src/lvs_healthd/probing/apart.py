@@ -1,4 +1,4 @@
-"""Prepares the engine's sockets, and opens those that serve one probe only: SCTP, ICMP, Unix, or with their own way."""
+"""Prepares the engine's sockets, and opens those that serve one probe only (see `Target.apart`)."""
 
 import _socket
 import errno
@@ -10,6 +10,7 @@ import struct
 from lvs_healthd.config.check_model import Way
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
+from lvs_healthd.probing.any_port import AnyPort
 from lvs_healthd.probing.errnos import at_connect, at_open
 from lvs_healthd.probing.firewall import RECEIVE_ERRORS
 
@@ -49,9 +50,8 @@ def prepare(opened: _socket.socket, target: Target) -> None:
 def connect_apart(target: Target, epoll: select.epoll) -> _socket.socket | Outcome:
     """Return a new socket that has begun to connect and that `epoll` watches, or else the probe's outcome."""
     try:
-        opened = _socket.socket(
-            target.family, target.kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, target.protocol
-        )
+        kind = AnyPort if target.any_port else _socket.socket
+        opened = kind(target.family, target.kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, target.protocol)
     except OSError as error:
         if error.errno == errno.EPERM:
             return unsure(Reason.LOCAL_LIMIT, NO_PING)

@@ -255,6 +255,8 @@ class Engine:
                 data = flight.socket.recv(_RECV_SIZE)
             except BlockingIOError:
                 return
+            except InterruptedError:
+                continue
             except OSError as error:
                 outcome = from_network(error.errno or errno.EINVAL, datagram=not is_stream)
                 # A datagram socket may have more errors queued, which the next probe would take for its own.
@@ -298,7 +300,8 @@ class Engine:
             return self._send(flight, flight.pending + step)
         # A farewell has few bytes. They are not kept if they do not fit into the socket's buffer at once.
         if not step.data or not self._send(flight, step.data):
-            self._finish(flight, step.outcome, in_good_order=True, peer_may_close=step.peer_may_close)
+            is_stream = flight.run is not None and flight.run.target.kind is socket.SOCK_STREAM
+            self._finish(flight, step.outcome, in_good_order=is_stream, peer_may_close=step.peer_may_close)
         return True
 
     def _send(self, flight: Flight, data: bytes) -> bool:

@@ -1,0 +1,124 @@
+"""tftpd-hpa and atftpd."""
+
+import contextlib
+import grp
+import os
+import pwd
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.ready_made.checks import hasty, probe, ready_made, wait_until_up
+from tests.ready_made.conftest import Tried
+from tests.ready_made.servers import IN_PLACE, need_root, program, running
+
+FILE = "lvs-healthd"
+"""What the check asks for."""
+
+_IN_PLACE = 'mount --bind /dev/null "$0/null"; mount --rbind "$0" /dev; mount --bind "$1" /mnt; shift; exec "$@"'
+"""Lets a program find a directory of ours as /dev, and another one as /mnt, which every user may enter."""
+
+
+@contextlib.contextmanager
+def syslog(directory: Path) -> Iterator[Path]:
+    """Take what a program that sees `directory` as /dev sends to syslog. Yield the file that it is written to."""
+    directory.mkdir()
+    (directory / "null").touch()
+    written = directory.parent / "syslog"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log, written.open("ab", buffering=0) as file:
+        log.bind(str(directory / "log"))
+        (directory / "log").chmod(0o666)
+
+        def take() -> None:
+            while line := log.recv(65536):
+                file.write(line.rstrip(b"\n") + b"\n")
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        try:
+            yield written
+        finally:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+                last.sendto(b"", str(directory / "log"))
+            thread.join()
+
+
+def served(directory: Path) -> Path:
+    """Return a directory with the file."""
+    root = directory / "served"
+    root.mkdir()
+    root.chmod(0o755)
+    (root / FILE).touch(0o644)
+    return root
+
+
+def hpa(port: int, root: Path, devices: Path) -> list[str | Path]:
+    """Run tftpd-hpa with Debian's options. It needs root, because it changes its root directory."""
+    need_root()
+    options = ("--foreground", "--listen", "--user", "nobody", "--address", f"127.0.0.1:{port}", "--secure")
+    return ["unshare", "--mount", "sh", "-ec", _IN_PLACE, devices, root, program("in.tftpd"), *options, IN_PLACE]
+
+
+def atftpd(port: int, root: Path, log: Path, *options: str) -> list[str | Path]:
+    """Run atftpd with Debian's options."""
+    log.touch()
+    alone = ("--daemon", "--no-fork", "--port", str(port), "--bind-address", "127.0.0.1")
+    level = ("--verbose=5", "--tftpd-timeout", "300", "--retry-timeout", "5")
+    user = ("--user", f"{pwd.getpwuid(os.geteuid()).pw_name}.{grp.getgrgid(os.getegid()).gr_name}")
+    return ["atftpd", *alone, *user, *level, "--logfile", log, *options, root]
+
+
+def test_tftpd_hpa(tried: Tried, port: int, tmp_path: Path) -> None:
+    check = ready_made("tftp", port)
+    root = served(tmp_path)
+    with syslog(tmp_path / "dev") as log, running(hpa(port, root, tmp_path / "dev"), tmp_path, logs=[log]) as server:
+        wait_until_up(check)
+        (root / FILE).unlink()
+        tried.down(check, "tftpd-hpa", "has no such file", "File not found")
+        (root / FILE).touch()
+        tried.life(check, "tftpd-hpa", server)
+
+
+def test_atftpd(tried: Tried, port: int, tmp_path: Path) -> None:
+    check = ready_made("tftp", port)
+    root, log = served(tmp_path), tmp_path / "atftpd.log"
+    with running(atftpd(port, root, log), tmp_path, logs=[log]) as server:
+        wait_until_up(check)
+        (root / FILE).unlink()
+        tried.down(check, "atftpd", "has no such file", "File not found")
+        (root / FILE).touch()
+        tried.life(check, "atftpd", server)
+
+
+def test_atftpd_that_is_full_is_down(tried: Tried, port: int, tmp_path: Path) -> None:
+    check = ready_made("tftp", port)
+    root, log = served(tmp_path), tmp_path / "atftpd.log"
+    with running(atftpd(port, root, log, "--maxthread", "1"), tmp_path, logs=[log]):
+        wait_until_up(check)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(20)
+            client.sendto(b"\0\1" + FILE.encode() + b"\0octet\0", ("127.0.0.1", port))
+            client.recv(1500)  # its block is never acknowledged
+            tried.down(hasty(check), "atftpd", "has as many clients as `--maxthread` allows")
+
+
+def test_probe_ends_the_transfer_so_that_the_server_does_not_send_its_block_again() -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as known,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as transfer,
+    ):
+        for each in (known, transfer):
+            each.bind(("127.0.0.1", 0))
+            each.settimeout(20)
+
+        def serve() -> None:
+            asked, client = known.recvfrom(1500)
+            assert asked == b"\0\1" + FILE.encode() + b"\0octet\0"
+            transfer.sendto(b"\0\3\0\1", client)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert probe(ready_made("tftp", known.getsockname()[1]))
+        thread.join()
+        assert transfer.recv(1500) == b"\0\5\0\0enough\0"
