@@ -1,9 +1,14 @@
 """Exim, Postfix and Dovecot."""
 
+import contextlib
 import shutil
+import socketserver
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.ready_made.checks import hasty, probe, ready_made, wait_until_up
 from tests.ready_made.conftest import Tried
@@ -46,7 +51,7 @@ POSTFIX, POSTDROP = 64001, 64002
 """Numbers of accounts that exist only in the server's eyes."""
 
 
-def postfix(port: int, directory: Path, most: int) -> list[str | Path]:
+def postfix(port: int, directory: Path, most: int, settings: str = "") -> list[str | Path]:
     """Run Postfix as root. `most` is the number of its smtpd processes."""
     need_root()
     directory.chmod(0o755)
@@ -59,12 +64,12 @@ def postfix(port: int, directory: Path, most: int) -> list[str | Path]:
         "mail_owner = postfix\nsetgid_group = postdrop\nalias_maps =\nlocal_recipient_maps =\n"
         f"queue_directory = {IN_PLACE}/queue\ndata_directory = {IN_PLACE}/data\n"
         "command_directory = /usr/sbin\ndaemon_directory = /usr/lib/postfix/sbin\n"
-        f"maillog_file = {IN_PLACE}/mail.log\nmaillog_file_prefixes = {IN_PLACE}\n"
+        f"maillog_file = {IN_PLACE}/mail.log\nmaillog_file_prefixes = {IN_PLACE}\n{settings}"
     )
     (directory / "etc" / "master.cf").write_text(
         f"127.0.0.1:{port} inet n - n - {most} smtpd\n"
         "postlog unix-dgram n - n - 1 postlogd\nanvil unix - - n - 1 anvil\nrewrite unix - - n - - trivial-rewrite\n"
-        "cleanup unix n - n - 0 cleanup\n"
+        "cleanup unix n - n - 0 cleanup\ntlsmgr unix - - n - 1 tlsmgr\n"
     )
     users = {"postfix": POSTFIX, "postdrop": POSTDROP}
     master = Path("/usr/lib/postfix/sbin/master")
@@ -79,6 +84,87 @@ def test_smtp_of_postfix(tried: Tried, port: int, tmp_path: Path) -> None:
         wait_until_up(check)
         with occupied(port, 1, greeting=b"220"):
             tried.down(hasty(check), "postfix", "all its smtpd processes are busy")
+
+
+# ---- Submission ------------------------------------------------------------------------------------------------------
+
+
+def certified(directory: Path) -> tuple[Path, dict[str, str]]:
+    """Return a file with a certificate for mail.example.org and its key, and the keys of a check that trusts it."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("mail.example.org")
+    both = directory / "mail.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(both)
+    authority.cert_pem.write_to_path(directory / "ca.pem")
+    return both, {"sni": "mail.example.org", "ca": str(directory / "ca.pem")}
+
+
+EXIM_AUTH = "begin authenticators\nplain:\n  driver = plaintext\n  public_name = PLAIN\n  server_condition = false"
+
+
+def test_submission_of_exim(tried: Tried, port: int, tmp_path: Path) -> None:
+    pem, keys = certified(tmp_path)
+    check, package = ready_made("submission", port, **keys), "exim4-daemon-light"
+    tls = (f"tls_certificate = {pem}", f"tls_privatekey = {pem}", "tls_advertise_hosts = *")
+    with running(exim(port, tmp_path, *tls, EXIM_AUTH), tmp_path, logs=[tmp_path / "exim-mainlog"]) as server:
+        tried.life(check, package, server)
+    with running(exim(port, tmp_path, *tls, EXIM_AUTH), tmp_path):
+        tried.down_soon(ready_made("submission", port), package, "has a certificate that is not trusted", "certificate")
+    with running(exim(port, tmp_path, "tls_advertise_hosts =", EXIM_AUTH), tmp_path):
+        tried.down_soon(hasty(check), package, "offers no STARTTLS")
+    with running(exim(port, tmp_path, *tls), tmp_path):
+        tried.down_soon(hasty(check), package, "offers no login")
+    with running(exim(port, tmp_path, "smtp_accept_max = 1", *tls, EXIM_AUTH), tmp_path):
+        wait_until_up(check)
+        with occupied(port, 1, greeting=b"220"):
+            tried.down(check, package, "has as many connections as `smtp_accept_max` allows", "421")
+
+
+def test_submission_of_postfix(tried: Tried, port: int, tmp_path: Path) -> None:
+    pem, keys = certified(tmp_path)
+    pem.chmod(0o644)
+    check = ready_made("submission", port, **keys)
+    settings = f"""smtpd_tls_security_level = may
+smtpd_tls_chain_files = {IN_PLACE}/mail.pem
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = {IN_PLACE}/sasl
+"""
+    log = tmp_path / "mail.log"
+    with sasl(tmp_path), running(postfix(port, tmp_path, 20, settings), tmp_path, logs=[log]) as server:
+        tried.life(check, "postfix", server)
+    with running(postfix(port, tmp_path, 20, settings), tmp_path, logs=[log]):
+        tried.down_soon(check, "postfix", "cannot reach its SASL service")
+    with sasl(tmp_path), running(postfix(port, tmp_path, 1, settings), tmp_path, logs=[log]):
+        wait_until_up(check)
+        with occupied(port, 1, greeting=b"220"):
+            tried.down(hasty(check), "postfix", "all its smtpd processes are busy")
+    pem.write_text("none")
+    with sasl(tmp_path), running(postfix(port, tmp_path, 20, settings), tmp_path, logs=[log]):
+        tried.down_soon(check, "postfix", "cannot use its certificate", "454")
+
+
+@contextlib.contextmanager
+def sasl(directory: Path) -> Iterator[None]:
+    """Say to Postfix which logins there are, as Dovecot's auth process does, and know no user."""
+    path = directory / "sasl"
+    path.unlink(missing_ok=True)
+
+    class Greets(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00\nDONE\n")
+            self.rfile.read()
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Greets) as served:
+        served.daemon_threads = True
+        path.chmod(0o666)
+        thread = threading.Thread(target=served.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            served.shutdown()
+            thread.join()
 
 
 # ---- Dovecot ---------------------------------------------------------------------------------------------------------

@@ -19,11 +19,12 @@ SECURED = tuple(name for name in NAMES if isinstance(ready_made(name, 1), HttpsC
 
 def test_ready_made_checks_are_these() -> None:
     databases = {"redis", "memcached", "mysql", "postgres", "pgbouncer", "etcd", "zookeeper", "nats", "beanstalkd"}
-    mail_and_logins = {"smtp", "imap", "pop3", "ftp", "ssh", "samba", "rdp", "ldap", "ldap-rootdse", "tftp"}
+    mail_and_logins = {"smtp", "submission", "imap", "pop3", "ftp", "ssh", "samba", "rdp", "ldap", "ldap-rootdse"}
+    files_and_news = {"tftp"}
     names_and_time = {"dns-resolver", "ntp", "snmp", "syslog"}
     messages = {"sip", "coap", "mqtt", "amqp", "grpc"}
-    web = {"haproxy", "nginx", "varnish"}
-    assert {*NAMES} == databases | mail_and_logins | names_and_time | messages | web
+    web = {"haproxy", "nginx", "varnish", "kubernetes-readyz"}
+    assert {*NAMES} == databases | mail_and_logins | files_and_news | names_and_time | messages | web
 
 
 @pytest.mark.parametrize("name", NAMES)

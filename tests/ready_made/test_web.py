@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from tests.ready_made.checks import hasty, ready_made, wait_until_up
+import trustme
+
+from lvs_healthd.probes.outcome import Reason
+from tests.ready_made.checks import hasty, outcome, ready_made, wait_until_open, wait_until_up
 from tests.ready_made.conftest import Tried
 from tests.ready_made.servers import free_port, running
 from tests.ready_made.test_caches import occupied
@@ -81,3 +84,39 @@ def test_haproxy_that_is_full_is_down(tried: Tried, port: int, tmp_path: Path) -
         wait_until_up(check)
         with occupied(port, 2):
             tried.down(hasty(check), "haproxy", "has as many connections as `maxconn` allows")
+
+
+READY = 'location = /readyz { return 200 "ok"; }'
+NOT_READY = (
+    'location = /readyz { return 500 "[+]ping ok\\n[-]etcd failed: reason withheld\\nreadyz check failed\\n"; }',
+    'location = /readyz { return 401 "Unauthorized"; }',
+    "location = /readyz { return 429; }",
+    'location / { return 200 "<html>ok</html>"; }',
+)
+"""How the documentation says that an API server answers, and a web server in its place."""
+
+
+def test_kubernetes_readyz_passes_and_fails_as_the_documentation_says(port: int, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.issue_cert("kubernetes.default.svc").private_key_and_cert_chain_pem.write_to_path(tmp_path / "key.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    keys = f"ssl_certificate {tmp_path}/key.pem; ssl_certificate_key {tmp_path}/key.pem;"
+    trusting = {"sni": "kubernetes.default.svc", "ca": str(tmp_path / "ca.pem")}
+    check = ready_made("kubernetes-readyz", port, **trusting)
+
+    def api_server(location: str) -> list[str | Path]:
+        command = nginx(port, tmp_path, f"{keys} {location}")
+        file = tmp_path / "nginx.conf"
+        file.write_text(file.read_text().replace(f":{port};", f":{port} ssl;"))
+        return command
+
+    with running(api_server(READY), tmp_path) as server:
+        wait_until_up(check)
+        server.freeze()
+        assert outcome(hasty(check)).reason is Reason.TIMEOUT
+        server.thaw()
+        assert outcome(ready_made("kubernetes-readyz", port)).reason is Reason.TLS  # without `ca`
+    for location, reason in zip(NOT_READY, [*[Reason.BAD_STATUS] * 3, Reason.BAD_ANSWER], strict=True):
+        with running(api_server(location), tmp_path):
+            wait_until_open(check)
+            assert outcome(check).reason is reason
