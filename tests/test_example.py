@@ -84,7 +84,7 @@ def test_every_example_is_marked_as_one_and_loads() -> None:
     assert active == ["[daemon]", "[ipvs]", "[ipvs.timeouts]", "[ipvs.sysctl]", "[defaults.check]"]
     assert whole().remarks == ()
     assert [service.name for service in whole().services] == [
-        *("web", "cache", "dns", "marked"),
+        *("web", "cache", "dns", "rpc", "marked"),
         *("tunnelled 192.0.2.101", "tunnelled 192.0.2.102", "weighed"),
     ]
 

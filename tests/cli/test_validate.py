@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from lvs_healthd.cli.validate import validate
 from lvs_healthd.config.load import load
 
-TYPES = "http, https, tcp, udp, dns, sctp, ping, exec, agent or a ready-made check (see: lvs-healthd checks)"
+TYPES = "http, https, tcp, udp, dns, grpc, sctp, ping, exec, agent or a ready-made check (see: lvs-healthd checks)"
 
 GOOD = """
 [[service]]

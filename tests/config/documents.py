@@ -88,6 +88,8 @@ def checks(draw: st.DrawFn, name: str) -> dict[str, Any]:
         check["method"] = "POST"
     if kind == "udp" and not {"send", "send_hex"} & check.keys():
         check["send"] = "?"
+    if check.get("http_version") == "2":
+        check.pop("requests", None)
     if kind == "udp" and not any(check.get(key) for key in ("expect", "expect_hex", "expect_regex")):
         check["timeout"] = draw(durations(4000, 3_600_000))  # silence is up
     return check

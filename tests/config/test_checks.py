@@ -3,7 +3,9 @@ import pytest
 from lvs_healthd.config.check_model import SILENT_INTERVAL, SILENT_TIMEOUT, HttpCheck, TcpCheck, UdpCheck
 from tests.config.reading import checks_of, errors_of, read, service
 
-TYPES = "expected http, https, tcp, udp, dns, sctp, ping, exec, agent or a ready-made check (see: lvs-healthd checks)"
+TYPES = (
+    "expected http, https, tcp, udp, dns, grpc, sctp, ping, exec, agent or a ready-made check (see: lvs-healthd checks)"
+)
 NO_TYPE = "a new check needs a type: " + TYPES.removeprefix("expected ")
 
 

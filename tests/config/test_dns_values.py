@@ -2,7 +2,7 @@
 
 import pytest
 
-from lvs_healthd.config.check_model import DnsCheck, DnsTransport
+from lvs_healthd.config.check_model import Carrier, DnsCheck
 from tests.config.reading import checks_of, errors_of, service
 
 
@@ -14,7 +14,7 @@ def test_keys_are_read_and_types_and_codes_are_spelled_the_usual_way() -> None:
         )
     )
     assert isinstance(found, DnsCheck)
-    assert (found.query, found.query_type, found.over, found.port) == (".", "NS", DnsTransport.TLS, 80)
+    assert (found.query, found.query_type, found.over, found.port) == (".", "NS", Carrier.TLS, 80)
     assert (found.rcode, found.tls.sni, found.min_answers) == (("NOERROR", "NXDOMAIN"), "dns.example", 13)
 
 

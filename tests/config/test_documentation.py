@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import DnsCheck, ExecCheck, HttpsCheck, TcpCheck, Tls, UdpCheck
+from lvs_healthd.config.check_model import DnsCheck, ExecCheck, GrpcCheck, HttpsCheck, TcpCheck, Tls, UdpCheck
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Daemon, Ipvs, RealServer, Service, SyncDaemon
@@ -62,6 +62,7 @@ def test_documented_defaults_are_the_defaults() -> None:
         TcpCheck,
         UdpCheck,
         DnsCheck,
+        GrpcCheck,
         ExecCheck,
         Tls,
     ):

@@ -102,6 +102,9 @@ def test_headers_that_http_2_does_not_have(name: str) -> None:
     assert errors(f'http_version = "2", {headers}') == [
         f'headers: HTTP/2 has no header "{name}", and servers refuse a request with it'
     ]
+    assert errors('http_version = "2", requests = [{}]') == [
+        'requests: several requests go over HTTP/1.1 only; leave http_version = "2" out'
+    ]
     assert errors('http_version = "2", method = "CONNECT"')[0].startswith("method: over HTTP/2, CONNECT asks for")
 
 
@@ -135,6 +138,7 @@ def test_answer_that_opens_a_websocket_has_no_body(key: str) -> None:
     [
         ('method = "POST"', "method: a WebSocket is opened with GET, and this is POST"),
         ('http_version = "1.0"', "http_version: HTTP/1.0 knows no WebSocket"),
+        ('http_version = "2"', "http_version: WebSockets are opened over HTTP/1.1"),
         ("status = [200]", 'status: only 101 opens a WebSocket; leave status out, or write status = ["101"]'),
         ("redirects = 1", "redirects: websocket and redirects exclude each other"),
         (

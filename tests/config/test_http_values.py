@@ -106,7 +106,7 @@ def test_everything_of_a_request_is_read() -> None:
         ('method = "HEAD", body = "ok"', ["body: the answer to HEAD has no body; use GET"]),
         ('body = "a", body_regex = "a"', ["body_regex: body and body_regex exclude each other"]),
         ("max_body = 16777217", ["max_body: expected 1..16777216, got 16777217"]),
-        ('sni = "a"', ["sni: http checks have no such key; it belongs to https, tcp and dns checks"]),
+        ('sni = "a"', ["sni: http checks have no such key; it belongs to https, tcp, dns and grpc checks"]),
         ('send = "a"', ["send: http checks have no such key; it belongs to tcp, udp and agent checks"]),
     ],
 )

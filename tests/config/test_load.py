@@ -49,7 +49,7 @@ def test_all_errors_in_one_run_in_the_order_of_the_file() -> None:
         'c.toml:10: service "web": check.path: expected a path that starts with "/", got "healthz"',
         'c.toml:13: service "web": real_server[1].weight: expected 0..65535, got -2',
         'c.toml:14: service "web": real_server[2]: 198.51.100.11:80 is already listed, on line 12',
-        ('c.toml:22: service "dns": check: expected http, https, tcp, udp, dns, sctp, ping, exec, agent or '
+        ('c.toml:22: service "dns": check: expected http, https, tcp, udp, dns, grpc, sctp, ping, exec, agent or '
          'a ready-made check (see: lvs-healthd checks), '
         'got "redsi"; did you mean "redis"?'),
         ('c.toml:23: service "dns": real_server[0]: port 5353 is not the service\'s 53, and dr leaves ports as they '

@@ -78,7 +78,7 @@ def test_search_path_in_an_installed_wheel(tmp_path: Path, monkeypatch: pytest.M
         (GOOD + 'path = "/"\n', [":5: path: tcp checks have no such key; it belongs to http, https and agent checks"]),
         (
             GOOD.replace('"tcp"', '"redis"'),
-            [':2: type: expected http, https, tcp, udp, dns, sctp, ping, exec or agent, got "redis"'],
+            [':2: type: expected http, https, tcp, udp, dns, grpc, sctp, ping, exec or agent, got "redis"'],
         ),
         (GOOD.replace('"It greets."', '" "'), [':1: description: expected a sentence, got " "']),
     ],
@@ -102,14 +102,14 @@ def test_unknown_ready_made_check_lists_the_ones_there_are(shelf: Path) -> None:
     (shelf / "Not A Name.toml").write_text(GOOD)
     assert errors_with(shelf, '"greetings"') == [
         (
-            'c.toml:4: service "web": check: expected http, https, tcp, udp, dns, sctp, ping, exec, agent or '
+            'c.toml:4: service "web": check: expected http, https, tcp, udp, dns, grpc, sctp, ping, exec, agent or '
             "a ready-made check (greeting), "
             'got "greetings"; did you mean "greeting"?'
         )
     ]
     assert errors_with(shelf / "none", '"x"') == [
         (
-            'c.toml:4: service "web": check: expected http, https, tcp, udp, dns, sctp, ping, exec, agent or '
+            'c.toml:4: service "web": check: expected http, https, tcp, udp, dns, grpc, sctp, ping, exec, agent or '
             'a ready-made check, got "x"'
         )
     ]
@@ -119,7 +119,7 @@ def test_unknown_ready_made_check_lists_the_ones_there_are(shelf: Path) -> None:
 def test_name_cannot_lead_out_of_the_directories(shelf: Path, name: str) -> None:
     (shelf / "greeting.toml").write_text(GOOD)
     assert (
-        "expected http, https, tcp, udp, dns, sctp, ping, exec, agent or a ready-made check (greeting), got"
+        "expected http, https, tcp, udp, dns, grpc, sctp, ping, exec, agent or a ready-made check (greeting), got"
         in errors_with(shelf, f'"{name}"')[0]
     )
 

@@ -24,6 +24,9 @@ def test_one_server_may_be_probed_another_way() -> None:
     assert found.way == Way(source="192.0.2.8", mark=7)
 
 
+OTHERS = "http, https, tcp, udp, dns, grpc, sctp, ping and agent"
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
@@ -37,10 +40,7 @@ def test_one_server_may_be_probed_another_way() -> None:
         ('type = "tcp", dscp = 64', "check.dscp: expected 0..63, got 64"),
         (
             'type = "exec", command = ["/bin/true"], convention = "mon", mark = 1',
-            (
-                "check.mark: exec checks have no such key; "
-                "it belongs to http, https, tcp, udp, dns, sctp, ping and agent checks"
-            ),
+            f"check.mark: exec checks have no such key; it belongs to {OTHERS} checks",
         ),
     ],
 )

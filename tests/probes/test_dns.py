@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import DnsCheck, DnsTransport, Tls
+from lvs_healthd.config.check_model import Carrier, DnsCheck, Tls
 from lvs_healthd.probes.dns import dns_exchanges
 from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
@@ -155,7 +155,7 @@ def test_answer_that_is_no_message_is_a_protocol_error() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 120), st.integers(0, 255)), max_size=6), st.integers(0, 120), st.booleans())
 def test_whatever_comes_is_an_outcome_or_passed_over(changes: list[tuple[int, int]], cut: int, is_stream: bool) -> None:
-    exchange, query = begun(check(over=DnsTransport.TCP if is_stream else DnsTransport.UDP))
+    exchange, query = begun(check(over=Carrier.TCP if is_stream else Carrier.UDP))
     answer = bytearray(answer_to(query[2:] if is_stream else query, "CNAME web.example.org.", "A 192.0.2.1"))
     for at, byte in changes:
         answer[at % len(answer)] = byte
@@ -168,7 +168,7 @@ def test_whatever_comes_is_an_outcome_or_passed_over(changes: list[tuple[int, in
 
 
 def over_tcp(**keys: Any) -> DnsCheck:
-    return check(over=DnsTransport.TCP, **keys)
+    return check(over=Carrier.TCP, **keys)
 
 
 def test_over_tcp_the_length_goes_first_and_the_answer_may_come_in_pieces() -> None:
@@ -245,16 +245,16 @@ async def test_server_is_asked_over_tls_and_its_certificate_is_verified(tmp_path
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("dns.example").configure_cert(context)
     async with stream_server(answering_stream, tls=context) as port:
-        trusted = check(over=DnsTransport.TLS, port=port, tls=Tls(sni="dns.example", ca=str(ca)))
+        trusted = check(over=Carrier.TLS, port=port, tls=Tls(sni="dns.example", ca=str(ca)))
         found = await outcome_of(trusted)
-        nameless = await outcome_of(check(over=DnsTransport.TLS, port=port, tls=Tls(ca=str(ca))))
+        nameless = await outcome_of(check(over=Carrier.TLS, port=port, tls=Tls(ca=str(ca))))
     assert found.detail == "NOERROR, 1 A record"
     assert found.certificate_end is not None
     assert nameless.reason is Reason.TLS
 
 
 def test_messages_of_a_flood_over_tcp_are_counted() -> None:
-    exchange = dns_exchanges(check(over=DnsTransport.TCP))()
+    exchange = dns_exchanges(check(over=Carrier.TCP))()
     exchange.connected()
     assert exchange.received(b"\0\0" * (MOST_DATAGRAMS - 1)) is None
     found = exchange.received(b"\0\0" * 30000)

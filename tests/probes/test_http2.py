@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import trustme
 from h2.connection import H2Connection
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, Tls
 from lvs_healthd.probes.exchange import Farewell
@@ -309,6 +311,12 @@ def test_conversation_is_freed_without_the_garbage_collector() -> None:
         assert connections() == before
     finally:
         gc.enable()
+
+
+@given(st.lists(st.binary(max_size=40) | st.builds(frame, st.integers(0, 12), st.binary(max_size=40)), max_size=6))
+def test_whatever_a_peer_sends_is_taken_without_an_exception(pieces: list[bytes]) -> None:
+    made = talk_raw(http2_exchanges(over2(body="ok", redirects=1)), [SETTINGS_FRAME + OK, *pieces])
+    assert made.is_over or made.exchange.expired("1s").kind is OutcomeKind.DOWN
 
 
 # Real servers

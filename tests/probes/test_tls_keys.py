@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import AnyCheck, ConversationStep, DnsCheck, DnsTransport, HttpsCheck, TcpCheck, Tls
+from lvs_healthd.config.check_model import AnyCheck, Carrier, ConversationStep, DnsCheck, HttpsCheck, TcpCheck, Tls
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
@@ -138,7 +138,7 @@ async def test_refusal_in_tls_1_3_is_noticed_by_every_check_that_expects_somethi
     keys = {"timeout": Seconds(2.0), "tls": Tls(ca=ca, client_cert=cert, client_key=key)}
     async with openssl_server(tmp_path, authority, *asking(ca, "-tls1_3")) as port:
         tcp = TcpCheck(name="tcp", address="127.0.0.1", port=port, steps=steps, **keys)  # type: ignore[arg-type]
-        over = DnsTransport.TLS
+        over = Carrier.TLS
         dns = DnsCheck(name="dns", address="127.0.0.1", port=port, query=".", over=over, **keys)  # type: ignore[arg-type]
         found = [(await outcome(check)).detail for check in (tcp, dns)]
     words = f"TLS failed: tlsv1 alert unknown ca; the server refuses client_cert = {cert}"

@@ -13,9 +13,10 @@ import pytest
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import (
     AnyCheck,
+    Carrier,
     ConversationStep,
     DnsCheck,
-    DnsTransport,
+    GrpcCheck,
     HttpCheck,
     HttpsCheck,
     TcpCheck,
@@ -54,14 +55,18 @@ STREAMS: dict[str, Make] = {
     "h2": lambda port: HttpCheck(name="c", port=port, host="x", body="ok", http_version="2", **AROUND),
     "h2 tls": lambda port: HttpsCheck(name="c", port=port, host="x", http_version="2", tls=Tls(verify=False), **AROUND),
     "https": lambda port: HttpsCheck(name="c", port=port, host="x", tls=Tls(verify=False), **AROUND),
+    "grpc": lambda port: GrpcCheck(name="c", port=port, authority="x", **AROUND),
+    "grpc tls": lambda port: GrpcCheck(
+        name="c", port=port, authority="x", over=Carrier.TLS, tls=Tls(verify=False), **AROUND
+    ),
     "tcp": lambda port: TcpCheck(name="c", port=port, send=b"PING", expect=b"PONG", **AROUND),
     "tcp steps": lambda port: TcpCheck(name="c", port=port, steps=(GREETED, ASK, GREETED), **AROUND),
     "tcp tls": lambda port: TcpCheck(
         name="c", port=port, tls=Tls(verify=False), steps=(ConversationStep(starttls=True), GREETED), **AROUND
     ),
-    "dns tcp": lambda port: DnsCheck(name="c", port=port, query="x.example", over=DnsTransport.TCP, **AROUND),
+    "dns tcp": lambda port: DnsCheck(name="c", port=port, query="x.example", over=Carrier.TCP, **AROUND),
     "dns tls": lambda port: DnsCheck(
-        name="c", port=port, query="x.example", over=DnsTransport.TLS, tls=Tls(verify=False), **AROUND
+        name="c", port=port, query="x.example", over=Carrier.TLS, tls=Tls(verify=False), **AROUND
     ),
 }
 

@@ -22,7 +22,7 @@ def test_ready_made_checks_are_these() -> None:
     mail_and_logins = {"smtp", "submission", "imap", "pop3", "ftp", "ssh", "samba", "rdp", "ldap", "ldap-rootdse"}
     files_and_news = {"tftp"}
     names_and_time = {"dns-resolver", "ntp", "snmp", "syslog"}
-    messages = {"sip", "coap", "mqtt", "amqp", "grpc"}
+    messages = {"sip", "coap", "mqtt", "amqp"}
     web = {"haproxy", "nginx", "varnish", "kubernetes-readyz"}
     assert {*NAMES} == databases | mail_and_logins | files_and_news | names_and_time | messages | web
 

@@ -36,8 +36,8 @@ class MonNames(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The check's name, for MON_SERVICE."""
 
 
-class DnsTransport(enum.StrEnum):
-    """What carries a DNS query: a datagram, a TCP connection, or TLS (DoT, RFC 7858)."""
+class Carrier(enum.StrEnum):
+    """What carries a question: a datagram, a TCP connection, or TLS."""
 
     UDP = "udp"
     TCP = "tcp"
@@ -245,7 +245,8 @@ class DnsCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag
     """The name to ask for; never empty after loading."""
     query_type: str = "A"
     """The type of record to ask for. A is the default of dig."""
-    over: DnsTransport = DnsTransport.UDP
+    over: Carrier = Carrier.UDP
+    """What carries the query. TLS is DoT (RFC 7858)."""
     rcode: tuple[str, ...] = ("NOERROR",)
     """Accepted answer codes, by their names (RFC 6895). SERVFAIL and REFUSED are answers, but no service."""
     recursion: bool = True
@@ -258,6 +259,22 @@ class DnsCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag
     """How many records of the type an answer with the code NOERROR must have. Without any, clients find nothing."""
     tls: Tls = Tls()
     """What holds if `over` is TLS."""
+
+
+class GrpcCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="grpc"):
+    """A check that asks the health service of a gRPC server (grpc.health.v1), and passes if the answer is SERVING."""
+
+    proxy_protocol: int = 0
+    """Version of the PROXY protocol (1 or 2) with whose header the connection begins; 0 for none."""
+    service: str = ""
+    """The name of the service to ask for. Empty: the server as a whole."""
+    authority: str = ""
+    """The host and port of the request; never empty after loading. Default: the virtual service's address and port, or
+    the probed ones for a service with a firewall mark."""
+    over: Carrier = Carrier.TCP
+    """What carries the request: TCP or TLS."""
+    tls: Tls = Tls()
+    """What holds if `over` is TLS. Its `sni` is by default the name in `authority`, as in https checks."""
 
 
 class SctpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", tag="sctp"):
@@ -328,10 +345,12 @@ SILENT_INTERVAL = Seconds(5.0)
 """Default interval of a udp check that expects nothing. Each probe of a healthy server takes its whole timeout."""
 
 
-AnyCheck = HttpCheck | HttpsCheck | TcpCheck | UdpCheck | DnsCheck | SctpCheck | PingCheck | ExecCheck | AgentCheck
+AnyCheck = (
+    HttpCheck | HttpsCheck | TcpCheck | UdpCheck | DnsCheck | GrpcCheck | SctpCheck | PingCheck | ExecCheck | AgentCheck
+)
 
 
-TlsCheck = HttpsCheck | TcpCheck | DnsCheck
+TlsCheck = HttpsCheck | TcpCheck | DnsCheck | GrpcCheck
 """The checks that can use TLS."""
 
 
@@ -342,8 +361,8 @@ def uses_tls(check: Check) -> TypeGuard[TlsCheck]:
             return True
         case TcpCheck():
             return any(step.starttls for step in check.steps)
-        case DnsCheck():
-            return check.over is DnsTransport.TLS
+        case DnsCheck() | GrpcCheck():
+            return check.over is Carrier.TLS
         case _:
             return False
 
@@ -355,7 +374,7 @@ def transport(check: Check) -> Protocol | None:
             return None
         case SctpCheck():
             return Protocol.SCTP
-        case UdpCheck() | DnsCheck(over=DnsTransport.UDP):
+        case UdpCheck() | DnsCheck(over=Carrier.UDP):
             return Protocol.UDP
         case _:
             return Protocol.TCP

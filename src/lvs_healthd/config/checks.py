@@ -11,21 +11,17 @@ from typing import Any
 import msgspec
 
 from lvs_healthd.config import agent_rules, exec_rules, http_rules
-from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.check_model import (
     EXEC_INTERVAL,
     EXEC_TIMEOUT,
     SILENT_INTERVAL,
     SILENT_TIMEOUT,
-    AnyCheck,
     ConversationStep,
-    Tls,
-    Way,
 )
 from lvs_healthd.config.conversation import problems_over_udp
 from lvs_healthd.config.errors import Errors, expected, show
-from lvs_healthd.config.http_requests import problems, requests
-from lvs_healthd.config.http_values import host_header, host_name
+from lvs_healthd.config.http_requests import problems
+from lvs_healthd.config.http_values import DEFAULT_PORT
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.patterns import too_expensive
 from lvs_healthd.config.readymade import Shelf, program_key
@@ -35,8 +31,6 @@ from lvs_healthd.config.schema import (
     CHECK_KEYS,
     CHECK_TYPES,
     SHORT_FORM,
-    TLS_FIELDS,
-    WAY_FIELDS,
     TomlTable,
     read_table,
     refuse_foreign_keys,
@@ -48,8 +42,6 @@ from lvs_healthd.config.values import did_you_mean, duration_text, listing
 
 _MOST_NAMED = 5
 """How many ready-made checks an error names. If there are more, it says how to list them."""
-
-_DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 class CheckReader:
@@ -240,7 +232,7 @@ class CheckReader:
             if check.kind == "udp" and check.has(field) and not check.has("send"):
                 self._errors.add(table.at(field), "a UDP server answers only what it is sent; add send or send_hex")
         self._validate_steps(check, table)
-        if check.kind in _DEFAULT_PORT:
+        if check.kind in DEFAULT_PORT:
             for field, message in http_rules.misfits(check.fields, check.wrong):
                 self._errors.add(table.at(field), message)
             for inside, message in problems(check.fields, check.wrong):
@@ -306,11 +298,11 @@ class CheckReader:
 
 
 def _times(template: Template) -> Times:
-    fields = _own_defaults(template) | template.fields
+    fields = own_defaults(template) | template.fields
     return Times(*(fields.get(field, _default(template.kind, field)) for field in Times._fields))
 
 
-def _own_defaults(template: Template) -> dict[str, Any]:
+def own_defaults(template: Template) -> dict[str, Any]:
     """Return defaults that differ from those of other checks.
 
     A udp check that passes when nothing comes back must wait longer before it may take silence for health. A program
@@ -324,50 +316,3 @@ def _own_defaults(template: Template) -> dict[str, Any]:
 @functools.cache
 def _default(kind: str, field: str) -> Any:  # noqa: ANN401  # whatever the field holds
     return next(each.default for each in msgspec.structs.fields(CHECK_TYPES[kind]) if each.name == field)
-
-
-def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> AnyCheck:
-    """Turn a template into the check of one real server.
-
-    server: the real server's endpoint, which is probed unless the template has an address or port of its own.
-    virtual: the service's endpoint, for the default Host header; None for a firewall mark.
-
-    The check's port is 0 when neither the template nor the server has one, and for ping.
-    """
-    target = Endpoint(template.fields.get("address", server.address), template.fields.get("port", server.port))
-    fields = (
-        _own_defaults(template)
-        | template.fields
-        | {"name": template.name, "address": target.address, "port": target.port}
-    )
-    way = {field: fields.pop(field) for field in WAY_FIELDS & fields.keys()}
-    if way:
-        fields["way"] = _way(**way)
-    if template.kind == "ping":
-        fields["port"] = 0
-    if template.kind in _DEFAULT_PORT:
-        fields["host"] = fields.get("host") or host_header(virtual or target, _DEFAULT_PORT[template.kind])
-    if template.kind == "agent" and fields.get("path"):
-        fields["host"] = fields.get("host") or host_header(target, _DEFAULT_PORT["http"])
-    if fields.get("websocket"):
-        fields["status"] = http_rules.WEBSOCKET_STATUS
-    tls = {field: fields.pop(field) for field in TLS_FIELDS if field in fields}
-    if template.kind == "https":
-        tls["sni"] = tls.get("sni") or host_name(fields["host"])
-    if tls:
-        fields["tls"] = _tls(**tls)
-    if "requests" in fields:
-        fields["requests"] = requests(template.kind, fields)
-    return CHECK_TYPES[template.kind](**fields)
-
-
-@functools.lru_cache(maxsize=1024)
-def _tls(**fields: Any) -> Tls:  # noqa: ANN401  # the fields have different types
-    """Return the same record for the same fields, as `_way` does."""
-    return Tls(**fields)
-
-
-@functools.lru_cache(maxsize=1024)
-def _way(**fields: Any) -> Way:  # noqa: ANN401  # the fields have different types
-    """Return the same record for the same fields, because thousands of checks may have it."""
-    return Way(**fields)

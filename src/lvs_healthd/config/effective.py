@@ -16,6 +16,7 @@ from lvs_healthd.config.check_model import (
     AnyCheck,
     ConversationStep,
     DnsCheck,
+    GrpcCheck,
     HttpCheck,
     PingCheck,
     StreamCheck,
@@ -146,7 +147,7 @@ def _left_out(check: AnyCheck) -> set[str]:
     """Return the keys that mean nothing in this check, and that are wrong in it even with their defaults."""
     if isinstance(check, HttpCheck):
         return set() if check.requests else {"requests"}
-    left_out = set() if uses_tls(check) or not isinstance(check, TcpCheck | DnsCheck) else {*TLS_FIELDS}
+    left_out = set() if uses_tls(check) or not isinstance(check, TcpCheck | DnsCheck | GrpcCheck) else {*TLS_FIELDS}
     if isinstance(check, PingCheck):
         return {"port"}
     if isinstance(check, AgentCheck):

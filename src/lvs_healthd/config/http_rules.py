@@ -63,9 +63,8 @@ def misfits(fields: Mapping[str, Any], wrong: frozenset[str]) -> Iterator[tuple[
 
 
 def _over_http2(fields: Mapping[str, Any], method: str, has: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
-    for field in ("websocket", "requests"):
-        if has(field):
-            yield field, 'this needs HTTP/1.1; leave http_version = "2" out'
+    if has("requests"):
+        yield "requests", 'several requests go over HTTP/1.1 only; leave http_version = "2" out'
     for name, _ in fields.get("headers", ()):
         if name.lower() in _OF_CONNECTIONS:
             yield "headers", f"HTTP/2 has no header {show(name)}, and servers refuse a request with it"
@@ -90,7 +89,9 @@ def _websocket(fields: Mapping[str, Any], method: str, has: Callable[[str], bool
     """Yield what a check cannot have that opens a WebSocket."""
     if method != "GET":
         yield "method", f"a WebSocket is opened with GET, and this is {method}"
-    if fields.get("http_version", "1.1") != "1.1":
+    if fields.get("http_version") == "2":
+        yield "http_version", "WebSockets are opened over HTTP/1.1"
+    elif fields.get("http_version", "1.1") != "1.1":
         yield "http_version", "HTTP/1.0 knows no WebSocket"
     if fields.get("status", WEBSOCKET_STATUS) != WEBSOCKET_STATUS:
         yield "status", 'only 101 opens a WebSocket; leave status out, or write status = ["101"]'

@@ -19,6 +19,10 @@ limits for headers (nginx 32 KiB, Apache 8 KiB)."""
 
 MOST_REQUESTS = 64
 """The maximum number of requests of a check."""
+DEFAULT_PORT = {"http": 80, "https": 443}
+"""The port of each scheme, which a Host header leaves out."""
+LONGEST_SERVICE = 1024
+"""The longest name of a gRPC service, characters."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
@@ -81,6 +85,14 @@ def host(value: object) -> str:
         raise expected(what, value)
     if match and match[2] is not None and not 1 <= int(match[2]) <= 65535:
         raise expected("a port of 1..65535 after the host", value)
+    return text
+
+
+def grpc_service(value: object) -> str:
+    """Parse the name of a service of gRPC. Empty means the server as a whole."""
+    text = string(value)
+    if not text.isprintable() or len(text) > LONGEST_SERVICE:
+        raise expected(f"the name of a service, of at most {LONGEST_SERVICE} printable characters", value)
     return text
 
 

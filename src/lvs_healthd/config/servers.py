@@ -8,6 +8,7 @@ import msgspec
 from lvs_healthd.config import checks
 from lvs_healthd.config.addresses import ServerAddresses, server_addresses
 from lvs_healthd.config.basics import Endpoint
+from lvs_healthd.config.build import build
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
@@ -165,7 +166,7 @@ class ServerReader:
         if not endpoint.port and not template.has("port") and template.kind not in ("ping", "exec"):
             message = f"port is missing; {around.portless} has none that could be probed, so name one: port = 80"
             self._errors.add(template.path, message)
-        check = checks.build(template, endpoint, None if around.portless else around.endpoint)
+        check = build(template, endpoint, None if around.portless else around.endpoint)
         if check.way and check.way.source and (":" in check.way.source) != (":" in check.address):
             self._errors.add(
                 template.path, f"source {check.way.source} is of another family than {check.address}, which is probed"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
-from lvs_healthd.config.check_model import ConversationStep, DnsTransport
+from lvs_healthd.config.check_model import Carrier, ConversationStep
 from lvs_healthd.config.schema import TLS_FIELDS
 
 PairProblem = Callable[[str, str], tuple[str, str] | None]
@@ -25,6 +25,9 @@ def tls_misfits(
     written: the fields that were written in the table that is being read.
     """
     steps: tuple[ConversationStep, ...] = fields.get("steps", ())
+    if kind == "grpc" and fields.get("over") is Carrier.UDP:
+        yield "over", 'gRPC needs a connection; write over = "tcp" or "tls"'
+        return
     unused = _unused(kind, fields, steps)
     if unused:
         yield from ((field, unused) for field in TLS_FIELDS if field in written)
@@ -37,8 +40,8 @@ def tls_misfits(
     if cert and kind == "tcp" and not _hears_after_tls(steps):
         message = "with TLS 1.3 a server refuses a certificate only after the handshake, when this check is over; "
         yield "client_cert", message + "add a step that expects something after { starttls = true }"
-    if kind == "https" and fields.get("alpn") is not None and "http_version" not in wrong:
-        yield from _over_alpn(fields.get("http_version", "1.1"), fields["alpn"])
+    if kind in {"https", "grpc"} and fields.get("alpn") is not None and "http_version" not in wrong:
+        yield from _over_alpn("2" if kind == "grpc" else fields.get("http_version", "1.1"), fields["alpn"])
 
 
 def _over_alpn(version: str, alpn: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -54,7 +57,7 @@ def _unused(kind: str, fields: Mapping[str, Any], steps: tuple[ConversationStep,
     """Return the message for a key of TLS in a check that never uses it; empty when it does."""
     if kind == "tcp" and not any(step.starttls for step in steps):
         return "this check never begins TLS; add the step { starttls = true }"
-    if kind == "dns" and fields.get("over") is not DnsTransport.TLS:
+    if kind in {"dns", "grpc"} and fields.get("over") is not Carrier.TLS:
         return 'this check uses no TLS; write over = "tls"'
     return ""
 

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lvs_healthd.config.check_model import DnsCheck, DnsTransport
+from lvs_healthd.config.check_model import Carrier, DnsCheck
 from lvs_healthd.probes.exchange import MOST_DATAGRAMS, Exchange, Farewell, Step, what_happened
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 
@@ -32,7 +32,7 @@ _SHOWN_LENGTH = 60
 def dns_exchanges(check: DnsCheck) -> Callable[[], Exchange]:
     """Return a factory that begins a conversation for each probe of this check."""
     question = _question(check)
-    begin = _OverDatagram if check.over is DnsTransport.UDP else _OverStream
+    begin = _OverDatagram if check.over is Carrier.UDP else _OverStream
     return lambda: begin(question)
 
 

@@ -64,16 +64,18 @@ class Connection:
     """One connection.
 
     hidden: parts of secrets, which no outcome shows.
+    if_old: what to write if the server speaks HTTP/1.1 only; empty if nothing helps.
     """
 
-    __slots__ = ("_h2", "_hidden", "_reader", "_rest", "_start", "_stream", "has_ended")
+    __slots__ = ("_h2", "_hidden", "_if_old", "_reader", "_rest", "_start", "_stream", "has_ended")
 
-    def __init__(self, hidden: tuple[bytes, ...]) -> None:
+    def __init__(self, hidden: tuple[bytes, ...], if_old: str = "") -> None:
         from h2.config import H2Configuration  # noqa: PLC0415  # see the module's text
         from h2.connection import H2Connection  # noqa: PLC0415
         from h2.settings import SettingCodes, Settings  # noqa: PLC0415
 
         self._hidden = hidden
+        self._if_old = f"; {if_old}" if if_old else ""
         self._h2 = H2Connection(
             # What we send is right already, and what comes is validated.
             H2Configuration(
@@ -139,7 +141,7 @@ class Connection:
             self._start += data[: _SHOWN - len(self._start)]
             if self._start.startswith(_OLD_VERSION):
                 shown = quote(self._start.partition(b"\r")[0], hidden=self._hidden)
-                yield down(Reason.PROTOCOL_ERROR, f'no HTTP/2, but {shown}; write http_version = "1.1"')
+                yield down(Reason.PROTOCOL_ERROR, f"no HTTP/2, but {shown}{self._if_old}")
                 return
         try:
             for frame in self._reader.feed(data):

@@ -24,6 +24,12 @@ HEADER_BYTES = 9
 DATA, HEADERS, RST_STREAM, GOAWAY = 0x0, 0x1, 0x3, 0x7
 """Types of frames (RFC 9113, section 6)."""
 
+_NAMES = (
+    *("DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY", "WINDOW_UPDATE"),
+    "CONTINUATION",
+)
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What a client sends before its first frame (RFC 9113, section 3.4)."""
 _GOAWAY = struct.Struct("!II")
 _STREAM = 0x7FFFFFFF
 """The bits of a stream's number."""
@@ -101,6 +107,26 @@ class FrameReader:
             raise FloodError(f"more than {MOST_SMALL_FRAMES} small frames")
         if is_whole:
             self._besides, self._small = besides, small
+
+
+class FrameNames:
+    """Names the frames of one direction, for people. What is in them may be secret in many encodings."""
+
+    __slots__ = ("_partial",)
+
+    def __init__(self) -> None:
+        self._partial = b""
+
+    def feed(self, data: bytes) -> str:
+        """Take the next bytes. Return the names of the frames that end in them."""
+        data = self._partial + data
+        before, preface, rest = data.partition(_PREFACE)
+        names, data = (["preface"], rest) if preface else ([], before)
+        while len(data) >= HEADER_BYTES + (length := int.from_bytes(data[:3], "big")):
+            names.append(_NAMES[data[3]] if data[3] < len(_NAMES) else f"frame of type {data[3]}")
+            data = data[HEADER_BYTES + length :]
+        self._partial = data
+        return ", ".join(names) + ("" if not data else ", …" if names else "no whole frame")
 
 
 def away(frame: Frame) -> Away:

@@ -82,7 +82,7 @@ class _OverHttp2:
         self._rules = rules
         self._inner = inner
         """Judges the answers, as HTTP/1.1."""
-        self._connection = Connection(rules.answers.hidden)
+        self._connection = Connection(rules.answers.hidden, 'write http_version = "1.1"')
         self._has_head = False
         """Whether the headers of the answer under way have arrived."""
         self._is_chunked = False

@@ -12,6 +12,7 @@ from lvs_healthd.config.check_model import (
     AnyCheck,
     DnsCheck,
     ExecCheck,
+    GrpcCheck,
     HttpCheck,
     HttpsCheck,
     Per,
@@ -31,6 +32,7 @@ from lvs_healthd.probes.conversation import conversations
 from lvs_healthd.probes.credentials import read_secrets_again
 from lvs_healthd.probes.dns import dns_exchanges
 from lvs_healthd.probes.exchange import Exchange, Target
+from lvs_healthd.probes.grpc import grpc_exchanges
 from lvs_healthd.probes.http_over_2 import http2_exchanges
 from lvs_healthd.probes.http_sequence import request_exchanges
 from lvs_healthd.probes.ping import ping_exchanges
@@ -40,7 +42,7 @@ from lvs_healthd.probes.tcp import connections, tcp_exchanges
 from lvs_healthd.probes.tls import TlsExchanges, read_again, try_tls
 from lvs_healthd.probes.udp import udp_exchanges
 
-_NotHttp = DnsCheck | PingCheck | ExecCheck | AgentCheck | SctpCheck | TcpCheck | UdpCheck
+_NotHttp = DnsCheck | GrpcCheck | PingCheck | ExecCheck | AgentCheck | SctpCheck | TcpCheck | UdpCheck
 
 
 def probe_key(check: AnyCheck) -> AnyCheck:
@@ -116,6 +118,17 @@ def hidden_parts(check: AnyCheck) -> tuple[bytes, ...] | None:
     Raises an `OSError` that names the file when a secret of the check cannot be read.
     """
     return request_exchanges(check).hidden if isinstance(check, HttpCheck) else None
+
+
+def is_http2(check: AnyCheck) -> bool:
+    """Return whether the bytes of a check's connection are HTTP/2, not inside TLS."""
+    match check:
+        case GrpcCheck():
+            return not uses_tls(check)
+        case HttpCheck():
+            return check.http_version == "2" and not uses_tls(check)
+        case _:
+            return False
 
 
 class Conversations:
@@ -203,21 +216,24 @@ def _manner(check: AnyCheck) -> _Manner:
         begin: Callable[[], Exchange] = TlsExchanges(check, asking) if isinstance(check, HttpsCheck) else asking
         return _Manner(with_proxy_header(check.proxy_protocol, begin), lambda: asking.hidden)
     begin = _conversations(check)
-    if isinstance(check, AgentCheck):
-        said = parts_of_command(check.send)
-        return _Manner(begin, lambda: said)
-    if not isinstance(check, StreamCheck):
-        return _Manner(begin, tuple)
-    hidden = tuple({part for step in (check, *check.steps) for part in parts_of_command(step.send)})
-    return _Manner(
-        with_proxy_header(check.proxy_protocol, begin) if isinstance(check, TcpCheck) else begin, lambda: hidden
-    )
+    if isinstance(check, TcpCheck | GrpcCheck):
+        begin = with_proxy_header(check.proxy_protocol, begin)
+    sent: list[bytes] = []
+    if isinstance(check, StreamCheck | AgentCheck):
+        sent.append(check.send)
+    if isinstance(check, StreamCheck):
+        sent += [step.send for step in check.steps]
+    hidden = tuple({part for each in sent for part in parts_of_command(each)})
+    return _Manner(begin, lambda: hidden)
 
 
 def _conversations(check: _NotHttp) -> Callable[[], Exchange]:
     if isinstance(check, DnsCheck):
         asking = dns_exchanges(check)
         return TlsExchanges(check, asking) if uses_tls(check) else asking
+    if isinstance(check, GrpcCheck):
+        calling = grpc_exchanges(check)
+        return TlsExchanges(check, calling) if uses_tls(check) else calling
     if isinstance(check, PingCheck):
         return ping_exchanges(check)
     if isinstance(check, ExecCheck):

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import HttpsCheck, Tls, TlsCheck
+from lvs_healthd.config.check_model import GrpcCheck, HttpsCheck, Tls, TlsCheck
 from lvs_healthd.config.tls_values import VERSIONS, load_client_pair
 from lvs_healthd.probes.authorities import load_system_authorities
 from lvs_healthd.probes.certificate import certificate_end
@@ -128,7 +128,7 @@ def _protocols(check: TlsCheck) -> tuple[tuple[str, ...], bool]:
         return check.tls.alpn, bool(check.tls.alpn)
     if isinstance(check, HttpsCheck):
         return (("h2",), True) if check.http_version == "2" else (("http/1.1",), False)
-    return (), False
+    return (("h2",), True) if isinstance(check, GrpcCheck) else ((), False)
 
 
 def try_tls(check: TlsCheck) -> None:

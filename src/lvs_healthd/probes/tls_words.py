@@ -4,7 +4,7 @@ import re
 import ssl
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import HttpsCheck, TlsCheck
+from lvs_healthd.config.check_model import GrpcCheck, HttpsCheck, TlsCheck
 from lvs_healthd.config.values import days_text
 from lvs_healthd.runtime.utc import utc
 
@@ -101,4 +101,10 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _name_keys(check: TlsCheck) -> str:
-    return "host or sni" if isinstance(check, HttpsCheck) else "sni"
+    match check:
+        case HttpsCheck():
+            return "host or sni"
+        case GrpcCheck():
+            return "authority or sni"
+        case _:
+            return "sni"

@@ -9,8 +9,9 @@ import msgspec
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.secrecy import HIDDEN, is_secret_command, parts_of_command, request_without_secrets
 from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Reconnect, Step, quote
+from lvs_healthd.probes.http2_frames import FrameNames
 from lvs_healthd.probes.outcome import Outcome
-from lvs_healthd.probes.targets import hidden_parts, probe_key, target
+from lvs_healthd.probes.targets import hidden_parts, is_http2, probe_key, target
 from lvs_healthd.probing.once import ProbeResult, run_targets
 from lvs_healthd.probing.without_daemon import runnable
 
@@ -42,7 +43,7 @@ async def _tried(check: AnyCheck) -> Trial:
     async with runnable([check]) as served:
         ((key, run),) = served.items()
         ready = target(probe_key(run))
-        notes = _Notes(hidden_parts(key))
+        notes = _FrameNotes() if is_http2(key) else _Notes(hidden_parts(key))
         recorded = msgspec.structs.replace(ready, begin=lambda: _Recorded(ready.begin(), notes))
         found = await run_targets({key: recorded})
     return Trial(found[key], tuple(notes.entries))
@@ -73,6 +74,20 @@ class _Notes:
 
     def heard(self, data: bytes) -> None:
         self.add(f"received  {_shown(data, self._hidden)}")
+
+
+class _FrameNotes(_Notes):
+    """What is said and heard over HTTP/2: the frames, without what is in them."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self._sent, self._heard = FrameNames(), FrameNames()
+
+    def sent(self, data: bytes) -> None:
+        self.add(f"sent      {len(data)} bytes: {self._sent.feed(data)}")
+
+    def heard(self, data: bytes) -> None:
+        self.add(f"received  {len(data)} bytes: {self._heard.feed(data)}")
 
 
 def _shown(data: bytes, hidden: Iterable[bytes] = ()) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, TcpCheck, Tls, UdpCheck
+from lvs_healthd.config.check_model import Carrier, GrpcCheck, HttpCheck, HttpsCheck, TcpCheck, Tls, UdpCheck
 from lvs_healthd.probes.exchange import quote
 from lvs_healthd.probes.outcome import HEARD_BYTES, Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probing.workers.framing import Frames, GarbledFrameError
@@ -39,6 +39,13 @@ CHECKS = st.one_of(
         lambda place, **own: HttpsCheck(**place, **own), PLACES, tls=st.builds(Tls, sni=WORDS, verify=st.booleans())
     ),
     st.builds(lambda place, **own: TcpCheck(**place, **own), PLACES, send=st.binary(max_size=9), expect_regex=WORDS),
+    st.builds(
+        lambda place, **own: GrpcCheck(**place, **own),
+        PLACES,
+        service=WORDS,
+        over=st.sampled_from(Carrier),
+        tls=st.builds(Tls, alpn=st.none() | st.lists(WORDS, max_size=2).map(tuple), expires_fail=SECONDS),
+    ),
     st.builds(lambda place, **own: UdpCheck(**place, **own), PLACES, timeout=SECONDS),
 )
 CHANGES = st.builds(
