@@ -20,7 +20,7 @@ SECURED = tuple(name for name in NAMES if isinstance(ready_made(name, 1), HttpsC
 def test_ready_made_checks_are_these() -> None:
     databases = {"redis", "memcached", "mysql", "postgres", "pgbouncer", "etcd", "zookeeper", "nats", "beanstalkd"}
     mail_and_logins = {"smtp", "submission", "imap", "pop3", "ftp", "ssh", "samba", "rdp", "ldap", "ldap-rootdse"}
-    files_and_news = {"tftp"}
+    files_and_news = {"tftp", "nntp"}
     names_and_time = {"dns-resolver", "ntp", "snmp", "syslog"}
     messages = {"sip", "coap", "mqtt", "amqp"}
     web = {"haproxy", "nginx", "varnish", "kubernetes-readyz"}

@@ -1,47 +1,22 @@
 """tftpd-hpa and atftpd."""
 
-import contextlib
 import grp
 import os
 import pwd
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from tests.ready_made.checks import hasty, probe, ready_made, wait_until_up
 from tests.ready_made.conftest import Tried
-from tests.ready_made.servers import IN_PLACE, need_root, program, running
+from tests.ready_made.servers import IN_PLACE, program, running
+from tests.ready_made.syslog import logging_to, syslog
 
 FILE = "lvs-healthd"
 """What the check asks for."""
 
-_IN_PLACE = 'mount --bind /dev/null "$0/null"; mount --rbind "$0" /dev; mount --bind "$1" /mnt; shift; exec "$@"'
-"""Lets a program find a directory of ours as /dev, and another one as /mnt, which every user may enter."""
-
-
-@contextlib.contextmanager
-def syslog(directory: Path) -> Iterator[Path]:
-    """Take what a program that sees `directory` as /dev sends to syslog. Yield the file that it is written to."""
-    directory.mkdir()
-    (directory / "null").touch()
-    written = directory.parent / "syslog"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log, written.open("ab", buffering=0) as file:
-        log.bind(str(directory / "log"))
-        (directory / "log").chmod(0o666)
-
-        def take() -> None:
-            while line := log.recv(65536):
-                file.write(line.rstrip(b"\n") + b"\n")
-
-        thread = threading.Thread(target=take)
-        thread.start()
-        try:
-            yield written
-        finally:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
-                last.sendto(b"", str(directory / "log"))
-            thread.join()
+_IN_PLACE = 'mount --bind "$0" /mnt; exec "$@"'
+"""Lets a program find a directory of ours as /mnt, which every user may enter."""
 
 
 def served(directory: Path) -> Path:
@@ -55,9 +30,8 @@ def served(directory: Path) -> Path:
 
 def hpa(port: int, root: Path, devices: Path) -> list[str | Path]:
     """Run tftpd-hpa with Debian's options. It needs root, because it changes its root directory."""
-    need_root()
     options = ("--foreground", "--listen", "--user", "nobody", "--address", f"127.0.0.1:{port}", "--secure")
-    return ["unshare", "--mount", "sh", "-ec", _IN_PLACE, devices, root, program("in.tftpd"), *options, IN_PLACE]
+    return logging_to(devices, "sh", "-ec", _IN_PLACE, root, program("in.tftpd"), *options, IN_PLACE)
 
 
 def atftpd(port: int, root: Path, log: Path, *options: str) -> list[str | Path]:
