@@ -3,13 +3,15 @@
 import msgspec
 import pytest
 
-from lvs_healthd.config.basics import Endpoint
+from lvs_healthd.config.basics import Endpoint, canonical_address
 from lvs_healthd.config.check_model import Convention, ExecCheck, MonNames, Per
+from lvs_healthd.probes import mon
 from lvs_healthd.probes.exchange import Exchange
 from lvs_healthd.probes.outcome import AskedWeight, Outcome, OutcomeKind, Reason, down, up
 from lvs_healthd.probes.programs import ENVIRONMENT, program_runs
 from lvs_healthd.probes.targets import targets
 from lvs_healthd.programs.messages import Answer, Finished, NotRun, Request, Started, line
+from lvs_healthd.programs.running import MOST_OUTPUT
 from tests.config.reading import read, service
 
 TWO_SERVERS = '["192.0.2.1:80", "192.0.2.2:81"]'
@@ -227,6 +229,23 @@ def test_slow_run_is_a_failure_of_one_server_and_of_several_nobody_knows_whose(a
     assert outcome.detail.endswith(
         'for 2 servers, so nobody knows which is slow: raise timeout, or write per = "server"'
     )
+
+
+@pytest.mark.parametrize("word", ["a ", ":: ", "[ ", "@ ", "a:b ", "a b\n"])
+def test_no_output_makes_us_read_thousands_of_words_as_addresses(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_as_address = []
+
+    def counted(text: str) -> str:
+        read_as_address.append(text)
+        return canonical_address(text)
+
+    monkeypatch.setattr(mon, "canonical_address", counted)
+    text = word * (MOST_OUTPUT // len(word) // 2)
+    for output in (f"{text}\n{text}", f"\n{text}{text}"):
+        read_as_address.clear()
+        _, outcome = Runs(monitor(ONE, TWO)).run(Finished(1, output))
+        assert len(read_as_address) <= 512
+        assert shares(outcome).keys() == {ONE, TWO}
 
 
 def test_long_output_is_searched_in_time() -> None:

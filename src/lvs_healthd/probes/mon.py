@@ -26,6 +26,12 @@ CONFIGURATION_FOLDER = "/etc/mon"
 MOST_REMEMBERED = 4096
 """How many characters of a monitor's output the next run is told. Thousands of monitors may say as much."""
 
+MOST_READ = 32768
+"""How many characters of the summary, and of the rest, are searched for servers. 256 servers with reasons need less."""
+
+_MOST_ODD = 512
+"""How many words of a summary are tried as other spellings of an address, which takes 3 µs each."""
+
 _PARENTHESES = re.compile(r"\([^()]*\)")
 _WORD = re.compile(r"[^\s,;]+")
 
@@ -101,21 +107,33 @@ class Names:
         A summary is a list of hosts, as they were given to the monitor. Some monitors add a port, why in parentheses,
         or what they asked for.
         """
-        return dict.fromkeys(self._in(_PARENTHESES.sub(" ", summary)))
-
-    def lines(self, detail: str) -> dict[Endpoint, str]:
-        """Return the first line about each server, of those lines that say more than who it is about."""
-        found: dict[Endpoint, str] = {}
-        for line in map(str.strip, detail.split("\n")):
-            if " " in line:
-                for server in self._in(line):
-                    found.setdefault(server, line)
+        found: dict[Endpoint, None] = {}
+        odd = 0
+        for word in dict.fromkeys(_words(_PARENTHESES.sub(" ", summary[:MOST_READ]))):
+            servers = self._by_word.get(word)
+            if servers is None and odd < _MOST_ODD:
+                odd += 1
+                servers = self._by_word.get(_plain(word))
+            found |= dict.fromkeys(servers or ())
         return found
 
-    def _in(self, text: str) -> Iterator[Endpoint]:
-        for match in _WORD.finditer(text):
-            word = match[0].rstrip(":.")
-            yield from self._by_word.get(word) or self._by_word.get(_plain(word)) or ()
+    def lines(self, detail: str) -> dict[Endpoint, str]:
+        """Return the first line about each server, of those lines that say more than who it is about.
+
+        Here a server is named as the monitor was given it.
+        """
+        found: dict[Endpoint, str] = {}
+        left = dict(self._by_word)  # hundreds of servers may have one address, and thousands of lines name it
+        for line in map(str.strip, detail[:MOST_READ].split("\n")):
+            if " " in line:
+                for word in _words(line):
+                    for server in left.pop(word, ()):
+                        found.setdefault(server, line)
+        return found
+
+
+def _words(text: str) -> Iterator[str]:
+    return (match[0].rstrip(":.") for match in _WORD.finditer(text))
 
 
 def _plain(word: str) -> str:
