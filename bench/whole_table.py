@@ -42,10 +42,10 @@ class Round(NamedTuple):
     removal: Took
 
 
-def table() -> Table:
-    """Return a table of `SERVICES` services with `SERVERS` servers among them."""
-    share = SERVERS // SERVICES
-    return dict(_service(number, share) for number in range(SERVICES))
+def table(services: int = SERVICES, servers: int = SERVERS) -> Table:
+    """Return a table of so many services with so many servers among them."""
+    share = servers // services
+    return dict(_service(number, share) for number in range(services))
 
 
 def commands(entries: Table) -> str:

@@ -67,13 +67,13 @@ class ShownView:
     def health(self) -> str:
         return self._shown.health
 
-    def wanted(self) -> Table:
+    def wanted(self, *, whole: bool = False) -> Table:
         return self._shown.wanted
 
-    def actual(self) -> Table:
+    def actual(self, *, whole: bool = False) -> Table:
         return {}
 
-    async def listing(self, which: str) -> AsyncGenerator[bytes, None]:
+    async def listing(self, which: str, *, whole: bool = False) -> AsyncGenerator[bytes, None]:
         listing = self._shown.listing
         chosen = tuple(each for each in listing.services if which in ("", each.service, each.address))
         if which and not chosen:

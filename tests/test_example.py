@@ -34,7 +34,7 @@ DEFAULT = re.compile(r"^#([a-z_]+ = .*)$", re.MULTILINE)
 ALTERNATIVE = re.compile(r"^#or: (([a-z_]+) = .*)$", re.MULTILINE)
 SECTIONS: dict[str, dict[str, Key]] = {
     "daemon": DAEMON_KEYS,
-    "ipvs": {"netns": IPVS_KEYS["netns"]},  # the others are tables
+    "ipvs": {key: IPVS_KEYS[key] for key in ("netns", "path_marks")},  # the others are tables
     "ipvs.timeouts": TIMEOUT_KEYS,
     "ipvs.sync.master": SYNC_KEYS,
     "defaults.check": CHECK_KEYS,
@@ -122,7 +122,7 @@ def test_every_key_there_is_is_shown_in_its_place(section: str) -> None:
 
 def test_no_other_table_has_keys_of_its_own() -> None:
     assert set(TOP_KEYS) == {"daemon", "ipvs", "defaults", "service"}
-    assert set(IPVS_KEYS) == {"netns", "timeouts", "sync", "sysctl"}
+    assert set(IPVS_KEYS) == {"netns", "path_marks", "timeouts", "sync", "sysctl"}
     assert set(DEFAULTS_KEYS) == {"check"}
     assert set(FALLBACK_KEYS) < set(REAL_SERVER_KEYS)
 

@@ -9,6 +9,7 @@ from bench.scenarios import (
     http2,
     lab,
     mass_failure,
+    paths,
     programs,
     reload,
     schedule,
@@ -33,4 +34,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *hostile.SCENARIOS,
     *lab.SCENARIOS,
     *table.SCENARIOS,
+    *paths.SCENARIOS,
 )

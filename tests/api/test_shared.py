@@ -204,7 +204,7 @@ async def test_tables_for_many_clients_are_made_in_turn(path: str, monkeypatch: 
                 await asyncio.sleep(0.001)
             yield str(number)
 
-    async def listing(*_: object) -> AsyncGenerator[bytes, None]:
+    async def listing(*_: object, **__: object) -> AsyncGenerator[bytes, None]:
         async for piece in made():
             yield piece.encode()
 

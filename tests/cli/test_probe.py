@@ -90,3 +90,26 @@ def test_what_nobody_knows_is_2_in_words(run: Run, site: Site, word: str) -> Non
     ran = run(word, "--config", str(site.file))
     assert (ran.code, ran.out) == (2, "")
     assert f'no service or real server is called "{word}"' in ran.err
+
+
+def test_path_check_of_an_ordinary_server_is_not_run_and_does_not_count(run: Run, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        file = tmp_path / "config.toml"
+        file.write_text(f"""
+            [[service]]
+            name = "web"
+            address = "192.0.2.100:80"
+            forward = "nat"
+            check = [
+                {{ type = "tcp", address = "127.0.0.1", port = {port} }},
+                {{ type = "tcp", name = "path", through = "vip" }},
+            ]
+            real_server = ["198.51.100.11"]
+        """)
+        ran = run("--json", "--config", str(file))
+        assert ran.code == 0
+        plain, path = json.loads(ran.out)
+        assert (plain["check"], plain["status"]) == ("tcp", "up")
+        assert (path["check"], path["reason"]) == ("path", "not_run")
+        assert "lvs-healthd status" in path["detail"]

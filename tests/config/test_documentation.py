@@ -86,6 +86,8 @@ def spell(value: object) -> str:
             return str(value).lower()
         case str():
             return f'"{value}"'
+        case (int() as first, int() as last):
+            return f'"{first}-{last}"'
         case (str(), *_):
             return json.dumps(list(value))
         case b"":

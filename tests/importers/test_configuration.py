@@ -101,3 +101,26 @@ def test_service_without_servers_is_left_out_with_a_remark() -> None:
 def test_configuration_holds_the_table_it_was_made_of(seed: int) -> None:
     table = random_table(random.Random(seed))
     assert configured(imported(table, "random").text) == table
+
+
+PATH_PROBES = """
+-A -f 65536 -s rr
+-a -f 65536 -r 10.0.0.1:0 -g -w 1
+-A -f 65537 -s rr
+-a -f 65537 -r 10.0.0.2:0 -g -w 1
+"""
+
+
+def test_services_of_path_probes_are_left_out_with_a_remark() -> None:
+    found = imported(table_of((SAVED + PATH_PROBES).splitlines(), "saved"), "rules")
+    assert found.text == imported(table_of(SAVED.splitlines(), "saved"), "rules").text
+    assert "fwmark 65536 and 1 more: left out, because path probes of lvs-healthd use such services" in found.remarks
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("65536 -s rr", "65536 -s wlc"), ("65536", "65535"), ("-A -f 65537 -s rr", ""), ("65536", "81920")]
+)
+def test_services_by_mark_that_are_not_of_path_probes_are_imported(old: str, new: str) -> None:
+    lines = PATH_PROBES.replace(old, new).replace("-a -f 65537", "-a -f 65536" if not new else "-a -f 65537")
+    found = imported(table_of(lines.splitlines(), "saved"), "rules")
+    assert found.text.count("[[service]]") == 1

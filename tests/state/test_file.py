@@ -8,7 +8,16 @@ import pytest
 
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP
-from lvs_healthd.state.file import Ours, Saved, SavedVerdict, SharedService, StateFileError, read_state, write_state
+from lvs_healthd.state.file import (
+    Lease,
+    Ours,
+    Saved,
+    SavedVerdict,
+    SharedService,
+    StateFileError,
+    read_state,
+    write_state,
+)
 
 KEY = ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.100", 80)
 VERDICT = SavedVerdict(
@@ -145,3 +154,14 @@ def test_file_of_an_older_version_was_written_when_the_file_system_says(tmp_path
     path.write_text('{"format": 1}')
     os.utime(path, (1_700_000_000, 1_700_000_000))
     assert read_state(path).written == 1_700_000_000.0
+
+
+def test_marks_and_ports_of_path_probes_come_back(tmp_path: Path) -> None:
+    marks = (Lease("tcp/ipv4 198.51.100.11 dr", 65536), Lease("tcp/ipv4 198.51.100.12 dr", 65537, 1_700_000_000.0))
+    ports = (Lease("udp/ipv4 198.51.100.11 dr 192.0.2.100:53 1", 16384),)
+    file = tmp_path / "state.json"
+    write_state(file, Ours(path_marks=marks, path_ports=ports), ())
+    found = read_state(file)
+    assert (found.path_marks, found.path_ports) == (marks, ports)
+    write_state(file, Ours(), ())
+    assert read_state(file).path_marks == ()

@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lvs_healthd.config.basics import Endpoint, Family, Protocol
+from lvs_healthd.config.check_model import DataPath
 from lvs_healthd.config.model import Config
 from lvs_healthd.daemon.parts import Settings, Surroundings, build
 from lvs_healthd.director import keeper
@@ -20,6 +22,7 @@ from lvs_healthd.events.kinds import Event
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.log import configure
+from lvs_healthd.plan.mark_services import mark_service
 from lvs_healthd.probes.outcome import Course
 from lvs_healthd.runtime import pace
 from lvs_healthd.runtime.netns import Netns
@@ -239,3 +242,20 @@ async def test_times_do_not_jitter_between_two_answers_and_follow_a_clock_that_i
         assert [await times(view) for _ in range(5)] == [first] * 5
         monkeypatch.setattr(time, "time", lambda: real() + 3600.0)
         assert await times(view) == pytest.approx((first[0] + 3600.0, first[1] + 3600.0), abs=60)
+
+
+async def test_mark_services_of_path_probes_are_shown_only_when_asked_for() -> None:
+    async with viewed("198.51.100.1", fallback=()) as (view, kernel):
+        path = DataPath(protocol=Protocol.TCP, family=Family.IPV4, server=Endpoint("198.51.100.1", 0), forward="dr")
+        entry = mark_service(path, 65536)
+        mark = entry.service.key
+        kernel.entries[mark] = entry
+        view._is_mark_service = mark.__eq__
+        await view._reconciler.adopt()
+        assert mark not in view.actual()
+        assert WEB in view.actual()
+        assert mark in view.actual(whole=True)
+        assert str(mark) not in [each.address for each in (await listing(view)).services]
+        shown = msgspec.json.decode(b"".join([piece async for piece in view.listing("", whole=True)]), type=Listing)
+        assert str(mark) in [each.address for each in shown.services]
+        assert [each.address for each in (await listing(view, "fwmark 65536")).services] == [str(mark)]

@@ -29,6 +29,9 @@ SCRAPE_FRESH_S = 1.0
 """Scrapes that begin within this time get the same metrics, seconds. Prometheus rarely scrapes more often than every
 few seconds."""
 
+_ALL = "all"
+"""The word in a query that asks for the mark services of path probes too."""
+
 _FORCE = "force=true"
 """The query of a reload that may empty the table."""
 
@@ -65,16 +68,17 @@ class View(Protocol):
     def health(self) -> str:
         """Return what is wrong with the daemon, or "" while it makes progress."""
 
-    def wanted(self) -> Table:
-        """Return the table that the daemon wants."""
+    def wanted(self, *, whole: bool = False) -> Table:
+        """Return the table that the daemon wants. The mark services of path probes are left out unless `whole`."""
 
-    def actual(self) -> Table:
-        """Return the kernel's table as last read or written."""
+    def actual(self, *, whole: bool = False) -> Table:
+        """Return the kernel's table as last read or written. The same is left out unless `whole`."""
 
-    def listing(self, which: str) -> AsyncGenerator[bytes, None]:
+    def listing(self, which: str, *, whole: bool = False) -> AsyncGenerator[bytes, None]:
         """Yield a `Listing`, which shows the kernel's table beside the wanted one, as pieces of JSON.
 
         which: the service's name, address or firewall mark, or "" for all services.
+                whole: whether "" also means the mark services of path probes.
         Raises `UnknownNameError`.
         """
 
@@ -136,7 +140,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
         return await _stream(request, shared_status(), "application/json")
 
     async def show_table(request: web.Request) -> web.StreamResponse:
-        listing = view.listing(request.query.get("service", ""))
+        listing = view.listing(request.query.get("service", ""), whole=_ALL in request.query)
         return await _stream(request, in_turn(listing, turn), "application/json")
 
     async def show_why(request: web.Request) -> web.StreamResponse:
@@ -159,7 +163,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
         table = tables.get(request.match_info["table"])
         if table is None:
             raise web.HTTPNotFound
-        lines = (chunk.encode() async for chunk in chunks(saved(table())))
+        lines = (chunk.encode() async for chunk in chunks(saved(table(whole=_ALL in request.query))))
         return await _stream(request, in_turn(lines, turn), _TEXT_TYPE)
 
     async def do_reload(request: web.Request) -> web.StreamResponse:

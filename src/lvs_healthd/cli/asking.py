@@ -57,6 +57,8 @@ ControlOption = Annotated[
     str | None, typer.Option("--control", help="The control socket; overrides the configuration's.")
 ]
 
+AllOption = Annotated[bool, typer.Option("--all", help="Also the mark services of path probes.")]
+
 TIMEOUT_S = 5.0
 """How long to wait for an answer, seconds. A daemon that takes longer is stuck; its watchdog has the same limit."""
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lvs_healthd.cli.asking import ConfigOption, ControlOption, RunningDaemon, explained
+from lvs_healthd.cli.asking import AllOption, ConfigOption, ControlOption, RunningDaemon, explained
 
 
 def export(
@@ -12,6 +12,7 @@ def export(
     actual: Annotated[
         bool, typer.Option("--actual", help="The kernel's table as last read, including foreign services.")
     ] = False,
+    everything: AllOption = False,
     config: ConfigOption = None,
     control: ControlOption = None,
 ) -> None:
@@ -20,5 +21,6 @@ def export(
     It includes the thresholds, which ipvsadm -S leaves out. Exit status: 1 refused, 4 no daemon was reached.
     """
     with explained("export"):
-        text = RunningDaemon("export", config, control).get(f"/api/v1/ipvsadm/{'actual' if actual else 'wanted'}")
+        which = ("actual" if actual else "wanted") + ("?all" if everything else "")
+        text = RunningDaemon("export", config, control).get(f"/api/v1/ipvsadm/{which}")
     typer.echo(text.decode(), nl=False)

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from lvs_healthd.cli.asking import ExitStatus, FileOption, end
@@ -102,7 +103,9 @@ async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> N
             failed.append(f"{_name(operation)}: {result.message or f'errno {result.errno}'}")
     # A service that is gone is no longer recorded as the daemon's own, because somebody else may add the same service.
     ours.give_up_gone(_NOTHING, present)
-    write_state(state, ours.saved(), saved.verdicts, saved.written)
+    # The kernel remembers for some minutes where the datagrams of path probes went, so their ports stay reserved.
+    kept = msgspec.structs.replace(ours.saved(), path_marks=saved.path_marks, path_ports=saved.path_ports)
+    write_state(state, kept, saved.verdicts, saved.written)
     typer.echo(f"{_count(before - len(present), 'service')} deleted")
     if failed:
         end("flush", "\n".join(failed))

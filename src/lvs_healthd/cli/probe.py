@@ -14,13 +14,13 @@ from rich.text import Text
 from lvs_healthd.cli.asking import ExitStatus, FileOption, end
 from lvs_healthd.cli.choosing import DownOption, WhatArgument, chosen
 from lvs_healthd.cli.draw_status import rows
-from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck, data_path
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, load
 from lvs_healthd.config.model import RealServer, Service
 from lvs_healthd.decide.blame import blamed_together
 from lvs_healthd.plan.records import service_key
-from lvs_healthd.probes.outcome import Course, OutcomeKind
+from lvs_healthd.probes.outcome import NO_COURSE, Course, OutcomeKind, Reason, unsure
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.probing.descriptors import probes_within_limit, raise_descriptor_limit
 from lvs_healthd.probing.once import ProbeResult, run_once
@@ -29,6 +29,12 @@ from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.naming import UnknownNameError
 
 _COLOURS = {OutcomeKind.UP: "green", OutcomeKind.DOWN: "red", OutcomeKind.UNSURE: "yellow"}
+
+
+_NOT_RUN = ProbeResult(
+    unsure(Reason.NOT_RUN, "not run: only a running daemon has its mark service: lvs-healthd status"), NO_COURSE
+)
+"""What there is to say about a check that goes through its service."""
 
 
 class ProbeLine(msgspec.Struct, frozen=True):
@@ -61,6 +67,8 @@ def probe(
 ) -> None:
     """Run every check once, or only the checks of the named services and servers, and show what they found.
 
+    A check that goes through its service is not run, and does not count.
+
     Exit status: 0 all are up, 1 the file has errors, 2 wrong usage, 3 some are down, or a fault on this host
     left their state unknown.
     """
@@ -69,7 +77,8 @@ def probe(
         loaded = load(config)
         members = list(_members(loaded.services, what or []))
         room = probes_within_limit(loaded.daemon.max_probes)
-        probed = asyncio.run(_probed(_checks(members), room, has_own_unit=bool(loaded.daemon.exec_socket)))
+        checks = [check for check in _checks(members) if data_path(check) is None]
+        probed = asyncio.run(_probed(checks, room, has_own_unit=bool(loaded.daemon.exec_socket)))
     except UnknownNameError as error:
         # The file was an argument in former versions.
         hint = "; name a file with --config" if any(Path(word).is_file() for word in what or []) else ""
@@ -81,7 +90,7 @@ def probe(
         end("probe", f"{config}: a file of a check cannot be used: {error}")
     blamed = blamed_together({key: result.outcome for key, result in probed.items()})
     found = list(_found(members, {key: ProbeResult(blamed[key], result.course) for key, result in probed.items()}))
-    bad = [each for each in found if each.status is not OutcomeKind.UP]
+    bad = [each for each in found if each.status is not OutcomeKind.UP and each.reason != Reason.NOT_RUN]
     _show(bad if down else found, json=json)
     if bad:
         raise typer.Exit(ExitStatus.TROUBLE)
@@ -118,7 +127,7 @@ def _checks(members: Iterable[_Member]) -> list[AnyCheck]:
 def _found(members: Iterable[_Member], probed: dict[AnyCheck, ProbeResult]) -> Iterator[ProbeLine]:
     for service, server in members:
         for check in server.checks:
-            outcome, course = probed[probe_key(check)]
+            outcome, course = probed.get(probe_key(check), _NOT_RUN)
             yield ProbeLine(
                 service.name,
                 str(server.endpoint),

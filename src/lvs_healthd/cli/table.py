@@ -13,6 +13,7 @@ from rich.console import Console
 from lvs_healthd.cli import draw_table as table_lines
 from lvs_healthd.cli.asking import (
     TIMEOUT_S,
+    AllOption,
     ConfigOption,
     ControlError,
     ControlOption,
@@ -50,6 +51,7 @@ def table(
     exact: Annotated[
         bool, typer.Option("--exact", help="Whole numbers instead of scaled ones; always so in a pipe.")
     ] = False,
+    everything: AllOption = False,
     config: ConfigOption = None,
     control: ControlOption = None,
     json: Annotated[
@@ -63,7 +65,9 @@ def table(
     if stats + rate + connections > 1:
         end("table", "--stats, --rate and --connections are three views: use one of them", ExitStatus.USAGE)
     endpoint = "/api/v1/connections" if connections else "/api/v1/table"
-    query = f"?service={quote(service, safe='')}" if service else ""
+    asked_for = [f"service={quote(service, safe='')}"] if service else []
+    asked_for += ["all"] if everything and not connections else []
+    query = f"?{'&'.join(asked_for)}" if asked_for else ""
     counters = table_lines.STATS if stats else table_lines.RATE if rate else ()
     with explained("table"):
         asked = RunningDaemon("table", config, control)

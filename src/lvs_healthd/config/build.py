@@ -1,10 +1,10 @@
-"""Turns the template of a check into the check of one real server."""
+"""Turns the template of a check into the check of one real server: fills in what is probed, and where probes leave."""
 
 import functools
 from typing import Any
 
 from lvs_healthd.config.basics import Endpoint
-from lvs_healthd.config.check_model import AnyCheck, Carrier, Tls, Way
+from lvs_healthd.config.check_model import AnyCheck, Carrier, DataPath, PathWay, Tls, Way
 from lvs_healthd.config.checks import own_defaults
 from lvs_healthd.config.http_requests import requests
 from lvs_healthd.config.http_rules import WEBSOCKET_STATUS
@@ -13,11 +13,13 @@ from lvs_healthd.config.schema import CHECK_TYPES, TLS_FIELDS, WAY_FIELDS
 from lvs_healthd.config.template import Template
 
 
-def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> AnyCheck:
+def build(template: Template, server: Endpoint, virtual: Endpoint | None, path: DataPath | None = None) -> AnyCheck:
     """Turn a template into the check of one real server.
 
-    server: the real server's endpoint, which is probed unless the template has an address or port of its own.
+    server: the endpoint that is probed unless the template has an address or port of its own: the real server's, or the
+        service's if the check goes through it.
     virtual: the service's endpoint, for the default Host header; None for a firewall mark.
+    path: the way of clients' packets to the real server if the check goes through the service; otherwise None.
 
     The check's port is 0 when neither the template nor the server has one, and for ping.
     """
@@ -27,8 +29,11 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None) -> Any
         | template.fields
         | {"name": template.name, "address": target.address, "port": target.port}
     )
+    fields.pop("through", None)
     way = {field: fields.pop(field) for field in WAY_FIELDS & fields.keys()}
-    if way:
+    if path is not None:
+        fields["way"] = PathWay(**way, path=path)
+    elif way:
         fields["way"] = _way(**way)
     if template.kind == "ping":
         fields["port"] = 0

@@ -5,7 +5,7 @@ from typing import TypeGuard
 
 import msgspec
 
-from lvs_healthd.config.basics import Endpoint, Protocol, Seconds
+from lvs_healthd.config.basics import Endpoint, Family, Protocol, Seconds
 
 
 class Convention(enum.StrEnum):
@@ -44,7 +44,7 @@ class Carrier(enum.StrEnum):
     TLS = "tls"
 
 
-class Way(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Way(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="way"):
     """Where the probes of a check leave the director. Its fields are keys of the check."""
 
     source: str = ""
@@ -89,6 +89,47 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """So long before a certificate ends, the check fails; 0 for never."""
 
 
+class DataPath(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True, gc=False):
+    """The way that clients' packets take from the director to one real server: what one mark service stands for.
+
+    The words are those of the configuration.
+    """
+
+    protocol: Protocol
+    """The transport of the virtual service."""
+    family: Family
+    """The family of the virtual service's address."""
+    server: Endpoint
+    """The real server. Its port is 0 where packets keep the port that they were sent to."""
+    forward: str
+    tun_type: str = ""
+    """The kind of tunnel; "" without one."""
+    tun_port: int = 0
+    tun_checksum: str = ""
+
+    @property
+    def method(self) -> str:
+        """The forwarding method as an operator calls it: "nat", "dr", or for a tunnel "ipip", "gue" or "gre"."""
+        return self.tun_type or self.forward
+
+    def __str__(self) -> str:
+        tunnel = f" port {self.tun_port}" if self.tun_port else ""
+        tunnel += f" checksum {self.tun_checksum}" if self.tun_checksum not in {"", "off"} else ""
+        return f"{self.protocol}/{self.family} {self.server.shown} {self.method}{tunnel}"
+
+
+class PathWay(Way, frozen=True, kw_only=True, gc=False, tag="path"):
+    """Where the probes of a check with `through = "vip"` leave. Such a check probes the service's own address.
+
+    The file gives the fields of `Way` except `mark`. `daemon.paths` fills in what is left out.
+    """
+
+    path: DataPath
+    source_port: int = 0
+    """The port to probe from; 0 for one that the kernel chooses. IPVS remembers for minutes where the datagrams of a
+    port go, so no two servers may ever see the same one."""
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The fields that every check has."""
 
@@ -110,7 +151,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Address to probe. Default: the real server's own."""
     port: int
     """Port to probe. Default: the real server's own."""
-    way: Way | None = None
+    way: Way | PathWay | None = None
     """Where probes leave; None for what the routing table says. Checks with the same keys share one record."""
 
 
@@ -365,6 +406,11 @@ def uses_tls(check: Check) -> TypeGuard[TlsCheck]:
             return check.over is Carrier.TLS
         case _:
             return False
+
+
+def data_path(check: Check) -> DataPath | None:
+    """Return the way of the clients' packets that a check with `through = "vip"` takes; None for any other check."""
+    return check.way.path if isinstance(check.way, PathWay) else None
 
 
 def transport(check: Check) -> Protocol | None:

@@ -21,16 +21,19 @@ from lvs_healthd.config.check_model import (
     PingCheck,
     StreamCheck,
     TcpCheck,
+    data_path,
     uses_tls,
 )
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
 from lvs_healthd.config.model import Config, Forward, Ipvs, RealServer, Service
 from lvs_healthd.config.schema import (
+    CHECK_FIELDS,
     CHECK_KEYS,
     CHECK_TYPES,
     DAEMON_KEYS,
     REQUEST_KEYS,
     SHORT_FORM,
+    THROUGH_VIP,
     TLS_FIELDS,
     WAY_FIELDS,
 )
@@ -57,7 +60,8 @@ def _ipvs(ipvs: Ipvs) -> dict[str, Any]:
     sync = {role: _present(msgspec.structs.asdict(daemon)) for role, daemon in daemons.items() if daemon is not None}
     sysctl = {name: sysctl_value(name, text) for name, text in ipvs.sysctl}
     tables = {"timeouts": timeouts, "sync": sync, "sysctl": sysctl}
-    return {"netns": ipvs.netns, **{name: table for name, table in tables.items() if table}}
+    marks = "{}-{}".format(*ipvs.path_marks)
+    return {"netns": ipvs.netns, "path_marks": marks, **{name: table for name, table in tables.items() if table}}
 
 
 def _present(fields: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +140,8 @@ def _check(check: AnyCheck) -> dict[str, Any]:
     if isinstance(check, HttpCheck) and is_secret_command(check.send_body):
         check = msgspec.structs.replace(check, send_body=HIDDEN)
     kind = next(kind for kind, record in CHECK_TYPES.items() if type(check) is record)
-    return {"type": kind} | {
+    through = {"through": THROUGH_VIP if data_path(check) else ""} if "through" in CHECK_FIELDS[kind] else {}
+    return {"type": kind, **through} | {
         key: _value(key, getattr(_holder(check, field), field))
         for key, field in _keys_of(check).items()
         if key not in {"type", *_left_out(check)}
@@ -145,9 +150,11 @@ def _check(check: AnyCheck) -> dict[str, Any]:
 
 def _left_out(check: AnyCheck) -> set[str]:
     """Return the keys that mean nothing in this check, and that are wrong in it even with their defaults."""
+    left_out = {"address", "port"} if data_path(check) is not None else set()
     if isinstance(check, HttpCheck):
-        return set() if check.requests else {"requests"}
-    left_out = set() if uses_tls(check) or not isinstance(check, TcpCheck | DnsCheck | GrpcCheck) else {*TLS_FIELDS}
+        return left_out if check.requests else left_out | {"requests"}
+    if not uses_tls(check) and isinstance(check, TcpCheck | DnsCheck | GrpcCheck):
+        left_out |= {*TLS_FIELDS}
     if isinstance(check, PingCheck):
         return {"port"}
     if isinstance(check, AgentCheck):

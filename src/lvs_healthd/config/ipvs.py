@@ -14,6 +14,8 @@ from lvs_healthd.config.schema import Key, read_table
 _CPUS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
 _INTERFACE = re.compile(r"[^\s/\0]{1,15}")
 _NETNS_NAME = re.compile(r"[^\s/\0]{1,255}")
+_RANGE = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
+_LAST_MARK = 2**32 - 1
 _LONGEST_SYNC = {4: 65507, 6: 65487}
 """The maximum number of bytes in one UDP datagram, by IP version."""
 _SHORTEST_BACKUP = 1024
@@ -45,6 +47,18 @@ def _multicast(value: object) -> str:
     if not address.is_multicast or "%" in str(address):
         raise expected('a multicast address such as "224.0.0.81"', value)
     return str(address)
+
+
+def _mark_range(value: object) -> tuple[int, int]:
+    """Parse a range of firewall marks."""
+    words = 'a range of firewall marks such as "65536-81919"'
+    numbers = _RANGE.fullmatch(value) if isinstance(value, str) else None
+    if numbers is None:
+        raise expected(words, value)
+    first, last = map(int, numbers.groups())
+    if not 1 <= first <= last <= _LAST_MARK:
+        raise expected(words, value, f"marks are 1 to {_LAST_MARK}, and the first one comes first")
+    return first, last
 
 
 def _on_or_off(value: object) -> str:
@@ -179,6 +193,7 @@ IPVS_KEYS = {
     "timeouts": Key(values.anything),
     "sync": Key(values.anything),
     "sysctl": Key(values.anything),
+    "path_marks": Key(_mark_range),
 }
 
 _ROLES = {"master": Key(values.anything), "backup": Key(values.anything)}
@@ -207,6 +222,7 @@ def read_ipvs(written: object, errors: Errors) -> Ipvs:
         timeouts=Timeouts(**timeouts),
         sync=Sync(**daemons),
         sysctl=tuple(sorted(sysctl.items())),
+        path_marks=found.get("path_marks", Ipvs().path_marks),
     )
 
 

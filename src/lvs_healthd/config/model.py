@@ -222,6 +222,9 @@ class Ipvs(msgspec.Struct, frozen=True, kw_only=True):
     sync: Sync = Sync()
     sysctl: tuple[tuple[str, str], ...] = ()
     """Names of files in /proc/sys/net/ipv4/vs, and their wanted contents."""
+    path_marks: tuple[int, int] = (65536, 81919)
+    """The first and the last firewall mark for the services of path probes, written in the file as "65536-81919". The
+    default is above the marks that people choose by hand."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
-from lvs_healthd.config.check_model import transport
+from lvs_healthd.config.check_model import data_path, transport
 from lvs_healthd.config.errors import Errors, show
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import TRANSLATING, Forward, Ipvs, OnFailure, Service, TunChecksum, TunType
@@ -231,7 +231,7 @@ def validate_targets(services: Sequence[tuple[KeyPath, Service]], written: Seque
     for path, service in services:
         for server in service.real_servers:
             for check in server.checks:
-                if check.address not in addresses:
+                if check.address not in addresses or data_path(check) is not None:
                     continue
                 protocol = transport(check)
                 if protocol is None:

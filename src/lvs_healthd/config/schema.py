@@ -66,10 +66,19 @@ WAY_FIELDS = frozenset(field.name for field in msgspec.structs.fields(Way))
 TLS_FIELDS = tuple(field.name for field in msgspec.structs.fields(Tls))
 """The fields that mean something only with TLS."""
 
+THROUGH_VIP = "vip"
+"""The value of `through` with which a check probes the virtual service's own address."""
+
+_WITHOUT_PATH = (ExecCheck, PingCheck, SctpCheck, AgentCheck)
+"""The types without `through`: a virtual service answers no pings, a program goes where it likes, and an agent has a
+port of its own. Whether the kernel's SCTP accepts answers that come through a mark service is not known."""
+
 
 def _fields_of(record: type[AnyCheck]) -> frozenset[str]:
     own = frozenset(field.name for field in msgspec.structs.fields(record))
-    return own | (frozenset() if record is ExecCheck else WAY_FIELDS) | frozenset(TLS_FIELDS if "tls" in own else ())
+    way = frozenset() if record is ExecCheck else WAY_FIELDS
+    path = frozenset() if record in _WITHOUT_PATH else frozenset({"through"})
+    return own | way | path | frozenset(TLS_FIELDS if "tls" in own else ())
 
 
 CHECK_FIELDS = {kind: _fields_of(record) for kind, record in CHECK_TYPES.items()}
@@ -231,6 +240,7 @@ CHECK_KEYS = {
     "interface": Key(values.interface),
     "mark": Key(values.integer(1, 2**32 - 1)),
     "dscp": Key(values.integer(0, 63)),
+    "through": Key(values.one_of(("", THROUGH_VIP))),
     "command": Key(exec_values.command),
     "dynamic_weight": Key(values.boolean),
     "convention": Key(values.member(Convention)),

@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
-from lvs_healthd.config import checks
+from lvs_healthd.config import checks, path_rules
 from lvs_healthd.config.addresses import ServerAddresses, server_addresses
-from lvs_healthd.config.basics import Endpoint
+from lvs_healthd.config.basics import Endpoint, Protocol
 from lvs_healthd.config.build import build
-from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck, DataPath
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import TRANSLATING, Forward, RealServer
@@ -27,6 +27,8 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     endpoint: Endpoint | None
     """The service's address and port; None for a firewall mark."""
+    protocol: Protocol
+    """The service's transport. Means nothing for a firewall mark."""
     portless: str
     """The reason why packets keep the port they came with, so that servers have no port of their own: "a firewall mark"
     or "port 0". Empty when servers have ports."""
@@ -100,7 +102,7 @@ class ServerReader:
         templates = self._templates(table) if "check" in keys else ()
         fields, wrong = self._own(table) if table.written else self._handed_down
         for endpoint in self._endpoints(table.values.get("endpoint"), address_path, fields):
-            checks = tuple([self._aim(template, endpoint) for template in templates])
+            checks = tuple([self._aim(template, endpoint, fields) for template in templates])
             server = RealServer(endpoint=endpoint, checks=checks, **fields)
             yield Placed(server, address_path, table, wrong)
 
@@ -161,12 +163,24 @@ class ServerReader:
             port = around.endpoint.port
         return tuple(Endpoint(address, port) for address in written.addresses)
 
-    def _aim(self, template: Template, endpoint: Endpoint) -> AnyCheck:
+    def _aim(self, template: Template, endpoint: Endpoint, fields: Mapping[str, Any]) -> AnyCheck:
+        around = self._around
+        if path_rules.goes_through(template):
+            virtual, protocol = around.endpoint, around.protocol
+            problems = list(path_rules.problems(template, virtual, protocol, endpoint, fields))
+            for problem in problems:
+                self._errors.add(template.path, problem)
+            if virtual is not None and not problems:
+                path = path_rules.path_to(virtual, protocol, endpoint, fields)
+                return self._placed(template, virtual, path)
+        return self._placed(template, endpoint)
+
+    def _placed(self, template: Template, endpoint: Endpoint, path: DataPath | None = None) -> AnyCheck:
         around = self._around
         if not endpoint.port and not template.has("port") and template.kind not in ("ping", "exec"):
             message = f"port is missing; {around.portless} has none that could be probed, so name one: port = 80"
             self._errors.add(template.path, message)
-        check = build(template, endpoint, None if around.portless else around.endpoint)
+        check = build(template, endpoint, None if around.portless else around.endpoint, path)
         if check.way and check.way.source and (":" in check.way.source) != (":" in check.address):
             self._errors.add(
                 template.path, f"source {check.way.source} is of another family than {check.address}, which is probed"

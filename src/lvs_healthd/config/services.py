@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from lvs_healthd.config import rules
+from lvs_healthd.config import path_rules, rules
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, Problem, expected, show
@@ -59,6 +59,7 @@ def read_services(
         errors.remark(remark.at, remark.message)
     rules.validate_together(services, errors)
     rules.validate_targets(services, written, errors)
+    path_rules.validate_paths(services, ipvs, errors)
     rules.remark_quiescing(services, ipvs, errors)
     return tuple(service for _, service in services)
 
@@ -107,7 +108,7 @@ def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, e
         errors.add(table.path, "real_server is missing: a service needs at least one")
     elif values.get("real_server") == []:
         errors.add(table.at("real_server"), "the list is empty: a service needs at least one")
-    server_reader = ServerReader(_surroundings(table, endpoint, reader, errors), reader, errors)
+    server_reader = ServerReader(_surroundings(table, identity, reader, errors), reader, errors)
     servers = server_reader.real_servers(values.get("real_server", []), table.at("real_server"))
     fallback = server_reader.fallback(values.get("fallback", []), table.at("fallback"))
     if not values["name"] or (endpoint is None and "fwmark" not in values):
@@ -129,9 +130,10 @@ def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, e
     return told_about(service)
 
 
-def _surroundings(table: TomlTable, endpoint: Endpoint | None, reader: CheckReader, errors: Errors) -> Surroundings:
-    """Collect what a service passes on to its servers."""
+def _surroundings(table: TomlTable, identity: dict[str, Any], reader: CheckReader, errors: Errors) -> Surroundings:
+    """Collect what a service passes on to its servers. `identity` holds its name, endpoint and protocol."""
     values = table.values
+    endpoint: Endpoint | None = identity["endpoint"]
     written = values.get("check", [])
     checks = reader.read(written, table.at("check")) if "check" in table else ()
     nobody_has_checks = "check" not in table and not _any_has_check(values.get("real_server", []))
@@ -140,6 +142,7 @@ def _surroundings(table: TomlTable, endpoint: Endpoint | None, reader: CheckRead
     is_mark = "fwmark" in table and "endpoint" not in table
     return Surroundings(
         endpoint=endpoint,
+        protocol=identity["protocol"],
         portless="a firewall mark" if is_mark else "port 0" if endpoint is not None and not endpoint.port else "",
         maps_ports=is_mark and not values.get("persistence"),
         handed_down={field: values[field] for field in SERVER_KEYS if field in values},

@@ -135,6 +135,7 @@ class Daemon:
                 group.create_task(parts.decisions.run(), name="decide"),
                 group.create_task(parts.replans.run(), name="plan"),
                 group.create_task(parts.reconciler.run(), name="reconciler"),
+                group.create_task(parts.paths.run(), name="paths"),
                 group.create_task(parts.keeper.run(), name="keeper"),
                 group.create_task(parts.own_faults.run(), name="own faults"),
                 group.create_task(reloads.run(), name="reloads"),
@@ -183,9 +184,12 @@ async def _start(parts: Parts, config: Config) -> bool:
     actual = await parts.reconciler.adopt()
     parts.reconciler.ownership.take_over(saved)
     parts.decisions.remember(saved.written)
-    probes = parts.decisions.configure(config, actual, saved.by_check())
+    parts.paths.restore(saved)
+    marked = parts.paths.plan(config, actual, runs=parts.runs_paths(config))
+    probes = parts.decisions.configure(config, actual, saved.by_check(), marked)
     parts.replans.now()
-    parts.prober.update(joined(probes.added, ready))
+    added, _ = parts.paths.configured(probes, ready)
+    parts.prober.update(joined(added, ready))
     parts.bus.emit(
         DaemonStarted(
             version=__version__,

@@ -15,6 +15,7 @@ from lvs_healthd.api import ApiServer, create_app
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.load import helper_socket
 from lvs_healthd.config.model import Config, Mode
+from lvs_healthd.daemon.paths import PathRuns
 from lvs_healthd.daemon.replans import Replans
 from lvs_healthd.daemon.requests import ReloadRequests, Requests
 from lvs_healthd.decide.decisions import Decisions
@@ -36,7 +37,7 @@ from lvs_healthd.reconcile.suspects import suspects
 from lvs_healthd.runtime.lock import LockFileError, StateLock, TableLock
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.notify import Notifier
-from lvs_healthd.state.file import StateFileError
+from lvs_healthd.state.file import Ours, StateFileError
 from lvs_healthd.state.saver import Saver
 from lvs_healthd.state.writer import StateWriter
 from lvs_healthd.view.view import Facts, View
@@ -84,6 +85,7 @@ class Parts:
     lag: LagReporter
     reconciler: Reconciler
     replans: Replans
+    paths: PathRuns
     keeper: Keeper
     own_faults: OwnFaults
     state_writer: StateWriter
@@ -94,6 +96,10 @@ class Parts:
     def is_shadow(self, config: Config) -> bool:
         """Return whether the daemon writes nothing while `config` is in force."""
         return _is_shadow(self.settings, config)
+
+    def runs_paths(self, config: Config) -> bool:
+        """Return whether path probes are run while `config` is in force: only if their mark services are written."""
+        return self.exclusive and not self.is_shadow(config)
 
     def take_lock(self, config: Config) -> bool:
         """Become the only daemon that writes to the network namespace's table, unless this one will write nothing.
@@ -156,21 +162,6 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
     bus.subscribe(around.log)
     bus.subscribe(metrics.listen)
     own_faults = OwnFaults(bus.emit, clock=clock)
-    decisions = Decisions(
-        emit=bus.emit,
-        changed=verdicts_changed,
-        tally=metrics.tally,
-        clock=clock,
-        wall=time.time,
-        own=own_faults,
-    )
-    runs_probes = prober(
-        config.daemon.probe_workers,
-        clock=clock,
-        observer=metrics,
-        emit=bus.emit,
-        max_in_flight=probes_within_limit(config.daemon.max_probes),
-    )
     reconciler = Reconciler(
         around.table,
         bus.emit,
@@ -180,10 +171,32 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         observer=metrics,
         suspects=lambda: suspects(around.netns, os.getpid()),
     )
+    decisions = Decisions(
+        emit=bus.emit,
+        changed=verdicts_changed,
+        tally=metrics.tally,
+        clock=clock,
+        wall=time.time,
+        own=own_faults,
+        table=reconciler,
+    )
+    runs_probes = prober(
+        config.daemon.probe_workers,
+        clock=clock,
+        observer=metrics,
+        emit=bus.emit,
+        max_in_flight=probes_within_limit(config.daemon.max_probes),
+    )
     replans = Replans(decisions, reconciler)
-    keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock)
+    paths = PathRuns(decisions, runs_probes, reconciler, bus.emit, clock=clock, wall=time.time)
+    keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock, more_advice=lambda: paths.advice)
+
+    def ours() -> Ours:
+        marks, ports = paths.saved()
+        return msgspec.structs.replace(reconciler.ownership.saved(), path_marks=marks, path_ports=ports)
+
     writer = StateWriter(asyncio.get_running_loop(), lambda path, error: _state_told(bus, path, error))
-    saver = Saver(writer, decisions.saved_verdicts, reconciler.ownership.saved, decisions.state_written)
+    saver = Saver(writer, decisions.saved_verdicts, ours, decisions.state_written)
 
     view = View(
         facts=facts,
@@ -196,6 +209,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         table=around.table,
         log=around.log,
         clock=clock,
+        is_mark_service=paths.is_mark_service,
     )
     requests = Requests(reloads or ReloadRequests(), bus.emit)
     return Parts(
@@ -216,6 +230,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         lag=LagReporter(runs_probes, bus.emit),
         reconciler=reconciler,
         replans=replans,
+        paths=paths,
         keeper=keeper,
         own_faults=own_faults,
         state_writer=writer,

@@ -162,8 +162,11 @@ class Reloads:
         parts.reconciler.shadow = is_shadow
         if is_shadow:
             parts.lock.release()
-        probes = parts.decisions.configure(config, parts.reconciler.actual, {})
-        parts.prober.update(joined(probes.added, ready.targets), probes.dropped)
+        actual = parts.reconciler.actual
+        marked = parts.paths.plan(config, actual, runs=parts.runs_paths(config))
+        probes = parts.decisions.configure(config, actual, {}, marked)
+        added, dropped = parts.paths.configured(probes, ready.targets)
+        parts.prober.update(joined(added, ready.targets), dropped)
         parts.bus.emit(event)
         restarts = list(restart_needed(event.file, self._started, config))
         for each in (*restarts, *remarks(event.file, config)):

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 from lvs_healthd.config.check_model import AgentCheck, AnyCheck
 from lvs_healthd.config.model import RealServer
-from lvs_healthd.decide.held import ServerState
+from lvs_healthd.decide.held import ServerState, Watch
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table
+from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.state.file import SavedVerdict
 
 
@@ -85,3 +86,17 @@ def silent_agent(health: Health, check: AnyCheck, checks: Iterable[AnyCheck]) ->
 def remarked(check: AnyCheck, old: ServerState) -> tuple[float, ...]:
     """Return the ends of certificates that a check of a known server has remarked on before a reload, Unix time."""
     return next((watch.remarked for watch in old.watches if watch.check.name == check.name), ())
+
+
+def presumed(watch: Watch, outcome: Outcome, now: float) -> Health:
+    """Return the health of an unproven path check whose probe is unsure.
+
+    If all plain checks of the server are up, the check counts as up, as a new check of such a server would. The
+    director cannot probe the way to the server, but clients' packets may well take it. A later failure counts as usual.
+
+    now: monotonic time, seconds.
+    """
+    plain = [each.health.verdict for each in watch.server.watches if not each.probe.is_path]
+    if not plain or any(verdict is not Verdict.UP for verdict in plain):
+        return watch.health
+    return Health(Verdict.UP, now, detail=f"presumed up: {outcome.detail}")

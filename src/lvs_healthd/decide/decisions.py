@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.model import Config, Daemon
-from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving, remarked, silent_agent
+from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving, presumed, remarked, silent_agent
 from lvs_healthd.decide.blame import Blame, NoFaults, OwnFaults
 from lvs_healthd.decide.endings import Endings
 from lvs_healthd.decide.held import (
@@ -23,11 +23,12 @@ from lvs_healthd.decide.held import (
     Tally,
     Watch,
 )
+from lvs_healthd.decide.paths import NoTable, Paths, PathTable
 from lvs_healthd.decide.telling import failing, is_news, not_sure, verdict_changed, weight_changed
 from lvs_healthd.decide.wrong_clock import WrongClock, longest_wait_s
 from lvs_healthd.events.kinds import Event, ServiceFallback, ServiceServing
 from lvs_healthd.health import machine
-from lvs_healthd.health.machine import Health
+from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.plan.planner import Planner
 from lvs_healthd.plan.records import service_key
@@ -77,6 +78,7 @@ class Decisions:
     clock: monotonic time, seconds.
     wall: Unix time, seconds.
     own: knows the faults of the director's own network; None when nobody watches for them.
+    table: what is known of the kernel's table; None when there are no path probes.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Decisions:
         clock: Callable[[], float],
         wall: Callable[[], float],
         own: OwnFaults | None = None,
+        table: PathTable | None = None,
     ) -> None:
         self._emit = emit
         self._changed = changed
@@ -111,12 +114,25 @@ class Decisions:
         self._by_key: dict[ServiceKey, ServiceState] = {}
         self.probes: dict[AnyCheck, ProbeState] = {}
         self._blame = Blame(self.probes.values, own or NoFaults())
+        self.paths = Paths(table or NoTable(), own or NoFaults(), clock)
         self.server_count = 0
         """How many real servers are configured, not counting fallbacks."""
 
     def unsure_probes(self) -> tuple[int, str]:
         """Count the probes whose last outcome was unsure, and return the reason of one of them."""
         return len(self._unsure), next(iter(self._unsure.values()), "")
+
+    @property
+    def blindness(self) -> str:
+        """Why more than half of the plain probes cannot tell anything; "" if that is not so.
+
+        Path probes do not count, because a director that cannot probe the ways of clients' packets still sees servers.
+        """
+        plain = len(self.probes) - len(self.paths.probes)
+        if 2 * len(self._unsure) <= plain:
+            return ""
+        reasons = [reason for probe, reason in self._unsure.items() if not probe.is_path]
+        return f"{len(reasons)} of {plain} cannot tell: {reasons[0]}" if 2 * len(reasons) > plain else ""
 
     @property
     def clock_suspected(self) -> str:
@@ -147,7 +163,11 @@ class Decisions:
             yield from service.servers
 
     def configure(
-        self, config: Config, actual: Table, saved: Mapping[tuple[str, str, str], SavedVerdict]
+        self,
+        config: Config,
+        actual: Table,
+        saved: Mapping[tuple[str, str, str], SavedVerdict],
+        mark_services: Table | None = None,
     ) -> ProbeChanges:
         """Take over a configuration, at start or on reload, and return the probes that it adds and drops.
 
@@ -157,6 +177,7 @@ class Decisions:
             not in the table must pass `rise` probes first.
         saved: verdicts from before a restart, by service, server and check name. They say why a server that is not in
             the table was taken out.
+        mark_services: the services of path probes; None for none.
         """
         self.history = config.daemon.history
         before = self._by_key
@@ -191,8 +212,21 @@ class Decisions:
                 for server in state.servers
                 if server.weight is not None
             },
+            mark_services,
         )
+        self._switch_paths()
         return probes
+
+    def _switch_paths(self) -> None:
+        """Let the checks of path probes count from now on, or not, if such probes begin or cease to be run."""
+        now = self.clock()
+        for probe in self.paths.switched():
+            self._unsure.pop(probe, None)
+            for watch in probe.watches:
+                before, is_up = watch.health, watch.server.health.verdict is Verdict.UP
+                if self.paths.runs:
+                    watch.health = Health(Verdict.UP if is_up else Verdict.UNKNOWN, now)
+                self._health_changed(watch, before, watch.health)
 
     def _fill(self, service: ServiceState, old: ServiceState | None, origins: _Origins) -> None:
         """Give a new or changed service its servers. Unchanged servers move over from the old service as they are."""
@@ -236,6 +270,7 @@ class Decisions:
                     self._wrong_clock.add(longest_wait_s(probe.check))
             elif not watches:
                 del self.probes[probe.check]
+                self.paths.forget(probe)
                 self._unsure.pop(probe, None)
                 self.endings.forget(probe)
                 if probe.is_verified:
@@ -324,7 +359,9 @@ class Decisions:
         before, check = watch.health, watch.check
         after = machine.step(before, outcome, rise=check.rise, fall=check.fall, now=now, latency_s=latency_s)
         if after is before:
-            return True
+            if not (watch.probe.is_path and outcome.kind is OutcomeKind.UNSURE and before.verdict is Verdict.UNKNOWN):
+                return True
+            after = presumed(watch, outcome, now)
         watch.health = after
         self._health_changed(watch, before, after)
         return False
@@ -371,7 +408,7 @@ class Decisions:
             key = probe_key(check)
             probe = self.probes.get(key)
             if probe is None:
-                self.probes[key] = probe = ProbeState(key, self)
+                self.probes[key] = probe = self.paths.probe(key, self) or ProbeState(key, self)
             known = probe.known(check.rise, check.fall)
             if old is not None:
                 before = next((watch for watch in old.watches if watch.check.name == check.name), None)
@@ -387,7 +424,7 @@ class Decisions:
             watch.remarked = () if old is None else remarked(check, old)
             origins.touched.setdefault(probe, []).append(watch)
             server.watches += (watch,)
-        server.health = machine.combined(watch.health for watch in server.watches)
+        server.health = server.combined()
         server.weight = server.asked_weight()
         service.servers.append(server)
         if old is not None and old.health.verdict is not server.health.verdict:
@@ -408,7 +445,7 @@ class Decisions:
         if is_news(before, after):
             self._emit(failing(watch, after))
         server = watch.server
-        was, server.health = server.health, machine.combined(each.health for each in server.watches)
+        was, server.health = server.health, server.combined()
         if was is not server.health:
             self._planner.changed(server.service.key, server.key, server.health, server.weight)
         if was.verdict is not server.health.verdict:

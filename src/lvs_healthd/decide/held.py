@@ -68,6 +68,9 @@ def word_of(outcome: Outcome) -> Outcome:
 class ProbeState:
     """One probe and the checks that use its outcomes."""
 
+    is_path = False
+    """Whether it goes through the virtual service (see `decide.paths`)."""
+
     __slots__ = (
         "_judge",
         "_settled",
@@ -133,6 +136,11 @@ class ProbeState:
     def latency_s(self) -> float | None:
         """How long the last probe took to reach its outcome, seconds; None before the first."""
         return None if self.course is None else self.course.total_s
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the probe is run at all. Only path probes may not be."""
+        return True
 
     def outcome(self, outcome: Outcome, course: Course) -> None:
         """Take one outcome into account, for every check that uses this probe."""
@@ -277,6 +285,10 @@ class ServerState:
         """Return the weight for which the checks ask; None for the configured one."""
         asking = [Asking(watch.check.name, watch.asks) for watch in self.watches if watch.asks is not None]
         return weight_of(self.config.weight, asking) if asking else None
+
+    def combined(self) -> Health:
+        """Return the health that follows from the checks. A check whose probe is not run is left out."""
+        return machine.combined(watch.health for watch in self.watches if watch.probe.is_run)
 
 
 class ServiceState:

@@ -8,7 +8,7 @@ reports the error and tries again later.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from lvs_healthd.config.model import Config
 from lvs_healthd.director.advice import READ, Advice, advise
@@ -50,6 +50,7 @@ class Keeper:
     netns: network namespace whose sysctls are checked for advice.
     emit: takes the events.
     clock: monotonic time, seconds.
+    more_advice: returns the advice that others have.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Keeper:
         emit: Callable[[Event], None],
         *,
         clock: Callable[[], float] = time.monotonic,
+        more_advice: Callable[[], Iterable[Advice]] = tuple,
     ) -> None:
         self.last_error = ""
         """Why a setting is not as wanted; empty when all settings are."""
@@ -68,6 +70,7 @@ class Keeper:
         self._netns = netns
         self._emit = emit
         self._clock = clock
+        self._more_advice = more_advice
         self._config = Config()
         self._wants = 0
         """How often `want` was called."""
@@ -238,7 +241,7 @@ class Keeper:
             values = await read(self._netns, READ)
         except SettingError:
             return  # advice is optional: the next turn tries again
-        found = set(advise(self._config, values))
+        found = {*advise(self._config, values), *self._more_advice()}
         for each in sorted(found - self._advice, key=lambda one: one.name):
             self._emit(SettingAdvice(setting=each.name, value=each.value, service=each.service, advice=each.text))
         self._advice = found

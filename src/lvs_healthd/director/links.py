@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 _GROUPS = 0x1 | 0x10 | 0x100
 """RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR (linux/rtnetlink.h)."""
@@ -26,7 +26,9 @@ _ROUTE = struct.Struct("=8BI")
 """struct rtmsg (linux/rtnetlink.h): the address family, the length of the destination, six more bytes and flags."""
 _ATTRIBUTE = struct.Struct("=HH")
 """struct rtattr: its length and its type."""
-_RTA_DST, _RTA_OIF = 1, 4
+_RTA_DST, _RTA_OIF, _RTA_PREFSRC = 1, 4, 7
+_RTN_LOCAL = 2
+"""The type of a route to an address of this host."""
 _ANY_FAMILY = b"\0" * 4
 
 _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
@@ -34,7 +36,7 @@ _BROKEN = frozenset({"DOWN", "LOWERLAYERDOWN", "NOTPRESENT", "DORMANT"})
 """Operational states in which an interface passes no packets (RFC 2863). That of `lo`, dummies and tunnels is UNKNOWN,
 so they are never broken in this way."""
 
-_RECEIVE_BYTES = 65536
+RECEIVE_BYTES = 65536
 _BUFFER_BYTES = 1024 * 1024
 """The size of the receive buffer. It has room for thousands of reports."""
 
@@ -43,6 +45,17 @@ DEADLINE_S = 2.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Route(NamedTuple):
+    """The kernel's route to one address."""
+
+    interface: int
+    """The index of the interface to leave by; 0 when the kernel did not say."""
+    source: str
+    """The address from which the kernel would send; "" when it did not say."""
+    is_local: bool
+    """Whether the address is one of this host."""
 
 
 class Link:
@@ -236,13 +249,13 @@ def dump() -> list[bytes]:
     This may block, but for no longer than `DEADLINE_S` for each part. Raises `OSError`.
     """
     answers: list[bytes] = []
-    with _asking() as opened:
+    with asking() as opened:
         for kind in (_GETLINK, _GETADDR):
             request = _ANY_FAMILY + bytes(12) if kind == _GETLINK else _ANY_FAMILY + bytes(4)
             opened.send(_HEADER.pack(_HEADER.size + len(request), kind, _REQUEST | _DUMP, kind, 0) + request)
             is_over = False
             while not is_over:
-                answers.append(opened.recv(_RECEIVE_BYTES))
+                answers.append(opened.recv(RECEIVE_BYTES))
                 is_over = _ends(answers[-1])
     return answers
 
@@ -253,21 +266,26 @@ def routes(addresses: Iterable[str]) -> dict[str, int]:
     This may block, but for no longer than `DEADLINE_S` for each address. Raises `OSError`.
     """
     found = {}
-    with _asking() as opened:
+    with asking() as opened:
         for address in addresses:
-            opened.send(_route_request(address))
-            found[address] = _interface_of(opened.recv(_RECEIVE_BYTES))
+            opened.send(route_request(address))
+            route = route_of(opened.recv(RECEIVE_BYTES))
+            found[address] = route.interface if route is not None else 0
     return found
 
 
-def _asking() -> socket.socket:
+def asking() -> socket.socket:
+    """Return a socket for questions to the kernel. Each answer comes within `DEADLINE_S`. Raises `OSError`."""
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
     opened.settimeout(DEADLINE_S)
     return opened
 
 
-def _route_request(address: str) -> bytes:
-    """Return an RTM_GETROUTE message. It is packed by hand because thousands of servers may fail at once."""
+def route_request(address: str) -> bytes:
+    """Return an RTM_GETROUTE message, whose answer is for `route_of`.
+
+    It is packed by hand because thousands of servers may fail at once.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     destination = socket.inet_pton(family, address.partition("%")[0])
     body = _ROUTE.pack(family, 8 * len(destination), *bytes(6), 0)
@@ -275,18 +293,23 @@ def _route_request(address: str) -> bytes:
     return _HEADER.pack(_HEADER.size + len(body), _GETROUTE, _REQUEST, 0, 0) + body
 
 
-def _interface_of(answer: bytes) -> int:
-    """Return the index of the interface in the answer to RTM_GETROUTE; 0 when the kernel knows no route."""
+def route_of(answer: bytes) -> Route | None:
+    """Return the route in the answer to RTM_GETROUTE; None when the kernel knows none."""
     length, kind, *_ = _HEADER.unpack_from(answer)
     if kind != _NEWROUTE:
-        return 0
+        return None
+    family, *_, route_type, _flags = _ROUTE.unpack_from(answer, _HEADER.size)
+    interface, source = 0, ""
     position = _HEADER.size + _ROUTE.size
     while position + _ATTRIBUTE.size <= min(length, len(answer)):
         size, name = _ATTRIBUTE.unpack_from(answer, position)
+        value = answer[position + _ATTRIBUTE.size : position + size]
         if name == _RTA_OIF:
-            return int.from_bytes(answer[position + _ATTRIBUTE.size : position + size], sys.byteorder)
+            interface = int.from_bytes(value, sys.byteorder)
+        elif name == _RTA_PREFSRC:
+            source = socket.inet_ntop(family, value)
         position += max(_ATTRIBUTE.size, size + 3 & ~3)
-    return 0
+    return Route(interface, source, is_local=route_type == _RTN_LOCAL)
 
 
 def _first(pair: tuple[int, Link]) -> int:

@@ -445,6 +445,15 @@ class ClockTrusted(Event, frozen=True, kw_only=True):
     after_s: float
 
 
+class PathMarkTaken(Event, frozen=True, kw_only=True):
+    """Somebody else's service has one of the marks of path probes. It is left alone, and the probes get other marks."""
+
+    name = "path.mark_taken"
+    level = "warning"
+    service: str
+    """The service: "fwmark 65536"."""
+
+
 class StateError(Event, frozen=True, kw_only=True):
     """The state file could not be read or written. The daemon continues without it."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import tomli_w
 
+from lvs_healthd.config.model import Ipvs
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceEntry, ServiceKey, ServiceRecord, Table
 from lvs_healthd.ipvs.words import (
     AF_INET6,
@@ -33,6 +34,9 @@ from lvs_healthd.ipvs.words import (
 GUESSED_PORT = 80
 """The port to probe when the table does not show one."""
 
+PATH_SCHEDULER = "rr"
+"""The scheduler of the services of path probes."""
+
 _SETTABLE = frozenset(METHOD_OPTIONS)
 """The forwarding methods that a configuration can set. The kernel's table may hold others."""
 
@@ -52,7 +56,13 @@ def imported(table: Table, source: str) -> Imported:
     """
     remarks: list[str] = []
     services = []
+    of_probes = {key: None for key, entry in table.items() if _is_of_path_probes(key, entry)}
+    if of_probes:
+        more = f" and {len(of_probes) - 1} more" if len(of_probes) > 1 else ""
+        remarks.append(f"{next(iter(of_probes))}{more}: left out, because path probes of lvs-healthd use such services")
     for key, entry in table.items():
+        if key in of_probes:
+            continue
         if not entry.destinations:
             remarks.append(f"{key} has no real server and is left out")
             continue
@@ -61,6 +71,14 @@ def imported(table: Table, source: str) -> Imported:
         remarks.extend(_remarks(key, kept))
     head = f"# Made from {source} by `lvs-healthd import`. Look at the checks: a table does not hold any.\n\n"
     return Imported(head + tomli_w.dumps({"service": services}), tuple(remarks))
+
+
+def _is_of_path_probes(key: ServiceKey, entry: ServiceEntry) -> bool:
+    """Return whether a service looks like one that a daemon has added for its path probes (`plan.mark_services`)."""
+    first, last = Ipvs().path_marks
+    record = entry.service
+    is_plain = record.scheduler == PATH_SCHEDULER and not record.flags
+    return first <= key.fwmark <= last and is_plain and len(entry.destinations) == 1
 
 
 def _with_ports_that_work(key: ServiceKey, entry: ServiceEntry, remarks: list[str]) -> ServiceEntry:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, ServiceKey, Table, TableLine, Wanted, Why
+from lvs_healthd.plan.mark_services import NAME, WHY
 from lvs_healthd.plan.policy import (
     CONFIGURED_REASON,
     FALLBACK_REASON,
@@ -109,17 +110,21 @@ class Planner:
         self._unplanned: dict[ServiceKey, None] = {}
         """Services that are new or changed since the last plan."""
         self._touched: set[TableLine] | None = None
+        self._marked: list[tuple[ServiceKey, DestinationKey]] = []
+        """The servers of mark services."""
 
     def configure(
         self,
         services: Iterable[PlannedService],
         healths: Mapping[tuple[ServiceKey, DestinationKey], Health],
         weights: Mapping[tuple[ServiceKey, DestinationKey], Weight] | None = None,
+        mark_services: Table | None = None,
     ) -> None:
         """Plan for these services from now on. A service that is the same object as before keeps its plan.
 
         healths: the health of each real server of the services that are new or changed.
         weights: the weight of each of these servers that has another than the configured one.
+        mark_services: the services of path probes, which no verdict changes; None for none.
         """
         asked: dict[ServiceKey, dict[DestinationKey, Weight]] = {}
         for (key, server_key), weight in (weights or {}).items():
@@ -148,9 +153,16 @@ class Planner:
             }
             if key in before:
                 why |= dict.fromkeys(_drained_or_restored(before[key], self._services[key]), Why(CONFIGURED_REASON))
+        names = {key: each.planned.name for key, each in self._services.items()}
+        for line in self._marked:
+            why.pop(line, None)
+        marked = mark_services or {}
+        self._marked = [(key, server) for key, entry in marked.items() for server in entry.destinations]
+        why |= dict.fromkeys(self._marked, Why(WHY))
+        names |= {key: f"{NAME}{key.fwmark}" for key in marked}
         self.wanted = Wanted(
-            {key: each.entry for key, each in self._services.items()},
-            {key: each.planned.name for key, each in self._services.items()},
+            {key: each.entry for key, each in self._services.items()} | marked,
+            names,
             why,
             shared(each.planned for each in self._services.values()),
         )

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from lvs_healthd.config.check_model import Way
+from lvs_healthd.config.check_model import PathWay, Way
 from lvs_healthd.config.secrecy import HIDDEN
 from lvs_healthd.probes.outcome import Outcome, Reason
 
@@ -118,7 +118,7 @@ class Target(msgspec.Struct, frozen=True):
     apart: bool = False
     """Whether its socket serves one probe only: it is no TCP or UDP socket, has a way of its own, or takes answers from
     any port."""
-    way: Way | None = None
+    way: Way | PathWay | None = None
     """Where the probe leaves; None for what the routing table says."""
     hidden: Callable[[], tuple[bytes, ...]] = tuple
     """Returns the parts of secrets that the target may repeat, and that nobody may see."""

@@ -45,6 +45,14 @@ class Reason(enum.StrEnum):
     """The director has no route to the target. `decide.blame` decides whose fault that is."""
     STALLED = "stalled"
     """A process of ours ended or hung, or learned of the outcome too late. A lag alone only extends the deadline."""
+    PATH = "path"
+    """The target answers on its own address, but not through the virtual service."""
+    MARK = "mark"
+    """The kernel's table did not have the probe's mark service as it should be."""
+    SETTING = "setting"
+    """A setting of the director, or an address that it lacks, keeps the probe from telling anything."""
+    NOT_RUN = "not_run"
+    """The probe was not run, because it needs a mark service, and this process writes none."""
     CLOCK = "clock"
     """A certificate is not valid at this time, but the director's clock is suspected."""
 
@@ -103,7 +111,7 @@ class Course(msgspec.Struct, frozen=True, gc=False):
     came, and for a probe that passed."""
 
 
-NOT_RUN = Course(0.0)
+NO_COURSE = Course(0.0)
 """The course of a probe that did not run."""
 
 HEARD_BYTES = 256

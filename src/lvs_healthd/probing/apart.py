@@ -7,7 +7,7 @@ import select
 import socket
 import struct
 
-from lvs_healthd.config.check_model import Way
+from lvs_healthd.config.check_model import PathWay, Way
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 from lvs_healthd.probing.any_port import AnyPort
@@ -101,7 +101,12 @@ def _sent_off(opened: _socket.socket, target: Target, way: Way) -> Outcome | Non
             doing = f"set DSCP {way.dscp}"
             option = (socket.IPPROTO_IPV6, _IPV6_TCLASS) if is_ipv6 else (socket.IPPROTO_IP, socket.IP_TOS)
             opened.setsockopt(*option, way.dscp << _DSCP_SHIFT)
-        if way.source:
+        if isinstance(way, PathWay) and way.source_port:
+            doing = f"probe from port {way.source_port} of {way.source}, which another program may have"
+            # Several services may be probed from the port at once. Each socket gets only what its own service answers.
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.bind((way.source, way.source_port))
+        elif way.source:
             doing = f"probe from source {way.source}"
             # The kernel then chooses a port at `connect`, and can use one port for many targets.
             opened.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)

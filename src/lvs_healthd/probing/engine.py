@@ -12,6 +12,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
+from lvs_healthd.config.check_model import PathWay
 from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Step, Target, seconds_in_words
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probing.deadlines import STALL_WATCH_S, TICK_S, Deadlines
@@ -382,6 +383,8 @@ class Engine:
         if run is None:
             return
         del self._flights[flight.descriptor]
+        # After a reset, IPVS forgets a connection in 10 s, and after an end in good order in 120 s.
+        in_good_order = in_good_order and not isinstance(run.target.way, PathWay)
         if is_spent:
             flight.socket.close()
         elif not in_good_order:

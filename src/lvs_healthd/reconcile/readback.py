@@ -53,6 +53,9 @@ class Readback:
         """Writes whose result is unknown until the next reading."""
         self.moved: set[TableLine] = set()
         """Lines of `actual` that have changed and that `Reconciler.take_moved` has not returned yet."""
+        self.changed_at: dict[ServiceKey, float] = {}
+        """When each service by firewall mark was last seen to change, by a write of ours or by somebody else, on
+        `clock`. One that is not listed is as it was at the start."""
         self._table = table
         self._clock = clock
 
@@ -96,6 +99,7 @@ class Readback:
         known = keys.keys() & self.actual.keys()
         self.moved.update((key, None) for key in {*self.actual, *found} - known)
         self.actual = found
+        self.changed_at = {key: at for key, at in self.changed_at.items() if key in found or key in keys}
         self.is_all_stale = False
         self.stale.clear()
         return Reading(confirmed, drifts)
@@ -125,6 +129,7 @@ class Readback:
         if not is_of_service and operation.service.key not in self.actual:
             return False
         update(self.actual, operation)
+        self._note_change(operation.service.key)
         self.moved.add(line_of(operation))
         return True
 
@@ -139,8 +144,14 @@ class Readback:
     async def _take_drifts(self, found: Table, keys: Iterable[ServiceKey]) -> tuple[Drift, ...]:
         """Return what somebody else has changed in these services, and add the changed lines to `moved`."""
         drifts = [drift async for drift in self._drifts(found, keys)]
-        self.moved.update((drift.service, drift.server) for drift in drifts)
+        for drift in drifts:
+            self.moved.add((drift.service, drift.server))
+            self._note_change(drift.service)
         return tuple(drifts)
+
+    def _note_change(self, key: ServiceKey) -> None:
+        if key.fwmark:
+            self.changed_at[key] = self._clock()
 
     async def _drifts(self, found: Table, keys: Iterable[ServiceKey]) -> AsyncIterator[Drift]:
         """Yield the differences between these services as found and as we last knew them."""

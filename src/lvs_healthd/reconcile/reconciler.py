@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from lvs_healthd.events.kinds import Event, TableError, TableRecovered
 from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, is_uncovered, line_of, operation_on
@@ -67,6 +67,11 @@ class Reconciler:
         """Which part of the table is ours. Preset from the saved state."""
         self.last_error = ""
         """Why the table is not as wanted; empty when it is."""
+        self.was_read: Callable[[float, Collection[ServiceKey] | None], None] = _nobody
+        """Called after each reading, with the time when it began, on `clock`, and with the services that were read;
+        None means all."""
+        self.has_turned: Callable[[], None] = _nobody
+        """Called after each turn that has read or written anything."""
         self.shadow = shadow
         """Whether nothing is written. It may be set at any time, and then no further batch of writes is sent."""
 
@@ -80,6 +85,8 @@ class Reconciler:
         self._set_resync(resync_s)
         self._wake = asyncio.Event()
         self._was_read = asyncio.Event()
+        self._asked: set[ServiceKey] = set()
+        """The services that somebody has asked to be read again."""
 
         self._wanted: Wanted | None = None
         self._todo = ToDo()
@@ -191,6 +198,15 @@ class Reconciler:
                     self._was_read.clear()
                     await self._was_read.wait()
 
+    def read_again(self, keys: Iterable[ServiceKey]) -> None:
+        """Read these services soon. `was_read` is called when that is done."""
+        self._asked.update(keys)
+        self._wake.set()
+
+    def changed_at(self, key: ServiceKey) -> float:
+        """Return when a service by firewall mark was last seen to change, on `clock`; minus infinity for never."""
+        return self._readback.changed_at.get(key, -math.inf)
+
     def in_sync(self, key: ServiceKey) -> bool:
         """Whether a service is in the kernel's table exactly as wanted."""
         return self._wanted is not None and is_in_sync(key, self._wanted.table, self.actual, self.ownership.servers)
@@ -223,10 +239,11 @@ class Reconciler:
                 unavailable = TableError(operation=operation, service="", server="", error=str(error), retry_s=0.0)
                 await self._fail([unavailable])
                 self._readback.due = max(self._readback.due, self._trouble.retry_at)
+            self.has_turned()
         self._readback.progress = self._clock()
 
     def _next_due(self) -> float:
-        due = min(self._readback.due, self._trouble.retry_at, -math.inf if self._is_new else math.inf)
+        due = min(self._readback.due, self._trouble.retry_at, -math.inf if self._is_new or self._asked else math.inf)
         return max(due, self._trouble.not_before)
 
     # Reading
@@ -234,8 +251,12 @@ class Reconciler:
     async def _refresh(self, now: float) -> None:
         """Read back what is due or in doubt, before anything is written."""
         readback = self._readback
+        asked, self._asked = self._asked, set()
+        readback.stale.update(asked)
         if now >= readback.due or readback.is_all_stale:
+            began = self._clock()
             reading = await readback.resync(self._wanted_table)
+            self.was_read(began, None)
             self._observer.resync(readback.took_s)
             self._todo.is_whole = True
             if not self._was_read.is_set():
@@ -247,7 +268,9 @@ class Reconciler:
 
     async def _reread(self) -> None:
         """Read back the services in doubt."""
+        began = self._clock()
         keys, reading = await self._readback.reread(self._wanted_table)
+        self.was_read(began, keys)
         await self._report(reading)
         if self._wanted is not None:
             await self._todo.compare(keys, self._wanted.table, self.actual, self.ownership)
@@ -432,3 +455,7 @@ class Reconciler:
             after_s = self._clock() - self._trouble.since
             self._emit(TableRecovered(errors=self._trouble.errors, after_s=after_s))
             self._trouble = Trouble()
+
+
+def _nobody(*_: object) -> None:
+    """Ignore a call, because nobody waits for it."""

@@ -59,11 +59,22 @@ class SharedService(msgspec.Struct, frozen=True):
     """The daemon's own servers in the service. The daemon never removes any others."""
 
 
+class Lease(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A number of a range, such as a firewall mark, and who holds it (see `plan.leases`)."""
+
+    holder: str
+    number: int
+    until: float = 0.0
+    """When a number that was given back has rested enough; 0 while it is held."""
+
+
 class Ours(msgspec.Struct, frozen=True):
-    """The part of the kernel's table that belongs to the daemon."""
+    """What belongs to the daemon: its part of the kernel's table, and the marks and ports of its path probes."""
 
     services: frozenset[ServiceKey] = frozenset()
     shared: tuple[SharedService, ...] = ()
+    path_marks: tuple[Lease, ...] = ()
+    path_ports: tuple[Lease, ...] = ()
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +85,10 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     """The services that the daemon has created or taken over. When they leave the configuration, they are deleted from
     the kernel's table; other services never are."""
     shared: tuple[SharedService, ...] = ()
+    path_marks: tuple[Lease, ...] = ()
+    """The firewall marks of path probes, by the ways that they stand for."""
+    path_ports: tuple[Lease, ...] = ()
+    """The source ports of path probes over udp."""
     verdicts: tuple[SavedVerdict, ...] = ()
     written: float = 0.0
     """The latest time at which the file was written, Unix time. One without it has that of the file system instead."""
@@ -166,12 +181,15 @@ def _content(ours: Ours, verdicts: Iterable[SavedVerdict], written: float) -> It
     event loop.
     """
     encode = msgspec.json.Encoder().encode
-    yield b'{"format":%d,\n"written":%b,\n"owned":%b,\n"shared":%b,\n"verdicts":[' % (
+    yield b'{"format":%d,\n"written":%b,\n"owned":%b,\n"shared":%b,\n' % (
         FORMAT,
         encode(written),
         encode(sorted(ours.services)),
         encode(ours.shared),
     )
+    if ours.path_marks or ours.path_ports:
+        yield b'"path_marks":%b,\n"path_ports":%b,\n' % (encode(ours.path_marks), encode(ours.path_ports))
+    yield b'"verdicts":['
     for number, verdict in enumerate(verdicts):
         yield b",\n" if number else b"\n"
         yield encode(verdict)

@@ -6,7 +6,7 @@ Every answer is built from the daemon's running parts at the moment of the quest
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -68,6 +68,7 @@ class View:
     """Reads the daemon's running parts and changes nothing.
 
     clock: the monotonic clock that all parts use, seconds.
+    is_mark_service: whether a service is only there for path probes. Such services are shown only when asked for.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class View:
         table: IpvsTable,
         log: EventLog,
         clock: Callable[[], float],
+        is_mark_service: Callable[[ServiceKey], bool],
     ) -> None:
         self._facts = facts
         self._decisions = decisions
@@ -94,6 +96,7 @@ class View:
         self._table = table
         self._log = log
         self._clock = clock
+        self._is_mark_service = is_mark_service
         self._shift = time.time() - clock()
 
     async def status(self) -> Status:
@@ -181,22 +184,23 @@ class View:
         """Return why the state file cannot be written; empty in shadow mode, in which it is never written."""
         return self._state.error if self._facts.mode is Mode.ENFORCE else ""
 
-    async def listing(self, which: str) -> AsyncGenerator[bytes, None]:
+    async def listing(self, which: str, *, whole: bool = False) -> AsyncGenerator[bytes, None]:
         """Yield a `Listing` as JSON, service by service.
 
         which: the services to list, in the words that `meant` takes.
+        whole: whether "" also means the mark services of path probes.
 
         Raises `UnknownNameError`.
         """
         reconciler = self._reconciler
-        keys = self._meant(which)
+        keys = self._meant(which) if which or whole else [*self._shown(self._meant(which))]
         yield b'{"daemon":' + msgspec.json.encode(self._daemon()) + b',"services":['
         comma = b""
         async for service in listed(
             keys,
             service=self._decisions.service,
             wanted=lambda: reconciler.wanted,
-            actual=self.actual,
+            actual=lambda: reconciler.actual,
             ownership=reconciler.ownership,
             statistics=self._table.statistics,
         ):
@@ -239,20 +243,31 @@ class View:
         yield b""
 
     def _meant(self, which: str) -> list[ServiceKey]:
-        return meant(which, self._decisions.services, (self.wanted(), self._reconciler.actual))
+        return meant(which, self._decisions.services, (self.wanted(whole=True), self._reconciler.actual))
 
     def _servers(self, key: ServiceKey) -> list[DestinationKey]:
         entry = self._reconciler.actual.get(key)
         return list(entry.destinations) if entry is not None else []
 
-    def wanted(self) -> Table:
-        """Return the table we want; empty before the first plan."""
-        wanted = self._reconciler.wanted
-        return wanted.table if wanted is not None else {}
+    def wanted(self, *, whole: bool = False) -> Table:
+        """Return the table we want; empty before the first plan.
 
-    def actual(self) -> Table:
-        """Return the kernel's whole table as last read or written."""
-        return self._reconciler.actual
+        whole: whether to include the mark services of path probes.
+        """
+        wanted = self._reconciler.wanted
+        table = wanted.table if wanted is not None else {}
+        return table if whole else {key: table[key] for key in self._shown(table)}
+
+    def actual(self, *, whole: bool = False) -> Table:
+        """Return the kernel's table as last read or written, including services of others.
+
+        whole: whether to include the mark services of path probes.
+        """
+        table = self._reconciler.actual
+        return table if whole else {key: table[key] for key in self._shown(table)}
+
+    def _shown(self, keys: Iterable[ServiceKey]) -> Iterator[ServiceKey]:
+        return (key for key in keys if not self._is_mark_service(key))
 
     def health(self) -> str:
         """Return what is wrong with the daemon itself, or "" while it does its work."""
@@ -266,10 +281,8 @@ class View:
             return "table: not read back for more than three resyncs"
         if now - self._prober.next_wake > STUCK_S:
             return f"scheduler: {now - self._prober.next_wake:.1f}s late"
-        unsure, reason = self._decisions.unsure_probes()
-        if 2 * unsure > len(self._decisions.probes):
-            return f"probes: {unsure} of {len(self._decisions.probes)} cannot tell: {reason}"
-        return ""
+        blindness = self._decisions.blindness
+        return f"probes: {blindness}" if blindness else ""
 
     def stuck(self) -> bool:
         """Whether the scheduler or the reconciler has made no progress for too long."""

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lvs_healthd.probes.outcome import NOT_RUN, Course, Outcome, OutcomeKind, Reason, up
+from lvs_healthd.probes.outcome import NO_COURSE, Course, Outcome, OutcomeKind, Reason, up
 from lvs_healthd.probing.workers import place as module
 from lvs_healthd.probing.workers.link import COMMAND
 from lvs_healthd.probing.workers.place import LATE_S, Place
@@ -142,7 +142,7 @@ def saying(data: bytes) -> tuple[str, ...]:
     [
         (b"no frame of ours", "garbled its report: a message of"),
         (frame(Report())[:4] + bytes(100), "garbled its report: not a message"),
-        (frame(Report(records=record(0, 7, NOT_RUN, 1e9))), "garbled its report: an outcome numbered 7"),
+        (frame(Report(records=record(0, 7, NO_COURSE, 1e9))), "garbled its report: an outcome numbered 7"),
         (frame(Hello("0.0.0")), "is version 0.0.0 and this daemon is"),
         (frame(Fault("KeyError('x')")), "ended by a fault of its own: KeyError('x')"),
     ],
@@ -226,7 +226,7 @@ def test_forgotten_numbers_are_dropped() -> None:
 
 
 def report(place: Place, outcome: Outcome, found: list[tuple[int, float]]) -> None:
-    records = b"".join(record(probe, 0, NOT_RUN, ended) for probe, ended in found)
+    records = b"".join(record(probe, 0, NO_COURSE, ended) for probe, ended in found)
     place._take(Report(texts=(Text(0, outcome),), records=records))
 
 

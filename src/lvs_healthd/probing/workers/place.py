@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.events.kinds import Event, WorkerFailed
-from lvs_healthd.probes.outcome import NOT_RUN, Course, Outcome, Reason, unsure
+from lvs_healthd.probes.outcome import NO_COURSE, Course, Outcome, Reason, unsure
 from lvs_healthd.probing.probe import Probe
 from lvs_healthd.probing.workers import link
 from lvs_healthd.probing.workers.framing import GarbledFrameError
@@ -83,7 +83,7 @@ class Place:
         self._checks[number] = probe.key
         self._sinks[number] = probe.sink.outcome
         if self._failed is not None:
-            probe.sink.outcome(self._failed, NOT_RUN)
+            probe.sink.outcome(self._failed, NO_COURSE)
 
     def drop(self, number: int) -> None:
         """Ignore the outcomes of the probe with this number from now on."""
@@ -149,7 +149,7 @@ class Place:
         async for number in paced(tuple(self._sinks)):
             sink = self._sinks.get(number)
             if sink is not None:
-                sink(outcome, NOT_RUN)
+                sink(outcome, NO_COURSE)
 
     def _take(self, report: Report) -> None:
         """Pass reported outcomes to their sinks. Raises `GarbledFrameError` when the report names an unknown one."""

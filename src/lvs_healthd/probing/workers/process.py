@@ -19,7 +19,7 @@ from collections.abc import Callable
 from lvs_healthd import __version__
 from lvs_healthd.config.check_model import AnyCheck, HttpCheck, uses_tls
 from lvs_healthd.probes.credentials import read_secrets_again, secret_file
-from lvs_healthd.probes.outcome import NOT_RUN, Course, Outcome, Reason, unsure
+from lvs_healthd.probes.outcome import NO_COURSE, Course, Outcome, Reason, unsure
 from lvs_healthd.probes.targets import Conversations, target
 from lvs_healthd.probes.tls import read_again
 from lvs_healthd.probing.deadlines import TICK_S
@@ -226,7 +226,7 @@ class _Worker:
             # The daemon could read the file, so this is a fault on our side. The worker soon tries again.
             self._unready[probe] = assigned
             what = f"its probe worker cannot read {error.filename or 'its certificates'}: {error.strerror or error}"
-            outcome(unsure(Reason.LOCAL_LIMIT, what), NOT_RUN)
+            outcome(unsure(Reason.LOCAL_LIMIT, what), NO_COURSE)
             return False
         self._unready.pop(probe, None)
         self._checks[probe] = check
