@@ -283,6 +283,24 @@ def test_flood_of_frames_ends_the_probe(flood: str, size: int) -> None:
     assert made.exchange._connection._reader._small <= MOST_SMALL_FRAMES  # type: ignore[attr-defined]
 
 
+NAMED = b"\x40\x01x\x01y"
+"""A field that is entered into the table of known fields. From then on, one byte means it: its index is 62."""
+
+
+def test_fields_that_are_sent_again_and_again_are_counted_as_if_they_were_written_out() -> None:
+    first = frame(HEADERS, b"\x08\x03103" + NAMED, flags=4, stream=1)
+    more = frame(HEADERS, b"\x08\x03103" + b"\xbe" * 1000, flags=4, stream=1)
+    found = raw(SETTINGS_FRAME + first + more * 60)
+    assert (found.reason, found.detail) == (Reason.TOO_LARGE, "more than 65536 bytes of headers, and no end")
+
+
+def test_headers_on_the_stream_of_an_earlier_answer_end_the_probe() -> None:
+    moved = frame(HEADERS, b"\x08\x03302\x0f\x1f\x02/1\x0f\x0d\x010", flags=5, stream=1)
+    late = frame(HEADERS, b"\x88", flags=5, stream=1)
+    found = raw(SETTINGS_FRAME + moved + late * 9, redirects=1)
+    assert (found.reason, found.detail) == (Reason.PROTOCOL_ERROR, 'broken HTTP/2: "StreamClosedError"')
+
+
 def test_frames_that_a_healthy_server_sends_for_a_large_body_are_no_flood() -> None:
     body = frame(DATA, b"x" * SMALL, stream=1) * (MANY * 4) + frame(DATA, b"end", flags=END, stream=1)
     assert raw(SETTINGS_FRAME + OK + body, body="end", max_body=4_000_000).detail == "status 200, body as expected"

@@ -21,6 +21,9 @@ window needs to be enlarged."""
 _LARGEST_DATA = 16384
 """The largest DATA frame that every peer takes, bytes (RFC 9113, section 6.5.2)."""
 
+_FIELD_BYTES = 32
+"""What a field counts besides its name and value (RFC 9113, section 6.5.2). One byte may stand for all of it."""
+
 _FIRST_STREAM = 1
 _OLD_VERSION = b"HTTP/"
 _SHOWN = 80
@@ -67,7 +70,17 @@ class Connection:
     if_old: what to write if the server speaks HTTP/1.1 only; empty if nothing helps.
     """
 
-    __slots__ = ("_h2", "_hidden", "_if_old", "_reader", "_rest", "_start", "_stream", "has_ended")
+    __slots__ = (
+        "_fields_bytes",
+        "_h2",
+        "_hidden",
+        "_if_old",
+        "_reader",
+        "_rest",
+        "_start",
+        "_stream",
+        "has_ended",
+    )
 
     def __init__(self, hidden: tuple[bytes, ...], if_old: str = "") -> None:
         from h2.config import H2Configuration  # noqa: PLC0415  # see the module's text
@@ -96,6 +109,8 @@ class Connection:
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(_WINDOW)
         self._reader = FrameReader()
+        self._fields_bytes = 0
+        """The size of all headers so far, not compressed. A field takes 3 µs, so that they take up to 10 ms in all."""
         self._start = b""
         """The first bytes from the peer, until the first frame is whole."""
         self._stream = 0
@@ -170,7 +185,10 @@ class Connection:
             if getattr(event, "stream_id", self._stream) not in (self._stream, 0, None):
                 continue  # late frames of an earlier request
             match event:
+                case events.InformationalResponseReceived():
+                    self._count(event.headers)
                 case events.ResponseReceived() | events.TrailersReceived():
+                    self._count(event.headers)
                     yield Headers(event.headers, event.stream_ended is not None)
                 case events.DataReceived():
                     if event.data:
@@ -187,6 +205,12 @@ class Connection:
                 case _:
                     pass
 
+    def _count(self, fields: Fields) -> None:
+        """Count headers. Raises `FloodError` when there are too many."""
+        self._fields_bytes += sum(len(name) + len(value) + _FIELD_BYTES for name, value in fields)
+        if self._fields_bytes > MOST_HEADER_BYTES:
+            raise FloodError(f"more than {MOST_HEADER_BYTES} bytes of headers")
+
     def _send_rest(self) -> None:
         """Send as much of the request's body as the peer takes now."""
         while self._rest:
@@ -197,7 +221,9 @@ class Connection:
             self._h2.send_data(self._stream, part, end_stream=not self._rest)
 
     def _broken(self, error: Exception) -> Outcome:
-        text = str(error) or type(error).__name__
+        text = str(error)
+        if not text or text.isdecimal():  # of some errors, only the number of the stream
+            text = type(error).__name__
         return down(Reason.PROTOCOL_ERROR, f"broken HTTP/2: {quote(text.encode(), _SHOWN, hidden=self._hidden)}")
 
 

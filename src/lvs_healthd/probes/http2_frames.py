@@ -21,7 +21,9 @@ LARGEST = 16384
 """The largest frame, bytes. It is the default of RFC 9113 (section 6.5.2), and we announce no other."""
 
 HEADER_BYTES = 9
-DATA, HEADERS, RST_STREAM, GOAWAY = 0x0, 0x1, 0x3, 0x7
+"""The length of a frame's header, bytes (RFC 9113, section 4.1)."""
+
+DATA, GOAWAY = 0x0, 0x7
 """Types of frames (RFC 9113, section 6)."""
 
 _NAMES = (
