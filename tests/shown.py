@@ -25,6 +25,8 @@ class Shown(msgspec.Struct):
     why: Why = msgspec.field(default_factory=statuses.why)
     health: str = ""
     wanted: Table = {}
+    whole: list[str] = []
+    """What was asked for together with the mark services of path probes."""
     connections: list[bytes] = []
     unavailable: str = ""
     """Why the connections cannot be read."""
@@ -68,6 +70,7 @@ class ShownView:
         return self._shown.health
 
     def wanted(self, *, whole: bool = False) -> Table:
+        self._shown.whole += ["wanted"] if whole else []
         return self._shown.wanted
 
     def actual(self, *, whole: bool = False) -> Table:
@@ -75,6 +78,7 @@ class ShownView:
 
     async def listing(self, which: str, *, whole: bool = False) -> AsyncGenerator[bytes, None]:
         listing = self._shown.listing
+        self._shown.whole += ["listing"] if whole else []
         chosen = tuple(each for each in listing.services if which in ("", each.service, each.address))
         if which and not chosen:
             raise UnknownNameError(f'no service is called "{which}" or has that address')

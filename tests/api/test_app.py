@@ -120,6 +120,17 @@ async def test_table_is_the_listing_as_json(client: aiohttp.ClientSession, shown
         assert found.services == shown.listing.services[-1:]
 
 
+async def test_mark_services_are_shown_to_those_who_ask(client: aiohttp.ClientSession, shown: ShownApp) -> None:
+    for path in ("/api/v1/table", "/api/v1/ipvsadm/wanted", "/api/v1/table?service=web"):
+        async with client.get(path) as response:
+            assert response.status == 200
+    assert shown.whole == []
+    for path in ("/api/v1/table?all", "/api/v1/ipvsadm/wanted?all"):
+        async with client.get(path) as response:
+            assert response.status == 200
+    assert shown.whole == ["listing", "wanted"]
+
+
 async def test_service_that_nobody_knows_is_404_with_its_name(client: aiohttp.ClientSession) -> None:
     async with client.get("/api/v1/table", params={"service": 'no\n"name"'}) as response:
         assert response.status == 404

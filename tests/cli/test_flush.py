@@ -13,7 +13,7 @@ from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.runtime.lock import AlreadyRunningError
 from lvs_healthd.runtime.netns import Netns
-from lvs_healthd.state.file import Ours, SavedVerdict, SharedService, read_state, write_state
+from lvs_healthd.state.file import Lease, Ours, SavedVerdict, SharedService, read_state, write_state
 from tests.ipvs.tables import DNS, MARK, WEB, copy, entry, server, service, table
 
 TABLE = table(
@@ -58,6 +58,15 @@ def test_ours_are_deleted_and_theirs_are_not(site: Site) -> None:
     assert site.memory.entries == table(entry(service(MARK), server("198.51.100.3")))
     saved = read_state(site.state)
     assert (saved.owned, saved.verdicts) == ((), (VERDICT,))
+
+
+def test_ports_of_path_probes_stay_reserved(site: Site) -> None:
+    """The kernel remembers for some minutes where their datagrams went."""
+    marks, ports = (Lease("tcp/ipv4 198.51.100.11 dr", 65536),), (Lease("udp/ipv4 198.51.100.11 dr 1", 16384),)
+    write_state(site.state, Ours(frozenset({WEB, DNS}), path_marks=marks, path_ports=ports), [VERDICT])
+    assert site.flush("--yes")[0] == 0
+    saved = read_state(site.state)
+    assert (saved.path_marks, saved.path_ports) == (marks, ports)
 
 
 def test_what_is_gone_already_is_no_error(site: Site) -> None:

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
 from lvs_healthd.config.check_model import AnyCheck, DataPath, PathWay, TcpCheck, UdpCheck
-from lvs_healthd.config.model import Config, Ipvs
+from lvs_healthd.config.model import Config, Ipvs, Mode
+from lvs_healthd.config.model import Daemon as DaemonSettings
 from lvs_healthd.config.path_rules import SOURCE_PORTS
+from lvs_healthd.daemon.parts import Settings, Surroundings, build
 from lvs_healthd.daemon.paths import FIRST_WRITE_S, REST_S, PathRuns
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.director.path_exits import Exit, Question
@@ -17,10 +20,12 @@ from lvs_healthd.events.kinds import Event, PathMarkTaken
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.records import Operation, ServiceEntry, ServiceKey, ServiceRecord, Verb
 from lvs_healthd.ipvs.words import AF_INET
+from lvs_healthd.log import configure
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, unsure, up
 from lvs_healthd.probes.targets import targets
 from lvs_healthd.probing.probe import Probe
 from lvs_healthd.reconcile.reconciler import Reconciler
+from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.state.file import Saved
 from tests.configs import config, server, service, tcp_check
 from tests.decide.test_decisions import Counting
@@ -387,6 +392,28 @@ async def test_outcome_counts_when_the_table_has_been_read_after_it(bench: Bench
     await bench.reconciler.turn()
     await bench.runs.turn()
     assert bench.last(A) == up("connected")
+
+
+@pytest.mark.parametrize(
+    ("is_kernel", "shadow", "mode", "runs"),
+    [
+        (True, False, Mode.ENFORCE, True),
+        (True, True, Mode.ENFORCE, False),
+        (True, False, Mode.SHADOW, False),
+        (False, False, Mode.ENFORCE, False),
+    ],
+)
+async def test_they_run_only_where_the_kernels_table_is_written(
+    tmp_path: Path, *, is_kernel: bool, shadow: bool, mode: Mode, runs: bool
+) -> None:
+    given = msgspec.structs.replace(over_tcp(A), daemon=DaemonSettings(mode=mode))
+    around = Surroundings(table=MemoryTable(), log=configure(), netns=Netns(), aspects=(), exclusive=is_kernel)
+    parts = build(Settings(config_file=tmp_path / "config.toml", shadow=shadow), given, around)
+    try:
+        assert parts.runs_paths(given) is runs
+    finally:
+        parts.prober.close()
+        parts.log.close()
 
 
 async def test_run_does_all_of_it(bench: Bench) -> None:
