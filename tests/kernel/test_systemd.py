@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 import signal
+import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +15,7 @@ from lab.nginx import Nginx
 from lab.systemd import UNIT, Systemd, systemd_version
 from lab.topology import Topology
 from lab.wait import wait_until
+from lvs_healthd.runtime.capabilities import CAP_NET_RAW
 from tests.kernel.main_job import ports_towards_servers
 
 CONFIGURATION = "/etc/lvs-healthd/config.toml"
@@ -208,12 +211,46 @@ def test_programs_run_as_a_user_of_their_own_with_the_documented_units(machine: 
     assert '"event":"real_server.down"' not in machine.journal()
 
 
+CAP_NET_RAW_OF_A_FILE = struct.pack("<5I", 0x02000001, 1 << CAP_NET_RAW, 0, 0, 0)
+"""The attribute `security.capability` of Debian's fping (vfs_cap_data of linux/capability.h): revision 2, in force from
+the start."""
+
+FPING = "/usr/local/bin/fping"
+
+
+def test_fping_works_in_the_unit_for_programs_with_the_documented_drop_in_and_nowhere_else(machine: Systemd) -> None:
+    servers = REPOSITORY / ".cache" / "servers" / "usr"
+    fping = machine.file(FPING)
+    fping.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(servers / "bin" / "fping", fping)
+    os.setxattr(fping, "security.capability", CAP_NET_RAW_OF_A_FILE)
+    keys = f'command = ["{servers}/lib/mon/mon.d/fping.monitor"]\nenvironment = {{ PATH = "/usr/local/bin:/usr/bin" }}'
+    text = BASIC + re.sub("command = .*", keys, WITH_A_PROGRAM).replace("keepalived", "mon")
+    configure(machine, text)
+    machine.systemctl("start", UNIT)
+    until_reason(machine, "programs", "can't create socket")
+    machine.systemctl("stop", UNIT)
+    drop_in = machine.file("/run/units/lvs-healthd-exec.service.d")
+    drop_in.mkdir()
+    try:
+        (drop_in / "fping.conf").write_text(documented("# For fping."), encoding="utf-8")
+        machine.systemctl("daemon-reload")
+        machine.systemctl("start", "lvs-healthd-exec.socket")
+        configure(machine, text.replace("[daemon]\n", f"[daemon]\n{EXEC_SOCKET}\n"))
+        machine.systemctl("start", UNIT)
+        until_reason(machine, "programs", "exit status 0: start time: ")
+    finally:
+        shutil.rmtree(drop_in)
+        machine.systemctl("daemon-reload")
+        machine.systemctl("stop", "lvs-healthd-exec.socket", "lvs-healthd-exec.service")
+
+
 def test_pings_need_the_documented_drop_in(machine: Systemd) -> None:
     ping = '[[service]]\nname = "host"\nfwmark = 9\nforward = "dr"\ncheck = "ping"\nreal_server = ["198.51.100.11"]\n'
     configure(machine, BASIC + ping)
     machine.systemctl("start", UNIT)
     until_reason(machine, "host", "not permitted to send pings")
-    machine.drop_in(documented("CAP_NET_RAW"))
+    machine.drop_in(documented("CapabilityBoundingSet=CAP_NET_RAW"))
     machine.systemctl("restart", UNIT)
     until_reason(machine, "host", "echo reply")
 

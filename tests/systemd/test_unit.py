@@ -49,7 +49,12 @@ def test_systemd_finds_nothing_wrong_with_the_unit(installed: Path) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "since"),
-    [("ProtectKernelTunables", 252), ("RestrictNamespaces", 252), ("notify-reload", 253), ("CAP_NET_RAW", 252)],
+    [
+        ("ProtectKernelTunables", 252),
+        ("RestrictNamespaces", 252),
+        ("notify-reload", 253),
+        ("CapabilityBoundingSet=CAP_NET_RAW", 252),
+    ],
 )
 def test_systemd_finds_nothing_wrong_with_the_documented_drop_ins(installed: Path, setting: str, since: int) -> None:
     if systemd_version() < since:
