@@ -207,10 +207,10 @@ class Decisions:
             [state.planned for state in self.services],
             {(state.key, server.key): server.health for state in changed for server in state.servers},
             {
-                (state.key, server.key): server.weight
+                (state.key, server.key): server.special
                 for state in changed
                 for server in state.servers
-                if server.weight is not None
+                if server.special is not None
             },
             mark_services,
         )
@@ -425,7 +425,7 @@ class Decisions:
             origins.touched.setdefault(probe, []).append(watch)
             server.watches += (watch,)
         server.health = server.combined()
-        server.weight = server.asked_weight()
+        server.special = server.reconsidered()
         service.servers.append(server)
         if old is not None and old.health.verdict is not server.health.verdict:
             self._emit_verdict(server, old.health, server.health, None)
@@ -434,11 +434,11 @@ class Decisions:
         """Take the weight for which a check asks."""
         watch.asks = outcome.asks
         server = watch.server
-        was, server.weight = server.weight, server.asked_weight()
-        if server.weight == was:
+        was, server.special = server.special, server.reconsidered()
+        if server.special == was:
             return
         self._emit(weight_changed(watch, was, outcome))
-        self._planner.changed(server.service.key, server.key, server.health, server.weight)
+        self._planner.changed(server.service.key, server.key, server.health, server.special)
         self._changed()
 
     def _health_changed(self, watch: Watch, before: Health, after: Health) -> None:
@@ -447,7 +447,7 @@ class Decisions:
         server = watch.server
         was, server.health = server.health, server.combined()
         if was is not server.health:
-            self._planner.changed(server.service.key, server.key, server.health, server.weight)
+            self._planner.changed(server.service.key, server.key, server.health, server.special)
         if was.verdict is not server.health.verdict:
             self._emit_verdict(server, was, after, watch.check)
             self._changed()

@@ -10,8 +10,8 @@ from lvs_healthd.decide.history import NO_HISTORY, Streak, extended, is_like
 from lvs_healthd.health import machine
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
+from lvs_healthd.plan.precedence import Asking, Hand, Special, special
 from lvs_healthd.plan.records import planned
-from lvs_healthd.plan.weights import Asking, Weight, weight_of
 from lvs_healthd.probes.outcome import AskedWeight, Course, Outcome, OutcomeKind, Reason, unsure
 
 
@@ -270,7 +270,7 @@ class Judging(NamedTuple):
 class ServerState:
     """One real server of one service."""
 
-    __slots__ = ("config", "health", "key", "service", "watches", "weight")
+    __slots__ = ("config", "hand", "health", "key", "service", "special", "watches")
 
     def __init__(self, service: "ServiceState", config: RealServer, key: DestinationKey) -> None:
         self.service = service
@@ -278,13 +278,15 @@ class ServerState:
         self.key = key
         self.watches: tuple[Watch, ...] = ()
         self.health: Health
-        self.weight: Weight | None = None
-        """Its weight when it serves, if checks ask for another one than the configured."""
+        self.hand: Hand | None = None
+        """What operators want of it; None for nothing."""
+        self.special: Special | None = None
+        """What sets it apart from a server that serves by its verdict, with its configured weight; None for nothing."""
 
-    def asked_weight(self) -> Weight | None:
-        """Return the weight for which the checks ask; None for the configured one."""
+    def reconsidered(self) -> Special | None:
+        """Return what sets it apart now (see `special`)."""
         asking = [Asking(watch.check.name, watch.asks) for watch in self.watches if watch.asks is not None]
-        return weight_of(self.config.weight, asking) if asking else None
+        return special(self.config.weight, self.hand, asking) if asking or self.hand is not None else None
 
     def combined(self) -> Health:
         """Return the health that follows from the checks. A check whose probe is not run is left out."""

@@ -4,7 +4,7 @@ from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.decide.held import ServerState, Watch
 from lvs_healthd.events.kinds import CheckFailing, CheckUnsure, RealServerDown, RealServerUp, RealServerWeight
 from lvs_healthd.health.machine import Health, Verdict
-from lvs_healthd.plan.weights import Weight
+from lvs_healthd.plan.precedence import Special
 from lvs_healthd.probes.outcome import Outcome
 
 
@@ -37,19 +37,19 @@ def not_sure(watch: Watch, outcome: Outcome) -> CheckUnsure:
     return CheckUnsure(**_names(watch), reason=outcome.detail)
 
 
-def weight_changed(watch: Watch, was: Weight | None, outcome: Outcome) -> RealServerWeight:
+def weight_changed(watch: Watch, was: Special | None, outcome: Outcome) -> RealServerWeight:
     """Return the event for a server's new weight.
 
     watch: the check that asks for it. Its server has the new weight already.
-    was: the server's weight before.
+    was: what set the server apart before.
     outcome: what the check found.
     """
-    configured, now = watch.server.config.weight, watch.server.weight
+    configured, now = watch.server.config.weight, watch.server.special
     return RealServerWeight(
         **_names(watch),
         reason=outcome.detail,
-        weight=now.value if now is not None else configured,
-        was=was.value if was is not None else configured,
+        weight=now.weight if now is not None else configured,
+        was=was.weight if was is not None else configured,
         configured=configured,
     )
 

@@ -18,17 +18,17 @@ from lvs_healthd.plan.policy import (
     plan_service,
     reason_for,
 )
+from lvs_healthd.plan.precedence import Special
 from lvs_healthd.plan.records import PlannedService, shared
-from lvs_healthd.plan.weights import Weight
 
 
 class _Service:
     """The state of one service that is kept from one plan to the next."""
 
-    __slots__ = ("entry", "healths", "plan", "planned", "servers", "weights")
+    __slots__ = ("entry", "healths", "plan", "planned", "servers", "specials")
 
     def __init__(
-        self, planned: PlannedService, healths: dict[DestinationKey, Health], weights: dict[DestinationKey, Weight]
+        self, planned: PlannedService, healths: dict[DestinationKey, Health], specials: dict[DestinationKey, Special]
     ) -> None:
         self.planned = planned
         self.entry = ServiceEntry(planned.record, {})
@@ -36,8 +36,8 @@ class _Service:
         self.servers = {server.key: server for server in planned.servers}
         self.healths = healths
         """The health of each real server, with the verdict that the last plan used."""
-        self.weights = weights
-        """The weight of each real server that the last plan used, if it is not the configured one."""
+        self.specials = specials
+        """What sets a real server apart, for each that is special, as the last plan used it."""
         self.plan = NO_PLAN
 
     def first_changes(self) -> Iterator[Change]:
@@ -45,23 +45,25 @@ class _Service:
         for key, server in self.servers.items():
             yield Change(server, None, self._standing(key))
 
-    def renewed(self, key: DestinationKey, health: Health, weight: Weight | None) -> Change:
-        """Take a real server's new health and weight. Return what changes."""
+    def renewed(self, key: DestinationKey, health: Health, special: Special | None) -> Change:
+        """Take a real server's new health, and what sets it apart. Return what changes."""
         before = self._standing(key)
         self.healths[key] = health
-        if weight is not None:
-            self.weights[key] = weight
+        if special is not None:
+            self.specials[key] = special
         else:
-            self.weights.pop(key, None)
+            self.specials.pop(key, None)
         return Change(self.servers[key], before, self._standing(key))
 
-    def would_change(self, key: DestinationKey, health: Health, weight: Weight | None) -> bool:
-        """Whether the line of a real server must be planned again when it has this health and weight."""
-        return health.verdict is not self.healths[key].verdict or weight != self.weights.get(key)
+    def would_change(self, key: DestinationKey, health: Health, special: Special | None) -> bool:
+        """Whether the line of a real server must be planned again when it has this health and is so special."""
+        return health.verdict is not self.healths[key].verdict or special != self.specials.get(key)
 
     def _standing(self, key: DestinationKey) -> Standing:
-        weight = self.weights.get(key) if self.weights else None
-        return Standing(self.healths[key].verdict, weight.value if weight else self.servers[key].record.weight)
+        special = self.specials.get(key) if self.specials else None
+        if special is None:
+            return Standing(self.healths[key].verdict, self.servers[key].record.weight)
+        return Standing(self.healths[key].verdict, special.weight, special.state, special.is_empty)
 
     def depends_on(self, server: DestinationKey | None) -> bool:
         """Whether the plan depends on one line of the kernel's table: a server, or the service itself.
@@ -105,8 +107,8 @@ class Planner:
         self.up = 0
         """How many real servers of all services were up at the last `plan`."""
         self._services: dict[ServiceKey, _Service] = {}
-        self._due: dict[tuple[ServiceKey, DestinationKey], tuple[Health, Weight | None]] = {}
-        """The newest health and weight of each server whose verdict or weight has changed since the last plan."""
+        self._due: dict[tuple[ServiceKey, DestinationKey], tuple[Health, Special | None]] = {}
+        """The newest health of each server whose line must be planned again, and what sets it apart."""
         self._unplanned: dict[ServiceKey, None] = {}
         """Services that are new or changed since the last plan."""
         self._touched: set[TableLine] | None = None
@@ -117,18 +119,18 @@ class Planner:
         self,
         services: Iterable[PlannedService],
         healths: Mapping[tuple[ServiceKey, DestinationKey], Health],
-        weights: Mapping[tuple[ServiceKey, DestinationKey], Weight] | None = None,
+        specials: Mapping[tuple[ServiceKey, DestinationKey], Special] | None = None,
         mark_services: Table | None = None,
     ) -> None:
         """Plan for these services from now on. A service that is the same object as before keeps its plan.
 
         healths: the health of each real server of the services that are new or changed.
-        weights: the weight of each of these servers that has another than the configured one.
+        specials: what sets each of these servers apart that is special.
         mark_services: the services of path probes, which no verdict changes; None for none.
         """
-        asked: dict[ServiceKey, dict[DestinationKey, Weight]] = {}
-        for (key, server_key), weight in (weights or {}).items():
-            asked.setdefault(key, {})[server_key] = weight
+        apart: dict[ServiceKey, dict[DestinationKey, Special]] = {}
+        for (key, server_key), special in (specials or {}).items():
+            apart.setdefault(key, {})[server_key] = special
         before, self._services = self._services, {}
         why = dict(self.wanted.why)
         for service in services:
@@ -137,7 +139,7 @@ class Planner:
                 self._services[key] = before.pop(key)
             else:
                 known = {server.key: healths[key, server.key] for server in service.servers}
-                self._services[key] = _Service(service, known, asked.get(key, {}))
+                self._services[key] = _Service(service, known, apart.get(key, {}))
                 self._unplanned[key] = None
         for key, gone in before.items():
             self.up -= gone.plan.up
@@ -149,7 +151,7 @@ class Planner:
         for key in self._unplanned:
             each = self._services[key]
             why |= {
-                (key, server): reason_for(health, each.weights.get(server)) for server, health in each.healths.items()
+                (key, server): reason_for(health, each.specials.get(server)) for server, health in each.healths.items()
             }
             if key in before:
                 why |= dict.fromkeys(_drained_or_restored(before[key], self._services[key]), Why(CONFIGURED_REASON))
@@ -169,21 +171,19 @@ class Planner:
         self._touched = None
 
     def changed(
-        self, service: ServiceKey, server: DestinationKey, health: Health, weight: Weight | None = None
+        self, service: ServiceKey, server: DestinationKey, health: Health, special: Special | None = None
     ) -> None:
-        """Note a real server's new health and weight. The next plan uses those that were noted last.
-
-        weight: None for the configured one.
+        """Note a real server's new health, and what sets it apart. The next plan uses what was noted last.
 
         When only the reason has changed and not the verdict, the reason is replaced at once, without a plan. Otherwise
         ten thousand first failures could pile up until a verdict changes.
         """
         line = (service, server)
-        if line in self._due or self._services[service].would_change(server, health, weight):
-            self._due[line] = health, weight
+        if line in self._due or self._services[service].would_change(server, health, special):
+            self._due[line] = health, special
         else:
             self._services[service].healths[server] = health
-            self.wanted.why[line] = reason_for(health, weight)
+            self.wanted.why[line] = reason_for(health, special)
 
     def plan(self, actual: Table, moved: Iterable[TableLine] | None = None) -> list[ServiceKey]:
         """Bring `wanted` up to date with all changes. Return the services that were planned again.
@@ -194,10 +194,10 @@ class Planner:
         fresh, self._unplanned = self._unplanned, {}
         due, self._due = self._due, {}
         changes: dict[ServiceKey, dict[DestinationKey, Change]] = {key: {} for key in fresh}
-        for line, (health, weight) in due.items():
+        for line, (health, special) in due.items():
             key, server = line
-            changes.setdefault(key, {})[server] = self._services[key].renewed(server, health, weight)
-            self.wanted.why[line] = reason_for(health, weight)
+            changes.setdefault(key, {})[server] = self._services[key].renewed(server, health, special)
+            self.wanted.why[line] = reason_for(health, special)
         for key, changed in [(key, None) for key in self._services] if moved is None else moved:
             service = self._services.get(key)
             if service is not None and service.depends_on(changed):

@@ -10,8 +10,8 @@ import msgspec
 
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, Why
+from lvs_healthd.plan.precedence import Special, State
 from lvs_healthd.plan.records import PlannedServer, PlannedService
-from lvs_healthd.plan.weights import Weight
 
 FALLBACK_REASON = "fallback: no real server may serve"
 SERVING_REASON = "real servers serve again"
@@ -31,6 +31,20 @@ class Standing(NamedTuple):
     verdict: Verdict
     weight: int
     """Its weight when it serves."""
+    state: State | None = None
+    """What keeps it from serving, whatever its verdict; None for nothing."""
+    is_empty: bool = False
+    """Whether a drained server is out of the table."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether it may take new connections, if its weight is not 0."""
+        return self.verdict is Verdict.UP and self.state is None
+
+    @property
+    def may_come(self) -> bool:
+        """Whether only its checks are missing."""
+        return self.verdict is Verdict.UNKNOWN and self.state is None
 
 
 class Change(NamedTuple):
@@ -87,7 +101,8 @@ def plan_service(
         kernel's table has changed. With `NO_PLAN`, all real servers.
     present: the service's servers that are in the kernel's table now.
 
-    - A server that is up is in the table, with its configured weight, or the one that its checks ask for (`weights`).
+    - A server that is up is in the table, with its configured weight or a special one (`precedence`).
+    - A disabled server is out of the table. A drained one is at weight 0 until its connections are gone.
     - A server that is down is out of the table, or at weight 0 if the service quiesces.
     - A server that is not proven yet is treated as down, with one exception: if the kernel's table has it, it stays at
       weight 0 and keeps its connections.
@@ -98,24 +113,15 @@ def plan_service(
     changed: dict[DestinationKey, DestinationRecord | None] = {}
     up, weight = before.up, before.weight
     unproven, unproven_weight = before.unproven, before.unproven_weight
-    is_quiesced = service.quiesce
     for server, old, new in changes:
-        if old is not None and old.verdict is Verdict.UP:
-            up -= 1
-            weight -= old.weight
-        elif old is not None and old.verdict is Verdict.UNKNOWN:
-            unproven -= 1
-            unproven_weight -= old.weight
-        if new.verdict is Verdict.UP:
-            up += 1
-            weight += new.weight
-            changed[server.key] = server.at(new.weight)
-            continue
-        if new.verdict is Verdict.UNKNOWN:
-            unproven += 1
-            unproven_weight += new.weight
-        stays = is_quiesced or (new.verdict is Verdict.UNKNOWN and server.key in present)
-        changed[server.key] = server.quiesced if stays else None
+        for standing, sign in ((old, -1), (new, 1)):
+            if standing is None:
+                continue
+            up += sign * (standing.verdict is Verdict.UP)
+            weight += sign * standing.weight * standing.serves
+            unproven += sign * standing.may_come
+            unproven_weight += sign * standing.weight * standing.may_come
+        changed[server.key] = _line(server, new, is_quiesced=service.quiesce, is_present=server.key in present)
     leaving: dict[DestinationKey, DestinationRecord] = {}
     if not weight and unproven:
         configured = service.configured
@@ -135,14 +141,34 @@ def plan_service(
     )
 
 
-def reason_for(health: Health, weight: Weight | None = None) -> Why:
+def _line(
+    server: PlannedServer, standing: Standing, *, is_quiesced: bool, is_present: bool
+) -> DestinationRecord | None:
+    """Return the line of one server; None if it should not be in the table.
+
+    is_quiesced: whether its service quiesces servers that are down.
+    is_present: whether it is in the kernel's table.
+    """
+    if standing.serves:
+        return server.at(standing.weight)
+    if standing.state is State.DISABLED:
+        return None
+    if standing.state is State.DRAINED:
+        return server.quiesced if is_present and not standing.is_empty else None
+    stays = is_quiesced or (standing.verdict is Verdict.UNKNOWN and is_present)
+    return server.quiesced if stays else None
+
+
+def reason_for(health: Health, special: Special | None = None) -> Why:
     """Return the reason for a configured server's line in the wanted table.
 
-    weight: its weight, if that is not the configured one.
+    special: what sets it apart; None for nothing.
     """
+    if special is not None and special.state is not None:
+        return Why(special.reason)
     if health.verdict is Verdict.UNKNOWN:
         return Why(UNPROVEN_REASON, health.first_failure)
     reason = health.detail or ADOPTED_REASON
-    if weight is not None and health.verdict is Verdict.UP:
-        reason = f"{weight.reason}; {reason}"
+    if special is not None and health.verdict is Verdict.UP:
+        reason = f"{special.reason}; {reason}"
     return Why(reason, health.first_failure)

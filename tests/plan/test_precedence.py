@@ -4,8 +4,8 @@ import pytest
 
 from lvs_healthd.health.machine import Verdict
 from lvs_healthd.plan.policy import NO_PLAN, Change, Standing, plan_service
+from lvs_healthd.plan.precedence import MOST_WEIGHT, Asking, Special, special
 from lvs_healthd.plan.records import prepare
-from lvs_healthd.plan.weights import MOST, Asking, Weight, weight_of
 from lvs_healthd.probes.outcome import AskedWeight
 from tests.configs import config, server, service
 
@@ -19,25 +19,25 @@ def exactly(value: int, check: str = "exec") -> Asking:
 
 
 @pytest.mark.parametrize(
-    ("configured", "asking", "weight"),
+    ("configured", "asking", "apart"),
     [
         (10, [], None),
         (10, [share(100)], None),
-        (10, [share(75)], Weight(8, "agent asks for 75%")),
+        (10, [share(75)], Special(None, 8, "agent asks for 75%")),
         (1, [share(1)], None),
-        (100, [share(1)], Weight(1, "agent asks for 1%")),
-        (10, [share(0)], Weight(0, "agent asks for 0%")),
-        (10, [share(250)], Weight(25, "agent asks for 250%")),
-        (60000, [share(200)], Weight(MOST, "agent asks for 200%")),
-        (10, [exactly(3)], Weight(3, "exec asks for weight 3")),
+        (100, [share(1)], Special(None, 1, "agent asks for 1%")),
+        (10, [share(0)], Special(None, 0, "agent asks for 0%")),
+        (10, [share(250)], Special(None, 25, "agent asks for 250%")),
+        (60000, [share(200)], Special(None, MOST_WEIGHT, "agent asks for 200%")),
+        (10, [exactly(3)], Special(None, 3, "exec asks for weight 3")),
         (10, [exactly(10)], None),
-        (10, [share(50), exactly(7)], Weight(5, "agent asks for 50%")),
-        (10, [exactly(2), share(50)], Weight(2, "exec asks for weight 2")),
+        (10, [share(50), exactly(7)], Special(None, 5, "agent asks for 50%")),
+        (10, [exactly(2), share(50)], Special(None, 2, "exec asks for weight 2")),
         (0, [share(100), exactly(5)], None),
     ],
 )
-def test_weight_that_is_asked_for(configured: int, asking: list[Asking], weight: Weight | None) -> None:
-    assert weight_of(configured, asking) == weight
+def test_weight_that_is_asked_for(configured: int, asking: list[Asking], apart: Special | None) -> None:
+    assert special(configured, None, asking) == apart
 
 
 def test_weight_counts_in_the_plan_and_in_what_may_serve() -> None:

@@ -1,0 +1,92 @@
+"""Whose wish about a server counts: the operator's, the server's own, or its health's. Pure.
+
+State: disabled > drained > the verdict of the checks. A disabled server is out of the table. A drained one has weight
+0, so that its connections live on, and is out when they are gone.
+
+Weight: the operator's or else the configured one, times the share for which the server's checks ask. It is rounded up,
+so that a server that may serve does. A check may also ask for a weight of its own, which replaces the configured one,
+but not the operator's. If several checks ask, the least weight counts.
+"""
+
+import enum
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from lvs_healthd.probes.outcome import AskedWeight
+
+MOST_WEIGHT = 65535
+"""The greatest weight that a configuration can give, which is ipvsadm's."""
+
+
+class State(enum.StrEnum):
+    """What keeps a server from serving, whatever its checks find."""
+
+    DISABLED = "disabled"
+    DRAINED = "drained"
+
+
+class Hand(NamedTuple):
+    """What operators want of a server."""
+
+    state: State | None = None
+    state_reason: str = ""
+    """Who wants that, and why, such as "drained by uid 0: kernel update"."""
+    weight: int | None = None
+    """The weight that they have given it; None for the configured one."""
+    weight_reason: str = ""
+    is_empty: bool = False
+    """Whether a drained server has no connections left, or its time for them is up."""
+
+
+class Asking(NamedTuple):
+    """A check that asks for a weight."""
+
+    check: str
+    """The check's name."""
+    asked: AskedWeight
+
+
+class Special(NamedTuple):
+    """What sets a server apart from one that serves by its verdict, with its configured weight."""
+
+    state: State | None
+    weight: int
+    """Its weight when it serves."""
+    reason: str
+    """Who wants it to be special, and why."""
+    is_empty: bool = False
+    """Whether a drained server is out of the table."""
+
+
+def special(configured: int, hand: Hand | None, asking: Iterable[Asking]) -> Special | None:
+    """Return what sets a server apart; None if nothing does.
+
+    configured: its configured weight. 0 stays 0 unless an operator says otherwise.
+    hand: what operators want of it; None for nothing.
+    asking: its checks that ask for a weight.
+    """
+    weight, reason = _weight(configured, hand, asking)
+    if hand is not None and hand.state is not None:
+        return Special(hand.state, weight, hand.state_reason, hand.is_empty)
+    return None if weight == configured else Special(None, weight, reason)
+
+
+def _weight(configured: int, hand: Hand | None, asking: Iterable[Asking]) -> tuple[int, str]:
+    base, reason, is_given = configured, "", False
+    if hand is not None and hand.weight is not None:
+        base, reason, is_given = hand.weight, hand.weight_reason, True
+    asked = [(_asked(base, each.asked), each) for each in asking if each.asked.is_share or not is_given]
+    if not asked or not base:
+        return base, reason
+    value, least = min(asked, key=lambda weight: weight[0])
+    if value == base:
+        return base, reason
+    own = f"{least.check} asks for {least.asked}"
+    return value, f"{own}; {reason}" if reason else own
+
+
+def _asked(base: int, asked: AskedWeight) -> int:
+    if not asked.is_share:
+        return min(asked.value, MOST_WEIGHT)
+    return min(math.ceil(base * asked.value / 100), MOST_WEIGHT)
