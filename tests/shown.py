@@ -10,6 +10,7 @@ from lvs_healthd.api.peers import Peer
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
 from lvs_healthd.view.naming import UnknownNameError
+from lvs_healthd.view.override_values import OverrideOutcome, OverrideRequest, OverrideValues
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 from lvs_healthd.view.status_values import Status
 from lvs_healthd.view.table_values import Listing
@@ -31,6 +32,8 @@ class Shown(msgspec.Struct):
     unavailable: str = ""
     """Why the connections cannot be read."""
     reloaded: ReloadOutcome = ReloadOutcome(file="config.toml")
+    ordered: OverrideOutcome = OverrideOutcome()
+    overrides: tuple[OverrideValues, ...] = ()
     asked: list[tuple[str, int]] = []
     """What operators have asked for, and their uid; refused requests begin with "no "."""
 
@@ -44,6 +47,10 @@ class ShownRequests:
     async def reload(self, request: ReloadRequest, by: Peer) -> ReloadOutcome:
         self._shown.asked.append((str(request), by.uid))
         return self._shown.reloaded
+
+    async def order(self, request: OverrideRequest, by: Peer) -> OverrideOutcome:
+        self._shown.asked.append((str(request), by.uid))
+        return self._shown.ordered
 
     def refused(self, request: str, by: Peer) -> None:
         self._shown.asked.append((f"no {request}", by.uid))
@@ -83,6 +90,9 @@ class ShownView:
         if which and not chosen:
             raise UnknownNameError(f'no service is called "{which}" or has that address')
         yield msgspec.json.encode(msgspec.structs.replace(listing, services=chosen))
+
+    def overrides(self) -> tuple[OverrideValues, ...]:
+        return self._shown.overrides
 
     def why(self, which: str, server: str) -> Why:
         servers = tuple(each for each in self._shown.why.servers if (which, server) == (each.service, each.server))

@@ -174,6 +174,7 @@ def _service_samples(service: ServiceStatus) -> ServiceSamples:
             for check in server.checks
             if check.certificate_end is not None
         ],
+        overrides=[("198.51.100.1:80", "drain", NOW - 60)],
         statistics=ServiceStatistics((KEY,) * len(lines), encoded(STATISTICS) * (1 + len(lines)))
         if service.in_sync
         else None,

@@ -6,7 +6,10 @@ DURATION = "expected a duration from 50ms to 24h"
 UNITS = 'write one number and a unit: "250ms", "2s", "1.5m", "1h" or "14d"'
 
 
-KNOWN = "known here: listen, control, state, mode, resync, max_probes, history, max_exec, exec_socket, probe_workers"
+KNOWN = (
+    "known here: listen, control, state, overrides, mode, resync, max_probes, history, max_exec, exec_socket, "
+    "probe_workers"
+)
 
 
 @pytest.mark.parametrize(

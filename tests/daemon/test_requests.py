@@ -1,11 +1,17 @@
 """Who waits for which reload."""
 
 import asyncio
+import time
+from typing import cast
 
 from lvs_healthd.api.peers import Peer
+from lvs_healthd.daemon.operators import OperatorsHand
 from lvs_healthd.daemon.requests import ReloadRequests, Requests
+from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.events.kinds import Event, OperatorRefused
+from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
+from tests.decide.test_decisions import Counting
 
 
 async def test_all_who_ask_before_a_reload_get_its_outcome_and_those_who_ask_meanwhile_the_next() -> None:
@@ -60,5 +66,20 @@ async def test_dry_run_alone_reloads_nothing() -> None:
 
 def test_who_was_refused_is_told_with_user_and_process() -> None:
     events: list[Event] = []
-    Requests(ReloadRequests(), events.append).refused("reload", Peer(pid=812, uid=1000, groups=frozenset()))
-    assert events == [OperatorRefused(request="reload", uid=1000, pid=812)]
+    operators = OperatorsHand(
+        Decisions(
+            emit=events.append,
+            changed=lambda: None,
+            tally=lambda *_: Counting([]),
+            clock=time.monotonic,
+            wall=time.time,
+        ),
+        cast("Reconciler", None),
+        events.append,
+        file=lambda: None,
+        replan=lambda: None,
+        clock=time.monotonic,
+    )
+    requests = Requests(ReloadRequests(), operators, events.append)
+    requests.refused("reload", Peer(pid=812, uid=1000, groups=frozenset()))
+    assert events == [OperatorRefused(request="reload", uid=1000, pid=812, why="this user may change nothing")]

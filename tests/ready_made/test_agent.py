@@ -34,7 +34,7 @@ def serving(answer: list[bytes]) -> Iterator[int]:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = listener.accept()
-                with client:
+                with client, contextlib.suppress(ConnectionError):  # a client may have given up
                     client.sendall(answer[0])
 
     thread = threading.Thread(target=serve)
@@ -81,7 +81,7 @@ def haproxy(agent: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Ite
     with serving(agent) as agent_port, serving([b""]) as server_port:
         (directory / "haproxy.cfg").write_text(
             f"global\n stats socket {control} level admin\n"
-            "defaults\n mode tcp\n timeout connect 5s\n timeout client 5s\n timeout server 5s\n"
+            "defaults\n mode tcp\n timeout connect 5s\n timeout client 5s\n timeout server 5s\n timeout check 5s\n"
             f"listen back\n bind 127.0.0.1:{front}\n"
             f" server one 127.0.0.1:{server_port} weight {WEIGHT} check inter 100ms"
             f" agent-check agent-port {agent_port} agent-inter 50ms\n"

@@ -8,16 +8,8 @@ import pytest
 
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP
-from lvs_healthd.state.file import (
-    Lease,
-    Ours,
-    Saved,
-    SavedVerdict,
-    SharedService,
-    StateFileError,
-    read_state,
-    write_state,
-)
+from lvs_healthd.state.file import Lease, Ours, Saved, SavedVerdict, SharedService, read_state, write_state
+from lvs_healthd.state.safe_file import StateFileError
 
 KEY = ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.100", 80)
 VERDICT = SavedVerdict(

@@ -9,7 +9,8 @@ import pytest
 from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.ipvs.words import AF_INET
 from lvs_healthd.state import writer as state_writer
-from lvs_healthd.state.file import Ours, StateFileError, read_state
+from lvs_healthd.state.file import Ours, read_state
+from lvs_healthd.state.safe_file import StateFileError
 from lvs_healthd.state.writer import StateWriter
 
 

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from lvs_healthd.api.http import LISTENING, Listening, add_headers, is_local_name
+from lvs_healthd.api.orders import override_request
 from lvs_healthd.api.peers import Peer, may_change, peer_of
 from lvs_healthd.api.rate import ReadingRate
 from lvs_healthd.api.shared import SharedAnswer, in_turn
@@ -21,6 +22,7 @@ from lvs_healthd.ipvs.records import Table
 from lvs_healthd.ipvs.saved import saved
 from lvs_healthd.runtime.pace import chunks, paced
 from lvs_healthd.view.naming import UnknownNameError
+from lvs_healthd.view.override_values import OverrideOutcome, OverrideRequest, OverrideValues
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 from lvs_healthd.view.status_values import Status, json_pieces
 from lvs_healthd.view.why_values import Why
@@ -50,6 +52,7 @@ _INDEX = """lvs-healthd
 /api/v1/why     what the checks of one real server found lately (JSON); on the control socket only
 /api/v1/ipvsadm/wanted  the IPVS table we want, for ipvsadm -R
 /api/v1/ipvsadm/actual  the kernel's whole table, as last read
+/api/v1/overrides  what operators have ordered (JSON); POST: drain, disable, enable, weight; on the control socket only
 /api/v1/reload  POST: read the configuration again, and answer with what changed; on the control socket only
 /api/v1/reload/dry-run  POST: answer with what a reload would change, and change nothing; on the control socket only
 /metrics        for Prometheus
@@ -82,6 +85,9 @@ class View(Protocol):
         Raises `UnknownNameError`.
         """
 
+    def overrides(self) -> tuple[OverrideValues, ...]:
+        """Return what operators have ordered about servers."""
+
     def why(self, which: str, server: str) -> Why:
         """Say why real servers of a service have their verdicts.
 
@@ -103,6 +109,9 @@ class Requests(Protocol):
 
     async def reload(self, request: ReloadRequest, by: Peer) -> ReloadOutcome:
         """Reload the configuration, or say what that would change. Return the changes, or why it is rejected."""
+
+    async def order(self, request: OverrideRequest, by: Peer) -> OverrideOutcome:
+        """Carry out an order about servers. Return what came of it."""
 
     def refused(self, request: str, by: Peer) -> None:
         """Report that somebody has asked for a change, but may not make changes."""
@@ -192,11 +201,43 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     app.router.add_get("/api/v1/connections", show_connections)
     app.router.add_get("/api/v1/why", show_why)
     app.router.add_get("/api/v1/ipvsadm/{table}", show_ipvsadm)
+    app.router.add_get("/api/v1/overrides", _ordered(view))
+    app.router.add_post("/api/v1/overrides", _ordering(requests))
     app.router.add_post("/api/v1/reload", do_reload)
     # This has a path of its own, because a daemon that does not know it must not reload.
     app.router.add_post("/api/v1/reload/dry-run", do_reload)
     app.on_response_prepare.append(_add_headers)
     return app
+
+
+def _ordered(view: View) -> _Handler:
+    """Return the handler that shows what operators have ordered."""
+
+    async def show_overrides(_: web.Request) -> web.StreamResponse:
+        return _json(msgspec.json.encode(view.overrides()))
+
+    return show_overrides
+
+
+def _ordering(requests: Requests) -> _Handler:
+    """Return the handler of operators' orders about servers."""
+
+    async def do_order(request: web.Request) -> web.StreamResponse:
+        if not _is_control(request):
+            return _refused(request, 403, "only on the control socket")
+        try:
+            asked = override_request(request.query)
+        except ValueError as error:
+            return _refused(request, 400, str(error))
+        assert request.transport is not None  # noqa: S101  # _is_control has looked at it
+        peer = peer_of(request.transport)
+        if not may_change(peer, request.transport.get_extra_info("sockname")):
+            requests.refused(str(asked), peer)
+            return _refused(request, 403, f"user {peer.uid} may look at everything, but change nothing")
+        outcome = await requests.order(asked, peer)
+        return _json(msgspec.json.encode(outcome), status=422 if outcome.refused else 200)
+
+    return do_order
 
 
 async def _stream(request: web.Request, body: AsyncGenerator[bytes, None], content_type: str) -> web.StreamResponse:

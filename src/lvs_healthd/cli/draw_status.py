@@ -9,7 +9,7 @@ from rich.text import Text
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus, Status
 
-COLOURS = {"up": "green", "down": "bold red", "unknown": "yellow"}
+COLOURS = {"up": "green", "down": "bold red", "unknown": "yellow", "drained": "cyan", "disabled": "cyan"}
 ALARM = "bold red"
 NOTICE = "bold yellow"
 
@@ -160,7 +160,7 @@ def _servers(service: ServiceStatus, now: float, server_width: int, weight_width
         table.add_row(
             "",
             Text(server.server),
-            Text(_verdict(server), style="dim" if idle else COLOURS.get(server.verdict, "")),
+            Text(_verdict(server), style="dim" if idle else COLOURS.get(server.state or server.verdict, "")),
             Text(_weight(server), style="dim" if idle else "yellow" if "/" in _weight(server) else ""),
             Text(_since(server, now)),
             _reason(server),
@@ -169,7 +169,7 @@ def _servers(service: ServiceStatus, now: float, server_width: int, weight_width
 
 
 def _verdict(server: RealServerStatus) -> str:
-    return "fallback" if server.fallback else server.verdict
+    return "fallback" if server.fallback else server.state or server.verdict
 
 
 def _weight(server: RealServerStatus) -> str:

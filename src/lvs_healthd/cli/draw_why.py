@@ -46,6 +46,8 @@ def _server(server: ServerWhy, now: float) -> Iterator[str]:
     wanted, actual = (_weight(weight) for weight in (server.weight_wanted, server.weight_actual))
     why = f" ({printable(server.table_reason)})" if server.table_reason else ""
     yield f"  weight: configured {server.weight_configured}, wanted {wanted}{why}, in the kernel's table {actual}"
+    if server.override:
+        yield f"  operators: {printable(server.override)}"
     for check in server.checks:
         yield from _check(check, now)
 

@@ -26,7 +26,9 @@ from lvs_healthd.cli.asking import (
 )
 from lvs_healthd.cli.choosing import DownOption, WhatArgument, chosen
 from lvs_healthd.cli.trouble import LONGEST_LINE, is_bad, troubles, verdict_line
+from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.naming import UnknownNameError
+from lvs_healthd.view.override_values import OverrideValues
 from lvs_healthd.view.status_values import Status
 
 DEFAULT_WATCH_S = 2.0
@@ -63,6 +65,9 @@ def status(
     check: Annotated[
         bool, typer.Option("--check", help="One line, and the exit statuses of Nagios: 0 OK, 1 WARNING, 2 CRITICAL.")
     ] = False,
+    overrides: Annotated[
+        bool, typer.Option("--overrides", help="What operators have ordered: drain, disable, weight.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
     every: Annotated[
         float | None,
@@ -78,6 +83,9 @@ def status(
     one, the table, a setting or the state cannot be written, somebody else undoes our writes, probes cannot tell, or
     the last reload was rejected; 4 no daemon was reached. With --check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     """
+    if overrides:
+        _show_overrides(config, control, json=json)
+        return
     if wrong := _wrong_usage(down=down, check=check, watch=watch, every=every, json=json):
         _end_check(NagiosStatus.UNKNOWN, wrong) if check else end("status", wrong, ExitStatus.USAGE)
     words = what or []
@@ -97,6 +105,27 @@ def status(
     _show(body, whole, answer, down=down, json=json)
     if troubles(answer):
         raise typer.Exit(ExitStatus.TROUBLE)
+
+
+def _show_overrides(config: ConfigOption, control: ControlOption, *, json: bool) -> None:
+    with explained("status"):
+        body = RunningDaemon("status", config, control).get("/api/v1/overrides")
+        found = decoded(body, tuple[OverrideValues, ...])
+    if json:
+        typer.echo(body.decode())
+    elif found:
+        typer.echo(status_table.rows([_override(each, time.time()) for each in found]), nl=False)
+    else:
+        say("status", "operators have ordered nothing")
+
+
+def _override(order: OverrideValues, now: float) -> tuple[str, ...]:
+    what = f"weight {order.weight}" if order.kind == "weight" else order.kind
+    ends = "" if order.until is None else f"ends in {status_table.ago(order.until - now)}"
+    missing = "" if order.is_configured else "not configured now"
+    since = f"{status_table.ago(now - order.since)} ago"
+    text = "; ".join(filter(None, (printable(order.reason), ends, missing)))
+    return printable(order.service), order.server, what, since, f"uid {order.uid}", text
 
 
 def _wrong_usage(*, down: bool, check: bool, watch: bool, every: float | None, json: bool) -> str:

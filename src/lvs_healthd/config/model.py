@@ -160,6 +160,8 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """Unix socket through which `lvs-healthd status` talks to the daemon."""
     state: str = "/var/lib/lvs-healthd/state.json"
     """File for what must survive a restart: verdicts with their reasons, and which services belong to the daemon."""
+    overrides: str = ""
+    """File with what operators have ordered, such as which servers are drained. "": `overrides.json` beside `state`."""
     mode: Mode = Mode.ENFORCE
     resync: Seconds = Seconds(10.0)
     """How often the kernel's table is read back. A change by somebody else lasts no longer than this."""

@@ -116,6 +116,7 @@ DAEMON_KEYS = {
     "listen": Key(addresses.listen),
     "control": Key(values.socket_path),
     "state": Key(values.absolute_path),
+    "overrides": Key(values.optional_path),
     "mode": Key(values.member(Mode)),
     "resync": Key(values.duration("1s", "1h")),
     "max_probes": Key(values.integer(1, 100_000)),

@@ -198,6 +198,11 @@ def hex_bytes(value: object) -> bytes:
         raise expected('pairs of hexadecimal digits such as "1c 00 ff"', shown) from None
 
 
+def optional_path(value: object) -> str:
+    """Parse an absolute path, or "" for none."""
+    return "" if value == "" else absolute_path(value)
+
+
 def optional_socket_path(value: object) -> str:
     """Parse the path of a Unix socket, or "" for none."""
     return "" if value == "" else socket_path(value)

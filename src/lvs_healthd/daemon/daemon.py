@@ -40,7 +40,8 @@ from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.threads import HungError, Threads, in_thread
-from lvs_healthd.state.file import Saved, StateFileError, read_state
+from lvs_healthd.state.file import Saved, read_state
+from lvs_healthd.state.safe_file import StateFileError
 
 _T = TypeVar("_T")
 
@@ -176,6 +177,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     await parts.start_programs(config, ready)
     saved = await _read_state(parts)
     await _refuse_empty(parts, saved)
+    await parts.operators.load()
     await parts.api.start(config.daemon.listen, config.daemon.control)
     # The settings must be in place before the first packet that needs them. The table is read after they are set, so
     # that nothing has to wait between the reading and the first decision.
@@ -265,5 +267,6 @@ async def _keep_house(parts: Parts) -> None:
             parts.notifier.status(line)
         if not parts.view.stuck():
             parts.notifier.watchdog()
+        await parts.operators.turn()
         await parts.save(time.monotonic())
         await asyncio.sleep(pause_s)

@@ -15,6 +15,7 @@ from lvs_healthd.api import ApiServer, create_app
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.load import helper_socket
 from lvs_healthd.config.model import Config, Mode
+from lvs_healthd.daemon.operators import OperatorsHand, overrides_file
 from lvs_healthd.daemon.paths import PathRuns
 from lvs_healthd.daemon.replans import Replans
 from lvs_healthd.daemon.requests import ReloadRequests, Requests
@@ -37,7 +38,8 @@ from lvs_healthd.reconcile.suspects import suspects
 from lvs_healthd.runtime.lock import LockFileError, StateLock, TableLock
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.notify import Notifier
-from lvs_healthd.state.file import Ours, StateFileError
+from lvs_healthd.state.file import Ours
+from lvs_healthd.state.safe_file import StateFileError
 from lvs_healthd.state.saver import Saver
 from lvs_healthd.state.writer import StateWriter
 from lvs_healthd.view.view import Facts, View
@@ -88,6 +90,7 @@ class Parts:
     paths: PathRuns
     keeper: Keeper
     own_faults: OwnFaults
+    operators: OperatorsHand
     state_writer: StateWriter
     saver: Saver
     view: View
@@ -211,8 +214,17 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         clock=clock,
         is_mark_service=paths.is_mark_service,
     )
-    requests = Requests(reloads or ReloadRequests(), bus.emit)
-    return Parts(
+    held: list[Parts] = []
+
+    def orders_file() -> Path | None:
+        config = held[0].config
+        return None if _is_shadow(settings, config) else overrides_file(config)
+
+    operators = OperatorsHand(
+        decisions, reconciler, bus.emit, file=orders_file, replan=replans.now, clock=clock, wall=time.time
+    )
+    requests = Requests(reloads or ReloadRequests(), operators, bus.emit)
+    parts = Parts(
         settings=settings,
         config=config,
         table=around.table,
@@ -233,11 +245,14 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         paths=paths,
         keeper=keeper,
         own_faults=own_faults,
+        operators=operators,
         state_writer=writer,
         saver=saver,
         view=view,
         api=ApiServer(create_app(view, metrics=metrics.render, requests=requests)),
     )
+    held.append(parts)
+    return parts
 
 
 def _is_shadow(settings: Settings, config: Config) -> bool:

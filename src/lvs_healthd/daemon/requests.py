@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lvs_healthd.api.peers import Peer
+from lvs_healthd.daemon.operators import OperatorsHand
 from lvs_healthd.events.kinds import Event, OperatorRefused, OperatorRequest
+from lvs_healthd.view.override_values import OverrideOutcome, OverrideRequest
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 
 PLAIN = ReloadRequest()
@@ -57,8 +59,9 @@ class ReloadRequests:
 class Requests:
     """Carries out what operators ask for over the control socket."""
 
-    def __init__(self, reloads: ReloadRequests, emit: Callable[[Event], None]) -> None:
+    def __init__(self, reloads: ReloadRequests, operators: OperatorsHand, emit: Callable[[Event], None]) -> None:
         self._reloads = reloads
+        self._operators = operators
         self._emit = emit
 
     async def reload(self, request: ReloadRequest, by: Peer) -> ReloadOutcome:
@@ -66,6 +69,14 @@ class Requests:
         self._emit(OperatorRequest(request=str(request), uid=by.uid, pid=by.pid))
         return await self._reloads.outcome(request)
 
+    async def order(self, request: OverrideRequest, by: Peer) -> OverrideOutcome:
+        """Carry out an order about servers. Return what came of it."""
+        self._emit(OperatorRequest(request=str(request), uid=by.uid, pid=by.pid))
+        outcome = await self._operators.order(request, by)
+        if outcome.refused:
+            self._emit(OperatorRefused(request=str(request), uid=by.uid, pid=by.pid, why=outcome.refused))
+        return outcome
+
     def refused(self, request: str, by: Peer) -> None:
         """Report that somebody has asked for a change, but may not make changes."""
-        self._emit(OperatorRefused(request=request, uid=by.uid, pid=by.pid))
+        self._emit(OperatorRefused(request=request, uid=by.uid, pid=by.pid, why="this user may change nothing"))

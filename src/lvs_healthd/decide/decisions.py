@@ -23,6 +23,7 @@ from lvs_healthd.decide.held import (
     Tally,
     Watch,
 )
+from lvs_healthd.decide.overrides import Overrides
 from lvs_healthd.decide.paths import NoTable, Paths, PathTable
 from lvs_healthd.decide.telling import failing, is_news, not_sure, verdict_changed, weight_changed
 from lvs_healthd.decide.wrong_clock import WrongClock, longest_wait_s
@@ -98,6 +99,8 @@ class Decisions:
         self.clock = clock
         self._wall = wall
         self.history = Daemon().history
+        self.overrides = Overrides()
+        """What operators have ordered."""
         self._planner = Planner()
         self._backlog: deque[Judging] = deque()
         """Outcomes for `run` to apply."""
@@ -425,16 +428,26 @@ class Decisions:
             origins.touched.setdefault(probe, []).append(watch)
             server.watches += (watch,)
         server.health = server.combined()
-        server.special = server.reconsidered()
+        server.hand = self.overrides.hand_of(service.key, server.key)
+        server.special = server.reconsidered(server.hand)
         service.servers.append(server)
         if old is not None and old.health.verdict is not server.health.verdict:
             self._emit_verdict(server, old.health, server.health, None)
+
+    def reconsider(self, servers: Iterable[ServerState]) -> None:
+        """Let what operators have ordered take effect on these servers."""
+        for server in servers:
+            server.hand = self.overrides.hand_of(server.service.key, server.key)
+            was, server.special = server.special, server.reconsidered(server.hand)
+            if server.special != was:
+                self._planner.changed(server.service.key, server.key, server.health, server.special)
+                self._changed()
 
     def _reweigh(self, watch: Watch, outcome: Outcome) -> None:
         """Take the weight for which a check asks."""
         watch.asks = outcome.asks
         server = watch.server
-        was, server.special = server.special, server.reconsidered()
+        was, server.special = server.special, server.reconsidered(server.hand)
         if server.special == was:
             return
         self._emit(weight_changed(watch, was, outcome))
@@ -442,9 +455,9 @@ class Decisions:
         self._changed()
 
     def _health_changed(self, watch: Watch, before: Health, after: Health) -> None:
-        if is_news(before, after):
-            self._emit(failing(watch, after))
         server = watch.server
+        if is_news(before, after) and (server.hand is None or server.hand.state is None):
+            self._emit(failing(watch, after))
         was, server.health = server.health, server.combined()
         if was is not server.health:
             self._planner.changed(server.service.key, server.key, server.health, server.special)

@@ -283,10 +283,10 @@ class ServerState:
         self.special: Special | None = None
         """What sets it apart from a server that serves by its verdict, with its configured weight; None for nothing."""
 
-    def reconsidered(self) -> Special | None:
-        """Return what sets it apart now (see `special`)."""
+    def reconsidered(self, hand: Hand | None) -> Special | None:
+        """Return what sets it apart if operators want this of it (see `special`)."""
         asking = [Asking(watch.check.name, watch.asks) for watch in self.watches if watch.asks is not None]
-        return special(self.config.weight, self.hand, asking) if asking or self.hand is not None else None
+        return special(self.config.weight, hand, asking) if asking or hand is not None else None
 
     def combined(self) -> Health:
         """Return the health that follows from the checks. A check whose probe is not run is left out."""

@@ -2,7 +2,14 @@
 
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.decide.held import ServerState, Watch
-from lvs_healthd.events.kinds import CheckFailing, CheckUnsure, RealServerDown, RealServerUp, RealServerWeight
+from lvs_healthd.events.kinds import (
+    CheckFailing,
+    CheckUnsure,
+    RealServerDown,
+    RealServerDownAnyway,
+    RealServerUp,
+    RealServerWeight,
+)
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.plan.precedence import Special
 from lvs_healthd.probes.outcome import Outcome
@@ -77,7 +84,9 @@ def verdict_changed(
         return RealServerUp(**about, passes=passes, rise=rise, was=was.verdict, after_s=after_s)
     if server.health.verdict is Verdict.DOWN:
         fall, failures = (check.fall, by.failures) if check else (0, 0)
-        return RealServerDown(**about, failures=failures, fall=fall, was=was.verdict, after_s=after_s)
+        is_expected = server.hand is not None and server.hand.state is not None
+        kind = RealServerDownAnyway if is_expected else RealServerDown
+        return kind(**about, failures=failures, fall=fall, was=was.verdict, after_s=after_s)
     return None
 
 

@@ -124,13 +124,70 @@ class OperatorRequest(Event, frozen=True, kw_only=True):
 
 
 class OperatorRefused(Event, frozen=True, kw_only=True):
-    """Somebody asked for a change over the control socket, but may not make changes."""
+    """Somebody asked for a change over the control socket, and it is not made."""
 
     name = "operator.refused"
     level = "warning"
     request: str
     uid: int
     pid: int
+    why: str
+    """That this user may change nothing, or why this change was refused."""
+
+
+class OverrideSet(Event, frozen=True, kw_only=True):
+    """An operator has drained or disabled a real server, or given it a weight. It stays so until somebody ends it."""
+
+    name = "override.set"
+    kind: str
+    """"drain", "disable" or "weight"."""
+    service: str
+    """The service's name; "*" for all services."""
+    server: str
+    weight: int | None = None
+    reason: str
+    uid: int
+    until: str
+    """When it ends by itself; empty for never."""
+
+
+class OverrideEnded(Event, frozen=True, kw_only=True):
+    """What an operator had ordered about a real server is over (see override.set)."""
+
+    name = "override.ended"
+    kind: str
+    service: str
+    server: str
+    why: str
+    """Who has ended it, or "its time is over"."""
+    after_s: float
+    """How long it was in force, seconds."""
+
+
+class OverrideEnding(Event, frozen=True, kw_only=True):
+    """What an operator has ordered about a real server ends by itself soon."""
+
+    name = "override.ending"
+    level = "warning"
+    kind: str
+    service: str
+    server: str
+    reason: str
+    uid: int
+    in_s: float
+    """In how many seconds it ends."""
+
+
+class RealServerDrained(Event, frozen=True, kw_only=True):
+    """A drained real server has no connections left, or its time for them is up. It leaves the kernel's table."""
+
+    name = "real_server.drained"
+    service: str
+    server: str
+    reason: str
+    """"no connections left", or that the deadline has passed and how many connections are cut off."""
+    after_s: float
+    """Seconds since it was drained."""
 
 
 class RealServerUp(Event, frozen=True, kw_only=True):
@@ -178,6 +235,12 @@ class RealServerWeight(Event, frozen=True, kw_only=True):
     weight: int
     was: int
     configured: int
+
+
+class RealServerDownAnyway(RealServerDown, frozen=True, kw_only=True):
+    """The same about a real server that operators keep from serving, so that it alarms nobody."""
+
+    level = "info"
 
 
 class CheckFailing(Event, frozen=True, kw_only=True):

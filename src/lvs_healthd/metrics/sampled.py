@@ -173,6 +173,7 @@ def _real_servers(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
             # repr keeps every digit of a Unix time.
             yield "".join([f"{full}{label}}} {value!r}\n" for label, value in values if value is not None])
     yield from _of_checks(services)
+    yield from _orders(services)
     yield from _statistics(services, counted)
 
 
@@ -186,6 +187,20 @@ def _of_checks(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
                 f'{begin}{server}",check="{escape(check)}"}} {value!r}\n' for server, check, value in column(service)
             ]
             yield "".join(lines)
+
+
+def _orders(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
+    """Yield since when operators have had each of their orders about servers."""
+    yield from family(
+        "real_server_override_timestamp_seconds",
+        "gauge",
+        "Since when an operator has drained, disabled or weighed the real server, Unix time.",
+        [
+            (labelled(service=service.name, server=server, kind=kind), since)
+            for service in services
+            for server, kind, since in service.overrides
+        ],
+    )
 
 
 def _statistics(services: tuple[ServiceSamples, ...], labels: list[list[str | None]]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from lvs_healthd.events.kinds import Event, TableError, TableRecovered
 from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, is_uncovered, line_of, operation_on
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
+from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
 from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.ipvs.refusals import GONE_ANYWAY, MISMATCH, code_name
 from lvs_healthd.reconcile.fights import Fights
@@ -104,6 +105,10 @@ class Reconciler:
     @property
     def _wanted_table(self) -> Table:
         return self._wanted.table if self._wanted is not None else {}
+
+    def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
+        """Return the kernel's counters of a service as last read; None while it is not in the table."""
+        return self._table.statistics(key)
 
     @property
     def last_resync(self) -> float | None:

@@ -4,37 +4,16 @@ The kernel's table shows which servers serve, and this file adds what the kernel
 rename, so a crash leaves either the old file or the new one. A file whose content is unusable is renamed, and not lost.
 """
 
-import contextlib
-import errno
-import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
-from lvs_healthd.runtime.exceptions import HostError
+from lvs_healthd.state import safe_file
+from lvs_healthd.state.safe_file import StateFileError, read_regular, replace_file
 
 FORMAT = 1
-
-
-_MAKE_WRITABLE = "make the folder writable for this user, or set [daemon] state"
-_WRITE_ADVICE = {
-    errno.ENOSPC: "make room on its file system (`df -h`, and `df -i` for inodes)",
-    errno.EDQUOT: "make room, or raise the quota of this user",
-    errno.EROFS: (
-        "its file system is read-only here: `dmesg` says whether the disk failed; under systemd, the folder must be "
-        "the unit's StateDirectory= or in its ReadWritePaths="
-    ),
-    errno.EIO: "the disk fails: see `dmesg`",
-}
-"""What to do about a failed write, by errno. Errors that are not listed are about permissions or the path."""
-
-
-class StateFileError(HostError):
-    """Raised when the state file could not be read or written. The message names the file and says what to do."""
 
 
 class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -105,9 +84,9 @@ def read_state(path: Path, *, put_aside: bool = True) -> Saved:
 
     Raises `StateFileError` when the file cannot be read or its content is unusable.
     """
-    rescue = _put_aside if put_aside else _left_alone
+    rescue = safe_file.put_aside if put_aside else _left_alone
     try:
-        content, modified = _read_regular(path)
+        content, modified = read_regular(path)
     except FileNotFoundError:
         return Saved()
     except OSError as error:
@@ -128,50 +107,7 @@ def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict], writte
 
     Raises `StateFileError`.
     """
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with _created(temporary) as file:
-            file.writelines(_content(ours, verdicts, written))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        advice = _WRITE_ADVICE.get(error.errno or 0, _MAKE_WRITABLE)
-        raise StateFileError(
-            f"{path}: cannot write: {error.strerror}; reasons and ownership will not survive a restart: {advice}"
-        ) from error
-
-
-def _read_regular(path: Path) -> tuple[bytes, float]:
-    """Read a regular file, and when it was last modified, Unix time.
-
-    Anything else is refused, because a FIFO would block, and a device may never end.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        mode = status.st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        return file.read(), status.st_mtime
-
-
-def _created(path: Path) -> BinaryIO:
-    """Create a file that only this user may read. A file that has the same name is removed first.
-
-    This way, nothing is written through a symbolic link, or into a file that somebody else has opened.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.fdopen(os.open(path, flags, 0o600), "wb")
-    except FileExistsError:  # left behind by a crash, or put there by somebody
-        path.unlink()
-        return os.fdopen(os.open(path, flags, 0o600), "wb")
+    replace_file(path, _content(ours, verdicts, written), "reasons and ownership will not survive a restart")
 
 
 def _content(ours: Ours, verdicts: Iterable[SavedVerdict], written: float) -> Iterator[bytes]:
@@ -198,12 +134,3 @@ def _content(ours: Ours, verdicts: Iterable[SavedVerdict], written: float) -> It
 
 def _left_alone(_path: Path) -> str:
     return "left as it is"
-
-
-def _put_aside(path: Path) -> str:
-    aside = path.with_name(path.name + ".bad")
-    try:
-        path.replace(aside)
-    except OSError as error:
-        return f"it could not be put aside ({error.strerror})"
-    return f"put aside as {aside}"

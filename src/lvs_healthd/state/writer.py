@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from lvs_healthd.state.file import Ours, SavedVerdict, StateFileError, write_state
+from lvs_healthd.state.file import Ours, SavedVerdict, write_state
+from lvs_healthd.state.safe_file import StateFileError
 
 _Content = tuple[Path, Ours, tuple[SavedVerdict, ...], float]
 

@@ -13,7 +13,10 @@ def reason_of(server: ServerState) -> str:
     address or port that the check probes, if that is not the server's own, and how many more checks are as bad:
     "ssh :2222: connection refused (+1 more)".
     """
-    health = server.health
+    health, hand = server.health, server.hand
+    if hand is not None and hand.state is not None:
+        found = f"; its checks find: {health.detail}" if health.verdict is Verdict.DOWN and health.detail else ""
+        return f"{hand.state_reason}{'; no connections left' if hand.is_empty else ''}{found}"
     if not health.detail:
         return _unsure(server) if health.passes + health.failures == 0 else ""
     deciding = next((watch for watch in server.watches if watch.health is health), None)

@@ -2,6 +2,7 @@
 
 from lvs_healthd.decide.endings import is_ending
 from lvs_healthd.decide.held import ServiceState
+from lvs_healthd.decide.overrides import Overrides
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.plan.records import destination_key
 from lvs_healthd.reconcile.reconciler import Reconciler
@@ -10,10 +11,17 @@ from lvs_healthd.view.status_values import ServiceSamples
 
 
 def service_samples(
-    service: ServiceState, reconciler: Reconciler, table: IpvsTable, shift_s: float, wall: float
+    service: ServiceState,
+    overrides: Overrides,
+    reconciler: Reconciler,
+    table: IpvsTable,
+    *,
+    shift_s: float,
+    wall: float,
 ) -> ServiceSamples:
     """Describe one service for the metrics.
 
+    overrides: what operators have ordered.
     shift_s: what to add to the monotonic clock to get Unix time, seconds.
     wall: Unix time now.
     """
@@ -51,7 +59,19 @@ def service_samples(
             for watch in server.watches
             if watch.probe.certificate_end is not None
         ],
+        overrides=_orders(service, overrides),
         statistics=statistics,
         counted=[named.get(key) if key in present else None for key in keys],
         is_persistent=bool(service.config.persistence),
     )
+
+
+def _orders(service: ServiceState, overrides: Overrides) -> list[tuple[str, str, float]]:
+    if not len(overrides):
+        return []
+    return [
+        (str(server.key), str(order.kind), order.since)
+        for server in service.servers
+        for order in overrides.of(service.key, server.key)
+        if order is not None
+    ]

@@ -80,8 +80,23 @@ def _server_status(
         weight_wanted=weight_in(want, server.key),
         weight_actual=weight_in(have, server.key),
         fallback=False,
+        state=_state(server),
+        override=ordered(server),
         checks=tuple([_check_status(watch, shift_s, wall) for watch in watches]),
     )
+
+
+def _state(server: ServerState) -> str:
+    return server.hand.state or "" if server.hand is not None else ""
+
+
+def ordered(server: ServerState) -> str:
+    """Say what operators have ordered about a server; empty for nothing."""
+    hand = server.hand
+    if hand is None:
+        return ""
+    empty = "no connections left" if hand.is_empty else ""
+    return "; ".join(filter(None, (hand.state_reason, hand.weight_reason, empty)))
 
 
 def _check_status(watch: Watch, shift_s: float, wall: float) -> CheckStatus:

@@ -53,6 +53,10 @@ class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     weight_actual: int | None
     """None: the server is not in the kernel's table, as last read or written."""
     fallback: bool = False
+    state: str = ""
+    """"drained" or "disabled" if an operator wants that, whatever the verdict; otherwise empty."""
+    override: str = ""
+    """What operators have ordered about the server, who and why, in words; empty for nothing."""
     checks: tuple[CheckStatus, ...] = ()
 
 
@@ -114,6 +118,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Why the state file cannot be written; empty while it can."""
     clock_suspected: str = ""
     """Why the director's clock is suspected to be wrong, and what to do; empty while it is not."""
+    overrides: int = 0
+    """How many orders of operators about servers are in force."""
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +145,8 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     """Server, name of the check, and when the certificate ends that it was presented, for each check that was."""
     certificates_ending: int
     """How many checks remark that the certificate that they were presented ends soon."""
+    overrides: list[tuple[str, str, float]]
+    """Server, kind of order ("drain", "disable" or "weight"), and since when, Unix time, for each order in force."""
     statistics: ServiceStatistics | None
     """The kernel's counters; None while the service is not in its table. They stay encoded, because they would be five
     times as large when decoded."""

@@ -25,6 +25,8 @@ from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.writer import StateWriter
 from lvs_healthd.view.naming import UnknownNameError, canonical, spellings
+from lvs_healthd.view.override_values import OverrideValues
+from lvs_healthd.view.overrides import listed_override
 from lvs_healthd.view.samples import service_samples
 from lvs_healthd.view.status import service_status
 from lvs_healthd.view.status_values import (
@@ -130,7 +132,12 @@ class View:
         return Samples(
             daemon=self._daemon(),
             services=tuple(
-                [service_samples(each, reconciler, self._table, shift_s, wall) async for each in self._services()]
+                [
+                    service_samples(
+                        each, self._decisions.overrides, reconciler, self._table, shift_s=shift_s, wall=wall
+                    )
+                    async for each in self._services()
+                ]
             ),
         )
 
@@ -178,7 +185,12 @@ class View:
             setting_advice=tuple(f"{each.name} is {each.value}: {each.text}" for each in self._keeper.advice),
             state_error=self._state_error(),
             clock_suspected=self._decisions.clock_suspected,
+            overrides=len(self._decisions.overrides),
         )
+
+    def overrides(self) -> tuple[OverrideValues, ...]:
+        """Return what operators have ordered."""
+        return tuple(listed_override(each, self._decisions) for each in self._decisions.overrides)
 
     def _state_error(self) -> str:
         """Return why the state file cannot be written; empty in shadow mode, in which it is never written."""

@@ -5,7 +5,7 @@ from lvs_healthd.decide.held import ServerState, Watch
 from lvs_healthd.ipvs.records import Table, Wanted
 from lvs_healthd.probes.outcome import Course, OutcomeKind
 from lvs_healthd.view.reasons import reason_of
-from lvs_healthd.view.status import weight_in
+from lvs_healthd.view.status import ordered, weight_in
 from lvs_healthd.view.why_values import CheckWhy, CourseValues, ServerWhy, StreakValues
 
 
@@ -24,6 +24,7 @@ def explained(server: ServerState, wanted: Wanted | None, actual: Table, shift_s
         verdict=health.verdict,
         reason=reason,
         since=health.since + shift_s,
+        override=ordered(server),
         weight_configured=server.config.weight,
         weight_wanted=weight_in(wanted.table.get(key), server.key) if wanted is not None else None,
         weight_actual=weight_in(actual.get(key), server.key),

@@ -70,6 +70,8 @@ class ServerWhy(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     since: float
     """Unix time of the last change of verdict."""
+    override: str = ""
+    """What operators have ordered about the server, who and why; empty for nothing."""
     weight_configured: int
     weight_wanted: int | None
     """None when the server should not be in the table."""

@@ -1,0 +1,80 @@
+"""Reads an operator's order from the query of a request, and writes one.
+
+It is read strictly: a word that is not understood could be the one that was to prevent the change.
+"""
+
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+import msgspec
+from multidict import MultiMapping
+
+from lvs_healthd.view.override_values import OverrideRequest
+
+_FIELDS = {
+    "verb": "verb",
+    "service": "service",
+    "server": "servers",
+    "everywhere": "everywhere",
+    "weight": "weight",
+    "reason": "reason",
+    "until": "until",
+    "deadline": "deadline",
+    "force": "force",
+}
+"""The parameters, and the fields that they set. `server` may be there several times."""
+
+_LONGEST_REASON = 200
+
+
+def override_request(query: MultiMapping[str]) -> OverrideRequest:
+    """Return the order that a query asks for. Raises `ValueError` with a text for the operator."""
+    fields: dict[str, object] = {}
+    for name, value in query.items():
+        field = _FIELDS.get(name)
+        if field is None:
+            raise ValueError(f'unknown parameter "{name}"; known: {", ".join(_FIELDS)}')
+        if field == "servers":
+            fields[field] = (*query.getall(name),)
+        elif field in fields:
+            raise ValueError(f'"{name}" is there twice')
+        else:
+            fields[field] = value
+    try:
+        made = msgspec.convert(fields, OverrideRequest, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"not an order: {error}") from None
+    _check(made)
+    return made
+
+
+def _check(made: OverrideRequest) -> None:
+    if bool(made.everywhere) == bool(made.service):
+        raise ValueError("an order is about a service, or about one machine in all its services (everywhere)")
+    if made.everywhere and made.servers:
+        raise ValueError("everywhere already names the machine; leave server out")
+    if made.weight is not None and made.verb != "weight":
+        raise ValueError("only weight takes a weight")
+    if made.weight is not None and not 0 <= made.weight <= 65535:  # ipvsadm's range
+        raise ValueError(f"a weight is from 0 to 65535, not {made.weight}")
+    if made.deadline is not None and made.verb != "drain":
+        raise ValueError("only drain has a deadline")
+    if len(made.reason) > _LONGEST_REASON or not made.reason.isprintable():
+        raise ValueError(f"a reason is one line of at most {_LONGEST_REASON} characters")
+
+
+def query_of(request: OverrideRequest) -> str:
+    """Return the query that asks for an order."""
+    return urlencode(list(_parameters(request)))
+
+
+def _parameters(request: OverrideRequest) -> Iterator[tuple[str, str]]:
+    for name, field in _FIELDS.items():
+        value = getattr(request, field)
+        if isinstance(value, tuple):
+            yield from ((name, each) for each in value)
+        elif isinstance(value, bool):
+            if value:
+                yield name, "true"
+        elif value is not None and value != "":
+            yield name, str(value)

@@ -1,0 +1,122 @@
+"""Keeps what operators have ordered, and says what they want of each server. Times are Unix time.
+
+For each server there is at most one order about its state (drain or disable) and one about its weight, and the same
+once more for all services at once. An order for one service counts before one for all.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
+from lvs_healthd.plan.precedence import Hand, State
+from lvs_healthd.state.overrides import EVERYWHERE, Kind, Override
+
+ENDING_S = 600.0
+"""An order that ends by itself is told about so long before, seconds, or when half of its time is over if it is
+shorter than twice that."""
+
+_STATES = {Kind.DRAIN: State.DRAINED, Kind.DISABLE: State.DISABLED}
+
+_Place = tuple[str, str]
+"""A service's key or `EVERYWHERE`, and a server's."""
+
+
+class Overrides:
+    """The orders in force."""
+
+    def __init__(self) -> None:
+        self._states: dict[_Place, Override] = {}
+        self._weights: dict[_Place, Override] = {}
+        self._empty: set[_Place] = set()
+        """The drained servers, each in one service, whose connections are gone."""
+        self._told: set[Override] = set()
+        """The orders that were told to end soon."""
+
+    def __len__(self) -> int:
+        return len(self._states) + len(self._weights)
+
+    def __iter__(self) -> Iterator[Override]:
+        """Iterate over all orders, in the order of services and servers."""
+        return iter(
+            sorted((*self._states.values(), *self._weights.values()), key=lambda each: (_place(each), each.kind))
+        )
+
+    def put(self, override: Override) -> Override | None:
+        """Take an order. Return the one that it replaces."""
+        known = self._weights if override.kind is Kind.WEIGHT else self._states
+        before = known.get(_place(override))
+        known[_place(override)] = override
+        return before
+
+    def remove(self, override: Override) -> None:
+        """Forget an order."""
+        for known in (self._states, self._weights):
+            if known.get(_place(override)) is override:
+                del known[_place(override)]
+        self._told.discard(override)
+
+    def of(self, service: ServiceKey, server: DestinationKey) -> tuple[Override | None, Override | None]:
+        """Return the orders about a server's state and about its weight that count."""
+        if not self._states and not self._weights:
+            return None, None
+        own, everywhere = (str(service), str(server)), (EVERYWHERE, server.address)
+        state = self._states.get(own) or self._states.get(everywhere)
+        return state, self._weights.get(own) or self._weights.get(everywhere)
+
+    def hand_of(self, service: ServiceKey, server: DestinationKey) -> Hand | None:
+        """Return what operators want of a server; None for nothing."""
+        state, weight = self.of(service, server)
+        if state is None and weight is None:
+            return None
+        return Hand(
+            state=None if state is None else _STATES[state.kind],
+            state_reason="" if state is None else in_words(state),
+            weight=None if weight is None else weight.weight,
+            weight_reason="" if weight is None else in_words(weight),
+            is_empty=(str(service), str(server)) in self._empty,
+        )
+
+    def emptied(self, service: ServiceKey, server: DestinationKey) -> bool:
+        """Note that a drained server's connections in a service are gone. Return whether that is new."""
+        place = (str(service), str(server))
+        if place in self._empty:
+            return False
+        self._empty.add(place)
+        return True
+
+    def filled(self, service: ServiceKey, server: DestinationKey) -> None:
+        """Forget that a server had no connections, because it may get new ones."""
+        self._empty.discard((str(service), str(server)))
+
+    def ended(self, now: float) -> list[Override]:
+        """Return the orders whose time is over."""
+        return [each for each in self if each.until is not None and each.until <= now]
+
+    def ending(self, now: float) -> list[Override]:
+        """Return the orders that end soon, each only once."""
+        found = []
+        for each in self:
+            if each.until is None or each in self._told:
+                continue
+            before_s = min(ENDING_S, (each.until - each.since) / 2)
+            if each.until - before_s <= now:
+                self._told.add(each)
+                found.append(each)
+        return found
+
+    def replace(self, overrides: Iterable[Override]) -> None:
+        """Take the orders of the file in place of all others."""
+        self._states.clear()
+        self._weights.clear()
+        for each in overrides:
+            self.put(each)
+
+
+def in_words(override: Override) -> str:
+    """Say who wants what, and why: "drained by uid 0: kernel update"."""
+    what = f"weight {override.weight}" if override.kind is Kind.WEIGHT else str(_STATES[override.kind])
+    where = " in all services" if override.service == EVERYWHERE else ""
+    return f"{what}{where} by uid {override.uid}{f': {override.reason}' if override.reason else ''}"
+
+
+def _place(override: Override) -> _Place:
+    return override.service, override.server

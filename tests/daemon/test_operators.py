@@ -1,0 +1,344 @@
+"""What operators order about servers: who is meant, what is refused, what is kept, and when it ends."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from lvs_healthd.api.peers import Peer
+from lvs_healthd.config.basics import Protocol
+from lvs_healthd.config.model import Config
+from lvs_healthd.daemon.operators import OperatorsHand
+from lvs_healthd.events.kinds import (
+    CheckFailing,
+    OverrideEnded,
+    OverrideEnding,
+    OverrideSet,
+    RealServerDown,
+    RealServerDrained,
+    StateError,
+)
+from lvs_healthd.ipvs.in_memory import MemoryTable
+from lvs_healthd.ipvs.kernel.statistics import NOTHING, ServiceStatistics, Statistics, encoded
+from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
+from lvs_healthd.reconcile.reconciler import Reconciler
+from lvs_healthd.state.overrides import Kind, read_overrides
+from lvs_healthd.view.override_values import OverrideOutcome, OverrideRequest
+from tests.configs import config, server, service, tcp_check
+from tests.decide.test_decisions import FAIL, PASS, Bench
+from tests.reconciling import Counts
+
+A, B, C = "198.51.100.11", "198.51.100.12", "198.51.100.13"
+ROOT = Peer(1, 0, frozenset())
+WALL = 1_000_000.0
+"""What the bench's wall clock is ahead of its monotonic one."""
+
+
+def given(*, weight: int = 2, **keys: Any) -> Config:
+    return config(
+        service(server(A, weight=weight), server(B), **keys),
+        service(server(A, 81), server(C, 81), name="other", address="192.0.2.101", port=81),
+    )
+
+
+class Counted(MemoryTable):
+    """A table whose connections the test counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: dict[tuple[ServiceKey, DestinationKey], int] = {}
+
+    def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
+        entry = self.entries.get(key)
+        if entry is None:
+            return None
+        rows = {
+            each: encoded(msgspec.structs.replace(NO_COUNTS, active_connections=self.counts.get((key, each), 0)))
+            for each in entry.destinations
+        }
+        return ServiceStatistics(tuple(rows), NOTHING + b"".join(rows.values()))
+
+
+NO_COUNTS = Statistics(*[0] * 13)
+
+
+class Site:
+    """A daemon's decisions, with a table in memory, and the operators' hand on them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.bench = Bench()
+        self.file = directory / "overrides.json"
+        self.table = Counted()
+        self.shadow = False
+        self.reconciler = Reconciler(
+            self.table,
+            self.bench.events.append,
+            clock=lambda: self.bench.now,
+            resync_s=10.0,
+            shadow=False,
+            observer=Counts(),
+            suspects=list,
+        )
+        self.hand = OperatorsHand(
+            self.bench.decisions,
+            self.reconciler,
+            self.bench.events.append,
+            file=lambda: None if self.shadow else self.file,
+            replan=lambda: None,
+            clock=lambda: self.bench.now,
+            wall=lambda: self.bench.now + WALL,
+        )
+
+    async def start(self, configured: Config) -> None:
+        await self.hand.load()
+        await self.reconciler.open()
+        self.bench.configure(configured, await self.reconciler.adopt())
+        for probe in list(self.bench.decisions.probes):
+            self.bench.feed(probe, PASS, PASS)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Write what is wanted, and read it back."""
+        self.reconciler.want(self.bench.decisions.wanted(self.reconciler.actual), None)
+        self.bench.now += 20.0
+        await self.reconciler.turn()
+        self.reconciler.want(self.bench.decisions.wanted(self.reconciler.actual), None)
+        await self.reconciler.turn()
+
+    async def order(self, verb: str, service: str = "", *servers: str, **keys: Any) -> OverrideOutcome:
+        request = OverrideRequest(verb=verb, service=service, servers=servers, **keys)  # type: ignore[arg-type]
+        return await self.hand.order(request, ROOT)
+
+    def in_kernel(self, which: int = 0) -> dict[str, int]:
+        key = self.bench.decisions.services[which].key
+        entry = self.table.entries.get(key)
+        return {each.address: record.weight for each, record in entry.destinations.items()} if entry else {}
+
+    def connect(self, address: str, count: int) -> None:
+        key = self.bench.decisions.services[0].key
+        destination = next(each for each in self.table.entries[key].destinations if each.address == address)
+        self.table.counts[key, destination] = count
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> Site:
+    made = Site(tmp_path)
+    await made.start(given())
+    assert made.in_kernel() == {A: 2, B: 1}
+    return made
+
+
+async def test_drained_server_keeps_its_connections_and_leaves_when_they_are_gone(site: Site) -> None:
+    outcome = await site.order("drain", "web", A, reason="kernel update")
+    assert [(each.server, each.state, each.was_changed) for each in outcome.servers] == [(f"{A}:80", "drained", True)]
+    site.connect(A, 2)
+    await site.settle()
+    assert site.in_kernel() == {A: 0, B: 1}
+    await site.hand.turn()
+    await site.settle()
+    assert site.in_kernel() == {A: 0, B: 1}
+    site.connect(A, 0)
+    await site.settle()
+    await site.hand.turn()
+    await site.settle()
+    assert site.in_kernel() == {B: 1}
+    (told,) = site.bench.of(RealServerDrained)
+    assert isinstance(told, RealServerDrained)
+    assert (told.service, told.server, told.reason) == ("web", f"{A}:80", "no connections left")
+    await site.order("enable", "web", A)
+    await site.settle()
+    assert site.in_kernel() == {A: 2, B: 1}
+
+
+async def test_count_from_before_the_drain_is_not_believed(site: Site) -> None:
+    await site.order("drain", "web", A)
+    await site.hand.turn()  # the table was read before, when the server had no connections
+    assert not site.bench.of(RealServerDrained)
+
+
+async def test_deadline_removes_a_server_with_connections(site: Site) -> None:
+    await site.order("drain", "web", A, deadline=site.bench.now + WALL + 60)
+    site.connect(A, 7)
+    await site.settle()
+    await site.hand.turn()
+    assert not site.bench.of(RealServerDrained)
+    site.bench.now += 60
+    await site.settle()
+    await site.hand.turn()
+    await site.settle()
+    assert site.in_kernel() == {B: 1}
+    (told,) = site.bench.of(RealServerDrained)
+    assert isinstance(told, RealServerDrained)
+    assert told.reason == "deadline passed: 7 connections are cut off"
+
+
+async def test_disabled_server_is_out_and_its_failures_alarm_nobody(site: Site) -> None:
+    await site.order("disable", "web", A, reason="broken disk")
+    await site.settle()
+    assert site.in_kernel() == {B: 1}
+    site.bench.feed(tcp_check(A, 80), FAIL, FAIL, FAIL)
+    assert not [each for each in site.bench.of(CheckFailing) if each.server == f"{A}:80"]  # type: ignore[attr-defined]
+    (down,) = site.bench.of(RealServerDown)
+    assert down.level == "info"
+    await site.order("enable", "web", A)
+    await site.settle()
+    assert site.in_kernel() == {B: 1}  # it is down all the same
+    site.bench.feed(tcp_check(A, 80), PASS, PASS)
+    await site.settle()
+    assert site.in_kernel() == {A: 2, B: 1}
+
+
+async def test_weight_is_the_operator_s_until_it_is_auto_again(site: Site) -> None:
+    await site.order("weight", "web", A, weight=9, reason="new hardware")
+    await site.settle()
+    assert site.in_kernel() == {A: 9, B: 1}
+    outcome = await site.order("weight", "web", A)
+    await site.settle()
+    assert site.in_kernel() == {A: 2, B: 1}
+    assert outcome.servers[0].weight == 2
+
+
+async def test_everywhere_means_one_machine_in_all_services_also_later_ones(site: Site) -> None:
+    outcome = await site.order("drain", everywhere=A, reason="reboot")
+    assert [(each.service, each.server) for each in outcome.servers] == [("web", f"{A}:80"), ("other", f"{A}:81")]
+    refused = await site.order("enable", "web", A)
+    assert refused.refused == (
+        f"{A}:80 is drained in all services by uid 0: reboot; lvs-healthd enable --everywhere {A}"
+    )
+    third = service(server(A, 82), server(B, 82), name="third", address="192.0.2.102", port=82)
+    site.bench.configure(msgspec.structs.replace(given(), services=(*given().services, third)))
+    assert site.bench.decisions.services[2].servers[0].hand is not None
+    await site.order("enable", everywhere=A)
+    assert all(each.hand is None for each in site.bench.decisions.servers)
+
+
+async def test_order_that_would_leave_a_service_with_nobody_needs_force(site: Site) -> None:
+    outcome = await site.order("drain", "web")
+    assert outcome.refused == 'this would leave "web" without a real server that may serve; --force if that is meant'
+    await site.order("drain", "web", A)
+    assert "without a real server" in (await site.order("disable", "web", B)).refused
+    assert "without a real server" in (await site.order("weight", "web", B, weight=0)).refused
+    assert not (await site.order("disable", "web", B, force=True)).refused
+    # A service that has nobody anyway is left with no less.
+    assert not (await site.order("drain", "web", B)).refused
+
+
+@pytest.mark.parametrize(
+    ("service_word", "words", "meant"),
+    [
+        ("web", (), [f"{A}:80", f"{B}:80"]),
+        ("192.0.2.100:80", (A,), [f"{A}:80"]),
+        ("*", ("*.11:*",), [f"{A}:80", f"{A}:81"]),
+        ("w?b", (f"{B}:80", A), [f"{B}:80", f"{A}:80"]),
+    ],
+)
+async def test_names_addresses_and_wildcards(
+    site: Site, service_word: str, words: tuple[str, ...], meant: list[str]
+) -> None:
+    outcome = await site.order("weight", service_word, *words, weight=5)
+    assert [each.server for each in outcome.servers] == meant
+
+
+@pytest.mark.parametrize(
+    ("keys", "refused"),
+    [
+        ({"service": "wbe"}, 'no service is called "wbe" or has that address'),
+        ({"service": "web", "servers": ("192.0.2.9",)}, 'no real server of "web" has the address 192.0.2.9'),
+        ({"everywhere": "192.0.2.9"}, "no service has a real server with the address 192.0.2.9"),
+    ],
+)
+async def test_unknown_names_change_nothing(site: Site, keys: dict[str, Any], refused: str) -> None:
+    outcome = await site.hand.order(OverrideRequest(verb="drain", **keys), ROOT)
+    assert (outcome.refused, outcome.is_usage) == (refused, True)
+    assert not site.file.exists()
+
+
+async def test_orders_survive_a_restart_and_a_reload_that_takes_the_server_away(site: Site, tmp_path: Path) -> None:
+    await site.order("drain", "web", A, reason="kernel update")
+    await site.order("weight", "web", A, weight=7)
+    site.bench.configure(config(service(server(B))))
+    site.bench.configure(given())
+    hand = site.bench.decisions.services[0].servers[0].hand
+    assert hand is not None
+    assert (hand.state, hand.weight) == ("drained", 7)
+    after = Site(tmp_path)
+    after.table.entries = site.table.entries
+    await after.start(given())
+    assert after.in_kernel().get(A, 0) == 0
+    assert [(each.kind, each.server, each.uid) for each in after.bench.decisions.overrides] == [
+        (Kind.DRAIN, f"{A}:80", 0),
+        (Kind.WEIGHT, f"{A}:80", 0),
+    ]
+
+
+async def test_order_ends_by_itself_and_is_told_before(site: Site) -> None:
+    until = site.bench.now + WALL + 7200
+    await site.order("disable", "web", A, until=until, reason="tonight")
+    await site.hand.turn()
+    assert not site.bench.of(OverrideEnding)
+    site.bench.now += 7200 - 500
+    await site.hand.turn()
+    await site.hand.turn()
+    (ending,) = site.bench.of(OverrideEnding)
+    assert isinstance(ending, OverrideEnding)
+    assert (ending.in_s, ending.reason) == (500.0, "tonight")
+    site.bench.now += 500
+    await site.hand.turn()
+    (ended,) = site.bench.of(OverrideEnded)
+    assert isinstance(ended, OverrideEnded)
+    assert (ended.why, ended.after_s) == ("its time is over", 7200.0)
+    assert read_overrides(site.file) == ()
+    await site.settle()
+    assert site.in_kernel() == {A: 2, B: 1}
+
+
+async def test_order_that_cannot_be_kept_is_not_carried_out(site: Site) -> None:
+    site.file.mkdir()
+    outcome = await site.order("disable", "web", A)
+    assert "the order is not accepted" in outcome.refused
+    await site.settle()
+    assert site.in_kernel() == {A: 2, B: 1}
+    assert not site.bench.of(OverrideSet)
+
+
+async def test_shadow_mode_takes_no_orders(site: Site) -> None:
+    site.shadow = True
+    assert "shadow mode" in (await site.order("drain", "web", A)).refused
+
+
+async def test_file_that_is_no_such_file_is_put_aside_and_told(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.file.write_text("{")
+    await site.start(given())
+    (error,) = site.bench.of(StateError)
+    assert isinstance(error, StateError)
+    assert "put aside" in error.error
+    assert (tmp_path / "overrides.json.bad").exists()
+
+
+async def test_what_a_newer_daemon_adds_is_passed_over_and_the_rest_is_kept(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    order = {"kind": "drain", "service": "192.0.2.100:80/tcp", "server": f"{A}:80", "uid": 0, "since": 5.0, "new": 1}
+    site.file.write_text(json.dumps({"format": 2, "more": {}, "overrides": [order, order | {"kind": "park"}]}))
+    await site.start(given())
+    assert site.in_kernel() == {B: 1}
+
+
+@pytest.mark.parametrize(
+    ("keys", "advice"),
+    [
+        ({"persistence": 300.0}, "clients stay with their server for up to 300s"),
+        ({"scheduler": "sh"}, "the scheduler sh refuses the new clients whose hash is that of the server, unless"),
+        ({"scheduler": "dh"}, "the scheduler dh refuses the new clients"),
+        ({"protocol": Protocol.UDP}, "a udp flow lasts as long as its client goes on sending"),
+        ({}, ""),
+    ],
+)
+async def test_drain_says_what_will_keep_feeding_the_server(tmp_path: Path, keys: dict[str, Any], advice: str) -> None:
+    site = Site(tmp_path)
+    await site.start(given(**keys))
+    outcome = await site.order("drain", "web", A)
+    assert len(outcome.advice) == bool(advice)
+    assert advice in "".join(outcome.advice)
