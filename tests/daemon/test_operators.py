@@ -19,6 +19,7 @@ from lvs_healthd.events.kinds import (
     RealServerDown,
     RealServerDrained,
     StateError,
+    TableChanged,
 )
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.kernel.statistics import NOTHING, ServiceStatistics, Statistics, encoded
@@ -194,6 +195,9 @@ async def test_weight_is_the_operator_s_until_it_is_auto_again(site: Site) -> No
     await site.order("weight", "web", A, weight=9, reason="new hardware")
     await site.settle()
     assert site.in_kernel() == {A: 9, B: 1}
+    changed = site.bench.of(TableChanged)[-1]
+    assert isinstance(changed, TableChanged)
+    assert changed.reason == "weight 9 by uid 0: new hardware; connected"
     outcome = await site.order("weight", "web", A)
     await site.settle()
     assert site.in_kernel() == {A: 2, B: 1}

@@ -95,6 +95,8 @@ class Why(msgspec.Struct, frozen=True, gc=False):
     first_failure: float | None = None
     """When the first failed probe of the current streak began, seconds on the monotonic clock; None if there is no such
     streak."""
+    is_asked: bool = False
+    """Whether its weight is what an operator or the server itself has asked for, and not the configured one."""
 
 
 class Wanted(msgspec.Struct, frozen=True):

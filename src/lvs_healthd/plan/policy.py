@@ -170,5 +170,5 @@ def reason_for(health: Health, special: Special | None = None) -> Why:
         return Why(UNPROVEN_REASON, health.first_failure)
     reason = health.detail or ADOPTED_REASON
     if special is not None and health.verdict is Verdict.UP:
-        reason = f"{special.reason}; {reason}"
+        return Why(f"{special.reason}; {reason}", health.first_failure, is_asked=True)
     return Why(reason, health.first_failure)

@@ -145,7 +145,7 @@ class TableReports:
         key, server = line_of(operation)
         if server is None:
             reason = "not configured any more" if operation.verb is Verb.DELETE_SERVICE else "configured"
-        elif _keeps_serving(operation):
+        elif _keeps_serving(operation) and (why is None or not why.is_asked):
             reason = "configured"
         else:
             reason = why.reason if why else "not configured"
