@@ -9,6 +9,7 @@ from lvs_healthd.api import create_app
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
+from lvs_healthd.view.hold_values import HoldOutcome, HoldRefusedError
 from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.override_values import OverrideOutcome, OverrideRequest, OverrideValues
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
@@ -34,6 +35,9 @@ class Shown(msgspec.Struct):
     reloaded: ReloadOutcome = ReloadOutcome(file="config.toml")
     ordered: OverrideOutcome = OverrideOutcome()
     overrides: tuple[OverrideValues, ...] = ()
+    held: HoldOutcome = HoldOutcome(held=())
+    unheld: str = ""
+    """Why there is nothing to release."""
     asked: list[tuple[str, int]] = []
     """What operators have asked for, and their uid; refused requests begin with "no "."""
 
@@ -51,6 +55,18 @@ class ShownRequests:
     async def order(self, request: OverrideRequest, by: Peer) -> OverrideOutcome:
         self._shown.asked.append((str(request), by.uid))
         return self._shown.ordered
+
+    async def hold(self, which: str, reason: str, by: Peer) -> HoldOutcome:
+        self._shown.asked.append((f"hold {which} {reason}".rstrip(), by.uid))
+        if which == "nobody":
+            raise UnknownNameError(f'no service is called "{which}" or has that address')
+        return self._shown.held
+
+    async def release(self, which: str, by: Peer) -> HoldOutcome:
+        self._shown.asked.append((f"release {which}".rstrip(), by.uid))
+        if self._shown.unheld:
+            raise HoldRefusedError(self._shown.unheld)
+        return self._shown.held
 
     def refused(self, request: str, by: Peer) -> None:
         self._shown.asked.append((f"no {request}", by.uid))

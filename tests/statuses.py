@@ -3,6 +3,7 @@
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, Statistics, encoded
 from lvs_healthd.ipvs.records import DestinationKey
 from lvs_healthd.ipvs.words import AF_INET
+from lvs_healthd.view.hold_values import HoldStatus
 from lvs_healthd.view.status_values import (
     CheckStatus,
     DaemonStatus,
@@ -44,6 +45,7 @@ def daemon(
     setting_advice: tuple[str, ...] = (),
     state_error: str = "",
     clock_suspected: str = "",
+    holds: tuple[HoldStatus, ...] = (),
 ) -> DaemonStatus:
     return DaemonStatus(
         version="0.1.0",
@@ -68,6 +70,7 @@ def daemon(
         setting_advice=setting_advice,
         state_error=state_error,
         clock_suspected=clock_suspected,
+        holds=holds,
     )
 
 
@@ -137,8 +140,12 @@ def service(
     )
 
 
+HOLD = HoldStatus(service="web", address="192.0.2.100:80/tcp", since=NOW - 60, uid=0, reason="new switch")
+
+
 async def sampled() -> Samples:
-    return samples(status())
+    """Return samples in which every metric has a value."""
+    return samples(Status(daemon=daemon(holds=(HOLD,)), services=status().services))
 
 
 def samples(status: Status) -> Samples:

@@ -46,6 +46,9 @@ async def test_healthz_is_ok_only_while_there_is_nothing_to_say(client: aiohttp.
         assert (response.status, await response.text()) == (503, "scheduler: no tick for 12 s\n")
 
 
+POSTED = ("/api/v1/reload", "/api/v1/reload/dry-run", "/api/v1/hold", "/api/v1/release")
+
+
 async def test_index_names_every_endpoint(client: aiohttp.ClientSession) -> None:
     async with client.get("/") as response:
         text = await response.text()
@@ -53,10 +56,10 @@ async def test_index_names_every_endpoint(client: aiohttp.ClientSession) -> None
     assert paths == [
         *("/api/v1/status", "/api/v1/table", "/api/v1/connections", "/api/v1/why"),
         *("/api/v1/ipvsadm/wanted", "/api/v1/ipvsadm/actual", "/api/v1/overrides"),
-        *("/api/v1/reload", "/api/v1/reload/dry-run", "/metrics", "/healthz"),
+        *("/api/v1/reload", "/api/v1/reload/dry-run", "/api/v1/hold", "/api/v1/release", "/metrics", "/healthz"),
     ]
     for path in paths:
-        if path in ("/api/v1/connections", "/api/v1/why", "/api/v1/reload", "/api/v1/reload/dry-run"):
+        if path in ("/api/v1/connections", "/api/v1/why", *POSTED):
             continue  # not over TCP
         async with client.get(path) as response:
             assert response.status == 200

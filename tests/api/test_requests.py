@@ -7,8 +7,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from lvs_healthd.api import ApiServer, app
+from lvs_healthd.api import ApiServer, answers
 from lvs_healthd.api.peers import Peer, may_change
+from lvs_healthd.view.hold_values import HoldOutcome
 from lvs_healthd.view.reload_values import ReloadOutcome
 from tests.api.conftest import ShownApp
 
@@ -67,11 +68,60 @@ async def test_nothing_is_changed_over_tcp_or_by_a_get(
 async def test_stranger_on_a_socket_that_lets_everybody_in_is_refused_and_reported(
     local: aiohttp.ClientSession, shown: ShownApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "peer_of", lambda _: Peer(7, 12345, frozenset({12345})))
+    monkeypatch.setattr(answers, "peer_of", lambda _: Peer(7, 12345, frozenset({12345})))
     async with local.post(PATH) as response:
         assert response.status == 403
         assert (await response.json())["error"] == "user 12345 may look at everything, but change nothing"
     assert shown.asked == [("no reload", 12345)]
+
+
+async def test_hold_and_release_are_asked_for_by_service_and_with_a_reason(
+    local: aiohttp.ClientSession, shown: ShownApp
+) -> None:
+    shown.held = HoldOutcome(held=("web",))
+    for asked in ("hold?service=web&reason=new%20switch", "hold", "release?service=web", "release"):
+        async with local.post(f"/api/v1/{asked}") as response:
+            assert (response.status, (await response.json())["held"]) == (200, ["web"])
+    assert [request for request, _ in shown.asked] == ["hold web new switch", "hold", "release web", "release"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "why"),
+    [
+        ("hold?services=web", 400, "known, each once: reason, service"),
+        ("hold?service=web&service=dns", 400, "known, each once: reason, service"),
+        ("release?reason=over", 400, "known, each once: service"),
+        ("hold?reason=a%0Ab", 400, "reason: at most 200 printable characters"),
+        (f"hold?reason={'x' * 201}", 400, "reason: at most 200 printable characters"),
+        ("hold?service=nobody", 404, 'no service is called "nobody" or has that address'),
+        ("release", 409, "nothing is held"),
+    ],
+)
+async def test_hold_that_makes_no_sense_is_refused_with_the_reason(
+    local: aiohttp.ClientSession, shown: ShownApp, asked: str, status: int, why: str
+) -> None:
+    shown.unheld = "nothing is held"
+    async with local.post(f"/api/v1/{asked}") as response:
+        assert (response.status, (await response.json())["error"]) == (status, why)
+
+
+@pytest.mark.parametrize("verb", ["hold", "release"])
+async def test_nobody_holds_over_tcp_by_a_get_or_without_the_right(
+    client: aiohttp.ClientSession,
+    local: aiohttp.ClientSession,
+    shown: ShownApp,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+) -> None:
+    async with client.post(f"/api/v1/{verb}") as response:
+        assert response.status == 403
+    async with local.get(f"/api/v1/{verb}") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+    assert shown.asked == []
+    monkeypatch.setattr(answers, "peer_of", lambda _: Peer(7, 12345, frozenset({12345})))
+    async with local.post(f"/api/v1/{verb}?service=web") as response:
+        assert response.status == 403
+    assert shown.asked == [(f"no {verb} web", 12345)]
 
 
 def test_root_the_daemons_user_and_the_sockets_group_may_change(

@@ -133,6 +133,30 @@ async def test_server_earns_its_place_loses_it_and_comes_back_with_its_own_weigh
         assert running.garbage == []
 
 
+async def test_held_service_keeps_its_dead_server_over_a_crash_until_it_is_released(site: Site) -> None:
+    control = ("--control", str(site.control))
+    async with daemon(site.file, "--table", "memory") as running:
+        async with site.web_server():
+            await up(running, site)
+            assert await run_cli("hold", "web", "--reason", "migration", *control) == (0, "held: web\n", "")
+        await running.until("service.fallback", service="web")
+        (hold,) = (await site.status())["daemon"]["holds"]
+        assert (hold["service"], hold["uid"], hold["reason"]) == ("web", os.geteuid(), "migration")
+        found = await site.real_server()
+        assert (found["verdict"], found["weight_wanted"], found["weight_actual"]) == ("down", None, 5)
+        assert running.of("operator.request", request="hold web")
+        await running.stop(signal.SIGKILL)
+    async with daemon(site.file, "--table", "memory") as running:
+        held = await running.until("table.held", service="web")
+        assert held["reason"] == "migration"
+        await running.until("service.fallback", service="web")
+        assert running.of("table.changed") == []  # not even the service itself is added to the empty table
+        assert (await run_cli("release", *control))[:2] == (0, "held: nothing\n")
+        await running.until("table.changed", operation="add_service")
+        assert running.of("table.released", service="web")
+        assert (await site.status())["daemon"]["holds"] == []
+
+
 async def test_good_probes_write_no_line(site: Site) -> None:
     async with daemon(site.file, "--table", "memory") as running, site.web_server():
         await up(running, site)

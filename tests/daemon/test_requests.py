@@ -8,8 +8,9 @@ from lvs_healthd.api.peers import Peer
 from lvs_healthd.daemon.operators import OperatorsHand
 from lvs_healthd.daemon.requests import ReloadRequests, Requests
 from lvs_healthd.decide.decisions import Decisions
-from lvs_healthd.events.kinds import Event, OperatorRefused
+from lvs_healthd.events.kinds import Event, OperatorRefused, OperatorRequest
 from lvs_healthd.reconcile.reconciler import Reconciler
+from lvs_healthd.view.hold_values import HoldOutcome
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 from tests.decide.test_decisions import Counting
 
@@ -64,8 +65,36 @@ async def test_dry_run_alone_reloads_nothing() -> None:
     task.cancel()
 
 
+class NoHolds:
+    async def hold(self, which: str, reason: str, by: Peer) -> HoldOutcome:
+        return HoldOutcome(held=(which,))
+
+    async def release(self, which: str, by: Peer) -> HoldOutcome:
+        return HoldOutcome(held=())
+
+
+async def test_who_holds_or_releases_is_told_with_user_and_process() -> None:
+    events: list[Event] = []
+    requests, root = requests_with(events), Peer(pid=812, uid=0, groups=frozenset())
+    assert (await requests.hold("web", "why", root)).held == ("web",)
+    assert (await requests.hold("", "", root)).held == ("",)
+    assert (await requests.release("web", root)).held == ()
+    assert [event.request for event in events if isinstance(event, OperatorRequest)] == [
+        "hold web",
+        "hold",
+        "release web",
+    ]
+    assert events[0] == OperatorRequest(request="hold web", uid=0, pid=812)
+
+
 def test_who_was_refused_is_told_with_user_and_process() -> None:
     events: list[Event] = []
+    requests = requests_with(events)
+    requests.refused("reload", Peer(pid=812, uid=1000, groups=frozenset()))
+    assert events == [OperatorRefused(request="reload", uid=1000, pid=812, why="this user may change nothing")]
+
+
+def requests_with(events: list[Event]) -> Requests:
     operators = OperatorsHand(
         Decisions(
             emit=events.append,
@@ -80,6 +109,4 @@ def test_who_was_refused_is_told_with_user_and_process() -> None:
         replan=lambda: None,
         clock=time.monotonic,
     )
-    requests = Requests(ReloadRequests(), operators, events.append)
-    requests.refused("reload", Peer(pid=812, uid=1000, groups=frozenset()))
-    assert events == [OperatorRefused(request="reload", uid=1000, pid=812, why="this user may change nothing")]
+    return Requests(ReloadRequests(), operators, NoHolds(), events.append)

@@ -77,6 +77,8 @@ CASES = [
     ("LvsProbesUnsure", {UNSURE: "0x3 9x3 0x40"}, "8m", False),
     ("LvsNetworkImpaired", {'lvs_healthd_network_faults{instance="lvs1"}': "0x3 1x20"}, "3m", True),
     ("LvsNetworkImpaired", {'lvs_healthd_network_faults{instance="lvs1"}': "0x3 1x2 0x20"}, "3m", False),
+    ("LvsTableHeld", {'lvs_healthd_hold_start_timestamp_seconds{instance="lvs1", service=""}': "0x400"}, "59m", False),
+    ("LvsTableHeld", {'lvs_healthd_hold_start_timestamp_seconds{instance="lvs1", service=""}': "0x400"}, "61m", True),
     # With a long configured resync, old readings are normal.
     (
         "LvsTableNotReadBack",

@@ -5,6 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lvs_healthd.metrics.sampled import pieces
+from lvs_healthd.view.hold_values import HoldStatus
 from lvs_healthd.view.status_values import Status
 from tests import statuses
 from tests.statuses import NOW, STATISTICS, real_server, service
@@ -54,6 +55,13 @@ def test_advice_is_counted_and_a_state_that_is_not_saved_is_1() -> None:
 def test_clock_that_is_suspected_is_1() -> None:
     assert read(Status(daemon=statuses.daemon(clock_suspected="why"), services=()))["clock_suspected"] == {(): 1}
     assert read(statuses.status())["clock_suspected"] == {(): 0}
+
+
+def test_each_hold_has_the_time_since_when() -> None:
+    whole = HoldStatus(service="", since=1_700_000_000.25, uid=0)
+    found = read(Status(daemon=statuses.daemon(holds=(statuses.HOLD, whole)), services=()))
+    assert found["hold_start_timestamp_seconds"] == {("web",): statuses.NOW - 60, ("",): 1_700_000_000.25}
+    assert "hold_start_timestamp_seconds" not in read(statuses.status())
 
 
 def test_weights_that_are_not_in_a_table_have_no_sample() -> None:

@@ -12,9 +12,11 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
+from lvs_healthd.api.answers import asking, is_control, json_answer, may_ask, may_not, refused
+from lvs_healthd.api.holds import HoldRequests, add_holds
 from lvs_healthd.api.http import LISTENING, Listening, add_headers, is_local_name
-from lvs_healthd.api.orders import override_request
-from lvs_healthd.api.peers import Peer, may_change, peer_of
+from lvs_healthd.api.orders import OrderRequests, add_orders
+from lvs_healthd.api.peers import Peer
 from lvs_healthd.api.rate import ReadingRate
 from lvs_healthd.api.shared import SharedAnswer, in_turn
 from lvs_healthd.ipvs.interface import TableUnavailableError
@@ -22,7 +24,7 @@ from lvs_healthd.ipvs.records import Table
 from lvs_healthd.ipvs.saved import saved
 from lvs_healthd.runtime.pace import chunks, paced
 from lvs_healthd.view.naming import UnknownNameError
-from lvs_healthd.view.override_values import OverrideOutcome, OverrideRequest, OverrideValues
+from lvs_healthd.view.override_values import OverrideValues
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 from lvs_healthd.view.status_values import Status, json_pieces
 from lvs_healthd.view.why_values import Why
@@ -55,6 +57,8 @@ _INDEX = """lvs-healthd
 /api/v1/overrides  what operators have ordered (JSON); POST: drain, disable, enable, weight; on the control socket only
 /api/v1/reload  POST: read the configuration again, and answer with what changed; on the control socket only
 /api/v1/reload/dry-run  POST: answer with what a reload would change, and change nothing; on the control socket only
+/api/v1/hold    POST: write nothing to the table, or to ?service=NAME, until it is released; &reason=TEXT says why
+/api/v1/release POST: write again; both on the control socket only
 /metrics        for Prometheus
 /healthz        200 "ok" while the daemon itself makes progress, else 503 and why
 """
@@ -104,17 +108,11 @@ class View(Protocol):
         """
 
 
-class Requests(Protocol):
+class Requests(HoldRequests, OrderRequests, Protocol):
     """What operators may ask for."""
 
     async def reload(self, request: ReloadRequest, by: Peer) -> ReloadOutcome:
         """Reload the configuration, or say what that would change. Return the changes, or why it is rejected."""
-
-    async def order(self, request: OverrideRequest, by: Peer) -> OverrideOutcome:
-        """Carry out an order about servers. Return what came of it."""
-
-    def refused(self, request: str, by: Peer) -> None:
-        """Report that somebody has asked for a change, but may not make changes."""
 
 
 def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], requests: Requests) -> web.Application:
@@ -153,19 +151,19 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
         return await _stream(request, in_turn(listing, turn), "application/json")
 
     async def show_why(request: web.Request) -> web.StreamResponse:
-        if not _is_control(request):
+        if not is_control(request):
             # What servers answered to probes is for those who may see the servers' own pages.
-            return _refused(request, 403, "only on the control socket")
+            return refused(request, 403, "only on the control socket")
         try:
             found = view.why(request.query.get("service", ""), request.query.get("server", ""))
         except UnknownNameError as error:
-            return _refused(request, 404, str(error))
-        return _json(msgspec.json.encode(found))
+            return refused(request, 404, str(error))
+        return json_answer(msgspec.json.encode(found))
 
     async def show_connections(request: web.Request) -> web.StreamResponse:
-        if not _is_control(request):
+        if not is_control(request):
             # Somebody who may only read metrics must not learn which clients are connected to which servers.
-            return _refused(request, 403, "only on the control socket")
+            return refused(request, 403, "only on the control socket")
         return await _stream(request, view.connections(request.query.get("service", "")), _TEXT_TYPE)
 
     async def show_ipvsadm(request: web.Request) -> web.StreamResponse:
@@ -176,19 +174,18 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
         return await _stream(request, in_turn(lines, turn), _TEXT_TYPE)
 
     async def do_reload(request: web.Request) -> web.StreamResponse:
-        if not _is_control(request):
-            return _refused(request, 403, "only on the control socket")
+        if not is_control(request):
+            return refused(request, 403, "only on the control socket")
         if request.query_string not in ("", _FORCE):
             # A word that is not understood could be the one that was to prevent the change.
-            return _refused(request, 400, f'only "?{_FORCE}" is known')
+            return refused(request, 400, f'only "?{_FORCE}" is known')
         asked = ReloadRequest(dry_run=request.path.endswith("/dry-run"), force=request.query_string == _FORCE)
-        assert request.transport is not None  # noqa: S101  # _is_control has looked at it
-        peer = peer_of(request.transport)
-        if not may_change(peer, request.transport.get_extra_info("sockname")):
+        peer = asking(request)
+        if not may_ask(request, peer):
             requests.refused(str(asked), peer)
-            return _refused(request, 403, f"user {peer.uid} may look at everything, but change nothing")
+            return may_not(request, peer)
         outcome = await requests.reload(asked, peer)
-        return _json(msgspec.json.encode(outcome), status=422 if outcome.errors else 200)
+        return json_answer(msgspec.json.encode(outcome), status=422 if outcome.errors else 200)
 
     # No endpoint takes a body. A client that sends one is refused, and the body is not read.
     app = web.Application(middlewares=[_noted, _errors_as_json, _only_local_names], client_max_size=1024)
@@ -201,43 +198,13 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     app.router.add_get("/api/v1/connections", show_connections)
     app.router.add_get("/api/v1/why", show_why)
     app.router.add_get("/api/v1/ipvsadm/{table}", show_ipvsadm)
-    app.router.add_get("/api/v1/overrides", _ordered(view))
-    app.router.add_post("/api/v1/overrides", _ordering(requests))
+    add_orders(app, view.overrides, requests)
     app.router.add_post("/api/v1/reload", do_reload)
     # This has a path of its own, because a daemon that does not know it must not reload.
     app.router.add_post("/api/v1/reload/dry-run", do_reload)
+    add_holds(app, requests)
     app.on_response_prepare.append(_add_headers)
     return app
-
-
-def _ordered(view: View) -> _Handler:
-    """Return the handler that shows what operators have ordered."""
-
-    async def show_overrides(_: web.Request) -> web.StreamResponse:
-        return _json(msgspec.json.encode(view.overrides()))
-
-    return show_overrides
-
-
-def _ordering(requests: Requests) -> _Handler:
-    """Return the handler of operators' orders about servers."""
-
-    async def do_order(request: web.Request) -> web.StreamResponse:
-        if not _is_control(request):
-            return _refused(request, 403, "only on the control socket")
-        try:
-            asked = override_request(request.query)
-        except ValueError as error:
-            return _refused(request, 400, str(error))
-        assert request.transport is not None  # noqa: S101  # _is_control has looked at it
-        peer = peer_of(request.transport)
-        if not may_change(peer, request.transport.get_extra_info("sockname")):
-            requests.refused(str(asked), peer)
-            return _refused(request, 403, f"user {peer.uid} may look at everything, but change nothing")
-        outcome = await requests.order(asked, peer)
-        return _json(msgspec.json.encode(outcome), status=422 if outcome.refused else 200)
-
-    return do_order
 
 
 async def _stream(request: web.Request, body: AsyncGenerator[bytes, None], content_type: str) -> web.StreamResponse:
@@ -247,9 +214,9 @@ async def _stream(request: web.Request, body: AsyncGenerator[bytes, None], conte
         try:
             first = await anext(body)
         except UnknownNameError as error:
-            return _refused(request, 404, str(error))
+            return refused(request, 404, str(error))
         except TableUnavailableError as error:
-            return _refused(request, 503, str(error))
+            return refused(request, 503, str(error))
         response = web.StreamResponse(headers={"Content-Type": content_type})
         rate = ReadingRate()
         try:
@@ -289,28 +256,12 @@ async def _write(response: web.StreamResponse, chunk: bytes, rate: ReadingRate) 
         await asyncio.sleep(0)
 
 
-def _json(body: bytes, *, status: int = 200) -> web.Response:
-    return web.Response(body=body, status=status, content_type="application/json")
-
-
-def _refused(request: web.Request, status: int, why: str) -> web.Response:
-    return _json(msgspec.json.encode({"error": why, "path": request.path}), status=status)
-
-
-def _is_control(request: web.Request) -> bool:
-    """Return whether the request came over the control socket.
-
-    The name of a Unix socket is a string, and that of a TCP socket is a tuple.
-    """
-    return request.transport is not None and isinstance(request.transport.get_extra_info("sockname"), str)
-
-
 @web.middleware
 async def _errors_as_json(request: web.Request, handler: _Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as error:
-        response = _refused(request, error.status, error.reason)
+        response = refused(request, error.status, error.reason)
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response
@@ -319,9 +270,9 @@ async def _errors_as_json(request: web.Request, handler: _Handler) -> web.Stream
 @web.middleware
 async def _only_local_names(request: web.Request, handler: _Handler) -> web.StreamResponse:
     host = request.headers.get("Host")
-    if host is None or _is_control(request) or not request.app[LISTENING].is_loopback or is_local_name(host):
+    if host is None or is_control(request) or not request.app[LISTENING].is_loopback or is_local_name(host):
         return await handler(request)
-    return _refused(request, 421, f'asked as "{host}"; a loopback address answers only to "localhost" and addresses')
+    return refused(request, 421, f'asked as "{host}"; a loopback address answers only to "localhost" and addresses')
 
 
 @web.middleware

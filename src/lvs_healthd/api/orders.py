@@ -1,15 +1,21 @@
-"""Reads an operator's order from the query of a request, and writes one.
+"""The endpoint of operators' orders about servers. An order is the query of a request.
 
 It is read strictly: a word that is not understood could be the one that was to prevent the change.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 from urllib.parse import urlencode
 
 import msgspec
+from aiohttp import web
 from multidict import MultiMapping
 
-from lvs_healthd.view.override_values import OverrideRequest
+from lvs_healthd.api.answers import asking, is_control, json_answer, may_ask, may_not, refused
+from lvs_healthd.api.peers import Peer
+from lvs_healthd.view.override_values import OverrideOutcome, OverrideRequest, OverrideValues
+
+PATH = "/api/v1/overrides"
 
 _FIELDS = {
     "verb": "verb",
@@ -25,6 +31,42 @@ _FIELDS = {
 """The parameters, and the fields that they set. `server` may be there several times."""
 
 _LONGEST_REASON = 200
+
+
+class OrderRequests(Protocol):
+    """Carries out orders about servers."""
+
+    async def order(self, request: OverrideRequest, by: Peer) -> OverrideOutcome:
+        """Carry out an order. Return what came of it."""
+
+    def refused(self, request: str, by: Peer) -> None:
+        """Report that somebody has asked for a change, but may not make changes."""
+
+
+def add_orders(
+    app: web.Application, in_force: Callable[[], tuple[OverrideValues, ...]], requests: OrderRequests
+) -> None:
+    """Add the endpoint that lists the orders in force and takes new ones."""
+
+    async def show(_: web.Request) -> web.StreamResponse:
+        return json_answer(msgspec.json.encode(in_force()))
+
+    async def take(request: web.Request) -> web.StreamResponse:
+        if not is_control(request):
+            return refused(request, 403, "only on the control socket")
+        try:
+            asked = override_request(request.query)
+        except ValueError as error:
+            return refused(request, 400, str(error))
+        peer = asking(request)
+        if not may_ask(request, peer):
+            requests.refused(str(asked), peer)
+            return may_not(request, peer)
+        outcome = await requests.order(asked, peer)
+        return json_answer(msgspec.json.encode(outcome), status=422 if outcome.refused else 200)
+
+    app.router.add_get(PATH, show)
+    app.router.add_post(PATH, take)
 
 
 def override_request(query: MultiMapping[str]) -> OverrideRequest:

@@ -25,6 +25,8 @@ VERBS = {
     "table": "Show the kernel's IPVS table beside the wanted one.",
     "checks": "List the ready-made checks, explain one, or try one on a server.",
     "probe": "Run every check once and show what it found.",
+    "hold": "Write nothing to the table or to one service for now.",
+    "release": "End a hold: write what is wanted.",
     "export": "Write the daemon's IPVS table in the format of ipvsadm -R.",
     "import": "Make a configuration from a saved IPVS table.",
     "flush": "Remove what is ours from the kernel's IPVS table.",

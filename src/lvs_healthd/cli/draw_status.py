@@ -7,6 +7,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from lvs_healthd.runtime.printable import printable
+from lvs_healthd.view.hold_values import HoldStatus
 from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus, Status
 
 COLOURS = {"up": "green", "down": "bold red", "unknown": "yellow", "drained": "cyan", "disabled": "cyan"}
@@ -80,7 +81,7 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
     if daemon.mode == "shadow":
         yield Text("SHADOW MODE: nothing is written to the kernel's table", style=NOTICE)
     yield from (Text(line, style=ALARM) for line in alarms(daemon))
-    yield from (Text(line, style=NOTICE) for line in notices(daemon))
+    yield from (Text(line, style=NOTICE) for line in notices(daemon, now))
 
 
 def alarms(daemon: DaemonStatus) -> Iterator[str]:
@@ -102,8 +103,14 @@ def alarms(daemon: DaemonStatus) -> Iterator[str]:
         yield from (f"  {printable(line)}" for line in daemon.config_error.splitlines())
 
 
-def notices(daemon: DaemonStatus) -> Iterator[str]:
-    """Yield what does not stop the daemon's work but needs somebody's attention."""
+def notices(daemon: DaemonStatus, now: float) -> Iterator[str]:
+    """Yield what does not stop the daemon's work but needs somebody's attention.
+
+    `now` is Unix time.
+    """
+    for hold in daemon.holds:
+        release = f"lvs-healthd release {hold.service}".rstrip()
+        yield f"HELD: {held(hold, now)}; nothing is written to it until `{printable(release)}`"
     if daemon.state_error:
         yield f"STATE NOT SAVED: {printable(daemon.state_error)}"
     yield from (f"ADVICE: {printable(advice)}" for advice in daemon.setting_advice)
@@ -113,6 +120,17 @@ def notices(daemon: DaemonStatus) -> Iterator[str]:
         if len(daemon.config_remarks) > MOST_REMARKS:
             rest = len(daemon.config_remarks) - MOST_REMARKS
             yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
+
+
+def held(hold: HoldStatus, now: float) -> str:
+    """Say in words what is held, by whom, for how long and why.
+
+    `now` is Unix time.
+    """
+    what = printable(hold.service) or "the whole table"
+    by = f" by user {hold.uid}" if hold.uid >= 0 else ""
+    why = f": {printable(hold.reason)}" if hold.reason else ""
+    return f"{what} for {ago(now - hold.since)}{by}{why}"
 
 
 def remarks(server: RealServerStatus) -> list[str]:

@@ -190,7 +190,7 @@ def _show(body: bytes, whole: Status, answer: Status, *, down: bool, json: bool)
     elif console.is_terminal:
         console.print(_drawn(whole, shown))
     else:
-        for line in (*status_table.alarms(answer.daemon), *status_table.notices(answer.daemon)):
+        for line in (*status_table.alarms(answer.daemon), *status_table.notices(answer.daemon, time.time())):
             say("status", line)
         typer.echo(status_table.plain(shown, time.time()), nl=False)
 

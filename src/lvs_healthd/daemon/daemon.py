@@ -176,6 +176,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     parts.adopt(config)
     await parts.start_programs(config, ready)
     saved = await _read_state(parts)
+    await parts.holding.restore(config.daemon.state)
     await _refuse_empty(parts, saved)
     await parts.operators.load()
     await parts.api.start(config.daemon.listen, config.daemon.control)

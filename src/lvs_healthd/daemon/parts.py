@@ -15,6 +15,7 @@ from lvs_healthd.api import ApiServer, create_app
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.load import helper_socket
 from lvs_healthd.config.model import Config, Mode
+from lvs_healthd.daemon.holding import Holding
 from lvs_healthd.daemon.operators import OperatorsHand, overrides_file
 from lvs_healthd.daemon.paths import PathRuns
 from lvs_healthd.daemon.replans import Replans
@@ -86,6 +87,7 @@ class Parts:
     programs: Child
     lag: LagReporter
     reconciler: Reconciler
+    holding: Holding
     replans: Replans
     paths: PathRuns
     keeper: Keeper
@@ -190,6 +192,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         emit=bus.emit,
         max_in_flight=probes_within_limit(config.daemon.max_probes),
     )
+    holding = Holding(reconciler, bus.emit, resolve=lambda which: view.meant(which))  # noqa: PLW0108
     replans = Replans(decisions, reconciler)
     paths = PathRuns(decisions, runs_probes, reconciler, bus.emit, clock=clock, wall=time.time)
     keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock, more_advice=lambda: paths.advice)
@@ -213,6 +216,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         log=around.log,
         clock=clock,
         is_mark_service=paths.is_mark_service,
+        holds=lambda: holding.holds,
     )
     held: list[Parts] = []
 
@@ -223,7 +227,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
     operators = OperatorsHand(
         decisions, reconciler, bus.emit, file=orders_file, replan=replans.now, clock=clock, wall=time.time
     )
-    requests = Requests(reloads or ReloadRequests(), operators, bus.emit)
+    requests = Requests(reloads or ReloadRequests(), operators, holding, bus.emit)
     parts = Parts(
         settings=settings,
         config=config,
@@ -241,6 +245,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         programs=Child(config.daemon.max_exec, str(Path(config.daemon.state).with_name("programs")), bus.emit),
         lag=LagReporter(runs_probes, bus.emit),
         reconciler=reconciler,
+        holding=holding,
         replans=replans,
         paths=paths,
         keeper=keeper,

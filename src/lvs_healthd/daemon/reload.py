@@ -144,6 +144,7 @@ class Reloads:
         # has in the table.
         await parts.reconciler.read_back(READ_BACK_S)
         await parts.start_programs(config, ready.targets)
+        await parts.holding.move(config.daemon.state)
         # Nothing below can fail or wait: the new configuration replaces the old one in a single step.
         return self._switch(config, ready)
 

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.daemon.operators import OperatorsHand
 from lvs_healthd.events.kinds import Event, OperatorRefused, OperatorRequest
+from lvs_healthd.view.hold_values import HoldOutcome
 from lvs_healthd.view.override_values import OverrideOutcome, OverrideRequest
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 
@@ -56,12 +57,25 @@ class ReloadRequests:
         return dict(sorted(asked.items(), key=lambda item: (not item[0].dry_run, item[0].force)))
 
 
+class Holds(Protocol):
+    """Holds the table, or one service; implemented by `Holding`."""
+
+    async def hold(self, which: str, reason: str, by: Peer) -> HoldOutcome:
+        """Write nothing to a service, or to the whole table, from now on."""
+
+    async def release(self, which: str, by: Peer) -> HoldOutcome:
+        """Write to a service again, or to everything that is held."""
+
+
 class Requests:
     """Carries out what operators ask for over the control socket."""
 
-    def __init__(self, reloads: ReloadRequests, operators: OperatorsHand, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self, reloads: ReloadRequests, operators: OperatorsHand, holds: Holds, emit: Callable[[Event], None]
+    ) -> None:
         self._reloads = reloads
         self._operators = operators
+        self._holds = holds
         self._emit = emit
 
     async def reload(self, request: ReloadRequest, by: Peer) -> ReloadOutcome:
@@ -76,6 +90,22 @@ class Requests:
         if outcome.refused:
             self._emit(OperatorRefused(request=str(request), uid=by.uid, pid=by.pid, why=outcome.refused))
         return outcome
+
+    async def hold(self, which: str, reason: str, by: Peer) -> HoldOutcome:
+        """Write nothing to a service, or to the whole table if `which` is "", until it is released.
+
+        Raises `UnknownNameError` and `HoldRefusedError`.
+        """
+        self._emit(OperatorRequest(request=f"hold {which}".rstrip(), uid=by.uid, pid=by.pid))
+        return await self._holds.hold(which, reason, by)
+
+    async def release(self, which: str, by: Peer) -> HoldOutcome:
+        """Write to a service again, or to everything that is held if `which` is "".
+
+        Raises `UnknownNameError` and `HoldRefusedError`.
+        """
+        self._emit(OperatorRequest(request=f"release {which}".rstrip(), uid=by.uid, pid=by.pid))
+        return await self._holds.release(which, by)
 
     def refused(self, request: str, by: Peer) -> None:
         """Report that somebody has asked for a change, but may not make changes."""

@@ -363,6 +363,29 @@ class TableRecovered(Event, frozen=True, kw_only=True):
     after_s: float
 
 
+class TableHeld(Event, frozen=True, kw_only=True):
+    """An operator holds a service or the whole table: nothing is written to it until it is released."""
+
+    name = "table.held"
+    level = "warning"
+    service: str
+    """Empty when the whole table is held."""
+    uid: int
+    """The user who ordered it; -1 if the file of holds could not be read."""
+    reason: str
+
+
+class TableReleased(Event, frozen=True, kw_only=True):
+    """An operator has ended a hold. What is wanted is written again."""
+
+    name = "table.released"
+    service: str
+    uid: int
+    """The user who ended it."""
+    after_s: float
+    """How long the hold was in force, seconds."""
+
+
 class SettingChanged(Event, frozen=True, kw_only=True):
     """A setting of the director outside the table was set. In shadow mode, it would have been set."""
 

@@ -92,6 +92,12 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         [("", int(bool(daemon.clock_suspected)))],
     )
     yield from family(
+        "hold_start_timestamp_seconds",
+        "gauge",
+        "Since when an operator holds a service, Unix time; no service: the whole table. No sample without a hold.",
+        [(labelled(service=hold.service), hold.since) for hold in daemon.holds],
+    )
+    yield from family(
         "state_error",
         "gauge",
         "1 while the state file cannot be written.",

@@ -22,6 +22,7 @@ from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
 from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.ipvs.refusals import GONE_ANYWAY, MISMATCH, code_name
 from lvs_healthd.reconcile.fights import Fights
+from lvs_healthd.reconcile.gate import Gate
 from lvs_healthd.reconcile.guard import Guard
 from lvs_healthd.reconcile.ownership import Ownership
 from lvs_healthd.reconcile.readback import Readback, Reading
@@ -66,6 +67,8 @@ class Reconciler:
     ) -> None:
         self.ownership = Ownership()
         """Which part of the table is ours. Preset from the saved state."""
+        self.gate = Gate()
+        """Which writes an operator or the brake forbids. Whoever changes it calls `look_again`."""
         self.last_error = ""
         """Why the table is not as wanted; empty when it is."""
         self.was_read: Callable[[float, Collection[ServiceKey] | None], None] = _nobody
@@ -94,7 +97,7 @@ class Reconciler:
         self._was_shadow = shadow
         self._guard = Guard()
         self._is_new = False
-        """Whether `want` has been called since the last attempt."""
+        """Whether `want` or `look_again` has been called since the last attempt."""
         self._trouble = Trouble()
 
     @property
@@ -163,6 +166,11 @@ class Reconciler:
         else:
             return
         self._guard.forget()
+        self._is_new = True
+        self._wake.set()
+
+    def look_again(self) -> None:
+        """Have the next turn come soon, because `gate` may permit other writes than before."""
         self._is_new = True
         self._wake.set()
 
@@ -292,7 +300,8 @@ class Reconciler:
             # A reload may have dropped the service meanwhile, or may want exactly what was found.
             if drift.service in self._wanted_table and self._operation_on(line) is not None:
                 self._reports.drifted(drift)
-                self.fights.drifted(drift, now)
+                if not self.gate.is_held(drift.service):
+                    self.fights.drifted(drift, now)
 
     def _operation_on(self, line: TableLine) -> Operation | None:
         ours = self.ownership
@@ -357,7 +366,7 @@ class Reconciler:
                     return False
                 # Check each batch against the newest wanted table, because a reload may have replaced it meanwhile.
                 batch = self._guard.permitted(
-                    step[start : start + _BATCH],
+                    self.gate.permitted(step[start : start + _BATCH]),
                     self._wanted_table,
                     self.actual,
                     refused=refused,
@@ -385,7 +394,7 @@ class Reconciler:
             line = line_of(operation)
             if line in failed:
                 errors.append(self._reports.error(operation, failed[line]))
-            elif self._todo.is_whole or self._todo.is_news(line):
+            elif self._is_new or self._todo.is_whole or self._todo.is_news(line):
                 is_pending = True
             else:
                 left = operation
@@ -430,12 +439,17 @@ class Reconciler:
         self._reports.written(operation)
 
     def _hold_back(self, phases: dict[Phase, list[Operation]]) -> bool:
-        return self.fights.hold_back(
+        is_held = False
+        for each, operations in phases.items():
+            phases[each] = self.gate.permitted(operations)
+            is_held |= len(phases[each]) < len(operations)
+        is_fought = self.fights.hold_back(
             phases,
             self._clock(),
             is_configured=self._is_configured,
             is_dark=self._is_dark,
         )
+        return is_held or is_fought
 
     def _is_dark(self, key: ServiceKey) -> bool:
         return key not in self.actual or is_uncovered(key, self._wanted_table, self.actual, in_any_way=False)

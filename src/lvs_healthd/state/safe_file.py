@@ -71,11 +71,23 @@ def replace_file(path: Path, content: Iterable[bytes], lost: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         advice = _WRITE_ADVICE.get(error.errno or 0, _MAKE_WRITABLE)
         raise StateFileError(f"{path}: cannot write: {error.strerror}; {lost}: {advice}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the folder's new content is on the disk."""
+    if not folder.exists():
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def put_aside(path: Path) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
+from lvs_healthd.view.hold_values import HoldStatus
 
 
 class CheckStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -120,6 +121,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Why the director's clock is suspected to be wrong, and what to do; empty while it is not."""
     overrides: int = 0
     """How many orders of operators about servers are in force."""
+    holds: tuple[HoldStatus, ...] = ()
+    """What operators hold: nothing is written to it."""
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,9 @@ from lvs_healthd.log import EventLog
 from lvs_healthd.probing.prober import Prober
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.pace import paced
+from lvs_healthd.state.holds import Hold
 from lvs_healthd.state.writer import StateWriter
+from lvs_healthd.view.hold_values import HoldStatus
 from lvs_healthd.view.naming import UnknownNameError, canonical, spellings
 from lvs_healthd.view.override_values import OverrideValues
 from lvs_healthd.view.overrides import listed_override
@@ -71,6 +73,7 @@ class View:
 
     clock: the monotonic clock that all parts use, seconds.
     is_mark_service: whether a service is only there for path probes. Such services are shown only when asked for.
+    holds: returns what operators hold.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class View:
         log: EventLog,
         clock: Callable[[], float],
         is_mark_service: Callable[[ServiceKey], bool],
+        holds: Callable[[], tuple[Hold, ...]],
     ) -> None:
         self._facts = facts
         self._decisions = decisions
@@ -99,6 +103,7 @@ class View:
         self._log = log
         self._clock = clock
         self._is_mark_service = is_mark_service
+        self._holds = holds
         self._shift = time.time() - clock()
 
     async def status(self) -> Status:
@@ -186,6 +191,7 @@ class View:
             state_error=self._state_error(),
             clock_suspected=self._decisions.clock_suspected,
             overrides=len(self._decisions.overrides),
+            holds=tuple(map(_hold_status, self._holds())),
         )
 
     def overrides(self) -> tuple[OverrideValues, ...]:
@@ -254,6 +260,11 @@ class View:
             yield await asyncio.to_thread(_chosen, block, choosers) if which else block
         yield b""
 
+    def meant(self, which: str) -> dict[ServiceKey, str]:
+        """Return the keys and names of the configured services that an operator means. Raises `UnknownNameError`."""
+        names = {service.key: service.config.name for service in self._decisions.services}
+        return {key: names[key] for key in meant(which, self._decisions.services, ())}
+
     def _meant(self, which: str) -> list[ServiceKey]:
         return meant(which, self._decisions.services, (self.wanted(whole=True), self._reconciler.actual))
 
@@ -316,6 +327,8 @@ class View:
             line += f"; STATE NOT SAVED: {self._state_error()}"
         if self._decisions.clock_suspected:
             line += f"; CLOCK SUSPECTED: {self._decisions.clock_suspected}"
+        if holds := self._holds():
+            line += f"; HELD: {', '.join(hold.name or 'everything' for hold in holds)}"
         if self._facts.config_error:
             line += f"; RELOAD REJECTED, old configuration in force: {self._facts.config_error}"
         return line
@@ -331,6 +344,11 @@ class View:
             "log_lines_dropped_total": self._log.dropped,
             "log_lines_suppressed_total": self._log.suppressed,
         }
+
+
+def _hold_status(hold: Hold) -> HoldStatus:
+    address = "" if hold.service is None else str(hold.service)
+    return HoldStatus(service=hold.name, address=address, since=hold.since, uid=hold.uid, reason=hold.reason)
 
 
 def _chosen(block: bytes, choosers: list[Callable[[bytes], bool]]) -> bytes:
