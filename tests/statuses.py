@@ -333,6 +333,7 @@ def why() -> Why:
         course=course,
         last_failed=course,
         streaks=(once, passed, failed),
+        pace_s=0.5,
     )
     new = CheckWhy(
         name="port",

@@ -22,7 +22,7 @@ def test_answer_tells_verdict_weight_probe_and_history_with_the_newest_first(run
     assert ran.out.splitlines() == [
         "web 198.51.100.11:80 is up, since 2023-11-13 21:13:20 (1d): status 503, expected 200-299",
         "  weight: configured 3, wanted 3, in the kernel's table none",
-        "  check http of 198.51.100.11:80, every 2s, timeout 1s: up, 2 of 3 failures that take it down",
+        "  check http of 198.51.100.11:80, every 2s (now 500ms), timeout 1s: up, 2 of 3 failures that take it down",
         "    last probe 22:13:17, 12.3 ms: connected after 0.4 ms, first byte after 12.0 ms",
         '    the last one that did not pass heard "HTTP/1.1 503 \\x0d\\x0a"',
         "    22:13:13 to 22:13:17  down 3 times: status 503, expected 200-299",

@@ -1,5 +1,6 @@
 import pytest
 
+from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import SILENT_INTERVAL, SILENT_TIMEOUT, HttpCheck, TcpCheck, UdpCheck
 from tests.config.reading import checks_of, errors_of, read, service
 
@@ -18,6 +19,8 @@ def test_values_are_inherited_from_defaults_to_real_server() -> None:
         TcpCheck(
             name="tcp",
             interval=9.0,  # type: ignore[arg-type]
+            fast_interval=0.5,  # type: ignore[arg-type]
+            down_interval=9.0,  # type: ignore[arg-type]
             timeout=5.0,  # type: ignore[arg-type]
             rise=4,
             fall=3,
@@ -31,7 +34,9 @@ def test_values_are_inherited_from_defaults_to_real_server() -> None:
 
 @pytest.mark.parametrize("check", ['"tcp"', '{ type = "tcp" }', '["tcp"]', '[{ type = "tcp" }]'])
 def test_check_may_be_a_type_a_table_or_a_list(check: str) -> None:
-    assert checks_of(service(check=check)) == (TcpCheck(name="tcp", address="198.51.100.11", port=80),)
+    fast, slow = Seconds(0.5), Seconds(2.0)
+    expected = TcpCheck(name="tcp", address="198.51.100.11", port=80, fast_interval=fast, down_interval=slow)
+    assert checks_of(service(check=check)) == (expected,)
 
 
 def test_check_tables_of_their_own() -> None:

@@ -70,7 +70,7 @@ def test_search_path_in_an_installed_wheel(tmp_path: Path, monkeypatch: pytest.M
         ("", [": description is missing", ": type is missing"]),
         (
             GOOD + "colour = 1\n",
-            [":5: colour: unknown key; known here: description, type, interval, timeout, rise, fall,"],
+            [":5: colour: unknown key; known here: description, type, interval, fast_interval, down_interval,"],
         ),
         (GOOD + 'name = "x"\n', [":5: name: unknown key;"]),
         (GOOD + 'expect_regex = "("\n', [":5: expect_regex: expect and expect_regex exclude each other"]),

@@ -58,6 +58,10 @@ class FakeProber:
 
     def __init__(self) -> None:
         self.running: dict[AnyCheck, Probe[AnyCheck]] = {}
+        self.paces: dict[AnyCheck, float] = {}
+
+    def pace(self, key: AnyCheck, pace_s: float) -> None:
+        self.paces[key] = pace_s
 
     def update(self, probes: Iterable[Probe[AnyCheck]], dropped: Iterable[AnyCheck] = ()) -> None:
         for key in dropped:
@@ -430,3 +434,24 @@ async def test_run_does_all_of_it(bench: Bench) -> None:
                 await asyncio.sleep(0.01)
     finally:
         running.cancel()
+
+
+async def test_path_probe_hurries_as_others_do_and_after_it_was_started_again(bench: Bench) -> None:
+    await bench.configure(over_tcp(A))
+    (probe,) = bench.decisions.paths.probes.values()
+    (running,) = (each for each in bench.prober.running if isinstance(each.way, PathWay))
+    probe.pace_s = 0.5
+    bench.decisions.paced(probe)
+    assert bench.prober.paces == {running: 0.5}
+    bench.exit = Exit("198.51.100.3")
+    await bench.settle()
+    (again,) = (each for each in bench.prober.running.values() if isinstance(each.key.way, PathWay))
+    assert again.key != running
+    assert again.pace_s == 0.5
+    plain = next(each for each in bench.decisions.probes.values() if not each.is_path)
+    plain.pace_s = 0.7
+    bench.decisions.paced(plain)
+    assert bench.prober.paces[plain.check] == 0.7
+    bench.exit = Exit(trouble="no")
+    await bench.settle()
+    bench.decisions.paced(probe)  # it does not run

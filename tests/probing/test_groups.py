@@ -121,3 +121,17 @@ def test_large_group_has_several_runs_and_a_new_server_takes_a_free_place() -> N
     made, gone = groups.replaced([probe(check(9))], [many[0]])
     assert len(gone) == 1
     assert servers(made)[0][-1] == "192.0.2.9:80"
+
+
+def test_run_has_the_shortest_pace_of_its_servers() -> None:
+    groups = Groups()
+    (run,), _ = groups.replaced([probe(check(last)) for last in range(3)], ())
+    assert run.pace_s == run.interval_s == 2.0
+    assert groups.paced(check(1), 0.5) == (run.key, 0.5)
+    assert groups.paced(check(2), 1.0) is None
+    assert groups.paced(check(1), 60.0) == (run.key, 1.0)
+    assert groups.paced(check(2), 60.0) == (run.key, 2.0)
+    (run,), _ = groups.replaced((), [check(0)])
+    assert run.pace_s == 60.0
+    alone = check(4, per=Per.SERVER)
+    assert groups.paced(alone, 3.0) == (alone, 3.0)

@@ -59,7 +59,9 @@ def _weight(weight: int | None) -> str:
 def _check(check: CheckWhy, now: float) -> Iterator[str]:
     named = check.name if check.name == check.type else f"{printable(check.name)} ({check.type})"
     target = f" of {check.target}" if check.target else ""
-    every = f"every {seconds_in_words(check.interval_s)}, timeout {seconds_in_words(check.timeout_s)}"
+    every = f"every {seconds_in_words(check.interval_s)}"
+    every += f" (now {seconds_in_words(check.pace_s)})" if check.pace_s not in {0.0, check.interval_s} else ""
+    every += f", timeout {seconds_in_words(check.timeout_s)}"
     yield f"  check {named}{target}, {every}: {check.verdict}{_towards(check)}"
     if check.course is None or check.last_probe is None:
         yield "    not probed yet"

@@ -3,12 +3,13 @@
 import functools
 from typing import Any
 
-from lvs_healthd.config.basics import Endpoint
+from lvs_healthd.config.basics import Endpoint, Seconds
 from lvs_healthd.config.check_model import AnyCheck, Carrier, DataPath, PathWay, Tls, Way
 from lvs_healthd.config.checks import own_defaults
 from lvs_healthd.config.http_requests import requests
 from lvs_healthd.config.http_rules import WEBSOCKET_STATUS
 from lvs_healthd.config.http_values import DEFAULT_PORT, host_header, host_name
+from lvs_healthd.config.paces import paces
 from lvs_healthd.config.schema import CHECK_TYPES, TLS_FIELDS, WAY_FIELDS
 from lvs_healthd.config.template import Template
 
@@ -29,6 +30,7 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None, path: 
         | template.fields
         | {"name": template.name, "address": target.address, "port": target.port}
     )
+    fields |= paces(template.kind, fields, template.floor.interval if template.floor else Seconds(0.0))
     fields.pop("through", None)
     way = {field: fields.pop(field) for field in WAY_FIELDS & fields.keys()}
     if path is not None:

@@ -138,6 +138,11 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     interval: Seconds = Seconds(2.0)
     """Time from the start of one probe to the start of the next. 2 s is the default of HAProxy's `inter`: failures are
     detected within seconds, and nobody notices the load."""
+    fast_interval: Seconds = Seconds(0.0)
+    """The same while the verdict is in doubt: some failures, but fewer than `fall`, or some passes, but fewer than
+    `rise`. 0 stands for `interval`; never 0 after loading (see `config.paces`)."""
+    down_interval: Seconds = Seconds(0.0)
+    """The same while the check is down and does not pass. 0 stands for `interval`; never 0 after loading."""
     timeout: Seconds = Seconds(1.0)
     """The longest that a whole probe may take, from its first packet to its outcome. 1 s is shorter than the interval,
     and leaves time for one SYN to be sent again."""

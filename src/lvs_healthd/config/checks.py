@@ -6,11 +6,13 @@ address and port to probe.
 """
 
 import functools
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import msgspec
 
 from lvs_healthd.config import agent_rules, exec_rules, http_rules
+from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import (
     EXEC_INTERVAL,
     EXEC_TIMEOUT,
@@ -23,6 +25,7 @@ from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.http_requests import problems
 from lvs_healthd.config.http_values import DEFAULT_PORT
 from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.paces import PACES, slow_fast
 from lvs_healthd.config.patterns import too_expensive
 from lvs_healthd.config.readymade import Shelf, program_key
 from lvs_healthd.config.required import missing
@@ -71,6 +74,9 @@ class CheckReader:
         for key in ("type", "name"):
             if key in self._defaults:
                 self._errors.add((*path, key), f"{key} cannot be inherited; write it in each check")
+        wrong = {field for field in PACES if self._defaults.is_wrong(field)}
+        fast = self._defaults.values.get("fast_interval")
+        self._validate_paces(fast, self._default_times().interval, self._defaults, wrong)
         if not any(self._defaults.is_wrong(field) for field in Times._fields):
             self._remark_timeout(
                 Times(*(_default("tcp", field) for field in Times._fields)), self._default_times(), self._defaults
@@ -188,10 +194,19 @@ class CheckReader:
         self._validate(changed, table)
         for field, message in below_floor(changed.floor, table):
             self._errors.add(table.at(field), message)
+        self._validate_paces(changed.fields.get("fast_interval"), _times(changed).interval, table, changed.wrong)
         if not changed.wrong & {*Times._fields}:
             least = SILENT_TIMEOUT if changed.takes_silence else 0.0
             self._remark_timeout(before or _times(template), _times(changed), table, least)
         return changed
+
+    def _validate_paces(
+        self, fast: Seconds | None, interval: Seconds, table: TomlTable, wrong: AbstractSet[str]
+    ) -> None:
+        """Report a fast interval above the interval, but only where the file first combines the two values."""
+        fields = [field for field in ("fast_interval", "interval") if field in table]
+        if fields and not wrong & {*PACES} and (message := slow_fast(fast, interval)):
+            self._errors.add(table.at(fields[0]), message)
 
     def _with_program(self, template: Template, table: TomlTable) -> Template:
         """Return a template whose program has an absolute path, if it is one beside the ready-made checks."""

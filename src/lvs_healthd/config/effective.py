@@ -26,6 +26,7 @@ from lvs_healthd.config.check_model import (
 )
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
 from lvs_healthd.config.model import Config, Forward, Ipvs, RealServer, Service
+from lvs_healthd.config.paces import PACES
 from lvs_healthd.config.schema import (
     CHECK_FIELDS,
     CHECK_KEYS,
@@ -41,7 +42,7 @@ from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, wit
 from lvs_healthd.config.values import days_text, duration_text
 
 _NAMED_VALUES = {"environment", "headers", "expect_headers", "expect_headers_regex"}
-_DURATIONS = {"interval", "timeout", "resync"}
+_DURATIONS = {*PACES, "timeout", "resync"}
 _LONG_DURATIONS = {"expires_within", "expires_fail"}
 
 

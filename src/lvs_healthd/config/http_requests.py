@@ -7,10 +7,11 @@ from typing import Any
 from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
 from lvs_healthd.config.http_rules import misfits
 from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.paces import PACES
 from lvs_healthd.config.patterns import too_expensive
 from lvs_healthd.config.schema import GROUP_OF_FIELD, WAY_FIELDS, TomlTable
 
-_OF_THE_CHECK = frozenset({"name", "address", "port", "rise", "fall", "interval", "timeout", "requests"}) | WAY_FIELDS
+_OF_THE_CHECK = frozenset({"name", "address", "port", "rise", "fall", "timeout", "requests"}) | {*PACES, *WAY_FIELDS}
 """Fields that no single request has."""
 
 _MAX_BODY = HttpCheck(name="", address="", port=0).max_body

@@ -15,9 +15,10 @@ import msgspec
 from lvs_healthd.config import values
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.errors import ConfigError, Errors
+from lvs_healthd.config.paces import PACES
 from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, Key, TomlTable, read_table, refuse_foreign_keys
-from lvs_healthd.config.template import FLOORED, Floor
+from lvs_healthd.config.template import Floor
 from lvs_healthd.config.text import read_text, toml_document
 from lvs_healthd.config.values import duration_text
 
@@ -173,7 +174,7 @@ def _refuse_below_floor(table: TomlTable, errors: Errors) -> None:
     if "min_interval_reason" in table and "min_interval" not in table:
         errors.add(table.at("min_interval_reason"), "there is no min_interval that it could explain")
     least: Seconds = table.values.get("min_interval", 0.0)
-    for field in FLOORED:
+    for field in PACES:
         if table.values.get(field, least) < least:
             errors.add(table.at(field), f"shorter than min_interval = {duration_text(least)}")
 

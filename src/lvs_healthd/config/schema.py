@@ -183,6 +183,8 @@ CHECK_KEYS = {
     "type": Key(values.string),
     "name": Key(values.label),
     "interval": Key(values.duration("50ms", "24h")),
+    "fast_interval": Key(values.duration("50ms", "24h")),
+    "down_interval": Key(values.duration("50ms", "24h")),
     "timeout": Key(values.duration("10ms", "1h")),
     "rise": Key(values.integer(1, 1000)),
     "fall": Key(values.integer(1, 1000)),

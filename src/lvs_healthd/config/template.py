@@ -7,22 +7,19 @@ import msgspec
 
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.paces import PACES
 from lvs_healthd.config.schema import CHECK_FIELDS, GROUP_OF_FIELD, SHORT_FORM, TomlTable
 from lvs_healthd.config.values import duration_text
 
 
 class Floor(msgspec.Struct, frozen=True):
-    """The shortest interval that the servers of a ready-made check tolerate."""
+    """The shortest interval that the servers of a ready-made check tolerate, whatever their verdict."""
 
     interval: Seconds
     reason: str
     """What they do to those who come more often; empty if the file does not say it."""
     file: str
     """The file of the ready-made check."""
-
-
-FLOORED = ("interval",)
-"""The fields that a floor bounds."""
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -88,7 +85,8 @@ def raised(template: Template, floor: Floor | None, times: Times) -> Template:
     """
     if floor is None:
         return template
-    short = {field: floor.interval for field in FLOORED if getattr(times, field) < floor.interval}
+    written = template.fields | {"interval": times.interval}
+    short = {field: floor.interval for field in PACES if written.get(field, floor.interval) < floor.interval}
     return msgspec.structs.replace(template, floor=floor, fields=template.fields | short)
 
 
@@ -96,7 +94,7 @@ def below_floor(floor: Floor | None, table: TomlTable) -> Iterator[tuple[str, st
     """Yield the field and the message for every interval that is written for a check and is shorter than its floor."""
     if floor is None:
         return
-    for field in FLOORED:
+    for field in PACES:
         written = table.values.get(field, floor.interval)
         if written < floor.interval:
             least, why = duration_text(floor.interval), f": {floor.reason}" if floor.reason else ""

@@ -110,6 +110,7 @@ class PathRuns:
         self._woken = asyncio.Event()
         self._exits_due = asyncio.Event()
         self._paths.port_taken = self._another_port
+        decisions.paced = self._paced
         reconciler.was_read = self._was_read
         reconciler.has_turned = self._wake
 
@@ -220,6 +221,12 @@ class PathRuns:
             self._readings.append((began, None if keys is None else frozenset(keys)))
             self._woken.set()
 
+    def _paced(self, probe: ProbeState) -> None:
+        """Let a probe run as often as its checks want it now, whether it is a path probe or not."""
+        key = self._running.get(probe.check) if probe.is_path else probe.check
+        if key is not None:
+            self._prober.pace(key, probe.pace_s)
+
     def _another_port(self, probe: PathProbeState) -> None:
         """Probe from another port, because another program has this one, or IPVS may remember another server for it."""
         self._ports.renew(self._holders[probe], self._wall())
@@ -262,7 +269,7 @@ class PathRuns:
                 self._running[probe.check] = wanted
                 self._started[probe.check] = self._clock()
                 target = msgspec.structs.replace(self._targets[probe.check], way=wanted.way)
-                added.append(Probe(wanted, target, wanted.interval, probe))
+                added.append(Probe(wanted, target, wanted.interval, probe, probe.pace_s))
         if added or dropped:
             self._prober.update(added, dropped)
 

@@ -207,4 +207,4 @@ def _outcome(event: ConfigReloaded, restarts: Iterable[ConfigRestartNeeded]) -> 
 
 def joined(probes: Iterable[ProbeState], ready: Mapping[AnyCheck, Target]) -> list[Probe[AnyCheck]]:
     """Combine the state of each probe, which receives the outcomes, with the probe's target."""
-    return [Probe(each.check, ready[each.check], each.check.interval, each) for each in probes]
+    return [Probe(each.check, ready[each.check], each.check.interval, each, each.pace_s) for each in probes]

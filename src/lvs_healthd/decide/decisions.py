@@ -95,6 +95,8 @@ class Decisions:
     ) -> None:
         self._emit = emit
         self._changed = changed
+        self.paced: Callable[[ProbeState], None] = lambda _: None
+        """Called when a probe is to run more often or less often from now on."""
         self._tally = tally
         self.clock = clock
         self._wall = wall
@@ -230,6 +232,7 @@ class Decisions:
                 if self.paths.runs:
                     watch.health = Health(Verdict.UP if is_up else Verdict.UNKNOWN, now)
                 self._health_changed(watch, before, watch.health)
+            self._repace(probe)
 
     def _fill(self, service: ServiceState, old: ServiceState | None, origins: _Origins) -> None:
         """Give a new or changed service its servers. Unchanged servers move over from the old service as they are."""
@@ -266,6 +269,7 @@ class Decisions:
             distinct = tuple(counts)
             times = tuple(counts.values()) if len(counts) < len(watches) else None
             probe.use(watches, same.setdefault(distinct, distinct), times)
+            self._repace(probe)
             self.endings.presented(probe)
             if is_new:
                 changes.added.append(probe)
@@ -324,7 +328,13 @@ class Decisions:
         settled = True
         for watch in probe.watches:
             settled &= self._apply(watch, judging)
+        if not (settled and goes_on):
+            self._repace(probe)
         return settled
+
+    def _repace(self, probe: ProbeState) -> None:
+        if probe.repace():
+            self.paced(probe)
 
     def _put_off(self, judging: Judging) -> None:
         if self._unfinished[judging.probe] < MOST_UNFINISHED:
@@ -349,6 +359,7 @@ class Decisions:
         self._unfinished[probe] -= 1
         if not self._unfinished[probe]:
             del self._unfinished[probe]
+        self._repace(probe)
         if settled:
             probe.settle(judging.watches, judging.outcome)
 

@@ -9,6 +9,7 @@ from lvs_healthd.config.model import RealServer, Service
 from lvs_healthd.decide.history import NO_HISTORY, Streak, extended, is_like
 from lvs_healthd.health import machine
 from lvs_healthd.health.machine import Health, Verdict
+from lvs_healthd.health.pace import pace
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.precedence import Asking, Hand, Special, special
 from lvs_healthd.plan.records import planned
@@ -84,6 +85,7 @@ class ProbeState:
         "is_verified",
         "last",
         "last_at",
+        "pace_s",
         "since",
         "streak",
         "tallies",
@@ -94,6 +96,8 @@ class ProbeState:
 
     def __init__(self, check: AnyCheck, judge: "Judge") -> None:
         self.check = check
+        self.pace_s: float = check.interval
+        """How often it is to run now, seconds: as often as any of its checks wants (`health.pace`)."""
         self.is_agent = isinstance(check, AgentCheck)
         self.is_verified = uses_tls(check) and (check.tls.verify or check.tls.expires_fail > 0)
         """Whether the outcome depends on the dates of a certificate."""
@@ -220,18 +224,31 @@ class ProbeState:
         self.watches, self.tallies, self.times = watches, tallies, times
         self._settled = None
 
+    def repace(self) -> bool:
+        """Find out how often the probe is to run. Return whether that has changed.
+
+        While it is unsure it does not hurry, because the fault is probably on our own side.
+        """
+        pace_s = min([pace(watch.health, watch.check) for watch in self.watches], default=self.check.interval)
+        if self.last is not None and self.last.kind is OutcomeKind.UNSURE:
+            pace_s = max(pace_s, self.check.interval)
+        if pace_s == self.pace_s:
+            return False
+        self.pace_s = pace_s
+        return True
+
     def known(self, rise: int, fall: int) -> Health | None:
         """Return the health with which another check that uses this probe begins; None when the streak proves nothing.
 
         The streak proves nothing when there is no outcome yet, when the last one was unsure, and when it is older than
-        `interval` and `timeout` together. In that case the next outcome is overdue.
+        its pace and `timeout` together. In that case the next outcome is overdue.
 
         rise, fall: the other check's own.
         """
         now, check = self._judge.clock(), self.check
         if self.last is None or self.last_at is None or self.last.kind is OutcomeKind.UNSURE:
             return None
-        if now - self.last_at > check.interval + check.timeout:
+        if now - self.last_at > max(check.interval, self.pace_s) + check.timeout:
             return None
         return machine.seen(self.last, self.streak, rise=rise, fall=fall, now=now)
 

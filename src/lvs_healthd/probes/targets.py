@@ -46,8 +46,8 @@ _NotHttp = DnsCheck | GrpcCheck | PingCheck | ExecCheck | AgentCheck | SctpCheck
 
 
 def probe_key(check: AnyCheck) -> AnyCheck:
-    """Return the check without its name, rise and fall. Checks that are equal in everything else share one probe."""
-    return msgspec.structs.replace(check, name="", rise=0, fall=0)
+    """Return the check without its name, rise, fall and paces. Checks that are equal in the rest share one probe."""
+    return msgspec.structs.replace(check, name="", rise=0, fall=0, fast_interval=0.0, down_interval=0.0)
 
 
 def run_of(check: ExecCheck) -> ExecCheck | None:
@@ -142,7 +142,7 @@ class Conversations:
         if isinstance(check, ExecCheck):
             return _manner(check)  # a program is told what it probes, so no two checks have the same one
         address = _address_said(check)
-        said = msgspec.structs.replace(check, way=None, name="", rise=0, fall=0, interval=0.0, address=address, port=0)
+        said = msgspec.structs.replace(probe_key(check), way=None, interval=0.0, address=address, port=0)
         manner = self._known.get(said)
         if manner is None:
             manner = self._known[said] = _manner(check)

@@ -5,7 +5,7 @@ run's outcome becomes one outcome for each of them. So verdicts, reloads and wor
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,13 @@ from lvs_healthd.probing.probe import Key, Probe, Sink
 MOST_SERVERS = 256
 """The maximum number of servers in one run; larger services have several. All their outcomes come at once, and to take
 that many servers down takes the event loop 5 ms."""
+
+
+class Paced(NamedTuple):
+    """How often something that is scheduled is to run."""
+
+    key: Any
+    pace_s: float
 
 
 class Groups:
@@ -41,7 +48,7 @@ class Groups:
             if run is None:
                 gone.append(key)
             else:
-                del run.members[key]
+                del run.members[key], run.paces[key]
                 touched[run] = None
         new: list[Probe[Any]] = []
         for probe in probes:
@@ -59,8 +66,19 @@ class Groups:
             if run.check is None:
                 self._forget(run)
             else:
-                new.append(Probe(run.check, target(run.check), run.check.interval, run))
+                new.append(Probe(run.check, target(run.check), run.check.interval, run, run.pace_s))
         return new, gone
+
+    def paced(self, key: Any, pace_s: float) -> Paced | None:  # noqa: ANN401  # a probe's key may be of any type
+        """Take a probe's new pace, seconds. Return what is to have another pace now; None if nothing is.
+
+        A run has the shortest pace of its members.
+        """
+        run = self._run_of.get(key)
+        if run is None:
+            return Paced(key, pace_s)
+        before, run.paces[key] = run.pace_s, pace_s
+        return Paced(run.check, run.pace_s) if run.pace_s != before else None
 
     def _joined(self, probe: Probe[Any]) -> "_Run | None":
         """Let a probe take part in a run, and return the run; None for a probe that runs alone."""
@@ -71,6 +89,7 @@ class Groups:
         if run is None:
             run = self._run_of[probe.key] = self._with_room(common)
         run.members[probe.key] = probe.sink
+        run.paces[probe.key] = probe.pace_s or probe.interval_s
         return run
 
     def _with_room(self, common: ExecCheck) -> "_Run":
@@ -98,8 +117,15 @@ class _Run:
         self.common = common
         self.members: dict[Any, Sink] = {}
         """Who receives the outcomes of each server's probe, by the probe's key."""
+        self.paces: dict[Any, float] = {}
+        """How often each server's probe is to run, seconds."""
         self.check: ExecCheck | None = None
         """The check that is scheduled; None before the first time, and when no server is left."""
+
+    @property
+    def pace_s(self) -> float:
+        """How often it is to run, seconds: as often as any of its members; 0 without any."""
+        return min(self.paces.values(), default=0.0)
 
     def as_check(self) -> ExecCheck | None:
         """Return the check of a run for all members; None without any."""

@@ -28,3 +28,5 @@ class Probe(msgspec.Struct, Generic[Key], frozen=True):
     target: Target
     interval_s: float
     sink: Sink
+    pace_s: float = 0.0
+    """How often to run it for now, seconds (see `Scheduler.pace`). 0 stands for `interval_s`."""

@@ -46,6 +46,9 @@ class Prober(Protocol):
         A probe whose key is already known keeps its place in the schedule.
         """
 
+    def pace(self, key: AnyCheck, pace_s: float) -> None:
+        """Run a probe every `pace_s` seconds from now on. A probe that is not known is ignored."""
+
     def take_worst_lag(self) -> float:
         """Return how many seconds late, at worst, a probe has started since the last call."""
 

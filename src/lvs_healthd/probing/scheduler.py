@@ -7,6 +7,9 @@ start together.
 A probe that is still under way at its next turn is not started a second time. The turn counts as skipped, and the probe
 gets an extra turn as soon as it has ended. So failures follow each other at the interval or the timeout, whichever is
 longer.
+
+A probe may have another pace than its interval for a while (`Scheduler.pace`). With a slower pace, it skips whole
+turns. With a faster one it gets hurried turns between its regular ones, which it keeps (`probing.hurry` decides who).
 """
 
 import asyncio
@@ -14,13 +17,14 @@ import hashlib
 import heapq
 import math
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Generic, Protocol
+from typing import Generic, Protocol
 
-from lvs_healthd.probes.outcome import Course, Outcome
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.engine import Engine
 from lvs_healthd.probing.groups import Groups
-from lvs_healthd.probing.probe import Key, Probe, Sink
+from lvs_healthd.probing.hurry import Hurry
+from lvs_healthd.probing.job import Job, turns_of
+from lvs_healthd.probing.probe import Key, Probe
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
 
 JITTER_SHARE = 0.02
@@ -49,59 +53,6 @@ class ScheduleObserver(Protocol):
         """Note a turn that was skipped because the probe was still under way from the turn before."""
 
 
-class _Job:
-    """One probe's place in the schedule."""
-
-    __slots__ = (
-        *("due", "extra", "interval_s", "is_first", "missed"),
-        *("regular", "running", "scheduler", "sink", "target", "turn"),
-    )
-
-    def __init__(self, scheduler: "_Schedule", probe: Probe[Any], phase: float, due: float) -> None:
-        self.scheduler = scheduler
-        self.target = probe.target
-        self.interval_s = probe.interval_s
-        self.sink: Sink | None = probe.sink
-        """Receives the outcomes; None once the probe has been dropped."""
-        self.regular = phase
-        """The time of the last regular turn, without jitter: the phase plus a whole number of intervals."""
-        self.due = due
-        """When the next regular turn is due, including jitter."""
-        self.turn = due
-        """When the turn that started the running probe was due."""
-        self.is_first = True
-        """Whether the next turn is the first, which comes early and does not depend on the phase."""
-        self.running = False
-        self.missed = False
-        """Whether a turn was skipped because the probe was still running."""
-        self.extra = False
-        """Whether an extra turn is due, to make up for a skipped one."""
-
-    def started(self, now: float) -> None:
-        """Report how late the start is."""
-        self.scheduler.note_lag(now - self.turn)
-
-    def ended(self, outcome: Outcome, course: Course) -> None:
-        """Pass what the probe found to its sink, unless a reload has dropped the probe meanwhile."""
-        self.running = False
-        if self.sink is None:
-            return
-        if self.missed:
-            self.missed, self.extra = False, True
-            self.scheduler.make_up(self)
-        self.sink.outcome(outcome, course)
-
-
-class _Schedule(Protocol):
-    """What a job asks of its scheduler."""
-
-    def note_lag(self, lag_s: float) -> None:
-        """Measure a start that came `lag_s` seconds late."""
-
-    def make_up(self, job: _Job) -> None:
-        """Give a job an extra turn now."""
-
-
 class Scheduler(Generic[Key]):
     """Starts probes on an engine, and hands each outcome to the probe's sink.
 
@@ -127,12 +78,13 @@ class Scheduler(Generic[Key]):
         self._observer = observer
         self._observe_lag = observer.lag
         self._groups = Groups()
-        self._jobs: dict[Key, _Job] = {}
-        self._turns: dict[int, list[_Job]] = {}
+        self._jobs: dict[Key, Job] = {}
+        self._turns: dict[int, list[Job]] = {}
         self._turn_ticks: list[int] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._failure: asyncio.Future[None] | None = None
+        self._hurry: Hurry[Job] = Hurry(clock)
         self._armed_for = math.inf
         self._late_s = 0.0
         """How many seconds late the next tick already is."""
@@ -203,12 +155,15 @@ class Scheduler(Generic[Key]):
         """
         scheduled, unscheduled = self._groups.replaced(probes, dropped)
         for key in unscheduled:
-            self._jobs.pop(key).sink = None
+            gone = self._jobs.pop(key)
+            gone.sink = None
+            self._hurry_on(self._hurry.leave(gone))
         new = []
         for probe in scheduled:
             job = self._jobs.get(probe.key)
             if job is not None:
                 job.sink, job.target = probe.sink, probe.target
+                self._set_pace(job, probe.pace_s or probe.interval_s)
             else:
                 new.append(probe)
         spread_s = max(FIRST_SPREAD_S, len(new) / FIRST_PROBES_PER_S)
@@ -216,9 +171,49 @@ class Scheduler(Generic[Key]):
         for probe in new:
             share = stable_share(probe.key)
             due = now + share * min(probe.interval_s, spread_s)
-            self._jobs[probe.key] = job = _Job(self, probe, share * probe.interval_s, due)
+            self._jobs[probe.key] = job = Job(self, probe, share * probe.interval_s, due)
             self._enqueue(job, due)
+            if job.pace_s < job.interval_s:
+                self._set_pace(job, job.pace_s)
         self._arm()
+
+    def pace(self, key: Key, pace_s: float) -> None:
+        """Run a probe every `pace_s` seconds from now on. A probe that is not known is ignored.
+
+        A pace above the interval is rounded up to whole intervals.
+        """
+        found = self._groups.paced(key, pace_s)
+        if found is not None and (job := self._jobs.get(found.key)) is not None:
+            self._set_pace(job, found.pace_s)
+            self._arm_earlier()
+
+    def _set_pace(self, job: Job, pace_s: float) -> None:
+        before, job.pace_s = turns_of(job), pace_s
+        turns = turns_of(job)
+        if turns != before and not job.is_first:
+            now = self._clock()
+            first = next_due(now, job.interval_s, job.regular)
+            self._put_regular(job, first + (turns - 1) * job.interval_s)
+        if pace_s < job.interval_s:
+            self._hurry_on(self._hurry.enter(job, pace_s), job)
+            return
+        if not job.owed:
+            job.extra = math.inf
+        self._hurry_on(self._hurry.leave(job))
+
+    def _hurry_on(self, jobs: Iterable[Job], just_found: Job | None = None) -> None:
+        """Let jobs hurry that may do so from now on.
+
+        just_found: the job whose outcome has just come; None if there is none.
+        """
+        for job in jobs:
+            if job is just_found and not job.running:
+                self.hurry(job)
+            elif not job.running and not job.is_first and not job.owed:
+                # Hundreds may be admitted at the same moment, so each gets its own place in the pace.
+                due = job.turn + job.pace_s
+                now = self._clock()
+                self._put_hurried(job, due if due > now else next_due(now, job.pace_s, job.regular))
 
     def take_worst_lag(self) -> float:
         """Return how many seconds late, at worst, a probe has started since the last call."""
@@ -233,10 +228,22 @@ class Scheduler(Generic[Key]):
             self._worst_lag_s = lag_s
         self._observe_lag(lag_s)
 
-    def make_up(self, job: _Job) -> None:
+    def make_up(self, job: Job) -> None:
         """Give a job an extra turn now, to make up for a skipped one."""
-        self._enqueue(job, self._clock())
+        job.extra = self._clock()
+        self._enqueue(job, job.extra)
         self._arm_earlier()
+
+    def hurry(self, job: Job) -> None:
+        """Give a job a hurried turn as soon as its pace allows, if it may hurry and has no extra turn yet."""
+        if job in self._hurry and not job.is_first and not job.owed:
+            self._put_hurried(job, max(self._clock(), job.turn + job.pace_s))
+            self._arm_earlier()
+
+    def _put_hurried(self, job: Job, due: float) -> None:
+        if due < job.extra:
+            job.extra = due
+            self._enqueue(job, due)
 
     def tick(self) -> None:
         """End overdue probes and start due ones, for a slice of a few milliseconds. The next tick does what is left.
@@ -253,43 +260,64 @@ class Scheduler(Generic[Key]):
         end = self._clock() + (LONG_SLICE_S if is_behind else SLICE_S)
         is_over = False
         while not is_over and self._turn_ticks and self._turn_ticks[0] * TICK_S <= now:
-            turns = self._turns[self._turn_ticks[0]]
+            tick = self._turn_ticks[0]
+            turns = self._turns[tick]
             while turns and not is_over:
-                self._take_turn(turns.pop(), now)
+                self._take_turn(turns.pop(), tick, now)
                 is_over = self._clock() >= end
             if not turns:
                 del self._turns[heapq.heappop(self._turn_ticks)]
+        self._hurry_on(self._hurry.turn(now))
         self._arm()
 
-    def _take_turn(self, job: _Job, now: float) -> None:
+    def _take_turn(self, job: Job, tick: int, now: float) -> None:
+        """Take one turn from the queue. It means nothing if the job has been given another one instead meanwhile."""
         if job.sink is None:
             return
-        due = job.due
-        if job.extra:
-            # The queue holds two turns of this job, the extra and the next regular one. Whichever comes first counts as
-            # the extra one, and the other as the regular one.
-            job.extra = False
-            due = now
-        else:
-            interval_s = job.interval_s
-            regular = job.regular + interval_s
-            if job.is_first or regular <= now:
-                # The second turn comes at least half an interval after the early first one, because two probes within
-                # the same hiccup prove no more than one.
-                regular = next_due(now + interval_s / 2 if job.is_first else now, interval_s, regular)
-                job.is_first = False
-            job.regular = regular
-            job.due = regular + self._random() * JITTER_SHARE * interval_s
-            self._enqueue(job, job.due)
+        if math.ceil(job.due / TICK_S) == tick:
+            self._take_regular(job, now)
+        elif job.extra != math.inf and math.ceil(job.extra / TICK_S) == tick:
+            self._take_extra(job, now)
+
+    def _take_extra(self, job: Job, now: float) -> None:
+        due, job.extra = job.extra, math.inf
+        if job.owed:
+            self._begin(job, now, 0.0)
+        elif job in self._hurry and not job.running:
+            if now > due + BEHIND_S:
+                self._put_hurried(job, now + job.pace_s)  # regular turns are late, and they go first
+            else:
+                self._begin(job, due, job.pace_s)
+
+    def _take_regular(self, job: Job, now: float) -> None:
+        due, interval_s = job.due, job.interval_s
+        regular = job.regular + turns_of(job) * interval_s
+        if job.is_first or regular <= now:
+            # The second turn comes at least half an interval after the early first one, because two probes within
+            # the same hiccup prove no more than one.
+            regular = next_due(now + interval_s / 2 if job.is_first else now, interval_s, regular)
+            job.is_first = False
+        self._put_regular(job, regular)
+        if now < job.turn + job.gap_s:
+            return  # a hurried turn was there a moment ago
         if job.running:
             job.missed = True
             self._observer.skipped()
             return
-        job.running = True
-        job.turn = due
+        self._begin(job, due, 0.0)
+
+    def _put_regular(self, job: Job, regular: float) -> None:
+        """Queue a job's next regular turn. `regular` is its time without jitter."""
+        job.regular = regular
+        job.due = regular + self._random() * JITTER_SHARE * job.interval_s
+        self._enqueue(job, job.due)
+
+    def _begin(self, job: Job, due: float, gap_s: float) -> None:
+        job.running, job.owed, job.extra = True, False, math.inf
+        job.turn, job.gap_s = due, gap_s
         self._engine.start(job)
 
-    def _enqueue(self, job: _Job, due: float) -> None:
+    def _enqueue(self, job: Job, due: float) -> None:
         tick = math.ceil(due / TICK_S)
         turns = self._turns.get(tick)
         if turns is None:

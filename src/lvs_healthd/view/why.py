@@ -48,6 +48,7 @@ def _check(watch: Watch, shift_s: float) -> CheckWhy:
         rise=check.rise,
         fall=check.fall,
         interval_s=check.interval,
+        pace_s=probe.pace_s,
         timeout_s=check.timeout,
         last_probe=None if probe.last_at is None else probe.last_at + shift_s,
         course=_course(probe.course),

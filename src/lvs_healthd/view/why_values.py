@@ -58,6 +58,8 @@ class CheckWhy(msgspec.Struct, frozen=True, kw_only=True):
     """How the last probe went that did not pass; None if none is known."""
     streaks: tuple[StreakValues, ...]
     """What the check found lately, the oldest first. Passes are left out before failures."""
+    pace_s: float = 0.0
+    """How often the probe is to run now, seconds; 0 from a daemon that does not say it."""
 
 
 class ServerWhy(msgspec.Struct, frozen=True, kw_only=True):

@@ -194,6 +194,21 @@ async def test_replaced_worker_runs_what_was_changed_meanwhile() -> None:
         await bench.until_all(OutcomeKind.DOWN)
 
 
+async def test_worker_is_told_how_often_a_probe_is_to_run_and_so_is_the_one_that_replaces_it() -> None:
+    seldom, other = tcp(1, interval_s=3600), tcp(2, interval_s=3600)
+    async with running([seldom, other]) as bench:
+        await bench.until_all(OutcomeKind.DOWN)
+        bench.pool.pace(seldom, 0.1)
+        await bench.until(lambda: len(bench.sink(seldom).outcomes) >= 5)
+        os.kill(bench.pids[0], signal.SIGKILL)
+        await bench.until(lambda: bench.failures)
+        count = len(bench.sink(seldom).outcomes)
+        await bench.until(lambda: len(bench.sink(seldom).outcomes) >= count + 5)
+        bench.pool.pace(seldom, 3600)
+        bench.pool.pace(tcp(3), 0.1)  # nobody knows it
+        assert len(bench.sink(other).outcomes) <= 3  # its first, unsure at the worker's end, and first again
+
+
 async def test_end_leaves_no_process_even_of_one_that_is_stopped() -> None:
     async with running(closed_ports(3), workers=2) as bench:
         await bench.until(lambda: bench.pool.workers == 2)

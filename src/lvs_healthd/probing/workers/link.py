@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from lvs_healthd import __version__
 from lvs_healthd.probing.workers.framing import FrameSocket, GarbledFrameError
-from lvs_healthd.probing.workers.protocol import MOST_BYTES, Change, Fault, Hello, Report, encoded, said
+from lvs_healthd.probing.workers.protocol import MOST_BYTES, Fault, Hello, Report, Told, encoded, said
 
 # -P: a file in the current directory must not shadow a module.
 COMMAND = (sys.executable, "-P", "-m", "lvs_healthd.probing.workers")
@@ -75,13 +75,13 @@ class Link:
         if not self._lost.done():
             self._lost.set_result(why)
 
-    def send(self, change: Change) -> None:
-        """Tell the worker what to probe.
+    def send(self, told: Told) -> None:
+        """Tell the worker what to probe, and how often.
 
         Data that the worker's socket cannot take yet waits here, but not for long: a worker that does not read is soon
         lost.
         """
-        self._frames.send(encoded(change))
+        self._frames.send(encoded(told))
 
     async def end(self) -> None:
         """Close the socket, so that the worker ends. Kill it when it does not end within `END_S`.

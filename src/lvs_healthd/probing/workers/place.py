@@ -13,7 +13,7 @@ from lvs_healthd.probing.probe import Probe
 from lvs_healthd.probing.workers import link
 from lvs_healthd.probing.workers.framing import GarbledFrameError
 from lvs_healthd.probing.workers.link import Link
-from lvs_healthd.probing.workers.protocol import Assigned, Change, Report, recorded
+from lvs_healthd.probing.workers.protocol import Assigned, Change, Paces, Report, recorded
 from lvs_healthd.runtime.pace import paced
 
 SILENT_S = 5.0
@@ -67,6 +67,10 @@ class Place:
         self._command = command
         self._checks: dict[int, AnyCheck] = {}
         self._sinks: dict[int, Callable[[Outcome, Course], None]] = {}
+        self._paces: dict[int, float] = {}
+        """How often each probe is to run, seconds, if that is not its interval."""
+        self._new_paces: dict[int, float] = {}
+        """The paces that the process is about to be told. It is told all those of a moment in one message."""
         self._outcomes: dict[int, Outcome] = {}
         """The outcomes that the current process refers to by number. One number always gives the same object."""
         self._link: Link | None = None
@@ -82,12 +86,34 @@ class Place:
         """Pass the outcomes of the probe with this number to its sink from now on."""
         self._checks[number] = probe.key
         self._sinks[number] = probe.sink.outcome
+        self.pace(number, probe.pace_s or probe.interval_s)
         if self._failed is not None:
             probe.sink.outcome(self._failed, NO_COURSE)
 
     def drop(self, number: int) -> None:
         """Ignore the outcomes of the probe with this number from now on."""
         del self._checks[number], self._sinks[number]
+        self._paces.pop(number, None)
+        self._new_paces.pop(number, None)
+
+    def pace(self, number: int, pace_s: float) -> None:
+        """Let the process run the probe with this number every `pace_s` seconds, very soon."""
+        interval_s = self._checks[number].interval
+        if self._paces.get(number, interval_s) == pace_s:
+            return
+        if pace_s == interval_s:
+            del self._paces[number]
+        else:
+            self._paces[number] = pace_s
+        if self._link is not None:
+            if not self._new_paces:
+                asyncio.get_running_loop().call_soon(self._send_paces)
+            self._new_paces[number] = pace_s
+
+    def _send_paces(self) -> None:
+        if self._link is not None and self._new_paces:
+            self._link.send(Paces(tuple(self._new_paces.items())))
+        self._new_paces.clear()
 
     def send(self, added: list[Assigned], dropped: Iterable[int]) -> None:
         """Tell the process what has changed. A process that starts later will be told everything."""
@@ -137,9 +163,11 @@ class Place:
     async def _run(self, process: Link) -> str:
         """Let a process work until it is lost, and return why, in words."""
         self._outcomes.clear()
+        self._new_paces.clear()
         self._failed = None
         try:
             self.send([Assigned(number, check) for number, check in self._checks.items()], ())
+            process.send(Paces(tuple(self._paces.items())))
             return await process.lost()
         finally:
             self._link, self.in_flight, self.waiting = None, 0, 0

@@ -122,6 +122,13 @@ class Pool:
             place.max_in_flight = max(1, self.max_in_flight // len(self._places))
             place.send(new[place], gone[place])
 
+    def pace(self, key: AnyCheck, pace_s: float) -> None:
+        """Run a probe every `pace_s` seconds from now on. A probe that is not known is ignored."""
+        placed = self._placed.get(key)
+        if placed is not None:
+            place, number = placed
+            place.pace(number, pace_s)
+
     def take_worst_lag(self) -> float:
         """Return how many seconds late, at worst, a probe has started, as reported since the last call."""
         worst_s, self._worst_lag_s = self._worst_lag_s, 0.0

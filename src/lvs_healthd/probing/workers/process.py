@@ -27,7 +27,7 @@ from lvs_healthd.probing.engine import Engine
 from lvs_healthd.probing.probe import Probe
 from lvs_healthd.probing.scheduler import Scheduler
 from lvs_healthd.probing.workers.framing import FrameSocket
-from lvs_healthd.probing.workers.protocol import Assigned, Change, Fault, Hello, Said, change, encoded
+from lvs_healthd.probing.workers.protocol import Assigned, Change, Fault, Hello, Paces, Said, Told, encoded, told
 from lvs_healthd.probing.workers.reporter import Reporter
 from lvs_healthd.runtime.capabilities import CAP_DAC_READ_SEARCH, CAP_NET_RAW, give_up_capabilities
 from lvs_healthd.runtime.garbage import spare_long_lived
@@ -123,7 +123,7 @@ class _Worker:
             opened,
             most_bytes=_NO_LIMIT,
             receive_bytes=_RECEIVE_BYTES,
-            take=lambda payload: self._take(change(payload)),
+            take=lambda payload: self._take(told(payload)),
             gone=self._gone,
             guard=self._guarded,
             drained=self._report,
@@ -194,7 +194,16 @@ class _Worker:
 
     # From the daemon
 
-    def _take(self, told: Change) -> None:
+    def _take(self, told: Told) -> None:
+        match told:
+            case Paces(paces=paces):
+                for probe, pace_s in paces:
+                    if probe in self._checks:
+                        self.scheduler.pace(self._checks[probe], pace_s)
+            case Change():
+                self._take_change(told)
+
+    def _take_change(self, told: Change) -> None:
         """Take one part of a change. The last part puts the change into effect."""
         self._engine.max_in_flight = told.max_in_flight
         for probe in told.dropped:

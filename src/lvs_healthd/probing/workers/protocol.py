@@ -39,7 +39,14 @@ class Assigned(msgspec.Struct, frozen=True, array_like=True):
     check: AnyCheck
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Paces(msgspec.Struct, frozen=True, tag="paces"):
+    """To a worker: how often probes are to run from now on."""
+
+    paces: tuple[tuple[int, float], ...]
+    """The number of each probe, and seconds."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, tag="change"):
     """To a worker: how the set of its probes changes."""
 
     max_in_flight: int
@@ -92,11 +99,14 @@ class Fault(msgspec.Struct, frozen=True, tag="fault"):
 Said = Hello | Report | Fault
 """Any message from a worker."""
 
-_CHANGES = msgspec.msgpack.Decoder(Change)
+Told = Change | Paces
+"""Any message to a worker."""
+
+_TOLD = msgspec.msgpack.Decoder(Told)
 _SAID = msgspec.msgpack.Decoder(Said)
 
 
-def encoded(message: Change | Said) -> bytes:
+def encoded(message: Told | Said) -> bytes:
     """Return a message as the payload of a frame."""
     return _ENCODER.encode(message)
 
@@ -148,12 +158,13 @@ def packed(check: AnyCheck) -> bytes:
     return _ENCODER.encode(check)
 
 
-def change(payload: bytes) -> Change:
+def told(payload: bytes) -> Told:
     """Decode a message from the daemon. Raises `GarbledFrameError` when it is not valid."""
     try:
-        return _CHANGES.decode(payload)
+        message: Told = _TOLD.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise GarbledFrameError(f"not a change: {error}") from error
+        raise GarbledFrameError(f"not a message to a worker: {error}") from error
+    return message
 
 
 def said(payload: bytes) -> Said:

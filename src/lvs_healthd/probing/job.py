@@ -1,0 +1,80 @@
+"""One probe's place in the schedule, and what it asks of its scheduler."""
+
+import math
+from typing import Any, Protocol
+
+from lvs_healthd.probes.outcome import Course, Outcome
+from lvs_healthd.probing.probe import Probe, Sink
+
+_WHOLE_TURNS = 0.01
+"""By so large a share of an interval, a pace may miss a whole number of intervals, because seconds are floats."""
+
+
+class Job:
+    """One probe's place in the schedule."""
+
+    __slots__ = (
+        *("due", "extra", "gap_s", "interval_s", "is_first", "missed", "owed"),
+        *("pace_s", "regular", "running", "scheduler", "sink", "target", "turn"),
+    )
+
+    def __init__(self, scheduler: "Schedule", probe: Probe[Any], phase: float, due: float) -> None:
+        self.scheduler = scheduler
+        self.target = probe.target
+        self.interval_s = probe.interval_s
+        self.pace_s = probe.pace_s or probe.interval_s
+        """How often the probe is to run now, seconds."""
+        self.sink: Sink | None = probe.sink
+        """Receives the outcomes; None once the probe has been dropped."""
+        self.regular = phase
+        """The time of the last regular turn, without jitter: the phase plus a whole number of intervals."""
+        self.due = due
+        """When the next regular turn is due, including jitter."""
+        self.turn = due
+        """When the turn that started the running probe was due; once it has started, when it did."""
+        self.gap_s = 0.0
+        """How long after `turn` the next turn may come at the earliest, seconds: the pace of a hurried turn; else 0."""
+        self.is_first = True
+        """Whether the next turn is the first, which comes early and does not depend on the phase."""
+        self.running = False
+        self.missed = False
+        """Whether a turn was skipped because the probe was still running."""
+        self.owed = False
+        """Whether the extra turn makes up for a skipped one. If not, it is a hurried one."""
+        self.extra = math.inf
+        """When a turn between the regular ones is due; infinity for never."""
+
+    def started(self, now: float) -> None:
+        """Report how late the start is."""
+        self.scheduler.note_lag(now - self.turn)
+        self.turn = now
+
+    def ended(self, outcome: Outcome, course: Course) -> None:
+        """Pass what the probe found to its sink, unless a reload has dropped the probe meanwhile."""
+        self.running = False
+        if self.sink is None:
+            return
+        if self.missed:
+            self.missed, self.owed = False, True
+            self.scheduler.make_up(self)
+        self.sink.outcome(outcome, course)
+        if self.pace_s < self.interval_s:
+            self.scheduler.hurry(self)
+
+
+class Schedule(Protocol):
+    """What a job asks of its scheduler."""
+
+    def note_lag(self, lag_s: float) -> None:
+        """Measure a start that came `lag_s` seconds late."""
+
+    def make_up(self, job: Job) -> None:
+        """Give a job an extra turn now."""
+
+    def hurry(self, job: Job) -> None:
+        """Give a job an extra turn when its pace asks for it."""
+
+
+def turns_of(job: Job) -> int:
+    """Return how many intervals there are from one regular turn of a job to the next."""
+    return 1 if job.pace_s <= job.interval_s else math.ceil(job.pace_s / job.interval_s - _WHOLE_TURNS)
