@@ -99,6 +99,12 @@ def test_services_count_checks_whose_certificate_ends_soon() -> None:
     assert found["service_certificates_ending"] == {("web",): 2}
 
 
+def test_services_count_checks_whose_verdict_is_only_held() -> None:
+    servers = [statuses.real_server(f"198.51.100.1{n}:443", remark="only held" * (n < 2)) for n in range(3)]
+    found = read(Status(daemon=statuses.daemon(), services=(statuses.service("web", *servers),)))
+    assert found["service_checks_stale"] == {("web",): 2}
+
+
 def test_services_count_their_servers_without_fallback_ones() -> None:
     found = read(statuses.status())
     assert found["service_real_servers"] == {

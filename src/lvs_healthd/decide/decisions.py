@@ -25,6 +25,7 @@ from lvs_healthd.decide.held import (
 )
 from lvs_healthd.decide.overrides import Overrides
 from lvs_healthd.decide.paths import NoTable, Paths, PathTable
+from lvs_healthd.decide.stale import Stale
 from lvs_healthd.decide.telling import failing, is_news, not_sure, verdict_changed, weight_changed
 from lvs_healthd.decide.wrong_clock import WrongClock, longest_wait_s
 from lvs_healthd.events.kinds import Event, ServiceFallback, ServiceServing
@@ -103,6 +104,7 @@ class Decisions:
         self.history = Daemon().history
         self.overrides = Overrides()
         """What operators have ordered."""
+        self.began = clock()
         self._planner = Planner()
         self._backlog: deque[Judging] = deque()
         """Outcomes for `run` to apply."""
@@ -118,6 +120,7 @@ class Decisions:
         that pauses between two services must therefore ask the method `service` for each of them again."""
         self._by_key: dict[ServiceKey, ServiceState] = {}
         self.probes: dict[AnyCheck, ProbeState] = {}
+        self.stale = Stale(self.probes.values, clock)
         self._blame = Blame(self.probes.values, own or NoFaults())
         self.paths = Paths(table or NoTable(), own or NoFaults(), clock)
         self.server_count = 0
@@ -184,7 +187,7 @@ class Decisions:
             the table was taken out.
         mark_services: the services of path probes; None for none.
         """
-        self.history = config.daemon.history
+        self.history, self.began = config.daemon.history, self.clock()
         before = self._by_key
         after: list[ServiceState] = []
         changed: list[ServiceState] = []
@@ -227,6 +230,7 @@ class Decisions:
         now = self.clock()
         for probe in self.paths.switched():
             self._unsure.pop(probe, None)
+            probe.sure_at = now
             for watch in probe.watches:
                 before, is_up = watch.health, watch.server.health.verdict is Verdict.UP
                 if self.paths.runs:

@@ -29,6 +29,8 @@ class Judge(Protocol):
     clock: Callable[[], float]
     history: int
     """How many streaks to keep of each probe."""
+    began: float
+    """When the configuration in force was taken over, seconds on the monotonic clock."""
 
     def dated(self, probe: "ProbeState", outcome: Outcome) -> Outcome:
         """Return an outcome of a probe that verifies a certificate; unsure if our own clock may be the cause."""
@@ -82,12 +84,14 @@ class ProbeState:
         "failed",
         "history",
         "is_agent",
+        "is_stale",
         "is_verified",
         "last",
         "last_at",
         "pace_s",
         "since",
         "streak",
+        "sure_at",
         "tallies",
         "times",
         "unrouted_since",
@@ -122,6 +126,11 @@ class ProbeState:
         """How the last probe went that did not pass, if one has passed since."""
         self.last_at: float | None = None
         """When the last outcome came, seconds on the monotonic clock."""
+        self.sure_at = judge.began
+        """When the last outcome came before `last` that was not unsure, or the probe was new. Seconds on the monotonic
+        clock."""
+        self.is_stale = False
+        """Whether it has been told that the verdicts of its checks have not been renewed for long (see `stale`)."""
         self.course: Course | None = None
         """How the last probe went."""
         self.unrouted_since = 0.0
@@ -183,6 +192,8 @@ class ProbeState:
     def _remember(self, outcome: Outcome, now: float) -> None:
         """Put the current streak into the history if this outcome ends it."""
         last, since, last_at = self.last, self.since, self.last_at
+        if last is not None and last_at is not None and last.kind is not OutcomeKind.UNSURE:
+            self.sure_at = last_at
         if last is None or since is None or last_at is None:
             self.since = now
         elif not is_like(last, outcome):

@@ -270,6 +270,31 @@ class CheckUnsure(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class CheckStale(Event, frozen=True, kw_only=True):
+    """No outcome has renewed a check's verdict for long. The verdict is held. Emitted once, until it is renewed."""
+
+    name = "check.stale"
+    level = "warning"
+    service: str
+    server: str
+    check: str
+    verdict: str
+    age_s: float
+    """How long ago the last outcome came that proved something, seconds."""
+    reason: str
+    """The last outcome in words."""
+
+
+class CheckRenewed(Event, frozen=True, kw_only=True):
+    """A check's verdict rests on a fresh outcome again, after `CheckStale`."""
+
+    name = "check.renewed"
+    service: str
+    server: str
+    check: str
+    verdict: str
+
+
 class ServiceFallback(Event, frozen=True, kw_only=True):
     """No real server of the service may serve. Its fallback servers are in use, if it has any."""
 

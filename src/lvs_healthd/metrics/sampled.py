@@ -154,6 +154,12 @@ def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
         "Checks of the service that were presented a certificate that ends within their expires_within.",
         [(labelled(service=service.name), service.certificates_ending) for service in services],
     )
+    yield from family(
+        "service_checks_stale",
+        "gauge",
+        "Checks of the service whose verdict is only held, because no outcome has renewed it for long.",
+        [(labelled(service=service.name), service.checks_stale) for service in services],
+    )
 
 
 def _real_servers(services: tuple[ServiceSamples, ...]) -> Iterator[str]:

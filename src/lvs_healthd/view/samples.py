@@ -53,6 +53,7 @@ def service_samples(
             if watch.probe.latency_s is not None
         ],
         certificates_ending=sum(is_ending(watch.probe, wall) for server in servers for watch in server.watches),
+        checks_stale=sum(watch.probe.is_stale for server in servers for watch in server.watches),
         certificate_ends=[
             (name, watch.check.name, watch.probe.certificate_end)
             for name, server in zip(names, servers, strict=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from lvs_healthd.config.basics import Endpoint
-from lvs_healthd.decide.endings import remark_on
+from lvs_healthd.decide import endings, stale
 from lvs_healthd.decide.held import ServerState, ServiceState, Watch
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
 from lvs_healthd.plan.records import destination_key
@@ -112,7 +112,7 @@ def _check_status(watch: Watch, shift_s: float, wall: float) -> CheckStatus:
         latency_s=probe.latency_s,
         last_probe=None if probe.last_at is None else probe.last_at + shift_s,
         certificate_end=probe.certificate_end,
-        remark=remark_on(probe, wall),
+        remark="; ".join(filter(None, (stale.remark_on(probe, wall - shift_s), endings.remark_on(probe, wall)))),
     )
 
 

@@ -35,7 +35,8 @@ class CheckStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     certificate_end: float | None = None
     """When the certificate ends that the target presented last, Unix time; None without one."""
     remark: str = ""
-    """What somebody should look at although the check may pass: that this certificate ends soon."""
+    """What somebody should look at although the check may pass: that its verdict is only held, or that this certificate
+    ends soon."""
 
 
 class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -150,6 +151,8 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     """How many checks remark that the certificate that they were presented ends soon."""
     overrides: list[tuple[str, str, float]]
     """Server, kind of order ("drain", "disable" or "weight"), and since when, Unix time, for each order in force."""
+    checks_stale: int
+    """How many checks have a verdict that is only held, because no outcome has renewed it for long."""
     statistics: ServiceStatistics | None
     """The kernel's counters; None while the service is not in its table. They stay encoded, because they would be five
     times as large when decoded."""
