@@ -301,6 +301,39 @@ def test_headers_on_the_stream_of_an_earlier_answer_end_the_probe() -> None:
     assert (found.reason, found.detail) == (Reason.PROTOCOL_ERROR, 'broken HTTP/2: "StreamClosedError"')
 
 
+MOVED = frame(HEADERS, b"\x08\x03302\x0f\x1f\x02/1\x0f\x0d\x010", flags=5, stream=1)
+"""A whole answer that redirects to /1."""
+
+
+def test_server_that_redirects_and_allows_no_further_request_is_down() -> None:
+    no_stream = frame(SETTINGS, struct.pack("!HI", 3, 0))
+    found = raw(no_stream + MOVED, redirects=1)
+    assert (found.kind, found.reason) == (OutcomeKind.DOWN, Reason.PROTOCOL_ERROR)
+    assert found.detail == 'broken HTTP/2: "Max outbound streams is 0, 0 open"'
+
+
+def sizes_of_table(count: int) -> list[bytes]:
+    """Return a block of headers that begins with this many sizes of hpack's table, whole and in parts."""
+    block = b"\x3f\xe1\x1f" * (count - 1) + b"\x20\x88" if count else b"\x88"
+    return [
+        frame(HEADERS, block, flags=0x5, stream=1),
+        frame(HEADERS, b"\x02" + bytes(5) + block + b"\0\0", flags=0x5 | 0x8 | 0x20, stream=1),  # padded, with priority
+        frame(HEADERS, b"", flags=END, stream=1) + frame(CONTINUATION, block, flags=0x4, stream=1),
+        frame(HEADERS, block[:1], flags=END, stream=1) + frame(CONTINUATION, block[1:], flags=0x4, stream=1),
+    ]
+
+
+@pytest.mark.parametrize("form", range(4))
+def test_block_of_headers_may_begin_with_two_sizes_of_the_table_and_no_more(form: int) -> None:
+    for count in range(3):
+        assert raw(SETTINGS_FRAME + sizes_of_table(count)[form]).detail == "status 200"
+    found = raw(SETTINGS_FRAME + sizes_of_table(3)[form])
+    assert (found.reason, found.detail) == (
+        Reason.PROTOCOL_ERROR,
+        'broken HTTP/2: "headers that begin with more than 2 sizes of the table"',
+    )
+
+
 def test_frames_that_a_healthy_server_sends_for_a_large_body_are_no_flood() -> None:
     body = frame(DATA, b"x" * SMALL, stream=1) * (MANY * 4) + frame(DATA, b"end", flags=END, stream=1)
     assert raw(SETTINGS_FRAME + OK + body, body="end", max_body=4_000_000).detail == "status 200, body as expected"

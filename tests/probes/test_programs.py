@@ -7,7 +7,7 @@ from lvs_healthd.config.basics import Endpoint, canonical_address
 from lvs_healthd.config.check_model import Convention, ExecCheck, MonNames, Per
 from lvs_healthd.probes import mon
 from lvs_healthd.probes.exchange import Exchange
-from lvs_healthd.probes.outcome import AskedWeight, Outcome, OutcomeKind, Reason, down, up
+from lvs_healthd.probes.outcome import AskedWeight, Outcome, OutcomeKind, Reason, down, unsure, up
 from lvs_healthd.probes.programs import ENVIRONMENT, program_runs
 from lvs_healthd.probes.targets import targets
 from lvs_healthd.programs.messages import Answer, Finished, NotRun, Request, Started, line
@@ -144,6 +144,22 @@ def test_run_that_did_not_take_place_is_not_remembered() -> None:
     before = runs.told()
     runs.run(NotRun("cannot run /m"))
     assert runs.told() == before
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"[]\n",
+        b'{"type":"not_run","why":"\xff"}\n',
+        b'{"type":"started","odd":' + b"[" * 2000 + b"]" * 2000 + b"}\n",
+        b'{"type":"finished","status":18446744073709551616,"output":""}\n',
+    ],
+    ids=["type", "encoding", "depth", "number"],
+)
+def test_garbage_from_the_process_that_runs_programs_is_its_fault(garbage: bytes) -> None:
+    exchange = program_runs(ExecCheck(name="", address="192.0.2.1", port=80, command=("/p",)))()
+    exchange.connected()
+    assert exchange.received(garbage) == unsure(Reason.LOCAL_LIMIT, "the process that runs programs sent garbage")
 
 
 def test_output_that_no_variable_can_hold_does_not_stop_the_next_run() -> None:

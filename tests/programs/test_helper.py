@@ -230,11 +230,15 @@ async def test_monitor_has_a_folder_for_its_files_that_is_there_the_next_time(he
     assert (tmp_path / "files").stat().st_mode & 0o777 == 0o700
 
 
-async def test_socket_is_for_this_user_alone_and_garbage_is_refused(helper: str) -> None:
+async def test_socket_is_for_this_user_alone(helper: str) -> None:
     assert Path(helper).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("garbage", [b"[]\n", b'{"argv":["\xff"]}\n', b'{"odd":' + b"[" * 2000 + b"]" * 2000 + b"}\n"])
+async def test_garbage_is_refused_with_words(helper: str, garbage: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as asking:
         await asyncio.get_running_loop().run_in_executor(None, asking.connect, helper)
-        asking.sendall(b"[]\n")
+        asking.sendall(garbage)
         asking.settimeout(PATIENCE_S)
         assert b"not a request" in await asyncio.to_thread(asking.recv, 4096)
     assert (await outcome_of(check(helper, "/bin/true"))).kind is OutcomeKind.UP

@@ -87,8 +87,7 @@ class _Asking:
         self._has_head = False
 
     def connected(self) -> Step:
-        self._connection.ask(self._question.request)
-        return self._connection.to_send()
+        return self._connection.ask(self._question.request) or self._connection.to_send()
 
     def received(self, data: bytes) -> Step:
         for event in self._connection.feed(data):

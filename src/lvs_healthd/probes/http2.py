@@ -120,13 +120,17 @@ class Connection:
         self.has_ended = False
         """Whether the answer under way has ended."""
 
-    def ask(self, request: Request) -> None:
-        """Send a request. `to_send` returns its bytes."""
+    def ask(self, request: Request) -> Outcome | None:
+        """Send a request, whose bytes `to_send` returns. Return the outcome if the peer allows no request."""
         self._stream = self._stream + 2 if self._stream else _FIRST_STREAM
         self.has_ended = False
         self._rest = request.body
-        self._h2.send_headers(self._stream, request.fields, end_stream=not request.body)
-        self._send_rest()
+        try:
+            self._h2.send_headers(self._stream, request.fields, end_stream=not request.body)
+            self._send_rest()
+        except Exception as error:  # noqa: BLE001  # whatever the library makes of a stranger's settings
+            return self._broken(error)
+        return None
 
     def to_send(self) -> bytes:
         """Return the bytes to send now, which may be none."""
@@ -201,7 +205,11 @@ class Connection:
                     why = _code_name(event.error_code)
                     yield down(Reason.RESET, f"the server gave the request up (RST_STREAM): {why}")
                 case events.WindowUpdated() | events.RemoteSettingsChanged():
-                    self._send_rest()
+                    try:
+                        self._send_rest()
+                    except Exception as error:  # noqa: BLE001  # as above
+                        yield self._broken(error)
+                        return
                 case _:
                     pass
 

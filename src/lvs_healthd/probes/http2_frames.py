@@ -23,8 +23,19 @@ LARGEST = 16384
 HEADER_BYTES = 9
 """The length of a frame's header, bytes (RFC 9113, section 4.1)."""
 
-DATA, GOAWAY = 0x0, 0x7
+DATA, HEADERS, GOAWAY, CONTINUATION = 0x0, 0x1, 0x7, 0x9
 """Types of frames (RFC 9113, section 6)."""
+
+_PADDED, _PRIORITY = 0x08, 0x20
+"""Flags of a HEADERS frame (RFC 9113, section 6.2)."""
+_PAD_LENGTH_BYTES, _PRIORITY_BYTES = 1, 5
+
+_MOST_NUMBER_BYTES = 10
+"""How many bytes a number in a block of headers may have after the first. The sizes that exist have five at most."""
+
+_MOST_TABLE_SIZES = 2
+"""How often a block of headers may change the size of the table, all at its beginning (RFC 7541, section 4.2). Each
+change is a byte that no count of headers sees, and 64 KiB of them take 30 ms."""
 
 _NAMES = (
     *("DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY", "WINDOW_UPDATE"),
@@ -63,10 +74,49 @@ class Away(NamedTuple):
     """Why the peer ends the connection; 0 for no error."""
 
 
+class _TableSizes:
+    """Counts how often the blocks of headers change the size of the table of known fields (RFC 7541, section 6.3)."""
+
+    __slots__ = ("_count", "_is_at_beginning", "_number")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._is_at_beginning = False
+        """Whether only changes of the size have come in the current block."""
+        self._number = 0
+        """How many more bytes the number of the last one may have; 0 if it has ended."""
+
+    def feed(self, frame: bytes) -> None:
+        """Take a HEADERS or CONTINUATION frame. Raises `FrameError` when it changes the size too often."""
+        position = HEADER_BYTES
+        if frame[3] == HEADERS:
+            position += _PAD_LENGTH_BYTES if frame[4] & _PADDED else 0
+            position += _PRIORITY_BYTES if frame[4] & _PRIORITY else 0
+            self._count, self._is_at_beginning, self._number = 0, True, 0
+        while self._is_at_beginning and position < len(frame):
+            self._take(frame[position])
+            position += 1
+
+    def _take(self, byte: int) -> None:
+        if self._number:
+            self._number -= 1
+            if byte < 0x80:  # the last byte of a number (RFC 7541, section 5.1)
+                self._number = 0
+            elif not self._number:
+                raise FrameError("headers that begin with a number without end")
+        elif byte & 0xE0 == 0x20:
+            self._count += 1
+            self._number = _MOST_NUMBER_BYTES if byte & 0x1F == 0x1F else 0
+            if self._count > _MOST_TABLE_SIZES:
+                raise FrameError(f"headers that begin with more than {_MOST_TABLE_SIZES} sizes of the table")
+        else:
+            self._is_at_beginning = False
+
+
 class FrameReader:
     """Reads one connection."""
 
-    __slots__ = ("_besides", "_partial", "_small", "has_begun")
+    __slots__ = ("_besides", "_partial", "_small", "_table_sizes", "has_begun")
 
     def __init__(self) -> None:
         self._partial = b""
@@ -74,6 +124,7 @@ class FrameReader:
         self._small = 0
         self._besides = 0
         """Bytes of all frames but DATA."""
+        self._table_sizes = _TableSizes()
         self.has_begun = False
         """Whether a whole frame has arrived."""
 
@@ -94,6 +145,8 @@ class FrameReader:
             if end > len(data):
                 break
             self.has_begun = True
+            if kind in (HEADERS, CONTINUATION):
+                self._table_sizes.feed(data[position:end])
             stream = int.from_bytes(data[position + 5 : position + HEADER_BYTES], "big") & _STREAM
             yield Frame(kind, stream, data[position:end])
             position = end

@@ -16,6 +16,13 @@ from lvs_healthd.probes.exchange import quote
 LARGEST = 2**63 - 1
 """The largest size of a body or a chunk that clients can count, bytes."""
 
+MOST_LINES = 5000
+"""The maximum number of lines of headers, interim answers included. curl takes as many headers. A line takes 0.3 µs."""
+
+MOST_CHUNK_LINES = 16384
+"""The maximum number of lines of one body that belong to chunks or trailers. A chunk has two. So many take 7 ms, or
+twice as long when another request follows. A body of 64 KiB may still come in chunks of 8 bytes."""
+
 _BEGINNING = b"HTTP/"
 WITHOUT_BODY = (204, 304)
 """The statuses of answers without a body, whatever their headers announce (RFC 9112, section 6.3)."""
@@ -24,11 +31,14 @@ _STATUS_LINE = re.compile(rb"HTTP/(?:1\.[01]|2(?:\.0)?) +([1-9][0-9]{2})(?![0-9]
 """The version, and a status of three digits. Some servers answer an HTTP/1.1 request as "HTTP/2"."""
 _ORDINARY_HEAD = re.compile(
     rb"HTTP/1\.[01] ([2-9][0-9]{2})(?![0-9])[^\0\n]*+\n"
-    rb"(?:(?!(?i:Content-Length)(?!: ?[0-9]++\r))[A-Za-z0-9_-]++:[^\0\n]*+\n)*+"
-    rb"\r\n"
+    rb"(?:(?!(?i:Content-Length)(?!: ?[0-9]++\r))[A-Za-z0-9_-]++:[^\0\n]*+\n){0,%d}"
+    rb"\r\n" % (MOST_LINES - 1)
 )
-"""A head in which the names of headers are well formed, and any Content-Length is a number. All quantifiers are
-possessive, so a search takes linear time."""
+"""A head of few enough lines in which the names of headers are well formed, and any Content-Length is a number.
+
+A search takes linear time, because each line can end in one place only. The repetition of lines is not possessive: with
+a look-ahead in it, Python before 3.11.5 then skips the beginning of a line that does not match (python/cpython#106052).
+"""
 _LENGTH = re.compile(rb"[ \t]*\+?([0-9]+)")
 _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]+")
 _NO_FIELDS: Mapping[bytes, list[bytes]] = MappingProxyType({})
@@ -84,7 +94,7 @@ class HeadReader:
     wanted: the headers to collect, in lower case.
     """
 
-    __slots__ = ("_fields", "_is_chunked", "_last", "_length", "_partial", "_status", "_wanted")
+    __slots__ = ("_fields", "_is_chunked", "_last", "_length", "_lines_left", "_partial", "_status", "_wanted")
 
     def __init__(self, wanted: frozenset[bytes] = frozenset()) -> None:
         self._wanted = wanted
@@ -94,6 +104,7 @@ class HeadReader:
         """The lines of the value that the last line belongs to; None when it is not collected."""
         self._partial = b""
         """The last line so far, as long as its end has not arrived."""
+        self._lines_left = MOST_LINES
         self._status = 0
         """0 until the status line has been read."""
         self._length: int | None = None
@@ -108,7 +119,11 @@ class HeadReader:
         if not self._status:
             data = data.lstrip(b"\r\n")  # empty lines before the answer, which browsers skip
         *lines, self._partial = data.split(b"\n")
+        lines_left = self._lines_left
+        self._lines_left -= len(lines)
         for number, line in enumerate(lines):
+            if number >= lines_left and line and line[0] != _CR:
+                raise AnswerError(f"more than {MOST_LINES} lines of headers", line.rstrip(b"\r\n"))
             if not self._status:
                 self._read_status(line)
             elif line and line[0] != _CR:
@@ -178,13 +193,14 @@ def _refuse_other_beginning(line: bytes) -> None:
 class ChunkReader:
     """Reads a body that is sent in chunks (RFC 9112, section 7.1)."""
 
-    __slots__ = ("_expects_end_of_chunk", "_left", "_partial", "_trailers", "is_complete", "overhead")
+    __slots__ = ("_expects_end_of_chunk", "_left", "_lines_left", "_partial", "_trailers", "is_complete", "overhead")
 
     def __init__(self) -> None:
         self._partial = b""
         """The last line so far, as long as its end has not arrived."""
         self._left = 0
         """Bytes of the chunk that have not arrived."""
+        self._lines_left = MOST_CHUNK_LINES
         self._expects_end_of_chunk = False
         self._trailers = False
         self.is_complete = False
@@ -217,6 +233,9 @@ class ChunkReader:
         return bytes(body)
 
     def _read_line(self, line: bytes) -> None:
+        self._lines_left -= 1
+        if self._lines_left < 0:
+            raise AnswerError(f"more than {MOST_CHUNK_LINES} lines of chunks and trailers", line.rstrip(b"\r\n"))
         if self._expects_end_of_chunk:
             if line != b"\r\n" and line.strip(b"\r\n"):
                 raise AnswerError("a chunk longer than its size says", line.rstrip(b"\r\n"))

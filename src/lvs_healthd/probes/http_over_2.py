@@ -89,8 +89,7 @@ class _OverHttp2:
         """Whether its body is passed on in chunks."""
 
     def connected(self) -> Step:
-        self._ask(self._inner.connected())
-        return self._connection.to_send()
+        return self._ask(self._inner.connected()) or self._connection.to_send()
 
     def received(self, data: bytes) -> Step:
         for event in self._connection.feed(data):
@@ -99,8 +98,8 @@ class _OverHttp2:
             step = self._take(event)
             if isinstance(step, Outcome):
                 return Farewell(self._connection.leave(), step, peer_may_close=True)
-            if step is not None:
-                self._ask(step)
+            if step is not None and (refused := self._ask(step)) is not None:
+                return refused
         return self._connection.to_send() or None
 
     def closed(self) -> Outcome:
@@ -118,11 +117,12 @@ class _OverHttp2:
         self._connection.end()
         self._inner.end()
 
-    def _ask(self, step: Step) -> None:
+    def _ask(self, step: Step) -> Outcome | None:
+        """Send a request that is written as HTTP/1.1. Return the outcome if the peer allows none."""
         if not isinstance(step, bytes):
             raise TypeError("a conversation over HTTP/1.1 that does not begin with a request")
         self._has_head = False
-        self._connection.ask(self._rules.request(step))
+        return self._connection.ask(self._rules.request(step))
 
     def _take(self, event: Event) -> Step:
         """Pass on what has arrived. Return the step of the conversation over HTTP/1.1."""

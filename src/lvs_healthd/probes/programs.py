@@ -15,7 +15,16 @@ from lvs_healthd.config.check_model import Convention, ExecCheck, MonNames, Per
 from lvs_healthd.probes import mon
 from lvs_healthd.probes.exchange import Exchange, Step
 from lvs_healthd.probes.outcome import AskedWeight, Outcome, Reason, Share, down, unsure, up
-from lvs_healthd.programs.messages import MOST_BYTES, Finished, NotRun, Request, Started, answer, line
+from lvs_healthd.programs.messages import (
+    MOST_BYTES,
+    Finished,
+    GarbledMessageError,
+    NotRun,
+    Request,
+    Started,
+    answer,
+    line,
+)
 from lvs_healthd.runtime.printable import printable
 
 KEPT_S = 1.0
@@ -83,7 +92,7 @@ class _Run:
             self._answers = rest
             try:
                 said = answer(bytes(first))
-            except msgspec.DecodeError:
+            except GarbledMessageError:
                 return _ours("the process that runs programs sent garbage")
             match said:
                 case Started():

@@ -14,9 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
-from lvs_healthd.programs.messages import MOST_BYTES, NotRun, Started, line, request
+from lvs_healthd.programs.messages import MOST_BYTES, GarbledMessageError, NotRun, Started, line, request
 from lvs_healthd.programs.running import NotRunError, Running
 from lvs_healthd.runtime.capabilities import give_up_capabilities
 
@@ -56,7 +54,7 @@ class Helper:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             asked = request(await reader.readline())
-        except msgspec.DecodeError as error:
+        except GarbledMessageError as error:
             writer.write(line(NotRun(f"not a request: {error}")))
             return
         gone = asyncio.ensure_future(reader.read(1))

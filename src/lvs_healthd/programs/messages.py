@@ -3,7 +3,11 @@
 A connection carries one request. Whoever asked and no longer wants an answer closes it, which ends the program.
 """
 
+from typing import Annotated
+
 import msgspec
+
+from lvs_healthd.runtime.exceptions import PeerError
 
 MOST_BYTES = 1024 * 1024
 """The maximum length of a message, bytes."""
@@ -29,7 +33,7 @@ class Started(msgspec.Struct, frozen=True, tag="started"):
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """The program has ended."""
 
-    status: int
+    status: Annotated[int, msgspec.Meta(ge=-64, le=255)]
     """The exit status; the negative number of a signal that has killed the program."""
     output: str
     """The beginning of what the program wrote to its standard output and standard error."""
@@ -49,17 +53,27 @@ _decode_request = msgspec.json.Decoder(Request).decode
 _decode_answer = msgspec.json.Decoder(Answer).decode
 
 
+class GarbledMessageError(PeerError):
+    """The other end sent a line that is not a valid message."""
+
+
 def line(message: Request | Answer) -> bytes:
     """Encode a message, with the newline that ends it."""
     return msgspec.json.encode(message) + b"\n"
 
 
 def request(data: bytes) -> Request:
-    """Decode a request. Raises `msgspec.DecodeError`."""
-    return _decode_request(data)
+    """Decode a request. Raises `GarbledMessageError`."""
+    try:
+        return _decode_request(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise GarbledMessageError(str(error)) from error
 
 
 def answer(data: bytes) -> Answer:
-    """Decode an answer. Raises `msgspec.DecodeError`."""
-    decoded: Answer = _decode_answer(data)
+    """Decode an answer. Raises `GarbledMessageError`."""
+    try:
+        decoded: Answer = _decode_answer(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise GarbledMessageError(str(error)) from error
     return decoded

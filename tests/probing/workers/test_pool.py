@@ -10,10 +10,11 @@ import pytest
 
 from lvs_healthd.probes.outcome import NO_COURSE, Course, Outcome, OutcomeKind, Reason, up
 from lvs_healthd.probing.workers import place as module
+from lvs_healthd.probing.workers.framing import GarbledFrameError
 from lvs_healthd.probing.workers.link import COMMAND
 from lvs_healthd.probing.workers.place import LATE_S, Place
 from lvs_healthd.probing.workers.pool import Pool
-from lvs_healthd.probing.workers.protocol import Fault, Hello, Report, Text, record
+from lvs_healthd.probing.workers.protocol import MOST_RECORDS, MOST_TEXTS, Fault, Hello, Report, Text, record
 from tests.probes.peers import silent, stream_server
 from tests.probing.workers.bench import Bench, Sink, closed_ports, running, tcp
 from tests.probing.workers.talking import frame
@@ -238,6 +239,15 @@ def test_forgotten_numbers_are_dropped() -> None:
     (place,) = Pool(1, clock=lambda: 0.0, observer=_Nobody(), emit=lambda _: None, max_in_flight=1)._places
     place._take(Report(texts=(Text(0, up("a")), Text(1, up("b")), Text(2, up("c"))), forget=2))
     assert place._outcomes == {2: up("c")}
+
+
+def test_worker_that_describes_more_and_more_outcomes_is_refused() -> None:
+    (place,) = Pool(1, clock=lambda: 0.0, observer=_Nobody(), emit=lambda _: None, max_in_flight=1)._places
+    most = MOST_TEXTS + MOST_RECORDS
+    place._take(Report(texts=tuple(Text(number, up("a")) for number in range(most))))
+    place._take(Report(texts=(Text(most - 1, up("b")),)))
+    with pytest.raises(GarbledFrameError, match=f"more than {most} outcomes"):
+        place._take(Report(texts=(Text(most, up("a")),)))
 
 
 def report(place: Place, outcome: Outcome, found: list[tuple[int, float]]) -> None:

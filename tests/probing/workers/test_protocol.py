@@ -1,6 +1,7 @@
 """Messages arrive over the socket unchanged, and anything else is refused."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -122,10 +123,25 @@ def test_garbage_is_refused_or_happens_to_be_a_message(garbage: bytes) -> None:
         assert isinstance(message, Change | Hello | Report | Fault)
 
 
+@pytest.mark.parametrize("read", [change, said])
+def test_message_that_is_nested_too_deeply_is_refused(read: Callable[[bytes], object]) -> None:
+    nested = b"\x91" * 2000 + b"\xc0"
+    with pytest.raises(GarbledFrameError, match="nested too deeply"):
+        read(b"\x83\xa4type\xa6report\xadmax_in_flight\x01\xa3odd" + nested)
+
+
 @pytest.mark.parametrize("field", ["records", "lags", "loop_lags"])
 def test_report_with_half_a_record_is_refused(field: str) -> None:
     with pytest.raises(GarbledFrameError, match="broken record"):
         said(payload(Report(**{field: b"abc"})))  # type: ignore[arg-type]  # the three fields above
+
+
+def test_report_with_more_records_than_a_worker_sends_is_refused() -> None:
+    full = {"records": bytes(RECORD.size * MOST_RECORDS), "heard": ((0, "x"),) * MOST_RECORDS}
+    assert said(payload(Report(**full))) == Report(**full)  # type: ignore[arg-type]  # the two fields above
+    for more in ({"records": bytes(RECORD.size * (MOST_RECORDS + 1))}, {"heard": ((0, "x"),) * (MOST_RECORDS + 1)}):
+        with pytest.raises(GarbledFrameError, match=f"more than {MOST_RECORDS} records"):
+            said(payload(Report(**full | more)))  # type: ignore[arg-type]
 
 
 def test_announced_length_is_bounded() -> None:

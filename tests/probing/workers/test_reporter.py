@@ -3,8 +3,8 @@
 from array import array
 
 from lvs_healthd.probes.outcome import Course, Outcome, Reason, down, up
-from lvs_healthd.probing.workers.protocol import MOST_RECORDS, Report, recorded
-from lvs_healthd.probing.workers.reporter import LEAST_KEPT, MOST_LAGS, MOST_TEXTS, Reporter
+from lvs_healthd.probing.workers.protocol import MOST_RECORDS, MOST_TEXTS, Report, recorded
+from lvs_healthd.probing.workers.reporter import LEAST_KEPT, MOST_LAGS, Reporter
 
 PASSED = up("connected")
 REFUSED = down(Reason.REFUSED, "connection refused")

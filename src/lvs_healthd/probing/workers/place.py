@@ -13,7 +13,7 @@ from lvs_healthd.probing.probe import Probe
 from lvs_healthd.probing.workers import link
 from lvs_healthd.probing.workers.framing import GarbledFrameError
 from lvs_healthd.probing.workers.link import Link
-from lvs_healthd.probing.workers.protocol import Assigned, Change, Paces, Report, recorded
+from lvs_healthd.probing.workers.protocol import MOST_RECORDS, MOST_TEXTS, Assigned, Change, Paces, Report, recorded
 from lvs_healthd.runtime.pace import paced
 
 SILENT_S = 5.0
@@ -35,6 +35,9 @@ PROVEN_S = 60.0
 PROBES_PER_MESSAGE = 200
 """The maximum number of probes in one message. A worker makes this many ready in 10 ms, and serves the probes under way
 before it takes the next message."""
+
+_MOST_OUTCOMES = MOST_TEXTS + MOST_RECORDS
+"""How many outcomes of a worker may have a number. It forgets them after the report in which they became too many."""
 
 _LATE = unsure(Reason.STALLED, f"this daemon learned of the outcome more than {LATE_S:g}s late and could not judge")
 
@@ -180,10 +183,15 @@ class Place:
                 sink(outcome, NO_COURSE)
 
     def _take(self, report: Report) -> None:
-        """Pass reported outcomes to their sinks. Raises `GarbledFrameError` when the report names an unknown one."""
+        """Pass reported outcomes to their sinks.
+
+        Raises `GarbledFrameError` when the report names an unknown outcome, or too many are known.
+        """
         outcomes, sinks = self._outcomes, self._sinks
         for text in report.texts:
             outcomes[text.number] = text.outcome
+        if len(outcomes) > _MOST_OUTCOMES:
+            raise GarbledFrameError(f"more than {_MOST_OUTCOMES} outcomes that it did not forget")
         judged_from = self._clock() - LATE_S
         for probe, number, course, ended in recorded(report):
             outcome = outcomes.get(number)

@@ -26,6 +26,10 @@ MOST_RECORDS = 512
 """The maximum number of records in one report. The daemon needs half a millisecond to handle them, or 10 ms if each of
 them takes a server down."""
 
+MOST_TEXTS = 4096
+"""How many outcomes may have a number, by which reports refer to them, at the same time. A text that
+quotes an answer may be different every time, so when there are more outcomes than this, all numbers are discarded."""
+
 MOST_BYTES = 2 * 1024 * 1024
 """The longest frame accepted from a worker. A full report in which each probe heard something new has some 1.1 MiB."""
 
@@ -162,6 +166,8 @@ def told(payload: bytes) -> Told:
     """Decode a message from the daemon. Raises `GarbledFrameError` when it is not valid."""
     try:
         message: Told = _TOLD.decode(payload)
+    except RecursionError as error:
+        raise GarbledFrameError("a message to a worker that is nested too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise GarbledFrameError(f"not a message to a worker: {error}") from error
     return message
@@ -171,10 +177,16 @@ def said(payload: bytes) -> Said:
     """Decode a message from a worker. Raises `GarbledFrameError` when it is not valid."""
     try:
         message: Said = _SAID.decode(payload)
+    except RecursionError as error:
+        raise GarbledFrameError("a message that is nested too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise GarbledFrameError(f"not a message: {error}") from error
     if isinstance(message, Report) and (
         len(message.records) % RECORD.size or len(message.lags) % 4 or len(message.loop_lags) % 4
     ):
         raise GarbledFrameError("a report with a broken record")
+    if isinstance(message, Report) and (
+        len(message.records) > MOST_RECORDS * RECORD.size or len(message.heard) > MOST_RECORDS
+    ):
+        raise GarbledFrameError(f"a report with more than {MOST_RECORDS} records")
     return message

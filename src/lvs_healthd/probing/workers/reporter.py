@@ -10,17 +10,13 @@ from array import array
 from collections.abc import Callable
 
 from lvs_healthd.probes.outcome import Course, Outcome
-from lvs_healthd.probing.workers.protocol import MOST_RECORDS, Report, Text, record
+from lvs_healthd.probing.workers.protocol import MOST_RECORDS, MOST_TEXTS, Report, Text, record
 
 LEAST_KEPT = 8192
 """So many outcomes may always wait before older ones are dropped. Normally only one tick's outcomes wait."""
 
 MOST_LAGS = 65536
 """How many of the newest lags are kept when outcomes are dropped. The metrics do not get the older lags."""
-
-MOST_TEXTS = 4096
-"""How many outcomes may have a number, by which reports refer to them, at the same time. A text that
-quotes an answer may be different every time, so when there are more outcomes than this, all numbers are discarded."""
 
 
 class Reporter:
