@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup packages servers servers-long kernel test test-all test-quick lint demo demo-shell bench bench-packages soak lock
+.PHONY: help setup packages servers servers-long kernel test test-all test-quick lint demo demo-shell bench bench-packages soak fuzz lock
 
 # Byte code is kept even where the environment forbids it: an emulated guest takes ten times as long to compile.
 unexport PYTHONDONTWRITEBYTECODE
@@ -23,6 +23,7 @@ bin := .venv/bin
 locked := .venv/.installed-$(shell cat requirements/dev.txt pyproject.toml | sha256sum | cut -c 1-16)
 
 plotting := .venv/.bench-$(shell cat requirements/bench.txt | sha256sum | cut -c 1-16)
+fuzzing := .venv/.fuzz-$(shell cat requirements/fuzz.txt | sha256sum | cut -c 1-16)
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -75,6 +76,10 @@ bench: setup bench-packages $(plotting) ## Measure against HAProxy, keepalived a
 soak: setup bench-packages ## Watch it for 30 minutes, or MINUTES=n, while servers flap, reloads come, and others edit the table
 	@$(bin)/python -m bench.soak $(if $(MINUTES),--minutes $(MINUTES))
 
+fuzz: setup $(fuzzing) ## Search for answers that break probes, 10 MB for each protocol; BYTES=n, SECONDS=n, JOBS=n, ONLY=name
+	@$(bin)/python -m tests.fuzz $(if $(BYTES),--bytes $(BYTES)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(JOBS),--jobs $(JOBS)) $(addprefix --only ,$(ONLY))
+
 bench-packages:
 	@lab/install-packages bench/packages.txt
 
@@ -84,9 +89,16 @@ $(plotting): | $(locked)
 	@rm -f .venv/.bench-*
 	@touch $@
 
+$(fuzzing): | $(locked)
+	@echo "adding requirements/fuzz.txt to .venv" >&2
+	@$(bin)/pip --quiet --disable-pip-version-check install --require-hashes -r requirements/fuzz.txt
+	@rm -f .venv/.fuzz-*
+	@touch $@
+
 # The first two keep this machine's settings out of the files.
 compile := --no-emit-index-url --no-header --generate-hashes --universal --python-version 3.11 --upgrade --quiet
 lock: $(locked) ## Lock the newest dependencies (needs uv)
 	@uv pip compile $(compile) pyproject.toml --output-file requirements/runtime.txt
 	@uv pip compile $(compile) pyproject.toml requirements/dev.in --output-file requirements/dev.txt
 	@uv pip compile $(compile) requirements/bench.in --constraints requirements/dev.txt --output-file requirements/bench.txt
+	@uv pip compile $(compile) requirements/fuzz.in --constraints requirements/dev.txt --output-file requirements/fuzz.txt

@@ -1,0 +1,157 @@
+"""Plays one input to a conversation as the engine does, and examines every step that the conversation takes."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Reconnect, Step
+from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure
+
+ENDINGS = 6
+"""In how many ways a conversation ends: closed, failed by the peer or by us, expired, dropped, and closed after the
+peer has ended TLS in good order."""
+CLOSED, RESET, OUR_FAULT, EXPIRED, DROPPED, CLOSED_IN_ORDER = range(ENDINGS)
+
+_LONGEST_DETAIL = 4096
+"""How long the sentence of an outcome may be, characters. It is in every log line and status."""
+
+_MOST_CONNECTIONS = 130
+"""How many connections one probe may need. More than any check has requests, each sent twice."""
+
+_RESET = down(Reason.RESET, "connection reset")
+_OURS = unsure(Reason.LOCAL_LIMIT, "no buffer space available")
+
+T = TypeVar("T")
+
+
+class BrokenRuleError(Exception):
+    """A conversation does what its contract does not allow (`lvs_healthd.probes.exchange`)."""
+
+
+class Stopwatch:
+    """Measures how long single calls take."""
+
+    def __init__(self) -> None:
+        self.worst_s = 0.0
+        """The CPU time of the longest call since `reset`, seconds."""
+
+    def reset(self) -> None:
+        """Forget the longest call."""
+        self.worst_s = 0.0
+
+    def call(self, work: Callable[..., T], *arguments: object) -> T:
+        """Call `work`, and measure it."""
+        begin = time.thread_time()
+        try:
+            return work(*arguments)
+        finally:
+            self.worst_s = max(self.worst_s, time.thread_time() - begin)
+
+
+class Peer(Protocol):
+    """What a conversation talks to, on one connection."""
+
+    def heard(self, data: bytes) -> Iterable[bytes]:
+        """Take what the conversation sends. Yield the pieces that the peer sends because of it."""
+
+    def said(self) -> Iterable[bytes]:
+        """Yield the pieces of the peer's answer. `heard` has told what the conversation has sent before each."""
+
+    def last(self, ending: int) -> Iterable[bytes]:
+        """Yield what the peer sends at the end of the connection."""
+
+
+def play(
+    exchange: Exchange, peer: Callable[[], Peer], ending: int, watch: Stopwatch, *, may_close: bool
+) -> Outcome | None:
+    """Play one probe. Return its outcome; None if it was dropped before.
+
+    peer: begins a connection.
+    may_close: whether the peer can close the connection. That of a datagram socket cannot.
+
+    Raises `BrokenRuleError`, and whatever escapes the conversation.
+    """
+    try:
+        for _ in range(_MOST_CONNECTIONS):
+            step = _Connection(exchange, peer(), watch).play(ending, may_close=may_close)
+            if not isinstance(step, Reconnect):
+                return step
+            exchange = step.exchange
+    finally:
+        watch.call(exchange.end)
+    raise BrokenRuleError(f"more than {_MOST_CONNECTIONS} connections")
+
+
+class _Connection:
+    def __init__(self, exchange: Exchange, peer: Peer, watch: Stopwatch) -> None:
+        self._exchange = exchange
+        self._peer = peer
+        self._watch = watch
+
+    def play(self, ending: int, *, may_close: bool) -> Outcome | Reconnect | None:
+        """Play one connection. Return the step that ends it; None if it was dropped."""
+        step = self._obey(self._watch.call(self._exchange.connected))
+        if step is None:
+            step = self._hear(self._peer.said())
+        if step is None:
+            step = self._hear(self._peer.last(ending))
+        return step or self._end(ending, may_close=may_close)
+
+    def _hear(self, said: Iterable[bytes]) -> Outcome | Reconnect | None:
+        for piece in said:
+            step = self._obey(self._watch.call(self._exchange.received, piece))
+            if isinstance(self._exchange, MaySecure):
+                self._watch.call(self._exchange.decrypted)
+            if step is not None:
+                return step
+        return None
+
+    def _obey(self, step: Step) -> Outcome | Reconnect | None:
+        """Pass on what the conversation sends, and what the peer answers. Return a step that ends the connection."""
+        match step:
+            case None:
+                return None
+            case bytes():
+                return self._hear(self._peer.heard(step))
+            case Farewell(data=bytes(), outcome=outcome, peer_may_close=bool()):
+                examine(outcome)
+                return outcome
+            case Outcome():
+                examine(step)
+                return step
+            case Reconnect():
+                return step
+            case _:
+                raise BrokenRuleError(f"a step that no engine knows: {step!r}")
+
+    def _end(self, ending: int, *, may_close: bool) -> Outcome | Reconnect | None:
+        watch, exchange = self._watch, self._exchange
+        step: Step
+        if ending == DROPPED:
+            return None
+        if ending in (CLOSED, CLOSED_IN_ORDER) and may_close:
+            step = watch.call(exchange.closed)
+        elif ending == RESET:
+            step = watch.call(exchange.failed, _RESET)
+        elif ending == OUR_FAULT:
+            step = watch.call(exchange.failed, _OURS)
+        else:
+            step = watch.call(exchange.expired, "1s")
+        if not isinstance(step, Outcome | Reconnect):
+            raise BrokenRuleError(f"the end of a connection gives {step!r}")
+        return self._obey(step)
+
+
+def examine(outcome: Outcome) -> None:
+    """Raise `BrokenRuleError` for an outcome that could not be reported to the daemon or shown to an operator."""
+    detail = outcome.detail
+    if not detail or len(detail) > _LONGEST_DETAIL:
+        raise BrokenRuleError(f"a detail of {len(detail)} characters")
+    if not detail.isprintable():
+        raise BrokenRuleError(f"a detail that terminals cannot show: {detail!r}")
+    if msgspec.msgpack.decode(msgspec.msgpack.encode(outcome), type=Outcome) != outcome:
+        raise BrokenRuleError(f"an outcome that a worker cannot report: {outcome!r}")
+    for share in outcome.apart:
+        examine(share.outcome)
