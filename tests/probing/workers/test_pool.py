@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -11,7 +12,7 @@ import pytest
 from lvs_healthd.probes.outcome import NO_COURSE, Course, Outcome, OutcomeKind, Reason, up
 from lvs_healthd.probing.workers import place as module
 from lvs_healthd.probing.workers.framing import GarbledFrameError
-from lvs_healthd.probing.workers.link import COMMAND
+from lvs_healthd.probing.workers.link import COMMAND, Link
 from lvs_healthd.probing.workers.place import LATE_S, Place
 from lvs_healthd.probing.workers.pool import Pool
 from lvs_healthd.probing.workers.protocol import MOST_RECORDS, MOST_TEXTS, Fault, Hello, Report, Text, record
@@ -239,6 +240,19 @@ def test_forgotten_numbers_are_dropped() -> None:
     (place,) = Pool(1, clock=lambda: 0.0, observer=_Nobody(), emit=lambda _: None, max_in_flight=1)._places
     place._take(Report(texts=(Text(0, up("a")), Text(1, up("b")), Text(2, up("c"))), forget=2))
     assert place._outcomes == {2: up("c")}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGRTMIN + 1])
+async def test_worker_may_be_killed_by_any_signal(number: int) -> None:
+    process = await asyncio.create_subprocess_exec("/bin/sleep", "60")
+    ours, theirs = socket.socketpair()
+    with theirs:
+        link = Link(process, ours, lambda _: None)
+        process.send_signal(number)
+        await process.wait()
+    name = "SIGKILL" if number == signal.SIGKILL else f"signal {number}"
+    assert await link.lost() == f"was killed by {name}"
+    link.close()
 
 
 def test_worker_that_describes_more_and_more_outcomes_is_refused() -> None:
