@@ -312,6 +312,23 @@ def test_server_that_redirects_and_allows_no_further_request_is_down() -> None:
     assert found.detail == 'broken HTTP/2: "Max outbound streams is 0, 0 open"'
 
 
+def test_next_request_waits_for_the_end_of_a_redirect_as_its_server_may_allow_one_at_a_time() -> None:
+    one_stream = frame(SETTINGS, struct.pack("!HI", 3, 1))
+    moved = frame(HEADERS, MOVED[9:], flags=0x4, stream=1)
+    exchange = http2_exchanges(over2(redirects=1))()
+    exchange.connected()
+    said = exchange.received(one_stream + moved)
+    assert isinstance(said, bytes)
+    assert said == frame(SETTINGS, flags=1)
+    asked = exchange.received(frame(DATA, flags=END, stream=1))
+    assert isinstance(asked, bytes)
+    assert asked[3] == HEADERS
+    assert asked[5:9] == b"\0\0\0\3"
+    step = exchange.received(frame(HEADERS, b"\x88", flags=5, stream=3))
+    assert isinstance(step, Farewell)
+    assert step.outcome.detail == "status 200"
+
+
 def sizes_of_table(count: int) -> list[bytes]:
     """Return a block of headers that begins with this many sizes of hpack's table, whole and in parts."""
     block = b"\x3f\xe1\x1f" * (count - 1) + b"\x20\x88" if count else b"\x88"

@@ -76,7 +76,7 @@ def _request(message: bytes, scheme: bytes) -> Request:
 class _OverHttp2:
     """The requests of one probe, and their answers."""
 
-    __slots__ = ("_connection", "_has_head", "_inner", "_is_chunked", "_rules")
+    __slots__ = ("_connection", "_has_head", "_inner", "_is_chunked", "_next", "_rules")
 
     def __init__(self, rules: _Rules, inner: SingleExchange) -> None:
         self._rules = rules
@@ -87,6 +87,8 @@ class _OverHttp2:
         """Whether the headers of the answer under way have arrived."""
         self._is_chunked = False
         """Whether its body is passed on in chunks."""
+        self._next: Step = None
+        """The next request, which waits for the end of the answer under way; None without one."""
 
     def connected(self) -> Step:
         return self._ask(self._inner.connected()) or self._connection.to_send()
@@ -98,7 +100,10 @@ class _OverHttp2:
             step = self._take(event)
             if isinstance(step, Outcome):
                 return Farewell(self._connection.leave(), step, peer_may_close=True)
-            if step is not None and (refused := self._ask(step)) is not None:
+            if step is not None:
+                self._next = step
+            # A server may allow one request at a time.
+            if self._next is not None and self._connection.has_ended and (refused := self._ask(self._next)) is not None:
                 return refused
         return self._connection.to_send() or None
 
@@ -121,11 +126,13 @@ class _OverHttp2:
         """Send a request that is written as HTTP/1.1. Return the outcome if the peer allows none."""
         if not isinstance(step, bytes):
             raise TypeError("a conversation over HTTP/1.1 that does not begin with a request")
-        self._has_head = False
+        self._has_head, self._next = False, None
         return self._connection.ask(self._rules.request(step))
 
     def _take(self, event: Event) -> Step:
         """Pass on what has arrived. Return the step of the conversation over HTTP/1.1."""
+        if self._next is not None:
+            return None  # nothing is left to say about this answer
         match event:
             case Headers(fields=fields) if not self._has_head:
                 self._has_head = True
