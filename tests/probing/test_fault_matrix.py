@@ -12,6 +12,7 @@ import pytest
 
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import (
+    AgentCheck,
     AnyCheck,
     Carrier,
     ConversationStep,
@@ -52,6 +53,7 @@ Make = Callable[[int], AnyCheck]
 STREAMS: dict[str, Make] = {
     "http": lambda port: HttpCheck(name="c", port=port, host="x", body="ok", **AROUND),
     "http json": lambda port: HttpCheck(name="c", port=port, host="x", json=(("a", "1"),), **AROUND),
+    "websocket": lambda port: HttpCheck(name="c", port=port, host="x", websocket=True, **AROUND),
     "h2": lambda port: HttpCheck(name="c", port=port, host="x", body="ok", http_version="2", **AROUND),
     "h2 tls": lambda port: HttpsCheck(name="c", port=port, host="x", http_version="2", tls=Tls(verify=False), **AROUND),
     "https": lambda port: HttpsCheck(name="c", port=port, host="x", tls=Tls(verify=False), **AROUND),
@@ -68,6 +70,8 @@ STREAMS: dict[str, Make] = {
     "dns tls": lambda port: DnsCheck(
         name="c", port=port, query="x.example", over=Carrier.TLS, tls=Tls(verify=False), **AROUND
     ),
+    "agent": lambda port: AgentCheck(name="c", port=port, **AROUND),
+    "agent http": lambda port: AgentCheck(name="c", port=port, path="/", **AROUND),
 }
 
 DATAGRAMS: dict[str, Make] = {
