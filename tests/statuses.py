@@ -174,6 +174,7 @@ def _service_samples(service: ServiceStatus) -> ServiceSamples:
             for check in server.checks
             if check.latency_s is not None
         ],
+        servers_damped=sum(server.state == "damped" for server in servers),
         checks_stale=sum("only held" in check.remark for server in servers for check in server.checks),
         certificates_ending=sum(bool(check.remark) for server in servers for check in server.checks),
         certificate_ends=[

@@ -399,3 +399,18 @@ def test_remark_of_a_check_stands_beside_its_server_and_is_no_trouble_but_check_
     ran = run("--control", str(daemon.control), "--check")
     assert (ran.code, ran.err) == (1, "")
     assert ran.out == f"WARNING: 1 of 1 real servers up in 1 service; web: 198.51.100.11:443: {remark}\n"
+
+
+def test_damped_server_is_trouble_and_check_warns(run: Run, daemon: Daemon) -> None:
+    why = "damped because it flaps, until it has been steady for 1m"
+    held = msgspec.structs.replace(
+        statuses.real_server("198.51.100.11:80", reason=why, weights=(1, None, None)), state="damped"
+    )
+    other = statuses.real_server("198.51.100.12:80")
+    daemon.status = Status(daemon=statuses.daemon(), services=(statuses.service("web", held, other),))
+    found = run("--control", str(daemon.control))
+    assert found.code == 3
+    assert "damped" in found.out
+    found = run("--control", str(daemon.control), "--check")
+    assert found.code == 1
+    assert f"web: 198.51.100.11:80 is {why}" in found.out

@@ -99,6 +99,13 @@ def test_services_count_checks_whose_certificate_ends_soon() -> None:
     assert found["service_certificates_ending"] == {("web",): 2}
 
 
+def test_services_count_servers_that_are_damped() -> None:
+    held = msgspec.structs.replace(statuses.real_server("198.51.100.11:443"), state="damped")
+    other = statuses.real_server("198.51.100.12:443")
+    found = read(Status(daemon=statuses.daemon(), services=(statuses.service("web", held, other),)))
+    assert found["service_real_servers_damped"] == {("web",): 1}
+
+
 def test_services_count_checks_whose_verdict_is_only_held() -> None:
     servers = [statuses.real_server(f"198.51.100.1{n}:443", remark="only held" * (n < 2)) for n in range(3)]
     found = read(Status(daemon=statuses.daemon(), services=(statuses.service("web", *servers),)))

@@ -10,7 +10,14 @@ from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.hold_values import HoldStatus
 from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus, Status
 
-COLOURS = {"up": "green", "down": "bold red", "unknown": "yellow", "drained": "cyan", "disabled": "cyan"}
+COLOURS = {
+    "up": "green",
+    "down": "bold red",
+    "unknown": "yellow",
+    "drained": "cyan",
+    "disabled": "cyan",
+    "damped": "yellow",
+}
 ALARM = "bold red"
 NOTICE = "bold yellow"
 

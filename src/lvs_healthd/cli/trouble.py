@@ -21,11 +21,11 @@ class Trouble(NamedTuple):
 
 
 def is_bad(server: RealServerStatus) -> bool:
-    """Return whether a real server is down or unproven, or its weight in the kernel's table is not the wanted one.
+    """Return whether a real server is down, damped or unproven, or its weight in the table is not the wanted one.
 
     What operators keep from serving is not bad, whatever its checks find.
     """
-    is_down = server.verdict not in ("up", "unchecked") and not server.state
+    is_down = server.state == "damped" or (server.verdict not in ("up", "unchecked") and not server.state)
     return is_down or server.weight_wanted != server.weight_actual
 
 
@@ -97,5 +97,7 @@ def _of_services(status: Status) -> Iterator[Trouble]:
         if not service.in_sync and status.daemon.mode != "shadow":
             yield Trouble(NagiosStatus.WARNING, f"{name}: not in sync with the kernel")
         for server in service.real_servers:
+            if server.state == "damped":
+                yield Trouble(NagiosStatus.WARNING, f"{name}: {server.server} is {printable(server.reason)}")
             if server.verdict == "down" and not server.state:
                 yield Trouble(NagiosStatus.WARNING, f"{name}: {server.server} is down: {printable(server.reason)}")

@@ -25,7 +25,7 @@ from lvs_healthd.config.check_model import (
     uses_tls,
 )
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
-from lvs_healthd.config.model import Config, Forward, Ipvs, RealServer, Service
+from lvs_healthd.config.model import Config, Damping, Forward, Ipvs, RealServer, Service
 from lvs_healthd.config.paces import PACES
 from lvs_healthd.config.schema import (
     CHECK_FIELDS,
@@ -86,6 +86,7 @@ def _service(service: Service) -> dict[str, Any]:
         "one_packet": service.one_packet,
         "on_failure": str(service.on_failure),
         "foreign_servers": str(service.foreign_servers),
+        "damping": _damping(service.damping),
         **_synproxy(service),
         "fallback": [_server(server) for server in service.fallback],
         "real_server": [_server(server) for server in service.real_servers],
@@ -102,6 +103,13 @@ def _persistence(service: Service) -> dict[str, Any]:
     if mask is None:
         return engine
     return {"persistence_mask": mask if mask >= 0 else str(ipaddress.IPv4Address(-mask)), **engine}
+
+
+def _damping(damping: Damping | None) -> dict[str, Any] | bool:
+    if damping is None:
+        return False
+    window, longest = duration_text(damping.window), duration_text(damping.longest)
+    return {"falls": damping.falls, "window": window, "longest": longest}
 
 
 def _synproxy(service: Service) -> dict[str, Any]:

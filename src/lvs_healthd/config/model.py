@@ -69,6 +69,16 @@ class Mode(enum.StrEnum):
     SHADOW = "shadow"
 
 
+class Damping(msgspec.Struct, frozen=True, kw_only=True):
+    """How a service treats real servers that go up and down again and again (see `health.damping`)."""
+
+    falls: int = 4
+    """So many falls within `window` are flapping. A restart or two for an upgrade are not."""
+    window: Seconds = Seconds(600.0)
+    longest: Seconds = Seconds(1800.0)
+    """How long a server must be steady at most before it serves again. After half an hour somebody has looked."""
+
+
 class RealServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A backend of one virtual service."""
 
@@ -129,6 +139,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     connections through a short failure."""
     foreign_servers: ForeignServers = ForeignServers.REMOVE
     """What to do with servers in this service that are not configured. Use `keep` when another program adds some."""
+    damping: Damping | None = None
+    """Keep servers that flap out, for longer each time; None to tell of them only. Off by default, because a server
+    that serves most of the time may be better than none, and only the operator knows."""
     synproxy: bool = False
     """Complete TCP handshakes on the director, with nftables, so that spoofed SYNs create no IPVS connections."""
     synproxy_mss: int | None = None

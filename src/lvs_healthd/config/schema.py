@@ -12,6 +12,7 @@ import msgspec
 from lvs_healthd.config import (
     addresses,
     conversation,
+    damping_values,
     dns_values,
     exec_values,
     http_values,
@@ -158,6 +159,7 @@ SERVICE_KEYS = {
     "one_packet": Key(values.boolean),
     "on_failure": Key(values.member(OnFailure)),
     "foreign_servers": Key(values.member(ForeignServers)),
+    "damping": Key(damping_values.damping),
     "synproxy": Key(values.boolean),
     "synproxy_mss": Key(values.integer(536, 65495)),
     "synproxy_wscale": Key(values.integer(0, 14)),

@@ -23,7 +23,7 @@ from lvs_healthd.daemon.changes import no_services_left, remarks
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.daemon.reload import READ_S, Reloads, joined, read_config
 from lvs_healthd.daemon.requests import ReloadRequests
-from lvs_healthd.decide.stale import TURN_S
+from lvs_healthd.decide import flapping, stale
 from lvs_healthd.director.aspect import Aspect
 from lvs_healthd.events.kinds import (
     ControlFailed,
@@ -137,6 +137,7 @@ class Daemon:
                 group.create_task(parts.decisions.run(), name="decide"),
                 group.create_task(parts.replans.run(), name="plan"),
                 group.create_task(_look_for_stale(parts), name="stale verdicts"),
+                group.create_task(_look_after_flapping(parts), name="flapping servers"),
                 group.create_task(parts.reconciler.run(), name="reconciler"),
                 group.create_task(parts.paths.run(), name="paths"),
                 group.create_task(parts.keeper.run(), name="keeper"),
@@ -256,9 +257,16 @@ async def _renew_control(parts: Parts, told: str) -> str:
 async def _look_for_stale(parts: Parts) -> None:
     """Tell of verdicts that have not been renewed for long, until cancelled."""
     while True:
-        await asyncio.sleep(TURN_S)
+        await asyncio.sleep(stale.TURN_S)
         async for each in parts.decisions.stale.turn():
             parts.bus.emit(each)
+
+
+async def _look_after_flapping(parts: Parts) -> None:
+    """Let go servers that were held out because they flapped, until cancelled."""
+    while True:
+        await asyncio.sleep(flapping.TURN_S)
+        await parts.decisions.flapping.turn()
 
 
 async def _keep_house(parts: Parts) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from lvs_healthd.config.check_model import AgentCheck, AnyCheck
 from lvs_healthd.config.model import RealServer
 from lvs_healthd.decide.held import ServerState, Watch
+from lvs_healthd.health.damping import Flaps, Rate
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table
 from lvs_healthd.probes.outcome import Outcome
-from lvs_healthd.state.file import SavedVerdict
+from lvs_healthd.state.file import SavedFlaps, SavedVerdict
 
 
 def is_serving(config: RealServer, service: ServiceKey, server: DestinationKey, actual: Table) -> bool:
@@ -88,6 +89,11 @@ def remarked(check: AnyCheck, old: ServerState) -> tuple[float, ...]:
     return next((watch.remarked for watch in old.watches if watch.check.name == check.name), ())
 
 
+def rate_before(check: AnyCheck, old: ServerState) -> Rate | None:
+    """Return how many probes of a check of a known server failed before a reload."""
+    return next((watch.rate for watch in old.watches if watch.check.name == check.name), None)
+
+
 def presumed(watch: Watch, outcome: Outcome, now: float) -> Health:
     """Return the health of an unproven path check whose probe is unsure.
 
@@ -100,3 +106,31 @@ def presumed(watch: Watch, outcome: Outcome, now: float) -> Health:
     if not plain or any(verdict is not Verdict.UP for verdict in plain):
         return watch.health
     return Health(Verdict.UP, now, detail=f"presumed up: {outcome.detail}")
+
+
+def to_saved(flaps: Flaps, shift_s: float) -> SavedFlaps:
+    """Return what is remembered of a server's falls, for the state file.
+
+    shift_s: Unix time minus monotonic time, seconds.
+    """
+    return SavedFlaps(
+        falls=tuple(at + shift_s for at in flaps.falls),
+        since=None if flaps.since is None else flaps.since + shift_s,
+        last=flaps.last + shift_s,
+        holds=flaps.holds,
+        until=None if flaps.until is None else flaps.until + shift_s,
+    )
+
+
+def from_saved(saved: SavedFlaps, shift_s: float) -> Flaps:
+    """Return what the state file says of a server's falls.
+
+    shift_s: Unix time minus monotonic time, seconds.
+    """
+    return Flaps(
+        falls=tuple(at - shift_s for at in saved.falls),
+        since=None if saved.since is None else saved.since - shift_s,
+        last=saved.last - shift_s,
+        holds=saved.holds,
+        until=None if saved.until is None else saved.until - shift_s,
+    )

@@ -11,9 +11,20 @@ from typing import NamedTuple
 
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.model import Config, Daemon
-from lvs_healthd.decide.beginnings import carried_over, first_health, is_serving, presumed, remarked, silent_agent
+from lvs_healthd.decide.beginnings import (
+    carried_over,
+    first_health,
+    from_saved,
+    is_serving,
+    presumed,
+    rate_before,
+    remarked,
+    silent_agent,
+    to_saved,
+)
 from lvs_healthd.decide.blame import Blame, NoFaults, OwnFaults
 from lvs_healthd.decide.endings import Endings
+from lvs_healthd.decide.flapping import Flapping
 from lvs_healthd.decide.held import (
     LONGEST_STREAK,
     Judging,
@@ -30,6 +41,7 @@ from lvs_healthd.decide.telling import failing, is_news, not_sure, verdict_chang
 from lvs_healthd.decide.wrong_clock import WrongClock, longest_wait_s
 from lvs_healthd.events.kinds import Event, ServiceFallback, ServiceServing
 from lvs_healthd.health import machine
+from lvs_healthd.health.damping import Flaps
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.plan.planner import Planner
@@ -38,7 +50,7 @@ from lvs_healthd.probes.outcome import AskedWeight, Course, Outcome, OutcomeKind
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.release import RELEASED
-from lvs_healthd.state.file import SavedVerdict
+from lvs_healthd.state.file import SavedFlaps, SavedVerdict
 
 AT_ONCE = 64
 """The maximum number of checks to which an outcome is applied in one go. If all of them change, that takes 2 ms."""
@@ -105,6 +117,7 @@ class Decisions:
         self.overrides = Overrides()
         """What operators have ordered."""
         self.began = clock()
+        self.flapping = Flapping(emit, self.reconsider, clock)
         self._planner = Planner()
         self._backlog: deque[Judging] = deque()
         """Outcomes for `run` to apply."""
@@ -319,13 +332,17 @@ class Decisions:
             return True  # a reload has dropped it
         previous, probe.last = probe.last, outcome
         goes_on = previous is not None and previous.kind is outcome.kind
+        if not goes_on and previous is not None and previous.kind is OutcomeKind.UP:
+            probe.passed = min(probe.passed + probe.streak, LONGEST_STREAK)
         probe.streak = min(probe.streak + 1, LONGEST_STREAK) if goes_on else 1
         if outcome.kind is OutcomeKind.UNSURE and outcome.reason is not Reason.NO_WORD:
             self._unsure[probe] = outcome.detail
         else:
             self._unsure.pop(probe, None)
         is_other = previous is None or previous.reason is not outcome.reason
-        judging = Judging(probe, outcome, is_other, latency_s, self.clock(), probe.watches)
+        judging = Judging(probe, outcome, probe.passed, is_other, latency_s, self.clock(), probe.watches)
+        if outcome.kind is OutcomeKind.DOWN:
+            probe.passed = 0
         if len(probe.watches) > AT_ONCE or probe in self._unfinished:
             self._put_off(judging)
             return False
@@ -369,7 +386,7 @@ class Decisions:
 
     def _apply(self, watch: Watch, judging: Judging) -> bool:
         """Apply an outcome to one check. Return True when the check's health has not changed."""
-        _, outcome, is_other, latency_s, now, _ = judging
+        _, outcome, passes, is_other, latency_s, now, _ = judging
         if is_other and outcome.kind is OutcomeKind.UNSURE:
             self._emit(not_sure(watch, outcome))
         if outcome.asks is not None and outcome.asks != watch.asks:
@@ -382,6 +399,8 @@ class Decisions:
             after = presumed(watch, outcome, now)
         watch.health = after
         self._health_changed(watch, before, after)
+        if before.verdict is Verdict.UP and after.failures and not watch.server.is_ordered_out:
+            self.flapping.failed(watch, passes, now)
         return False
 
     def wanted(self, actual: Table, moved: Iterable[TableLine] | None = None) -> Wanted:
@@ -411,6 +430,7 @@ class Decisions:
                 detail=health.detail,
                 since=health.since + shift,
                 asks=None if watch.asks is None else (watch.asks.value, watch.asks.is_share),
+                flaps=_saved_flaps(watch, shift),
             )
 
     def _watches(self) -> Iterator[Watch]:
@@ -440,9 +460,11 @@ class Decisions:
             watch = Watch(check, server, probe, silent_agent(health, check, config.checks))
             watch.asks = asks
             watch.remarked = () if old is None else remarked(check, old)
+            watch.rate = None if old is None else rate_before(check, old)
             origins.touched.setdefault(probe, []).append(watch)
             server.watches += (watch,)
         server.health = server.combined()
+        self.flapping.keep(server, old.flaps if old is not None else _remembered(server, origins, shift_s))
         server.hand = self.overrides.hand_of(service.key, server.key)
         server.special = server.reconsidered(server.hand)
         service.servers.append(server)
@@ -471,7 +493,7 @@ class Decisions:
 
     def _health_changed(self, watch: Watch, before: Health, after: Health) -> None:
         server = watch.server
-        if is_news(before, after) and (server.hand is None or server.hand.state is None):
+        if is_news(before, after) and not server.is_ordered_out:
             self._emit(failing(watch, after))
         was, server.health = server.health, server.combined()
         if was is not server.health:
@@ -479,6 +501,8 @@ class Decisions:
         if was.verdict is not server.health.verdict:
             self._emit_verdict(server, was, after, watch.check)
             self._changed()
+            if was.verdict is Verdict.UP and server.health.verdict is Verdict.DOWN and not server.is_ordered_out:
+                self.flapping.fell(server, self.clock())
 
     def _emit_verdict(self, server: ServerState, was: Health, by: Health, check: AnyCheck | None) -> None:
         if (event := verdict_changed(server, was, by, check, self.clock())) is not None:
@@ -496,6 +520,26 @@ class Decisions:
             service.serving = False
             fallback = tuple(str(server.endpoint) for server in service.config.fallback)
             self._emit(ServiceFallback(service=service.config.name, fallback=fallback))
+
+
+def _saved_flaps(watch: Watch, shift_s: float) -> SavedFlaps | None:
+    """Return what is to be saved of the falls of a check's server, with the first of its checks."""
+    server = watch.server
+    if server.flaps is None or not server.watches or watch is not server.watches[0]:
+        return None
+    return to_saved(server.flaps, shift_s)
+
+
+def _remembered(server: ServerState, origins: _Origins, shift_s: float) -> Flaps | None:
+    """Return what the state file says of a server's falls; None for nothing.
+
+    shift_s: Unix time minus monotonic time, seconds.
+    """
+    if not origins.saved or not server.watches:
+        return None
+    line = str(server.service.key), str(server.key), server.watches[0].check.name
+    memory = origins.saved.get(line)
+    return from_saved(memory.flaps, shift_s) if memory is not None and memory.flaps is not None else None
 
 
 def _forget(server: ServerState, touched: _Touched) -> None:

@@ -8,6 +8,7 @@ from lvs_healthd.config.check_model import AgentCheck, AnyCheck, uses_tls
 from lvs_healthd.config.model import RealServer, Service
 from lvs_healthd.decide.history import NO_HISTORY, Streak, extended, is_like
 from lvs_healthd.health import machine
+from lvs_healthd.health.damping import Flaps, Rate, held_out
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.health.pace import pace
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
@@ -89,6 +90,7 @@ class ProbeState:
         "last",
         "last_at",
         "pace_s",
+        "passed",
         "since",
         "streak",
         "sure_at",
@@ -115,6 +117,8 @@ class ProbeState:
         self.last: Outcome | None = None
         self.streak = 0
         """How many outcomes of the same kind as `last` there were in succession, up to `LONGEST_STREAK`."""
+        self.passed = 0
+        """How many probes have passed since the last failure, without those of the streak that is under way."""
         self.since: float | None = None
         """When the first outcome came that is like `last`, with only such ones since; None before the first. Seconds on
         the monotonic clock."""
@@ -267,7 +271,7 @@ class ProbeState:
 class Watch:
     """One check of one real server. It has its own rise and fall, but other checks may use the same probe."""
 
-    __slots__ = ("asks", "check", "health", "probe", "remarked", "server", "type")
+    __slots__ = ("asks", "check", "health", "probe", "rate", "remarked", "server", "type")
 
     def __init__(self, check: AnyCheck, server: "ServerState", probe: ProbeState, health: Health) -> None:
         self.check = check
@@ -277,6 +281,8 @@ class Watch:
         self.asks: AskedWeight | None = None
         """The weight that the target has asked for last, in this check."""
         self.type = str(check.__struct_config__.tag)
+        self.rate: Rate | None = None
+        """How many of its probes fail; None before the first failure."""
         self.remarked: tuple[float, ...] = ()
         """The last ends of certificates that `endings` has remarked on, Unix time."""
 
@@ -286,6 +292,8 @@ class Judging(NamedTuple):
 
     probe: ProbeState
     outcome: Outcome
+    passes: int
+    """How many probes have passed since the failure before, if this is a failure."""
     is_other: bool
     """Whether the outcome before had another reason."""
     latency_s: float
@@ -298,7 +306,7 @@ class Judging(NamedTuple):
 class ServerState:
     """One real server of one service."""
 
-    __slots__ = ("config", "hand", "health", "key", "service", "special", "watches")
+    __slots__ = ("config", "flaps", "hand", "health", "key", "service", "special", "watches")
 
     def __init__(self, service: "ServiceState", config: RealServer, key: DestinationKey) -> None:
         self.service = service
@@ -306,6 +314,8 @@ class ServerState:
         self.key = key
         self.watches: tuple[Watch, ...] = ()
         self.health: Health
+        self.flaps: Flaps | None = None
+        """What is remembered of its falls; None for nothing."""
         self.hand: Hand | None = None
         """What operators want of it; None for nothing."""
         self.special: Special | None = None
@@ -313,8 +323,14 @@ class ServerState:
 
     def reconsidered(self, hand: Hand | None) -> Special | None:
         """Return what sets it apart if operators want this of it (see `special`)."""
+        damped = held_out(self.flaps, self.service.config.damping) if self.flaps is not None else ""
         asking = [Asking(watch.check.name, watch.asks) for watch in self.watches if watch.asks is not None]
-        return special(self.config.weight, hand, asking) if asking or hand is not None else None
+        return special(self.config.weight, hand, asking, damped) if asking or hand is not None or damped else None
+
+    @property
+    def is_ordered_out(self) -> bool:
+        """Whether operators keep it from serving. What its checks find then alarms nobody."""
+        return self.hand is not None and self.hand.state is not None
 
     def combined(self) -> Health:
         """Return the health that follows from the checks. A check whose probe is not run is left out."""

@@ -243,6 +243,41 @@ class RealServerDownAnyway(RealServerDown, frozen=True, kw_only=True):
     level = "info"
 
 
+class RealServerFlapping(Event, frozen=True, kw_only=True):
+    """A real server goes up and down again and again. Emitted once, until it has been steady for a whole window."""
+
+    name = "real_server.flapping"
+    level = "warning"
+    service: str
+    server: str
+    reason: str
+    is_damped: bool
+    """Whether it is held out because of that."""
+
+
+class RealServerDamped(Event, frozen=True, kw_only=True):
+    """A real server is held out because it flaps, even while it is up."""
+
+    name = "real_server.damped"
+    level = "warning"
+    service: str
+    server: str
+    reason: str
+    for_s: float
+    """How long it must be steady until it may serve again, seconds."""
+    times: int
+    """How many times it has been held out in this episode of flapping, this one included."""
+
+
+class RealServerReleased(Event, frozen=True, kw_only=True):
+    """A real server is not held out any more, and serves when it is up."""
+
+    name = "real_server.released"
+    service: str
+    server: str
+    verdict: str
+
+
 class CheckFailing(Event, frozen=True, kw_only=True):
     """A check failed for the first time after a pass, or for a new reason. A verdict of "down" may follow."""
 

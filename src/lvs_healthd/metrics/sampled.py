@@ -155,6 +155,12 @@ def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
         [(labelled(service=service.name), service.certificates_ending) for service in services],
     )
     yield from family(
+        "service_real_servers_damped",
+        "gauge",
+        "Real servers of the service that are up, but held out because they flap.",
+        [(labelled(service=service.name), service.servers_damped) for service in services],
+    )
+    yield from family(
         "service_checks_stale",
         "gauge",
         "Checks of the service whose verdict is only held, because no outcome has renewed it for long.",

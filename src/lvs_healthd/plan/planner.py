@@ -10,6 +10,7 @@ from lvs_healthd.plan.policy import (
     FALLBACK_REASON,
     LEAVING_REASON,
     NO_PLAN,
+    NOBODY_ELSE_REASON,
     SERVING_REASON,
     Change,
     Present,
@@ -245,6 +246,9 @@ class Planner:
             why.pop((key, server), None)
         for server in plan.leaving:
             why[key, server] = Why(LEAVING_REASON)
+        for server in plan.damped:
+            reason = service.specials[server].reason
+            why[key, server] = Why(f"{NOBODY_ELSE_REASON}; {reason}" if plan.uses_damped else reason)
         if before is NO_PLAN or plan.uses_fallback is not before.uses_fallback:
             for spare in service.planned.fallback:
                 why[key, spare.key] = Why(FALLBACK_REASON if plan.uses_fallback else SERVING_REASON)

@@ -19,6 +19,8 @@ LEAVING_REASON = "not configured any more; serves until a new server is proven"
 UNPROVEN_REASON = "not proven healthy yet"
 CONFIGURED_REASON = "configured"
 """The reason when a reload changes a server's weight to 0 or from 0, while the server is up."""
+NOBODY_ELSE_REASON = "serves all the same, because no other server may"
+"""What the reason of a damped server begins with that serves."""
 ADOPTED_REASON = "as found in the kernel's table"
 
 Present = Mapping[DestinationKey, DestinationRecord]
@@ -56,6 +58,14 @@ class Change(NamedTuple):
     now: Standing
 
 
+class Damped(NamedTuple):
+    """A damped server that is up."""
+
+    server: PlannedServer
+    weight: int
+    """Its weight if it serves."""
+
+
 class ServicePlan(msgspec.Struct, frozen=True):
     """The servers that the table should hold for one service, as a difference from the previous plan.
 
@@ -75,11 +85,15 @@ class ServicePlan(msgspec.Struct, frozen=True):
     leaving: dict[DestinationKey, DestinationRecord]
     """Servers that are no longer configured, but keep serving for a while (see `plan_service`)."""
     uses_fallback: bool
+    damped: dict[DestinationKey, Damped]
+    """The damped servers that are up."""
+    uses_damped: bool
+    """Whether they serve all the same."""
 
     @property
     def may_serve(self) -> bool:
         """Whether any real server is up and has a weight above 0."""
-        return self.weight > 0
+        return self.weight > 0 or self.uses_damped
 
     @property
     def may_come(self) -> bool:
@@ -87,7 +101,9 @@ class ServicePlan(msgspec.Struct, frozen=True):
         return self.unproven_weight > 0
 
 
-NO_PLAN = ServicePlan({}, up=0, weight=0, unproven=0, unproven_weight=0, leaving={}, uses_fallback=False)
+NO_PLAN = ServicePlan(
+    {}, up=0, weight=0, unproven=0, unproven_weight=0, leaving={}, uses_fallback=False, damped={}, uses_damped=False
+)
 """What a service has before its first plan."""
 
 
@@ -103,6 +119,7 @@ def plan_service(
 
     - A server that is up is in the table, with its configured weight or a special one (`precedence`).
     - A disabled server is out of the table. A drained one is at weight 0 until its connections are gone.
+    - A damped server is treated as down. But if no other server may serve, those damped ones serve that are up.
     - A server that is down is out of the table, or at weight 0 if the service quiesces.
     - A server that is not proven yet is treated as down, with one exception: if the kernel's table has it, it stays at
       weight 0 and keeps its connections.
@@ -113,6 +130,7 @@ def plan_service(
     changed: dict[DestinationKey, DestinationRecord | None] = {}
     up, weight = before.up, before.weight
     unproven, unproven_weight = before.unproven, before.unproven_weight
+    damped = before.damped.copy()
     for server, old, new in changes:
         for standing, sign in ((old, -1), (new, 1)):
             if standing is None:
@@ -121,13 +139,19 @@ def plan_service(
             weight += sign * standing.weight * standing.serves
             unproven += sign * standing.may_come
             unproven_weight += sign * standing.weight * standing.may_come
+        damped.pop(server.key, None)
+        if new.state is State.DAMPED and new.verdict is Verdict.UP:
+            damped[server.key] = Damped(server, new.weight)
         changed[server.key] = _line(server, new, is_quiesced=service.quiesce, is_present=server.key in present)
+    uses_damped = not weight and any(each.weight for each in damped.values())
+    out = {key: each.server.quiesced if service.quiesce else None for key, each in damped.items()}
+    changed |= {key: each.server.at(each.weight) for key, each in damped.items()} if uses_damped else out
     leaving: dict[DestinationKey, DestinationRecord] = {}
-    if not weight and unproven:
+    if not weight and not uses_damped and unproven:
         configured = service.configured
         leaving = {key: record for key, record in present.items() if key not in configured and record.weight > 0}
     changed |= dict.fromkeys(before.leaving) | leaving
-    uses_fallback = not weight and not leaving
+    uses_fallback = not weight and not uses_damped and not leaving
     if uses_fallback is not before.uses_fallback:
         changed |= {spare.key: spare.record if uses_fallback else None for spare in service.fallback}
     return ServicePlan(
@@ -138,6 +162,8 @@ def plan_service(
         unproven_weight=unproven_weight,
         leaving=leaving,
         uses_fallback=uses_fallback,
+        damped=damped,
+        uses_damped=uses_damped,
     )
 
 

@@ -1,7 +1,8 @@
 """Whose wish about a server counts: the operator's, the server's own, or its health's. Pure.
 
-State: disabled > drained > the verdict of the checks. A disabled server is out of the table. A drained one has weight
-0, so that its connections live on, and is out when they are gone.
+State: disabled > drained > damped > the verdict of the checks. A disabled server is out of the table. A drained one
+has weight 0, so that its connections live on, and is out when they are gone. A damped one is treated as if it were
+down.
 
 Weight: the operator's or else the configured one, times the share for which the server's checks ask. It is rounded up,
 so that a server that may serve does. A check may also ask for a weight of its own, which replaces the configured one,
@@ -24,6 +25,8 @@ class State(enum.StrEnum):
 
     DISABLED = "disabled"
     DRAINED = "drained"
+    DAMPED = "damped"
+    """It flaps, and is held out until it is steady."""
 
 
 class Hand(NamedTuple):
@@ -59,16 +62,19 @@ class Special(NamedTuple):
     """Whether a drained server is out of the table."""
 
 
-def special(configured: int, hand: Hand | None, asking: Iterable[Asking]) -> Special | None:
+def special(configured: int, hand: Hand | None, asking: Iterable[Asking], damped: str = "") -> Special | None:
     """Return what sets a server apart; None if nothing does.
 
     configured: its configured weight. 0 stays 0 unless an operator says otherwise.
     hand: what operators want of it; None for nothing.
     asking: its checks that ask for a weight.
+    damped: why it is held out because it flaps; empty if it is not.
     """
     weight, reason = _weight(configured, hand, asking)
     if hand is not None and hand.state is not None:
         return Special(hand.state, weight, hand.state_reason, hand.is_empty)
+    if damped:
+        return Special(State.DAMPED, weight, damped)
     return None if weight == configured else Special(None, weight, reason)
 
 

@@ -16,7 +16,17 @@ from lvs_healthd.state.safe_file import StateFileError, read_regular, replace_fi
 FORMAT = 1
 
 
-class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class SavedFlaps(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What is remembered of a server that flaps. Times are Unix time. `health.damping` says what the fields mean."""
+
+    falls: tuple[float, ...] = ()
+    since: float | None = None
+    last: float = 0.0
+    holds: int = 0
+    until: float | None = None
+
+
+class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """The last known verdict of one check."""
 
     service: str
@@ -28,6 +38,8 @@ class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """When the verdict was reached, Unix time."""
     asks: tuple[int, bool] | None = None
     """The weight that the target has asked for last in this check: the value, and whether it is a percentage."""
+    flaps: SavedFlaps | None = None
+    """With the first check of a server: what is remembered of the server's falls."""
 
 
 class SharedService(msgspec.Struct, frozen=True):

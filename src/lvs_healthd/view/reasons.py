@@ -3,6 +3,7 @@
 from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.decide.held import ServerState, Watch
 from lvs_healthd.health.machine import Verdict
+from lvs_healthd.plan.precedence import State
 from lvs_healthd.probes.outcome import OutcomeKind
 
 
@@ -17,6 +18,9 @@ def reason_of(server: ServerState) -> str:
     if hand is not None and hand.state is not None:
         found = f"; its checks find: {health.detail}" if health.verdict is Verdict.DOWN and health.detail else ""
         return f"{hand.state_reason}{'; no connections left' if hand.is_empty else ''}{found}"
+    special = server.special
+    if special is not None and special.state is State.DAMPED and health.verdict is Verdict.UP:
+        return special.reason
     if not health.detail:
         return _unsure(server) if health.passes + health.failures == 0 else ""
     deciding = next((watch for watch in server.watches if watch.health is health), None)

@@ -4,9 +4,10 @@ from lvs_healthd.decide.endings import is_ending
 from lvs_healthd.decide.held import ServiceState
 from lvs_healthd.decide.overrides import Overrides
 from lvs_healthd.ipvs.interface import IpvsTable
+from lvs_healthd.plan.precedence import State
 from lvs_healthd.plan.records import destination_key
 from lvs_healthd.reconcile.reconciler import Reconciler
-from lvs_healthd.view.status import uses_fallback, weight_in
+from lvs_healthd.view.status import state_of, uses_fallback, weight_in
 from lvs_healthd.view.status_values import ServiceSamples
 
 
@@ -53,6 +54,7 @@ def service_samples(
             if watch.probe.latency_s is not None
         ],
         certificates_ending=sum(is_ending(watch.probe, wall) for server in servers for watch in server.watches),
+        servers_damped=sum(state_of(server) is State.DAMPED for server in servers),
         checks_stale=sum(watch.probe.is_stale for server in servers for watch in server.watches),
         certificate_ends=[
             (name, watch.check.name, watch.probe.certificate_end)

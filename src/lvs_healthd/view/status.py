@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.decide import endings, stale
 from lvs_healthd.decide.held import ServerState, ServiceState, Watch
+from lvs_healthd.health.machine import Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
+from lvs_healthd.plan.precedence import State
 from lvs_healthd.plan.records import destination_key
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.view.reasons import reason_of
@@ -80,14 +82,16 @@ def _server_status(
         weight_wanted=weight_in(want, server.key),
         weight_actual=weight_in(have, server.key),
         fallback=False,
-        state=_state(server),
+        state=state_of(server) or "",
         override=ordered(server),
         checks=tuple([_check_status(watch, shift_s, wall) for watch in watches]),
     )
 
 
-def _state(server: ServerState) -> str:
-    return server.hand.state or "" if server.hand is not None else ""
+def state_of(server: ServerState) -> State | None:
+    """Return what keeps a server from serving; None for nothing. A damped server that is down is just down."""
+    state = server.special.state if server.special is not None else None
+    return None if state is State.DAMPED and server.health.verdict is not Verdict.UP else state
 
 
 def ordered(server: ServerState) -> str:

@@ -56,7 +56,8 @@ class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """None: the server is not in the kernel's table, as last read or written."""
     fallback: bool = False
     state: str = ""
-    """"drained" or "disabled" if an operator wants that, whatever the verdict; otherwise empty."""
+    """"drained" or "disabled" if an operator wants that, whatever the verdict; "damped" if it is up, but held out
+    because it flaps; otherwise empty."""
     override: str = ""
     """What operators have ordered about the server, who and why, in words; empty for nothing."""
     checks: tuple[CheckStatus, ...] = ()
@@ -153,6 +154,8 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     """Server, kind of order ("drain", "disable" or "weight"), and since when, Unix time, for each order in force."""
     checks_stale: int
     """How many checks have a verdict that is only held, because no outcome has renewed it for long."""
+    servers_damped: int
+    """How many servers are up, but held out because they flap."""
     statistics: ServiceStatistics | None
     """The kernel's counters; None while the service is not in its table. They stay encoded, because they would be five
     times as large when decoded."""
