@@ -124,7 +124,7 @@ def test_garbage_is_refused_or_happens_to_be_a_message(garbage: bytes) -> None:
         assert isinstance(message, Change | Paces | Hello | Report | Fault)
 
 
-@pytest.mark.parametrize(("read", "sent"), [(told, Change), (said, Report)])
+@pytest.mark.parametrize(("read", "kind"), [(told, Change), (said, Report)])
 def test_message_that_is_nested_too_deeply_is_refused(
     read: Callable[[bytes], object], kind: type[msgspec.Struct]
 ) -> None:
