@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from lvs_healthd.health.damping import (
     LEAST_PROBES,
     Flaps,
     Rate,
-    failed_once_more,
+    failed_again,
     fell,
     held_out,
     hold_s,
@@ -150,13 +151,10 @@ def keep_the_rules(course: tuple[tuple[str, float], ...], rule: Damping, *, damp
 
 def rate_of(outcomes: str, *, every_s: float = 2.0, window: float = 600.0) -> Rate | None:
     """Return the rate after these outcomes, "." for a pass and "x" for a failure."""
-    rate, passes = None, 0
-    for number, outcome in enumerate(outcomes):
-        if outcome == ".":
-            passes += 1
-        else:
-            rate = failed_once_more(rate, passes, now=number * every_s, window=window, every_s=every_s)
-            passes = 0
+    rate, now = None, 0.0
+    for passed, failed in re.findall(r"(\.*)(x+)", outcomes):
+        now += every_s * (len(passed) + len(failed))
+        rate = failed_again(rate, len(failed), len(passed), (every_s, now), window)
     return rate
 
 
@@ -198,7 +196,7 @@ def test_server_that_was_good_for_long_is_unsteady_within_the_window() -> None:
 
 
 def test_slow_probes_never_come_to_enough() -> None:
-    rate = rate_of("x" * 1000, every_s=60.0)
+    rate = rate_of("x." * 500, every_s=60.0)
     assert rate is not None
     assert rate.probes < LEAST_PROBES
     assert rate.failed / rate.probes > BAD_SHARE

@@ -340,9 +340,12 @@ class Decisions:
         else:
             self._unsure.pop(probe, None)
         is_other = previous is None or previous.reason is not outcome.reason
-        judging = Judging(probe, outcome, probe.passed, is_other, latency_s, self.clock(), probe.watches)
-        if outcome.kind is OutcomeKind.DOWN:
-            probe.passed = 0
+        passes = 0
+        if outcome.kind is OutcomeKind.DOWN and probe.passed >= 0:
+            probe.passed = ~probe.passed
+        elif outcome.kind is OutcomeKind.UP and probe.passed < 0:
+            passes, probe.passed = ~probe.passed, 0
+        judging = Judging(probe, outcome, passes, is_other, latency_s, self.clock(), probe.watches)
         if len(probe.watches) > AT_ONCE or probe in self._unfinished:
             self._put_off(judging)
             return False
@@ -399,8 +402,8 @@ class Decisions:
             after = presumed(watch, outcome, now)
         watch.health = after
         self._health_changed(watch, before, after)
-        if before.verdict is Verdict.UP and after.failures and not watch.server.is_ordered_out:
-            self.flapping.failed(watch, passes, now)
+        if before.failures and before.verdict is Verdict.UP and not (after.failures or watch.server.is_ordered_out):
+            self.flapping.recovered(watch, before.failures, passes, now)
         return False
 
     def wanted(self, actual: Table, moved: Iterable[TableLine] | None = None) -> Wanted:

@@ -45,17 +45,16 @@ class Flapping:
         rule = server.service.config.damping
         self._take(server, damping.fell(server.flaps, rule or USUAL, damps=rule is not None, now=now), now)
 
-    def failed(self, watch: Watch, passes: int, now: float) -> None:
-        """Note that a probe of a check failed while the check was up.
+    def recovered(self, watch: Watch, failures: int, passes: int, now: float) -> None:
+        """Note that a check passes again after failures that were too few for a fall.
 
-        passes: how many probes passed since the failure before.
+        passes: how many probes passed between these failures and those before.
         now: monotonic time, seconds.
         """
-        server = watch.server
+        server, times = watch.server, (watch.check.interval, now)
         rule = server.service.config.damping
-        window, every_s = (rule or USUAL).window, watch.check.interval
         self._known[server] = None
-        watch.rate = damping.failed_once_more(watch.rate, passes, now=now, window=window, every_s=every_s)
+        watch.rate = damping.failed_again(watch.rate, failures, passes, times, (rule or USUAL).window)
         if watch.rate.is_unsteady:
             self._take(server, damping.unsteady(server.flaps, rule or USUAL, damps=rule is not None, now=now), now)
 

@@ -118,7 +118,8 @@ class ProbeState:
         self.streak = 0
         """How many outcomes of the same kind as `last` there were in succession, up to `LONGEST_STREAK`."""
         self.passed = 0
-        """How many probes have passed since the last failure, without those of the streak that is under way."""
+        """How many probes had passed before the streak that is under way, since the failures before that. While there
+        are failures, `~passed`, which is negative."""
         self.since: float | None = None
         """When the first outcome came that is like `last`, with only such ones since; None before the first. Seconds on
         the monotonic clock."""
@@ -244,7 +245,10 @@ class ProbeState:
 
         While it is unsure it does not hurry, because the fault is probably on our own side.
         """
-        pace_s = min([pace(watch.health, watch.check) for watch in self.watches], default=self.check.interval)
+        if len(self.watches) == 1:
+            pace_s = pace(self.watches[0].health, self.watches[0].check)
+        else:
+            pace_s = min([pace(watch.health, watch.check) for watch in self.watches], default=self.check.interval)
         if self.last is not None and self.last.kind is OutcomeKind.UNSURE:
             pace_s = max(pace_s, self.check.interval)
         if pace_s == self.pace_s:
@@ -293,7 +297,7 @@ class Judging(NamedTuple):
     probe: ProbeState
     outcome: Outcome
     passes: int
-    """How many probes have passed since the failure before, if this is a failure."""
+    """How many probes had passed between the failures that this outcome ends, if it is a pass, and those before."""
     is_other: bool
     """Whether the outcome before had another reason."""
     latency_s: float

@@ -1,6 +1,6 @@
 """Notices servers that go up and down again and again, and says how long one that is damped stays out. Pure.
 
-A sign is a fall of a server, or a failed probe of a check of which too many fail (`Rate`). An episode of flapping
+A sign is a fall of a server, or the end of failures of a check of which too many fail (`Rate`). An episode of flapping
 begins with `falls` falls within `window`, or with the first sign of the second kind. It is over after a whole `window`
 without a sign, in which the server was not held out.
 
@@ -31,7 +31,7 @@ LEAST_PROBES = 20.0
 
 
 class Rate(NamedTuple):
-    """How many of a check's probes fail, as of its last failure.
+    """How many of a check's probes fail without causing a fall, as of the last such failure.
 
     A probe counts for less the older it is: exp(-age / `window`), so that nothing but two sums must be kept.
     """
@@ -47,20 +47,21 @@ class Rate(NamedTuple):
         return self.probes >= LEAST_PROBES and self.failed / self.probes >= BAD_SHARE
 
 
-def failed_once_more(rate: Rate | None, passes: int, *, now: float, window: float, every_s: float) -> Rate:
-    """Return the rate after one more failure.
+def failed_again(rate: Rate | None, failures: int, passes: int, times: tuple[float, float], window: float) -> Rate:
+    """Return the rate after more failures in succession, which have just ended.
 
     rate: the rate before; None if there is none.
-    passes: how many probes have passed since the failure before, or at most so many as were counted.
-    now: monotonic time, seconds.
-    every_s: how often the probe runs, seconds. The passes are spread evenly over their time.
+    failures: how many probes have failed.
+    passes: how many have passed between these failures and those before, as far as they were counted.
+    times: how often the probe runs, seconds, and the time now on the monotonic clock. The passes are spread evenly.
     """
+    every_s, now = times
     elapsed = math.inf if rate is None else max(0.0, now - rate.at)
     kept = math.exp(-elapsed / window)
     span = min(elapsed, passes * every_s) / window
     passed = passes * (-math.expm1(-span) / span if span else 1.0)
     before = rate or Rate(0.0, 0.0, now)
-    return Rate(before.failed * kept + 1.0, before.probes * kept + passed + 1.0, now)
+    return Rate(before.failed * kept + failures, before.probes * kept + passed + failures, now)
 
 
 class Flaps(msgspec.Struct, frozen=True, gc=False):

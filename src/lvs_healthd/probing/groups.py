@@ -74,7 +74,7 @@ class Groups:
 
         A run has the shortest pace of its members.
         """
-        run = self._run_of.get(key)
+        run = self._run_of.get(key) if self._run_of else None
         if run is None:
             return Paced(key, pace_s)
         before, run.paces[key] = run.pace_s, pace_s
