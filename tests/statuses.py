@@ -3,7 +3,7 @@
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, Statistics, encoded
 from lvs_healthd.ipvs.records import DestinationKey
 from lvs_healthd.ipvs.words import AF_INET
-from lvs_healthd.view.hold_values import HoldStatus
+from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.status_values import (
     CheckStatus,
     DaemonStatus,
@@ -46,6 +46,7 @@ def daemon(
     state_error: str = "",
     clock_suspected: str = "",
     holds: tuple[HoldStatus, ...] = (),
+    brakes: tuple[BrakeStatus, ...] = (),
 ) -> DaemonStatus:
     return DaemonStatus(
         version="0.1.0",
@@ -71,6 +72,7 @@ def daemon(
         state_error=state_error,
         clock_suspected=clock_suspected,
         holds=holds,
+        brakes=brakes,
     )
 
 
@@ -127,7 +129,7 @@ def real_server(
 
 
 def service(
-    name: str, *real_servers: RealServerStatus, in_fallback: bool = False, in_sync: bool = True
+    name: str, *real_servers: RealServerStatus, in_fallback: bool = False, in_sync: bool = True, held_by: str = ""
 ) -> ServiceStatus:
     return ServiceStatus(
         service=name,
@@ -136,6 +138,7 @@ def service(
         forward="nat",
         in_fallback=in_fallback,
         in_sync=in_sync,
+        held_by=held_by,
         real_servers=real_servers,
     )
 
@@ -143,9 +146,12 @@ def service(
 HOLD = HoldStatus(service="web", address="192.0.2.100:80/tcp", since=NOW - 60, uid=0, reason="new switch")
 
 
+BRAKE = BrakeStatus(way="eth1", since=NOW - 5, silent=9, targets=10, cause="our interface eth1 has no carrier")
+
+
 async def sampled() -> Samples:
     """Return samples in which every metric has a value."""
-    return samples(Status(daemon=daemon(holds=(HOLD,)), services=status().services))
+    return samples(Status(daemon=daemon(holds=(HOLD,), brakes=(BRAKE,)), services=status().services))
 
 
 def samples(status: Status) -> Samples:

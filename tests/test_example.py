@@ -15,6 +15,7 @@ from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS, TIMEOUT_K
 from lvs_healthd.config.load import load, parse
 from lvs_healthd.config.model import Config
 from lvs_healthd.config.schema import (
+    BRAKE_KEYS,
     CHECK_KEYS,
     DAEMON_KEYS,
     DEFAULTS_KEYS,
@@ -34,6 +35,7 @@ DEFAULT = re.compile(r"^#([a-z_]+ = .*)$", re.MULTILINE)
 ALTERNATIVE = re.compile(r"^#or: (([a-z_]+) = .*)$", re.MULTILINE)
 SECTIONS: dict[str, dict[str, Key]] = {
     "daemon": DAEMON_KEYS,
+    "brake": BRAKE_KEYS,
     "ipvs": {key: IPVS_KEYS[key] for key in ("netns", "path_marks")},  # the others are tables
     "ipvs.timeouts": TIMEOUT_KEYS,
     "ipvs.sync.master": SYNC_KEYS,
@@ -81,7 +83,7 @@ async def test_daemon_that_runs_on_the_example_changes_nothing(tmp_path: Path) -
 
 def test_every_example_is_marked_as_one_and_loads() -> None:
     active = [line for line in INSTALLED.splitlines() if line and not line.startswith("#")]
-    assert active == ["[daemon]", "[ipvs]", "[ipvs.timeouts]", "[ipvs.sysctl]", "[defaults.check]"]
+    assert active == ["[daemon]", "[brake]", "[ipvs]", "[ipvs.timeouts]", "[ipvs.sysctl]", "[defaults.check]"]
     assert whole().remarks == ()
     assert [service.name for service in whole().services] == [
         *("web", "cache", "dns", "rpc", "marked"),
@@ -121,7 +123,7 @@ def test_every_key_there_is_is_shown_in_its_place(section: str) -> None:
 
 
 def test_no_other_table_has_keys_of_its_own() -> None:
-    assert set(TOP_KEYS) == {"daemon", "ipvs", "defaults", "service"}
+    assert set(TOP_KEYS) == {"daemon", "ipvs", "brake", "defaults", "service"}
     assert set(IPVS_KEYS) == {"netns", "path_marks", "timeouts", "sync", "sysctl"}
     assert set(DEFAULTS_KEYS) == {"check"}
     assert set(FALLBACK_KEYS) < set(REAL_SERVER_KEYS)

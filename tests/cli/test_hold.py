@@ -9,7 +9,7 @@ from lvs_healthd.view.hold_values import HoldOutcome, HoldStatus
 from lvs_healthd.view.status_values import Status
 from tests import statuses
 from tests.cli.conftest import Daemon
-from tests.cli.running import Run
+from tests.cli.running import Run, on_terminal
 
 
 @pytest.fixture
@@ -68,3 +68,24 @@ def test_status_says_what_is_held_and_check_warns(
     ran = verbs["status"]("--check", "--control", str(daemon.control))
     assert ran.code == 1
     assert "held: web for 2h by user 1000: switch; held: the whole table for 5s by user 0" in ran.out
+
+
+def test_status_says_which_way_is_braked_and_why_and_check_is_critical(verbs: dict[str, Run], daemon: Daemon) -> None:
+    web = statuses.service("web", statuses.real_server("198.51.100.11:80", "down"), in_sync=False, held_by="brake")
+    daemon.status = Status(daemon=statuses.daemon(brakes=(statuses.BRAKE,)), services=(web,))
+    ran = verbs["status"]("--control", str(daemon.control))
+    assert ran.code == 3
+    what = "BRAKE: 9 of 10 targets behind eth1 fell silent together, so none of them is taken out"
+    assert ran.err == f"lvs-healthd status: {what}: our interface eth1 has no carrier\n"
+    ran = verbs["status"]("--check", "--control", str(daemon.control))
+    assert (ran.code, ran.out.startswith("CRITICAL: ")) == (2, True)
+    assert "brake: 9 of 10 targets behind eth1 fell silent together" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("held_by", "flag"), [("brake", "HELD BY THE BRAKE"), ("operator", "HELD BY AN OPERATOR"), ("", "NOT IN SYNC")]
+)
+def test_terminal_says_what_holds_a_service(daemon: Daemon, held_by: str, flag: str) -> None:
+    web = statuses.service("web", statuses.real_server("198.51.100.11:80", "down"), in_sync=False, held_by=held_by)
+    daemon.status = Status(daemon=statuses.daemon(), services=(web,))
+    assert any(flag in line for line in on_terminal(daemon, "status", code=3, columns=120))

@@ -13,8 +13,8 @@ from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import DnsCheck, ExecCheck, GrpcCheck, HttpsCheck, TcpCheck, Tls, UdpCheck
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS
 from lvs_healthd.config.load import load
-from lvs_healthd.config.model import Daemon, Ipvs, RealServer, Service, SyncDaemon
-from lvs_healthd.config.schema import CHECK_KEYS, DAEMON_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, SERVICE_KEYS
+from lvs_healthd.config.model import Brake, Daemon, Ipvs, RealServer, Service, SyncDaemon
+from lvs_healthd.config.schema import BRAKE_KEYS, CHECK_KEYS, DAEMON_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, SERVICE_KEYS
 from lvs_healthd.config.values import days_text, duration_text
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probing.once import run_once
@@ -42,7 +42,7 @@ def test_every_key_is_documented_and_no_other() -> None:
     # The documentation of a service names `forward`, and refers to its servers for the other keys that they inherit.
     service = SERVICE_KEYS.keys() - (SERVER_KEYS.keys() - {"forward"})
     ipvs = ({*IPVS_KEYS}, {*SYNC_KEYS}, SHOWN_SYSCTLS)
-    tables: tuple[Iterable[str], ...] = (DAEMON_KEYS, *ipvs, service, REAL_SERVER_KEYS, CHECK_KEYS)
+    tables: tuple[Iterable[str], ...] = (DAEMON_KEYS, BRAKE_KEYS, *ipvs, service, REAL_SERVER_KEYS, CHECK_KEYS)
     assert sorted(key for key, _ in DOCUMENTED) == sorted(key for table in tables for key in table)
 
 
@@ -54,6 +54,7 @@ def test_documented_defaults_are_the_defaults() -> None:
     defaults: dict[str, set[str]] = {}
     for record in (
         Daemon,
+        Brake,
         Ipvs,
         SyncDaemon,
         Service,
@@ -68,9 +69,11 @@ def test_documented_defaults_are_the_defaults() -> None:
     ):
         for field in msgspec.structs.fields(record):
             value = field.default
-            durations = {"interval", "timeout", "resync", "persistence"}
+            durations = {"interval", "timeout", "resync", "persistence", "within"}
             text = f'"{duration_text(value)}"' if field.name in durations else spell(value)
             text = f'"{days_text(value)}"' if field.name in {"expires_within", "expires_fail"} else text
+            text = f'"{value}%"' if field.name == "share" else text
+            text = '"5m"' if field.name == "longest" and value == 300 else text
             text = "{}" if field.name in TABLES else text
             defaults.setdefault(field.name, set()).add(f"`{text}`")
     plain = [(key, default) for key, default in DOCUMENTED if default.startswith("`")]

@@ -6,7 +6,16 @@ import contextlib
 import pytest
 
 from lvs_healthd.daemon.replans import SHARE, Replans
-from lvs_healthd.ipvs.records import Table, TableLine, Wanted
+from lvs_healthd.ipvs.records import ServiceKey, Table, TableLine, Wanted
+from lvs_healthd.reconcile.gate import Braked, Gate
+
+
+class NothingBraked:
+    def planned(self) -> None:
+        pass
+
+    def kept(self) -> dict[ServiceKey, Braked]:
+        return {}
 
 
 class Deciding:
@@ -16,6 +25,7 @@ class Deciding:
         self.cost_s = cost_s
         self.spent_s = 0.0
         self.times = 0
+        self.braking = NothingBraked()
 
     def clock(self) -> float:
         return self.spent_s
@@ -36,6 +46,7 @@ class Reconciling:
 
     def __init__(self) -> None:
         self.told = 0
+        self.gate = Gate()
 
     def take_moved(self) -> set[TableLine]:
         return set()

@@ -17,6 +17,7 @@ READ = 'lvs_healthd_last_resync_timestamp_seconds{instance="lvs1"}'
 INTERVAL = 'lvs_healthd_resync_interval_seconds{instance="lvs1"}'
 ENDS = "lvs_healthd_real_server_certificate_expiry_timestamp_seconds"
 DAY = 86400
+BRAKE = 'lvs_healthd_brake_start_timestamp_seconds{instance="lvs1", way="eth1"}'
 IN_SYNC = f"lvs_healthd_service_in_sync{SERVICE}"
 
 
@@ -77,6 +78,14 @@ CASES = [
     ("LvsProbesUnsure", {UNSURE: "0x3 9x3 0x40"}, "8m", False),
     ("LvsNetworkImpaired", {'lvs_healthd_network_faults{instance="lvs1"}': "0x3 1x20"}, "3m", True),
     ("LvsNetworkImpaired", {'lvs_healthd_network_faults{instance="lvs1"}': "0x3 1x2 0x20"}, "3m", False),
+    (
+        "LvsBrake",
+        {'lvs_healthd_brake_start_timestamp_seconds{instance="lvs1", way="eth1"}': "_x3 1700000000x20"},
+        "3m",
+        True,
+    ),
+    ("LvsBrake", {BRAKE: "_x3 1700000000x20"}, "3m", True),
+    ("LvsBrake", {BRAKE: "1x2 stale"}, "3m", False),
     ("LvsTableHeld", {'lvs_healthd_hold_start_timestamp_seconds{instance="lvs1", service=""}': "0x400"}, "59m", False),
     ("LvsTableHeld", {'lvs_healthd_hold_start_timestamp_seconds{instance="lvs1", service=""}': "0x400"}, "61m", True),
     # With a long configured resync, old readings are normal.

@@ -64,6 +64,12 @@ def test_each_hold_has_the_time_since_when() -> None:
     assert "hold_start_timestamp_seconds" not in read(statuses.status())
 
 
+def test_each_way_that_is_braked_has_the_time_since_when() -> None:
+    found = read(Status(daemon=statuses.daemon(brakes=(statuses.BRAKE,)), services=()))
+    assert found["brake_start_timestamp_seconds"] == {("eth1",): statuses.NOW - 5}
+    assert "brake_start_timestamp_seconds" not in read(statuses.status())
+
+
 def test_weights_that_are_not_in_a_table_have_no_sample() -> None:
     found = read(statuses.status())
     assert found["real_server_weight_configured"]["web", "198.51.100.12:80"] == 2

@@ -8,6 +8,8 @@ import socket
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.ready_made.checks import hasty, probe, ready_made, wait_until_up
 from tests.ready_made.conftest import Tried
 from tests.ready_made.servers import IN_PLACE, program, running

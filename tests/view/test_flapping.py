@@ -12,7 +12,7 @@ WHY = "damped because it flaps, until it has been steady for 1m"
 async def first_of(bench: Bench) -> RealServerStatus:
     wanted = bench.decisions.wanted({})
     (service,) = bench.decisions.services
-    status = await service_status(service, wanted, wanted.table, in_sync=True, shift_s=0.0, wall=bench.now)
+    status = await service_status(service, wanted, wanted.table, in_sync=True, held_by="", shift_s=0.0, wall=bench.now)
     return status.real_servers[0]
 
 

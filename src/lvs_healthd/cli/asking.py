@@ -41,7 +41,7 @@ class NagiosStatus(enum.IntEnum):
     OK = 0
     WARNING = 1
     CRITICAL = 2
-    """A service has no real server that may serve, or the kernel's table or a setting cannot be written."""
+    """A service has no real server that may serve, the brake is on, or the table or a setting cannot be written."""
     UNKNOWN = 3
 
 

@@ -7,7 +7,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from lvs_healthd.runtime.printable import printable
-from lvs_healthd.view.hold_values import HoldStatus
+from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus, Status
 
 COLOURS = {
@@ -100,6 +100,9 @@ def alarms(daemon: DaemonStatus) -> Iterator[str]:
     if daemon.table_fights:
         lines = "1 line" if daemon.table_fights == 1 else f"{daemon.table_fights} lines"
         yield f"FIGHT: somebody else undoes {lines} of the table; table.fight in the log says who"
+    for brake in daemon.brakes:
+        cause = f": {printable(brake.cause)}" if brake.cause else ""
+        yield f"BRAKE: {braked(brake)}, so none of them is taken out{cause}"
     yield from (f"NETWORK FAULT: {printable(fault)}" for fault in daemon.network_faults)
     if daemon.probes_unsure:
         yield f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}"
@@ -127,6 +130,11 @@ def notices(daemon: DaemonStatus, now: float) -> Iterator[str]:
         if len(daemon.config_remarks) > MOST_REMARKS:
             rest = len(daemon.config_remarks) - MOST_REMARKS
             yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
+
+
+def braked(brake: BrakeStatus) -> str:
+    """Say in words on which way the brake is on, and why."""
+    return f"{brake.silent} of {brake.targets} targets behind {printable(brake.way)} fell silent together"
 
 
 def held(hold: HoldStatus, now: float) -> str:
@@ -158,6 +166,8 @@ def _rows(status: Status) -> Iterator[tuple[ServiceStatus, RealServerStatus]]:
 
 def _flags(service: ServiceStatus) -> list[str]:
     flags = ["NO REAL SERVER MAY SERVE"] if service.in_fallback else []
+    if service.held_by:
+        flags.append("HELD BY AN OPERATOR" if service.held_by == "operator" else "HELD BY THE BRAKE")
     return flags if service.in_sync else [*flags, "NOT IN SYNC WITH THE KERNEL"]
 
 

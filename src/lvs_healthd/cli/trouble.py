@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lvs_healthd.cli.asking import NagiosStatus
-from lvs_healthd.cli.draw_status import held, remarks
+from lvs_healthd.cli.draw_status import braked, held, remarks
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.status_values import RealServerStatus, Status
 
@@ -67,6 +67,8 @@ def _of_daemon(status: Status) -> Iterator[Trouble]:
         yield Trouble(NagiosStatus.WARNING, "the director's clock is suspected to be wrong")
     if daemon.network_faults:
         yield Trouble(NagiosStatus.WARNING, printable("; ".join(daemon.network_faults)))
+    for brake in daemon.brakes:
+        yield Trouble(NagiosStatus.CRITICAL, f"brake: {braked(brake)}")
     for hold in daemon.holds:
         yield Trouble(NagiosStatus.WARNING, f"held: {held(hold, time.time())}")
     if daemon.probes_unsure:

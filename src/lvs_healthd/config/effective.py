@@ -25,9 +25,10 @@ from lvs_healthd.config.check_model import (
     uses_tls,
 )
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
-from lvs_healthd.config.model import Config, Damping, Forward, Ipvs, RealServer, Service
+from lvs_healthd.config.model import Brake, Config, Damping, Forward, Ipvs, RealServer, Service
 from lvs_healthd.config.paces import PACES
 from lvs_healthd.config.schema import (
+    BRAKE_KEYS,
     CHECK_FIELDS,
     CHECK_KEYS,
     CHECK_TYPES,
@@ -42,7 +43,7 @@ from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, wit
 from lvs_healthd.config.values import days_text, duration_text
 
 _NAMED_VALUES = {"environment", "headers", "expect_headers", "expect_headers_regex"}
-_DURATIONS = {*PACES, "timeout", "resync"}
+_DURATIONS = {*PACES, "timeout", "resync", "within", "longest"}
 _LONG_DURATIONS = {"expires_within", "expires_fail"}
 
 
@@ -50,7 +51,9 @@ def to_toml(config: Config) -> str:
     """Write a whole configuration as TOML."""
     daemon = {key: _value(key, getattr(config.daemon, key)) for key in DAEMON_KEYS}
     services = [_service(service) for service in config.services]
-    return tomli_w.dumps({"daemon": daemon, "ipvs": _ipvs(config.ipvs), "service": services})
+    return tomli_w.dumps(
+        {"daemon": daemon, "ipvs": _ipvs(config.ipvs), "brake": _brake(config.brake), "service": services}
+    )
 
 
 def _ipvs(ipvs: Ipvs) -> dict[str, Any]:
@@ -63,6 +66,11 @@ def _ipvs(ipvs: Ipvs) -> dict[str, Any]:
     tables = {"timeouts": timeouts, "sync": sync, "sysctl": sysctl}
     marks = "{}-{}".format(*ipvs.path_marks)
     return {"netns": ipvs.netns, "path_marks": marks, **{name: table for name, table in tables.items() if table}}
+
+
+def _brake(brake: Brake) -> dict[str, Any]:
+    keys = {key: _value(key, getattr(brake, key)) for key in BRAKE_KEYS}
+    return {**keys, "share": f"{brake.share}%"}
 
 
 def _present(fields: dict[str, Any]) -> dict[str, Any]:
@@ -87,6 +95,7 @@ def _service(service: Service) -> dict[str, Any]:
         "on_failure": str(service.on_failure),
         "foreign_servers": str(service.foreign_servers),
         "damping": _damping(service.damping),
+        "brake": service.brake,
         **_synproxy(service),
         "fallback": [_server(server) for server in service.fallback],
         "real_server": [_server(server) for server in service.real_servers],

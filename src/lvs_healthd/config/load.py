@@ -6,11 +6,11 @@ from pathlib import Path
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import ConfigError, Errors
 from lvs_healthd.config.ipvs import read_ipvs, validate_ipvs
-from lvs_healthd.config.model import Config, Daemon
+from lvs_healthd.config.model import Brake, Config, Daemon
 from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.readymade import Shelf, search_path
 from lvs_healthd.config.reuse import LastReading
-from lvs_healthd.config.schema import DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS, read_table
+from lvs_healthd.config.schema import BRAKE_KEYS, DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS, read_table
 from lvs_healthd.config.services import read_services
 from lvs_healthd.config.text import DEFAULT_FILE, read_text, toml_document
 
@@ -59,6 +59,7 @@ def parse(
     reader = CheckReader(shelf, errors, helper)
     if daemon.get("control", Daemon().control) == daemon.get("state", Daemon().state):
         errors.add(("daemon", "state"), "the same as control, which is a socket; state needs a file of its own")
+    brake = read_table(top.get("brake", {}), ("brake",), BRAKE_KEYS, errors).values
     ipvs = read_ipvs(top.get("ipvs", {}), errors)
     defaults = read_table(top.get("defaults", {}), ("defaults",), DEFAULTS_KEYS, errors).values
     reader.read_defaults(defaults.get("check", {}), ("defaults", "check"))
@@ -73,4 +74,4 @@ def parse(
     if found:
         raise ConfigError(found, remarks)
     memory.keep()
-    return Config(daemon=Daemon(**daemon), ipvs=ipvs, services=services, remarks=remarks)
+    return Config(daemon=Daemon(**daemon), ipvs=ipvs, brake=Brake(**brake), services=services, remarks=remarks)

@@ -142,6 +142,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     damping: Damping | None = None
     """Keep servers that flap out, for longer each time; None to tell of them only. Off by default, because a server
     that serves most of the time may be better than none, and only the operator knows."""
+    brake: bool = True
+    """Whether the brake (see `Brake`) may keep this service's servers in the table."""
     synproxy: bool = False
     """Complete TCP handshakes on the director, with nftables, so that spoofed SYNs create no IPVS connections."""
     synproxy_mss: int | None = None
@@ -191,6 +193,20 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     probe_workers: int = 1
     """Number of processes that run probes. 1 means that the daemon's own process runs them. One core runs about 10 000
     probes a second."""
+
+
+class Brake(msgspec.Struct, frozen=True, kw_only=True):
+    """When too many servers fall silent together to believe that they are dead. Then none is taken out."""
+
+    share: int = 80
+    """The share of the targets behind one interface or next hop that must fall silent, percent. Servers that fail for
+    reasons of their own rarely fail all at once, and a half (one of two rooms without power) must go out as usual."""
+    within: Seconds = Seconds(10.0)
+    """The time within which they must fall silent. With the default interval, all are probed several times in it."""
+    min_targets: int = 2
+    """How many must fall silent. One alone says nothing about the way to it."""
+    longest: Seconds = Seconds(300.0)
+    """After how long to let go in any case: time for somebody to look, if the fault is the director's."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,6 +263,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     daemon: Daemon = Daemon()
     ipvs: Ipvs = Ipvs()
+    brake: Brake = Brake()
     services: tuple[Service, ...] = msgspec.field(default=(), name="service")
     remarks: tuple[str, ...] = ()
     """Remarks on what will probably not do what was meant: one line of text each, with file, line and key path. They

@@ -107,6 +107,7 @@ class Key(msgspec.Struct, frozen=True):
 TOP_KEYS = {
     "daemon": Key(values.anything),
     "ipvs": Key(values.anything),
+    "brake": Key(values.anything),
     "defaults": Key(values.anything),
     "service": Key(values.anything),
 }
@@ -125,6 +126,13 @@ DAEMON_KEYS = {
     "max_exec": Key(values.integer(1, 1000)),
     "exec_socket": Key(values.optional_socket_path),
     "probe_workers": Key(values.integer(1, 64)),
+}
+
+BRAKE_KEYS = {
+    "share": Key(values.percentage(1, 100)),
+    "within": Key(values.duration("1s", "10m")),
+    "min_targets": Key(values.integer(2, 100_000)),
+    "longest": Key(values.duration("1s", "24h")),
 }
 
 _FORWARD_ELSEWHERE = {
@@ -160,6 +168,7 @@ SERVICE_KEYS = {
     "on_failure": Key(values.member(OnFailure)),
     "foreign_servers": Key(values.member(ForeignServers)),
     "damping": Key(damping_values.damping),
+    "brake": Key(values.boolean),
     "synproxy": Key(values.boolean),
     "synproxy_mss": Key(values.integer(536, 65495)),
     "synproxy_wscale": Key(values.integer(0, 14)),

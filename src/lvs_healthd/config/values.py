@@ -74,6 +74,23 @@ def integer(least: int, most: int) -> Callable[[object], int]:
     return parse
 
 
+def percentage(least: int, most: int) -> Callable[[object], int]:
+    """Return a parser for whole percentages from `least` to `most`, both included, as in "80%"."""
+    what = f'"{least}%".."{most}%"'
+
+    def parse(value: object) -> int:
+        digits = value.removesuffix("%") if isinstance(value, str) and value.endswith("%") else ""
+        if not (digits.isascii() and digits.isdecimal() and len(digits) <= len(str(most))):
+            raise expected(
+                what, value, f'write "{value}%"' if isinstance(value, int) and not isinstance(value, bool) else ""
+            )
+        if not least <= int(digits) <= most:
+            raise expected(what, value)
+        return int(digits)
+
+    return parse
+
+
 def one_of(choices: Iterable[str]) -> Callable[[object], str]:
     """Return a parser for a string that must be one of `choices`."""
     known = tuple(choices)

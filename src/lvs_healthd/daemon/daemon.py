@@ -142,6 +142,7 @@ class Daemon:
                 group.create_task(parts.paths.run(), name="paths"),
                 group.create_task(parts.keeper.run(), name="keeper"),
                 group.create_task(parts.own_faults.run(), name="own faults"),
+                group.create_task(parts.brakes.run(), name="brakes"),
                 group.create_task(reloads.run(), name="reloads"),
                 group.create_task(_keep_house(parts), name="housekeeping"),
             ]
@@ -193,6 +194,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     parts.paths.restore(saved)
     marked = parts.paths.plan(config, actual, runs=parts.runs_paths(config))
     probes = parts.decisions.configure(config, actual, saved.by_check(), marked)
+    parts.brakes.configured(config.brake)
     parts.replans.now()
     added, _ = parts.paths.configured(probes, ready)
     parts.prober.update(joined(added, ready))

@@ -15,6 +15,7 @@ from lvs_healthd.api import ApiServer, create_app
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.load import helper_socket
 from lvs_healthd.config.model import Config, Mode
+from lvs_healthd.daemon.brakes import BrakeRuns
 from lvs_healthd.daemon.holding import Holding
 from lvs_healthd.daemon.operators import OperatorsHand, overrides_file
 from lvs_healthd.daemon.paths import PathRuns
@@ -24,6 +25,7 @@ from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.director.aspect import Aspect
 from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.director.own_faults import OwnFaults
+from lvs_healthd.director.ways import Ways
 from lvs_healthd.events.bus import Bus
 from lvs_healthd.events.kinds import StateError, StateRecovered
 from lvs_healthd.ipvs.interface import IpvsTable
@@ -88,6 +90,7 @@ class Parts:
     lag: LagReporter
     reconciler: Reconciler
     holding: Holding
+    brakes: BrakeRuns
     replans: Replans
     paths: PathRuns
     keeper: Keeper
@@ -193,6 +196,14 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         max_in_flight=probes_within_limit(config.daemon.max_probes),
     )
     holding = Holding(reconciler, bus.emit, resolve=lambda which: view.meant(which))  # noqa: PLW0108
+    lag = LagReporter(runs_probes, bus.emit)
+    brakes = BrakeRuns(
+        decisions.braking,
+        Ways(decisions.probes.keys),
+        reconciler,
+        bus.emit,
+        faults=lambda: (*own_faults.full_tables, *lag.standing(clock())),
+    )
     replans = Replans(decisions, reconciler)
     paths = PathRuns(decisions, runs_probes, reconciler, bus.emit, clock=clock, wall=time.time)
     keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock, more_advice=lambda: paths.advice)
@@ -243,9 +254,10 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         decisions=decisions,
         prober=runs_probes,
         programs=Child(config.daemon.max_exec, str(Path(config.daemon.state).with_name("programs")), bus.emit),
-        lag=LagReporter(runs_probes, bus.emit),
+        lag=lag,
         reconciler=reconciler,
         holding=holding,
+        brakes=brakes,
         replans=replans,
         paths=paths,
         keeper=keeper,

@@ -166,6 +166,7 @@ class Reloads:
         actual = parts.reconciler.actual
         marked = parts.paths.plan(config, actual, runs=parts.runs_paths(config))
         probes = parts.decisions.configure(config, actual, {}, marked)
+        parts.brakes.configured(config.brake)
         added, dropped = parts.paths.configured(probes, ready.targets)
         parts.prober.update(joined(added, ready.targets), dropped)
         parts.bus.emit(event)

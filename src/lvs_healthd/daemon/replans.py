@@ -27,6 +27,8 @@ class Replans:
         """Compute the wanted table at once, and hand it to the reconciler."""
         self._due.clear()
         wanted = self._decisions.wanted(self._reconciler.actual, self._reconciler.take_moved())
+        self._decisions.braking.planned()
+        self._reconciler.gate.brake(self._decisions.braking.kept())
         self._reconciler.want(wanted, self._decisions.take_touched())
 
     async def run(self) -> None:

@@ -23,6 +23,7 @@ from lvs_healthd.decide.beginnings import (
     to_saved,
 )
 from lvs_healthd.decide.blame import Blame, NoFaults, OwnFaults
+from lvs_healthd.decide.braking import Braking
 from lvs_healthd.decide.endings import Endings
 from lvs_healthd.decide.flapping import Flapping
 from lvs_healthd.decide.held import (
@@ -135,6 +136,7 @@ class Decisions:
         self.probes: dict[AnyCheck, ProbeState] = {}
         self.stale = Stale(self.probes.values, clock)
         self._blame = Blame(self.probes.values, own or NoFaults())
+        self.braking = Braking(self.probes.values, own or NoFaults(), clock)
         self.paths = Paths(table or NoTable(), own or NoFaults(), clock)
         self.server_count = 0
         """How many real servers are configured, not counting fallbacks."""
@@ -339,6 +341,8 @@ class Decisions:
             self._unsure[probe] = outcome.detail
         else:
             self._unsure.pop(probe, None)
+        if outcome.kind is not OutcomeKind.UP or probe.silent_since is not None:
+            self.braking.judged(probe, outcome)
         is_other = previous is None or previous.reason is not outcome.reason
         passes = 0
         if outcome.kind is OutcomeKind.DOWN and probe.passed >= 0:
@@ -502,6 +506,7 @@ class Decisions:
         if was is not server.health:
             self._planner.changed(server.service.key, server.key, server.health, server.special)
         if was.verdict is not server.health.verdict:
+            self.braking.health_changed(server)
             self._emit_verdict(server, was, after, watch.check)
             self._changed()
             if was.verdict is Verdict.UP and server.health.verdict is Verdict.DOWN and not server.is_ordered_out:

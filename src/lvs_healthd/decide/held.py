@@ -91,6 +91,7 @@ class ProbeState:
         "last_at",
         "pace_s",
         "passed",
+        "silent_since",
         "since",
         "streak",
         "sure_at",
@@ -141,6 +142,8 @@ class ProbeState:
         self.unrouted_since = 0.0
         """When the first probe of the current streak without a route began, seconds on the monotonic clock. The value
         is meaningless unless the reason of `last` is NO_ROUTE."""
+        self.silent_since: float | None = None
+        """When the probe began after which the target has answered none; None if it has. See `decide.braking`."""
         self.certificate_end: float | None = None
         """When the certificate ends that the target presented last, Unix time; None before the first."""
         self._judge = judge

@@ -26,7 +26,9 @@ _ROUTE = struct.Struct("=8BI")
 """struct rtmsg (linux/rtnetlink.h): the address family, the length of the destination, six more bytes and flags."""
 _ATTRIBUTE = struct.Struct("=HH")
 """struct rtattr: its length and its type."""
-_RTA_DST, _RTA_OIF, _RTA_PREFSRC = 1, 4, 7
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_VIA = 1, 4, 5, 7, 18
+_FAMILY = struct.Struct("=H")
+"""The address family in struct rtvia (linux/rtnetlink.h), for a router of another family than the target."""
 _RTN_LOCAL = 2
 """The type of a route to an address of this host."""
 _ANY_FAMILY = b"\0" * 4
@@ -56,6 +58,8 @@ class Route(NamedTuple):
     """The address from which the kernel would send; "" when it did not say."""
     is_local: bool
     """Whether the address is one of this host."""
+    next_hop: str = ""
+    """The address of the router; "" if the target is in the interface's own network."""
 
 
 class Link:
@@ -299,7 +303,7 @@ def route_of(answer: bytes) -> Route | None:
     if kind != _NEWROUTE:
         return None
     family, *_, route_type, _flags = _ROUTE.unpack_from(answer, _HEADER.size)
-    interface, source = 0, ""
+    interface, source, next_hop = 0, "", ""
     position = _HEADER.size + _ROUTE.size
     while position + _ATTRIBUTE.size <= min(length, len(answer)):
         size, name = _ATTRIBUTE.unpack_from(answer, position)
@@ -308,8 +312,12 @@ def route_of(answer: bytes) -> Route | None:
             interface = int.from_bytes(value, sys.byteorder)
         elif name == _RTA_PREFSRC:
             source = socket.inet_ntop(family, value)
+        elif name == _RTA_GATEWAY:
+            next_hop = socket.inet_ntop(family, value)
+        elif name == _RTA_VIA and len(value) > _FAMILY.size:
+            next_hop = socket.inet_ntop(_FAMILY.unpack_from(value)[0], value[_FAMILY.size :])
         position += max(_ATTRIBUTE.size, size + 3 & ~3)
-    return Route(interface, source, is_local=route_type == _RTN_LOCAL)
+    return Route(interface, source, is_local=route_type == _RTN_LOCAL, next_hop=next_hop)
 
 
 def _first(pair: tuple[int, Link]) -> int:

@@ -72,6 +72,11 @@ class OwnFaults:
         """The faults that are there now, in words."""
         return tuple(self._told)
 
+    @property
+    def full_tables(self) -> tuple[str, ...]:
+        """The tables of the kernel that are full now, in words."""
+        return self._overflows.ongoing()
+
     def is_ours(self, address: str) -> bool:
         """Whether an address is one of the director's own."""
         return self._links.is_ours(address)

@@ -446,6 +446,32 @@ class TableReleased(Event, frozen=True, kw_only=True):
     """How long the hold was in force, seconds."""
 
 
+class BrakeOn(Event, frozen=True, kw_only=True):
+    """Nearly all targets behind one way have fallen silent together: none is taken out. Repeated for a new cause."""
+
+    name = "brake.on"
+    level = "error"
+    way: str
+    """The interface, or the interface and the next hop behind it: "eth1", "eth1 via 198.51.100.1"."""
+    silent: int
+    targets: int
+    """How many targets there are behind it, without those that were silent long before."""
+    cause: str
+    """What was found wrong with the director, and what to do."""
+
+
+class BrakeOff(Event, frozen=True, kw_only=True):
+    """The brake is let go. What is wanted is written again."""
+
+    name = "brake.off"
+    level = "warning"
+    way: str
+    reason: str
+    """What ended it."""
+    after_s: float
+    """How long it was on, seconds."""
+
+
 class SettingChanged(Event, frozen=True, kw_only=True):
     """A setting of the director outside the table was set. In shadow mode, it would have been set."""
 

@@ -92,6 +92,12 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         [("", int(bool(daemon.clock_suspected)))],
     )
     yield from family(
+        "brake_start_timestamp_seconds",
+        "gauge",
+        "Since when the brake is on for the servers behind a way, Unix time; no sample while it is off.",
+        [(labelled(way=brake.way), brake.since) for brake in daemon.brakes],
+    )
+    yield from family(
         "hold_start_timestamp_seconds",
         "gauge",
         "Since when an operator holds a service, Unix time; no service: the whole table. No sample without a hold.",

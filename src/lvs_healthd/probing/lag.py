@@ -8,6 +8,8 @@ from lvs_healthd.probing.prober import Prober
 
 LAG_S = 0.5
 """How late a probe must start to be worth a log line, seconds."""
+STANDS_S = 3.0
+"""For how long after a late start this daemon counts as lagging, seconds."""
 REPORT_S = 60.0
 """The minimum time between two log lines about late starts, seconds."""
 
@@ -19,6 +21,17 @@ class LagReporter:
         self._prober = prober
         self._emit = emit
         self._reported = -math.inf
+        self._late_at = -math.inf
+        self._late_s = 0.0
+
+    def standing(self, now: float) -> tuple[str, ...]:
+        """Return in words that this daemon lags now; () if it does not.
+
+        now: monotonic time, seconds.
+        """
+        if now - self._late_at > STANDS_S:
+            return ()
+        return (f"this daemon starts its probes {self._late_s:.1f}s late (see scheduler.lag in the log)",)
 
     def turn(self, now: float) -> None:
         """Emit an event if a start since the last call was too late, unless one was emitted recently.
@@ -26,6 +39,8 @@ class LagReporter:
         now: monotonic time, seconds.
         """
         worst_s = self._prober.take_worst_lag()
+        if worst_s > LAG_S:
+            self._late_at, self._late_s = now, worst_s
         if worst_s > LAG_S and now - self._reported >= REPORT_S:
             self._reported = now
             self._emit(

@@ -37,9 +37,11 @@ class Gate:
         self._is_all_held = None in held
         self._held = frozenset(key for key in held if key is not None)
 
-    def brake(self, braked: Mapping[ServiceKey, Braked]) -> None:
-        """Keep the brake from now on for these servers of these services, and for no others."""
+    def brake(self, braked: Mapping[ServiceKey, Braked]) -> bool:
+        """Keep these servers of these services in from now on, and no others. Return whether that is a change."""
+        is_changed = braked != self._braked
         self._braked = braked
+        return is_changed
 
     def is_held(self, service: ServiceKey) -> bool:
         """Whether an operator holds this service."""

@@ -1,4 +1,4 @@
-"""Holds as values: the answer to POST /api/v1/hold and /release, and what the status shows of each."""
+"""Holds and brakes as values: the answer to POST /api/v1/hold and /release, and what the status shows of each."""
 
 import msgspec
 
@@ -33,3 +33,18 @@ class HoldStatus(msgspec.Struct, frozen=True, kw_only=True):
     uid: int
     """The user who ordered it; -1 if the file of holds could not be read."""
     reason: str = ""
+
+
+class BrakeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A way out of the director on which the brake is on."""
+
+    way: str
+    """The interface, or the interface and the next hop behind it: "eth1 via 198.51.100.1"."""
+    since: float
+    """Unix time."""
+    silent: int
+    """How many targets behind it are silent."""
+    targets: int
+    """How many targets there are behind it, without those that were silent long before."""
+    cause: str = ""
+    """What was found wrong with the director, and what to do; empty while nothing was."""

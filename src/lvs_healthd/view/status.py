@@ -15,11 +15,19 @@ from lvs_healthd.view.status_values import CheckStatus, RealServerStatus, Servic
 
 
 async def service_status(
-    service: ServiceState, wanted: Wanted | None, actual: Table, *, in_sync: bool, shift_s: float, wall: float
+    service: ServiceState,
+    wanted: Wanted | None,
+    actual: Table,
+    *,
+    in_sync: bool,
+    held_by: str,
+    shift_s: float,
+    wall: float,
 ) -> ServiceStatus:
     """Describe one service.
 
     in_sync: whether the kernel's entry of the service equals the wanted one.
+    held_by: what keeps the daemon from writing what is wanted: "operator", "brake" or "".
     shift_s: what to add to the monotonic clock to get Unix time, seconds.
     wall: Unix time now.
     """
@@ -55,6 +63,7 @@ async def service_status(
         forward=config.forward,
         in_fallback=service.serving is False or uses_fallback(service, want),
         in_sync=in_sync,
+        held_by=held_by,
         real_servers=tuple(servers),
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
-from lvs_healthd.view.hold_values import HoldStatus
+from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 
 
 class CheckStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -76,6 +76,8 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Whether no real server may serve."""
     in_sync: bool = True
     """Whether the kernel's entry equals the wanted one."""
+    held_by: str = ""
+    """What keeps the daemon from writing what is wanted: "operator" or "brake"; "" if nothing does."""
     real_servers: tuple[RealServerStatus, ...]
 
 
@@ -123,6 +125,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Why the director's clock is suspected to be wrong, and what to do; empty while it is not."""
     overrides: int = 0
     """How many orders of operators about servers are in force."""
+    brakes: tuple[BrakeStatus, ...] = ()
+    """The ways on which the brake is on: no server behind them is taken out because it is silent."""
     holds: tuple[HoldStatus, ...] = ()
     """What operators hold: nothing is written to it."""
 

@@ -25,7 +25,7 @@ from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.holds import Hold
 from lvs_healthd.state.writer import StateWriter
-from lvs_healthd.view.hold_values import HoldStatus
+from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.naming import UnknownNameError, canonical, spellings
 from lvs_healthd.view.override_values import OverrideValues
 from lvs_healthd.view.overrides import listed_override
@@ -122,6 +122,7 @@ class View:
                         reconciler.wanted,
                         reconciler.actual,
                         in_sync=reconciler.in_sync(service.key),
+                        held_by=self._held_by(service.key),
                         shift_s=shift_s,
                         wall=wall,
                     )
@@ -191,12 +192,28 @@ class View:
             state_error=self._state_error(),
             clock_suspected=self._decisions.clock_suspected,
             overrides=len(self._decisions.overrides),
+            brakes=tuple(self._brakes()),
             holds=tuple(map(_hold_status, self._holds())),
         )
 
     def overrides(self) -> tuple[OverrideValues, ...]:
         """Return what operators have ordered."""
         return tuple(listed_override(each, self._decisions) for each in self._decisions.overrides)
+
+    def _brakes(self) -> Iterator[BrakeStatus]:
+        for held in self._decisions.braking.held:
+            yield BrakeStatus(
+                way=held.way,
+                since=held.since + self._shift_s(),
+                silent=held.silent,
+                targets=held.targets,
+                cause="; ".join(held.causes),
+            )
+
+    def _held_by(self, key: ServiceKey) -> str:
+        """Return what keeps the daemon from writing what is wanted for a service; "" if nothing does."""
+        gate = self._reconciler.gate
+        return "operator" if gate.is_held(key) else "brake" if gate.is_braked(key) else ""
 
     def _state_error(self) -> str:
         """Return why the state file cannot be written; empty in shadow mode, in which it is never written."""
@@ -327,6 +344,8 @@ class View:
             line += f"; STATE NOT SAVED: {self._state_error()}"
         if self._decisions.clock_suspected:
             line += f"; CLOCK SUSPECTED: {self._decisions.clock_suspected}"
+        for brake in self._decisions.braking.held:
+            line += f"; BRAKE ON {brake.way}: {brake.silent} of {brake.targets} targets are silent"
         if holds := self._holds():
             line += f"; HELD: {', '.join(hold.name or 'everything' for hold in holds)}"
         if self._facts.config_error:

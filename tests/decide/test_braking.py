@@ -1,0 +1,409 @@
+"""The brake over many targets: who is counted behind which way, what is kept in the table, and when it is let go."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from lvs_healthd.config.basics import Endpoint
+from lvs_healthd.config.check_model import AnyCheck, UdpCheck
+from lvs_healthd.config.model import Config, RealServer, Service
+from lvs_healthd.decide.blame import OwnFaults
+from lvs_healthd.decide.brake import Stage
+from lvs_healthd.decide.braking import MOST_CAUSES, NO_FINDING, Change, Finding
+from lvs_healthd.health.machine import Verdict
+from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, down, unsure, up
+from lvs_healthd.probes.targets import probe_key
+from lvs_healthd.reconcile.gate import Braked
+from tests.configs import config, server, service, tcp_check
+from tests.decide.test_blame import Faults
+from tests.decide.test_decisions import Bench, table_of
+from tests.ipvs.tables import WEB
+
+PASS = up("connected")
+TIMEOUT = down(Reason.TIMEOUT, "no answer in 1s")
+HOST_UNREACHABLE = down(Reason.UNREACHABLE, "host unreachable")
+REFUSED = down(Reason.REFUSED, "connection refused")
+NO_CARRIER = unsure(Reason.LOCAL_NETWORK, "our interface eth1 has no carrier")
+ARP = "neighbour 198.51.100.1 answers on eth1"
+FIREWALL = "our own firewall drops packets"
+TEN = tuple(f"198.51.100.{number}" for number in range(11, 21))
+FAR = ("203.0.113.1", "203.0.113.2", "203.0.113.3")
+TOOK_S = {Reason.TIMEOUT: 1.0, Reason.UNREACHABLE: 0.9}
+
+
+class Ways:
+    """All of 198.51.100.0/24 is behind eth1, and 203.0.113.0/24 behind a router in it. The rest is elsewhere."""
+
+    def of(self, check: AnyCheck) -> tuple[str, ...]:
+        if check.address.startswith("198.51.100."):
+            return ("eth1",)
+        return ("eth1", "eth1 via 198.51.100.1") if check.address.startswith("203.0.113.") else ()
+
+
+class Rounds(Bench):
+    """A bench on which all targets are probed in turn, one round every two seconds."""
+
+    def __init__(self, own: OwnFaults | None = None) -> None:
+        super().__init__(own=own)
+        self.braking = self.decisions.braking
+        self.braking.ways = Ways()
+
+    def serve(self, *addresses: str, change: Callable[[Service], Service] | None = None) -> Config:
+        """Configure one service with these servers, all of which are up, and answer."""
+        one = service(*map(server, addresses))
+        given = config(change(one) if change else one)
+        self.configure(given, table_of(given))
+        self.round(dict.fromkeys(addresses, PASS), times=2)
+        return given
+
+    def round(self, answers: dict[str, Outcome], times: int = 1, *, connected: bool = False) -> None:
+        for _ in range(times):
+            self.now += 1.0
+            for address, outcome in answers.items():
+                self.now += 1.0 / len(answers)
+                took_s = TOOK_S.get(outcome.reason, 0.001)
+                key = probe_key(tcp_check(address, 80))
+                again = Outcome(outcome.kind, outcome.reason, outcome.detail)
+                self.decisions.probes[key].outcome(again, Course(took_s, connected_s=0.01 if connected else None))
+
+    async def turn(self, finding: Finding = NO_FINDING, way: str = "eth1") -> list[Change]:
+        return await self.braking.turn({way: finding})
+
+    def stage(self, way: str = "eth1") -> Stage:
+        brake = self.braking.active.get(way)
+        return Stage.CLEAR if brake is None else brake.stage
+
+    def kept(self) -> set[str]:
+        return {key.address for braked in self.braking.kept().values() for key in braked.servers}
+
+
+@pytest.fixture
+def bench() -> Rounds:
+    return Rounds()
+
+
+def all_of(addresses: tuple[str, ...], outcome: Outcome) -> dict[str, Outcome]:
+    return dict.fromkeys(addresses, outcome)
+
+
+async def test_ten_that_fall_silent_together_stay_in_the_table_until_one_answers(bench: Rounds) -> None:
+    bench.serve(*TEN)
+    bench.round(all_of(TEN, TIMEOUT))
+    assert bench.stage() is Stage.DOUBT
+    (change,) = await bench.turn()
+    assert (change.stage, change.held.way, change.held.silent, change.held.targets) == (Stage.BRAKED, "eth1", 10, 10)
+    bench.round(all_of(TEN, TIMEOUT), times=2)
+    assert all(bench.verdict(each) is Verdict.DOWN for each in TEN)
+    assert bench.kept() == {*TEN}
+    assert await bench.turn() == []
+    bench.round({TEN[3]: PASS})
+    (change,) = await bench.turn()
+    assert (change.stage, change.why) == (Stage.CLEAR, "a target answers")
+
+
+async def braked_with_all_down(bench: Rounds) -> None:
+    bench.serve(*TEN)
+    for _ in range(4):
+        bench.round(all_of(TEN, TIMEOUT))
+        await bench.turn()
+    assert (bench.stage(), bench.kept()) == (Stage.BRAKED, {*TEN})
+
+
+async def test_network_that_works_again_takes_nobody_out_before_the_servers_have_shown_themselves(
+    bench: Rounds,
+) -> None:
+    """With rise = 2, the first pass leaves a server down. It must not go out between the two."""
+    await braked_with_all_down(bench)
+    bench.round({TEN[0]: PASS})
+    assert [change.stage for change in await bench.turn()] == [Stage.CLEAR]
+    assert bench.kept() == {*TEN}
+    bench.round(all_of(TEN[1:], PASS))
+    await bench.turn()
+    assert bench.kept() == {*TEN}
+    assert bench.verdict(TEN[5]) is Verdict.DOWN
+    bench.round(all_of(TEN, PASS))
+    assert all(bench.verdict(each) is Verdict.UP for each in TEN)
+    await bench.turn()
+    assert bench.kept() == {*TEN}  # the wanted table still lacks them
+    bench.braking.planned()
+    assert bench.kept() == set()
+    await bench.turn()
+    assert not bench.braking.is_busy
+
+
+async def test_those_that_stay_silent_or_refuse_go_out_at_their_next_probe(bench: Rounds) -> None:
+    await braked_with_all_down(bench)
+    bench.round({TEN[0]: PASS})
+    await bench.turn()
+    bench.round({TEN[0]: PASS} | all_of(TEN[1:4], TIMEOUT) | all_of(TEN[4:6], REFUSED))
+    await bench.turn()
+    bench.braking.planned()
+    assert bench.kept() == {*TEN[6:]}
+    bench.now += 10.0
+    await bench.turn()
+    assert bench.kept() == set()
+    assert not bench.braking.is_busy
+
+
+async def test_network_that_breaks_again_meanwhile_is_held_again(bench: Rounds) -> None:
+    await braked_with_all_down(bench)
+    bench.round({TEN[0]: PASS})
+    await bench.turn()
+    for _ in range(10):
+        bench.round(all_of(TEN[::-1], TIMEOUT))
+        await bench.turn()
+    assert bench.stage() is Stage.BRAKED
+    assert bench.kept() >= {*TEN[1:]}
+
+
+@pytest.mark.parametrize("silence", [TIMEOUT, HOST_UNREACHABLE])
+async def test_half_of_ten_powered_off_is_no_case_for_the_brake(bench: Rounds, silence: Outcome) -> None:
+    bench.serve(*TEN)
+    for _ in range(3):
+        bench.round(all_of(TEN[:5], silence) | all_of(TEN[5:], PASS))
+        assert await bench.turn() == []
+        bench.round({})
+    assert [bench.verdict(each) for each in TEN] == [Verdict.DOWN] * 5 + [Verdict.UP] * 5
+    assert bench.stage() is Stage.CLEAR
+    assert bench.kept() == set()
+
+
+@pytest.mark.parametrize("outcome", [REFUSED, down(Reason.BAD_STATUS, "status 503"), down(Reason.RESET, "reset")])
+async def test_answer_of_any_kind_proves_the_way(bench: Rounds, outcome: Outcome) -> None:
+    bench.serve(*TEN)
+    bench.round(all_of(TEN, outcome), times=3)
+    assert bench.stage() is Stage.CLEAR
+    assert bench.verdict(TEN[0]) is Verdict.DOWN
+    assert bench.kept() == set()
+
+
+async def test_connection_that_was_accepted_proves_the_way_though_nothing_follows(bench: Rounds) -> None:
+    bench.serve(*TEN)
+    bench.round(all_of(TEN, TIMEOUT), times=3, connected=True)
+    assert bench.stage() is Stage.CLEAR
+    assert bench.verdict(TEN[0]) is Verdict.DOWN
+
+
+async def test_two_servers_of_which_one_dies_are_no_case(bench: Rounds) -> None:
+    bench.serve(*TEN[:2])
+    for _ in range(3):
+        bench.round({TEN[0]: TIMEOUT, TEN[1]: PASS})
+        await bench.turn()
+    assert bench.verdict(TEN[0]) is Verdict.DOWN
+    assert bench.kept() == set()
+
+
+async def test_lone_server_is_taken_out_at_once(bench: Rounds) -> None:
+    bench.serve(TEN[0])
+    bench.round({TEN[0]: TIMEOUT})
+    await bench.turn()
+    assert bench.stage() is Stage.RELEASED
+    bench.round({TEN[0]: TIMEOUT}, times=2)
+    assert bench.verdict(TEN[0]) is Verdict.DOWN
+    assert bench.kept() == set()
+
+
+async def test_last_server_is_not_delayed_by_those_that_died_long_before(bench: Rounds) -> None:
+    bench.serve(*TEN[:3])
+    bench.round(all_of(TEN[:2], TIMEOUT) | {TEN[2]: PASS}, times=20)
+    await bench.turn()
+    bench.round(all_of(TEN[:3], TIMEOUT))
+    await bench.turn()
+    assert bench.stage() is Stage.RELEASED
+
+
+async def test_uplink_that_breaks_while_some_are_dead_is_a_case_all_the_same(bench: Rounds) -> None:
+    bench.serve(*TEN)
+    for _ in range(20):
+        bench.round(all_of(TEN[:3], TIMEOUT) | all_of(TEN[3:], PASS))
+        await bench.turn()
+    bench.round(all_of(TEN, TIMEOUT))
+    (change,) = await bench.turn()
+    assert (change.stage, change.held.silent, change.held.targets) == (Stage.BRAKED, 7, 7)
+
+
+async def test_first_server_to_go_down_waits_for_what_the_others_say(bench: Rounds) -> None:
+    """With fall = 1, the first verdict comes before the other targets have been probed."""
+    checks = {each: (tcp_check(each, 80, fall=1),) for each in TEN}
+    given = config(service(*(server(each, checks=checks[each]) for each in TEN)))
+    bench.configure(given, table_of(given))
+    bench.round(all_of(TEN, PASS))
+    bench.round({TEN[0]: TIMEOUT})
+    assert (bench.verdict(TEN[0]), bench.stage()) == (Verdict.DOWN, Stage.DOUBT)
+    assert bench.kept() == {TEN[0]}
+    bench.round({TEN[1]: PASS})
+    assert await bench.turn() == []
+    assert bench.kept() == set()
+
+
+async def test_servers_behind_a_router_that_is_gone_are_kept_though_its_network_answers(bench: Rounds) -> None:
+    bench.serve(*TEN, *FAR)
+    for _ in range(3):
+        bench.round(all_of(FAR, TIMEOUT) | all_of(TEN, PASS))
+        await bench.turn(way="eth1 via 198.51.100.1")
+    assert bench.stage() is Stage.CLEAR
+    assert bench.stage("eth1 via 198.51.100.1") is Stage.BRAKED
+    assert bench.kept() == {*FAR}
+
+
+async def test_servers_elsewhere_are_taken_out_as_usual(bench: Rounds) -> None:
+    bench.serve(*TEN, "192.0.2.66")
+    for _ in range(3):
+        bench.round(all_of((*TEN, "192.0.2.66"), TIMEOUT))
+        await bench.turn()
+    assert bench.verdict("192.0.2.66") is Verdict.DOWN
+    assert bench.kept() == {*TEN}
+
+
+async def test_neighbour_that_answers_lets_go_once_the_firewall_has_been_watched(bench: Rounds) -> None:
+    bench.serve(*TEN)
+    bench.round(all_of(TEN, TIMEOUT))
+    await bench.turn(Finding(proof=ARP, watched_from=bench.now + 0.1, watched_to=bench.now + 0.2))
+    assert bench.stage() is Stage.BRAKED  # no probe has been sent while the firewall was watched
+    watched_from = bench.now
+    bench.round(all_of(TEN, TIMEOUT))
+    (change,) = await bench.turn(Finding(proof=ARP, watched_from=watched_from, watched_to=bench.now))
+    assert (change.stage, change.why) == (Stage.RELEASED, ARP)
+
+
+async def test_own_firewall_that_drops_is_named_and_no_neighbour_lets_go(bench: Rounds) -> None:
+    bench.serve(*TEN)
+    bench.round(all_of(TEN, TIMEOUT))
+    watched_from = bench.now
+    assert [change.held.causes for change in await bench.turn()] == [()]
+    bench.round(all_of(TEN, TIMEOUT))
+    finding = Finding((FIREWALL,), ARP, watched_from, bench.now)
+    assert [(change.stage, change.held.causes) for change in await bench.turn(finding)] == [(Stage.BRAKED, (FIREWALL,))]
+    assert await bench.turn(finding) == []  # the same cause is not told again
+
+
+async def test_fault_that_makes_all_outcomes_unsure_brakes_and_is_named(bench: Rounds) -> None:
+    bench.serve(*TEN)
+    bench.round(all_of(TEN, NO_CARRIER))
+    (change,) = await bench.turn()
+    assert (change.stage, change.held.causes) == (Stage.BRAKED, (NO_CARRIER.detail,))
+    assert bench.kept() == set()  # nobody has gone down, so nothing had to be kept
+    bench.round(all_of(TEN, PASS))
+    (change,) = await bench.turn()
+    assert change.stage is Stage.CLEAR
+
+
+async def test_causes_that_name_each_target_are_not_told_by_the_thousand(bench: Rounds) -> None:
+    bench.serve(*TEN)
+    for number in range(3):
+        bench.round({each: unsure(Reason.NO_ROUTE, f"no route to {each}, {number}") for each in TEN})
+        changes = await bench.turn()
+        assert len(changes) == (number == 0)
+    assert [len(held.causes) for held in bench.braking.held] == [MOST_CAUSES]
+
+
+async def test_it_lets_go_after_the_longest_time_and_stays_so_until_somebody_answers(bench: Rounds) -> None:
+    bench.serve(*TEN)
+    bench.round(all_of(TEN, TIMEOUT), times=3)
+    await bench.turn()
+    bench.round(all_of(TEN, TIMEOUT), times=151)
+    (change,) = await bench.turn()
+    assert (change.stage, bench.kept()) == (Stage.RELEASED, set())
+    bench.round(all_of(TEN, TIMEOUT), times=5)
+    assert await bench.turn() == []
+    bench.round(all_of(TEN, PASS), times=2)
+    await bench.turn()
+    assert bench.stage() is Stage.CLEAR
+    bench.round(all_of(TEN, TIMEOUT))
+    assert [change.stage for change in await bench.turn()] == [Stage.BRAKED]
+
+
+def with_fallback(*addresses: str) -> Callable[[Service], Service]:
+    spares = tuple(RealServer(endpoint=Endpoint(each, 80)) for each in addresses)
+    return lambda one: msgspec.structs.replace(one, fallback=spares)
+
+
+async def test_service_whose_fallback_is_the_director_goes_there_without_waiting() -> None:
+    own = Faults()
+    own.ours = "198.51.100.1"
+    bench = Rounds(own=own)
+    for fallback, is_kept in (("127.0.0.1", False), ("198.51.100.1", False), ("192.0.2.99", True)):
+        bench = Rounds(own=own)
+        bench.serve(*TEN, change=with_fallback(fallback))
+        bench.round(all_of(TEN, TIMEOUT))
+        await bench.turn()
+        bench.round(all_of(TEN, TIMEOUT), times=2)
+        assert bench.stage() is Stage.BRAKED
+        assert (bench.kept() == {*TEN}) is is_kept, fallback
+
+
+async def test_fallback_that_is_kept_out_is_named_and_one_that_answers_a_check_serves() -> None:
+    bench = Rounds()
+    elsewhere = "192.0.2.99"
+    given = config(
+        with_fallback(elsewhere)(service(*map(server, TEN))),
+        service(server(elsewhere), name="other", address="192.0.2.101"),
+    )
+    bench.configure(given, table_of(given))
+    bench.round(all_of((*TEN, elsewhere), PASS))
+    bench.round(all_of((*TEN, elsewhere), TIMEOUT), times=3)
+    await bench.turn()
+    ((key, braked),) = bench.braking.kept().items()
+    assert key == WEB
+    assert isinstance(braked, Braked)
+    assert {each.address for each in braked.fallback} == {elsewhere}
+    bench.round(all_of(TEN, TIMEOUT) | {elsewhere: PASS}, times=2)
+    await bench.turn()
+    assert bench.stage() is Stage.BRAKED
+    assert bench.kept() == set()
+
+
+async def test_service_of_which_one_server_elsewhere_serves_keeps_its_silent_ones(bench: Rounds) -> None:
+    bench.serve(*TEN, "192.0.2.66", change=with_fallback("127.0.0.1"))
+    for _ in range(3):
+        bench.round(all_of(TEN, TIMEOUT) | {"192.0.2.66": PASS})
+        await bench.turn()
+    assert bench.kept() == {*TEN}
+
+
+async def test_service_without_the_brake_is_not_held(bench: Rounds) -> None:
+    bench.serve(*TEN, change=lambda one: msgspec.structs.replace(one, brake=False))
+    bench.round(all_of(TEN, TIMEOUT), times=3)
+    await bench.turn()
+    assert bench.stage() is Stage.BRAKED
+    assert bench.kept() == set()
+
+
+async def test_server_that_another_check_has_proved_dead_is_not_kept(bench: Rounds) -> None:
+    both = (tcp_check(TEN[0], 80), tcp_check(TEN[0], 81, name="admin"))
+    given = config(service(server(TEN[0], checks=both), *map(server, TEN[1:])))
+    bench.configure(given, table_of(given))
+    bench.round(all_of(TEN, PASS))
+    bench.round(all_of(TEN, TIMEOUT), times=3)
+    await bench.turn()
+    assert TEN[0] in bench.kept()
+    for _ in range(3):
+        bench.feed(both[1], REFUSED)
+    await bench.turn()
+    assert TEN[0] not in bench.kept()
+
+
+async def test_servers_that_a_reload_drops_are_not_kept(bench: Rounds) -> None:
+    bench.serve(*TEN)
+    bench.round(all_of(TEN, TIMEOUT), times=3)
+    await bench.turn()
+    given = config(service(*map(server, TEN[:4])))
+    bench.configure(given, table_of(given))
+    assert bench.kept() == {*TEN[:4]}
+    await bench.turn()
+    bench.configure(config(service(server("192.0.2.66"))))
+    await bench.turn()
+    assert (bench.stage(), bench.kept()) == (Stage.CLEAR, set())
+
+
+async def test_datagrams_that_nobody_answers_prove_nothing(bench: Rounds) -> None:
+    silent = UdpCheck(name="udp", address=TEN[0], port=53)
+    given = config(service(server(TEN[0], checks=(silent, tcp_check(TEN[0], 80))), *map(server, TEN[1:])))
+    bench.configure(given, table_of(given))
+    bench.round(all_of(TEN, PASS))
+    bench.round(all_of(TEN, TIMEOUT))
+    bench.feed(silent, up("nobody refuses"))
+    assert [change.stage for change in await bench.turn()] == [Stage.BRAKED]
+    assert bench.decisions.probes[probe_key(silent)].last is not None
+    assert OutcomeKind.UP is bench.decisions.probes[probe_key(silent)].last.kind  # type: ignore[union-attr]
