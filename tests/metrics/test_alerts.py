@@ -40,6 +40,8 @@ def firing(series: dict[str, str], alert: str, *, at: str, folder: Path) -> bool
     return True
 
 
+STALE = 'lvs_healthd_service_checks_stale{instance="lvs1", service="web"}'
+DAMPED = 'lvs_healthd_service_real_servers_damped{instance="lvs1", service="web"}'
 CASES = [
     ("LvsHealthdGone", {'up{job="lvs-healthd", instance="lvs1"}': "1x3 0x20"}, "5m", True),
     ("LvsHealthdGone", {'up{job="lvs-healthd", instance="lvs1"}': "1x3 0x1 1x20"}, "5m", False),
@@ -118,6 +120,10 @@ CASES = [
         "8m",
         True,
     ),
+    ("LvsVerdictsStale", {STALE: "0x40"}, "8m", False),
+    ("LvsVerdictsStale", {STALE: "0x4 3x40"}, "3m", True),
+    ("LvsServersDamped", {DAMPED: "0x4 1x16 0x20"}, "4m", False),
+    ("LvsServersDamped", {DAMPED: "0x4 1x40"}, "8m", True),
 ]
 
 
