@@ -85,17 +85,20 @@ class Flapping:
             return
         server.flaps = flaps
         self._known[server] = None
+        if (flaps is None or flaps.since is None) and (before is None or before.since is None):
+            return  # the usual fall
+        self._tell(server, before or Flaps(), flaps or Flaps(), now)
+
+    def _tell(self, server: ServerState, before: Flaps, flaps: Flaps, now: float) -> None:
         about = {"service": server.service.config.name, "server": str(server.key)}
-        if flaps is not None and flaps.since is not None and (before is None or before.since is None):
+        if before.since is None:
             self._emit(RealServerFlapping(**about, reason=signs(server, now), is_damped=flaps.until is not None))
-        was_held = before is not None and before.until is not None
-        is_held = flaps is not None and flaps.until is not None
-        if flaps is not None and flaps.until is not None and (before is None or flaps.holds > before.holds):
+        if flaps.until is not None and flaps.holds > before.holds:
             for_s = round(flaps.until - now, 3)
             self._emit(RealServerDamped(**about, reason=signs(server, now), for_s=for_s, times=flaps.holds))
-        if was_held and not is_held:
+        if before.until is not None and flaps.until is None:
             self._emit(RealServerReleased(**about, verdict=server.health.verdict))
-        if was_held or is_held:
+        if before.until is not None or flaps.until is not None:
             self._changed((server,))
 
 

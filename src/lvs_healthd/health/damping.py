@@ -91,7 +91,8 @@ def fell(flaps: Flaps | None, rule: Damping, *, damps: bool, now: float) -> Flap
     damps: whether flapping servers are held out, or only told.
     now: monotonic time, seconds.
     """
-    flaps = flaps or Flaps()
+    if flaps is None:
+        return Flaps((now,))  # as in a mass failure; one fall is never flapping
     recent = [at for at in flaps.falls if now - at < rule.window]
     flaps = msgspec.structs.replace(flaps, falls=(*recent, now)[-rule.falls :])
     if flaps.since is None and len(flaps.falls) < rule.falls:
