@@ -72,7 +72,7 @@ def test_documented_defaults_are_the_defaults() -> None:
             durations = {"interval", "timeout", "resync", "persistence", "within"}
             text = f'"{duration_text(value)}"' if field.name in durations else spell(value)
             text = f'"{days_text(value)}"' if field.name in {"expires_within", "expires_fail"} else text
-            text = f'"{value}%"' if field.name == "share" else text
+            text = f'"{value}%"' if field.name in {"share", "reload_guard"} else text
             text = '"5m"' if field.name == "longest" and value == 300 else text
             text = "{}" if field.name in TABLES else text
             defaults.setdefault(field.name, set()).add(f"`{text}`")

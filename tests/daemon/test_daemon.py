@@ -754,6 +754,32 @@ async def test_forced_reload_without_services_empties_the_table_of_what_is_ours_
         assert running.of("operator.request", request="reload --force", uid=os.getuid())
 
 
+async def test_reload_that_takes_out_most_of_what_serves_is_rejected_until_it_is_forced(site: Site) -> None:
+    ten = [f"127.0.0.{number}:{site.port}" for number in range(1, 11)]
+    one = f'real_server = [{{ address = "{site.server}", weight = 5 }}]'
+    whole = site.file.read_text().replace(one, f"real_server = {json.dumps(ten)}")
+    site.file.write_text(whole)
+    async with (
+        daemon(site.file, "--table", "memory") as running,
+        stream_server(silent, host="0.0.0.0", port=site.port),
+    ):
+        for each in ten:
+            await running.until("table.changed", operation="add_server", server=each)
+        site.file.write_text(whole.replace(json.dumps(ten), json.dumps(ten[:4])))
+        for words in (("reload",), ("reload", "--dry-run")):
+            code, _, err = await run_cli(*words, "--config", str(site.file))
+            assert (code, "6 of the 10 servers that serve now would be taken out" in err) == (1, True)
+            assert "If that is meant: lvs-healthd reload --force" in err
+        position = len(running.lines)
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("config.rejected", after=position)
+        assert running.of("table.changed", operation="delete_server") == []
+        code, out, _ = await run_cli("reload", "--force", "--config", str(site.file))
+        assert (code, out) == (0, f"{site.file}: 6 real servers removed\n")
+        for each in ten[4:]:
+            await running.until("table.changed", operation="delete_server", server=each)
+
+
 async def test_dry_run_says_what_a_reload_would_do_and_changes_nothing(site: Site) -> None:
     async with daemon(site.file, "--table", "memory") as running, site.web_server():
         await up(running, site)
@@ -797,6 +823,31 @@ async def test_start_without_services_is_refused_before_anything_is_written(site
         async with asyncio.timeout(20):
             await refused.run()
     assert kernel.entries[WEB].destinations
+    assert not aspect.asked
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_start_with_a_file_that_takes_out_most_of_what_serves_is_refused_unless_forced(
+    site: Site, force: bool
+) -> None:
+    kernel = MemoryTable()
+    kernel.entries = table(entry(service(), *(server(f"198.51.100.{number}") for number in range(1, 11))))
+    write_state(site.state, Ours(frozenset({WEB})), ())
+    aspect = Watched()
+    settings = Settings(config_file=site.file, force=force)
+    started = Daemon(settings, kernel, configure(), exclusive=False, aspects=[aspect])
+    if force:
+        run = asyncio.create_task(started.run())
+        async with asyncio.timeout(20):
+            while WEB in kernel.entries:
+                await asyncio.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await run
+        return
+    with pytest.raises(ConfigError, match=r"10 of the 10 servers that serve now .* meant: lvs-healthd run --force"):
+        async with asyncio.timeout(20):
+            await started.run()
+    assert len(kernel.entries[WEB].destinations) == 10
     assert not aspect.asked
 
 

@@ -37,7 +37,7 @@ _ALL = "all"
 """The word in a query that asks for the mark services of path probes too."""
 
 _FORCE = "force=true"
-"""The query of a reload that may empty the table."""
+"""The query of a reload that may take out any number of servers."""
 
 PART_BYTES = 65536
 """How much of an answer one client gets in one turn of the event loop. To hand the kernel so much takes some 20 µs. So

@@ -38,7 +38,8 @@ def reload(
         bool, typer.Option("--dry-run", help="Only print what would change or be rejected; change nothing.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Accept a file without services, which empties the table of what is ours.")
+        bool,
+        typer.Option("--force", help="Accept a file that takes out too many serving servers, or all."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the daemon's answer as JSON.")] = False,
     config: ConfigOption = None,

@@ -36,6 +36,10 @@ def run(
     config: FileOption = DEFAULT_FILE,
     *,
     shadow: Annotated[bool, typer.Option("--shadow", help="Decide, log and count, but write nothing.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Start even if that takes out too many serving servers."),
+    ] = False,
     table: TableOption = TableKind.KERNEL,
     log_level: Annotated[LogLevel, typer.Option(help="The lowest level of log lines to write.")] = LogLevel.INFO,
 ) -> None:
@@ -49,7 +53,7 @@ def run(
     chosen: IpvsTable = IpvsClient(netns=netns) if is_real else MemoryTable()
 
     async def serve() -> None:
-        settings = Settings(config_file=config, shadow=shadow)
+        settings = Settings(config_file=config, shadow=shadow, force=force)
         kept = aspects(netns) if is_real else ()
         await Daemon(settings, chosen, log, exclusive=is_real, netns=netns, aspects=kept).run()
 

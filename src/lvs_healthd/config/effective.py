@@ -50,6 +50,7 @@ _LONG_DURATIONS = {"expires_within", "expires_fail"}
 def to_toml(config: Config) -> str:
     """Write a whole configuration as TOML."""
     daemon = {key: _value(key, getattr(config.daemon, key)) for key in DAEMON_KEYS}
+    daemon["reload_guard"] = f"{config.daemon.reload_guard}%"
     services = [_service(service) for service in config.services]
     return tomli_w.dumps(
         {"daemon": daemon, "ipvs": _ipvs(config.ipvs), "brake": _brake(config.brake), "service": services}

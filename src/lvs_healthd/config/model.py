@@ -180,6 +180,9 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = Mode.ENFORCE
     resync: Seconds = Seconds(10.0)
     """How often the kernel's table is read back. A change by somebody else lasts no longer than this."""
+    reload_guard: int = 50
+    """The share of the serving servers that a reload, or a start, may take out unless it is forced, percent. It counts
+    if at least ten serve. Nobody replaces more than half of a director's servers in one reload by habit."""
     max_probes: int = 10_000
     """The maximum number of probes in flight, which also limits the number of sockets. A probe above the limit is not
     dropped but starts late, and its delay counts as lag."""

@@ -121,6 +121,7 @@ DAEMON_KEYS = {
     "overrides": Key(values.optional_path),
     "mode": Key(values.member(Mode)),
     "resync": Key(values.duration("1s", "1h")),
+    "reload_guard": Key(values.percentage(0, 100)),
     "max_probes": Key(values.integer(1, 100_000)),
     "history": Key(values.integer(0, 200)),
     "max_exec": Key(values.integer(1, 1000)),

@@ -19,7 +19,8 @@ from lvs_healthd import __version__
 from lvs_healthd.api import ApiError
 from lvs_healthd.config.model import Config
 from lvs_healthd.config.reuse import LastReading
-from lvs_healthd.daemon.changes import no_services_left, remarks
+from lvs_healthd.daemon.changes import remarks
+from lvs_healthd.daemon.guard import refuse_loss
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.daemon.reload import READ_S, Reloads, joined, read_config
 from lvs_healthd.daemon.requests import ReloadRequests
@@ -181,7 +182,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     await parts.start_programs(config, ready)
     saved = await _read_state(parts)
     await parts.holding.restore(config.daemon.state)
-    await _refuse_empty(parts, saved)
+    await _refuse_loss(parts, saved)
     await parts.operators.load()
     await parts.api.start(config.daemon.listen, config.daemon.control)
     # The settings must be in place before the first packet that needs them. The table is read after they are set, so
@@ -216,13 +217,15 @@ async def _start(parts: Parts, config: Config) -> bool:
     return True
 
 
-async def _refuse_empty(parts: Parts, saved: Saved) -> None:
-    """Raise `ConfigError` when no service is configured while services of ours are in the kernel's table."""
-    if parts.config.services or parts.is_shadow(parts.config):
+async def _refuse_loss(parts: Parts, saved: Saved) -> None:
+    """Raise `ConfigError` when too many of our servers in the kernel's table would be taken out (see `guard`)."""
+    if parts.settings.force or parts.is_shadow(parts.config):
         return
-    present = await parts.table.read_services(saved.owned)
-    if present:
-        raise no_services_left(parts.facts.config_file, present, "lvs-healthd flush")
+    marks = {lease.number for lease in saved.path_marks}
+    present = await parts.table.read_services([key for key in saved.owned if key.fwmark not in marks])
+    shared = {each.service: each.servers for each in saved.shared}
+    if_meant = "lvs-healthd run --force" if parts.config.services else "lvs-healthd flush"
+    refuse_loss(parts.facts.config_file, parts.config, present, shared, if_meant)
 
 
 async def _read_state(parts: Parts) -> Saved:

@@ -54,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     config_file: Path
     shadow: bool = False
     """Whether the daemon only decides and logs, and writes nothing, even if the configuration's `mode` is `enforce`."""
+    force: bool = False
+    """Whether to start even if the configuration takes out too many of the servers that serve now."""
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,15 +11,8 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Config, Mode
 from lvs_healthd.config.reuse import LastReading
-from lvs_healthd.daemon.changes import (
-    changes,
-    named_changes,
-    no_services_left,
-    not_tried,
-    remarks,
-    restart_needed,
-    shortened,
-)
+from lvs_healthd.daemon.changes import changes, named_changes, not_tried, remarks, restart_needed, shortened
+from lvs_healthd.daemon.guard import refuse_loss
 from lvs_healthd.daemon.parts import Parts
 from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.decide.held import ProbeState
@@ -49,7 +42,7 @@ class _Ready(NamedTuple):
 
 
 IF_MEANT = "lvs-healthd reload --force"
-"""What to type when a configuration without services is meant."""
+"""What to type when a configuration is meant that takes out too much."""
 
 READ_S = 20.0
 """How long reading files may take, seconds. Fifty thousand servers take 2 s, but a network file system may be slow."""
@@ -119,10 +112,12 @@ class Reloads:
         """
         parts = self._parts
         config = await read_config(parts.settings.config_file, last_reading)
-        if not config.services and not parts.is_shadow(config) and not request.force:
-            present = parts.reconciler.ownership.services & parts.reconciler.actual.keys()
-            if present:
-                raise no_services_left(str(parts.settings.config_file), present, IF_MEANT)
+        if not parts.is_shadow(config) and not request.force:
+            ours, actual = parts.reconciler.ownership, parts.reconciler.actual
+            present = {
+                key: actual[key] for key in ours.services if key in actual and not parts.paths.is_mark_service(key)
+            }
+            refuse_loss(str(parts.settings.config_file), config, present, ours.servers, IF_MEANT)
         ready = await in_thread(
             self._make_ready, config, timeout_s=READ_S, what="reading the certificates and secrets of checks"
         )

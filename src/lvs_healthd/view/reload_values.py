@@ -11,7 +11,7 @@ class ReloadRequest(msgspec.Struct, frozen=True):
     dry_run: bool = False
     """Whether to change nothing, and only say what the reload would change."""
     force: bool = False
-    """Whether a configuration without services may empty the table."""
+    """Whether the configuration may take out more of the serving servers than `reload_guard` allows, or all."""
 
     def __str__(self) -> str:
         """Return the command that asks for such a reload, for the log."""
