@@ -4,11 +4,12 @@ import errno
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP
-from lvs_healthd.state.file import Lease, Ours, Saved, SavedVerdict, SharedService, read_state, write_state
+from lvs_healthd.state.file import Lease, Ours, Saved, SavedFlaps, SavedVerdict, SharedService, read_state, write_state
 from lvs_healthd.state.safe_file import StateFileError
 
 KEY = ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.100", 80)
@@ -157,3 +158,28 @@ def test_marks_and_ports_of_path_probes_come_back(tmp_path: Path) -> None:
     assert (found.path_marks, found.path_ports) == (marks, ports)
     write_state(file, Ours(), ())
     assert read_state(file).path_marks == ()
+
+
+def test_daemon_that_knows_nothing_of_flapping_reads_the_file(tmp_path: Path) -> None:
+    class OldVerdict(msgspec.Struct, frozen=True, kw_only=True):
+        service: str
+        server: str
+        check: str
+        verdict: str
+        detail: str
+        since: float
+        asks: tuple[int, bool] | None = None
+
+    class OldFile(msgspec.Struct, frozen=True, kw_only=True):
+        format: int
+        verdicts: tuple[OldVerdict, ...]
+
+    file = tmp_path / "state.json"
+    flaps = SavedFlaps(falls=(1.0, 2.0), since=2.0, last=2.0, holds=1, until=62.0)
+    verdict = SavedVerdict(
+        service="s", server="r", check="c", verdict="up", detail="passed", since=1.0, asks=(50, True), flaps=flaps
+    )
+    write_state(file, Ours(), [verdict])
+    old = msgspec.json.decode(file.read_bytes(), type=OldFile)
+    assert old.verdicts[0].asks == (50, True)
+    assert read_state(file).verdicts == (verdict,)
