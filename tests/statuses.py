@@ -168,6 +168,7 @@ def _service_samples(service: ServiceStatus) -> ServiceSamples:
         name=service.service,
         in_fallback=service.in_fallback,
         in_sync=service.in_sync,
+        is_shadow=service.held_by == "shadow",
         servers=[server.server for server in servers],
         verdicts=[server.verdict for server in servers],
         since=[server.since or 0.0 for server in servers],

@@ -89,3 +89,11 @@ def test_terminal_says_what_holds_a_service(daemon: Daemon, held_by: str, flag: 
     web = statuses.service("web", statuses.real_server("198.51.100.11:80", "down"), in_sync=False, held_by=held_by)
     daemon.status = Status(daemon=statuses.daemon(), services=(web,))
     assert any(flag in line for line in on_terminal(daemon, "status", code=3, columns=120))
+
+
+def test_service_in_shadow_mode_is_out_of_sync_without_a_warning(verbs: dict[str, Run], daemon: Daemon) -> None:
+    web = statuses.service("web", statuses.real_server("198.51.100.11:80"), in_sync=False, held_by="shadow")
+    daemon.status = Status(daemon=statuses.daemon(), services=(web,))
+    ran = verbs["status"]("--check", "--control", str(daemon.control))
+    assert (ran.code, ran.out) == (0, "OK: 1 of 1 real servers up in 1 service\n")
+    assert any("SHADOW MODE" in line for line in on_terminal(daemon, "status", columns=120))

@@ -3,7 +3,7 @@
 import pytest
 
 from lvs_healthd.config.effective import to_toml
-from lvs_healthd.config.model import Brake
+from lvs_healthd.config.model import Brake, Mode
 from tests.config.reading import errors_of, read, service
 
 WHOLE = '[brake]\nshare = "66%"\nwithin = "3s"\nmin_targets = 5\nlongest = "90s"\n'
@@ -37,3 +37,11 @@ def test_what_is_written_out_reads_the_same() -> None:
 )
 def test_wrong_values_are_errors_with_their_line(line: str, error: str) -> None:
     assert errors_of(f"[brake]\n{line}\n" + service()) == [error]
+
+
+def test_shadow_mode_of_a_service_excludes_checks_that_need_services_in_the_table() -> None:
+    given = read(service('mode = "shadow"'))
+    assert given.services[0].mode is Mode.SHADOW
+    assert read(to_toml(given)) == given
+    errors = errors_of(service('mode = "shadow"', check='{ type = "tcp", through = "vip" }'))
+    assert sum("mode: shadow writes nothing" in error for error in errors) == 1

@@ -157,6 +157,22 @@ async def test_held_service_keeps_its_dead_server_over_a_crash_until_it_is_relea
         assert (await site.status())["daemon"]["holds"] == []
 
 
+async def test_service_in_shadow_mode_is_decided_and_not_written_until_a_reload_enforces_it(site: Site) -> None:
+    site.write(service='mode = "shadow"')
+    async with daemon(site.file, "--table", "memory") as running, site.web_server():
+        told = await running.until("table.changed", operation="add_server", server=site.server)
+        assert told["shadow"] is True
+        found = await site.real_server()
+        assert (found["verdict"], found["weight_wanted"], found["weight_actual"]) == ("up", 5, None)
+        assert (await site.status())["services"][0]["held_by"] == "shadow"
+        _, metrics = await site.get("/metrics")
+        assert 'lvs_healthd_service_shadow{service="web"} 1' in metrics
+        site.write()
+        running.process.send_signal(signal.SIGHUP)
+        await running.until("table.changed", operation="add_server", server=site.server, shadow=False)
+        assert (await site.real_server())["weight_actual"] == 5
+
+
 async def test_good_probes_write_no_line(site: Site) -> None:
     async with daemon(site.file, "--table", "memory") as running, site.web_server():
         await up(running, site)

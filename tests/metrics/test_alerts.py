@@ -17,6 +17,8 @@ READ = 'lvs_healthd_last_resync_timestamp_seconds{instance="lvs1"}'
 INTERVAL = 'lvs_healthd_resync_interval_seconds{instance="lvs1"}'
 ENDS = "lvs_healthd_real_server_certificate_expiry_timestamp_seconds"
 DAY = 86400
+ENFORCED = 'lvs_healthd_mode{instance="lvs1", mode="enforce"}'
+SHADOWED = f"lvs_healthd_service_shadow{SERVICE}"
 BRAKE = 'lvs_healthd_brake_start_timestamp_seconds{instance="lvs1", way="eth1"}'
 IN_SYNC = f"lvs_healthd_service_in_sync{SERVICE}"
 
@@ -86,6 +88,8 @@ CASES = [
         "3m",
         True,
     ),
+    ("LvsTableOutOfSync", {IN_SYNC: "0x40", ENFORCED: "1x40", SHADOWED: "0x40"}, "5m", True),
+    ("LvsTableOutOfSync", {IN_SYNC: "0x40", ENFORCED: "1x40", SHADOWED: "1x40"}, "5m", False),
     ("LvsBrake", {BRAKE: "_x3 1700000000x20"}, "3m", True),
     ("LvsBrake", {BRAKE: "1x2 stale"}, "3m", False),
     ("LvsTableHeld", {'lvs_healthd_hold_start_timestamp_seconds{instance="lvs1", service=""}': "0x400"}, "59m", False),

@@ -5,7 +5,7 @@ from socket import IPPROTO_TCP
 
 import pytest
 
-from lvs_healthd.events.kinds import TableDrift, TableError, TableFight
+from lvs_healthd.events.kinds import TableChanged, TableDrift, TableError, TableFight
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.records import Operation, Result, ServiceKey
 from lvs_healthd.ipvs.words import AF_INET
@@ -139,3 +139,57 @@ async def test_brake_lets_everything_pass_but_the_removal_of_whom_it_concerns() 
         ("set_server", str(ONE.key)),
         ("set_service", str(WEB)),
     ]
+
+
+async def test_service_in_shadow_mode_is_reported_once_and_never_written_beside_one_that_is_enforced() -> None:
+    bench = Bench()
+    bench.reconciler.gate.shadowed = frozenset({WEB})
+    await bench.adopt(TWO_SERVICES, copy(TWO_SERVICES))
+    wanted = table(entry(service(WEB), ONE, THREE), entry(service(OTHER), TWO))
+    await bench.want(wanted)
+    for _ in range(3):
+        await bench.resync()
+    assert bench.writes() == [("add_server", str(TWO.key)), ("delete_server", str(THREE.key))]
+    told = [(event.operation, event.server, event.shadow) for event in bench.told(TableChanged)]  # type: ignore[attr-defined]
+    assert sorted(told) == [
+        ("add_server", str(TWO.key), False),
+        ("add_server", str(THREE.key), True),
+        ("delete_server", str(TWO.key), True),
+        ("delete_server", str(THREE.key), False),
+    ]
+    assert bench.told(TableError) == []
+    assert not bench.reconciler.in_sync(WEB)
+
+
+async def test_difference_of_a_service_in_shadow_mode_that_was_gone_is_reported_again() -> None:
+    bench = Bench()
+    bench.reconciler.gate.shadowed = frozenset({WEB})
+    await bench.adopt(BOTH, copy(BOTH))
+    await bench.want(ALONE)
+    bench.table.entries[WEB].destinations.pop(TWO.key)
+    await bench.resync()
+    bench.table.entries[WEB].destinations[TWO.key] = TWO
+    await bench.resync()
+    assert [event.operation for event in bench.told(TableChanged)] == ["delete_server"] * 2  # type: ignore[attr-defined]
+    assert bench.told(TableDrift) == []
+    assert bench.table.writes == []
+
+
+async def test_service_in_shadow_mode_does_not_become_ours_and_stays_when_it_leaves_the_configuration() -> None:
+    bench = Bench()
+    bench.reconciler.gate.shadowed = frozenset({WEB})
+    await bench.adopt(BOTH, copy(BOTH))
+    bench.reconciler.gate.shadowed = frozenset()
+    await bench.want({})
+    assert WEB in bench.table.entries
+    assert bench.table.writes == []
+
+
+async def test_service_that_leaves_shadow_mode_is_written() -> None:
+    bench = Bench()
+    bench.reconciler.gate.shadowed = frozenset({WEB})
+    await bench.adopt(BOTH, copy(BOTH))
+    await bench.want(ALONE)
+    bench.reconciler.gate.shadowed = frozenset()
+    await bench.want(copy(ALONE))
+    assert bench.writes() == [("delete_server", str(TWO.key))]

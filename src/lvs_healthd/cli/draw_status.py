@@ -10,6 +10,7 @@ from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus, Status
 
+_HELD = {"shadow": "SHADOW MODE", "operator": "HELD BY AN OPERATOR", "brake": "HELD BY THE BRAKE"}
 COLOURS = {
     "up": "green",
     "down": "bold red",
@@ -167,7 +168,7 @@ def _rows(status: Status) -> Iterator[tuple[ServiceStatus, RealServerStatus]]:
 def _flags(service: ServiceStatus) -> list[str]:
     flags = ["NO REAL SERVER MAY SERVE"] if service.in_fallback else []
     if service.held_by:
-        flags.append("HELD BY AN OPERATOR" if service.held_by == "operator" else "HELD BY THE BRAKE")
+        flags.append(_HELD.get(service.held_by, "HELD"))
     return flags if service.in_sync else [*flags, "NOT IN SYNC WITH THE KERNEL"]
 
 

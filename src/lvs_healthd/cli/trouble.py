@@ -96,7 +96,7 @@ def _of_services(status: Status) -> Iterator[Trouble]:
         name = printable(service.service)
         if service.in_fallback:
             yield Trouble(NagiosStatus.CRITICAL, f"{name}: no real server may serve")
-        if not service.in_sync and status.daemon.mode != "shadow":
+        if not service.in_sync and "shadow" not in (status.daemon.mode, service.held_by):
             yield Trouble(NagiosStatus.WARNING, f"{name}: not in sync with the kernel")
         for server in service.real_servers:
             if server.state == "damped":

@@ -96,6 +96,7 @@ def _service(service: Service) -> dict[str, Any]:
         "on_failure": str(service.on_failure),
         "foreign_servers": str(service.foreign_servers),
         "damping": _damping(service.damping),
+        "mode": str(service.mode),
         "brake": service.brake,
         **_synproxy(service),
         "fallback": [_server(server) for server in service.fallback],

@@ -142,6 +142,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     damping: Damping | None = None
     """Keep servers that flap out, for longer each time; None to tell of them only. Off by default, because a server
     that serves most of the time may be better than none, and only the operator knows."""
+    mode: Mode = Mode.ENFORCE
+    """`shadow`: what is decided for this service is only logged and counted, and nothing of it is written."""
     brake: bool = True
     """Whether the brake (see `Brake`) may keep this service's servers in the table."""
     synproxy: bool = False

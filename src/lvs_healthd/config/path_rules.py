@@ -7,7 +7,7 @@ from lvs_healthd.config.basics import Endpoint, Protocol
 from lvs_healthd.config.check_model import AnyCheck, Carrier, DataPath, data_path, transport
 from lvs_healthd.config.errors import Errors, show
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import TRANSLATING, Forward, Ipvs, RealServer, Service, TunChecksum, TunType
+from lvs_healthd.config.model import TRANSLATING, Forward, Ipvs, Mode, RealServer, Service, TunChecksum, TunType
 from lvs_healthd.config.schema import THROUGH_VIP
 from lvs_healthd.config.template import Template
 
@@ -104,6 +104,9 @@ def validate_paths(services: Sequence[tuple[KeyPath, Service]], ipvs: Ipvs, erro
         )
     virtual = {service.endpoint.address: service.name for _, service in services if service.endpoint is not None}
     for where, service in services:
+        checks = (check for server in service.real_servers for check in server.checks)
+        if service.mode is Mode.SHADOW and any(map(data_path, checks)):
+            errors.add((*where, "mode"), f"shadow writes nothing, and checks with {_WORDS} need services in the table")
         if first <= service.fwmark <= last:
             errors.add(
                 (*where, "fwmark"),

@@ -169,6 +169,7 @@ SERVICE_KEYS = {
     "on_failure": Key(values.member(OnFailure)),
     "foreign_servers": Key(values.member(ForeignServers)),
     "damping": Key(damping_values.damping),
+    "mode": Key(values.member(Mode)),
     "brake": Key(values.boolean),
     "synproxy": Key(values.boolean),
     "synproxy_mss": Key(values.integer(536, 65495)),

@@ -187,7 +187,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     await parts.api.start(config.daemon.listen, config.daemon.control)
     # The settings must be in place before the first packet that needs them. The table is read after they are set, so
     # that nothing has to wait between the reading and the first decision.
-    parts.keeper.want(config, shadow=parts.is_shadow(config))
+    parts.keeper.want(parts.enforced(config), shadow=parts.is_shadow(config))
     await parts.keeper.turn()
     actual = await parts.reconciler.adopt()
     parts.reconciler.ownership.take_over(saved)

@@ -31,6 +31,7 @@ from lvs_healthd.events.kinds import StateError, StateRecovered
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.log import EventLog
 from lvs_healthd.metrics import Metrics
+from lvs_healthd.plan.records import service_key
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probing.descriptors import probes_within_limit
 from lvs_healthd.probing.lag import LagReporter
@@ -107,6 +108,11 @@ class Parts:
         """Return whether the daemon writes nothing while `config` is in force."""
         return _is_shadow(self.settings, config)
 
+    def enforced(self, config: Config) -> Config:
+        """Return a configuration without the services that are in shadow mode by themselves."""
+        services = tuple(service for service in config.services if service.mode is Mode.ENFORCE)
+        return config if len(services) == len(config.services) else msgspec.structs.replace(config, services=services)
+
     def runs_paths(self, config: Config) -> bool:
         """Return whether path probes are run while `config` is in force: only if their mark services are written."""
         return self.exclusive and not self.is_shadow(config)
@@ -135,6 +141,9 @@ class Parts:
         self.facts.config_remarks = config.remarks
         self.facts.mode = Mode.SHADOW if self.is_shadow(config) else Mode.ENFORCE
         self.facts.resync_s = config.daemon.resync
+        self.reconciler.gate.shadowed = frozenset(
+            service_key(service) for service in config.services if service.mode is Mode.SHADOW
+        )
 
     async def start_programs(self, config: Config, ready: Mapping[AnyCheck, Target]) -> None:
         """Start the process that runs programs if a target needs it and nobody else is to run it. Wait until it serves.

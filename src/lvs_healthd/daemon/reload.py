@@ -168,7 +168,7 @@ class Reloads:
         restarts = list(restart_needed(event.file, self._started, config))
         for each in (*restarts, *remarks(event.file, config)):
             parts.bus.emit(each)
-        parts.keeper.want(config, shadow=is_shadow)
+        parts.keeper.want(parts.enforced(config), shadow=is_shadow)
         parts.replans.now()
         parts.saver.changed()
         spare_long_lived()

@@ -155,6 +155,12 @@ def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
         [(labelled(service=service.name), int(service.in_sync)) for service in services],
     )
     yield from family(
+        "service_shadow",
+        "gauge",
+        "1 for a service in shadow mode by itself: nothing of it is written.",
+        [(labelled(service=service.name), int(service.is_shadow)) for service in services],
+    )
+    yield from family(
         "service_certificates_ending",
         "gauge",
         "Checks of the service that were presented a certificate that ends within their expires_within.",

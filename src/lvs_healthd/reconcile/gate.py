@@ -1,4 +1,4 @@
-"""Keeps back writes that an operator's `hold` or the brake forbids. It is the only place where either has an effect.
+"""Keeps back writes that an operator's `hold`, a service's shadow mode or the brake forbids. Nothing else does.
 
 The wanted table stays as the plan says, so whatever is written once the gate opens is what is wanted then. A write that
 is kept back remains to be done, and is no error.
@@ -30,6 +30,8 @@ class Gate:
         self._is_all_held = False
         self._held: frozenset[ServiceKey] = frozenset()
         self._braked: Mapping[ServiceKey, Braked] = {}
+        self.shadowed: frozenset[ServiceKey] = frozenset()
+        """The services in shadow mode. What would be written to them is reported."""
 
     def hold(self, services: Iterable[ServiceKey | None]) -> None:
         """Permit no write to these services from now on, and any to all others. None stands for the whole table."""
@@ -54,7 +56,7 @@ class Gate:
     def permits(self, operation: Operation) -> bool:
         """Whether a write may be made now."""
         service, server = operation.service.key, operation.destination
-        if self.is_held(service):
+        if service in self.shadowed or self.is_held(service):
             return False
         braked = self._braked.get(service)
         if braked is None or server is None:
@@ -65,6 +67,6 @@ class Gate:
 
     def permitted(self, operations: Iterable[Operation]) -> list[Operation]:
         """Return the writes that may be made now, in the same order."""
-        if not (self._is_all_held or self._held or self._braked):
+        if not (self._is_all_held or self._held or self._braked or self.shadowed):
             return list(operations)
         return [operation for operation in operations if self.permits(operation)]

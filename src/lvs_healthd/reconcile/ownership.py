@@ -4,6 +4,8 @@ That is every service that we made or took over, and our own servers in shared s
 have servers.
 """
 
+from collections.abc import Collection
+
 from lvs_healthd.ipvs.diff import line_of
 from lvs_healthd.ipvs.records import DestinationKey, Operation, ServiceKey, Table, Verb, Wanted
 from lvs_healthd.state.file import Ours, Saved, SharedService
@@ -31,10 +33,14 @@ class Ownership:
         self.services.update(saved.owned)
         self.servers.update({each.service: set(each.servers) for each in saved.shared})
 
-    def want(self, wanted: Wanted, *, shadow: bool) -> None:
-        """Note what is ours from now on. In shadow mode no service becomes ours."""
+    def want(self, wanted: Wanted, *, shadow: bool, shadowed: Collection[ServiceKey] = ()) -> None:
+        """Note what is ours from now on. In shadow mode no service becomes ours.
+
+        shadow: whether everything is in shadow mode.
+        shadowed: the services that are by themselves.
+        """
         if not shadow:
-            self.services.update(wanted.table)
+            self.services.update(key for key in wanted.table if key not in shadowed)
         for key in self.servers.keys() - wanted.shared.keys():
             # Of a shared service that is no longer wanted, only our servers are removed, so remember which are ours.
             if key in wanted.table or key not in self.services:

@@ -158,7 +158,7 @@ class Reconciler:
         if touched is None or wanted is not self._wanted:
             self._wanted = wanted
             self._reports.want(wanted)
-            self.ownership.want(wanted, shadow=self.shadow)
+            self.ownership.want(wanted, shadow=self.shadow, shadowed=self.gate.shadowed)
             self.fights.release()
             self._todo.is_whole = True
         elif touched:
@@ -298,6 +298,8 @@ class Reconciler:
         async for drift in paced(reading.drifts):
             line = (drift.service, drift.server)
             # A reload may have dropped the service meanwhile, or may want exactly what was found.
+            if drift.service in self.gate.shadowed:
+                continue
             if drift.service in self._wanted_table and self._operation_on(line) is not None:
                 self._reports.drifted(drift)
                 if not self.gate.is_held(drift.service):
@@ -321,7 +323,7 @@ class Reconciler:
             await self._watch(self._wanted)
             self._recover()
             return
-        self._reports.writes_again()
+        self._reports.writes_again(self.gate.shadowed)
         is_whole = self._todo.is_whole
         failed: dict[TableLine, str] = {}
         refused: dict[TableLine, Operation] = {}
@@ -440,6 +442,8 @@ class Reconciler:
 
     def _hold_back(self, phases: dict[Phase, list[Operation]]) -> bool:
         is_held = False
+        if self.gate.shadowed:
+            self._report_shadowed(phases)
         for each, operations in phases.items():
             phases[each] = self.gate.permitted(operations)
             is_held |= len(phases[each]) < len(operations)
@@ -450,6 +454,17 @@ class Reconciler:
             is_dark=self._is_dark,
         )
         return is_held or is_fought
+
+    def _report_shadowed(self, phases: dict[Phase, list[Operation]]) -> None:
+        """Report what would be written to services in shadow mode, each difference once for as long as it lasts."""
+        due = {
+            line_of(operation): operation
+            for operations in phases.values()
+            for operation in operations
+            if operation.service.key in self.gate.shadowed
+        }
+        for line in (*due, *(line for line in self._reports.would_be_written if line not in due)):
+            self._reports.would_write(line, due.get(line))
 
     def _is_dark(self, key: ServiceKey) -> bool:
         return key not in self.actual or is_uncovered(key, self._wanted_table, self.actual, in_any_way=False)

@@ -1,6 +1,6 @@
 """Reports the reconciler's work: every write with its reason, every foreign edit and every error, by service name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from lvs_healthd.events.kinds import Event, TableChanged, TableDrift, TableError
@@ -101,9 +101,12 @@ class TableReports:
         """The lines whose difference was reported and, as far as is known, still exists."""
         return list(self._told)
 
-    def writes_again(self) -> None:
-        """Forget the differences that were only reported, because from now on they are written."""
-        self._told.clear()
+    def writes_again(self, shadowed: Collection[ServiceKey]) -> None:
+        """Forget the differences that were only reported, because from now on they are written.
+
+        shadowed: the services of which this is not so.
+        """
+        self._told = {line: told for line, told in self._told.items() if line[0] in shadowed} if self._told else {}
 
     def error(self, operation: Operation, text: str) -> TableError:
         """Return the event for one failed write.

@@ -41,6 +41,7 @@ def service_samples(
         name=service.config.name,
         in_fallback=service.serving is False or uses_fallback(service, want),
         in_sync=reconciler.in_sync(service.key),
+        is_shadow=service.key in reconciler.gate.shadowed,
         servers=names,
         verdicts=[server.health.verdict for server in servers],
         since=[server.health.since + shift_s for server in servers],

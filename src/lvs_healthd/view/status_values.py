@@ -77,7 +77,10 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     in_sync: bool = True
     """Whether the kernel's entry equals the wanted one."""
     held_by: str = ""
-    """What keeps the daemon from writing what is wanted: "operator" or "brake"; "" if nothing does."""
+    """What keeps the daemon from writing what is wanted: "shadow" (the service's own mode), "operator" or "brake".
+
+    It is "" if nothing does.
+    """
     real_servers: tuple[RealServerStatus, ...]
 
 
@@ -142,6 +145,8 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     in_fallback: bool
     in_sync: bool
+    is_shadow: bool
+    """Whether the service is in shadow mode by itself."""
     servers: list[str]
     verdicts: list[str]
     since: list[float]

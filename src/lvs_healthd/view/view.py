@@ -213,6 +213,8 @@ class View:
     def _held_by(self, key: ServiceKey) -> str:
         """Return what keeps the daemon from writing what is wanted for a service; "" if nothing does."""
         gate = self._reconciler.gate
+        if key in gate.shadowed:
+            return "shadow"
         return "operator" if gate.is_held(key) else "brake" if gate.is_braked(key) else ""
 
     def _state_error(self) -> str:
