@@ -213,6 +213,8 @@ def test_message(body: tuple[bytes, ...], detail: str, cut: int | None) -> None:
         ),
         ([*HEAD, ("grpc-status", "0")], None, "grpc-status is OK, but there is no answer"),
         ([(":status", "404"), ("content-type", "text/html")], None, "HTTP status 404, and gRPC has 200"),
+        ([(":status", "2\x1b[1m\xff")], None, r'HTTP status "2\x1b[1m\xc3\xbf", and gRPC has 200'),
+        ([(":status", "9" * 9999)], None, f'HTTP status "{"9" * 40}"…, and gRPC has 200'),
         (
             [(":status", "200"), ("content-type", "text/html")],
             None,

@@ -146,6 +146,13 @@ def test_run_that_did_not_take_place_is_not_remembered() -> None:
     assert runs.told() == before
 
 
+def test_why_a_program_was_not_run_is_shown_as_terminals_can_show_it() -> None:
+    exchange = program_runs(ExecCheck(name="", address="192.0.2.1", port=80, command=("/p",)))()
+    exchange.connected()
+    step = exchange.received(line(NotRun("cannot run \x1b[31m\n: " + "x" * 5000)))
+    assert step == unsure(Reason.LOCAL_LIMIT, r"cannot run \x1b[31m\n: " + "x" * (1024 - 19))
+
+
 @pytest.mark.parametrize(
     "garbage",
     [

@@ -5,6 +5,7 @@ it needs no library for protocol buffers.
 """
 
 import functools
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ _CODES = (
 )
 """The names of the values of grpc-status."""
 _OK, _NOT_FOUND, _UNIMPLEMENTED = "OK", "NOT_FOUND", "UNIMPLEMENTED"
+_STATUS = re.compile(rb"[0-9]{3}")
 _SHOWN = 80
 """How many bytes of the server's own message are shown."""
 _MOST_TIMEOUT_MS = 99_999_999
@@ -146,7 +148,8 @@ def _judged_head(fields: Fields, service: str) -> Outcome | None:
     if b"grpc-status" in values:
         return _judged_end(fields, service) or down(Reason.BAD_ANSWER, "grpc-status is OK, but there is no answer")
     if status != b"200":
-        return down(Reason.BAD_STATUS, f"HTTP status {status.decode('latin-1')}, and gRPC has 200")
+        shown = status.decode() if _STATUS.fullmatch(status) else quote(status)
+        return down(Reason.BAD_STATUS, f"HTTP status {shown}, and gRPC has 200")
     if not kind.startswith(b"application/grpc"):
         return down(Reason.BAD_ANSWER, f"no gRPC answer: its content-type is {quote(kind, _SHOWN)}")
     return None

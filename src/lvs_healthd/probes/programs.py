@@ -35,6 +35,8 @@ ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 
 _SHOWN = 120
 """How many characters of a program's output are shown."""
+_MOST_WHY = 1024
+"""How many characters are shown of why a program was not run. The path of the program is among them."""
 _OK, _WARNING, _UNKNOWN = 0, 1, 3
 """The exit statuses of Nagios plugins. Every other one is CRITICAL."""
 _FAILED = 1
@@ -98,7 +100,7 @@ class _Run:
                 case Started():
                     self._started = True
                 case NotRun(why=why):
-                    return _ours(why)
+                    return _ours(printable(why[:_MOST_WHY]))
                 case Finished():
                     return self._kind.judged(said)
         return None if len(self._answers) < MOST_BYTES else _ours("the process that runs programs sent garbage")
