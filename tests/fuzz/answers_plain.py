@@ -69,6 +69,13 @@ _SPOKEN = (
     ),
     *(b"220 mail" + PART + b"\r\n" + PART + b"250 ok\r\n221 bye\r\n", b"", b"AUTH secret-of-ours OK", b"\xff\xfb\x01"),
 )
+_SPOKEN_LONG = (
+    *(
+        b"220 mail\r\n" + b"250-EXTENSION 1 2 3\r\n" * 40 + b"250 ok\r\n",
+        b"220-hello\r\n" * 60 + b"220 x\r\n250 ok\r\n",
+    ),
+    *(b"1;" * 600, b"login:" + b" \xff\xfd\x18" * 300),
+)
 _DATAGRAMS = (
     *(b"pong", b"\x1c" + bytes(47), b"\0\3\0\1data" + PART + b"\0\5\0\0oops\0" + PART + b"end", b"bbbcd", PART * 120),
     (b"x" + PART) * 101,
@@ -218,7 +225,7 @@ SUBJECTS = (
     ),
     Subject(
         *("tcp-steps", ("probes/conversation.py", "probes/expect.py"), conversations(_STEPS)),
-        *(seeded(_SPOKEN, len(_STEPS)), _SPOKEN_WORDS, _HEAVY),
+        *(seeded((*_SPOKEN, *_SPOKEN_LONG), len(_STEPS)), _SPOKEN_WORDS, _HEAVY),
     ),
     Subject(
         *("udp", ("probes/udp.py",), conversations(_UDP, may_close=False)),
@@ -257,4 +264,4 @@ SUBJECTS = (
         *(seeded([*map(answer, _LINES), *map(chunked, _LINES)]), _AGENT_WORDS + WORDS),
     ),
 )
-MESSAGES, identified, SPOKEN = _MESSAGES, _identified, _SPOKEN
+MESSAGES, identified, SPOKEN = _MESSAGES, _identified, (*_SPOKEN, *_SPOKEN_LONG)
