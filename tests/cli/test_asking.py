@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from lvs_healthd.cli import asking as control
-from lvs_healthd.cli.asking import ControlError, ExitStatus, find_daemon, pieces
+from lvs_healthd.cli.asking import ControlError, ExitStatus, decoded, find_daemon, pieces
 from lvs_healthd.config.model import Daemon as DaemonConfig
+from lvs_healthd.view.status_values import Status
 from tests.cli.conftest import Daemon
 from tests.cli.running import Run
 
@@ -218,3 +219,9 @@ def test_nobody_on_the_tcp_port_either_is_the_missing_socket(
         ran = Run("status", monkeypatch, capsys)("--config", configured(tmp_path, listen))
         assert (ran.code, ran.out) == (ExitStatus.UNREACHABLE, "")
         assert ran.err.startswith(f"lvs-healthd status: {tmp_path}/gone.sock: no such socket: the daemon is not")
+
+
+@pytest.mark.parametrize("body", [b"[", b'{"a":1}', b'{"schema":"\xff"}'])
+def test_answer_of_another_form_is_told(body: bytes) -> None:
+    with pytest.raises(ControlError, match="is it a different version"):
+        decoded(body, Status)

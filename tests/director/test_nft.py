@@ -69,9 +69,10 @@ def test_one_that_hangs_is_killed(fake: Path, monkeypatch: pytest.MonkeyPatch) -
         nft.nft(Netns(), "list")
 
 
-def test_output_that_is_no_listing() -> None:
+@pytest.mark.parametrize("output", [b"{}", b"[", b'{"nftables":[{"a":"\xff"}]}'])
+def test_output_that_is_no_listing(output: bytes) -> None:
     with pytest.raises(SettingError, match="cannot be read"):
-        nft.decode(b"{}")
+        nft.decode(output)
 
 
 async def test_a_failing_nft_does_not_matter_without_rules_of_ours(fake: Path) -> None:

@@ -23,7 +23,7 @@ def test_each_kind_of_edit_is_named() -> None:
     found = table(entry(service(WEB, "rr"), server("198.51.100.1", 7), server("198.51.100.9")), LEFT[DNS])
     assert list(compare(LEFT, found, [WEB, DNS])) == [
         Drift(Kind.CHANGED_SERVICE, WEB, None, "scheduler rr, expected wrr"),
-        Drift(Kind.CHANGED_SERVER, WEB, ONE.key, "weight 7, expected 1"),
+        Drift(Kind.CHANGED_SERVER, WEB, ONE.key, "weight 7, expected 1", 7),
         Drift(Kind.MISSING_SERVER, WEB, TWO.key, "missing"),
         Drift(Kind.EXTRA_SERVER, WEB, server("198.51.100.9").key, "not configured"),
     ]

@@ -33,7 +33,7 @@ def plan(
         destinations = {server: record for server, record in planned.changed.items() if record is not None}
         table[key] = ServiceEntry(service.record, destinations)
         why |= {(key, server.key): reason_for(health) for server, health in zip(service.servers, healths, strict=True)}
-        why |= {(key, server): Why(LEAVING_REASON) for server in planned.leaving}
+        why |= {(key, server): Why(LEAVING_REASON, takes_orders=False) for server in planned.leaving}
         reason = FALLBACK_REASON if planned.uses_fallback else SERVING_REASON
-        why |= {(key, server.key): Why(reason) for server in service.fallback}
+        why |= {(key, server.key): Why(reason, takes_orders=False) for server in service.fallback}
     return Wanted(table, {service.key: service.name for service in services}, why, shared(services))

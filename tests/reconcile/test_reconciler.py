@@ -251,7 +251,13 @@ async def test_drift_is_found_told_and_repaired(
     assert bench.writes() == repair
     assert bench.counts.drifts == [kind]
     server_name, found = told
-    assert bench.events[0] == TableDrift(service="web", server=server_name, found=found)
+    drift = bench.events[0]
+    assert isinstance(drift, TableDrift)
+    assert (drift.service, drift.server, drift.found) == ("web", server_name, found)
+    assert drift.instead == {
+        "missing_server": f"lvs-healthd disable web {server_name}",
+        "changed_server": f"lvs-healthd weight web {server_name} 7",
+    }.get(kind, "")
     assert all(isinstance(event, TableChanged) and event.reason.startswith("repair: ") for event in bench.events[1:])
     bench.events.clear()
     await bench.resync()

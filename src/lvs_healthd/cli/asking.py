@@ -172,7 +172,7 @@ def decoded(body: bytes, kind: type[_Value]) -> _Value:
     """Decode the JSON of an answer into a value of type `kind`. Raises `ControlError` if it has another form."""
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ControlError(f"cannot understand the daemon's answer: is it a different version? ({error})") from error
 
 

@@ -67,7 +67,7 @@ def decode(output: bytes) -> list[dict[str, object]]:
     """Decode the output of `nft -j list` into a list of objects. Raises `SettingError`."""
     try:
         return msgspec.json.decode(output, type=_Listing).nftables
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"nft: its JSON cannot be read: {error}") from error
 
 

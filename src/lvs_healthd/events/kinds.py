@@ -378,6 +378,8 @@ class TableDrift(Event, frozen=True, kw_only=True):
     server: str
     found: str
     """The difference, such as "missing", "not configured" or "weight 7, expected 1"."""
+    instead: str = ""
+    """The command that does the same to last, such as "lvs-healthd drain web 198.51.100.12:80"; empty if none does."""
 
 
 class TableFight(Event, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from lvs_healthd.ipvs.describe import surprise
-from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, ServiceKey, Table
+from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceEntry, ServiceKey, Table
 
 
 class Kind(enum.StrEnum):
@@ -28,6 +28,8 @@ class Drift(msgspec.Struct, frozen=True):
     """The server that differs; None when the service itself differs."""
     found: str
     """A description of the difference for people."""
+    weight: int | None = None
+    """The weight that a serving server has got; None if anything else is different too."""
 
 
 def compare(left: Table, found: Table, keys: Iterable[ServiceKey]) -> Iterator[Drift]:
@@ -59,7 +61,12 @@ def _entry_drift(key: ServiceKey, before: ServiceEntry, now: ServiceEntry) -> It
         if found is None:
             yield Drift(Kind.MISSING_SERVER, key, server, "missing")
         elif found != record:
-            yield Drift(Kind.CHANGED_SERVER, key, server, surprise(record, found))
+            yield Drift(Kind.CHANGED_SERVER, key, server, surprise(record, found), _given_weight(record, found))
     for server in now.destinations:
         if server not in before.destinations:
             yield Drift(Kind.EXTRA_SERVER, key, server, "not configured")
+
+
+def _given_weight(record: DestinationRecord, found: DestinationRecord) -> int | None:
+    is_all = found == msgspec.structs.replace(record, weight=found.weight)
+    return found.weight if is_all and record.weight else None

@@ -97,6 +97,8 @@ class Why(msgspec.Struct, frozen=True, gc=False):
     streak."""
     is_asked: bool = False
     """Whether its weight is what an operator or the server itself has asked for, and not the configured one."""
+    takes_orders: bool = True
+    """Whether it is a configured real server, which operators can drain, disable, or give a weight."""
 
 
 class Wanted(msgspec.Struct, frozen=True):

@@ -161,7 +161,7 @@ class Planner:
             why.pop(line, None)
         marked = mark_services or {}
         self._marked = [(key, server) for key, entry in marked.items() for server in entry.destinations]
-        why |= dict.fromkeys(self._marked, Why(WHY))
+        why |= dict.fromkeys(self._marked, Why(WHY, takes_orders=False))
         names |= {key: f"{NAME}{key.fwmark}" for key in marked}
         self.wanted = Wanted(
             {key: each.entry for key, each in self._services.items()} | marked,
@@ -245,10 +245,11 @@ class Planner:
         for server in before.leaving:
             why.pop((key, server), None)
         for server in plan.leaving:
-            why[key, server] = Why(LEAVING_REASON)
+            why[key, server] = Why(LEAVING_REASON, takes_orders=False)
         for server in plan.damped:
             reason = service.specials[server].reason
             why[key, server] = Why(f"{NOBODY_ELSE_REASON}; {reason}" if plan.uses_damped else reason)
         if before is NO_PLAN or plan.uses_fallback is not before.uses_fallback:
             for spare in service.planned.fallback:
-                why[key, spare.key] = Why(FALLBACK_REASON if plan.uses_fallback else SERVING_REASON)
+                reason = FALLBACK_REASON if plan.uses_fallback else SERVING_REASON
+                why[key, spare.key] = Why(reason, takes_orders=False)

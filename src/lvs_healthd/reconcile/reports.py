@@ -8,6 +8,7 @@ from lvs_healthd.ipvs.describe import describe
 from lvs_healthd.ipvs.diff import line_of, takes_capacity
 from lvs_healthd.ipvs.drift import Drift, Kind
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, TableLine, Verb, Wanted, Why
+from lvs_healthd.reconcile.instead import instead
 
 
 class TableObserver(Protocol):
@@ -69,8 +70,10 @@ class TableReports:
         found = drift.found
         if drift.kind is Kind.EXTRA_SERVER and (drift.service, drift.server) in self._wanted.why:
             found = "added by somebody else"
+        service = self.name(drift.service)
+        why = None if drift.server is None else self._wanted.why.get((drift.service, drift.server))
         server = str(drift.server) if drift.server else ""
-        self._emit(TableDrift(service=self.name(drift.service), server=server, found=found))
+        self._emit(TableDrift(service=service, server=server, found=found, instead=instead(drift, service, why)))
 
     def repaired(self) -> None:
         """Note that every drift has been written back."""
