@@ -15,6 +15,7 @@ from lvs_healthd.health.machine import Verdict
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, down, unsure, up
 from lvs_healthd.probes.targets import probe_key
 from lvs_healthd.reconcile.gate import Braked
+from lvs_healthd.state.overrides import Kind, Override
 from tests.configs import config, server, service, tcp_check
 from tests.decide.test_blame import Faults
 from tests.decide.test_decisions import Bench, table_of
@@ -407,3 +408,35 @@ async def test_datagrams_that_nobody_answers_prove_nothing(bench: Rounds) -> Non
     assert [change.stage for change in await bench.turn()] == [Stage.BRAKED]
     assert bench.decisions.probes[probe_key(silent)].last is not None
     assert OutcomeKind.UP is bench.decisions.probes[probe_key(silent)].last.kind  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("kind", "weight", "is_kept"),
+    [(Kind.DRAIN, None, False), (Kind.DISABLE, None, False), (Kind.WEIGHT, 0, False), (Kind.WEIGHT, 7, True)],
+)
+async def test_brake_does_not_block_what_an_operator_orders(
+    bench: Rounds, kind: Kind, weight: int | None, is_kept: bool
+) -> None:
+    await braked_with_all_down(bench)
+    order = Override(kind=kind, service=str(WEB), server=f"{TEN[0]}:80", weight=weight, uid=0, since=0.0)
+    bench.decisions.overrides.put(order)
+    bench.decisions.reconsider(list(bench.decisions.servers))
+    assert bench.kept() == ({*TEN} if is_kept else {*TEN[1:]})
+    await bench.turn()
+    assert bench.stage() is Stage.BRAKED
+    bench.decisions.overrides.remove(order)
+    bench.decisions.reconsider(list(bench.decisions.servers))
+    assert bench.kept() == {*TEN}
+
+
+async def test_drained_server_that_is_up_does_not_keep_a_service_from_its_fallback(bench: Rounds) -> None:
+    elsewhere = "192.0.2.66"
+    bench.serve(*TEN, elsewhere, change=with_fallback("127.0.0.1"))
+    order = Override(kind=Kind.DRAIN, service=str(WEB), server=f"{elsewhere}:80", uid=0, since=0.0)
+    bench.decisions.overrides.put(order)
+    bench.decisions.reconsider(list(bench.decisions.servers))
+    for _ in range(3):
+        bench.round(all_of(TEN, TIMEOUT) | {elsewhere: PASS})
+        await bench.turn()
+    assert bench.stage() is Stage.BRAKED
+    assert bench.kept() == set()

@@ -365,7 +365,7 @@ class Braking:
         """Return what the brake keeps from being written: servers that stay, and a fallback that does not come."""
         services: dict[ServiceState, set[DestinationKey]] = {}
         for server in self._down:
-            if server.watches:
+            if server.watches and not _is_ordered_out(server):
                 services.setdefault(server.service, set()).add(server.key)
         return {
             service.key: Braked(servers, frozenset(map(destination_key, service.config.fallback)))
@@ -375,7 +375,7 @@ class Braking:
 
     def _goes_to_fallback(self, service: ServiceState, silent: set[DestinationKey]) -> bool:
         """Whether a service loses nothing by going to its fallback: no server answers, and a fallback does."""
-        may_serve = any(each.config.weight and each.key not in silent for each in service.servers if _serves(each))
+        may_serve = any(each.key not in silent and _serves(each) for each in service.servers)
         return not may_serve and any(self._is_fit(each.endpoint.address) for each in service.config.fallback)
 
     def _is_fit(self, address: str) -> bool:
@@ -389,7 +389,14 @@ def _fallbacks(server: ServerState) -> Iterator[str]:
 
 
 def _serves(server: ServerState) -> bool:
-    return server.health.verdict is Verdict.UP
+    if server.special is None:
+        return server.health.verdict is Verdict.UP and server.config.weight > 0
+    return server.health.verdict is Verdict.UP and server.special.state is None and server.special.weight > 0
+
+
+def _is_ordered_out(server: ServerState) -> bool:
+    """Whether an operator takes a server out. The brake never blocks that."""
+    return server.is_ordered_out or (server.hand is not None and server.hand.weight == 0)
 
 
 def _held(name: str, way: _Way) -> Held:
