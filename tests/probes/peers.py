@@ -105,14 +105,20 @@ def flooding(head: bytes, total: int) -> Behaviour:
 
 
 @contextlib.asynccontextmanager
-async def datagram_server(*answers: bytes) -> AsyncIterator[int]:
-    """Answer every datagram with each of `answers`, or with nothing if there are none. Yield the port."""
+async def datagram_server(*answers: bytes, after_s: float = 0.0) -> AsyncIterator[int]:
+    """Answer every datagram with each of `answers`, or with nothing if there are none. Yield the port.
+
+    after_s: seconds between a datagram and its answers.
+    """
 
     class Serve(asyncio.DatagramProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             self.transport = cast("asyncio.DatagramTransport", transport)
 
         def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            asyncio.get_running_loop().call_later(after_s, self.answer, addr)
+
+        def answer(self, addr: tuple[str, int]) -> None:
             for answer in answers:
                 self.transport.sendto(answer, addr)
 
