@@ -311,6 +311,11 @@ async def test_pause_of_the_daemon_removes_no_server(site: Site) -> None:
         assert (await site.real_server())["verdict"] == "up"
 
 
+async def healthz(session: aiohttp.ClientSession) -> tuple[int, str]:
+    async with session.get("/healthz") as answer:
+        return answer.status, await answer.text()
+
+
 async def test_used_up_descriptors_remove_no_server_and_show_as_blindness(site: Site) -> None:
     # Sockets are used for one probe after another. So there are too few of them only when more probes than before are
     # under way at once: when many servers no longer answer quickly.
@@ -347,11 +352,14 @@ real_server = ["127.0.0.101-127.0.0.150:{port}"]
                 answers = False
                 unsure = await running.until("check.unsure")
                 assert "LimitNOFILE" in unsure["reason"]
+                async with asyncio.timeout(20):
+                    while (await healthz(session))[0] == 200:
+                        await asyncio.sleep(0.1)
                 await asyncio.sleep(1.0)
-                async with session.get("/healthz") as answer:
-                    assert answer.status == 503
-                    said = re.search(r"(\d+) of 51 cannot tell: our file descriptors are used up", await answer.text())
-                    assert said is not None
+                status, text = await healthz(session)
+                assert status == 503
+                said = re.search(r"(\d+) of 51 cannot tell: our file descriptors are used up", text)
+                assert said is not None
                 async with session.get("/api/v1/status") as answer:
                     blind = (await answer.json())["daemon"]
                     assert (blind["probes"], blind["probes_unsure"]) == (51, int(said[1]))

@@ -24,10 +24,14 @@ DEADLINE_S = 60.0
 
 
 def configuration(folder: Path, text: str) -> Path:
-    """Import what ipvsadm saved. The interval is so long that no check notices that there are no real servers."""
+    """Import what ipvsadm saved. The interval is so long that no check notices that there are no real servers.
+
+    The next configuration has none of its servers, which the reload guard would refuse.
+    """
     file = folder / "config.toml"
     made = imported(table_of(text.splitlines(), "saved"), "ipvsadm -Sn").text
     head = f'[daemon]\nlisten = ""\ncontrol = "{folder}/control"\nstate = "{folder}/state"\nresync = "1h"\n'
+    head += 'reload_guard = "100%"\n'
     file.write_text(f'{head}[defaults.check]\ninterval = "24h"\n{made}')
     return file
 
