@@ -346,3 +346,24 @@ async def test_drain_says_what_will_keep_feeding_the_server(tmp_path: Path, keys
     outcome = await site.order("drain", "web", A)
     assert len(outcome.advice) == bool(advice)
     assert advice in "".join(outcome.advice)
+
+
+async def test_server_that_was_empty_in_an_ended_drain_keeps_its_connections_in_the_next_one(site: Site) -> None:
+    """The first drain ends while the server is not configured."""
+    await site.order("drain", "web", A, until=site.bench.now + WALL + 60)
+    await site.settle()
+    await site.hand.turn()
+    assert len(site.bench.of(RealServerDrained)) == 1
+    site.bench.configure(config(service(server(B))), site.reconciler.actual)
+    site.bench.now += 60
+    await site.hand.turn()
+    assert len(site.bench.of(OverrideEnded)) == 1
+    site.bench.configure(given(), site.reconciler.actual)
+    for probe in list(site.bench.decisions.probes):
+        site.bench.feed(probe, PASS, PASS)
+    await site.settle()
+    assert site.in_kernel() == {A: 2, B: 1}
+    site.connect(A, 3)
+    await site.order("drain", "web", A)
+    await site.settle()
+    assert site.in_kernel() == {A: 0, B: 1}

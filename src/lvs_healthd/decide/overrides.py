@@ -53,6 +53,8 @@ class Overrides:
             if known.get(_place(override)) is override:
                 del known[_place(override)]
         self._told.discard(override)
+        if override.kind is Kind.DRAIN:
+            self._empty = {each for each in self._empty if not _is_about(override, each)}
 
     def of(self, service: ServiceKey, server: DestinationKey) -> tuple[Override | None, Override | None]:
         """Return the orders about a server's state and about its weight that count."""
@@ -120,3 +122,11 @@ def in_words(override: Override) -> str:
 
 def _place(override: Override) -> _Place:
     return override.service, override.server
+
+
+def _is_about(override: Override, place: _Place) -> bool:
+    """Whether an order is about a server of one service, configured or not."""
+    service, server = place
+    if override.service == EVERYWHERE:
+        return server.rpartition(":")[0].strip("[]") == override.server
+    return (service, server) == _place(override)
