@@ -367,3 +367,13 @@ async def test_server_that_was_empty_in_an_ended_drain_keeps_its_connections_in_
     await site.order("drain", "web", A)
     await site.settle()
     assert site.in_kernel() == {A: 0, B: 1}
+
+
+async def test_order_that_ended_while_the_daemon_was_down_is_not_told_to_end_soon(site: Site, tmp_path: Path) -> None:
+    await site.order("drain", "web", A, until=site.bench.now + WALL + 60)
+    again = Site(tmp_path)
+    again.bench.now = site.bench.now + 3600
+    await again.start(given())
+    await again.hand.turn()
+    assert len(again.bench.of(OverrideEnded)) == 1
+    assert not again.bench.of(OverrideEnding)

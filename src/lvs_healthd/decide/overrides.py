@@ -97,7 +97,7 @@ class Overrides:
         """Return the orders that end soon, each only once."""
         found = []
         for each in self:
-            if each.until is None or each in self._told:
+            if each.until is None or each.until <= now or each in self._told:
                 continue
             before_s = min(ENDING_S, (each.until - each.since) / 2)
             if each.until - before_s <= now:
