@@ -377,3 +377,25 @@ async def test_order_that_ended_while_the_daemon_was_down_is_not_told_to_end_soo
     await again.hand.turn()
     assert len(again.bench.of(OverrideEnded)) == 1
     assert not again.bench.of(OverrideEnding)
+
+
+async def test_orders_move_to_another_file(site: Site, tmp_path: Path) -> None:
+    await site.order("drain", "web", A)
+    site.file = tmp_path / "elsewhere" / "overrides.json"
+    await site.hand.move(site.file)
+    assert [(each.kind, each.server) for each in read_overrides(site.file)] == [(Kind.DRAIN, f"{A}:80")]
+
+
+async def test_orders_come_into_force_when_shadow_mode_ends(site: Site, tmp_path: Path) -> None:
+    """Otherwise the server would be put back, and the next order would overwrite the others."""
+    await site.order("disable", "web", A)
+    again = Site(tmp_path)
+    again.shadow = True
+    await again.start(given())
+    assert again.in_kernel() == {A: 2, B: 1}
+    await again.hand.move(again.file)
+    again.shadow = False
+    await again.settle()
+    assert again.in_kernel() == {B: 1}
+    await again.order("drain", "other", A)
+    assert [each.kind for each in read_overrides(again.file)] == [Kind.DISABLE, Kind.DRAIN]

@@ -25,6 +25,7 @@ from lvs_healthd.probes.targets import targets
 from lvs_healthd.probes.tls import trust
 from lvs_healthd.runtime.lock import AlreadyRunningError, TableLock, lock_state, lock_table
 from lvs_healthd.runtime.netns import Netns
+from lvs_healthd.state.overrides import Kind, Override, read_overrides, write_overrides
 
 
 class Site:
@@ -169,3 +170,15 @@ async def test_a_rejected_reload_gives_back_the_locks_that_it_took(ca: Path, tmp
             lock_table(folder=tmp_path)
         parts.lock.release()
         parts.state_lock.release()
+
+
+async def test_reload_that_ends_shadow_mode_puts_operators_orders_into_force(tmp_path: Path, ca: Path) -> None:
+    order = Override(kind=Kind.DRAIN, service="*", server="127.0.0.1", uid=0, since=1.0)
+    write_overrides(tmp_path / "overrides.json", [order])
+    async with site(tmp_path, text(ca, "", mode="shadow")) as running:
+        await running.parts.operators.load()
+        assert list(running.parts.decisions.overrides) == []
+        assert isinstance(await running.reload(text(ca, "")), ConfigReloaded)
+        assert list(running.parts.decisions.overrides) == [order]
+        assert isinstance(await running.reload(text(ca, "", state="there/state.json")), ConfigReloaded)
+        assert read_overrides(tmp_path / "there" / "overrides.json") == (order,)

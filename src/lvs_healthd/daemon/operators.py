@@ -79,14 +79,40 @@ class OperatorsHand:
         self._wall = wall
         self._turn = asyncio.Lock()
         """Whoever changes the orders has it, because writing the file takes a while."""
+        self._kept_in: Path | None = None
+        """The file that keeps the orders in force; None while there is none."""
         self._error = ""
         """Why the file could not be written last when an order ended; empty if it could."""
 
     async def load(self) -> None:
         """Read the orders at start. A file that cannot be used is reported, and then there are none."""
         file = self._file()
-        if file is None:
-            return
+        if file is not None:
+            await self._load(file)
+
+    async def move(self, file: Path | None) -> None:
+        """Keep the orders in this file from now on. The old one is left as it is.
+
+        file: None in shadow mode. If the daemon began in shadow mode, the orders that the file holds come into force.
+        """
+        async with self._turn:
+            before = self._kept_in
+            if file is None or file == before:
+                return
+            if before is None:
+                await self._load(file)
+                self._decisions.reconsider([server for each in self._overrides for server in self._about(each)])
+                return
+            self._kept_in = file
+            if not len(self._overrides):
+                return
+            try:
+                await self._write(file, self._overrides)
+            except HealthdError as error:
+                self._emit(StateError(file=str(file), error=str(error)))
+
+    async def _load(self, file: Path) -> None:
+        self._kept_in = file
         try:
             kept = await in_thread(read_overrides, file, timeout_s=WRITE_S, what=f"reading {file}")
         except HealthdError as error:
@@ -117,7 +143,7 @@ class OperatorsHand:
                     refused=f"this would leave {what} without a real server that may serve; --force if that is meant"
                 )
             try:
-                await in_thread(write_overrides, file, list(after), timeout_s=WRITE_S, what=f"writing {file}")
+                await self._write(file, after)
             except HealthdError as error:
                 return OverrideOutcome(refused=str(error))
             _apply(self._overrides, change)
@@ -156,7 +182,7 @@ class OperatorsHand:
         kept = [each for each in self._overrides if each not in over]
         error = ""
         try:
-            await in_thread(write_overrides, file, kept, timeout_s=WRITE_S, what=f"writing {file}")
+            await self._write(file, kept)
         except HealthdError as caught:
             # What has ended has ended: a restart would end it too, because the file says until when it holds.
             error = str(caught)
@@ -168,6 +194,10 @@ class OperatorsHand:
         _apply(self._overrides, change)
         self._tell(change, "its time is over")
         self._take_effect(servers)
+
+    @staticmethod
+    async def _write(file: Path, overrides: Iterable[Override]) -> None:
+        await in_thread(write_overrides, file, list(overrides), timeout_s=WRITE_S, what=f"writing {file}")
 
     def _take_effect(self, servers: Iterable[ServerState]) -> None:
         for server in servers:

@@ -13,6 +13,7 @@ from lvs_healthd.config.model import Config, Mode
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.changes import changes, named_changes, not_tried, remarks, restart_needed, shortened
 from lvs_healthd.daemon.guard import refuse_loss
+from lvs_healthd.daemon.operators import overrides_file
 from lvs_healthd.daemon.parts import Parts
 from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.decide.held import ProbeState
@@ -140,6 +141,7 @@ class Reloads:
         await parts.reconciler.read_back(READ_BACK_S)
         await parts.start_programs(config, ready.targets)
         await parts.holding.move(config.daemon.state)
+        await parts.operators.move(None if parts.is_shadow(config) else overrides_file(config))
         # Nothing below can fail or wait: the new configuration replaces the old one in a single step.
         return self._switch(config, ready)
 
