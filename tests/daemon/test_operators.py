@@ -399,3 +399,16 @@ async def test_orders_come_into_force_when_shadow_mode_ends(site: Site, tmp_path
     assert again.in_kernel() == {B: 1}
     await again.order("drain", "other", A)
     assert [each.kind for each in read_overrides(again.file)] == [Kind.DISABLE, Kind.DRAIN]
+
+
+async def test_reload_while_an_order_is_written_does_not_lose_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def written_late(*_: object, **__: object) -> None:
+        site.bench.configure(given(weight=5), site.reconciler.actual)
+
+    monkeypatch.setattr("lvs_healthd.daemon.operators.in_thread", written_late)
+    outcome = await site.order("disable", "web", A)
+    assert [(each.server, each.state) for each in outcome.servers] == [(f"{A}:80", "disabled")]
+    for probe in [each for each in site.bench.decisions.probes if each.address == A]:
+        site.bench.feed(probe, *[FAIL] * 3, *[PASS] * 3)
+    await site.settle()
+    assert site.in_kernel() == {B: 1}

@@ -136,7 +136,7 @@ class OperatorsHand:
             after = Overrides()
             after.replace(self._overrides)
             _apply(after, change)
-            before = {server: server.special for server in servers}
+            before = {(server.service.key, server.key): server.special for server in servers}
             if not request.force and (empty := self._emptied_services(servers, after)):
                 what = " and ".join(f'"{each}"' for each in empty)
                 return OverrideOutcome(
@@ -148,9 +148,14 @@ class OperatorsHand:
                 return OverrideOutcome(refused=str(error))
             _apply(self._overrides, change)
             self._tell(change, f"{request.verb} by uid {by.uid}")
-            self._take_effect(servers)
+            # A reload may have replaced the servers, or added some, while the file was written.
+            about = {server: None for each in (*change.put, *change.removed) for server in self._about(each)}
+            self._take_effect(about)
+            now = {place: each for each in self._decisions.servers if (place := (each.service.key, each.key)) in before}
             return OverrideOutcome(
-                servers=tuple(_described(server, server.special != before[server]) for server in servers),
+                servers=tuple(
+                    _described(now[place], now[place].special != was) for place, was in before.items() if place in now
+                ),
                 advice=tuple(drain_advice(servers)) if request.verb == "drain" else (),
             )
 
