@@ -412,3 +412,14 @@ async def test_reload_while_an_order_is_written_does_not_lose_it(site: Site, mon
         site.bench.feed(probe, *[FAIL] * 3, *[PASS] * 3)
     await site.settle()
     assert site.in_kernel() == {B: 1}
+
+
+async def test_deadline_for_all_services_is_not_that_of_a_service_with_its_own_order(site: Site) -> None:
+    await site.order("drain", everywhere=A, deadline=site.bench.now + WALL + 60)
+    await site.order("drain", "web", A, deadline=site.bench.now + WALL + 3600)
+    site.connect(A, 7)
+    site.bench.now += 60
+    await site.settle()
+    await site.hand.turn()
+    await site.settle()
+    assert site.in_kernel() == {A: 0, B: 1}

@@ -223,6 +223,8 @@ class OperatorsHand:
             if not is_late and (read_at is None or read_at < override.since + READ_AGAIN_S):
                 continue
             for server in self._about(override):
+                if self._overrides.of(server.service.key, server.key)[0] is not override:
+                    continue
                 left = self._connections(server)
                 if left is None or (left and not is_late):
                     continue
