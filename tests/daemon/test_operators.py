@@ -423,3 +423,11 @@ async def test_deadline_for_all_services_is_not_that_of_a_service_with_its_own_o
     await site.hand.turn()
     await site.settle()
     assert site.in_kernel() == {A: 0, B: 1}
+
+
+@pytest.mark.parametrize("word", ["[2001:db8::*]:80", "[2001:db8::1]:*", "2001:db8::*", "[2001:DB8::1]:80", "*:80"])
+async def test_wildcards_in_addresses_of_ipv6(tmp_path: Path, word: str) -> None:
+    site = Site(tmp_path)
+    await site.start(config(service(server("2001:db8::1"), server("2001:db9::1"), address="2001:db8::100")))
+    outcome = await site.order("drain", "web", word, force=True)
+    assert [each.server for each in outcome.servers][:1] == ["[2001:db8::1]:80"]

@@ -410,9 +410,12 @@ def _names_of(service: ServiceState) -> tuple[str, ...]:
 
 def _is_called(word: str, names: Iterable[str]) -> bool:
     """Return whether a word, perhaps with wildcards, is one of the names."""
-    if any(character in word for character in _WILD) and not word.startswith("["):
-        return any(fnmatch.fnmatchcase(name, word) for name in names)
-    return word in names or canonical(word) in names
+    known = tuple(names)
+    if word in known or canonical(word) in known:
+        return True
+    if word.startswith("["):  # the bracket of an IPv6 address, which is not a wildcard
+        word = f"[[]{word[1:]}" if any(character in word for character in "*?") else ""
+    return any(character in word for character in _WILD) and any(fnmatch.fnmatchcase(name, word) for name in known)
 
 
 def overrides_file(config: Config) -> Path:
