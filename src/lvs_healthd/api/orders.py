@@ -32,6 +32,9 @@ _FIELDS = {
 
 _LONGEST_REASON = 200
 
+_LAST_MOMENT = 253402300799
+"""The end of the year 9999, Unix time."""
+
 
 class OrderRequests(Protocol):
     """Carries out orders about servers."""
@@ -101,6 +104,9 @@ def _check(made: OverrideRequest) -> None:
         raise ValueError(f"a weight is from 0 to 65535, not {made.weight}")
     if made.deadline is not None and made.verb != "drain":
         raise ValueError("only drain has a deadline")
+    for name, moment in (("until", made.until), ("deadline", made.deadline)):
+        if moment is not None and not 0 < moment <= _LAST_MOMENT:
+            raise ValueError(f"{name} is a Unix time, not {moment:g}")
     if len(made.reason) > _LONGEST_REASON or not made.reason.isprintable():
         raise ValueError(f"a reason is one line of at most {_LONGEST_REASON} characters")
 
