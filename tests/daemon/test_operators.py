@@ -9,7 +9,7 @@ import pytest
 
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.config.basics import Protocol
-from lvs_healthd.config.model import Config
+from lvs_healthd.config.model import Config, Damping
 from lvs_healthd.daemon.operators import OperatorsHand
 from lvs_healthd.events.kinds import (
     CheckFailing,
@@ -21,6 +21,7 @@ from lvs_healthd.events.kinds import (
     StateError,
     TableChanged,
 )
+from lvs_healthd.health.damping import Flaps
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.kernel.statistics import NOTHING, ServiceStatistics, Statistics, encoded
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
@@ -431,3 +432,18 @@ async def test_wildcards_in_addresses_of_ipv6(tmp_path: Path, word: str) -> None
     await site.start(config(service(server("2001:db8::1"), server("2001:db9::1"), address="2001:db8::100")))
     outcome = await site.order("drain", "web", word, force=True)
     assert [each.server for each in outcome.servers][:1] == ["[2001:db8::1]:80"]
+
+
+async def test_order_about_the_damped_servers_that_serve_because_no_other_may_needs_force(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    await site.start(config(msgspec.structs.replace(service(server(A), server(B)), damping=Damping())))
+    servers = list(site.bench.decisions.servers)
+    for each in servers:
+        until = site.bench.now + 3600
+        site.bench.decisions.flapping.keep(each, Flaps(since=site.bench.now, last=site.bench.now, holds=1, until=until))
+    site.bench.decisions.reconsider(servers)
+    await site.settle()
+    assert site.in_kernel() == {A: 1, B: 1}
+    assert "without a real server" in (await site.order("disable", "web")).refused
+    assert not (await site.order("disable", "web", A)).refused
+    assert "without a real server" in (await site.order("drain", "web", B)).refused

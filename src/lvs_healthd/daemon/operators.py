@@ -387,9 +387,12 @@ def _apply(overrides: Overrides, change: _Change) -> None:
 
 
 def _serves(server: ServerState, apart: Special | None) -> bool:
+    """Whether a server may serve. A damped one does if no other server may."""
     if server.health.verdict is not Verdict.UP:
         return False
-    return server.config.weight > 0 if apart is None else apart.state is None and apart.weight > 0
+    if apart is None:
+        return server.config.weight > 0
+    return apart.state in {None, State.DAMPED} and apart.weight > 0
 
 
 def _described(server: ServerState, changed: bool) -> OverriddenServer:  # noqa: FBT001
