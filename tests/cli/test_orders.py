@@ -1,5 +1,6 @@
 """drain, disable, enable and weight as an operator types them, against a real control socket."""
 
+import datetime as dt
 import json
 import time
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lvs_healthd.cli import ordering
 from lvs_healthd.cli.asking import RunningDaemon
 from lvs_healthd.view.override_values import OverriddenServer, OverrideOutcome, OverrideValues
 from tests.cli.conftest import Daemon
@@ -145,3 +147,20 @@ def test_status_lists_what_is_in_force(
         "*                 198.51.100.12     weight 7  2h ago  uid 1000  -",
         "192.0.2.1:80/tcp  198.51.100.13:80  disable   0s ago  uid 0     not configured now",
     ]
+
+
+def test_time_of_tomorrow_is_meant_by_tomorrow_s_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Berlin, the clocks go back by an hour in the night before 25 October 2026."""
+
+    class Evening(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> "Evening":
+            return cls(2026, 10, 24, 20, 0, tzinfo=tz)
+
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        patched.setattr(dt, "datetime", Evening)
+        ends = ordering.end_of("drain", "", "18:30")
+    time.tzset()
+    assert ends == dt.datetime(2026, 10, 25, 17, 30, tzinfo=dt.UTC).timestamp()

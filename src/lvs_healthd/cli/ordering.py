@@ -84,9 +84,11 @@ def _moment(verb: str, text: str) -> float:
         if ":" in text and "-" not in text:
             clock = dt.time.fromisoformat(text)
             moment = dt.datetime.combine(now.date(), clock).astimezone()
-            return (moment if moment > now else moment + dt.timedelta(days=1)).timestamp()
+            if moment <= now:  # the same time tomorrow, which is not 24 hours later if the clocks change
+                moment = dt.datetime.combine(now.date() + dt.timedelta(days=1), clock).astimezone()
+            return moment.timestamp()
         moment = dt.datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         _usage(verb, f'--until: expected a time such as "18:30" or "2026-12-24 18:30", got "{text}"')
     if moment <= now:
         _usage(verb, f"--until: {text} is over already")
