@@ -11,9 +11,11 @@ import pytest
 from lvs_healthd.cli import ordering
 from lvs_healthd.cli.asking import RunningDaemon
 from lvs_healthd.view.override_values import OverriddenServer, OverrideOutcome, OverrideValues
+from lvs_healthd.view.table_values import Listing
 from tests.cli.conftest import Daemon
 from tests.cli.running import Run
-from tests.statuses import NOW
+from tests.statuses import NOW, STATISTICS, listed_server, listed_service
+from tests.statuses import daemon as daemon_status
 
 SERVER = OverriddenServer(
     service="web", server="198.51.100.11:80", verdict="up", state="drained", weight=3, was_changed=True
@@ -164,3 +166,43 @@ def test_time_of_tomorrow_is_meant_by_tomorrow_s_clock(monkeypatch: pytest.Monke
         ends = ordering.end_of("drain", "", "18:30")
     time.tzset()
     assert ends == dt.datetime(2026, 10, 25, 17, 30, tzinfo=dt.UTC).timestamp()
+
+
+IDLE = msgspec.structs.replace(STATISTICS, active_connections=0, inactive_connections=0, persistent_connections=0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "code", "out", "err"),
+    [
+        ([(3, 3), (3, 0), (0, 0), None], 0, "no connections left", ""),
+        ([(3, 0), (0, 0), (0, 3)], 1, "", "web 198.51.100.11:80 is not drained any more"),
+    ],
+)
+def test_wait_ends_when_the_server_has_left_or_is_put_back(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    daemon: Daemon,
+    weights: list[tuple[int, int] | None],
+    code: int,
+    out: str,
+    err: str,
+) -> None:
+    """A server without connections may get new ones until it is at weight 0, which a hold may delay."""
+    steps = iter(weights)
+
+    def get(_: RunningDaemon, path: str) -> bytes:
+        assert path == "/api/v1/table"
+        step = next(steps)
+        servers = () if step is None else (listed_server(SERVER.server, weights=step, statistics=IDLE),)
+        services = (listed_service("web", "192.0.2.100:80/tcp", *servers),)
+        return msgspec.json.encode(Listing(daemon=daemon_status(), services=services))
+
+    monkeypatch.setattr(RunningDaemon, "get", get)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    daemon.ordered = OverrideOutcome(servers=(SERVER,))
+    ran = run_of("drain", monkeypatch, capsys)("web", "--wait", "--control", str(daemon.control))
+    assert ran.code == code
+    assert out in ran.out
+    assert "; 1 not at weight 0 yet" in ran.out
+    assert err in ran.err
+    assert list(steps) == []

@@ -3,7 +3,7 @@
 import datetime as dt
 import http
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, NoReturn
 
 import msgspec
@@ -138,28 +138,48 @@ def _line(server: OverriddenServer) -> str:
 
 
 def wait_until_empty(daemon: RunningDaemon, outcome: OverrideOutcome) -> None:
-    """Wait until the kernel counts no connections for drained servers, or has removed them. Show the progress."""
+    """Wait until drained servers have left the kernel's table. Show the progress.
+
+    The daemon removes them when the kernel counts no connections any more. A count that is shown here may be from
+    before the order. Exits if somebody puts a server back meanwhile.
+    """
     drained = {(each.service, each.server) for each in outcome.servers if each.state == "drained"}
     console = Console(highlight=False)
     began = time.monotonic()
     most = 0
+    at_rest: set[tuple[str, str]] = set()
+    """Those for which the daemon has wanted weight 0. It takes a moment after the order."""
     with explained("drain"):
         while drained:
-            left = list(_connections(daemon, drained))
-            active, inactive = sum(each[0] for each in left), sum(each[1] for each in left)
-            if not active + inactive:
+            left = dict(_in_table(daemon, drained))
+            wanted = {place for place, server in left.items() if server.wanted is not None and server.wanted.weight}
+            for service, server in sorted(wanted & at_rest):
+                end("drain", f"{printable(service)} {server} is not drained any more")
+            at_rest |= drained - wanted
+            if not left:
                 break
+            counts = [_counts(each) for each in left.values()]
+            active, inactive = sum(each[0] for each in counts), sum(each[1] for each in counts)
             most = max(most, active + inactive)
-            _progress(console, (active, inactive), most, time.monotonic() - began)
+            serving = sum(each.actual is not None and each.actual.weight > 0 for each in left.values())
+            _progress(console, (active, inactive), (most, serving), time.monotonic() - began)
             time.sleep(LOOK_S)
     if console.is_terminal:
         console.print()
     typer.echo(f"no connections left after {ago(time.monotonic() - began)}")
 
 
-def _progress(console: Console, left: tuple[int, int], most: int, passed_s: float) -> None:
+def _progress(console: Console, left: tuple[int, int], of: tuple[int, int], passed_s: float) -> None:
+    """Show how far it is.
+
+    left: the active and the inactive connections.
+    of: the most connections that there were, and how many servers still get new ones.
+    """
     active, inactive = left
+    most, serving = of
     text = f"{active} active, {inactive} inactive connections left, {ago(passed_s)}"
+    if serving:
+        text += f"; {serving} not at weight 0 yet"
     if not console.is_terminal:
         typer.echo(text)
         return
@@ -168,13 +188,14 @@ def _progress(console: Console, left: tuple[int, int], most: int, passed_s: floa
     console.print(f"\r[{'#' * done}{'.' * (width - done)}] {text}   ", end="", markup=False)
 
 
-def _connections(daemon: RunningDaemon, meant: set[tuple[str, str]]) -> Iterator[Sequence[int]]:
-    """Yield the active and the inactive connections of each of these servers that is in the kernel's table."""
+def _in_table(daemon: RunningDaemon, meant: set[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], ListedServer]]:
+    """Yield each of these servers that is in the kernel's table."""
     listing = msgspec.json.decode(daemon.get("/api/v1/table"), type=Listing)
     for service in listing.services:
         for server in service.servers:
-            if (service.service, server.server) in meant and server.actual is not None:
-                yield _counts(server)
+            place = (service.service, server.server)
+            if place in meant and server.actual is not None:
+                yield place, server
 
 
 def _counts(server: ListedServer) -> tuple[int, int]:
