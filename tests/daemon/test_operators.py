@@ -447,3 +447,32 @@ async def test_order_about_the_damped_servers_that_serve_because_no_other_may_ne
     assert "without a real server" in (await site.order("disable", "web")).refused
     assert not (await site.order("disable", "web", A)).refused
     assert "without a real server" in (await site.order("drain", "web", B)).refused
+
+
+@pytest.mark.parametrize(
+    ("given_as", "taken_back_as"),
+    [
+        ({"service": "other", "servers": (C,)}, {"service": "other", "servers": (C,)}),
+        ({"service": "other", "servers": (C,)}, {"service": "192.0.2.101:81", "servers": ("*.13:*",)}),
+        ({"everywhere": C}, {"everywhere": C}),
+    ],
+)
+@pytest.mark.parametrize("is_service_kept", [True, False])
+async def test_order_about_a_server_that_has_left_the_configuration_can_be_taken_back(
+    site: Site, given_as: dict[str, Any], taken_back_as: dict[str, Any], *, is_service_kept: bool
+) -> None:
+    await site.hand.order(OverrideRequest(verb="drain", **given_as), ROOT)
+    web, other = given().services
+    kept = [msgspec.structs.replace(other, real_servers=other.real_servers[:1])] if is_service_kept else []
+    site.bench.configure(config(web, *kept), site.reconciler.actual)
+    assert "no real server" in (await site.order("enable", "web", A, C)).refused
+    asked = OverrideRequest(verb="enable", **taken_back_as)
+    outcome = await site.hand.order(asked, ROOT)
+    if not is_service_kept and taken_back_as.get("service") == "other":
+        assert outcome.refused  # its name has gone with it
+        return
+    assert not outcome.refused
+    (told,) = outcome.advice
+    assert "is not configured now; it is not drained" in told
+    assert read_overrides(site.file) == ()
+    assert (await site.hand.order(asked, ROOT)).is_usage

@@ -128,9 +128,15 @@ class OperatorsHand:
                 return OverrideOutcome(
                     refused="this daemon is in shadow mode: it writes nothing, so it takes no orders"
                 )
+            absent: list[Override] = []
             try:
-                servers = self._meant(request)
-                change = self._change(request, servers, by.uid)
+                try:
+                    servers = self._meant(request)
+                except UnknownNameError:
+                    servers, absent = [], self._about_absent(request)
+                    if not absent:
+                        raise
+                change = _Change([], absent) if absent else self._change(request, servers, by.uid)
             except (UnknownNameError, _RefusedError) as error:
                 return OverrideOutcome(refused=str(error), is_usage=isinstance(error, UnknownNameError))
             after = Overrides()
@@ -156,7 +162,10 @@ class OperatorsHand:
                 servers=tuple(
                     _described(now[place], now[place].special != was) for place, was in before.items() if place in now
                 ),
-                advice=tuple(drain_advice(servers)) if request.verb == "drain" else (),
+                advice=(
+                    *(drain_advice(servers) if request.verb == "drain" else ()),
+                    *(f"{each.server} is not configured now; it is not {in_words(each)} any more" for each in absent),
+                ),
             )
 
     async def turn(self) -> None:
@@ -279,6 +288,30 @@ class OperatorsHand:
             found += [member for member in members if member not in found]
         return found
 
+    def _about_absent(self, request: OverrideRequest) -> list[Override]:
+        """Return the orders that a request takes back about servers that are not configured now.
+
+        Empty if it means any other servers besides.
+        """
+        if not _takes_back(request):
+            return []
+        found = []
+        for each in self._overrides:
+            if (each.kind is Kind.WEIGHT) is not (request.verb == "weight") or any(self._about(each)):
+                continue
+            if request.everywhere:
+                is_meant = (each.service, each.server) == (EVERYWHERE, canonical(request.everywhere))
+            else:
+                is_meant = (
+                    each.service != EVERYWHERE
+                    and _is_called(request.service, (self._name(each), *spellings(each.service)))
+                    and any(_is_called(word, spellings(each.server)) for word in request.servers or ("*",))
+                )
+            if is_meant:
+                found.append(each)
+        is_all = all(any(_is_called(word, spellings(each.server)) for each in found) for word in request.servers)
+        return found if is_all else []
+
     def _about(self, override: Override) -> Iterator[ServerState]:
         """Iterate over the configured servers that an order is about."""
         for service in self._decisions.services:
@@ -295,7 +328,7 @@ class OperatorsHand:
         else:
             places = [(str(server.service.key), str(server.key)) for server in servers]
         now = self._wall()
-        if request.verb == "enable" or (request.verb == "weight" and request.weight is None):
+        if _takes_back(request):
             return _Change([], list(self._to_remove(request, servers, set(places))))
         kind = Kind(request.verb)
         made = [
@@ -377,6 +410,10 @@ class OperatorsHand:
 
 class _RefusedError(Exception):
     """An order that cannot be carried out. The text says why, and what to type instead."""
+
+
+def _takes_back(request: OverrideRequest) -> bool:
+    return request.verb == "enable" or (request.verb == "weight" and request.weight is None)
 
 
 def _apply(overrides: Overrides, change: _Change) -> None:
