@@ -56,7 +56,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
 def read_overrides(path: Path, *, rescue: bool = True) -> tuple[Override, ...]:
     """Read the file. One that does not exist holds nothing, and an order of an unknown kind is passed over.
 
-    rescue: whether to rename a file that is no such file to NAME.bad.
+    rescue: whether to rename a file that cannot be read, or is no such file, to NAME.bad, so that the next order does
+        not overwrite it.
 
     Raises `StateFileError` when the file cannot be read or is no such file.
     """
@@ -65,17 +66,22 @@ def read_overrides(path: Path, *, rescue: bool = True) -> tuple[Override, ...]:
     except FileNotFoundError:
         return ()
     except OSError as error:
+        what = _kept(path, rescue=rescue)
         raise StateFileError(
-            f"{path}: cannot read: {error.strerror}; servers that were drained or disabled are not"
+            f"{path}: cannot read: {error.strerror}; {what}; servers that were drained or disabled are not"
         ) from error
     try:
         file = msgspec.json.decode(content, type=_File)
         return tuple(override for each in file.overrides if (override := _decoded(each)) is not None)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        what = put_aside(path) if rescue else "left as it is"
+        what = _kept(path, rescue=rescue)
         raise StateFileError(
             f"{path}: no file of overrides ({error}); {what}; servers that were drained or disabled are not"
         ) from error
+
+
+def _kept(path: Path, *, rescue: bool) -> str:
+    return put_aside(path) if rescue else "left as it is"
 
 
 def _decoded(raw: msgspec.Raw) -> Override | None:
