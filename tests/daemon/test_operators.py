@@ -9,7 +9,7 @@ import pytest
 
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.config.basics import Protocol
-from lvs_healthd.config.model import Config, Damping
+from lvs_healthd.config.model import Config, Damping, Mode
 from lvs_healthd.daemon.operators import OperatorsHand
 from lvs_healthd.events.kinds import (
     CheckFailing,
@@ -338,6 +338,7 @@ async def test_what_a_newer_daemon_adds_is_passed_over_and_the_rest_is_kept(tmp_
         ({"scheduler": "sh"}, "the scheduler sh refuses the new clients whose hash is that of the server, unless"),
         ({"scheduler": "dh"}, "the scheduler dh refuses the new clients"),
         ({"protocol": Protocol.UDP}, "a udp flow lasts as long as its client goes on sending"),
+        ({"mode": Mode.SHADOW}, "its mode is shadow: nothing of it is written, so its servers go on serving"),
         ({}, ""),
     ],
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from lvs_healthd.config.basics import Protocol
-from lvs_healthd.config.model import Service
+from lvs_healthd.config.model import Mode, Service
 from lvs_healthd.decide.held import ServerState
 
 _HASHING = {"sh": "sh-fallback", "mh": "mh-fallback", "dh": ""}
@@ -17,6 +17,8 @@ def drain_advice(servers: Iterable[ServerState]) -> Iterator[str]:
 
 
 def _of(service: Service) -> Iterator[str]:
+    if service.mode is Mode.SHADOW:
+        yield "its mode is shadow: nothing of it is written, so its servers go on serving"
     if service.persistence:
         yield (
             f"clients stay with their server for up to {service.persistence:g}s after their last connection, and come "
