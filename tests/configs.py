@@ -2,7 +2,7 @@
 
 from lvs_healthd.config.basics import Endpoint, Protocol, Seconds
 from lvs_healthd.config.check_model import AnyCheck, TcpCheck
-from lvs_healthd.config.model import Config, Forward, OnFailure, RealServer, Service
+from lvs_healthd.config.model import Config, Forward, Mode, OnFailure, RealServer, Service
 
 
 def tcp_check(address: str, port: int, **keys: object) -> TcpCheck:
@@ -27,6 +27,7 @@ def service(
     persistence: float = 0.0,
     forward: Forward = Forward.NAT,
     fwmark: int = 0,
+    mode: Mode = Mode.ENFORCE,
 ) -> Service:
     return Service(
         name=name,
@@ -39,6 +40,7 @@ def service(
         persistence=Seconds(persistence),
         fallback=tuple(RealServer(endpoint=Endpoint(each, port)) for each in fallback),
         real_servers=servers,
+        mode=mode,
     )
 
 
