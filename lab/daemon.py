@@ -116,7 +116,11 @@ class Daemon:
 
     def status(self) -> str:
         """Return what `lvs-healthd status` prints, whatever its exit status."""
-        command = [*program(), "status", "--config", str(self._configuration)]
+        return self.verb("status")
+
+    def verb(self, name: str, *arguments: str) -> str:
+        """Return what a verb prints, whatever its exit status."""
+        command = [*program(), name, *arguments, "--config", str(self._configuration)]
         return self._director.run(command, check=False, timeout_s=START_DEADLINE_S).stdout
 
     def _end(self, number: signal.Signals) -> int:

@@ -27,6 +27,13 @@ FOREIGN = """\
 """
 """Somebody else's service in the same table, which the daemon must leave alone."""
 
+OWN_RULES = (
+    "add table inet own",
+    "add chain inet own output { type filter hook output priority 0 ; }",
+    "add rule inet own output tcp dport 80 meta skuid 0 counter drop",
+)
+"""Rules by which the director drops its own probes. What it forwards for clients belongs to no user, and passes."""
+
 REQUESTS_AFTER = 40
 """How many requests must be made before the demo may claim that none was lost."""
 
@@ -51,6 +58,8 @@ def main() -> int:
         with Load.running(topology.client, topology.vip, pause_s=0.1) as load:
             story.server_killed(load)
             story.server_hung(load)
+            story.server_drained(load)
+            story.director_at_fault(load)
             story.daemon_killed(load)
             story.service_deleted(load)
             story.table_cleared(load)
@@ -129,6 +138,77 @@ class Story:
             holds=up["passes"] == RISE and entry in self._topology.ipvsadm.saved() and "rs1" in by_server(after),
         )
         self._foreign_untouched(f"{how} server")
+
+    def server_drained(self, load: Load) -> None:
+        """Drain nginx 1 for maintenance, and give it back."""
+        tell, daemon = self._tell, self._daemon
+        tell.step(f'An operator runs: lvs-healthd drain web {self._dead} --reason "kernel update"')
+        position = len(daemon.lines())
+        tell.quote(daemon.verb("drain", "web", self._dead, "--reason", "kernel update"))
+        drained = daemon.wait_for("table.changed", after=position, operation="set_server", server=self._dead)
+        tell.log(drained)
+        self._none_lost(
+            "drained server: gets no new request, and none fails", load, since=moment(drained), servers={"rs2"}
+        )
+        entry = f"-a -t {self._topology.vip}:80 -r {self._dead} -m -w "
+        found = [line for line in self._table() if line.startswith(entry)]
+        tell.claim(
+            "drained server: weight 0, so that its connections live on",
+            ", ".join(f"weight {line.removeprefix(entry)}" for line in found) or "not in the table",
+            holds=found == [f"{entry}0"],
+        )
+        tell.say("lvs-healthd status --overrides says:")
+        tell.quote(daemon.verb("status", "--overrides"))
+        tell.say(f"The operator runs: lvs-healthd enable web {self._dead}")
+        position = len(daemon.lines())
+        daemon.verb("enable", "web", self._dead)
+        enabled = daemon.wait_for("table.changed", after=position, server=self._dead)
+        self._none_lost("enabled server: both serve again", load, since=moment(enabled))
+        tell.claim(
+            f"enabled server: its own weight {WEIGHT} again",
+            enabled["fields"],
+            holds=f"{entry}{WEIGHT}" in self._table(),
+        )
+
+    def director_at_fault(self, load: Load) -> None:
+        """Let the director drop its own probes, so that all servers seem to be silent, though they serve."""
+        tell, daemon, director = self._tell, self._daemon, self._topology.director
+        tell.step("A rule of the director's own firewall drops its probes: all servers seem silent, and serve clients")
+        before, position, began_at = self._table(), len(daemon.lines()), time.monotonic()
+        for rule in OWN_RULES:
+            director.run(["nft", rule])
+        for server in self._topology.servers:
+            daemon.wait_for("real_server.down", after=position, server=f"{server.address}:80")
+        # Twice the time in which they would have been taken out.
+        kept_until = time.monotonic() + 2 * self._bound_s
+        wait_until(lambda: time.monotonic() > kept_until, timeout_s=60, what="the brake to be needed")
+        brakes = daemon.select("brake.on", after=position)
+        for line in brakes:
+            tell.log(line)
+        is_named = any("our own firewall drops packets" in line["cause"] for line in brakes)
+        writes = len(daemon.select("table.changed", after=position))
+        tell.claim(
+            "director at fault: the brake keeps all servers in the table",
+            f"{writes} writes",
+            holds=bool(brakes) and writes == 0 and before == self._table(),
+        )
+        tell.claim(
+            "director at fault: what is wrong is found and named",
+            "named" if is_named else "not named",
+            holds=is_named,
+        )
+        self._none_lost("director at fault: no request fails", load, since=began_at)
+        position, mended_at = len(daemon.lines()), time.monotonic()
+        director.run(["nft", "delete table inet own"])
+        off = daemon.wait_for("brake.off", after=position)
+        tell.log(off)
+        for server in self._topology.servers:
+            daemon.wait_for("real_server.up", after=position, server=f"{server.address}:80")
+        tell.claim(
+            f"brake: let go within interval + timeout = {INTERVAL_S + TIMEOUT_S:g} s (+{MARGIN_S:g} s), all up again",
+            f"{moment(off) - mended_at:.1f} s",
+            holds=moment(off) - mended_at <= INTERVAL_S + TIMEOUT_S + MARGIN_S and before == self._table(),
+        )
 
     def daemon_killed(self, load: Load) -> None:
         """Crash the daemon and start it again."""
