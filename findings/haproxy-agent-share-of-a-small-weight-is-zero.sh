@@ -2,7 +2,7 @@
 # A share that HAProxy's agent-check asks for is cut off to whole weights, so that a small one takes the server out.
 #
 # Expected: an agent that answers "10%" wants a tenth of its server's traffic, and a server that is up keeps some.
-# What happens: of a server with `weight 5`, "10%" makes the weight 0. The server is shown as drained and gets nothing,
+# What happens: of a server with `weight 5`, "10%" makes the weight 0, so the server gets no new connections,
 # though its agent asked for something. The same words mean a tenth if all weights are multiplied by 20. The default
 # weight is 1, of which every share below 100% is 0.
 # Versions: HAProxy 2.6.12-1+deb12u4 (Debian 12), on loopback.
