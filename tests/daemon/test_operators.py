@@ -477,3 +477,14 @@ async def test_order_about_a_server_that_has_left_the_configuration_can_be_taken
     assert "is not configured now; it is not drained" in told
     assert read_overrides(site.file) == ()
     assert (await site.hand.order(asked, ROOT)).is_usage
+
+
+async def test_disabling_for_a_while_does_not_end_a_drain_that_lasts_longer(site: Site) -> None:
+    now = site.bench.now + WALL
+    await site.order("drain", "web", A)
+    refused = (await site.order("disable", "web", A, until=now + 60.0)).refused
+    assert refused.startswith(f"{A}:80 is drained")
+    assert "leave --for and --until out" in refused
+    assert (await site.order("disable", "web", A)).refused == ""
+    assert (await site.order("disable", "web", A, until=now + 60.0)).refused == ""  # the same order with an end
+    assert (await site.order("drain", "web", A, until=now + 120.0)).refused == ""

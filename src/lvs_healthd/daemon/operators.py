@@ -345,6 +345,13 @@ class OperatorsHand:
             )
             for service, server in places
         ]
+        for each in made:
+            replaced = self._overrides.replaced_by(each)
+            if replaced is not None and replaced.kind is not kind and _ends_before(each, replaced):
+                raise _RefusedError(
+                    f"{each.server} is {in_words(replaced)}, which this would end with its own end; leave --for and "
+                    "--until out, or enable it first"
+                )
         return _Change(made, [])
 
     def _to_remove(
@@ -414,6 +421,10 @@ class _RefusedError(Exception):
 
 def _takes_back(request: OverrideRequest) -> bool:
     return request.verb == "enable" or (request.verb == "weight" and request.weight is None)
+
+
+def _ends_before(one: Override, other: Override) -> bool:
+    return one.until is not None and (other.until is None or one.until < other.until)
 
 
 def _apply(overrides: Overrides, change: _Change) -> None:

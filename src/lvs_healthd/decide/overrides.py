@@ -40,12 +40,18 @@ class Overrides:
             sorted((*self._states.values(), *self._weights.values()), key=lambda each: (_place(each), each.kind))
         )
 
+    def replaced_by(self, override: Override) -> Override | None:
+        """Return the order that this one would replace."""
+        return self._known(override).get(_place(override))
+
     def put(self, override: Override) -> Override | None:
         """Take an order. Return the one that it replaces."""
-        known = self._weights if override.kind is Kind.WEIGHT else self._states
-        before = known.get(_place(override))
-        known[_place(override)] = override
+        before = self.replaced_by(override)
+        self._known(override)[_place(override)] = override
         return before
+
+    def _known(self, override: Override) -> dict[_Place, Override]:
+        return self._weights if override.kind is Kind.WEIGHT else self._states
 
     def remove(self, override: Override) -> None:
         """Forget an order."""
