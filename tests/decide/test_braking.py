@@ -355,6 +355,20 @@ async def test_fallback_that_is_kept_out_is_named_and_one_that_answers_a_check_s
     assert bench.kept() == set()
 
 
+async def test_fallback_on_a_machine_that_answers_again_does_not_come_while_the_servers_show_themselves() -> None:
+    bench = Rounds()
+    bench.serve(*TEN, change=with_fallback(TEN[0]))
+    for _ in range(3):
+        bench.round(all_of(TEN, TIMEOUT))
+        await bench.turn()
+    assert bench.kept() == {*TEN}
+    bench.round({TEN[0]: PASS})
+    for _ in range(3):
+        await bench.turn()
+    assert bench.stage() is Stage.CLEAR
+    assert bench.kept() == {*TEN}
+
+
 async def test_service_of_which_one_server_elsewhere_serves_keeps_its_silent_ones(bench: Rounds) -> None:
     bench.serve(*TEN, "192.0.2.66", change=with_fallback("127.0.0.1"))
     for _ in range(3):

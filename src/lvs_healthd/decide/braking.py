@@ -374,7 +374,12 @@ class Braking:
         }
 
     def _goes_to_fallback(self, service: ServiceState, silent: set[DestinationKey]) -> bool:
-        """Whether a service loses nothing by going to its fallback: no server answers, and a fallback does."""
+        """Whether a service loses nothing by going to its fallback: no server answers, and a fallback does.
+
+        Once the brake is let go, the servers get the time to show themselves. The table would change twice otherwise.
+        """
+        if any(each in self._let_go for each in service.servers):
+            return False
         may_serve = any(each.key not in silent and _serves(each) for each in service.servers)
         return not may_serve and any(self._is_fit(each.endpoint.address) for each in service.config.fallback)
 
