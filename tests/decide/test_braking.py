@@ -7,10 +7,11 @@ import pytest
 
 from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.check_model import AnyCheck, UdpCheck
-from lvs_healthd.config.model import Config, RealServer, Service
+from lvs_healthd.config.model import Config, Damping, RealServer, Service
 from lvs_healthd.decide.blame import OwnFaults
 from lvs_healthd.decide.brake import Stage
 from lvs_healthd.decide.braking import MOST_CAUSES, NO_FINDING, Change, Finding
+from lvs_healthd.health.damping import Flaps
 from lvs_healthd.health.machine import Verdict
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, down, unsure, up
 from lvs_healthd.probes.targets import probe_key
@@ -454,3 +455,18 @@ async def test_drained_server_that_is_up_does_not_keep_a_service_from_its_fallba
         await bench.turn()
     assert bench.stage() is Stage.BRAKED
     assert bench.kept() == set()
+
+
+async def test_damped_server_serves_before_the_fallback_and_keeps_the_silent_ones(bench: Rounds) -> None:
+    elsewhere = "192.0.2.66"
+    with_damping = with_fallback("127.0.0.1")
+    bench.serve(*TEN, elsewhere, change=lambda one: msgspec.structs.replace(with_damping(one), damping=Damping()))
+    held = next(each for each in bench.decisions.servers if each.key.address == elsewhere)
+    flaps = Flaps(since=bench.now, last=bench.now, holds=1, until=bench.now + 3600)
+    bench.decisions.flapping.keep(held, flaps)
+    bench.decisions.reconsider([held])
+    for _ in range(3):
+        bench.round(all_of(TEN, TIMEOUT) | {elsewhere: PASS})
+        await bench.turn()
+    assert bench.stage() is Stage.BRAKED
+    assert bench.kept() == {*TEN}

@@ -380,7 +380,7 @@ class Braking:
         """
         if any(each in self._let_go for each in service.servers):
             return False
-        may_serve = any(each.key not in silent and _serves(each) for each in service.servers)
+        may_serve = any(each.key not in silent and each.may_serve(each.special) for each in service.servers)
         return not may_serve and any(self._is_fit(each.endpoint.address) for each in service.config.fallback)
 
     def _is_fit(self, address: str) -> bool:
@@ -391,12 +391,6 @@ class Braking:
 def _fallbacks(server: ServerState) -> Iterator[str]:
     """Yield the addresses of the fallback servers of a server's service."""
     return (each.endpoint.address for each in server.service.config.fallback)
-
-
-def _serves(server: ServerState) -> bool:
-    if server.special is None:
-        return server.health.verdict is Verdict.UP and server.config.weight > 0
-    return server.health.verdict is Verdict.UP and server.special.state is None and server.special.weight > 0
 
 
 def _is_ordered_out(server: ServerState) -> bool:

@@ -12,7 +12,7 @@ from lvs_healthd.health.damping import Flaps, Rate, held_out
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.health.pace import pace
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
-from lvs_healthd.plan.precedence import Asking, Hand, Special, special
+from lvs_healthd.plan.precedence import Asking, Hand, Special, State, special
 from lvs_healthd.plan.records import planned
 from lvs_healthd.probes.outcome import AskedWeight, Course, Outcome, OutcomeKind, Reason, unsure
 
@@ -333,6 +333,17 @@ class ServerState:
         damped = held_out(self.flaps, self.service.config.damping) if self.flaps is not None else ""
         asking = [Asking(watch.check.name, watch.asks) for watch in self.watches if watch.asks is not None]
         return special(self.config.weight, hand, asking, damped) if asking or hand is not None or damped else None
+
+    def may_serve(self, apart: Special | None) -> bool:
+        """Return whether the server may serve. A damped one may: it does if no other can.
+
+        apart: what sets it apart, now or after an order (see `reconsidered`).
+        """
+        if self.health.verdict is not Verdict.UP:
+            return False
+        if apart is None:
+            return self.config.weight > 0
+        return apart.state in {None, State.DAMPED} and apart.weight > 0
 
     @property
     def is_ordered_out(self) -> bool:
