@@ -51,8 +51,11 @@ class Counted(MemoryTable):
     def __init__(self) -> None:
         super().__init__()
         self.counts: dict[tuple[ServiceKey, DestinationKey], int] = {}
+        self.asked = 0
+        """How often the counts of a service were decoded."""
 
     def statistics(self, key: ServiceKey) -> ServiceStatistics | None:
+        self.asked += 1
         entry = self.entries.get(key)
         if entry is None:
             return None
@@ -488,3 +491,22 @@ async def test_disabling_for_a_while_does_not_end_a_drain_that_lasts_longer(site
     assert (await site.order("disable", "web", A)).refused == ""
     assert (await site.order("disable", "web", A, until=now + 60.0)).refused == ""  # the same order with an end
     assert (await site.order("drain", "web", A, until=now + 120.0)).refused == ""
+
+
+async def test_large_service_is_drained_without_looking_at_all_its_servers_for_each_one(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    await site.start(config(service(*(server(f"198.51.{100 + each // 250}.{each % 250 + 1}") for each in range(500)))))
+    outcome = await site.order("drain", "web", force=True)
+    assert len(outcome.servers) == 500
+    assert all(each.state == "drained" and each.was_changed for each in outcome.servers)
+    await site.settle()
+    site.table.asked = 0
+    site.bench.now += 1.0
+    await site.hand.turn()
+    assert len(site.bench.of(RealServerDrained)) == 500
+    assert site.table.asked == 1
+    await site.settle()
+    assert site.in_kernel() == {}
+    await site.order("enable", "web")
+    await site.settle()
+    assert len(site.in_kernel()) == 500

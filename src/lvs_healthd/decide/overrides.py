@@ -4,8 +4,9 @@ For each server there is at most one order about its state (drain or disable) an
 once more for all services at once. An order for one service counts before one for all.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
+from lvs_healthd.decide.held import ServerState, ServiceState
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.precedence import Hand, State
 from lvs_healthd.state.overrides import EVERYWHERE, Kind, Override
@@ -59,14 +60,16 @@ class Overrides:
             if known.get(_place(override)) is override:
                 del known[_place(override)]
         self._told.discard(override)
-        if override.kind is Kind.DRAIN:
-            self._empty = {each for each in self._empty if not _is_about(override, each)}
+        if override.service != EVERYWHERE:
+            self._empty.discard(_place(override))
+        elif override.kind is Kind.DRAIN:
+            self._empty = {each for each in self._empty if _address(each) != override.server}
 
     def of(self, service: ServiceKey, server: DestinationKey) -> tuple[Override | None, Override | None]:
         """Return the orders about a server's state and about its weight that count."""
         if not self._states and not self._weights:
             return None, None
-        own, everywhere = (str(service), str(server)), (EVERYWHERE, server.address)
+        own, everywhere = _places_of(service, server)
         state = self._states.get(own) or self._states.get(everywhere)
         return state, self._weights.get(own) or self._weights.get(everywhere)
 
@@ -83,13 +86,9 @@ class Overrides:
             is_empty=(str(service), str(server)) in self._empty,
         )
 
-    def emptied(self, service: ServiceKey, server: DestinationKey) -> bool:
-        """Note that a drained server's connections in a service are gone. Return whether that is new."""
-        place = (str(service), str(server))
-        if place in self._empty:
-            return False
-        self._empty.add(place)
-        return True
+    def emptied(self, service: ServiceKey, server: DestinationKey) -> None:
+        """Note that a drained server's connections in a service are gone."""
+        self._empty.add((str(service), str(server)))
 
     def filled(self, service: ServiceKey, server: DestinationKey) -> None:
         """Forget that a server had no connections, because it may get new ones."""
@@ -97,16 +96,22 @@ class Overrides:
 
     def ended(self, now: float) -> list[Override]:
         """Return the orders whose time is over."""
-        return [each for each in self if each.until is not None and each.until <= now]
+        return [each for each, until in self._limited() if until <= now]
+
+    def _limited(self) -> Iterator[tuple[Override, float]]:
+        """Yield the orders that end by themselves, and when."""
+        for each in (*self._states.values(), *self._weights.values()):
+            if each.until is not None:
+                yield each, each.until
 
     def ending(self, now: float) -> list[Override]:
         """Return the orders that end soon, each only once."""
         found = []
-        for each in self:
-            if each.until is None or each.until <= now or each in self._told:
+        for each, until in self._limited():
+            if until <= now or each in self._told:
                 continue
-            before_s = min(ENDING_S, (each.until - each.since) / 2)
-            if each.until - before_s <= now:
+            before_s = min(ENDING_S, (until - each.since) / 2)
+            if until - before_s <= now:
                 self._told.add(each)
                 found.append(each)
         return found
@@ -130,9 +135,36 @@ def _place(override: Override) -> _Place:
     return override.service, override.server
 
 
-def _is_about(override: Override, place: _Place) -> bool:
-    """Whether an order is about a server of one service, configured or not."""
-    service, server = place
-    if override.service == EVERYWHERE:
-        return server.rpartition(":")[0].strip("[]") == override.server
-    return (service, server) == _place(override)
+def _places_of(service: ServiceKey, server: DestinationKey) -> tuple[_Place, _Place]:
+    """Return the places of an order for a server of one service, and of one for all its services."""
+    return (str(service), str(server)), (EVERYWHERE, server.address)
+
+
+def _address(place: _Place) -> str:
+    """Return the address of the server in a place of one service."""
+    return place[1].rpartition(":")[0].strip("[]")
+
+
+def about(services: Iterable[ServiceState], overrides: Iterable[Override]) -> Iterator[ServerState]:
+    """Iterate over the configured servers that any of these orders is about."""
+    meant = {_place(each) for each in overrides}
+    keys = {service for service, _ in meant}
+    for service in services:
+        if EVERYWHERE not in keys and str(service.key) not in keys:
+            continue
+        for server in service.servers:
+            if not meant.isdisjoint(_places_of(service.key, server.key)):
+                yield server
+
+
+def are_configured(services: Iterable[ServiceState], overrides: Collection[Override]) -> list[bool]:
+    """Return for each of these orders whether it is about any configured server."""
+    places = {place for server in about(services, overrides) for place in _places_of(server.service.key, server.key)}
+    return [_place(each) in places for each in overrides]
+
+
+def names_of(services: Iterable[ServiceState], overrides: Collection[Override]) -> dict[str, str]:
+    """Return the names of the services of these orders, by their keys. What has no name is called by its key."""
+    names = {each.service: each.service for each in overrides}
+    known = {str(service.key): service.config.name for service in services} if names.keys() - {EVERYWHERE} else {}
+    return {key: known.get(key, key) for key in names}

@@ -1,23 +1,26 @@
 """Lists what operators have ordered about servers."""
 
+from collections.abc import Iterator
+
 from lvs_healthd.decide.decisions import Decisions
-from lvs_healthd.state.overrides import EVERYWHERE, Override
+from lvs_healthd.decide.overrides import are_configured, names_of
 from lvs_healthd.view.override_values import OverrideValues
 
 
-def listed_override(override: Override, decisions: Decisions) -> OverrideValues:
-    """Describe one order."""
-    service = next((each for each in decisions.services if str(each.key) == override.service), None)
-    servers = decisions.servers if override.service == EVERYWHERE else service.servers if service is not None else ()
-    return OverrideValues(
-        kind=override.kind,
-        service=override.service if service is None else service.config.name,
-        server=override.server,
-        weight=override.weight,
-        reason=override.reason,
-        uid=override.uid,
-        since=override.since,
-        until=override.until,
-        deadline=override.deadline,
-        is_configured=any(override.server in {str(each.key), each.key.address} for each in servers),
-    )
+def listed_overrides(decisions: Decisions) -> Iterator[OverrideValues]:
+    """Describe the orders in force."""
+    overrides = list(decisions.overrides)
+    present, names = are_configured(decisions.services, overrides), names_of(decisions.services, overrides)
+    for each, is_configured in zip(overrides, present, strict=True):
+        yield OverrideValues(
+            kind=each.kind,
+            service=names[each.service],
+            server=each.server,
+            weight=each.weight,
+            reason=each.reason,
+            uid=each.uid,
+            since=each.since,
+            until=each.until,
+            deadline=each.deadline,
+            is_configured=is_configured,
+        )

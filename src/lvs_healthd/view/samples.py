@@ -76,6 +76,7 @@ def _orders(service: ServiceState, overrides: Overrides) -> list[tuple[str, str,
     return [
         (str(server.key), str(order.kind), order.since)
         for server in service.servers
+        if server.hand is not None
         for order in overrides.of(service.key, server.key)
         if order is not None
     ]

@@ -28,7 +28,7 @@ from lvs_healthd.state.writer import StateWriter
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.naming import UnknownNameError, canonical, spellings
 from lvs_healthd.view.override_values import OverrideValues
-from lvs_healthd.view.overrides import listed_override
+from lvs_healthd.view.overrides import listed_overrides
 from lvs_healthd.view.samples import service_samples
 from lvs_healthd.view.status import service_status
 from lvs_healthd.view.status_values import (
@@ -198,7 +198,7 @@ class View:
 
     def overrides(self) -> tuple[OverrideValues, ...]:
         """Return what operators have ordered."""
-        return tuple(listed_override(each, self._decisions) for each in self._decisions.overrides)
+        return tuple(listed_overrides(self._decisions))
 
     def _brakes(self) -> Iterator[BrakeStatus]:
         for held in self._decisions.braking.held:
