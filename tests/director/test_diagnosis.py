@@ -12,7 +12,7 @@ from lvs_healthd.director.neighbours import MOST_ASKED, Neighbour, worth_asking
 from lvs_healthd.director.own_firewall import Drops, dropping, risen
 from lvs_healthd.director.ways import Hop
 
-REACHABLE, STALE = 0x2, 0x4
+REACHABLE, STALE, FAILED = 0x2, 0x4, 0x20
 INNER, OUTER = 5, 6
 RS1, RS2, ROUTER = "198.51.100.11", "198.51.100.12", "198.51.100.1"
 
@@ -77,11 +77,9 @@ def message(address: str, state: int, ticks: int, interface: int = INNER) -> byt
 
 def test_neighbour_is_read_from_the_kernels_answer() -> None:
     for address in (RS1, "2001:db8:2::11"):
-        ((kind, body),) = neighbours._messages(message(address, STALE, 1234))
-        assert kind == 28
-        assert neighbours._read(body) == Neighbour(INNER, address, STALE, 12.34)
-    assert neighbours._read(b"") is None
-    assert list(neighbours._messages(b"\0" * 32)) == []
+        assert list(neighbours.read([message(address, STALE, 1234)])) == [Neighbour(INNER, address, STALE, 12.34)]
+    both = message(RS1, REACHABLE, 0) + message(RS2, FAILED, 100)
+    assert [each.address for each in neighbours.read([both, b""])] == [RS1]
 
 
 def test_those_who_were_heard_last_are_asked_and_of_a_next_hop_only_itself() -> None:

@@ -255,12 +255,21 @@ def dump() -> list[bytes]:
     answers: list[bytes] = []
     with asking() as opened:
         for kind in (_GETLINK, _GETADDR):
-            request = _ANY_FAMILY + bytes(12) if kind == _GETLINK else _ANY_FAMILY + bytes(4)
-            opened.send(_HEADER.pack(_HEADER.size + len(request), kind, _REQUEST | _DUMP, kind, 0) + request)
-            is_over = False
-            while not is_over:
-                answers.append(opened.recv(RECEIVE_BYTES))
-                is_over = _ends(answers[-1])
+            answers += dumped(opened, kind, _ANY_FAMILY + bytes(12 if kind == _GETLINK else 4))
+    return answers
+
+
+def dumped(opened: socket.socket, kind: int, request: bytes) -> list[bytes]:
+    """Ask for all entries of one of the kernel's tables, and return the answers. This blocks. Raises `OSError`.
+
+    opened: made by `asking`.
+    kind: RTM_GETLINK and so on (linux/rtnetlink.h).
+    request: the fixed part of such a request.
+    """
+    opened.send(_HEADER.pack(_HEADER.size + len(request), kind, _REQUEST | _DUMP, kind, 0) + request)
+    answers = [opened.recv(RECEIVE_BYTES)]
+    while not _ends(answers[-1]):
+        answers.append(opened.recv(RECEIVE_BYTES))
     return answers
 
 

@@ -9,24 +9,22 @@ Sources: struct ndmsg and struct nda_cacheinfo (linux/neighbour.h), __neigh_upda
 net/core/neighbour.c. The kernel counts the times in the table in hundredths of a second (USER_HZ).
 """
 
+import itertools
 import socket
 import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from lvs_healthd.director.links import RECEIVE_BYTES, asking
+from lvs_healthd.director import links
 
 _NEWNEIGH, _GETNEIGH = 28, 30
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_REQUEST, _REPLACE, _DUMP = 0x1, 0x100, 0x300
+_REQUEST, _REPLACE = 0x1, 0x100
 _HEADER = struct.Struct("=IHHII")
 """struct nlmsghdr (linux/netlink.h)."""
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 """struct ndmsg: the address family, the interface's index, state, flags and type."""
 _ATTRIBUTE = struct.Struct("=HH")
-_CACHE = struct.Struct("=IIII")
-"""struct nda_cacheinfo: times since confirmed, used and updated, and a reference count."""
-_NDA_DST, _NDA_CACHEINFO = 1, 3
+_NDA_DST = 1
 _TICKS = 100.0
 """USER_HZ: how many of the table's units of time are a second."""
 
@@ -52,21 +50,28 @@ class Neighbour(NamedTuple):
 
 def neighbours() -> list[Neighbour]:
     """Return the neighbours whose link-layer addresses are known by asking. This blocks. Raises `OSError`."""
-    found: list[Neighbour] = []
-    with asking() as opened:
-        opened.send(_HEADER.pack(_HEADER.size + _NEIGHBOUR.size, _GETNEIGH, _REQUEST | _DUMP, 0, 0) + bytes(12))
-        while True:
-            answer = opened.recv(RECEIVE_BYTES)
-            for kind, body in _messages(answer):
-                if kind in (_NLMSG_DONE, _NLMSG_ERROR):
-                    return found
-                if kind == _NEWNEIGH and (each := _read(body)) is not None and each.state & _ANSWERED_ONCE:
-                    found.append(each)
+    with links.asking() as opened:
+        answers = links.dumped(opened, _GETNEIGH, bytes(_NEIGHBOUR.size))
+    return [*read(answers)]
+
+
+def read(answers: Iterable[bytes]) -> Iterator[Neighbour]:
+    """Yield the neighbours whose link-layer addresses are known by asking.
+
+    answers: RTM_NEWNEIGH messages, as the kernel sends them.
+    """
+    for message in itertools.chain.from_iterable(links.parser().parse(data) for data in answers):
+        if message["header"]["type"] != _NEWNEIGH or not message["state"] & _ANSWERED_ONCE:
+            continue
+        address, times = message.get_attr("NDA_DST"), message.get_attr("NDA_CACHEINFO")
+        if message["family"] in (socket.AF_INET, socket.AF_INET6) and address and times:
+            silent_s = times["ndm_confirmed"] / _TICKS
+            yield Neighbour(message["ifindex"], address, message["state"], silent_s)
 
 
 def ask(them: Iterable[Neighbour]) -> None:
     """Have the kernel ask these neighbours at once. Its answer is not awaited. This blocks. Raises `OSError`."""
-    with asking() as opened:
+    with links.asking() as opened:
         for each in them:
             family = socket.AF_INET6 if ":" in each.address else socket.AF_INET
             address = socket.inet_pton(family, each.address)
@@ -83,31 +88,3 @@ def worth_asking(them: Iterable[Neighbour], interface: int, address: str) -> lis
     """
     meant = [each for each in them if each.interface == interface and address in ("", each.address)]
     return sorted(meant, key=lambda each: each.silent_s)[:MOST_ASKED]
-
-
-def _messages(answer: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the type and body of each netlink message."""
-    position = 0
-    while position + _HEADER.size <= len(answer):
-        length, kind, *_ = _HEADER.unpack_from(answer, position)
-        if length < _HEADER.size:
-            return
-        yield kind, answer[position + _HEADER.size : position + length]
-        position += length + 3 & ~3
-
-
-def _read(body: bytes) -> Neighbour | None:
-    if len(body) < _NEIGHBOUR.size:
-        return None
-    family, interface, state, _flags, _type = _NEIGHBOUR.unpack_from(body)
-    address, silent_s = "", None
-    position = _NEIGHBOUR.size
-    while position + _ATTRIBUTE.size <= len(body):
-        size, name = _ATTRIBUTE.unpack_from(body, position)
-        value = body[position + _ATTRIBUTE.size : position + size]
-        if name == _NDA_DST and family in (socket.AF_INET, socket.AF_INET6):
-            address = socket.inet_ntop(family, value)
-        elif name == _NDA_CACHEINFO and len(value) >= _CACHE.size:
-            silent_s = _CACHE.unpack_from(value)[0] / _TICKS
-        position += max(_ATTRIBUTE.size, size + 3 & ~3)
-    return Neighbour(interface, address, state, silent_s) if address and silent_s is not None else None
