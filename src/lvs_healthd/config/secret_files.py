@@ -1,11 +1,8 @@
 """Reads the files that hold secrets, such as a password, so that no configuration has to contain one."""
 
-import errno
 import re
-from collections.abc import Callable
 
-from lvs_healthd.config.errors import Problem, WrongValueError
-from lvs_healthd.config.values import absolute_path
+from lvs_healthd.config.named_files import read_at_most, unusable, usable_file
 
 LARGEST_SECRET = 8192
 """The largest file that is read as a secret, bytes. Servers limit a request's headers to about as much (nginx 8 KiB),
@@ -22,7 +19,7 @@ def read_password(path: str) -> str:
     """
     text = _read(path)
     if _CONTROL.search(text):
-        raise _unusable(path, "a password is one line without control characters")
+        raise unusable(path, "a password is one line without control characters")
     return text
 
 
@@ -33,45 +30,27 @@ def read_token(path: str) -> str:
     """
     text = _read(path)
     if not _VISIBLE.fullmatch(text):
-        raise _unusable(path, "a token is one line of ASCII characters without blanks")
+        raise unusable(path, "a token is one line of ASCII characters without blanks")
     return text
 
 
 def password_file(value: object) -> str:
     """Parse the path of a password's file, which must already be readable. Empty means none."""
-    return _readable(value, read_password)
+    return usable_file(value, read_password)
 
 
 def token_file(value: object) -> str:
     """Parse the path of a token's file, which must already be readable. Empty means none."""
-    return _readable(value, read_token)
-
-
-def _readable(value: object, read: Callable[[str], str]) -> str:
-    if value == "":
-        return ""
-    path = absolute_path(value)
-    try:
-        read(path)
-    except OSError as error:
-        raise WrongValueError(Problem((), f"cannot use {path}: {error.strerror}")) from error
-    return path
+    return usable_file(value, read_token)
 
 
 def _read(path: str) -> str:
     """Read a file of one line. Editors and `echo` end it with a newline, which is no part of the secret."""
-    with open(path, "rb") as file:  # noqa: PTH123  # an OSError must name the path as it was written
-        data = file.read(LARGEST_SECRET + 1)
-    if len(data) > LARGEST_SECRET:
-        raise _unusable(path, f"it is larger than {LARGEST_SECRET} bytes")
+    data = read_at_most(path, LARGEST_SECRET)
     line = data.removesuffix(b"\n").removesuffix(b"\r")
     if not line:
-        raise _unusable(path, "it is empty")
+        raise unusable(path, "it is empty")
     try:
         return line.decode()
     except UnicodeDecodeError:
-        raise _unusable(path, "it is not UTF-8 text") from None
-
-
-def _unusable(path: str, why: str) -> OSError:
-    return OSError(errno.EINVAL, why, path)
+        raise unusable(path, "it is not UTF-8 text") from None

@@ -3,9 +3,9 @@
 import errno
 import re
 import ssl
-from collections.abc import Callable
 
 from lvs_healthd.config.errors import Problem, WrongValueError, expected
+from lvs_healthd.config.named_files import read_at_most, unusable, usable_file
 from lvs_healthd.config.values import absolute_path, several, string
 
 VERSIONS = {
@@ -46,12 +46,12 @@ def ca_file(value: object) -> str:
 
 def client_cert(value: object) -> str:
     """Parse the path of a client certificate's file, which must already be readable. Empty means none."""
-    return _usable(value, read_certificate)
+    return usable_file(value, read_certificate)
 
 
 def client_key(value: object) -> str:
     """Parse the path of a client key's file, which must already be readable. Empty: it is in the certificate's file."""
-    return _usable(value, read_key)
+    return usable_file(value, read_key)
 
 
 def min_tls(value: object) -> str:
@@ -117,9 +117,9 @@ def _pair_error(error: ssl.SSLError, cert: str) -> str:
 
 def read_certificate(path: str) -> bytes:
     """Read a file that must hold a PEM certificate. Raises an `OSError` that names the file when it does not."""
-    data = _read(path)
+    data = read_at_most(path, LARGEST_PEM)
     if not _CERTIFICATE.search(data):
-        raise _unusable(path, "no PEM certificate in it; `openssl x509 -inform DER` converts another form")
+        raise unusable(path, "no PEM certificate in it; `openssl x509 -inform DER` converts another form")
     return data
 
 
@@ -128,44 +128,21 @@ def read_key(path: str) -> bytes:
 
     Raises an `OSError` that names the file when it does not.
     """
-    data = _read(path)
+    data = read_at_most(path, LARGEST_PEM)
     if _ENCRYPTED.search(data):
-        raise _unusable(
+        raise unusable(
             path,
             "the private key has a passphrase, and nobody is there to type it; "
             "`openssl pkey -in FILE -out NEW` removes it, and the file's mode then protects the key",
         )
     if not _KEY.search(data):
-        raise _unusable(path, "no PEM private key in it; `openssl pkey -inform DER` converts another form")
+        raise unusable(path, "no PEM private key in it; `openssl pkey -inform DER` converts another form")
     return data
 
 
 def holds_key(path: str) -> bool:
     """Return whether a file holds a private key. False for a file that cannot be read."""
     try:
-        return bool(_KEY.search(_read(path)))
+        return bool(_KEY.search(read_at_most(path, LARGEST_PEM)))
     except (OSError, ValueError):
         return False
-
-
-def _usable(value: object, read: Callable[[str], bytes]) -> str:
-    if value == "":
-        return ""
-    path = absolute_path(value)
-    try:
-        read(path)
-    except OSError as error:
-        raise WrongValueError(Problem((), f"cannot use {path}: {error.strerror}")) from error
-    return path
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123  # an OSError must name the path as it was written
-        data = file.read(LARGEST_PEM + 1)
-    if len(data) > LARGEST_PEM:
-        raise _unusable(path, f"it is larger than {LARGEST_PEM} bytes")
-    return data
-
-
-def _unusable(path: str, why: str) -> OSError:
-    return OSError(errno.EINVAL, why, path)
