@@ -99,7 +99,7 @@ class Faults:
         assert present(self.nat) == {f"{each}:80" for each in TEN}
 
     async def all_serve(self) -> None:
-        """Wait until all ten are up and in the table, and begin anew."""
+        """Wait until all ten are up and in the table. The next fault begins here."""
         async with asyncio.timeout(90.0):
             while present(self.nat) != {f"{each}:80" for each in TEN}:
                 await asyncio.sleep(0.5)

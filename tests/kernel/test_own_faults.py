@@ -146,7 +146,7 @@ async def test_reject_rule_in_our_own_output_chain_removes_nobody(broken: Broken
         assert "nft list ruleset" in reason
     await broken.nobody_goes_down()
     await broken.run("nft delete table inet own")
-    await broken.nobody_goes_down()  # and probes pass again, before a next rule makes them unsure anew
+    await broken.nobody_goes_down()  # and probes pass again, before a next rule makes them unsure again
 
 
 async def test_reject_rule_of_the_server_takes_it_out(nat: Topology, broken: Broken) -> None:

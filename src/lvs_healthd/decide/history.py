@@ -1,7 +1,7 @@
 """Keeps what a probe found before, for an operator who asks why: streaks of like outcomes, in a bounded space. Pure.
 
 There may be tens of thousands of histories, and most of them are empty, because a healthy server has only one streak,
-which is still under way. So a history is packed, and made anew when a streak ends.
+which is still under way. So a history is packed, and replaced when a streak ends.
 """
 
 import struct

@@ -50,7 +50,7 @@ class Diagnosis:
         self._to = 0.0
 
     def forget(self) -> None:
-        """Begin anew, because nobody is silent any more."""
+        """Forget what was found, because nobody is silent any more."""
         self._first, self._drops, self._from, self._to = {}, (), 0.0, 0.0
 
     def turn(self, questions: Mapping[str, Question], now: float) -> dict[str, Answer]:
