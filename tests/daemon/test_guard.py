@@ -1,5 +1,6 @@
 """A configuration that would take out too much of what serves is refused, unless it is forced."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 
 import msgspec
@@ -19,11 +20,14 @@ MEANT = "lvs-healthd reload --force"
 
 
 def error(
-    given: Config, present: Table = SERVING, shared: Mapping[ServiceKey, Collection[DestinationKey]] | None = None
+    given: Config,
+    present: Table = SERVING,
+    shared: Mapping[ServiceKey, Collection[DestinationKey]] | None = None,
+    unchanged: Collection[ServiceKey] = (),
 ) -> str:
     """Return why a configuration is refused; "" if it is not."""
     try:
-        refuse_loss("config.toml", given, present, shared or {}, MEANT)
+        asyncio.run(refuse_loss("config.toml", given, present, shared or {}, MEANT, unchanged=unchanged))
     except ConfigError as refused:
         (text,) = refused.errors
         return text
@@ -82,3 +86,15 @@ def test_servers_of_others_in_a_shared_service_do_not_count() -> None:
 
 def test_server_that_becomes_a_fallback_is_kept() -> None:
     assert error(config(service(server(TEN[0]), fallback=TEN[1:]))) == ""
+
+
+def test_service_that_is_configured_as_before_loses_nothing_and_counts_among_what_serves() -> None:
+    both = config(service(*map(server, TEN)), service(*map(server, TEN), name="other", address="192.0.2.101"))
+    first, second = map(service_key, both.services)
+    present = table_of(both)
+    present[first].destinations.popitem()
+    assert "19 of the 19" in error(config(service(address="192.0.2.102")), present)
+    one_left = msgspec.structs.replace(both, services=both.services[:1])
+    assert error(one_left, present, unchanged={first}) != ""  # ten of nineteen
+    few_left = config(service(*map(server, TEN[:1])), both.services[1])
+    assert error(few_left, present, unchanged={second}) == ""  # eight of nineteen

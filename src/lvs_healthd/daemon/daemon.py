@@ -225,7 +225,7 @@ async def _refuse_loss(parts: Parts, saved: Saved) -> None:
     present = await parts.table.read_services([key for key in saved.owned if key.fwmark not in marks])
     shared = {each.service: each.servers for each in saved.shared}
     if_meant = "lvs-healthd run --force" if parts.config.services else "lvs-healthd flush"
-    refuse_loss(parts.facts.config_file, parts.config, present, shared, if_meant)
+    await refuse_loss(parts.facts.config_file, parts.config, present, shared, if_meant)
 
 
 async def _read_state(parts: Parts) -> Saved:

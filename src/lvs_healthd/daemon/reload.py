@@ -118,7 +118,10 @@ class Reloads:
             present = {
                 key: actual[key] for key in ours.services if key in actual and not parts.paths.is_mark_service(key)
             }
-            refuse_loss(str(parts.settings.config_file), config, present, ours.servers, IF_MEANT)
+            same = set(map(id, config.services))
+            unchanged = {each.key for each in parts.decisions.services if id(each.config) in same}
+            file = str(parts.settings.config_file)
+            await refuse_loss(file, config, present, ours.servers, IF_MEANT, unchanged=unchanged)
         ready = await in_thread(
             self._make_ready, config, timeout_s=READ_S, what="reading the certificates and secrets of checks"
         )
