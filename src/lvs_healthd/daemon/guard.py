@@ -37,13 +37,15 @@ async def refuse_loss(
     if not config.services and present:
         raise no_services_left(file, present, if_meant)
     kept = await _configured(config, unchanged)
-    serving = 0
     lost: list[tuple[ServiceKey, DestinationKey]] = []
+    async for key in paced([each for each in present if each not in unchanged]):
+        serving_now = _serving(present[key], shared.get(key))
+        lost += [(key, server) for server in serving_now if server not in kept.get(key, ())]
+    if not lost:
+        return
+    serving = 0
     async for key, entry in paced(present.items()):
-        servers = [*_serving(entry, shared.get(key))]
-        serving += len(servers)
-        if key not in unchanged:
-            lost += [(key, server) for server in servers if server not in kept.get(key, ())]
+        serving += sum(1 for _ in _serving(entry, shared.get(key)))
     if serving < LEAST_SERVING or 100 * len(lost) <= config.daemon.reload_guard * serving:
         return
     named = [f"{server} of {service}" for service, server in lost[:MOST_NAMED]]
