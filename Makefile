@@ -80,6 +80,9 @@ fuzz: setup $(fuzzing) ## Search for answers that break probes, 10 MB for each p
 	@$(bin)/python -m tests.fuzz $(if $(BYTES),--bytes $(BYTES)) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(JOBS),--jobs $(JOBS)) $(addprefix --only ,$(ONLY))
 
+simulate: packages $(locked) ## Let a million things by chance happen to the daemon in a simulated world; STEPS=n, SEED=n, JOBS=n
+	@$(bin)/python -m tests.simulation $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
+
 bench-packages:
 	@lab/install-packages bench/packages.txt
 

@@ -49,7 +49,7 @@ def main() -> None:
     selector = TimedSelector()
 
     async def serve() -> None:
-        await Daemon(Settings(config_file=file), MemoryTable(), log, exclusive=False).run()
+        await Daemon(Settings(config_file=file), MemoryTable(keeps_writes=False), log, exclusive=False).run()
 
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
         runner.run(serve())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.whole_table import live, table
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
-from lvs_healthd.config.check_model import DataPath
+from lvs_healthd.config.check_ways import DataPath
 from lvs_healthd.ipvs.records import Table
 from lvs_healthd.plan.mark_services import mark_service
 

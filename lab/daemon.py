@@ -53,9 +53,11 @@ real_server = [
 class Daemon:
     """Runs lvs-healthd, once or several times in succession, with the same configuration and one log for all runs."""
 
-    def __init__(self, director: Namespace, configuration: Path) -> None:
+    def __init__(self, director: Namespace, configuration: Path, *, env: dict[str, str] | None = None) -> None:
+        """`env` is added to its environment."""
         self._director = director
         self._configuration = configuration
+        self._env = env
         self._log = configuration.with_name("log")
         self._process: subprocess.Popen[str] | None = None
 
@@ -67,8 +69,18 @@ class Daemon:
         position = len(self.lines())
         with self._log.open("a", encoding="utf-8") as log:
             command = [*program(), "run", "--config", str(self._configuration)]
-            self._process = self._director.popen(command, stdout=subprocess.DEVNULL, stderr=log)
+            self._process = self._director.popen(command, stdout=subprocess.DEVNULL, stderr=log, env=self._env)
         self.wait_for("daemon.started", after=position, timeout_s=START_DEADLINE_S)
+
+    def reload(self) -> None:
+        """Let it read its configuration again, and wait until that is in force.
+
+        Raises `TimeoutError`, also when it rejects the configuration, and `ChildProcessError` when it ends.
+        """
+        position = len(self.lines())
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+        self.wait_for("config.reloaded", after=position)
 
     def kill(self) -> None:
         """End it as a crash would: kill -9."""

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from lab.netns import Namespace
 
+Numbers = dict[tuple[str, str], tuple[str, ...]]
+"""Service and server, "-" for the service itself, to the five columns of a view."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ipvsadm:
@@ -34,3 +37,17 @@ class Ipvsadm:
     def clear(self) -> None:
         """Empty the whole table: `ipvsadm -C`."""
         self("-C")
+
+
+def numbers(listing: str) -> Numbers:
+    """Read what `ipvsadm -Ln --stats` or `--rate` has printed. Services are as `lvs-healthd table` names them."""
+    found: Numbers = {}
+    service = ""
+    for line in listing.splitlines():
+        first, *rest = line.split()
+        if first in ("TCP", "FWM"):
+            service = f"{rest[0]}/tcp" if first == "TCP" else f"fwmark {rest[0]}"
+            found[service, "-"] = tuple(rest[1:])
+        elif first == "->" and rest[0] != "RemoteAddress:Port":
+            found[service, rest[0]] = tuple(rest[1:])
+    return found

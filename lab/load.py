@@ -32,6 +32,8 @@ class Target:
     port: int
     source_port: int = 0
     """The source port of all requests, which are sent one after the other; 0 means another port for each request."""
+    source_address: str = ""
+    """The address of the client from which requests come, if it has several."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -105,7 +107,9 @@ class Load:
             record = Path(folder) / "requests.jsonl"
             command = [sys.executable, "-I", "-S", str(PROGRAM)]
             arguments = [str(workers), str(pause_s), str(timeout_s), str(next(_FIRST_PORTS))]
-            words = [f"{to.name},{to.kind},{to.address},{to.port},{to.source_port}" for to in targets]
+            words = [
+                f"{to.name},{to.kind},{to.address},{to.port},{to.source_port},{to.source_address}" for to in targets
+            ]
             with record.open("w", encoding="ascii") as output:
                 process = client.popen([*command, *arguments, *words], stdout=output)
             load = cls(process, record, timeout_s)

@@ -2,10 +2,11 @@
 
     load_client.py WORKERS PAUSE_S TIMEOUT_S FIRST_PORT TARGET...
 
-TARGET is NAME,KIND,ADDRESS,PORT,SOURCE_PORT; KIND is http or udp. Each target has WORKERS workers. Requests come from
-SOURCE_PORT. If that is 0, each request has another port, counted up from FIRST_PORT. The program prints one JSON line
-for each request, until SIGTERM. It then ends after the requests in flight. It uses only light modules of the standard
-library, because an emulated guest takes long to import. `lab.load` starts it and reads its output.
+TARGET is NAME,KIND,ADDRESS,PORT,SOURCE_PORT,SOURCE_ADDRESS; KIND is http or udp. Each target has WORKERS workers.
+Requests come from SOURCE_PORT. If that is 0, each request has another port, counted up from FIRST_PORT. They come from
+SOURCE_ADDRESS, or if that is empty from the address that the system chooses. The program prints one JSON line for each
+request, until SIGTERM. It then ends after the requests in flight. It uses only light modules of the standard library,
+because an emulated guest takes long to import. `lab.load` starts it and reads its output.
 """
 
 import itertools
@@ -24,6 +25,10 @@ while that server is not in the table (net.ipv4.vs.expire_nodest_conn). The syst
 use some of them again too early."""
 
 
+Source = tuple[str, int]
+"""An address, or "" for the one that the system chooses, and a port."""
+
+
 def main(workers: int, pause_s: float, timeout_s: float, first_port: int, targets: list[str]) -> None:
     """Request until told to stop."""
     stop = threading.Event()
@@ -31,9 +36,10 @@ def main(workers: int, pause_s: float, timeout_s: float, first_port: int, target
     fresh = itertools.islice(itertools.cycle(PORTS), PORTS.index(first_port), None)
 
     def work(target: str) -> None:
-        name, kind, address, port, source_port = target.split(",")
+        name, kind, address, port, source_port, source_address = target.split(",")
         ask = request if kind == "http" else exchange
-        sources = itertools.repeat(int(source_port)) if int(source_port) else fresh
+        ports = itertools.repeat(int(source_port)) if int(source_port) else fresh
+        sources = zip(itertools.repeat(source_address), ports, strict=False)
         while not stop.is_set():
             started = time.monotonic()
             try:
@@ -60,7 +66,7 @@ def main(workers: int, pause_s: float, timeout_s: float, first_port: int, target
         thread.join()
 
 
-def request(address: str, port: int, sources: Iterator[int], timeout_s: float) -> tuple[str, str]:
+def request(address: str, port: int, sources: Iterator[Source], timeout_s: float) -> tuple[str, str]:
     """Request `/` on a new connection, for `timeout_s` seconds at most. Return (outcome, server). Raises `OSError`."""
     deadline = time.monotonic() + timeout_s
     answer = b""
@@ -81,7 +87,7 @@ def request(address: str, port: int, sources: Iterator[int], timeout_s: float) -
     return "ok", body.decode().strip()
 
 
-def exchange(address: str, port: int, sources: Iterator[int], timeout_s: float) -> tuple[str, str]:
+def exchange(address: str, port: int, sources: Iterator[Source], timeout_s: float) -> tuple[str, str]:
     """Send one datagram, and wait at most `timeout_s` seconds for its answer. Return (outcome, server).
 
     Raises `OSError`.
@@ -99,15 +105,15 @@ def exchange(address: str, port: int, sources: Iterator[int], timeout_s: float) 
                 return "ok", server.decode()
 
 
-def bound(kind: socket.SocketKind, address: str, sources: Iterator[int]) -> socket.socket:
+def bound(kind: socket.SocketKind, address: str, sources: Iterator[Source]) -> socket.socket:
     """Return a socket for this peer, bound to the first of `sources` that is free.
 
     Raises `OSError` when none of the next hundred ports is free.
     """
     connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-    for port in itertools.islice(sources, 100):
+    for source in itertools.islice(sources, 100):
         try:
-            connection.bind(("", port))
+            connection.bind(source)
         except OSError:
             continue
         return connection

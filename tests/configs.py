@@ -2,7 +2,7 @@
 
 from lvs_healthd.config.basics import Endpoint, Protocol, Seconds
 from lvs_healthd.config.check_model import AnyCheck, TcpCheck
-from lvs_healthd.config.model import Config, Forward, Mode, OnFailure, RealServer, Service
+from lvs_healthd.config.model import Config, FallbackServer, Forward, Mode, OnFailure, RealServer, Service
 
 
 def tcp_check(address: str, port: int, **keys: object) -> TcpCheck:
@@ -38,7 +38,7 @@ def service(
         forward=forward,
         on_failure=on_failure,
         persistence=Seconds(persistence),
-        fallback=tuple(RealServer(endpoint=Endpoint(each, port)) for each in fallback),
+        fallback=tuple(FallbackServer(endpoint=Endpoint(each, port)) for each in fallback),
         real_servers=servers,
         mode=mode,
     )

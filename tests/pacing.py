@@ -1,4 +1,4 @@
-"""A clock for paced work that counts how often it is read, so that tests need no time."""
+"""A clock for paced work that counts how often it is read, so that tests need no time; and what busy machines say."""
 
 import itertools
 from collections.abc import Iterator
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from lvs_healthd.runtime import pace
+
+EXTENDED = " (extended, because this daemon stood still)"
+"""What a probe's outcome ends with on a machine that is busy with other things."""
 
 READINGS_PER_SLICE = 100
 """Work reads the clock after every item, so this is how many items a slice has."""

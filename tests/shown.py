@@ -13,6 +13,7 @@ from lvs_healthd.view.hold_values import HoldOutcome, HoldRefusedError
 from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.override_values import OverrideOutcome, OverrideRequest, OverrideValues
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
+from lvs_healthd.view.serving import Serving, ServingAnswer
 from lvs_healthd.view.status_values import Status
 from lvs_healthd.view.table_values import Listing
 from lvs_healthd.view.why_values import Why
@@ -25,6 +26,10 @@ class Shown(msgspec.Struct):
     status: Status
     listing: Listing
     why: Why = msgspec.field(default_factory=statuses.why)
+    serving: tuple[Serving, ...] = (
+        Serving(service="web", ok=True, why="2 of 3 real servers serve"),
+        Serving(service="dns", ok=False, why="no real server may serve"),
+    )
     health: str = ""
     wanted: Table = {}
     whole: list[str] = []
@@ -68,7 +73,7 @@ class ShownRequests:
             raise HoldRefusedError(self._shown.unheld)
         return self._shown.held
 
-    def refused(self, request: str, by: Peer) -> None:
+    def refused(self, request: str, by: Peer, service: str = "", servers: tuple[str, ...] = ()) -> None:
         self._shown.asked.append((f"no {request}", by.uid))
 
 
@@ -115,6 +120,12 @@ class ShownView:
         if not servers:
             raise UnknownNameError(f'no real server of "{which}" has the address {server}')
         return msgspec.structs.replace(self._shown.why, servers=servers)
+
+    def ok(self, which: str) -> ServingAnswer:
+        found = tuple(each for each in self._shown.serving if which in ("", each.service))
+        if which and not found:
+            raise UnknownNameError(f'no service is called "{which}" or has that address')
+        return ServingAnswer(ok=all(each.ok for each in found), services=found)
 
     async def connections(self, which: str) -> AsyncGenerator[bytes, None]:
         if self._shown.unavailable:

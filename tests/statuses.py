@@ -12,6 +12,7 @@ from lvs_healthd.view.status_values import (
     ServiceSamples,
     ServiceStatus,
     Status,
+    TrackStatus,
 )
 from lvs_healthd.view.table_values import (
     Difference,
@@ -22,7 +23,20 @@ from lvs_healthd.view.table_values import (
     ServiceFields,
     State,
 )
-from lvs_healthd.view.why_values import CheckWhy, CourseValues, ServerWhy, StreakValues, Why
+from lvs_healthd.view.why_values import (
+    CheckWhy,
+    CourseValues,
+    DampingWhy,
+    KeptBack,
+    KernelWhy,
+    Layers,
+    OrderWhy,
+    PastWhy,
+    PlanWhy,
+    ServerWhy,
+    StreakValues,
+    Why,
+)
 
 NOW = 1_700_000_000.0
 
@@ -44,9 +58,14 @@ def daemon(
     network_faults: tuple[str, ...] = (),
     setting_advice: tuple[str, ...] = (),
     state_error: str = "",
+    hook_errors: tuple[str, ...] = (),
     clock_suspected: str = "",
     holds: tuple[HoldStatus, ...] = (),
     brakes: tuple[BrakeStatus, ...] = (),
+    maintenance_error: str = "",
+    maintenance_unused: tuple[str, ...] = (),
+    pair_error: str = "",
+    track: TrackStatus | None = None,
 ) -> DaemonStatus:
     return DaemonStatus(
         version="0.1.0",
@@ -70,9 +89,16 @@ def daemon(
         network_faults=network_faults,
         setting_advice=setting_advice,
         state_error=state_error,
+        hook_errors=hook_errors,
         clock_suspected=clock_suspected,
         holds=holds,
         brakes=brakes,
+        maintenance_files=3,
+        maintenance_error=maintenance_error,
+        maintenance_unused=maintenance_unused,
+        maintenance_unused_files=len(maintenance_unused),
+        pair_error=pair_error,
+        track=track,
     )
 
 
@@ -129,7 +155,13 @@ def real_server(
 
 
 def service(
-    name: str, *real_servers: RealServerStatus, in_fallback: bool = False, in_sync: bool = True, held_by: str = ""
+    name: str,
+    *real_servers: RealServerStatus,
+    in_fallback: bool = False,
+    in_sync: bool = True,
+    held_by: str = "",
+    role: str = "",
+    suspended: bool = False,
 ) -> ServiceStatus:
     return ServiceStatus(
         service=name,
@@ -139,6 +171,10 @@ def service(
         in_fallback=in_fallback,
         in_sync=in_sync,
         held_by=held_by,
+        role=role,
+        vip="192.0.2.100" if role else "",
+        role_since=NOW - 30 if role else None,
+        suspended=suspended,
         real_servers=real_servers,
     )
 
@@ -149,9 +185,14 @@ HOLD = HoldStatus(service="web", address="192.0.2.100:80/tcp", since=NOW - 60, u
 BRAKE = BrakeStatus(way="eth1", since=NOW - 5, silent=9, targets=10, cause="our interface eth1 has no carrier")
 
 
+TRACK = TrackStatus(file="/run/lvs-healthd/track", value=0, reason="every tracked service may serve")
+
+
 async def sampled() -> Samples:
     """Return samples in which every metric has a value."""
-    return samples(Status(daemon=daemon(holds=(HOLD,), brakes=(BRAKE,)), services=status().services))
+    checked = service("checked", real_server("198.51.100.99:80", "up", fallback=True), role="standby")
+    services = (*status().services, checked)
+    return samples(Status(daemon=daemon(holds=(HOLD,), brakes=(BRAKE,), track=TRACK), services=services))
 
 
 def samples(status: Status) -> Samples:
@@ -167,8 +208,16 @@ def _service_samples(service: ServiceStatus) -> ServiceSamples:
     return ServiceSamples(
         name=service.service,
         in_fallback=service.in_fallback,
+        below=service.below,
         in_sync=service.in_sync,
         is_shadow=service.held_by == "shadow",
+        role=service.role,
+        suspended=service.suspended,
+        fallback_verdicts=[
+            (server.server, server.verdict)
+            for server in service.real_servers
+            if server.fallback and server.verdict != "unchecked"
+        ],
         servers=[server.server for server in servers],
         verdicts=[server.verdict for server in servers],
         since=[server.since or 0.0 for server in servers],
@@ -372,5 +421,35 @@ def why() -> Why:
         weight_actual=None,
         table_reason="",
         checks=(http, new),
+        layers=Layers(
+            orders=(OrderWhy(kind="weight", text="weight 3 by uid 0: new disks", since=NOW - 3600, until=NOW + 3600),),
+            damping=DampingWhy(flaps_since=NOW - 600, reason="it fell 4 times within 10m"),
+            kept_back=(
+                KeptBack(
+                    by="hold",
+                    reason="the service is held by uid 0: look first",
+                    since=NOW - 60,
+                    todo="lvs-healthd release web",
+                ),
+                KeptBack(
+                    by="reload",
+                    reason="the last reload was rejected: x.toml:3: weight",
+                    since=NOW - 90_000,
+                    todo="correct what `lvs-healthd validate` finds, then `lvs-healthd reload`",
+                ),
+            ),
+            plan=PlanWhy(weight=3, reason="status 200"),
+            kernel=KernelWhy(
+                weight=None,
+                read=NOW - 2,
+                is_as_planned=False,
+                difference="add",
+                todo="lvs-healthd release web",
+            ),
+        ),
+        history=(
+            PastWhy(at=NOW - 90_000, event="real_server.up", text="up, was down: http: status 200"),
+            PastWhy(at=NOW - 60, event="table.held", text="the service is held by uid 0: look first"),
+        ),
     )
     return Why(now=NOW, servers=(server,))

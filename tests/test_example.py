@@ -11,9 +11,11 @@ import pytest
 import tomli
 
 from lvs_healthd.config.errors import WrongValueError
+from lvs_healthd.config.hooks import HOOK_KEYS, MAIL_KEYS
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS, TIMEOUT_KEYS
 from lvs_healthd.config.load import load, parse
 from lvs_healthd.config.model import Config
+from lvs_healthd.config.pair import PAIR_KEYS
 from lvs_healthd.config.schema import (
     BRAKE_KEYS,
     CHECK_KEYS,
@@ -36,6 +38,7 @@ ALTERNATIVE = re.compile(r"^#or: (([a-z_]+) = .*)$", re.MULTILINE)
 SECTIONS: dict[str, dict[str, Key]] = {
     "daemon": DAEMON_KEYS,
     "brake": BRAKE_KEYS,
+    "pair": PAIR_KEYS,
     "ipvs": {key: IPVS_KEYS[key] for key in ("netns", "path_marks")},  # the others are tables
     "ipvs.timeouts": TIMEOUT_KEYS,
     "ipvs.sync.master": SYNC_KEYS,
@@ -43,6 +46,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "service": SERVICE_KEYS,
     "service.check": CHECK_KEYS,
     "service.real_server": REAL_SERVER_KEYS,
+    "hook": HOOK_KEYS,
+    "hook.mail": MAIL_KEYS,
 }
 
 
@@ -83,7 +88,7 @@ async def test_daemon_that_runs_on_the_example_changes_nothing(tmp_path: Path) -
 
 def test_every_example_is_marked_as_one_and_loads() -> None:
     active = [line for line in INSTALLED.splitlines() if line and not line.startswith("#")]
-    assert active == ["[daemon]", "[brake]", "[ipvs]", "[ipvs.timeouts]", "[ipvs.sysctl]", "[defaults.check]"]
+    assert active == ["[daemon]", "[brake]", "[pair]", "[ipvs]", "[ipvs.timeouts]", "[ipvs.sysctl]", "[defaults.check]"]
     assert whole().remarks == ()
     assert [service.name for service in whole().services] == [
         *("web", "cache", "dns", "rpc", "marked"),
@@ -117,21 +122,24 @@ def test_every_key_there_is_is_shown_in_its_place(section: str) -> None:
         return
     if section == "service":  # these three have sections of their own
         shown |= {"check", "real_server"}
+    if section == "hook":
+        wanted -= {"mail"}  # has a section of its own
     if section == "service.check":
         wanted -= {"rise", "fall"}  # shown as defaults
     assert shown == wanted
 
 
 def test_no_other_table_has_keys_of_its_own() -> None:
-    assert set(TOP_KEYS) == {"daemon", "ipvs", "brake", "defaults", "service"}
+    assert set(TOP_KEYS) == {"daemon", "ipvs", "brake", "pair", "defaults", "service", "hook"}
     assert set(IPVS_KEYS) == {"netns", "path_marks", "timeouts", "sync", "sysctl"}
     assert set(DEFAULTS_KEYS) == {"check"}
-    assert set(FALLBACK_KEYS) < set(REAL_SERVER_KEYS)
+    assert set(FALLBACK_KEYS) - {"tier"} == set(REAL_SERVER_KEYS)
 
 
 @pytest.mark.parametrize(("line", "key"), ALTERNATIVE.findall(TEXT))
 def test_every_alternative_is_a_right_value(line: str, key: str) -> None:
+    known = PAIR_KEYS | SYSCTL_KEYS | SYNC_KEYS | TIMEOUT_KEYS | SERVICE_KEYS | CHECK_KEYS
     try:
-        (SYSCTL_KEYS | SYNC_KEYS | TIMEOUT_KEYS | SERVICE_KEYS | CHECK_KEYS)[key].parse(tomli.loads(line)[key])
+        known[key].parse(tomli.loads(line)[key])
     except WrongValueError as error:
         pytest.fail(str(error))

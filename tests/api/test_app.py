@@ -7,6 +7,7 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from lvs_healthd.api import ApiServer
 from lvs_healthd.ipvs.saved import saved
@@ -54,7 +55,7 @@ async def test_index_names_every_endpoint(client: aiohttp.ClientSession) -> None
         text = await response.text()
     paths = [line.split()[0] for line in text.splitlines() if line.startswith("/")]
     assert paths == [
-        *("/api/v1/status", "/api/v1/table", "/api/v1/connections", "/api/v1/why"),
+        *("/api/v1/status", "/api/v1/table", "/api/v1/connections", "/api/v1/why", "/api/v1/ok"),
         *("/api/v1/ipvsadm/wanted", "/api/v1/ipvsadm/actual", "/api/v1/overrides"),
         *("/api/v1/reload", "/api/v1/reload/dry-run", "/api/v1/hold", "/api/v1/release", "/metrics", "/healthz"),
     ]
@@ -151,6 +152,14 @@ async def test_why_is_told_on_the_control_socket_only(client: aiohttp.ClientSess
     async with aiohttp.ClientSession("http://control", connector=connector) as local:
         async with local.get("/api/v1/why", params=meant) as response:
             assert (response.status, msgspec.json.decode(await response.read(), type=Why)) == (200, statuses.why())
+        async with local.get("/api/v1/why/web/198.51.100.11:80") as response:
+            assert (response.status, msgspec.json.decode(await response.read(), type=Why)) == (200, statuses.why())
+        slash = URL("/api/v1/why/192.0.2.100:80%2Ftcp/198.51.100.11", encoded=True)
+        async with local.get(slash) as response:
+            assert (response.status, (await response.json())["error"]) == (
+                404,
+                'no real server of "192.0.2.100:80/tcp" has the address 198.51.100.11',
+            )
         async with local.get("/api/v1/why", params={"service": "web"}) as response:
             assert (response.status, (await response.json())["error"]) == (
                 404,
@@ -222,3 +231,18 @@ async def test_refusal_of_malformed_http_has_the_headers_of_every_answer(server:
     assert "\r\nx-content-type-options: nosniff\r\n" in answer
     assert "aiohttp" not in answer
     writer.close()
+
+
+async def test_ok_says_which_services_may_serve(client: aiohttp.ClientSession) -> None:
+    async with client.get("/api/v1/ok", params={"service": "web"}) as response:
+        assert await response.json() == {
+            "ok": True,
+            "services": [{"service": "web", "ok": True, "why": "2 of 3 real servers serve"}],
+        }
+    async with client.get("/api/v1/ok") as response:
+        assert (response.status, (await response.json())["ok"]) == (200, False)
+    async with client.get("/api/v1/ok", params={"service": "nobody"}) as response:
+        assert (response.status, (await response.json())["error"]) == (
+            404,
+            'no service is called "nobody" or has that address',
+        )

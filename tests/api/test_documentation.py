@@ -14,6 +14,17 @@ from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.view.reload_values import ReloadOutcome
 from lvs_healthd.view.status_values import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus
 from lvs_healthd.view.table_values import ListedServer, ListedService, ServerFields, ServiceFields, State
+from lvs_healthd.view.why_values import (
+    CheckWhy,
+    DampingWhy,
+    KeptBack,
+    KernelWhy,
+    Layers,
+    OrderWhy,
+    PastWhy,
+    PlanWhy,
+    ServerWhy,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 
@@ -73,3 +84,17 @@ def test_limits_are_the_code_s() -> None:
 def test_exit_statuses_are_the_code_s() -> None:
     documented = {int(number) for number in re.findall(r"^\| (\d) \|", PAGE, re.MULTILINE)}
     assert documented == set(ExitStatus)
+
+
+@pytest.mark.parametrize(
+    ("what", "record"), [("a server", ServerWhy), ("layers", Layers), ("history", PastWhy), ("a check", CheckWhy)]
+)
+def test_every_field_of_why_is_documented_and_no_other(what: str, record: type[msgspec.Struct]) -> None:
+    table = section("/api/v1/why").split(f"| field of {what} | meaning |\n", 1)[1].split("\n\n", 1)[0]
+    first = re.findall(r"^\|([^|]*)\|", table, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(first))) == set(record.__struct_fields__)
+
+
+@pytest.mark.parametrize("record", [OrderWhy, DampingWhy, KeptBack, PlanWhy, KernelWhy])
+def test_every_field_of_a_layer_is_documented(record: type[msgspec.Struct]) -> None:
+    assert set(record.__struct_fields__) <= set(re.findall(r"`(\w+)`", section("/api/v1/why")))

@@ -11,7 +11,7 @@ from aiohttp import web
 from lvs_healthd.api import ApiServer
 from lvs_healthd.api import app as app_module
 from lvs_healthd.api.app import PART_BYTES
-from lvs_healthd.api.shared import MOST_KEPT, SharedAnswer, in_turn
+from lvs_healthd.api.shared import LARGE, MOST_KEPT, SharedAnswer, in_turn
 from lvs_healthd.view.status_values import Status
 from tests import statuses
 from tests.shown import Shown, ShownView, shown_app
@@ -48,6 +48,20 @@ async def test_all_who_ask_within_a_second_get_the_same() -> None:
     assert await rendered.whole() == b"first 1 second 1"
     rendered.now += FRESH_S
     assert await rendered.whole() == b"first 2 second 2"
+
+
+@pytest.mark.parametrize(("size", "times"), [(LARGE - 1, 0), (LARGE, 1)])
+async def test_memory_is_given_back_when_a_large_answer_is_dropped(size: int, times: int) -> None:
+    freed: list[None] = []
+
+    async def render() -> AsyncIterator[bytes]:
+        yield bytes(size)
+
+    answer = SharedAnswer(render, fresh_s=0.05, freed=lambda: freed.append(None))
+    assert sum([len(chunk) async for chunk in answer()]) == size
+    assert not freed  # somebody else may still get it
+    await asyncio.sleep(0.2)
+    assert len(freed) == times
 
 
 async def test_who_comes_late_waits_for_the_rendering_under_way_and_gets_the_next() -> None:

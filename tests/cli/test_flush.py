@@ -13,7 +13,7 @@ from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.runtime.lock import AlreadyRunningError
 from lvs_healthd.runtime.netns import Netns
-from lvs_healthd.state.file import Lease, Ours, SavedVerdict, SharedService, read_state, write_state
+from lvs_healthd.state.file import Lease, Ours, SavedDrain, SavedVerdict, SharedService, read_state, write_state
 from tests.ipvs.tables import DNS, MARK, WEB, copy, entry, server, service, table
 
 TABLE = table(
@@ -67,6 +67,13 @@ def test_ports_of_path_probes_stay_reserved(site: Site) -> None:
     assert site.flush("--yes")[0] == 0
     saved = read_state(site.state)
     assert (saved.path_marks, saved.path_ports) == (marks, ports)
+
+
+def test_what_the_maintenance_folder_drained_is_kept(site: Site) -> None:
+    drained = (SavedDrain(path="/m/198.51.100.11", since=1.0, addresses=("198.51.100.11",)),)
+    write_state(site.state, Ours(frozenset({WEB, DNS}), maintenance=drained), [VERDICT])
+    assert site.flush("--yes")[0] == 0
+    assert read_state(site.state).maintenance == drained
 
 
 def test_what_is_gone_already_is_no_error(site: Site) -> None:

@@ -142,12 +142,27 @@ def test_status_lists_what_is_in_force(
         OverrideValues(
             kind="disable", service="192.0.2.1:80/tcp", server="198.51.100.13:80", uid=0, since=NOW, is_configured=False
         ),
+        OverrideValues(
+            kind="maintenance", service="*", server="198.51.100.14", uid=-1, since=NOW - 60, file="/m/198.51.100.14"
+        ),
+        OverrideValues(
+            kind="maintenance",
+            service="*",
+            server="db1",
+            reason="its name cannot be resolved",
+            uid=-1,
+            since=NOW - 60,
+            is_configured=False,
+            file="/m/db1",
+        ),
     )
     ran = run("--overrides", "--control", str(daemon.control))
     assert ran.out.splitlines() == [
-        "web               198.51.100.11:80  drain     1m ago  uid 0     disk; ends in 2h",
-        "*                 198.51.100.12     weight 7  2h ago  uid 1000  -",
-        "192.0.2.1:80/tcp  198.51.100.13:80  disable   0s ago  uid 0     not configured now",
+        "web               198.51.100.11:80  drain        1m ago  uid 0     disk; ends in 2h",
+        "*                 198.51.100.12     weight 7     2h ago  uid 1000  -",
+        "192.0.2.1:80/tcp  198.51.100.13:80  disable      0s ago  uid 0     not configured now",
+        "*                 198.51.100.14     maintenance  1m ago  file      /m/198.51.100.14",
+        "*                 db1               maintenance  1m ago  file      /m/db1; its name cannot be resolved",
     ]
 
 
@@ -174,7 +189,7 @@ IDLE = msgspec.structs.replace(STATISTICS, active_connections=0, inactive_connec
 @pytest.mark.parametrize(
     ("weights", "code", "out", "err"),
     [
-        ([(3, 3), (3, 0), (0, 0), None], 0, "no connections left", ""),
+        ([(3, 3), (3, 0), (0, 0), None], 0, "out of the table after 0s", ""),
         ([(3, 0), (0, 0), (0, 3)], 1, "", "web 198.51.100.11:80 is not drained any more"),
     ],
 )

@@ -37,7 +37,7 @@ def test_what_changed_is_printed(run: Run, daemon: Daemon) -> None:
 
 def test_nothing_changed_is_said(run: Run, daemon: Daemon) -> None:
     ran = run("--control", str(daemon.control))
-    assert (ran.code, ran.out) == (0, "config.toml: no service, real server or check changed\n")
+    assert (ran.code, ran.out) == (0, "config.toml: no service, real server, check or hook changed\n")
 
 
 def test_rejected_configuration_is_1_with_every_error(run: Run, daemon: Daemon) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from lvs_healthd.cli.asking import ControlError, RunningDaemon
-from lvs_healthd.view.status_values import Status
+from lvs_healthd.view.status_values import Status, TrackStatus
 from tests import statuses
 from tests.cli.conftest import Daemon
 from tests.cli.running import COMMAND, Run, on_terminal
@@ -73,6 +73,13 @@ def test_json_of_what_is_named_is_the_same_record_with_less(run: Run, daemon: Da
     found = json.loads(run("198.51.100.12", "--json", "--control", str(daemon.control)).out)
     assert found["daemon"]["pid"] == 812
     assert [server["server"] for each in found["services"] for server in each["real_servers"]] == ["198.51.100.12:80"]
+
+
+def test_terminal_shows_that_too_few_may_serve(daemon: Daemon) -> None:
+    web = msgspec.structs.replace(service("web"), min_up=2, able=1, below="fail_open")
+    daemon.status = Status(daemon=statuses.daemon(), services=(web,))
+    (line,) = [line for line in on_terminal(daemon, "status", columns=120, code=3) if line.startswith("web")]
+    assert line.endswith("ONLY 1 OF AT LEAST 2 MAY SERVE, AND IT FAILS OPEN")
 
 
 def test_terminal_of_80_columns_is_enough(daemon: Daemon) -> None:
@@ -160,6 +167,30 @@ def test_advice_and_a_state_that_is_not_saved_go_to_standard_error_and_count(run
         "WARNING: 0 of 0 real servers up in 0 services; state not saved; "
         "advice on net.ipv4.ip_forward, net.ipv4.vs.conn_max; remarks on the configuration\n"
     )
+
+
+def test_maintenance_folder_that_cannot_be_read_and_files_in_vain_are_told(run: Run, daemon: Daemon) -> None:
+    error = "/m cannot be read: Stale file handle; what is known of 1 file stays in force"
+    described = statuses.daemon(maintenance_error=error, maintenance_unused=("/m/x: odd", "/m/\x1b: odd"))
+    daemon.status = Status(daemon=described, services=())
+    ran = run("--control", str(daemon.control))
+    assert ran.code == 3
+    assert ran.err.splitlines() == [
+        f"lvs-healthd status: {line}"
+        for line in (
+            f"MAINTENANCE FOLDER: {error}",
+            "MAINTENANCE FILES that do not drain what they should:",
+            "  /m/x: odd",
+            "  /m/\\x1b: odd",
+        )
+    ]
+    ran = run("--control", str(daemon.control), "--check")
+    assert (ran.code, ran.err) == (1, "")
+    assert f"; maintenance folder: {error}; maintenance files to look at: 2" in ran.out
+    # Files in vain alone are no trouble, but the check warns.
+    daemon.status = Status(daemon=statuses.daemon(maintenance_unused=("/m/x: odd",)), services=())
+    assert run("--control", str(daemon.control)).code == 0
+    assert run("--control", str(daemon.control), "--check").code == 1
 
 
 def test_clock_that_is_suspected_is_trouble_and_says_what_to_type(run: Run, daemon: Daemon) -> None:
@@ -263,6 +294,7 @@ def test_check_is_one_line_with_the_worst_first(run: Run, daemon: Daemon) -> Non
     [
         ({"table_error": "EPERM"}, 2, "CRITICAL"),
         ({"setting_error": "nft: not found"}, 2, "CRITICAL"),
+        ({"hook_errors": ("mail: no answer",)}, 1, "WARNING"),
         ({"config_error": "line 3"}, 1, "WARNING"),
         ({"table_fights": 1}, 1, "WARNING"),
         ({"probes_unsure": 1}, 1, "WARNING"),
@@ -275,6 +307,23 @@ def test_check_says_how_bad_a_trouble_is(
     daemon.status = Status(daemon=statuses.daemon(**trouble), services=())
     ran = run("--control", str(daemon.control), "--check")
     assert (ran.code, ran.out.partition(":")[0]) == (code, verdict)
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({"min_up": 2, "able": 1, "below": "fallback"}, "only 1 of at least 2 may serve, and the fallback serves"),
+        ({"min_up": 2, "able": 0, "below": "fail_open"}, "only 0 of at least 2 may serve, and it fails open"),
+        ({"min_up": 9, "able": 4, "below": "none", "counts_weight": True}, "only weight 4 of at least 9 may serve"),
+        ({"min_up": 1, "able": 0, "below": "fail_open"}, "only 0 of at least 1 may serve, and it fails open"),
+        ({"min_up": 1, "below": "none", "in_fallback": True}, "no real server may serve"),
+    ],
+)
+def test_check_is_critical_below_min_up(run: Run, daemon: Daemon, keys: dict[str, Any], text: str) -> None:
+    web = msgspec.structs.replace(service("web", real_server("198.51.100.11:80")), **keys)
+    daemon.status = Status(daemon=statuses.daemon(), services=(web,))
+    ran = run("--control", str(daemon.control), "--check")
+    assert (ran.code, ran.out) == (2, f"CRITICAL: 1 of 1 real servers up in 1 service; web: {text}\n")
 
 
 def test_check_warns_of_a_server_that_is_down_and_of_a_service_that_is_not_in_sync(run: Run, daemon: Daemon) -> None:
@@ -414,3 +463,90 @@ def test_damped_server_is_trouble_and_check_warns(run: Run, daemon: Daemon) -> N
     found = run("--control", str(daemon.control), "--check")
     assert found.code == 1
     assert f"web: 198.51.100.11:80 is {why}" in found.out
+
+
+DEAD = statuses.real_server("198.51.100.11:80", "down", "connection refused", weights=(1, None, None))
+
+
+@pytest.mark.parametrize(
+    ("role", "suspended", "code", "line"),
+    [
+        ("active", False, 2, "CRITICAL: 0 of 1 real servers up in 1 service; web: no real server may serve; web: 198"),
+        (
+            "standby",
+            False,
+            1,
+            "WARNING: 0 of 1 real servers up in 1 service; web: no real server may serve, while it is standby; web:",
+        ),
+        ("standby", True, 0, "OK: 0 of 1 real servers up in 1 service\n"),
+    ],
+)
+def test_check_pages_only_where_the_clients_are(
+    run: Run, daemon: Daemon, role: str, suspended: bool, code: int, line: str
+) -> None:
+    service = statuses.service("web", DEAD, in_fallback=True, role=role, suspended=suspended)
+    daemon.status = Status(daemon=statuses.daemon(), services=(service,))
+    ran = run("--check", "--control", str(daemon.control))
+    assert (ran.code, ran.out[: len(line)]) == (code, line)
+    # Without --check the exit status is 3 for any trouble.
+    assert run("--control", str(daemon.control)).code == (3 if code else 0)
+
+
+@pytest.mark.parametrize(("other", "code"), [("standby", 1), ("active", 2), ("", 2)])
+def test_brake_pages_unless_all_services_are_standby(run: Run, daemon: Daemon, other: str, code: int) -> None:
+    services = tuple(
+        statuses.service(name, statuses.real_server("198.51.100.11:80"), role=role)
+        for name, role in (("web", "standby"), ("dns", other))
+    )
+    daemon.status = Status(daemon=statuses.daemon(brakes=(statuses.BRAKE,)), services=services)
+    assert run("--check", "--control", str(daemon.control)).code == code
+
+
+def test_standby_service_is_marked_on_a_terminal_and_in_a_pipe(run: Run, daemon: Daemon) -> None:
+    up = statuses.real_server("198.51.100.11:80")
+    services = (
+        statuses.service("web", up, role="active"),
+        statuses.service("dns", up, role="standby"),
+        statuses.service("old", DEAD, in_fallback=True, role="standby", suspended=True),
+    )
+    daemon.status = Status(daemon=statuses.daemon(), services=services)
+    assert [line.split("  ")[-1].strip() for line in run("--control", str(daemon.control)).out.splitlines()] == [
+        "status 200",
+        "status 200; standby",
+        "connection refused; standby, not probed",
+    ]
+    text = " ".join(on_terminal(daemon, "status", columns=120))
+    assert "STANDBY: 192.0.2.100 is not here" in text
+    assert "STANDBY, NOT PROBED: 192.0.2.100 is not here" in text
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "check", "shown"),
+    [
+        (
+            {"pair_error": "no memory"},
+            1,
+            "the addresses of this host are not known",
+            "PAIR: the addresses of this host are not known, so every service counts as active: no memory",
+        ),
+        (
+            {"track": TrackStatus(file="/t", value=1, reason="web: nobody may serve; the brake is on for eth1")},
+            1,
+            "the track file says 1: web: nobody may serve; the brake is on for eth1",
+            "TRACK FILE says 1, so VRRP keeps the addresses away from here: web: nobody may serve; the brake is on for",
+        ),
+        (
+            {"track": TrackStatus(file="/t", value=0, error="/t: cannot write: No space left on device")},
+            2,
+            "track file not written",
+            "TRACK FILE: /t: cannot write: No space left on device",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_pair_is_told(
+    run: Run, daemon: Daemon, keys: dict[str, Any], code: int, check: str, shown: str
+) -> None:
+    daemon.status = Status(daemon=statuses.daemon(**keys), services=())
+    ran = run("--check", "--control", str(daemon.control))
+    assert (ran.code, check in ran.out) == (code, True)
+    assert shown in run("--control", str(daemon.control)).err

@@ -111,3 +111,20 @@ def test_remarks_follow_errors(app: typer.Typer, tmp_path: Path) -> None:
     assert [line.partition(": ")[0] for line in result.stderr.splitlines()] == [f"{file}:12", "remark"]
     strict = CliRunner().invoke(app, [file, "--strict"])
     assert [line.partition(": ")[0] for line in strict.stderr.splitlines()] == [f"{file}:12", f"{file}:5"]
+
+
+def test_file_may_be_named_as_other_verbs_take_it(app: typer.Typer, tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD)
+    assert CliRunner().invoke(app, ["--config", file]).stdout == CliRunner().invoke(app, [file]).stdout
+    twice = CliRunner().invoke(app, [file, "--config", file])
+    assert (twice.exit_code, twice.stdout) == (2, "")
+    assert "name the file once" in twice.stderr
+
+
+def test_what_is_wrong_with_each_server_of_one_line_is_told_once(app: typer.Typer, tmp_path: Path) -> None:
+    servers = ", ".join(f'"127.0.0.{number}"' for number in range(1, 31))
+    text = f'[[service]]\nname = "a"\naddress = "192.0.2.1:80"\ncheck = {{ type = "tcp" }}\nreal_server = [{servers}]\n'
+    result = CliRunner().invoke(app, [write(tmp_path, text)])
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert 'service "a": real_server[0] and 29 more: the kernel drops what nat would send' in line

@@ -13,8 +13,17 @@ from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import DnsCheck, ExecCheck, GrpcCheck, HttpsCheck, TcpCheck, Tls, UdpCheck
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS
 from lvs_healthd.config.load import load
-from lvs_healthd.config.model import Brake, Daemon, Ipvs, RealServer, Service, SyncDaemon
-from lvs_healthd.config.schema import BRAKE_KEYS, CHECK_KEYS, DAEMON_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, SERVICE_KEYS
+from lvs_healthd.config.model import Brake, Daemon, FallbackServer, Ipvs, MinUp, Pair, Service, SyncDaemon
+from lvs_healthd.config.pair import PAIR_KEYS
+from lvs_healthd.config.schema import (
+    BRAKE_KEYS,
+    CHECK_KEYS,
+    DAEMON_KEYS,
+    FALLBACK_KEYS,
+    REAL_SERVER_KEYS,
+    SERVER_KEYS,
+    SERVICE_KEYS,
+)
 from lvs_healthd.config.values import days_text, duration_text
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probing.once import run_once
@@ -42,7 +51,8 @@ def test_every_key_is_documented_and_no_other() -> None:
     # The documentation of a service names `forward`, and refers to its servers for the other keys that they inherit.
     service = SERVICE_KEYS.keys() - (SERVER_KEYS.keys() - {"forward"})
     ipvs = ({*IPVS_KEYS}, {*SYNC_KEYS}, SHOWN_SYSCTLS)
-    tables: tuple[Iterable[str], ...] = (DAEMON_KEYS, BRAKE_KEYS, *ipvs, service, REAL_SERVER_KEYS, CHECK_KEYS)
+    servers = {**REAL_SERVER_KEYS, **FALLBACK_KEYS}
+    tables: tuple[Iterable[str], ...] = (DAEMON_KEYS, BRAKE_KEYS, PAIR_KEYS, *ipvs, service, servers, CHECK_KEYS)
     assert sorted(key for key, _ in DOCUMENTED) == sorted(key for table in tables for key in table)
 
 
@@ -55,10 +65,11 @@ def test_documented_defaults_are_the_defaults() -> None:
     for record in (
         Daemon,
         Brake,
+        Pair,
         Ipvs,
         SyncDaemon,
         Service,
-        RealServer,
+        FallbackServer,
         HttpsCheck,
         TcpCheck,
         UdpCheck,
@@ -69,12 +80,14 @@ def test_documented_defaults_are_the_defaults() -> None:
     ):
         for field in msgspec.structs.fields(record):
             value = field.default
-            durations = {"interval", "timeout", "resync", "persistence", "within"}
+            durations = {"interval", "timeout", "resync", "persistence", "within", "slow_start"}
+            durations |= {"track_after", "track_back"}
             text = f'"{duration_text(value)}"' if field.name in durations else spell(value)
             text = f'"{days_text(value)}"' if field.name in {"expires_within", "expires_fail"} else text
             text = f'"{value}%"' if field.name in {"share", "reload_guard"} else text
             text = '"5m"' if field.name == "longest" and value == 300 else text
             text = "{}" if field.name in TABLES else text
+            text = str(value.count) if isinstance(value, MinUp) else text
             defaults.setdefault(field.name, set()).add(f"`{text}`")
     plain = [(key, default) for key, default in DOCUMENTED if default.startswith("`")]
     assert len(plain) > 20

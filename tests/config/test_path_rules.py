@@ -3,7 +3,8 @@
 import pytest
 
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
-from lvs_healthd.config.check_model import DataPath, PathWay, data_path
+from lvs_healthd.config.check_model import data_path
+from lvs_healthd.config.check_ways import DataPath, PathWay
 from tests.config.reading import checks_of, errors_of, read, service
 
 PATH = '{ type = "tcp", name = "path", through = "vip" }'

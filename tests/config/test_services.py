@@ -1,7 +1,9 @@
 import pytest
 
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
-from lvs_healthd.config.model import Forward, OnFailure, RealServer
+from lvs_healthd.config.check_model import HttpCheck
+from lvs_healthd.config.effective import to_toml
+from lvs_healthd.config.model import FallbackServer, Forward, OnFailure
 from tests.config.reading import errors_of, read, service
 
 SCHEDULERS = "rr, wrr, lc, wlc, lblc, lblcr, sh, mh, dh, fo, ovf, sed, nq or twos"
@@ -31,12 +33,23 @@ def test_forwarding_is_the_services_unless_a_server_has_its_own() -> None:
     assert [server.forward for server in web.real_servers] == [Forward.DR, Forward.NAT]
 
 
-def test_fallback_has_no_checks() -> None:
-    text = service('fallback = ["198.51.100.99", { address = "198.51.100.98:81", weight = 5 }]')
-    assert read(text).services[0].fallback == (
-        RealServer(endpoint=Endpoint("198.51.100.99", 80)),
-        RealServer(endpoint=Endpoint("198.51.100.98", 81), weight=5),
+def test_fallback_does_not_inherit_the_checks_of_its_service() -> None:
+    text = service('fallback = ["198.51.100.99", { address = "198.51.100.98:81", weight = 5, tier = 2 }]')
+    given = read(text)
+    assert given.services[0].fallback == (
+        FallbackServer(endpoint=Endpoint("198.51.100.99", 80)),
+        FallbackServer(endpoint=Endpoint("198.51.100.98", 81), weight=5, tier=2),
     )
+    assert read(to_toml(given)).services == given.services
+
+
+def test_fallback_has_checks_of_its_own() -> None:
+    checks = '{ type = "http", path = "/sorry", port = 8080 }'
+    given = read(service(f'fallback = [{{ address = "198.51.100.99", check = {checks} }}]'))
+    ((check,),) = [spare.checks for spare in given.services[0].fallback]
+    assert isinstance(check, HttpCheck)
+    assert (check.address, check.port, check.path) == ("198.51.100.99", 8080, "/sorry")
+    assert read(to_toml(given)).services == given.services
 
 
 @pytest.mark.parametrize(
@@ -95,11 +108,16 @@ def test_firewall_mark_has_its_servers_family_and_no_ports() -> None:
             'fallback = [{ address = "198.51.100.9", weight = 0 }]',
             "fallback[0].weight: expected 1..65535, got 0",
         ),
+        ('fallback = [{ address = "198.51.100.9", tier = 0 }]', "fallback[0].tier: expected 1..100, got 0"),
         (
-            'fallback = [{ address = "198.51.100.9", check = "tcp" }]',
+            'fallback = [{ address = "198.51.100.9", check = { type = "tcp", through = "vip" } }]',
+            "fallback[0].check: a fallback server has no way through the service until it serves",
+        ),
+        (
+            'fallback = [{ address = "198.51.100.9", check = { type = "tcp", address = "192.0.2.100" } }]',
             (
-                "fallback[0].check: unknown key; known here: address, weight, forward, tun_type, tun_port, "
-                "tun_checksum, upper_threshold, lower_threshold"
+                'fallback[0].check.address: check "tcp" probes 192.0.2.100:80, which is the virtual service "web": it '
+                "would find whichever server answers there, and decide about itself; probe the real server"
             ),
         ),
         ('real_servers = ["198.51.100.12"]', 'real_servers: unknown key; did you mean "real_server"?'),

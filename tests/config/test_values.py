@@ -7,8 +7,8 @@ UNITS = 'write one number and a unit: "250ms", "2s", "1.5m", "1h" or "14d"'
 
 
 KNOWN = (
-    "known here: listen, control, state, overrides, mode, resync, reload_guard, max_probes, history, max_exec, "
-    "exec_socket, probe_workers"
+    "known here: listen, control, state, overrides, maintenance_dir, mode, resync, reload_guard, max_probes, history, "
+    "max_exec, exec_socket, probe_workers"
 )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lvs_healthd.config.check_model import Way
+from lvs_healthd.config.check_ways import Way
 from tests.config.reading import checks_of, errors_of, read, service
 
 

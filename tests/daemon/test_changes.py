@@ -3,7 +3,7 @@
 import msgspec
 
 from lvs_healthd.config.model import Config, Mode, Service
-from lvs_healthd.daemon.changes import MOST_FINDINGS, changes, named_changes
+from lvs_healthd.daemon.changes import MOST_FINDINGS, Differences, changes, named_changes
 from lvs_healthd.view.reload_values import Change
 from tests.configs import config, server, service, tcp_check
 
@@ -77,3 +77,21 @@ def test_each_counted_change_is_named_and_what_is_removed_comes_first() -> None:
 def test_no_more_changes_are_named_than_an_answer_should_hold() -> None:
     many = service(*(server(f"198.51.100.{number}") for number in range(1, 2 + MOST_FINDINGS)))
     assert len(named_changes(config(), config(many))) == MOST_FINDINGS
+
+
+def test_what_is_different_about_each_server_names_fallback_servers_too() -> None:
+    old = config(service(server("198.51.100.1"), server("198.51.100.2", weight=2), fallback=("198.51.100.98",)))
+    new = config(
+        service(server("198.51.100.2", weight=5), server("198.51.100.3"), fallback=("198.51.100.99",)),
+        service(server("198.51.100.1"), name="other", address="192.0.2.101"),
+    )
+    found = [(each.server and each.server.address, each.how, each.what) for each in Differences(old, new).of_servers()]
+    assert sorted(found, key=str) == [
+        ("198.51.100.1", "added", ""),
+        ("198.51.100.1", "removed", ""),
+        ("198.51.100.2", "changed", "weight 2 -> 5"),
+        ("198.51.100.3", "added", ""),
+        ("198.51.100.98", "removed", ""),
+        ("198.51.100.99", "added", ""),
+        (None, "added", ""),
+    ]

@@ -898,3 +898,17 @@ class Watched:
 
     async def mend(self, setting: Setting) -> None:
         raise AssertionError(setting)
+
+
+async def test_start_that_fails_leaves_what_was_saved_before(site: Site) -> None:
+    async with daemon(site.file, "--table", "memory") as running:
+        async with site.web_server():
+            await up(running, site)
+        await running.until("table.changed", operation="delete_server")
+        await running.stop()
+    saved = {file: file.read_bytes() for file in (site.state, site.state.with_name("history.json"))}
+    host, port = site.listen.split(":")
+    with socket.create_server((host, int(port))):
+        async with daemon(site.file, "--table", "memory") as running:
+            assert await running.ended() == 1
+    assert {file: file.read_bytes() for file in saved} == saved

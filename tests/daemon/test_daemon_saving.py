@@ -35,7 +35,7 @@ def prepared(*, shadow: bool = False) -> tuple[Parts, Writes]:
     around = Surroundings(table=MemoryTable(), log=configure(), netns=Netns(), aspects=(), exclusive=False)
     parts = build(Settings(config_file=Path("x"), shadow=shadow), Config(), around)
     writes = Writes()
-    parts.saver._writer = writes  # type: ignore[assignment]  # it has all that the saver calls
+    parts.saver._writer = writes
     return parts, writes
 
 

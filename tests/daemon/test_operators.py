@@ -9,7 +9,7 @@ import pytest
 
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.config.basics import Protocol
-from lvs_healthd.config.model import Config, Damping, Mode
+from lvs_healthd.config.model import Below, Config, Damping, MinUp, Mode
 from lvs_healthd.daemon.operators import OperatorsHand
 from lvs_healthd.events.kinds import (
     CheckFailing,
@@ -100,8 +100,8 @@ class Site:
         await self.hand.load()
         await self.reconciler.open()
         self.bench.configure(configured, await self.reconciler.adopt())
-        for probe in list(self.bench.decisions.probes):
-            self.bench.feed(probe, PASS, PASS)
+        for probe in list(self.bench.decisions.probes.values()):
+            self.bench.feed(probe.check, PASS, PASS)
         await self.settle()
 
     async def settle(self) -> None:
@@ -231,6 +231,53 @@ async def test_order_that_would_leave_a_service_with_nobody_needs_force(site: Si
     assert not (await site.order("disable", "web", B, force=True)).refused
     # A service that has nobody anyway is left with no less.
     assert not (await site.order("drain", "web", B)).refused
+
+
+@pytest.mark.parametrize(
+    ("min_up", "lack"),
+    [
+        (MinUp(count=2), "1 that may serve, less than its min_up of 2"),
+        (MinUp(weight=2), "a weight of 1 that may serve"),
+    ],
+)
+async def test_order_that_would_leave_less_than_min_up_needs_force(tmp_path: Path, min_up: MinUp, lack: str) -> None:
+    one, other = given().services
+    site = Site(tmp_path)
+    await site.start(config(msgspec.structs.replace(one, min_up=min_up), other))
+    assert f'this would leave "web" with {lack}' in (await site.order("drain", "web", A)).refused
+    assert not (await site.order("drain", "web", A, force=True)).refused
+    # A service that has too few anyway may have fewer, but not none.
+    assert "without a real server" in (await site.order("drain", "web", B)).refused
+
+
+async def test_order_that_would_take_out_all_servers_of_a_service_that_fails_open_needs_force(tmp_path: Path) -> None:
+    one, other = given().services
+    site = Site(tmp_path)
+    await site.start(config(msgspec.structs.replace(one, below=Below.FAIL_OPEN), other))
+    for address in (A, B):
+        site.bench.feed(tcp_check(address, 80), FAIL, FAIL, FAIL)
+    await site.settle()
+    assert site.in_kernel() == {A: 2, B: 1}
+    assert not (await site.order("disable", "web", A)).refused
+    assert 'would leave "web" without a server, while it fails open' in (await site.order("disable", "web", B)).refused
+    await site.settle()
+    assert site.in_kernel() == {B: 1}
+
+
+async def test_orders_about_fallback_servers(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    await site.start(config(service(server(A), fallback=(B,)), *given().services[1:]))
+    # An order for the whole service is not about its fallback, and one for a machine is.
+    assert [each.server for each in (await site.order("drain", "web", force=True)).servers] == [f"{A}:80"]
+    await site.settle()
+    assert "without a fallback server, while its fallback serves" in (await site.order("disable", "web", B)).refused
+    outcome = await site.order("disable", everywhere=B, force=True)
+    assert [(each.service, each.server) for each in outcome.servers] == [("web", f"{B}:80")]
+    await site.settle()
+    assert site.in_kernel() == {A: 0}
+    await site.order("enable", everywhere=B)
+    await site.settle()
+    assert site.in_kernel() == {A: 0, B: 1}
 
 
 @pytest.mark.parametrize(
@@ -364,8 +411,8 @@ async def test_server_that_was_empty_in_an_ended_drain_keeps_its_connections_in_
     await site.hand.turn()
     assert len(site.bench.of(OverrideEnded)) == 1
     site.bench.configure(given(), site.reconciler.actual)
-    for probe in list(site.bench.decisions.probes):
-        site.bench.feed(probe, PASS, PASS)
+    for probe in list(site.bench.decisions.probes.values()):
+        site.bench.feed(probe.check, PASS, PASS)
     await site.settle()
     assert site.in_kernel() == {A: 2, B: 1}
     site.connect(A, 3)
@@ -410,11 +457,11 @@ async def test_reload_while_an_order_is_written_does_not_lose_it(site: Site, mon
     async def written_late(*_: object, **__: object) -> None:
         site.bench.configure(given(weight=5), site.reconciler.actual)
 
-    monkeypatch.setattr("lvs_healthd.daemon.operators.in_thread", written_late)
+    monkeypatch.setattr("lvs_healthd.daemon.orders_file.in_thread", written_late)
     outcome = await site.order("disable", "web", A)
     assert [(each.server, each.state) for each in outcome.servers] == [(f"{A}:80", "disabled")]
-    for probe in [each for each in site.bench.decisions.probes if each.address == A]:
-        site.bench.feed(probe, *[FAIL] * 3, *[PASS] * 3)
+    for probe in [each for each in site.bench.decisions.probes.values() if each.key.address == A]:
+        site.bench.feed(probe.check, *[FAIL] * 3, *[PASS] * 3)
     await site.settle()
     assert site.in_kernel() == {B: 1}
 

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
-from lvs_healthd.config.check_model import AnyCheck, DataPath, PathWay, TcpCheck, UdpCheck
+from lvs_healthd.config.check_model import AnyCheck, TcpCheck, UdpCheck
+from lvs_healthd.config.check_ways import DataPath, PathWay
 from lvs_healthd.config.model import Config, Ipvs, Mode
 from lvs_healthd.config.model import Daemon as DaemonSettings
 from lvs_healthd.config.path_rules import SOURCE_PORTS
@@ -441,7 +442,7 @@ async def test_path_probe_hurries_as_others_do_and_after_it_was_started_again(be
     (probe,) = bench.decisions.paths.probes.values()
     (running,) = (each for each in bench.prober.running if isinstance(each.way, PathWay))
     probe.pace_s = 0.5
-    bench.decisions.paced(probe)
+    bench.decisions.verdicts.paced(probe)
     assert bench.prober.paces == {running: 0.5}
     bench.exit = Exit("198.51.100.3")
     await bench.settle()
@@ -450,8 +451,8 @@ async def test_path_probe_hurries_as_others_do_and_after_it_was_started_again(be
     assert again.pace_s == 0.5
     plain = next(each for each in bench.decisions.probes.values() if not each.is_path)
     plain.pace_s = 0.7
-    bench.decisions.paced(plain)
+    bench.decisions.verdicts.paced(plain)
     assert bench.prober.paces[plain.check] == 0.7
     bench.exit = Exit(trouble="no")
     await bench.settle()
-    bench.decisions.paced(probe)  # it does not run
+    bench.decisions.verdicts.paced(probe)  # it does not run

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -15,16 +16,19 @@ from lvs_healthd.config.load import load
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon import reload as reload_module
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
-from lvs_healthd.daemon.reload import Reloads, joined
+from lvs_healthd.daemon.reload import Reloads
 from lvs_healthd.daemon.requests import ReloadRequests
+from lvs_healthd.daemon.suspending import joined
 from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, Event
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.log import configure
+from lvs_healthd.plan.precedence import State
 from lvs_healthd.probes.credentials import secret
 from lvs_healthd.probes.targets import targets
 from lvs_healthd.probes.tls import trust
 from lvs_healthd.runtime.lock import AlreadyRunningError, TableLock, lock_state, lock_table
 from lvs_healthd.runtime.netns import Netns
+from lvs_healthd.state.file import read_state
 from lvs_healthd.state.overrides import Kind, Override, read_overrides, write_overrides
 
 
@@ -78,13 +82,14 @@ async def site(folder: Path, text: str) -> AsyncIterator[Site]:
         await parts.api.stop()
 
 
-def text(ca: Path, listen: str, *, mode: str = "enforce", state: str = "state.json") -> str:
+def text(ca: Path, listen: str, *, mode: str = "enforce", state: str = "state.json", maintenance: str = "") -> str:
     return f"""
         [daemon]
         mode = "{mode}"
         listen = "{listen}"
         control = "{ca.parent / "control.sock"}"
         state = "{ca.parent / state}"
+        maintenance_dir = "{maintenance}"
 
         [[service]]
         address = "192.0.2.100:443"
@@ -102,7 +107,7 @@ def ca(tmp_path: Path) -> Path:
 
 async def test_new_certificates_are_in_force_with_the_reload_and_not_without(ca: Path, tmp_path: Path) -> None:
     async with site(tmp_path, text(ca, "")) as running:
-        (check,) = running.parts.decisions.probes
+        (check,) = [probe.check for probe in running.parts.decisions.probes.values()]
         assert isinstance(check, HttpsCheck)
         before = trust(check).context
         trustme.CA().cert_pem.write_to_path(str(ca))
@@ -119,7 +124,7 @@ async def test_new_secret_is_in_force_with_the_reload_and_a_missing_one_rejects_
     token.write_text("first-token")
     written = text(ca, "").replace("}\n        real", f', token_file = "{token}" }}\n        real')
     async with site(tmp_path, written) as running:
-        (check,) = running.parts.decisions.probes
+        (check,) = [probe.check for probe in running.parts.decisions.probes.values()]
         assert isinstance(check, HttpsCheck)
         held = secret(check)
         assert held is not None
@@ -182,3 +187,22 @@ async def test_reload_that_ends_shadow_mode_puts_operators_orders_into_force(tmp
         assert list(running.parts.decisions.overrides) == [order]
         assert isinstance(await running.reload(text(ca, "", state="there/state.json")), ConfigReloaded)
         assert read_overrides(tmp_path / "there" / "overrides.json") == (order,)
+
+
+async def test_reload_reads_a_new_maintenance_folder_and_drops_it(tmp_path: Path, ca: Path) -> None:
+    folder = tmp_path / "maintenance"
+    folder.mkdir()
+    (folder / "198.51.100.11").touch()
+    async with site(tmp_path, text(ca, "")) as running:
+        assert isinstance(await running.reload(text(ca, "", maintenance=str(folder))), ConfigReloaded)
+        (server,) = running.parts.decisions.servers
+        assert server.hand is not None
+        assert server.hand.state is State.DRAINED
+        # The state file keeps it for a restart while the folder cannot be read.
+        await running.parts.save(math.inf)
+        await running.parts.state_writer.flush()
+        (saved,) = read_state(tmp_path / "state.json").maintenance
+        assert saved.path == str(folder / "198.51.100.11")
+        assert isinstance(await running.reload(text(ca, "")), ConfigReloaded)
+        (server,) = running.parts.decisions.servers
+        assert server.hand is None

@@ -4,13 +4,17 @@ import asyncio
 import time
 from typing import cast
 
+import pytest
+
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.daemon.operators import OperatorsHand
 from lvs_healthd.daemon.requests import ReloadRequests, Requests
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.events.kinds import Event, OperatorRefused, OperatorRequest
 from lvs_healthd.reconcile.reconciler import Reconciler
-from lvs_healthd.view.hold_values import HoldOutcome
+from lvs_healthd.view.hold_values import HoldOutcome, HoldRefusedError
+from lvs_healthd.view.naming import UnknownNameError
+from lvs_healthd.view.override_values import OverrideRequest
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 from tests.decide.test_decisions import Counting
 
@@ -70,6 +74,10 @@ class NoHolds:
         return HoldOutcome(held=(which,))
 
     async def release(self, which: str, by: Peer) -> HoldOutcome:
+        if which == "nobody":
+            raise UnknownNameError('no service is called "nobody"')
+        if which == "free":
+            raise HoldRefusedError("nothing is held")
         return HoldOutcome(held=())
 
 
@@ -92,6 +100,32 @@ def test_who_was_refused_is_told_with_user_and_process() -> None:
     requests = requests_with(events)
     requests.refused("reload", Peer(pid=812, uid=1000, groups=frozenset()))
     assert events == [OperatorRefused(request="reload", uid=1000, pid=812, why="this user may change nothing")]
+
+
+async def test_hold_or_release_that_is_refused_is_told_too() -> None:
+    events: list[Event] = []
+    requests, peer = requests_with(events), Peer(pid=812, uid=7, groups=frozenset())
+    for which in ("nobody", "free"):
+        with pytest.raises((UnknownNameError, HoldRefusedError)):
+            await requests.release(which, peer)
+    refused = [event for event in events if isinstance(event, OperatorRefused)]
+    assert [(event.request, event.uid, event.why) for event in refused] == [
+        ("release nobody", 7, 'no service is called "nobody"'),
+        ("release free", 7, "nothing is held"),
+    ]
+    assert [event.service for event in refused] == ["nobody", "free"]
+
+
+async def test_refused_order_names_the_servers_as_the_operator_did() -> None:
+    events: list[Event] = []
+    requests, peer = requests_with(events), Peer(pid=812, uid=7, groups=frozenset())
+    await requests.order(OverrideRequest(verb="drain", service="web", servers=("198.51.100.11",)), peer)
+    await requests.order(OverrideRequest(verb="drain", everywhere="198.51.100.11"), peer)
+    refused = [event for event in events if isinstance(event, OperatorRefused)]
+    assert [(event.service, event.servers) for event in refused] == [
+        ("web", ("198.51.100.11",)),
+        ("*", ("198.51.100.11",)),
+    ]
 
 
 def requests_with(events: list[Event]) -> Requests:

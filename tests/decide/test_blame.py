@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from lvs_healthd.config.check_model import AnyCheck, UdpCheck, Way
+from lvs_healthd.config.check_model import AnyCheck, UdpCheck
+from lvs_healthd.config.check_ways import Way
 from lvs_healthd.decide import blame
 from lvs_healthd.decide.held import ProbeState
 from lvs_healthd.events.kinds import CheckUnsure, RealServerDown

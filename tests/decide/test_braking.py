@@ -5,12 +5,14 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from lvs_healthd.config.basics import Endpoint
+from lvs_healthd.config.basics import Endpoint, Seconds
 from lvs_healthd.config.check_model import AnyCheck, UdpCheck
-from lvs_healthd.config.model import Config, Damping, RealServer, Service
+from lvs_healthd.config.model import Below, Config, Damping, FallbackServer, MinUp, RealServer, Service
 from lvs_healthd.decide.blame import OwnFaults
 from lvs_healthd.decide.brake import Stage
-from lvs_healthd.decide.braking import MOST_CAUSES, NO_FINDING, Change, Finding
+from lvs_healthd.decide.braking import MOST_CAUSES
+from lvs_healthd.decide.maintenance import Folder, new_file
+from lvs_healthd.decide.way import NO_FINDING, Change, Finding
 from lvs_healthd.health.damping import Flaps
 from lvs_healthd.health.machine import Verdict
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, down, unsure, up
@@ -132,6 +134,27 @@ async def test_network_that_works_again_takes_nobody_out_before_the_servers_have
     assert bench.kept() == set()
     await bench.turn()
     assert not bench.braking.is_busy
+
+
+async def test_server_that_the_brake_has_kept_does_not_come_slowly(bench: Rounds) -> None:
+    def slowly(one: Service) -> Service:
+        heavy = tuple(msgspec.structs.replace(each, weight=100) for each in one.real_servers)
+        return msgspec.structs.replace(one, slow_start=Seconds(60.0), real_servers=heavy)
+
+    bench.serve(*TEN, change=slowly)
+    for _ in range(4):
+        bench.round(all_of(TEN, TIMEOUT))
+        await bench.turn()
+    assert bench.kept() == {*TEN}
+    bench.round(all_of(TEN[1:], PASS), times=2)
+    assert bench.weights() == dict.fromkeys(TEN[1:], 100)
+    bench.braking.planned()
+    await bench.turn()
+    bench.round({TEN[0]: TIMEOUT})
+    await bench.turn()
+    assert bench.kept() == set()
+    bench.round({TEN[0]: PASS}, times=2)
+    assert bench.weights()[TEN[0]] == 5  # the brake has let it go
 
 
 async def test_those_that_stay_silent_or_refuse_go_out_at_their_next_probe(bench: Rounds) -> None:
@@ -317,7 +340,7 @@ async def test_it_lets_go_after_the_longest_time_and_stays_so_until_somebody_ans
 
 
 def with_fallback(*addresses: str) -> Callable[[Service], Service]:
-    spares = tuple(RealServer(endpoint=Endpoint(each, 80)) for each in addresses)
+    spares = tuple(FallbackServer(endpoint=Endpoint(each, 80)) for each in addresses)
     return lambda one: msgspec.structs.replace(one, fallback=spares)
 
 
@@ -376,6 +399,65 @@ async def test_service_of_which_one_server_elsewhere_serves_keeps_its_silent_one
         bench.round(all_of(TEN, TIMEOUT) | {"192.0.2.66": PASS})
         await bench.turn()
     assert bench.kept() == {*TEN}
+
+
+async def test_fallback_that_serves_and_falls_silent_with_all_others_stays(bench: Rounds) -> None:
+    spare = FallbackServer(endpoint=Endpoint("198.51.100.99", 80), checks=(tcp_check("198.51.100.99", 80),))
+    bench.serve(*TEN, change=lambda one: msgspec.structs.replace(one, fallback=(spare,)))
+    everybody = (*TEN, "198.51.100.99")
+    bench.round(all_of(TEN, REFUSED) | {"198.51.100.99": PASS}, times=3)
+    assert bench.weights() == {"198.51.100.99": 1}
+    for _ in range(3):
+        bench.round(all_of(everybody, TIMEOUT))
+        await bench.turn()
+    assert bench.stage() is Stage.BRAKED
+    assert "198.51.100.99" in bench.kept()
+
+
+async def test_silent_fallback_does_not_stay_beside_a_real_server_that_serves_again(bench: Rounds) -> None:
+    spare = FallbackServer(endpoint=Endpoint("198.51.100.99", 80), checks=(tcp_check("198.51.100.99", 80),))
+    elsewhere = "192.0.2.66"
+    bench.serve(*TEN, elsewhere, change=lambda one: msgspec.structs.replace(one, fallback=(spare,)))
+    real = (*TEN, elsewhere)
+    bench.round(all_of(real, REFUSED) | {"198.51.100.99": PASS}, times=3)
+    for _ in range(3):
+        bench.round(all_of((*TEN, "198.51.100.99"), TIMEOUT) | {elsewhere: REFUSED})
+        await bench.turn()
+    bench.weights()
+    assert bench.kept() == {"198.51.100.99"}
+    bench.round(all_of((*TEN, "198.51.100.99"), TIMEOUT) | {elsewhere: PASS}, times=2)
+    await bench.turn()
+    assert bench.stage() is Stage.BRAKED
+    assert bench.weights() == {elsewhere: 1}
+    assert bench.kept() == set()
+
+
+async def test_servers_that_answer_go_on_serving_though_they_are_fewer_than_needed(bench: Rounds) -> None:
+    """The plan holds them out for the sake of the fallback, which the brake keeps out."""
+    more = ("192.0.2.66", "192.0.2.67")
+    needs = {"min_up": MinUp(count=5), "below": Below.FALLBACK}
+    bench.serve(*TEN, *more, change=lambda one: msgspec.structs.replace(with_fallback("192.0.2.99")(one), **needs))
+    for _ in range(3):
+        bench.round(all_of(TEN, TIMEOUT) | all_of(more, PASS))
+        await bench.turn()
+    assert bench.stage() is Stage.BRAKED
+    assert bench.weights()["192.0.2.66"] == 0
+    assert bench.kept() == {*TEN, *more}
+    bench.round(all_of((more[0],), REFUSED), times=3)
+    bench.weights()
+    assert bench.kept() == {*TEN, more[1]}
+
+
+async def test_service_with_too_few_that_answer_goes_to_a_fallback_that_answers(bench: Rounds) -> None:
+    needs = {"min_up": MinUp(count=2), "below": Below.FALLBACK}
+    bench.serve(
+        *TEN, "192.0.2.66", change=lambda one: msgspec.structs.replace(with_fallback("127.0.0.1")(one), **needs)
+    )
+    for _ in range(3):
+        bench.round(all_of(TEN, TIMEOUT) | {"192.0.2.66": PASS})
+        await bench.turn()
+    assert bench.stage() is Stage.BRAKED
+    assert bench.kept() == set()
 
 
 async def test_service_without_the_brake_is_not_held(bench: Rounds) -> None:
@@ -444,6 +526,35 @@ async def test_brake_does_not_block_what_an_operator_orders(
     assert bench.kept() == {*TEN}
 
 
+async def test_brake_does_not_block_a_file_of_the_maintenance_folder(bench: Rounds) -> None:
+    await braked_with_all_down(bench)
+    bench.decisions.overrides.maintenance.folder = Folder({"/m/x": new_file("/m/x", TEN[0], 0.0, 0.0)})
+    bench.decisions.reconsider(list(bench.decisions.servers))
+    assert bench.kept() == {*TEN[1:]}
+    await bench.turn()
+    assert bench.stage() is Stage.BRAKED
+
+
+async def test_server_that_serves_only_because_an_operator_gave_it_a_weight_is_kept(bench: Rounds) -> None:
+    """Its configured weight is 0, but it has clients."""
+    given = bench.serve(*TEN, change=lambda one: msgspec.structs.replace(one, real_servers=idle(one, 2)))
+    for address in TEN[:1]:
+        order = Override(kind=Kind.WEIGHT, service=str(WEB), server=f"{address}:80", weight=3, uid=0, since=0.0)
+        bench.decisions.overrides.put(order)
+    bench.decisions.reconsider(bench.decisions.servers)
+    assert given.services[0].real_servers[0].weight == 0
+    for _ in range(4):
+        bench.round(all_of(TEN, TIMEOUT))
+        await bench.turn()
+    assert bench.kept() == {TEN[0], *TEN[2:]}
+
+
+def idle(one: Service, count: int) -> tuple[RealServer, ...]:
+    """Return the servers of a service, the first of them with weight 0."""
+    first = [msgspec.structs.replace(each, weight=0) for each in one.real_servers[:count]]
+    return (*first, *one.real_servers[count:])
+
+
 async def test_drained_server_that_is_up_does_not_keep_a_service_from_its_fallback(bench: Rounds) -> None:
     elsewhere = "192.0.2.66"
     bench.serve(*TEN, elsewhere, change=with_fallback("127.0.0.1"))
@@ -470,3 +581,14 @@ async def test_damped_server_serves_before_the_fallback_and_keeps_the_silent_one
         await bench.turn()
     assert bench.stage() is Stage.BRAKED
     assert bench.kept() == {*TEN}
+
+
+async def test_target_that_nobody_asks_does_not_count_among_those_that_are_silent_or_not(bench: Rounds) -> None:
+    """The services of half of the targets are standby, and suspended: the others fall silent together all the same."""
+    bench.serve(*TEN)
+    for probe in list(bench.decisions.probes.values()):
+        if probe.check.address in TEN[5:]:
+            bench.decisions.suspend(probe)
+    bench.round(all_of(TEN[:5], TIMEOUT))
+    (change,) = await bench.turn()
+    assert (change.stage, change.held.silent, change.held.targets) == (Stage.BRAKED, 5, 5)

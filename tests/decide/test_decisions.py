@@ -7,11 +7,12 @@ import msgspec
 import pytest
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.check_model import AnyCheck, HttpCheck
 from lvs_healthd.config.model import Config, RealServer
 from lvs_healthd.decide.blame import OwnFaults
-from lvs_healthd.decide.decisions import MOST_UNFINISHED, Decisions
+from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ProbeState, Watch
+from lvs_healthd.decide.verdicts import MOST_UNFINISHED
 from lvs_healthd.events.kinds import (
     CheckFailing,
     CheckUnsure,
@@ -104,8 +105,8 @@ def table_of(given: Config) -> Table:
     """The kernel's table with every server of this configuration in it."""
     full = Bench()
     full.configure(given)
-    for probe in list(full.decisions.probes):
-        full.feed(probe, PASS, PASS)
+    for probe in list(full.decisions.probes.values()):
+        full.feed(probe.check, PASS, PASS)
     return full.decisions.wanted({}).table
 
 
@@ -349,10 +350,35 @@ def test_edited_check_keeps_the_old_verdict_until_it_has_its_own(bench: Bench) -
     assert bench.weights() == {A: 1, B: 1}
 
 
-def test_edited_check_counts_from_zero(bench: Bench) -> None:
+def test_edited_check_goes_on_counting_so_that_edits_hide_no_failure(bench: Bench) -> None:
+    """keepalived counts from zero after each reload, so with one every second it never finds out who is dead."""
+    bench.configure(PAIR, table_of(PAIR))
+    for number in range(3):
+        assert bench.weights() == {A: 1 if number else 3, B: 1}
+        check = tcp_check(A, 80, timeout=Seconds(0.5 + number / 10))
+        bench.configure(config(service(server(A, checks=(check,)), server(B))))
+        bench.feed(check, FAIL)
+    assert bench.weights() == {B: 1}
+    for number in range(2):
+        assert bench.weights() == {B: 1}
+        check = tcp_check(A, 80, timeout=Seconds(1.5 + number / 10))
+        bench.configure(config(service(server(A, checks=(check,)), server(B))))
+        bench.feed(check, PASS)
+    assert bench.weights() == {A: 1, B: 1}
+
+
+def test_edit_alone_changes_no_verdict(bench: Bench) -> None:
     bench.configure(PAIR, table_of(PAIR))
     bench.feed(CHECK_A, FAIL, FAIL)
-    edited = tcp_check(A, 80, timeout=Seconds(0.5))
+    bench.configure(config(service(server(A, checks=(tcp_check(A, 80, fall=1),)), server(B))))
+    assert bench.weights() == {A: 1, B: 1}
+    assert bench.verdict(A) is Verdict.UP
+
+
+@pytest.mark.parametrize("edited", [tcp_check(A, 81), HttpCheck(name="tcp", address=A, port=80)])
+def test_check_of_another_target_or_type_counts_from_zero(bench: Bench, edited: AnyCheck) -> None:
+    bench.configure(PAIR, table_of(PAIR))
+    bench.feed(CHECK_A, FAIL, FAIL)
     bench.configure(config(service(server(A, checks=(edited,)), server(B))))
     bench.feed(edited, FAIL, FAIL)
     assert bench.weights() == {A: 1, B: 1}
@@ -595,7 +621,7 @@ def test_a_shared_probe_is_counted_and_given_its_checks_in_one_go(
 
     monkeypatch.setattr(ProbeState, "use", counted)
     tally = Counting(bench.observed, "web", "tcp")
-    bench.decisions._tally = lambda _name, _kind: tally
+    bench.decisions._arrivals._tally = lambda _name, _kind: tally
     bench.configure(sharing())
     bench.configure(sharing(weight=2))
     bench.configure(PAIR)
@@ -620,13 +646,13 @@ async def test_the_loop_turns_while_an_outcome_reaches_thousands_of_servers(benc
     tasks = [asyncio.create_task(bench.decisions.run()), asyncio.create_task(count())]
     bench.feed(SHARED, FAIL, FAIL, FAIL)
     assert bench.of(CheckFailing) == bench.of(RealServerDown) == []
-    while bench.decisions._unfinished:
+    while bench.decisions.verdicts._unfinished:
         await asyncio.sleep(0)
     assert turns >= 3 * (MANY / READINGS_PER_SLICE - 1)
     assert len(bench.of(CheckFailing)) == len(bench.of(RealServerDown)) == MANY
     assert bench.weights() == {}
     bench.feed(SHARED, FAIL)
-    while bench.decisions._unfinished:
+    while bench.decisions.verdicts._unfinished:
         await asyncio.sleep(0)
     (probe,) = bench.decisions.probes.values()
     assert probe._settled is FAIL  # from now on it costs nothing
@@ -643,11 +669,11 @@ async def test_a_reload_while_an_outcome_is_applied_leaves_out_what_it_drops_and
     bench.configure(sharing(weight=2), bench.decisions.wanted({}).table)
     assert bench.verdict("10.0.0.1") is Verdict.UP
     running = asyncio.create_task(bench.decisions.run())
-    while bench.decisions._unfinished:
+    while bench.decisions.verdicts._unfinished:
         await asyncio.sleep(0)
     assert bench.of(RealServerDown) == []
     bench.feed(SHARED, FAIL, FAIL, FAIL)
-    while bench.decisions._unfinished:
+    while bench.decisions.verdicts._unfinished:
         await asyncio.sleep(0)
     assert len(bench.of(RealServerDown)) == MANY
     running.cancel()
@@ -657,7 +683,7 @@ async def test_outcomes_that_come_faster_than_they_can_be_applied_are_left_out(b
     given = sharing()
     bench.configure(given, table_of_shared(given))
     bench.feed(SHARED, *[FAIL, PASS] * 100)
-    assert len(bench.decisions._backlog) == MOST_UNFINISHED
+    assert len(bench.decisions.verdicts._backlog) == MOST_UNFINISHED
 
 
 def table_of_shared(given: Config) -> Table:

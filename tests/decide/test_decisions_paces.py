@@ -19,7 +19,7 @@ def paced(bench: Bench) -> list[float]:
     def note(probe: ProbeState) -> None:
         found.append(probe.pace_s)
 
-    bench.decisions.paced = note
+    bench.decisions.verdicts.paced = note
     return found
 
 

@@ -100,7 +100,7 @@ def test_what_is_held_fits_the_configuration_after_every_reload(configs: list[Co
     run = Run()
     for given_config in configs:
         run.configure(given_config)
-        assert run.running == run.decisions.probes.keys()
+        assert run.running == {probe.check for probe in run.decisions.probes.values()}
         assert_fits(run.decisions, given_config)
         for number, probe in enumerate(run.decisions.probes.values()):
             run.now += 1.0

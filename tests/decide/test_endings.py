@@ -154,6 +154,6 @@ def test_many_checks_of_one_probe_are_told_of_in_turns() -> None:
     checks = [https(name=f"check{number}") for number in range(AT_ONCE + 10)]
     told = Told(config(service(server(A, checks=tuple(checks)), port=443)))
     told.bench.decisions.probes[probe_key(CHECK)].certificate_end = told.wall + DAY
-    told.bench.decisions.presented(told.bench.decisions.probes[probe_key(CHECK)])
+    told.bench.decisions.verdicts.presented(told.bench.decisions.probes[probe_key(CHECK)])
     assert [len(told.remarks()) for _ in range(3)] == [AT_ONCE, 10, 0]
     assert is_ending(told.bench.decisions.probes[probe_key(CHECK)], told.wall)

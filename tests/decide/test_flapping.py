@@ -12,7 +12,7 @@ from lvs_healthd.events.kinds import (
 )
 from lvs_healthd.health.machine import Verdict
 from lvs_healthd.ipvs.records import Table
-from lvs_healthd.plan.policy import NOBODY_ELSE_REASON
+from lvs_healthd.plan.reasons import NOBODY_ELSE_REASON
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.state.file import SavedVerdict
 from tests.configs import config, server, service

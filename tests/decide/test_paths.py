@@ -3,7 +3,8 @@
 import pytest
 
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
-from lvs_healthd.config.check_model import DataPath, PathWay, TcpCheck
+from lvs_healthd.config.check_model import TcpCheck
+from lvs_healthd.config.check_ways import DataPath, PathWay
 from lvs_healthd.config.model import Config
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ServerState

@@ -325,7 +325,7 @@ def test_check_that_verifies_nothing_is_not_counted() -> None:
     unverified = HttpsCheck(name="https", address=ADDRESSES[0], port=443, host="web.example", tls=Tls(verify=False))
     bench = Bench()
     bench.configure(config(service(server(ADDRESSES[0], checks=(unverified,)), port=443)))
-    assert bench.decisions._wrong_clock._waits.total() == 0
+    assert bench.decisions.verdicts.wrong_clock._waits.total() == 0
 
 
 @pytest.mark.parametrize("outcome", [EXPIRED, EARLY, unsure(Reason.CLOCK, EXPIRED.detail)])

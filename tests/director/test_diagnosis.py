@@ -8,7 +8,7 @@ import pytest
 
 from lvs_healthd.director import neighbours, own_firewall
 from lvs_healthd.director.diagnosis import Diagnosis, Question
-from lvs_healthd.director.neighbours import MOST_ASKED, Neighbour, worth_asking
+from lvs_healthd.director.neighbours import MOST_ASKED, Entry, Neighbour, worth_asking
 from lvs_healthd.director.own_firewall import Drops, dropping, risen
 from lvs_healthd.director.ways import Hop
 
@@ -80,6 +80,14 @@ def test_neighbour_is_read_from_the_kernels_answer() -> None:
         assert list(neighbours.read([message(address, STALE, 1234)])) == [Neighbour(INNER, address, STALE, 12.34)]
     both = message(RS1, REACHABLE, 0) + message(RS2, FAILED, 100)
     assert [each.address for each in neighbours.read([both, b""])] == [RS1]
+
+
+def test_whole_table_names_the_states_as_ip_neigh_does() -> None:
+    both = message(RS1, REACHABLE, 0) + message("2001:db8:2::12", FAILED, 100)
+    assert list(neighbours.read_entries([both])) == [
+        Entry(INNER, RS1, "00:00:00:00:00:00", "REACHABLE"),
+        Entry(INNER, "2001:db8:2::12", "00:00:00:00:00:00", "FAILED"),
+    ]
 
 
 def test_those_who_were_heard_last_are_asked_and_of_a_next_hop_only_itself() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
-from lvs_healthd.config.check_model import DataPath
+from lvs_healthd.config.check_ways import DataPath
 from lvs_healthd.director.links import Route
 from lvs_healthd.director.path_exits import Exit, OwnAddress, Question, Surroundings, exits, leave
 

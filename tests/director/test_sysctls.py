@@ -76,3 +76,14 @@ async def test_a_reload_while_they_are_read_does_no_harm(kept: Sysctls) -> None:
     await asyncio.sleep(0)
     kept.want(wanting(drop_packet="3", drop_entry="0"))
     assert await looking == [Setting("net.ipv4.vs.drop_entry", "2", "0")]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("net.ipv4.vs.conntrack", "/proc/sys/net/ipv4/vs/conntrack"),
+        ("net/ipv4/conf/eth0.100/rp_filter", "/proc/sys/net/ipv4/conf/eth0.100/rp_filter"),
+    ],
+)
+def test_names_with_slashes_may_have_dots_in_their_parts(name: str, path: str) -> None:
+    assert sysctls._path(name) == path

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lvs_healthd.config.check_model import TcpCheck, Way
+from lvs_healthd.config.check_model import TcpCheck
+from lvs_healthd.config.check_ways import Way
 from lvs_healthd.director import ways
 from lvs_healthd.director.ways import Hop, Ways
 

@@ -10,7 +10,15 @@ from lab.topology import Topology
 
 HERE = Path(__file__).parent
 
-LONGEST = ("test_traffic_failover.py", "test_systemd.py", "test_table.py", "test_synproxy.py", "test_import.py")
+LONGEST = (
+    "test_traffic_failover.py",
+    "test_systemd.py",
+    "test_examples.py",
+    "test_table.py",
+    "test_synproxy.py",
+    "test_import.py",
+    "test_takeover.py",
+)
 """Files of the longest tests come first: at the end, one guest would wait for the other to be through with one."""
 
 

@@ -103,6 +103,16 @@ class Running:
             while json.loads(await self.cli("status", "--json"))["daemon"]["probes_unsure"]:
                 await asyncio.sleep(INTERVAL_S)
 
+    async def all_up(self) -> None:
+        """Wait until every real server of every service is up."""
+        async with asyncio.timeout(TIMEOUT_OF_WAIT_S):
+            while any(
+                server["verdict"] != "up"
+                for service in json.loads(await self.cli("status", "--json"))["services"]
+                for server in service["real_servers"]
+            ):
+                await asyncio.sleep(INTERVAL_S)
+
     async def cli(self, *words: str) -> str:
         """Return what a verb prints."""
         control = ("--control", str(self.folder / "control.sock"))

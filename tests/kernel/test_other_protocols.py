@@ -9,7 +9,8 @@ import pytest
 
 from lab.topology import Topology
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import PingCheck, SctpCheck, Way
+from lvs_healthd.config.check_model import PingCheck, SctpCheck
+from lvs_healthd.config.check_ways import Way
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probing.once import run_once
 

@@ -65,8 +65,7 @@ async def test_vip_missing_on_a_server(up: Running, forwards: int) -> None:
         assert f"not by dr: {up.topology.vip} missing on the server" in reason
     assert {line["server"].partition(":")[0] for line in up.since("real_server.down")} == {first.address}
     await up.on(first, f"ip address add {up.topology.vip}/32 dev lo", "sysctl -qw net.ipv4.ip_forward=0")
-    for name, port in (("web", 80), ("dns", PORT)):
-        await up.until("real_server.up", service=name, server=f"{first.address}:{port}")
+    await up.all_up()
 
 
 async def test_vip6_missing_on_a_server(up: Running) -> None:
@@ -75,7 +74,7 @@ async def test_vip6_missing_on_a_server(up: Running) -> None:
     reason = await up.path_down("web6", f"[{first.address6}]:80")
     assert f"{up.topology.vip6} missing on the server" in reason
     await up.on(first, f"ip address add {up.topology.vip6}/128 dev lo")
-    await up.until("real_server.up", service="web6", server=f"[{first.address6}]:80")
+    await up.all_up()
 
 
 async def test_missing_mark_services_are_written_again_and_remove_nobody(up: Running) -> None:
@@ -103,8 +102,7 @@ async def test_server_is_never_up_by_the_answer_of_another_one(up: Running) -> N
     assert up.since("real_server.up") == []
     assert up.since("table.drift") != []
     await up.on(first, f"ip address add {up.topology.vip}/32 dev lo")
-    for name, port in (("web", 80), ("dns", PORT)):
-        await up.until("real_server.up", service=name, server=f"{first.address}:{port}")
+    await up.all_up()
 
 
 async def test_director_that_accepts_no_answers_removes_nobody_and_says_what_to_type(up: Running) -> None:

@@ -65,8 +65,7 @@ async def test_tunnel_device_that_is_down(up: Running) -> None:
         reason = await up.path_down(name, f"{first.address}:{port}")
         assert "not by ipip: tunnel not unwrapped, because its device is missing or down?" in reason
     await up.on(first, "ip link set sit0 up", "ip link set tunl0 up")
-    for name, port in (("web", 80), ("dns", PORT)):
-        await up.until("real_server.up", service=name, server=f"{first.address}:{port}")
+    await up.all_up()
 
 
 async def test_tunnel_whose_packets_rp_filter_drops(up: Running) -> None:
@@ -75,8 +74,7 @@ async def test_tunnel_whose_packets_rp_filter_drops(up: Running) -> None:
     for name, port in (("web", 80), ("dns", PORT)):
         assert "rp_filter drops what comes out of the tunnel" in await up.path_down(name, f"{first.address}:{port}")
     await up.on(first, "sysctl -qw net.ipv4.conf.tunl0.rp_filter=0")
-    for name, port in (("web", 80), ("dns", PORT)):
-        await up.until("real_server.up", service=name, server=f"{first.address}:{port}")
+    await up.all_up()
 
 
 async def test_vip_missing_on_a_server(up: Running) -> None:
@@ -85,8 +83,7 @@ async def test_vip_missing_on_a_server(up: Running) -> None:
     for name, port in (("web", 80), ("gue", 81), ("gre", 82)):
         assert f"{up.topology.vip} missing on the server" in await up.path_down(name, f"{first.address}:{port}")
     await up.on(first, f"ip address add {up.topology.vip}/32 dev lo")
-    for name, port in (("web", 80), ("gue", 81), ("gre", 82)):
-        await up.until("real_server.up", service=name, server=f"{first.address}:{port}")
+    await up.all_up()
 
 
 async def test_director_that_accepts_no_answers_removes_nobody(up: Running) -> None:
@@ -99,6 +96,7 @@ async def test_director_that_accepts_no_answers_removes_nobody(up: Running) -> N
     await up.all_sure()
 
 
+@pytest.mark.long
 async def test_protocol_that_no_server_knows_is_named_and_removes_nobody(up: Running, tmp_path: Path) -> None:
     """The last test of this file, because it ends the daemon, and takes the module from all machines.
 

@@ -114,6 +114,7 @@ def syn(family: socket.AddressFamily, source: str, target: str, port: int) -> by
     return head[:16] + struct.pack("!H", ~total & 0xFFFF) + head[18:]
 
 
+@pytest.mark.long
 async def test_half_open_connections_end_at_the_director_and_real_clients_are_served(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:

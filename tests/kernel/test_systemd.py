@@ -155,6 +155,7 @@ def test_the_unit_serves_reloads_tells_and_leaves_the_table_when_stopped(nat: To
     assert has_both(nat, weight=7)
 
 
+@pytest.mark.long
 def test_the_sandbox_lets_the_daemon_watch_the_interfaces(nat: Topology, machine: Systemd) -> None:
     machine.systemctl("start", UNIT)
     until_both(nat, machine)
@@ -171,6 +172,7 @@ def test_the_sandbox_lets_the_daemon_watch_the_interfaces(nat: Topology, machine
     assert has_both(nat)
 
 
+@pytest.mark.long
 def test_probe_workers_give_up_the_units_capability(nat: Topology, machine: Systemd) -> None:
     configure(machine, BASIC.replace("[daemon]\n", "[daemon]\nprobe_workers = 2\n"))
     machine.systemctl("start", UNIT)
@@ -191,6 +193,7 @@ def until_reason(machine: Systemd, service: str, reason: str) -> None:
     )
 
 
+@pytest.mark.long
 def test_programs_run_in_the_daemon_s_sandbox_as_its_user(machine: Systemd) -> None:
     configure(machine, BASIC + WITH_A_PROGRAM)
     machine.systemctl("start", UNIT)
@@ -218,6 +221,7 @@ the start."""
 FPING = "/usr/local/bin/fping"
 
 
+@pytest.mark.long
 def test_fping_works_in_the_unit_for_programs_with_the_documented_drop_in_and_nowhere_else(machine: Systemd) -> None:
     servers = REPOSITORY / ".cache" / "servers" / "usr"
     fping = machine.file(FPING)
@@ -245,6 +249,7 @@ def test_fping_works_in_the_unit_for_programs_with_the_documented_drop_in_and_no
         machine.systemctl("stop", "lvs-healthd-exec.socket", "lvs-healthd-exec.service")
 
 
+@pytest.mark.long
 def test_pings_need_the_documented_drop_in(machine: Systemd) -> None:
     ping = '[[service]]\nname = "host"\nfwmark = 9\nforward = "dr"\ncheck = "ping"\nreal_server = ["198.51.100.11"]\n'
     configure(machine, BASIC + ping)
@@ -318,6 +323,7 @@ def test_with_the_documented_drop_in_a_reload_returns_when_it_is_done(nat: Topol
     assert (machine.show("MainPID"), machine.show("NRestarts")) == (pid, "0")
 
 
+@pytest.mark.long
 def test_settings_that_the_sandbox_forbids_are_told_and_the_documented_drop_in_allows_them(
     nat: Topology, machine: Systemd
 ) -> None:
@@ -346,6 +352,7 @@ def test_settings_that_the_sandbox_forbids_are_told_and_the_documented_drop_in_a
     assert "ERROR" not in machine.show("StatusText")
 
 
+@pytest.mark.long
 def test_the_documented_drop_in_lets_it_keep_the_table_of_another_network(machine: Systemd) -> None:
     inside = ["ip", "netns", "exec", "elsewhere"]
     machine.run(["ip", "netns", "add", "elsewhere"])

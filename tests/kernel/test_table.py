@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lab.ipvsadm import Numbers, numbers
 from lab.load import Load
 from lab.nginx import Nginx
 from lab.topology import Topology
@@ -20,9 +21,6 @@ DEADLINE_S = 60.0
 FOREIGN = "-A -t 192.0.2.250:8080 -s sh\n-a -t 192.0.2.250:8080 -r 198.51.100.77:8080 -m -w 7\n"
 RS1, RS2 = "198.51.100.11:80", "198.51.100.12:80"
 WEB, STICKY, MARK = "192.0.2.100:80/tcp", "[2001:db8:1::100]:80/tcp", "fwmark 7"
-
-Numbers = dict[tuple[str, str], tuple[str, ...]]
-"""Service and server, "-" for the service itself, to the five columns of a view."""
 
 
 def configuration(folder: Path, nat: Topology) -> Path:
@@ -62,20 +60,6 @@ check = {{ type = "tcp", port = 80 }}
 real_server = ["{nat.servers[0].address}"]
 """)
     return file
-
-
-def by_ipvsadm(text: str) -> Numbers:
-    """Read `ipvsadm -Ln --stats` or `--rate`."""
-    numbers: Numbers = {}
-    service = ""
-    for line in text.splitlines():
-        first, *rest = line.split()
-        if first in ("TCP", "FWM"):
-            service = f"{rest[0]}/tcp" if first == "TCP" else f"fwmark {rest[0]}"
-            numbers[service, "-"] = tuple(rest[1:])
-        elif first == "->" and rest[0] != "RemoteAddress:Port":
-            numbers[service, rest[0]] = tuple(rest[1:])
-    return numbers
 
 
 def by_us(text: str) -> Numbers:
@@ -151,7 +135,7 @@ async def test_counters_and_connections_are_those_of_ipvsadm(
             return by_us(await asked(file, "--stats"))
 
         while True:  # the kernel adds up what its processors have counted every two seconds (ip_vs_est.c)
-            found = await until_same(stats, lambda: by_ipvsadm(nat.ipvsadm("-Ln", "--stats", "--exact")))
+            found = await until_same(stats, lambda: numbers(nat.ipvsadm("-Ln", "--stats", "--exact")))
             connections, in_packets, out_packets, in_bytes, out_bytes = map(int, found[WEB, "-"])
             if connections >= requests:
                 break
@@ -231,7 +215,7 @@ async def test_server_added_again_counts_on_while_connections_hold_it(
             return by_us(await asked(file, "--stats"))
 
         def witness() -> Numbers:
-            return by_ipvsadm(nat.ipvsadm("-Ln", "--stats", "--exact"))
+            return numbers(nat.ipvsadm("-Ln", "--stats", "--exact"))
 
         before = await until_same(stats, witness, counted=lambda numbers: int(numbers[WEB, "-"][0]) >= requests)
         position = len(running.lines)

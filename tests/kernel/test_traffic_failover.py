@@ -58,12 +58,12 @@ class Story:
 @pytest.mark.parametrize(
     ("build", "kinds"),
     [
-        (Topology.nat, [NAT]),
-        (Topology.dr, [DR]),
-        (Topology.tun, [IPIP, GUE, GRE]),
-        (Topology.tun, [FULLNAT]),  # whose real servers have no route through the director
+        pytest.param(Topology.nat, [NAT], id="nat"),
+        pytest.param(Topology.dr, [DR], id="dr"),
+        pytest.param(Topology.tun, [IPIP, GUE, GRE], id="tun", marks=pytest.mark.long),
+        # The real servers of fullnat have no route through the director.
+        pytest.param(Topology.tun, [FULLNAT], id="fullnat", marks=pytest.mark.long),
     ],
-    ids=["nat", "dr", "tun", "fullnat"],
 )
 async def test_no_request_fails_once_the_failed_server_is_out_nor_when_it_returns(
     build: Callable[[], AbstractContextManager[Topology]], kinds: list[Kind], tmp_path: Path

@@ -108,3 +108,14 @@ def test_package_that_is_nowhere_is_an_error_and_leaves_nothing_half_done(archiv
     assert "E: no brewd" in done.stderr
     assert not archive.target.exists()
     assert list(archive.target.parent.iterdir()) == []
+
+
+def test_name_with_a_question_mark_is_left_out_where_debian_lacks_it(archive: Archive) -> None:
+    known = archive.bin / "apt-cache"
+    known.write_text('#!/bin/sh\n[ "$*" = "show --no-all-versions brewd" ]\n')
+    known.chmod(0o755)
+    archive.list.write_text("brewd?\nteapotd?  # not in this release\n")
+    done = archive.run()
+    assert done.returncode == 0, done.stderr
+    simulated = [line for line in archive.log.read_text().splitlines() if "--simulate" in line]
+    assert simulated == ["apt-get --simulate --no-install-recommends install brewd"]

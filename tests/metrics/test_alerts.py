@@ -11,6 +11,7 @@ ALERTS = Path(__file__).parents[2] / "docs" / "prometheus-alerts.yml"
 
 SERVER = '{instance="lvs1", service="web", server="198.51.100.11:80"}'
 SERVICE = '{instance="lvs1", service="web"}'
+DRAINED = '{instance="lvs1", service="web", server="198.51.100.11:80", kind="drain"}'
 UNSURE = 'lvs_healthd_probes_unsure{instance="lvs1"}'
 UNSURE_TOTAL = 'lvs_healthd_probes_total{instance="lvs1", service="web", status="unsure", reason="stalled"}'
 READ = 'lvs_healthd_last_resync_timestamp_seconds{instance="lvs1"}'
@@ -42,14 +43,34 @@ def firing(series: dict[str, str], alert: str, *, at: str, folder: Path) -> bool
     return True
 
 
+ACTIVE, SUSPENDED = f"lvs_healthd_service_active{SERVICE}", f"lvs_healthd_service_suspended{SERVICE}"
+FALLBACK = f"lvs_healthd_service_in_fallback{SERVICE}"
+OTHER = 'lvs_healthd_service_active{instance="lvs2", service="web"}'
 STALE = 'lvs_healthd_service_checks_stale{instance="lvs1", service="web"}'
 DAMPED = 'lvs_healthd_service_real_servers_damped{instance="lvs1", service="web"}'
+HOOK_FAILED = 'lvs_healthd_hook_messages_total{instance="lvs1", hook="mail", result="failed"}'
+HOOK_SENT = HOOK_FAILED.replace("failed", "sent")
 CASES = [
     ("LvsHealthdGone", {'up{job="lvs-healthd", instance="lvs1"}': "1x3 0x20"}, "5m", True),
     ("LvsHealthdGone", {'up{job="lvs-healthd", instance="lvs1"}': "1x3 0x1 1x20"}, "5m", False),
     # A director that starts proves its servers one after another. That is neither an outage nor flapping.
     ("LvsServiceInFallback", {f"lvs_healthd_service_in_fallback{SERVICE}": "1x1 0x20"}, "1m", False),
     ("LvsServiceInFallback", {f"lvs_healthd_service_in_fallback{SERVICE}": "0x3 1x20"}, "3m", True),
+    ("LvsServiceBelowMinUp", {f"lvs_healthd_service_below_min_up{SERVICE}": "0x3 1x20"}, "3m", True),
+    (
+        "LvsServiceBelowMinUp",
+        {
+            f"lvs_healthd_service_below_min_up{SERVICE}": "0x3 1x20",
+            f"lvs_healthd_service_in_fallback{SERVICE}": "0x3 1x20",
+        },
+        "3m",
+        False,
+    ),
+    ("LvsOverrideForgotten", {f"lvs_healthd_real_server_override_timestamp_seconds{DRAINED}": "0x9000"}, "23h", False),
+    ("LvsOverrideForgotten", {f"lvs_healthd_real_server_override_timestamp_seconds{DRAINED}": "0x9000"}, "25h", True),
+    ("LvsFallbackDown", {f"lvs_healthd_fallback_up{SERVER}": "0x40"}, "6m", True),
+    ("LvsFallbackDown", {f"lvs_healthd_fallback_up{SERVER}": "0x8 1x40"}, "6m", False),
+    ("LvsServiceFailsOpen", {f"lvs_healthd_service_fails_open{SERVICE}": "0x3 1x20"}, "3m", True),
     ("LvsRealServerFlaps", {f"lvs_healthd_real_server_up{SERVER}": "_ _ 0 1x60"}, "10m", False),
     ("LvsRealServerFlaps", {f"lvs_healthd_real_server_up{SERVER}": "1 1 0 0 1 1 0 0 1 1 0 0 1 1 0 0"}, "4m", True),
     ("LvsRealServerDown", {f"lvs_healthd_real_server_up{SERVER}": "1x3 0x20"}, "3m", True),
@@ -128,6 +149,43 @@ CASES = [
     ("LvsVerdictsStale", {STALE: "0x4 3x40"}, "3m", True),
     ("LvsServersDamped", {DAMPED: "0x4 1x16 0x20"}, "4m", False),
     ("LvsServersDamped", {DAMPED: "0x4 1x40"}, "8m", True),
+    ("LvsHookFails", {HOOK_FAILED: "0x40"}, "8m", False),
+    ("LvsHookFails", {HOOK_FAILED: "0x8 1x40"}, "8m", True),
+    ("LvsHookFails", {HOOK_SENT: "0+1x40"}, "8m", False),
+    # A standby director does not page for what only clients would miss, and warns that a takeover would fail.
+    *(
+        (alert, {**series, ACTIVE: "0x40", SUSPENDED: "0x40"}, "4m", fires)
+        for alert, series, fires in (
+            ("LvsServiceInFallback", {FALLBACK: "0x3 1x40"}, False),
+            ("LvsServiceBelowMinUp", {f"lvs_healthd_service_below_min_up{SERVICE}": "0x3 1x40"}, False),
+            ("LvsServiceFailsOpen", {f"lvs_healthd_service_fails_open{SERVICE}": "0x3 1x40"}, False),
+            ("LvsStandbyCannotServe", {FALLBACK: "0x3 1x40"}, True),
+            ("LvsStandbyCannotServe", {f"lvs_healthd_service_fails_open{SERVICE}": "0x3 1x40"}, True),
+            ("LvsStandbyCannotServe", {FALLBACK: "0x40"}, False),
+            ("LvsRealServerDown", {f"lvs_healthd_real_server_up{SERVER}": "1x3 0x40"}, True),
+            ("LvsBrake", {BRAKE: "_x3 1700000000x40", IN_SYNC: "1x40"}, False),
+            ("LvsBrake", {BRAKE: "_x3 1700000000x40", IN_SYNC: "1x40", IN_SYNC.replace("web", "dns"): "1x40"}, True),
+        )
+    ),
+    ("LvsServiceInFallback", {FALLBACK: "0x3 1x40", ACTIVE: "1x40"}, "4m", True),
+    ("LvsStandbyCannotServe", {FALLBACK: "0x3 1x40", ACTIVE: "1x40"}, "4m", False),
+    # What is known of a service that is not probed is old.
+    *(
+        (alert, {**series, ACTIVE: "0x40", SUSPENDED: "1x40"}, "8m", False)
+        for alert, series in (
+            ("LvsStandbyCannotServe", {FALLBACK: "1x40"}),
+            ("LvsRealServerDown", {f"lvs_healthd_real_server_up{SERVER}": "0x40"}),
+            ("LvsFallbackDown", {f"lvs_healthd_fallback_up{SERVER}": "0x40"}),
+        )
+    ),
+    ("LvsNobodyActive", {ACTIVE: "1x3 0x40", OTHER: "0x4 1x40"}, "4m", False),
+    ("LvsNobodyActive", {ACTIVE: "1x3 0x40", OTHER: "0x40"}, "4m", True),
+    ("LvsTwoActive", {ACTIVE: "1x3 0x40", OTHER: "0x4 1x40"}, "4m", False),
+    ("LvsTwoActive", {ACTIVE: "1x40", OTHER: "0x4 1x40"}, "4m", True),
+    ("LvsTrackFault", {'lvs_healthd_track_value{instance="lvs1"}': "0x3 1x20"}, "3m", True),
+    ("LvsTrackFault", {'lvs_healthd_track_value{instance="lvs1"}': "0x3 1x2 0x20"}, "3m", False),
+    ("LvsTrackFileError", {'lvs_healthd_track_error{instance="lvs1"}': "0x3 1x20"}, "3m", True),
+    ("LvsPairError", {'lvs_healthd_pair_error{instance="lvs1"}': "0x3 1x20"}, "3m", True),
 ]
 
 

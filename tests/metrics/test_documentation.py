@@ -27,7 +27,10 @@ class Described(msgspec.Struct, frozen=True):
 
 def everything() -> bytes:
     """Return a scrape of a daemon in which everything has happened once."""
-    metrics = Metrics(samples=sampled, internals=lambda: dict.fromkeys(INTERNALS, 1.0))
+    metrics = Metrics(
+        samples=sampled, internals=lambda: dict.fromkeys(INTERNALS, 1.0), waiting=lambda: {"mail.alert": 1}
+    )
+    metrics.hook("mail.alert", "sent", 1)
     metrics.tally("web", "http").add(up("ok"), 0.001)
     metrics.operation("add_server", False, "EPERM")
     metrics.drift("missing")
@@ -95,4 +98,4 @@ def test_promtool_accepts_the_alert_rules() -> None:
         ["promtool", "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False, timeout=30
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "21 rules found" in checked.stdout
+    assert "34 rules found" in checked.stdout

@@ -52,6 +52,14 @@ def test_advice_is_counted_and_a_state_that_is_not_saved_is_1() -> None:
     assert (found["setting_advice"], found["state_error"]) == ({(): 0}, {(): 0})
 
 
+def test_maintenance_folder_is_counted() -> None:
+    names = ("maintenance_files", "maintenance_files_unused", "maintenance_error")
+    found = read(Status(daemon=statuses.daemon(), services=()))
+    assert [found[name] for name in names] == [{(): 3}, {(): 0}, {(): 0}]
+    found = read(Status(daemon=statuses.daemon(maintenance_error="hangs", maintenance_unused=("a", "b")), services=()))
+    assert [found[name] for name in names] == [{(): 3}, {(): 2}, {(): 1}]
+
+
 def test_clock_that_is_suspected_is_1() -> None:
     assert read(Status(daemon=statuses.daemon(clock_suspected="why"), services=()))["clock_suspected"] == {(): 1}
     assert read(statuses.status())["clock_suspected"] == {(): 0}

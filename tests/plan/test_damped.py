@@ -9,9 +9,11 @@ from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord
 from lvs_healthd.ipvs.words import AF_INET
 from lvs_healthd.plan.planner import Planner
-from lvs_healthd.plan.policy import NO_PLAN, NOBODY_ELSE_REASON, Change, ServicePlan, Standing, plan_service
+from lvs_healthd.plan.policy import NO_PLAN, ServicePlan, plan_service
 from lvs_healthd.plan.precedence import Special, State
+from lvs_healthd.plan.reasons import NOBODY_ELSE_REASON
 from lvs_healthd.plan.records import PlannedService, prepare
+from lvs_healthd.plan.standings import Change, Members, Standing
 from tests.configs import config, server, service
 
 SPARE = DestinationKey(AF_INET, "198.51.100.99", 80)
@@ -47,10 +49,10 @@ def test_every_step_from_one_state_to_another_follows_the_rule(on_failure: OnFai
     made = planned(1, 1, on_failure=on_failure)
     every = [pair[0] for pair in STANDINGS] + [pair[1] for pair in STANDINGS if pair[1].verdict is Verdict.UP]
     for before in itertools.product(every, repeat=2):
-        first = plan_service(made, NO_PLAN, changes(made, None, before), {})
+        first = plan_service(made, NO_PLAN, changes(made, None, before), {}, everybody(made, before))
         assert serving(first.changed) == expected(made, before)
         for after in itertools.product(every, repeat=2):
-            second = plan_service(made, first, changes(made, before, after), {})
+            second = plan_service(made, first, changes(made, before, after), {}, everybody(made, after))
             assert serving(first.changed | second.changed) == expected(made, after)
             assert second.may_serve is (expected(made, after) != {SPARE})
 
@@ -61,6 +63,10 @@ def changes(made: PlannedService, before: tuple[Standing, ...] | None, after: tu
         for n, one in enumerate(made.servers)
         if before is None or before[n] != after[n]
     ]
+
+
+def everybody(made: PlannedService, standings: tuple[Standing, ...]) -> Members:
+    return Members(lambda: zip(made.servers, standings, strict=True))
 
 
 def test_damped_server_is_treated_as_down() -> None:
@@ -74,7 +80,7 @@ def test_damped_server_is_treated_as_down() -> None:
 
 
 def plan(made: PlannedService, *standings: Standing) -> ServicePlan:
-    return plan_service(made, NO_PLAN, changes(made, None, standings), {})
+    return plan_service(made, NO_PLAN, changes(made, None, standings), {}, everybody(made, standings))
 
 
 def test_damped_servers_do_not_serve_with_a_weight_of_zero_only() -> None:

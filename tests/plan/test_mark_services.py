@@ -3,7 +3,7 @@
 import pytest
 
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
-from lvs_healthd.config.check_model import DataPath
+from lvs_healthd.config.check_ways import DataPath
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceKey, ServiceRecord, Wanted
 from lvs_healthd.ipvs.words import AF_INET, AF_INET6, TUNNEL_F_CSUM, TUNNEL_GUE, ForwardingMethod
 from lvs_healthd.plan.mark_services import found_again, mark_service

@@ -8,10 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from lvs_healthd.config.model import Config, OnFailure, RealServer
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.drift import compare
-from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceEntry, ServiceKey, Table, TableLine
+from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceEntry, ServiceKey, Table, TableLine, Why
 from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, ForwardingMethod
 from lvs_healthd.plan.planner import Planner
-from lvs_healthd.plan.policy import CONFIGURED_REASON, LEAVING_REASON
+from lvs_healthd.plan.precedence import Special
+from lvs_healthd.plan.reasons import CONFIGURED_REASON, LEAVING_REASON
 from lvs_healthd.plan.records import prepare
 from tests.configs import config, server, service
 from tests.ipvs.tables import copy
@@ -144,7 +145,8 @@ class Planning(RuleBasedStateMachine):
 
     @invariant()
     def it_equals_a_plan_from_scratch(self) -> None:
-        wanted = plan(self.services, self.healths, self.as_planned)
+        dropped = {each.key: self.planner.standing(each.key).dropped for each in self.services}
+        wanted = plan(self.services, self.healths, self.as_planned, dropped)
         # Nothing from scratch knows what a reload has changed.
         why = {
             line: wanted.why[line] if each.reason == CONFIGURED_REASON else each
@@ -202,6 +204,49 @@ def test_a_server_that_leaves_is_let_go_when_somebody_has_taken_it_out_already()
     assert list(planner.wanted.table[WEB].destinations) == [KEYS[1]]
 
 
+def test_a_stranger_beside_unproven_servers_does_not_count_as_dropped_by_a_reload() -> None:
+    old = prepare(config(service(server(HOSTS[0]), fallback=SPARES[:1])))
+    planner = Planner()
+    planner.configure(old, {(WEB, KEYS[0]): Health(Verdict.DOWN, 0.0)})
+    planner.plan({})
+    actual = copy(planner.wanted.table)
+    planner.configure(
+        prepare(config(service(server(HOSTS[1]), fallback=SPARES[:1]))), {(WEB, KEYS[1]): Health(Verdict.UNKNOWN, 0.0)}
+    )
+    planner.plan(actual)
+    spare = DestinationKey(AF_INET, SPARES[0], 80)
+    assert list(planner.wanted.table[WEB].destinations) == [spare]
+    actual[WEB].destinations[KEYS[4]] = DestinationRecord(KEYS[4], ForwardingMethod.MASQ, 1)
+    planner.plan(actual, [(WEB, KEYS[4])])
+    assert list(planner.wanted.table[WEB].destinations) == [spare]
+
+
+def test_a_fallback_that_a_reload_replaces_goes_at_once_although_servers_are_unproven() -> None:
+    unproven = {(WEB, KEYS[0]): Health(Verdict.UNKNOWN, 0.0)}
+    planner = Planner()
+    planner.configure(prepare(config(service(server(HOSTS[0]), fallback=SPARES[:1]))), unproven)
+    planner.plan({})
+    actual = copy(planner.wanted.table)
+    planner.configure(prepare(config(service(server(HOSTS[0]), fallback=SPARES[1:]))), unproven)
+    planner.plan(actual)
+    assert list(planner.wanted.table[WEB].destinations) == [DestinationKey(AF_INET, SPARES[1], 80)]
+
+
+def test_the_last_fallback_of_a_service_goes_on_until_a_new_server_is_proven() -> None:
+    planner = Planner()
+    planner.configure(
+        prepare(config(service(server(HOSTS[0]), fallback=SPARES[:1]))), {(WEB, KEYS[0]): Health(Verdict.DOWN, 0.0)}
+    )
+    planner.plan({})
+    actual = copy(planner.wanted.table)
+    planner.configure(prepare(config(service(server(HOSTS[1])))), {(WEB, KEYS[1]): Health(Verdict.UNKNOWN, 0.0)})
+    planner.plan(actual)
+    assert list(planner.wanted.table[WEB].destinations) == [DestinationKey(AF_INET, SPARES[0], 80)]
+    planner.changed(WEB, KEYS[1], Health(Verdict.UP, 0.0))
+    planner.plan(actual, [])
+    assert list(planner.wanted.table[WEB].destinations) == [KEYS[1]]
+
+
 def test_a_server_that_the_file_drains_or_restores_is_said_to_be_configured_so() -> None:
     up, down = Health(Verdict.UP, 0.0, detail="connected"), Health(Verdict.DOWN, 0.0, detail="connection refused")
     planner = Planner()
@@ -221,3 +266,29 @@ def test_a_server_that_the_file_drains_or_restores_is_said_to_be_configured_so()
     planner.changed(WEB, KEYS[0], down)
     planner.plan({})
     assert planner.wanted.why[WEB, KEYS[0]].reason == "connection refused"
+
+
+def test_a_server_that_the_file_restores_and_that_asks_for_less_is_said_to_ask() -> None:
+    up = {(WEB, KEYS[0]): Health(Verdict.UP, 0.0, detail="up")}
+    planner = Planner()
+    planner.configure(prepare(config(service(server(HOSTS[0], weight=0)))), up)
+    planner.plan({})
+    asks = {(WEB, KEYS[0]): Special(None, 25, "agent asks for 50%")}
+    planner.configure(prepare(config(service(server(HOSTS[0], weight=50)))), up, asks)
+    planner.plan({})
+    assert planner.wanted.why[WEB, KEYS[0]] == Why("agent asks for 50%; up", is_asked=True)
+
+
+def test_lines_are_touched_in_the_order_in_which_they_changed() -> None:
+    """Whatever Python's hashes are: so the log of two directors with the same servers is the same."""
+    planner = Planner()
+    planner.configure(
+        prepare(config(service(*map(server, HOSTS)))), {(WEB, key): Health(Verdict.UP, 0.0) for key in KEYS}
+    )
+    planner.plan({})
+    planner.take_touched()
+    order = [*KEYS[1:], KEYS[0]]
+    for key in order:
+        planner.changed(WEB, key, Health(Verdict.DOWN, 1.0))
+    planner.plan({}, [])
+    assert [key for _, key in planner.take_touched() or ()] == order

@@ -8,8 +8,10 @@ from lvs_healthd.config.model import Config, OnFailure
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table, Wanted
 from lvs_healthd.ipvs.words import AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SVC_F_PERSISTENT, ForwardingMethod
-from lvs_healthd.plan.policy import FALLBACK_REASON, LEAVING_REASON, NO_PLAN, Change, Standing, plan_service
+from lvs_healthd.plan.policy import NO_PLAN, plan_service
+from lvs_healthd.plan.reasons import FALLBACK_REASON, LEAVING_REASON
 from lvs_healthd.plan.records import prepare
+from lvs_healthd.plan.standings import Change, Members, Standing
 from tests.configs import config, server, service
 from tests.plan.whole import plan
 
@@ -142,8 +144,14 @@ def test_a_plan_visits_only_the_servers_that_have_changed() -> None:
     (web,) = prepare(config(service(*PAIR)))
     first, second = web.servers
     before = plan_service(
-        web, NO_PLAN, [Change(first, None, Standing(Verdict.UP, 1)), Change(second, None, Standing(Verdict.UP, 2))], {}
+        web,
+        NO_PLAN,
+        [Change(first, None, Standing(Verdict.UP, 1)), Change(second, None, Standing(Verdict.UP, 2))],
+        {},
+        Members(tuple),
     )
-    after = plan_service(web, before, [Change(first, Standing(Verdict.UP, 1), Standing(Verdict.DOWN, 1))], {})
+    after = plan_service(
+        web, before, [Change(first, Standing(Verdict.UP, 1), Standing(Verdict.DOWN, 1))], {}, Members(tuple)
+    )
     assert after.changed == {A: None}
     assert (after.up, after.weight) == (1, 2)

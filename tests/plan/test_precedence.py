@@ -3,9 +3,10 @@
 import pytest
 
 from lvs_healthd.health.machine import Verdict
-from lvs_healthd.plan.policy import NO_PLAN, Change, Standing, plan_service
+from lvs_healthd.plan.policy import NO_PLAN, plan_service
 from lvs_healthd.plan.precedence import MOST_WEIGHT, Asking, Special, special
 from lvs_healthd.plan.records import prepare
+from lvs_healthd.plan.standings import Change, Members, Standing
 from lvs_healthd.probes.outcome import AskedWeight
 from tests.configs import config, server, service
 
@@ -44,9 +45,9 @@ def test_weight_counts_in_the_plan_and_in_what_may_serve() -> None:
     (web,) = prepare(config(service(server("198.51.100.11", weight=4), fallback=("198.51.100.99",))))
     (first,) = web.servers
     whole, less, none = (Standing(Verdict.UP, weight) for weight in (4, 3, 0))
-    plan = plan_service(web, NO_PLAN, [Change(first, None, less)], {})
+    plan = plan_service(web, NO_PLAN, [Change(first, None, less)], {}, Members(tuple))
     assert (plan.changed[first.key], plan.weight, plan.may_serve) == (first.at(3), 3, True)
-    plan = plan_service(web, plan, [Change(first, less, none)], {})
+    plan = plan_service(web, plan, [Change(first, less, none)], {}, Members(tuple))
     assert (plan.changed[first.key], plan.may_serve, plan.uses_fallback) == (first.quiesced, False, True)
-    plan = plan_service(web, plan, [Change(first, none, whole)], {})
+    plan = plan_service(web, plan, [Change(first, none, whole)], {}, Members(tuple))
     assert (plan.changed[first.key], plan.weight, plan.uses_fallback) == (first.record, 4, False)

@@ -19,6 +19,7 @@ from lvs_healthd.probes.exchange import Farewell
 from lvs_healthd.probes.grpc import grpc_exchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.proxy import HEADERS as PROXY_HEADERS
+from tests.pacing import EXTENDED
 from tests.probes.http2_peer import SETTINGS, Fields, Peer, frame, over_network, talk, talk_raw
 from tests.probes.http_talk import outcomes
 from tests.probes.peers import answering, free_port, stream_server
@@ -92,7 +93,8 @@ async def test_server_that_is_healthy_and_then_is_not_and_is_stopped_and_ends() 
             assert (await outcome(check(port=port))).detail == f"its state is {state}, expected SERVING"
         server.process.send_signal(signal.SIGSTOP)
         stopped = await outcome(check(port=port, timeout=Seconds(0.3)))
-        assert (stopped.reason, stopped.detail) == (Reason.TIMEOUT, "connected, but no answer in 300ms")
+        told = stopped.detail.removesuffix(EXTENDED)
+        assert (stopped.reason, told) == (Reason.TIMEOUT, "connected, but no answer in 300ms")
     assert (await outcome(check(port=port))).reason is Reason.REFUSED
 
 

@@ -15,6 +15,7 @@ from lvs_healthd.probes.http_sequence import request_exchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, unsure
 from lvs_healthd.probing.transcript import tried
 from tests.config.reading import checks_of
+from tests.pacing import EXTENDED
 from tests.probes.http_talk import answer, check, chunked, found, outcomes, pieces_of
 from tests.probes.nginx import nginx
 from tests.probes.peers import free_port, stream_server
@@ -246,7 +247,7 @@ async def test_all_requests_share_one_timeout() -> None:
         loaded = written(port, *(f'{{ path = "/{number}" }}' for number in range(20)))
         (outcome,) = await outcomes(msgspec.structs.replace(loaded, timeout=Seconds(0.5)))
     assert outcome.reason is Reason.TIMEOUT
-    assert outcome.detail.endswith("connected, but no answer in 500ms")
+    assert outcome.detail.removesuffix(EXTENDED).endswith("connected, but no answer in 500ms")
 
 
 async def test_many_probes_that_change_their_connections_all_end() -> None:

@@ -7,7 +7,7 @@ from lvs_healthd.config.basics import Endpoint, canonical_address
 from lvs_healthd.config.check_model import Convention, ExecCheck, MonNames, Per
 from lvs_healthd.probes import mon
 from lvs_healthd.probes.exchange import Exchange
-from lvs_healthd.probes.outcome import AskedWeight, Outcome, OutcomeKind, Reason, down, unsure, up
+from lvs_healthd.probes.outcome import AskedWeight, MonitorRun, Outcome, OutcomeKind, Reason, down, unsure, up
 from lvs_healthd.probes.programs import ENVIRONMENT, program_runs
 from lvs_healthd.probes.targets import targets
 from lvs_healthd.programs.messages import Answer, Finished, NotRun, Request, Started, line
@@ -63,15 +63,21 @@ class Runs:
     def __init__(self, check: ExecCheck) -> None:
         self.clock = Clock()
         self._begin = program_runs(check, self.clock)
+        self.monitor: MonitorRun | None = None
+        """What the last outcome says of the last failed run."""
 
     def run(self, *answers: Answer) -> tuple[Request, Outcome]:
         """Begin a run, and return what it asks for, and the outcome after the process has answered."""
         exchange = self._begin()
-        asked = request(exchange)
+        asked, outcome = request(exchange), self.ended(exchange, *answers)
+        self.monitor = outcome.monitor
+        return asked, msgspec.structs.replace(outcome, monitor=None)
+
+    def ended(self, exchange: Exchange, *answers: Answer) -> Outcome:
         steps = [exchange.received(line(each)) for each in (Started(), *answers)]
         outcome = steps[-1] if answers else exchange.expired("5s")
         assert isinstance(outcome, Outcome)
-        return asked, outcome
+        return outcome
 
     def told(self) -> dict[str, str]:
         """Return the variables of the next run, without those that every program has."""
@@ -186,7 +192,8 @@ def test_own_variables_win() -> None:
 
 
 def shares(outcome: Outcome) -> dict[Endpoint, Outcome]:
-    return {share.server: share.outcome for share in outcome.apart}
+    """Return what a run has found of each server apart, without what it says of the run itself."""
+    return {share.server: msgspec.structs.replace(share.outcome, monitor=None) for share in outcome.apart}
 
 
 OTHERS = up("exit status 1, but for other servers only")
@@ -310,3 +317,36 @@ def test_exit_status_asks_for_no_weight_unless_it_shall() -> None:
     check = ExecCheck(name="", address="192.0.2.1", port=80, command=("/c",), convention=Convention.KEEPALIVED)
     _, outcome = Runs(check).run(Finished(status=2, output=""))
     assert (outcome.kind, outcome.asks) == (OutcomeKind.DOWN, None)
+
+
+def last(runs: Runs) -> MonitorRun | None:
+    return runs.monitor
+
+
+def test_outcome_says_how_the_last_failed_run_ended_as_mon_would_tell_an_alert() -> None:
+    runs = Runs(monitor())
+    runs.run(Finished(0, "fine\n"))
+    assert last(runs) is None
+    runs.clock.now = 1010.2
+    runs.run(Finished(3, "192.0.2.1\nwhy\n"))
+    first = MonitorRun(3, "192.0.2.1\nwhy\n", "fine\n", first_failure=1010, last_failure=1010, last_success=1000)
+    assert last(runs) == first
+    runs.clock.now = 1020.9
+    runs.run(Finished(-9, "half"))
+    second = MonitorRun(1, "half", "192.0.2.1\nwhy\n", first_failure=1010, last_failure=1020, last_success=1000)
+    assert last(runs) == second
+    runs.clock.now = 1030.0
+    runs.run(Finished(0, ""))
+    assert last(runs) == second  # an upalert is told of it
+    runs.clock.now = 1040.0
+    runs.run()  # has not ended in time
+    assert last(runs) == MonitorRun(1, "", "", first_failure=1040, last_failure=1040, last_success=1030)
+
+
+def test_every_server_that_a_run_names_is_told_of_that_run() -> None:
+    runs = Runs(monitor(ONE, TWO, THREE))
+    outcome = runs.ended(runs._begin(), Finished(2, f"{TWO.address}\n"))
+    (share,) = outcome.apart
+    assert outcome.monitor is not None
+    assert outcome.monitor.output == f"{TWO.address}\n"
+    assert share.outcome.monitor == outcome.monitor

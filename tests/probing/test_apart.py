@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from lvs_healthd.config.basics import Endpoint, Family, Protocol, Seconds
-from lvs_healthd.config.check_model import DataPath, PathWay, TcpCheck, UdpCheck, Way
+from lvs_healthd.config.check_model import TcpCheck, UdpCheck
+from lvs_healthd.config.check_ways import DataPath, PathWay, Way
 from lvs_healthd.decide.paths import PORT_TAKEN
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key

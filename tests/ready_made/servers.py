@@ -116,6 +116,10 @@ class Server:
         """Send a signal to its main process."""
         self._process.send_signal(number)
 
+    def wait(self, timeout_s: float = 60.0) -> None:
+        """Wait until its main process has ended by itself."""
+        self._process.wait(timeout_s)
+
     def kill(self) -> None:
         """End all its processes, so that its ports are closed. Does nothing the second time."""
         if self._process.poll() is not None:

@@ -128,13 +128,13 @@ def test_varnish_that_always_says_200_hides_a_dead_backend(tried: Tried, port: i
 # ---- xrdp ------------------------------------------------------------------------------------------------------------
 
 
-def xrdp(port: int, directory: Path) -> list[str | Path]:
+def xrdp(port: int, directory: Path, *, address: str = "127.0.0.1") -> list[str | Path]:
     (directory / "root" / "etc" / "xrdp").mkdir(parents=True)
     run("xrdp-keygen", "xrdp", directory / "root" / "etc" / "xrdp" / "rsakeys.ini", directory=directory)
     certificate = ("-keyout", directory / "key.pem", "-out", directory / "cert.pem")
     run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", *certificate, directory=directory)
     (directory / "xrdp.ini").write_text(
-        f"[Globals]\nini_version=1\nport=tcp://127.0.0.1:{port}\nfork=true\nsecurity_layer=tls\n"
+        f"[Globals]\nini_version=1\nport=tcp://{address}:{port}\nfork=true\nsecurity_layer=tls\n"
         f"certificate={IN_PLACE}/cert.pem\nkey_file={IN_PLACE}/key.pem\nssl_protocols=TLSv1.2, TLSv1.3\n"
         f"[Logging]\nLogFile={IN_PLACE}/xrdp.log\nLogLevel=INFO\nEnableSyslog=false\n[Xorg]\nname=Xorg\nlib=libxup.so\n"
     )

@@ -41,10 +41,10 @@ def bind_for_example(port: int, directory: Path, zone: str) -> list[str | Path]:
     return command
 
 
-def nsd(port: int, directory: Path, zone: str) -> list[str | Path]:
+def nsd(port: int, directory: Path, zone: str, *, address: str = "127.0.0.1") -> list[str | Path]:
     (directory / "zone").write_text(zone)
     (directory / "nsd.conf").write_text(
-        f'server:\n ip-address: 127.0.0.1@{port}\n zonesdir: "{directory}"\n username: "{getpass.getuser()}"\n'
+        f'server:\n ip-address: {address}@{port}\n zonesdir: "{directory}"\n username: "{getpass.getuser()}"\n'
         f' database: ""\n pidfile: "{directory}/pid"\n xfrdfile: "{directory}/xfrd"\n xfrdir: "{directory}"\n'
         f' zonelistfile: "{directory}/list"\n'
         'remote-control:\n control-enable: no\nzone:\n name: "example.org"\n zonefile: "zone"\n'

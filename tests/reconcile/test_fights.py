@@ -237,18 +237,18 @@ async def test_in_shadow_mode_the_table_is_theirs() -> None:
     assert bench.told(TableFight) == []
 
 
-def process(proc: Path, pid: int, name: str, *, parent: int = 1) -> Path:
+def process(proc: Path, pid: int, name: str, *, parent: int = 1, state: str = "S") -> Path:
     folder = proc / str(pid)
     (folder / "ns").mkdir(parents=True)
     (folder / "ns" / "net").symlink_to("/proc/self/ns/net")
-    (folder / "comm").write_text(f"{name}\n")
-    (folder / "stat").write_text(f"{pid} ({name} ) x) S {parent} 1 1")
+    (folder / "stat").write_text(f"{pid} ({name}) {state} {parent} 1 1")
     return folder
 
 
 def test_suspects_are_the_known_managers_in_this_namespace_except_ourselves(tmp_path: Path) -> None:
     process(tmp_path, 812, "keepalived")
     process(tmp_path, 7, "ldirectord")
+    process(tmp_path, 8, "mon", state="Z")  # has ended, and its parent has not asked about it
     process(tmp_path, 9, "nginx")
     process(tmp_path, 100, "lvs-healthd")
     process(tmp_path, 101, "lvs-healthd", parent=100)  # a probe worker of ours

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from lvs_healthd.runtime.threads import MOST, HungError, Threads, in_thread
+from lvs_healthd.runtime.threads import MOST, HungError, LoneCall, Threads, in_thread
 
 HANGS = """
 import asyncio, time
@@ -47,6 +47,35 @@ async def test_idle_threads_are_used_again_and_calls_beyond_the_most_wait() -> N
     assert not waiting[-1].running()
     go_on.set()
     assert all(await asyncio.gather(*map(asyncio.wrap_future, waiting)))
+
+
+async def test_lone_call_is_not_made_while_an_earlier_one_hangs() -> None:
+    asyncio.get_running_loop().set_default_executor(Threads())
+    lone = LoneCall()
+    assert await lone(divmod, 7, 2, timeout_s=60.0, what="dividing") == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await lone(divmod, 7, 0, timeout_s=60.0, what="dividing")
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        go_on.wait(60)
+        ended.set()
+
+    with pytest.raises(HungError) as first:
+        await lone(hang, timeout_s=0.5, what="reading /x")
+    assert begun.wait(60)
+    with pytest.raises(HungError) as second:
+        await lone(pytest.fail, "a second call", timeout_s=0.5, what="reading /x")
+    assert str(second.value) == str(first.value)
+    go_on.set()
+    assert ended.wait(60)
+    while True:
+        try:
+            assert await lone(divmod, 7, 2, timeout_s=60.0, what="dividing") == (3, 1)
+            break
+        except HungError:  # the thread has not quite come back
+            await asyncio.sleep(0.001)
 
 
 def test_a_thread_is_free_before_its_result_is_told() -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,17 @@ import pytest
 
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP
-from lvs_healthd.state.file import Lease, Ours, Saved, SavedFlaps, SavedVerdict, SharedService, read_state, write_state
+from lvs_healthd.state.file import (
+    Lease,
+    Ours,
+    Saved,
+    SavedDrain,
+    SavedFlaps,
+    SavedVerdict,
+    SharedService,
+    read_state,
+    write_state,
+)
 from lvs_healthd.state.safe_file import StateFileError
 
 KEY = ServiceKey(AF_INET, IPPROTO_TCP, "192.0.2.100", 80)
@@ -26,6 +37,15 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     assert saved == Saved(owned=(KEY,), shared=shared, verdicts=(VERDICT,), written=1_700_000_000.5)
     assert saved.by_check()["192.0.2.100:80/tcp", "198.51.100.11:80", "http"] is saved.verdicts[0]
     assert [each.name for each in path.parent.iterdir()] == ["state.json"]
+
+
+def test_what_the_maintenance_folder_drained_comes_back(tmp_path: Path) -> None:
+    drained = (
+        SavedDrain(path="/m/198.51.100.11", since=1.5, addresses=("198.51.100.11",)),
+        SavedDrain(path="/m/db1:80", since=2.5, host="db1", port=80, addresses=("198.51.100.12", "2001:db8::1")),
+    )
+    write_state(tmp_path / "state.json", Ours(maintenance=drained), [])
+    assert read_state(tmp_path / "state.json").maintenance == drained
 
 
 def test_absent_file_is_empty(tmp_path: Path) -> None:
@@ -183,3 +203,96 @@ def test_daemon_that_knows_nothing_of_flapping_reads_the_file(tmp_path: Path) ->
     old = msgspec.json.decode(file.read_bytes(), type=OldFile)
     assert old.verdicts[0].asks == (50, True)
     assert read_state(file).verdicts == (verdict,)
+
+
+def written(path: Path) -> bytes:
+    """Write a small state file, and return its content."""
+    write_state(path, Ours(frozenset({KEY})), [VERDICT], 1_700_000_000.5)
+    return path.read_bytes()
+
+
+def test_damage_to_any_byte_is_noticed_and_nothing_wrong_is_believed(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    content = written(path)
+    whole, believed = read_state(path), 0
+    for place in range(len(content)):
+        for bit in (0, 5):  # one that changes a character, and one that changes the case of a letter
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+            try:
+                believed += read_state(path) == whole or pytest.fail(f"a wrong file is believed: {path.read_bytes()!r}")
+            except StateFileError:
+                assert not path.exists()
+    # Only damage to the words around the checksum leaves a file that says the same.
+    assert believed <= 2 * len(b'"checksum":"01234567"')
+
+
+@pytest.mark.parametrize(("what", "instead"), [(b'"down"', b'"up"'), (b'"192.0.2.100"', b'"192.0.2.101"')])
+def test_damaged_file_that_can_be_parsed_is_put_aside_and_told(tmp_path: Path, what: bytes, instead: bytes) -> None:
+    path = tmp_path / "state.json"
+    path.write_bytes(written(path).replace(what, instead))
+    with pytest.raises(StateFileError, match=r"state\.json: damaged: its checksum does not fit; put aside as .*\.bad"):
+        read_state(path)
+    assert not path.exists()
+
+
+def test_file_that_an_operator_has_edited_is_read_when_the_checksum_is_emptied(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    content = written(path).replace(b"1700000000.5", b"1600000000.0")
+    path.write_bytes(re.sub(rb'"checksum":"\w+"', b'"checksum":""', content))
+    assert read_state(path).written == 1_600_000_000.0
+
+
+OLD_FILE = b"""{"format":1,
+"written":1700000000.5,
+"owned":[{"family":2,"protocol":6,"address":"192.0.2.100","port":80,"fwmark":0}],
+"shared":[],
+"path_marks":[["tcp/ipv4 198.51.100.11 dr",65536,0.0]],
+"path_ports":[],
+"verdicts":[
+{"service":"192.0.2.100:80/tcp","server":"198.51.100.11:80","check":"http","verdict":"down","detail":"x","since":1.5},
+{"service":"192.0.2.100:80/tcp","server":"198.51.100.12:80","check":"http","verdict":"up","detail":"status 200",\
+"since":2.5,"asks":[50,true],"flaps":{"falls":[1.0,2.0],"since":2.0,"last":2.0,"holds":1,"until":62.0}}
+]}
+"""
+"""A file as it was written before it had a checksum."""
+
+
+def test_old_file_without_a_checksum_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_bytes(OLD_FILE)
+    found = read_state(path)
+    assert (found.owned, found.verdicts[0], found.written) == ((KEY,), VERDICT, 1_700_000_000.5)
+    assert found.verdicts[1].flaps == SavedFlaps(falls=(1.0, 2.0), since=2.0, last=2.0, holds=1, until=62.0)
+    assert found.path_marks == (Lease("tcp/ipv4 198.51.100.11 dr", 65536),)
+
+
+class FrozenVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    service: str
+    server: str
+    check: str
+    verdict: str
+    detail: str
+    since: float
+    asks: tuple[int, bool] | None = None
+    flaps: SavedFlaps | None = None
+
+
+class FrozenFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What a daemon reads that knows nothing of checksums. It refuses other formats than 1."""
+
+    format: int = 1
+    owned: tuple[ServiceKey, ...] = ()
+    shared: tuple[SharedService, ...] = ()
+    path_marks: tuple[Lease, ...] = ()
+    path_ports: tuple[Lease, ...] = ()
+    verdicts: tuple[FrozenVerdict, ...] = ()
+    written: float = 0.0
+
+
+def test_old_daemon_reads_the_file_with_a_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    content = written(path)
+    assert re.search(rb'"checksum":"[0-9a-f]{8}"}\n\Z', content)
+    old = msgspec.json.decode(content, type=FrozenFile)
+    assert (old.format, old.owned, old.written) == (1, (KEY,), 1_700_000_000.5)
+    assert msgspec.to_builtins(old.verdicts) == msgspec.to_builtins((VERDICT,))

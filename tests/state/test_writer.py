@@ -1,6 +1,7 @@
 """The state file is written in a thread: a slow disk delays nothing else, and the newest content wins."""
 
 import asyncio
+import sys
 import threading
 from pathlib import Path
 
@@ -8,10 +9,9 @@ import pytest
 
 from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.ipvs.words import AF_INET
-from lvs_healthd.state import writer as state_writer
-from lvs_healthd.state.file import Ours, read_state
+from lvs_healthd.state.file import Ours, SavedVerdict, read_state, write_state
 from lvs_healthd.state.safe_file import StateFileError
-from lvs_healthd.state.writer import StateWriter
+from lvs_healthd.state.writer import Writer
 
 
 def key(number: int) -> ServiceKey:
@@ -23,7 +23,7 @@ def ours(number: int) -> Ours:
 
 
 class Disk:
-    """Replaces `write_state`, and waits for the test's permission before it writes."""
+    """Stands in for `write_state`, and waits for the test's permission before it writes."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -40,14 +40,12 @@ class Disk:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    made = Disk()
-    monkeypatch.setattr(state_writer, "write_state", made)
-    return made
+def disk() -> Disk:
+    return Disk()
 
 
 async def test_hung_disk_delays_neither_the_caller_nor_a_bounded_wait(disk: Disk, tmp_path: Path) -> None:
-    writer = StateWriter(asyncio.get_running_loop(), lambda *_: None)
+    writer = Writer(asyncio.get_running_loop(), disk, lambda *_: None)
     writer.write(tmp_path, ours(1), ())
     await asyncio.to_thread(disk.begun.wait, 20)
     for number in (2, 3, 4):
@@ -64,7 +62,7 @@ async def test_hung_disk_delays_neither_the_caller_nor_a_bounded_wait(disk: Disk
 
 async def test_trouble_is_reported_once_for_each_reason_and_so_is_its_end(disk: Disk, tmp_path: Path) -> None:
     told: list[str] = []
-    writer = StateWriter(asyncio.get_running_loop(), lambda _path, error: told.append(str(error)))
+    writer = Writer(asyncio.get_running_loop(), disk, lambda _path, error: told.append(str(error)))
     disk.open.set()
     for fails in ("", "disk full", "disk full", "read-only", "", "", "disk full"):
         disk.fails = fails
@@ -76,7 +74,7 @@ async def test_trouble_is_reported_once_for_each_reason_and_so_is_its_end(disk: 
 
 
 async def test_what_is_written_is_the_state_file(tmp_path: Path) -> None:
-    writer = StateWriter(asyncio.get_running_loop(), lambda *_: None)
+    writer = Writer(asyncio.get_running_loop(), write_state, lambda *_: None)
     writer.write(tmp_path / "state.json", ours(7), ())
     async with asyncio.timeout(20):
         await writer.flush()
@@ -86,7 +84,7 @@ async def test_what_is_written_is_the_state_file(tmp_path: Path) -> None:
 async def test_a_fault_of_ours_is_reported_and_the_next_write_is_made(disk: Disk, tmp_path: Path) -> None:
     """Before, the thread died silently, and nothing was ever saved again."""
     told: list[StateFileError | None] = []
-    writer = StateWriter(asyncio.get_running_loop(), lambda _, error: told.append(error))
+    writer = Writer(asyncio.get_running_loop(), disk, lambda _, error: told.append(error))
     disk.open.set()
     writer.write(tmp_path, Ours(), ())  # which the disk of this test has no number for
     async with asyncio.timeout(20):
@@ -97,3 +95,16 @@ async def test_a_fault_of_ours_is_reported_and_the_next_write_is_made(disk: Disk
         await writer.flush()
     assert disk.written == [2]
     assert not writer.error
+
+
+async def test_written_content_is_not_kept_in_memory(tmp_path: Path) -> None:
+    writer = Writer(asyncio.get_running_loop(), write_state, lambda *_: None)
+    verdicts = tuple(
+        SavedVerdict(service="s", server=str(i), check="tcp", verdict="up", detail="", since=0) for i in range(2)
+    )
+    before = sys.getrefcount(verdicts)
+    writer.write(tmp_path / "state.json", ours(1), verdicts)
+    async with asyncio.timeout(20):
+        await writer.flush()
+    assert sys.getrefcount(verdicts) == before
+    assert read_state(tmp_path / "state.json").verdicts == verdicts

@@ -1,6 +1,7 @@
 """What an operator is shown of servers that are held out because they flap, and of verdicts that are stale."""
 
-from lvs_healthd.view.status import service_status
+from lvs_healthd.decide.roles import Roles
+from lvs_healthd.view.status import role_values, service_status
 from lvs_healthd.view.status_values import RealServerStatus
 from lvs_healthd.view.why import explained
 from tests.decide.test_decisions import CHECK_A, CHECK_B, FAIL, PASS, Bench
@@ -12,7 +13,10 @@ WHY = "damped because it flaps, until it has been steady for 1m"
 async def first_of(bench: Bench) -> RealServerStatus:
     wanted = bench.decisions.wanted({})
     (service,) = bench.decisions.services
-    status = await service_status(service, wanted, wanted.table, in_sync=True, held_by="", shift_s=0.0, wall=bench.now)
+    role = role_values(service, Roles(), 0.0)
+    status = await service_status(
+        service, wanted, wanted.table, in_sync=True, held_by="", role=role, shift_s=0.0, wall=bench.now
+    )
     return status.real_servers[0]
 
 
@@ -41,7 +45,7 @@ async def test_damped_server_that_serves_says_why_in_its_line_of_the_table() -> 
     assert (found.state, found.weight_wanted) == ("damped", 3)
     server = next(iter(bench.decisions.servers))
     table_reason = explained(server, bench.decisions.wanted({}), {}, 0.0).table_reason
-    assert table_reason == f"serves all the same, because no other server may; {WHY}"
+    assert table_reason == f"serves all the same, because not enough others may; {WHY}"
 
 
 async def test_stale_verdict_is_remarked_on_beside_its_server() -> None:

@@ -38,7 +38,7 @@ def probed(**outcomes: tuple[AnyCheck, Outcome]) -> ServerState:
     (server,) = decisions.servers
     by_name = {watch.check.name: watch.probe for watch in server.watches}
     for name, (_, outcome) in outcomes.items():
-        decisions.judge(by_name[name], outcome, 0.0)
+        decisions.verdicts.judge(by_name[name], outcome, 0.0)
     return server
 
 

@@ -31,6 +31,10 @@ def state(*healths: Health, fallback: tuple[str, ...] = ()) -> ServiceState:
         one = ServerState(made, config.real_servers[number], made.planned.servers[number].key)
         one.health = health
         made.servers.append(one)
+    for spare, line in zip(config.fallback, made.planned.fallback, strict=True):
+        one = ServerState(made, spare, line.key)
+        one.health = Health(Verdict.UP, 0.0)
+        made.spares.append(one)
     return made
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
-from lvs_healthd.config.check_model import DataPath
+from lvs_healthd.config.check_ways import DataPath
 from lvs_healthd.config.model import Config
 from lvs_healthd.daemon.parts import Settings, Surroundings, build
 from lvs_healthd.director import keeper
@@ -23,7 +23,7 @@ from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.log import configure
 from lvs_healthd.plan.mark_services import mark_service
-from lvs_healthd.probes.outcome import Course
+from lvs_healthd.probes.outcome import Course, up
 from lvs_healthd.runtime import pace
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.view.naming import UnknownNameError
@@ -112,7 +112,7 @@ async def test_a_reload_meanwhile_leaves_no_service_without_its_servers(
 
     reload(_reloaded(1, replaced))
     for probe in parts.decisions.probes.values():
-        probe.course = Course(0.001)
+        probe.outcome(up("connected"), Course(0.001))
     for moment in range(20):
         looking = asyncio.create_task(look())
         for _ in range(moment):

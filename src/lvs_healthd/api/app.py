@@ -15,17 +15,21 @@ from aiohttp import web
 from lvs_healthd.api.answers import asking, is_control, json_answer, may_ask, may_not, refused
 from lvs_healthd.api.holds import HoldRequests, add_holds
 from lvs_healthd.api.http import LISTENING, Listening, add_headers, is_local_name
+from lvs_healthd.api.ok import add_ok
 from lvs_healthd.api.orders import OrderRequests, add_orders
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.api.rate import ReadingRate
 from lvs_healthd.api.shared import SharedAnswer, in_turn
+from lvs_healthd.api.why import add_why
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
 from lvs_healthd.ipvs.saved import saved
+from lvs_healthd.runtime.garbage import give_back_free_memory
 from lvs_healthd.runtime.pace import chunks, paced
 from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.override_values import OverrideValues
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
+from lvs_healthd.view.serving import ServingAnswer
 from lvs_healthd.view.status_values import Status, json_pieces
 from lvs_healthd.view.why_values import Why
 
@@ -51,7 +55,9 @@ _INDEX = """lvs-healthd
 /api/v1/status  every service and real server: verdict, reason, weights (JSON)
 /api/v1/table   the kernel's IPVS table beside the wanted one, with its counters (JSON); ?service=NAME for one
 /api/v1/connections  the kernel's connections, as in /proc/net/ip_vs_conn; on the control socket only
-/api/v1/why     what the checks of one real server found lately (JSON); on the control socket only
+/api/v1/why     one server from its checks to the kernel, and its history (JSON): why/SERVICE/SERVER or
+                ?service=SERVICE&server=SERVER; on the control socket only
+/api/v1/ok      whether services may serve on this director (JSON); ?service=NAME for one
 /api/v1/ipvsadm/wanted  the IPVS table we want, for ipvsadm -R
 /api/v1/ipvsadm/actual  the kernel's whole table, as last read
 /api/v1/overrides  what operators have ordered (JSON); POST: drain, disable, enable, weight; on the control socket only
@@ -93,10 +99,17 @@ class View(Protocol):
         """Return what operators have ordered about servers."""
 
     def why(self, which: str, server: str) -> Why:
-        """Say why real servers of a service have their verdicts.
+        """Say why real servers and fallback servers of a service are as they are.
 
         which: the service's name, address or firewall mark.
         server: the server's address, with or without its port.
+        Raises `UnknownNameError`.
+        """
+
+    def ok(self, which: str) -> ServingAnswer:
+        """Say whether services may serve on this director.
+
+        which: the services' name, address or firewall mark, or "" for all services.
         Raises `UnknownNameError`.
         """
 
@@ -129,7 +142,8 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
         async for piece in paced(json_pieces(await view.status())):
             yield piece
 
-    shared_metrics, shared_status = SharedAnswer(metrics, fresh_s=SCRAPE_FRESH_S), SharedAnswer(status, fresh_s=0.0)
+    shared_metrics = SharedAnswer(metrics, fresh_s=SCRAPE_FRESH_S, freed=_give_back_memory)
+    shared_status = SharedAnswer(status, fresh_s=0.0, freed=_give_back_memory)
     turn = asyncio.Lock()
     """Whoever makes a part of a table has it."""
 
@@ -149,16 +163,6 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     async def show_table(request: web.Request) -> web.StreamResponse:
         listing = view.listing(request.query.get("service", ""), whole=_ALL in request.query)
         return await _stream(request, in_turn(listing, turn), "application/json")
-
-    async def show_why(request: web.Request) -> web.StreamResponse:
-        if not is_control(request):
-            # What servers answered to probes is for those who may see the servers' own pages.
-            return refused(request, 403, "only on the control socket")
-        try:
-            found = view.why(request.query.get("service", ""), request.query.get("server", ""))
-        except UnknownNameError as error:
-            return refused(request, 404, str(error))
-        return json_answer(msgspec.json.encode(found))
 
     async def show_connections(request: web.Request) -> web.StreamResponse:
         if not is_control(request):
@@ -196,7 +200,8 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     app.router.add_get("/api/v1/status", show_status)
     app.router.add_get("/api/v1/table", show_table)
     app.router.add_get("/api/v1/connections", show_connections)
-    app.router.add_get("/api/v1/why", show_why)
+    add_why(app, view.why)
+    add_ok(app, view.ok)
     app.router.add_get("/api/v1/ipvsadm/{table}", show_ipvsadm)
     add_orders(app, view.overrides, requests)
     app.router.add_post("/api/v1/reload", do_reload)
@@ -288,3 +293,9 @@ async def _noted(request: web.Request, handler: _Handler) -> web.StreamResponse:
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     add_headers(response)
+
+
+def _give_back_memory() -> None:
+    """Give free memory back to the system, on a thread. Without a thread, it is kept for the next answer."""
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_running_loop().run_in_executor(None, give_back_free_memory)

@@ -29,8 +29,11 @@ class HoldRequests(Protocol):
         Raises `UnknownNameError` and `HoldRefusedError`.
         """
 
-    def refused(self, request: str, by: Peer) -> None:
-        """Report that somebody has asked for a change, but may not make changes."""
+    def refused(self, request: str, by: Peer, service: str = "", servers: tuple[str, ...] = ()) -> None:
+        """Report that somebody has asked for a change, but may not make changes.
+
+        service, servers: what the request names.
+        """
 
 
 def add_holds(app: web.Application, requests: HoldRequests) -> None:
@@ -49,7 +52,7 @@ def add_holds(app: web.Application, requests: HoldRequests) -> None:
             return refused(request, 400, f"reason: at most {MOST_REASON} printable characters")
         peer = asking(request)
         if not may_ask(request, peer):
-            requests.refused(f"{verb} {which}".rstrip(), peer)
+            requests.refused(f"{verb} {which}".rstrip(), peer, which)
             return may_not(request, peer)
         try:
             outcome = await (requests.hold(which, reason, peer) if verb == "hold" else requests.release(which, peer))

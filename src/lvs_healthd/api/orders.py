@@ -42,8 +42,11 @@ class OrderRequests(Protocol):
     async def order(self, request: OverrideRequest, by: Peer) -> OverrideOutcome:
         """Carry out an order. Return what came of it."""
 
-    def refused(self, request: str, by: Peer) -> None:
-        """Report that somebody has asked for a change, but may not make changes."""
+    def refused(self, request: str, by: Peer, service: str = "", servers: tuple[str, ...] = ()) -> None:
+        """Report that somebody has asked for a change, but may not make changes.
+
+        service, servers: what the request names.
+        """
 
 
 def add_orders(
@@ -63,7 +66,7 @@ def add_orders(
             return refused(request, 400, str(error))
         peer = asking(request)
         if not may_ask(request, peer):
-            requests.refused(str(asked), peer)
+            requests.refused(str(asked), peer, *asked.named)
             return may_not(request, peer)
         outcome = await requests.order(asked, peer)
         return json_answer(msgspec.json.encode(outcome), status=422 if outcome.refused else 200)

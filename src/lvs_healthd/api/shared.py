@@ -13,6 +13,9 @@ MOST_KEPT = 4
 """The maximum number of answers in memory, including old ones that slow clients still read. When there are that many,
 the next answer is not begun before one of them is dropped."""
 
+LARGE = 1024 * 1024
+"""An answer of at least so many bytes leaves so much free memory behind that it is worth giving back."""
+
 
 async def in_turn(pieces: AsyncGenerator[bytes, None], turn: asyncio.Lock) -> AsyncGenerator[bytes, None]:
     """Yield the chunks of an answer. Nobody else who holds to the same `turn` makes a chunk at the same time.
@@ -68,6 +71,7 @@ class SharedAnswer:
     render: makes the answer, in chunks. If it raises an exception, every client of that answer gets the exception.
     fresh_s: how long an answer is still new enough for another client, counted from when it was begun, seconds. With 0,
         only clients that waited while the previous answer was made share an answer.
+    freed: called when a large answer is no longer in memory.
     clock: monotonic time, seconds.
     """
 
@@ -76,9 +80,11 @@ class SharedAnswer:
         render: Callable[[], AsyncIterator[bytes]],
         *,
         fresh_s: float,
+        freed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._render = render
+        self._large_freed = freed
         self._fresh_s = fresh_s
         self._clock = clock
         self._latest: _Rendering | None = None
@@ -143,5 +149,12 @@ class SharedAnswer:
 
     def _sweep(self) -> None:
         """Drop the complete answers that no client reads or will get."""
-        self._kept = [each for each in self._kept if not each.is_over or each.readers or each is self._latest]
+        dropped = [each for each in self._kept if each.is_over and not each.readers and each is not self._latest]
+        self._kept = [each for each in self._kept if each not in dropped]
+        freed = 0
+        for each in dropped:
+            freed += sum(map(len, each.chunks))
+            each.chunks.clear()
+        if freed >= LARGE:
+            self._large_freed()
         self._freed.set()

@@ -22,9 +22,11 @@ VERBS = {
     "disable": "Take real servers out of the kernel's table at once.",
     "enable": "End drain and disable.",
     "weight": "Give real servers another weight, or the configured one again.",
+    "ok": "Say whether a service may serve here, for scripts.",
     "table": "Show the kernel's IPVS table beside the wanted one.",
     "checks": "List the ready-made checks, explain one, or try one on a server.",
     "probe": "Run every check once and show what it found.",
+    "doctor": "Find out what is wrong with this director, and what to type.",
     "hold": "Write nothing to the table or to one service for now.",
     "release": "End a hold: write what is wanted.",
     "export": "Write the daemon's IPVS table in the format of ipvsadm -R.",
@@ -41,6 +43,12 @@ def main() -> None:
         # This needs no typer, whose import takes ten times as long as everything else in this run.
         _print_version()
         return
+    if arguments[:1] == ["ok"]:
+        from lvs_healthd.cli.ok_quickly import quickly  # noqa: PLC0415  # not needed for other verbs
+
+        status = quickly(arguments[1:])
+        if status is not None:
+            sys.exit(status)
     if arguments[:1] == ["run"]:
         # By default, SIGHUP would end a daemon that is still importing. The signal asks for a reload. There is nothing
         # to reload yet, because the configuration has not been read.

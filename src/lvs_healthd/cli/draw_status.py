@@ -59,7 +59,7 @@ def plain(status: Status, now: float) -> str:
                 _verdict(server),
                 _weight(server),
                 _since(server, now),
-                "; ".join([printable(text) for text in (server.reason, *remarks(server)) if text]),
+                "; ".join([printable(text) for text in (server.reason, *remarks(server), standby(service)) if text]),
             )
             for service, server in _rows(status)
         ]
@@ -107,6 +107,13 @@ def alarms(daemon: DaemonStatus) -> Iterator[str]:
     yield from (f"NETWORK FAULT: {printable(fault)}" for fault in daemon.network_faults)
     if daemon.probes_unsure:
         yield f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}"
+    if daemon.pair_error:
+        why = printable(daemon.pair_error)
+        yield f"PAIR: the addresses of this host are not known, so every service counts as active: {why}"
+    if daemon.track is not None and daemon.track.error:
+        yield f"TRACK FILE: {printable(daemon.track.error)}"
+    if daemon.track is not None and daemon.track.value:
+        yield f"TRACK FILE says 1, so VRRP keeps the addresses away from here: {printable(daemon.track.reason)}"
     if daemon.clock_suspected:
         yield f"CLOCK SUSPECTED: {printable(daemon.clock_suspected)}"
     if daemon.config_error:
@@ -124,6 +131,12 @@ def notices(daemon: DaemonStatus, now: float) -> Iterator[str]:
         yield f"HELD: {held(hold, now)}; nothing is written to it until `{printable(release)}`"
     if daemon.state_error:
         yield f"STATE NOT SAVED: {printable(daemon.state_error)}"
+    yield from (f"HOOK FAILS: {printable(each)}" for each in daemon.hook_errors)
+    if daemon.maintenance_error:
+        yield f"MAINTENANCE FOLDER: {printable(daemon.maintenance_error)}"
+    if daemon.maintenance_unused:
+        yield "MAINTENANCE FILES that do not drain what they should:"
+        yield from (f"  {printable(each)}" for each in daemon.maintenance_unused)
     yield from (f"ADVICE: {printable(advice)}" for advice in daemon.setting_advice)
     if daemon.config_remarks:
         yield "REMARKS on the configuration in force:"
@@ -166,18 +179,39 @@ def _rows(status: Status) -> Iterator[tuple[ServiceStatus, RealServerStatus]]:
 
 
 def _flags(service: ServiceStatus) -> list[str]:
-    flags = ["NO REAL SERVER MAY SERVE"] if service.in_fallback else []
+    flags = [shortage(service).upper()] if shortage(service) else []
     if service.held_by:
         flags.append(_HELD.get(service.held_by, "HELD"))
     return flags if service.in_sync else [*flags, "NOT IN SYNC WITH THE KERNEL"]
+
+
+_DONE = {"fail_open": "it fails open", "fallback": "the fallback serves"}
+
+
+def shortage(service: ServiceStatus) -> str:
+    """Say in words that no real server of a service may serve, or fewer than `min_up`; empty if enough may."""
+    done = _DONE.get(service.below, "")
+    if service.below and (service.min_up > 1 or service.below == "fail_open"):
+        unit = "weight " if service.counts_weight else ""
+        return f"only {unit}{service.able} of at least {service.min_up} may serve{f', and {done}' if done else ''}"
+    return "no real server may serve" if service.in_fallback else ""
+
+
+def standby(service: ServiceStatus) -> str:
+    """Say in words that a service's clients are on the other director of a pair; empty if they are here."""
+    if service.role != "standby":
+        return ""
+    return "standby, not probed" if service.suspended else "standby"
 
 
 def _service_line(service: ServiceStatus) -> Text:
     name, address = printable(service.service), printable(service.address)
     facts = [fact for fact in (address, service.scheduler, service.forward) if fact != name]
     line = Text.assemble((name, "bold"), ("  " + "  ".join(facts), "dim"))
+    if aside := standby(service):
+        line.append(f"  {aside.upper()}: {printable(service.vip)} is not here", style="cyan")
     for flag in _flags(service):
-        line.append("  " + flag, style=ALARM)
+        line.append("  " + flag, style=NOTICE if aside else ALARM)
     return line
 
 
@@ -205,7 +239,9 @@ def _servers(service: ServiceStatus, now: float, server_width: int, weight_width
 
 
 def _verdict(server: RealServerStatus) -> str:
-    return "fallback" if server.fallback else server.state or server.verdict
+    if server.fallback and not server.state and server.verdict in {"up", "unchecked"}:
+        return "fallback"
+    return server.state or server.verdict
 
 
 def _weight(server: RealServerStatus) -> str:

@@ -1,4 +1,4 @@
-"""Writes why a real server is up or down, as lines that tell the newest first, and how a probe went."""
+"""Writes why a real server is as it is: its checks, each layer down to the kernel, and what has happened."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,18 @@ from lvs_healthd.decide.held import LONGEST_STREAK
 from lvs_healthd.probes.exchange import seconds_in_words
 from lvs_healthd.probes.outcome import Course
 from lvs_healthd.runtime.printable import printable
-from lvs_healthd.view.why_values import CheckWhy, CourseValues, ServerWhy, StreakValues, Why
+from lvs_healthd.view.why_values import (
+    CheckWhy,
+    CourseValues,
+    DampingWhy,
+    KeptBack,
+    Layers,
+    OrderWhy,
+    RoleWhy,
+    ServerWhy,
+    StreakValues,
+    Why,
+)
 
 _DAY_S = 86400.0
 
@@ -41,8 +52,85 @@ def _milliseconds(seconds: float) -> str:
 
 def _server(server: ServerWhy, now: float) -> Iterator[str]:
     name = f"{printable(server.service)} {server.server}"
-    reason = f": {printable(server.reason)}" if server.reason else ""
-    yield f"{name} is {server.verdict}, since {_clock(server.since, now)} ({ago(now - server.since)}){reason}"
+    what = server.verdict
+    if server.is_fallback:
+        what = f"a fallback server, {server.verdict}" if server.checks else "a fallback server"
+    yield f"{name} is {what}{_since(server.since, now)}{_because(server.reason)}"
+    if server.layers is None:
+        yield from _as_an_old_daemon_tells(server, now)
+        return
+    for check in server.checks:
+        yield from _check(check, now)
+    yield from _layers(server, server.layers, now)
+    yield "  history, the newest first:" if server.history else "  history: nothing has happened to it"
+    for each in reversed(server.history):
+        yield f"    {_clock(each.at, now)}  {printable(each.text)}"
+
+
+def _layers(server: ServerWhy, layers: Layers, now: float) -> Iterator[str]:
+    """Yield a line for each layer from the verdict to the kernel, and lines for what it consists of."""
+    if not server.is_fallback or server.checks:
+        yield f"  verdict: {server.verdict}{_since(server.since, now)}"
+    yield "  orders: " + ("; ".join([_order(each, now) for each in layers.orders]) or "none")
+    if not server.is_fallback:
+        yield f"  damping: {_damping(layers.damping, now)}"
+    gates = [each for each in layers.kept_back if each.by != "reload"]
+    yield "  writing: " + ("; ".join([_kept_back(each, now) for each in gates]) or "nothing keeps it back")
+    for each in layers.kept_back:
+        if each.by == "reload":
+            loaded = _clock(each.since or now, now)
+            yield f"  configuration: of {loaded}; {printable(each.reason)} -> {printable(each.todo)}"
+    if layers.role is not None:
+        yield f"  role: {_role(layers.role, now)}"
+    plan, kernel = layers.plan, layers.kernel
+    service = f"; {printable(plan.service)}" if plan.service else ""
+    configured = "" if plan.weight in {None, server.weight_configured} else f" (configured {server.weight_configured})"
+    yield f"  plan: {_place(plan.weight)}{configured}{_because(plan.reason)}{service}"
+    read = "not read yet" if kernel.read is None else f"read {_clock(kernel.read, now)}"
+    agrees = "as planned"
+    if not kernel.is_as_planned:
+        agrees = f"NOT as planned, {printable(kernel.difference)} is due: {printable(kernel.todo)}"
+    yield f"  kernel: {_place(kernel.weight)}, {read}; {agrees}"
+
+
+def _role(role: RoleWhy, now: float) -> str:
+    probed = "; it is not probed meanwhile, so what is told above is old" if role.suspended else ""
+    has = "is" if role.role == "active" else "is not"
+    return f"{role.role}{_since(role.since, now)}: {printable(role.vip)} {has} an address of this host{probed}"
+
+
+def _order(order: OrderWhy, now: float) -> str:
+    until = f", until {_clock(order.until, now)}" if order.until is not None else ""
+    return f"{printable(order.text)}{_since(order.since, now)}{until}"
+
+
+def _damping(damping: DampingWhy, now: float) -> str:
+    if damping.flaps_since is None:
+        return "it does not flap"
+    flaps = f"it flaps{_since(damping.flaps_since, now)}{_because(damping.reason)}"
+    if damping.held_until is not None:
+        return f"held out until {_clock(damping.held_until, now)} if it stays steady; {flaps}"
+    return flaps if damping.is_damped else f"{flaps}; its service does not hold it out"
+
+
+def _kept_back(kept: KeptBack, now: float) -> str:
+    since = _since(kept.since, now) if kept.since is not None else ""
+    return f"{printable(kept.reason)}{since}" + (f" -> {printable(kept.todo)}" if kept.todo else "")
+
+
+def _place(weight: int | None) -> str:
+    return "not in the table" if weight is None else f"weight {weight}"
+
+
+def _since(moment: float | None, now: float) -> str:
+    return "" if moment is None else f", since {_clock(moment, now)} ({ago(now - moment)})"
+
+
+def _because(reason: str) -> str:
+    return f": {printable(reason)}" if reason else ""
+
+
+def _as_an_old_daemon_tells(server: ServerWhy, now: float) -> Iterator[str]:
     wanted, actual = (_weight(weight) for weight in (server.weight_wanted, server.weight_actual))
     why = f" ({printable(server.table_reason)})" if server.table_reason else ""
     yield f"  weight: configured {server.weight_configured}, wanted {wanted}{why}, in the kernel's table {actual}"
@@ -94,5 +182,5 @@ def _streak(streak: StreakValues, now: float) -> str:
 
 def _clock(moment: float, now: float) -> str:
     """Write a Unix time as the local time of day, with the date if it is not within a day."""
-    pattern = "%H:%M:%S" if now - moment < _DAY_S else "%Y-%m-%d %H:%M:%S"
+    pattern = "%H:%M:%S" if abs(now - moment) < _DAY_S else "%Y-%m-%d %H:%M:%S"
     return time.strftime(pattern, time.localtime(moment))

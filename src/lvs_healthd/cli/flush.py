@@ -104,7 +104,9 @@ async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> N
     # A service that is gone is no longer recorded as the daemon's own, because somebody else may add the same service.
     ours.give_up_gone(_NOTHING, present)
     # The kernel remembers for some minutes where the datagrams of path probes went, so their ports stay reserved.
-    kept = msgspec.structs.replace(ours.saved(), path_marks=saved.path_marks, path_ports=saved.path_ports)
+    kept = msgspec.structs.replace(
+        ours.saved(), path_marks=saved.path_marks, path_ports=saved.path_ports, maintenance=saved.maintenance
+    )
     write_state(state, kept, saved.verdicts, saved.written)
     typer.echo(f"{_count(before - len(present), 'service')} deleted")
     if failed:

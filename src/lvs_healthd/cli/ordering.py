@@ -166,7 +166,7 @@ def wait_until_empty(daemon: RunningDaemon, outcome: OverrideOutcome) -> None:
             time.sleep(LOOK_S)
     if console.is_terminal:
         console.print()
-    typer.echo(f"no connections left after {ago(time.monotonic() - began)}")
+    typer.echo(f"out of the table after {ago(time.monotonic() - began)}")
 
 
 def _progress(console: Console, left: tuple[int, int], of: tuple[int, int], passed_s: float) -> None:

@@ -21,7 +21,7 @@ from lvs_healthd.config.model import RealServer, Service
 from lvs_healthd.decide.blame import blamed_together
 from lvs_healthd.plan.records import service_key
 from lvs_healthd.probes.outcome import NO_COURSE, Course, OutcomeKind, Reason, unsure
-from lvs_healthd.probes.targets import probe_key
+from lvs_healthd.probes.targets import ProbeKey, probe_key
 from lvs_healthd.probing.descriptors import probes_within_limit, raise_descriptor_limit
 from lvs_healthd.probing.once import ProbeResult, run_once
 from lvs_healthd.probing.without_daemon import runnable
@@ -88,15 +88,17 @@ def probe(
         raise typer.Exit(ExitStatus.FAILED) from None
     except OSError as error:
         end("probe", f"{config}: a file of a check cannot be used: {error}")
-    blamed = blamed_together({key: result.outcome for key, result in probed.items()})
-    found = list(_found(members, {key: ProbeResult(blamed[key], result.course) for key, result in probed.items()}))
+    asked = {probe_key(check): check for check in checks}
+    blamed = blamed_together({asked[key]: result.outcome for key, result in probed.items()})
+    results = {key: ProbeResult(blamed[asked[key]], result.course) for key, result in probed.items()}
+    found = list(_found(members, results))
     bad = [each for each in found if each.status is not OutcomeKind.UP and each.reason != Reason.NOT_RUN]
     _show(bad if down else found, json=json)
     if bad:
         raise typer.Exit(ExitStatus.TROUBLE)
 
 
-async def _probed(checks: Sequence[AnyCheck], room: int, *, has_own_unit: bool) -> dict[AnyCheck, ProbeResult]:
+async def _probed(checks: Sequence[AnyCheck], room: int, *, has_own_unit: bool) -> dict[ProbeKey, ProbeResult]:
     """Run the checks once.
 
     has_own_unit: whether programs run in a unit of their own. If that does not run, it is what the operator must know.
@@ -111,20 +113,25 @@ async def _probed(checks: Sequence[AnyCheck], room: int, *, has_own_unit: bool) 
 def _members(services: Iterable[Service], words: Sequence[str]) -> Iterator[_Member]:
     """Yield the real servers that the operator named. Raises `UnknownNameError`."""
     known = {
-        each.name: (str(service_key(each)), [str(server.endpoint) for server in each.real_servers]) for each in services
+        each.name: (str(service_key(each)), [str(server.endpoint) for server in _checked(each)]) for each in services
     }
     is_meant = chosen(words, known)
     for service in services:
-        for server in service.real_servers:
+        for server in _checked(service):
             if is_meant(service.name, str(server.endpoint)):
                 yield _Member(service, server)
+
+
+def _checked(service: Service) -> tuple[RealServer, ...]:
+    """Return the servers of a service that have checks: its real servers, and some of its fallback servers."""
+    return tuple(server for server in service.servers if server.checks)
 
 
 def _checks(members: Iterable[_Member]) -> list[AnyCheck]:
     return [check for member in members for check in member.server.checks]
 
 
-def _found(members: Iterable[_Member], probed: dict[AnyCheck, ProbeResult]) -> Iterator[ProbeLine]:
+def _found(members: Iterable[_Member], probed: dict[ProbeKey, ProbeResult]) -> Iterator[ProbeLine]:
     for service, server in members:
         for check in server.checks:
             outcome, course = probed.get(probe_key(check), _NOT_RUN)

@@ -99,5 +99,6 @@ def _count(outcome: ReloadOutcome) -> int:
 def _changes(outcome: ReloadOutcome) -> str:
     counts = [(getattr(outcome, field), what, how) for field, what, how in _COUNTS]
     told = [f"mode {outcome.mode} (before: {outcome.was})"] if outcome.mode != outcome.was else []
+    counts.append((outcome.hooks_changed, "hook", "changed"))
     told += [f"{count} {what}{'' if count == 1 else 's'} {how}" for count, what, how in counts if count]
-    return ", ".join(told) or "no service, real server or check" + ("" if outcome.dry_run else " changed")
+    return ", ".join(told) or "no service, real server, check or hook" + ("" if outcome.dry_run else " changed")

@@ -50,7 +50,7 @@ def run(
     log = configure(level=log_level)
     is_real = table is TableKind.KERNEL
     netns = Netns()
-    chosen: IpvsTable = IpvsClient(netns=netns) if is_real else MemoryTable()
+    chosen: IpvsTable = IpvsClient(netns=netns) if is_real else MemoryTable(keeps_writes=False)
 
     async def serve() -> None:
         settings = Settings(config_file=config, shadow=shadow, force=force)

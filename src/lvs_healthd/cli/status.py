@@ -66,7 +66,7 @@ def status(
         bool, typer.Option("--check", help="One line, and the exit statuses of Nagios: 0 OK, 1 WARNING, 2 CRITICAL.")
     ] = False,
     overrides: Annotated[
-        bool, typer.Option("--overrides", help="What operators have ordered: drain, disable, weight.")
+        bool, typer.Option("--overrides", help="What operators have ordered: drain, disable, weight, files.")
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
     every: Annotated[
@@ -124,8 +124,10 @@ def _override(order: OverrideValues, now: float) -> tuple[str, ...]:
     ends = "" if order.until is None else f"ends in {status_table.ago(order.until - now)}"
     missing = "" if order.is_configured else "not configured now"
     since = f"{status_table.ago(now - order.since)} ago"
-    text = "; ".join(filter(None, (printable(order.reason), ends, missing)))
-    return printable(order.service), order.server, what, since, f"uid {order.uid}", text
+    by, text = f"uid {order.uid}", [printable(order.reason), ends, missing]
+    if order.file:  # if its server is not configured, the reason says so
+        by, text = "file", [printable(order.file), printable(order.reason)]
+    return printable(order.service), order.server, what, since, by, "; ".join(filter(None, text))
 
 
 def _wrong_usage(*, down: bool, check: bool, watch: bool, every: float | None, json: bool) -> str:
@@ -177,7 +179,9 @@ def _only_bad(status: Status) -> Status:
     services = [
         msgspec.structs.replace(each, real_servers=tuple(kept))
         for each in status.services
-        if (kept := [server for server in each.real_servers if is_bad(server)]) or each.in_fallback or not each.in_sync
+        if (kept := [server for server in each.real_servers if is_bad(server)])
+        or status_table.shortage(each)
+        or not each.in_sync
     ]
     return msgspec.structs.replace(status, services=tuple(services))
 

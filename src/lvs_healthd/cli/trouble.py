@@ -1,11 +1,15 @@
-"""Finds what is wrong in a status and how bad it is, and writes it on one line for a monitoring system."""
+"""Finds what is wrong in a status and how bad it is, and writes it on one line for a monitoring system.
+
+What only clients of a service would miss is CRITICAL where they are. On a standby director it is a WARNING, because a
+takeover would fail; nothing is said of verdicts that are old because the service is not probed there.
+"""
 
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from lvs_healthd.cli.asking import NagiosStatus
-from lvs_healthd.cli.draw_status import braked, held, remarks
+from lvs_healthd.cli.draw_status import braked, held, remarks, shortage
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.status_values import RealServerStatus, Status
 
@@ -61,14 +65,27 @@ def _of_daemon(status: Status) -> Iterator[Trouble]:
         yield Trouble(NagiosStatus.WARNING, "configuration rejected")
     if daemon.state_error:
         yield Trouble(NagiosStatus.WARNING, "state not saved")
+    if daemon.hook_errors:
+        names = ", ".join(each.partition(": ")[0] for each in daemon.hook_errors)
+        yield Trouble(NagiosStatus.WARNING, f"hooks fail: {printable(names)}")
+    if daemon.maintenance_error:
+        yield Trouble(NagiosStatus.WARNING, f"maintenance folder: {printable(daemon.maintenance_error)}")
     if daemon.table_fights:
         yield Trouble(NagiosStatus.WARNING, "somebody else undoes our writes")
     if daemon.clock_suspected:
         yield Trouble(NagiosStatus.WARNING, "the director's clock is suspected to be wrong")
+    if daemon.pair_error:
+        yield Trouble(NagiosStatus.WARNING, "the addresses of this host are not known")
+    if daemon.track is not None and daemon.track.error:
+        yield Trouble(NagiosStatus.CRITICAL, "track file not written")
+    if daemon.track is not None and daemon.track.value:
+        yield Trouble(NagiosStatus.WARNING, f"the track file says 1: {printable(daemon.track.reason)}")
     if daemon.network_faults:
         yield Trouble(NagiosStatus.WARNING, printable("; ".join(daemon.network_faults)))
+    serves_nobody = bool(status.services) and all(service.role == "standby" for service in status.services)
     for brake in daemon.brakes:
-        yield Trouble(NagiosStatus.CRITICAL, f"brake: {braked(brake)}")
+        severity = NagiosStatus.WARNING if serves_nobody else NagiosStatus.CRITICAL
+        yield Trouble(severity, f"brake: {braked(brake)}")
     for hold in daemon.holds:
         yield Trouble(NagiosStatus.WARNING, f"held: {held(hold, time.time())}")
     if daemon.probes_unsure:
@@ -83,6 +100,8 @@ def _notices(status: Status) -> Iterator[Trouble]:
         yield Trouble(NagiosStatus.WARNING, f"advice on {printable(sysctls)}")
     if daemon.config_remarks:
         yield Trouble(NagiosStatus.WARNING, "remarks on the configuration")
+    if daemon.maintenance_unused_files:
+        yield Trouble(NagiosStatus.WARNING, f"maintenance files to look at: {daemon.maintenance_unused_files}")
     for service in status.services:
         for server in service.real_servers:
             for remark in remarks(server):
@@ -94,11 +113,13 @@ def _notices(status: Status) -> Iterator[Trouble]:
 def _of_services(status: Status) -> Iterator[Trouble]:
     for service in status.services:
         name = printable(service.service)
-        if service.in_fallback:
-            yield Trouble(NagiosStatus.CRITICAL, f"{name}: no real server may serve")
+        is_standby = service.role == "standby"
+        if (lack := shortage(service)) and not service.suspended:
+            severity = NagiosStatus.WARNING if is_standby else NagiosStatus.CRITICAL
+            yield Trouble(severity, f"{name}: {lack}{', while it is standby' if is_standby else ''}")
         if not service.in_sync and "shadow" not in (status.daemon.mode, service.held_by):
             yield Trouble(NagiosStatus.WARNING, f"{name}: not in sync with the kernel")
-        for server in service.real_servers:
+        for server in service.real_servers if not service.suspended else ():
             if server.state == "damped":
                 yield Trouble(NagiosStatus.WARNING, f"{name}: {server.server} is {printable(server.reason)}")
             if server.verdict == "down" and not server.state:

@@ -12,8 +12,14 @@ from lvs_healthd.config.model import Config
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(help="The configuration file.", readable=False)] = DEFAULT_FILE,
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="The configuration file.", readable=False, show_default=str(DEFAULT_FILE)),
+    ] = None,
     *,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="The same as FILE, as other verbs take it.", readable=False)
+    ] = None,
     effective: Annotated[
         bool, typer.Option("--effective", help="Print the whole configuration with every default filled in.")
     ] = False,
@@ -24,6 +30,9 @@ def validate(
     A remark says what will happen and what to write instead. The daemon accepts a file that has only remarks. Exit
     status: 1 there are errors.
     """
+    if file is not None and config_file is not None:
+        raise typer.BadParameter("name the file once: as FILE or with --config", param_hint="--config")
+    file = file or config_file or DEFAULT_FILE
     config: Config | None = None
     errors: tuple[str, ...] = ()
     try:
@@ -46,7 +55,7 @@ def validate(
 def summary(config: Config) -> str:
     """Return the counts of what a configuration holds: "2 services, 5 real servers, 5 checks"."""
     servers = [server for service in config.services for server in service.real_servers]
-    checks = sum(len(server.checks) for server in servers)
+    checks = sum(len(server.checks) for service in config.services for server in service.servers)
     counts = [(len(config.services), "service"), (len(servers), "real server"), (checks, "check")]
     if config.remarks:
         counts.append((len(config.remarks), "remark"))

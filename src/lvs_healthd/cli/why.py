@@ -1,4 +1,4 @@
-"""`lvs-healthd why`: says why a real server is up or down, and what its checks found before."""
+"""`lvs-healthd why`: says why a real server is as it is, from its checks to the kernel, and what has happened."""
 
 import http
 from typing import Annotated
@@ -22,16 +22,20 @@ from lvs_healthd.view.why_values import Why
 
 def why(
     service: Annotated[str, typer.Argument(help='The service: its name, its address, or "fwmark N".')],
-    server: Annotated[str, typer.Argument(help="The real server's address, with or without its port.")],
+    server: Annotated[
+        str, typer.Argument(help="The address of a real server or fallback server, with or without its port.")
+    ],
     *,
     json: Annotated[bool, typer.Option("--json", help="Print the daemon's answer as JSON.")] = False,
     config: ConfigOption = None,
     control: ControlOption = None,
 ) -> None:
-    """Say why a real server is up or down: its verdict, its weight, and what its checks found lately.
+    """Say why a real server or a fallback server is as it is, from its checks to its line in the kernel.
 
-    Failures are remembered for longer than passes. The newest comes first. What a server answered to a probe that did
-    not pass is shown without secrets.
+    In this order: what its checks found lately, its verdict, what operators have ordered, whether it flaps, what keeps
+    writes back, the plan, the line in the kernel, and what has happened to it. A line that is not as planned says what
+    to do. Failures are remembered for longer than passes. The newest comes first. What a server answered to a probe
+    that did not pass is shown without secrets.
 
     Exit status: 0 answered, 1 refused, 2 wrong usage or no such server, 4 no daemon was reached.
     """

@@ -1,5 +1,6 @@
 """Parsers for addresses and ports. Addresses must be numeric, because a name would make health depend on DNS."""
 
+import functools
 import ipaddress
 import re
 from typing import NamedTuple
@@ -44,6 +45,11 @@ def address(value: object) -> str:
             "an IP address", value, f"the port has a key of its own: port = {port}" if _is_port(port) else ""
         )
     return _host(host, value, "an IP address")
+
+
+def optional_address(value: object) -> str:
+    """Parse the IP address of one host, or "" for none."""
+    return "" if value == "" else address(value)
 
 
 def endpoints(value: object) -> tuple[Endpoint, ...]:
@@ -103,7 +109,13 @@ def _hosts_and_port(
         return hosts, None
     if not _is_port(port, least_port):
         raise expected(f"a port of {least_port}..65535 after the address", value)
-    return hosts, int(port)
+    return hosts, _number(port)
+
+
+@functools.lru_cache(maxsize=1024)
+def _number(port: str) -> int:
+    """Return the same object for the same port, because thousands of servers may have it."""
+    return int(port)
 
 
 def _range(text: str, value: object, what: str) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ import functools
 from typing import Any
 
 from lvs_healthd.config.basics import Endpoint, Seconds
-from lvs_healthd.config.check_model import AnyCheck, Carrier, DataPath, PathWay, Tls, Way
+from lvs_healthd.config.check_model import AnyCheck, Carrier, Tls
+from lvs_healthd.config.check_ways import DataPath, PathWay, Way
 from lvs_healthd.config.checks import own_defaults
 from lvs_healthd.config.http_requests import requests
 from lvs_healthd.config.http_rules import WEBSOCKET_STATUS

@@ -24,9 +24,11 @@ from lvs_healthd.config.check_model import (
     data_path,
     uses_tls,
 )
+from lvs_healthd.config.effective_hooks import hook_table
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
-from lvs_healthd.config.model import Brake, Config, Damping, Forward, Ipvs, RealServer, Service
+from lvs_healthd.config.model import ActiveWhen, Brake, Config, Damping, Forward, Ipvs, MinUp, Pair, RealServer, Service
 from lvs_healthd.config.paces import PACES
+from lvs_healthd.config.pair import PAIR_KEYS
 from lvs_healthd.config.schema import (
     BRAKE_KEYS,
     CHECK_FIELDS,
@@ -43,7 +45,7 @@ from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, wit
 from lvs_healthd.config.values import days_text, duration_text
 
 _NAMED_VALUES = {"environment", "headers", "expect_headers", "expect_headers_regex"}
-_DURATIONS = {*PACES, "timeout", "resync", "within", "longest"}
+_DURATIONS = {*PACES, "timeout", "resync", "within", "longest", "track_after", "track_back"}
 _LONG_DURATIONS = {"expires_within", "expires_fail"}
 
 
@@ -52,9 +54,14 @@ def to_toml(config: Config) -> str:
     daemon = {key: _value(key, getattr(config.daemon, key)) for key in DAEMON_KEYS}
     daemon["reload_guard"] = f"{config.daemon.reload_guard}%"
     services = [_service(service) for service in config.services]
-    return tomli_w.dumps(
-        {"daemon": daemon, "ipvs": _ipvs(config.ipvs), "brake": _brake(config.brake), "service": services}
-    )
+    tables = {
+        "daemon": daemon,
+        "ipvs": _ipvs(config.ipvs),
+        "brake": _brake(config.brake),
+        "pair": _pair(config.pair),
+        "service": services,
+    }
+    return tomli_w.dumps(tables | ({"hook": [hook_table(hook) for hook in config.hooks]} if config.hooks else {}))
 
 
 def _ipvs(ipvs: Ipvs) -> dict[str, Any]:
@@ -72,6 +79,14 @@ def _ipvs(ipvs: Ipvs) -> dict[str, Any]:
 def _brake(brake: Brake) -> dict[str, Any]:
     keys = {key: _value(key, getattr(brake, key)) for key in BRAKE_KEYS}
     return {**keys, "share": f"{brake.share}%"}
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    """Return the `[pair]` table. Keys that are errors without another are left out without it."""
+    left_out = set() if pair.active_when is ActiveWhen.VIP_PRESENT else {"standby"}
+    left_out |= set() if pair.track_file else {"track", "track_fault", "track_after", "track_back"}
+    keys = {key: _value(key, getattr(pair, key)) for key in PAIR_KEYS.keys() - left_out}
+    return {key: keys[key] for key in PAIR_KEYS if key in keys}
 
 
 def _present(fields: dict[str, Any]) -> dict[str, Any]:
@@ -96,10 +111,14 @@ def _service(service: Service) -> dict[str, Any]:
         "on_failure": str(service.on_failure),
         "foreign_servers": str(service.foreign_servers),
         "damping": _damping(service.damping),
+        "min_up": _min_up(service.min_up),
+        "below": str(service.below),
+        "slow_start": duration_text(service.slow_start),
         "mode": str(service.mode),
         "brake": service.brake,
+        **({} if service.vip is None else {"vip": service.vip}),
         **_synproxy(service),
-        "fallback": [_server(server) for server in service.fallback],
+        "fallback": [{**_server(server), "tier": server.tier} for server in service.fallback],
         "real_server": [_server(server) for server in service.real_servers],
     }
 
@@ -121,6 +140,12 @@ def _damping(damping: Damping | None) -> dict[str, Any] | bool:
         return False
     window, longest = duration_text(damping.window), duration_text(damping.longest)
     return {"falls": damping.falls, "window": window, "longest": longest}
+
+
+def _min_up(min_up: MinUp) -> dict[str, Any]:
+    count = f"{min_up.percent}%" if min_up.percent else min_up.count
+    needed = {"weight": min_up.weight} if min_up.weight else {"count": count}
+    return {**needed, "hysteresis": min_up.hysteresis}
 
 
 def _synproxy(service: Service) -> dict[str, Any]:
@@ -236,7 +261,7 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # whatever a record's 
             return [_request(request) for request in value]
         case tuple() if key == "steps":
             return [_step(step) for step in value]
-        case tuple() if key in {"rcode", "command", "alpn"}:
+        case tuple() if key in {"rcode", "command", "alpn", "track"}:
             return list(value)
         case tuple():  # status
             return [str(first) if first == last else f"{first}-{last}" for first, last in value]

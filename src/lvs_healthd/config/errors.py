@@ -18,6 +18,9 @@ from lvs_healthd.runtime.exceptions import InputError
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _SHOWN_LENGTH = 80
 
+_SERVICE_PARTS = 2
+"""The first parts of a key path that say which service it is about: "service" and its number."""
+
 
 class ConfigError(InputError):
     """A configuration cannot be used. `errors` holds every reason as one line of text; `str()` joins them.
@@ -154,8 +157,17 @@ class Errors:
         return self._texts(self._remarks)
 
     def _texts(self, found: Iterable[tuple[KeyPath, str]]) -> tuple[str, ...]:
-        in_order = sorted(found, key=lambda finding: self.line(finding[0]))
-        return tuple(f"{self.where(path)}: {message}" for path, message in in_order)
+        alike: dict[tuple[int, object, str], list[KeyPath]] = {}
+        for path, message in sorted(found, key=lambda finding: self.line(finding[0])):
+            # What is wrong with each of a thousand servers written as one range is wrong once.
+            pattern = tuple(
+                part if index < _SERVICE_PARTS or isinstance(part, str) else 0 for index, part in enumerate(path)
+            )
+            alike.setdefault((self.line(path), pattern, message), []).append(path)
+        return tuple(
+            f"{self.where(paths[0])}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {message}"
+            for (_, _, message), paths in alike.items()
+        )
 
     def where(self, path: KeyPath) -> str:
         """Format a place in the file for messages: file, line, name of the service, and key path."""

@@ -1,12 +1,14 @@
 """Values of an exec check that do not fit together, and what programs with mon's convention are told about."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from lvs_healthd.config.check_model import AnyCheck, Convention, ExecCheck, MonNames, Per
 from lvs_healthd.config.model import RealServer, Service
+
+S = TypeVar("S", bound=RealServer)
 
 
 def misfits(fields: Mapping[str, Any], wrong: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -45,9 +47,9 @@ def told_about(service: Service) -> Service:
         known = names.setdefault(check.name, MonNames(group=service.name, service=check.name))
         return msgspec.structs.replace(check, mon=known)
 
-    def with_names(server: RealServer) -> RealServer:
+    def with_names(server: S) -> S:
         checks = tuple(map(told, server.checks))
         return server if checks == server.checks else msgspec.structs.replace(server, checks=checks)
 
-    servers = tuple(map(with_names, service.real_servers))
-    return msgspec.structs.replace(service, real_servers=servers) if names else service
+    servers, spares = tuple(map(with_names, service.real_servers)), tuple(map(with_names, service.fallback))
+    return msgspec.structs.replace(service, real_servers=servers, fallback=spares) if names else service

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import ConfigError, Errors
+from lvs_healthd.config.hooks import read_hooks
 from lvs_healthd.config.ipvs import read_ipvs, validate_ipvs
 from lvs_healthd.config.model import Brake, Config, Daemon
+from lvs_healthd.config.pair import read_pair, validate_pair
 from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.readymade import Shelf, search_path
 from lvs_healthd.config.reuse import LastReading
@@ -60,6 +62,7 @@ def parse(
     if daemon.get("control", Daemon().control) == daemon.get("state", Daemon().state):
         errors.add(("daemon", "state"), "the same as control, which is a socket; state needs a file of its own")
     brake = read_table(top.get("brake", {}), ("brake",), BRAKE_KEYS, errors).values
+    pair, pair_table = read_pair(top.get("pair", {}), errors)
     ipvs = read_ipvs(top.get("ipvs", {}), errors)
     defaults = read_table(top.get("defaults", {}), ("defaults",), DEFAULTS_KEYS, errors).values
     reader.read_defaults(defaults.get("check", {}), ("defaults", "check"))
@@ -67,11 +70,21 @@ def parse(
     services = read_services(top.get("service", []), ipvs, reader, errors, memory)
     remark_public_secret(Path(file), document, errors)
     remark_public_secret_files(text, document, errors)
+    hooks = read_hooks(top.get("hook", []), services, errors)
     validate_ipvs(ipvs, services, errors)
+    validate_pair(pair, pair_table, Daemon(**daemon), services, errors)
     if top.get("service", []) == []:
         errors.remark((), "no [[service]]: nothing is probed, and the table stays as it is, until a reload brings one")
     found, remarks = (*errors.texts(), *shelf.errors), (*errors.remark_texts(), *shelf.remarks)
     if found:
         raise ConfigError(found, remarks)
     memory.keep()
-    return Config(daemon=Daemon(**daemon), ipvs=ipvs, brake=Brake(**brake), services=services, remarks=remarks)
+    return Config(
+        daemon=Daemon(**daemon),
+        ipvs=ipvs,
+        brake=Brake(**brake),
+        pair=pair,
+        services=services,
+        hooks=hooks,
+        remarks=remarks,
+    )

@@ -8,11 +8,13 @@ endpoints. Such a record never contains a reference back to itself, so the garba
 """
 
 import enum
+from collections.abc import Iterable
 
 import msgspec
 
 from lvs_healthd.config.basics import Endpoint, Family, Protocol, Seconds
 from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.hook_model import Hook
 
 
 class Forward(enum.StrEnum):
@@ -79,6 +81,38 @@ class Damping(msgspec.Struct, frozen=True, kw_only=True):
     """How long a server must be steady at most before it serves again. After half an hour somebody has looked."""
 
 
+class Below(enum.StrEnum):
+    """What the daemon does with a service of which fewer real servers may serve than `min_up`."""
+
+    FAIL_OPEN = "fail_open"
+    """All its servers serve, whatever their checks find, except those that operators have drained or disabled."""
+    FALLBACK = "fallback"
+    """The fallback servers serve instead."""
+    NONE = "none"
+    """It is told. The servers that may serve go on."""
+
+
+class MinUp(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a service must be able to serve. Exactly one of `count`, `percent` and `weight` is not 0."""
+
+    count: int = 0
+    """So many real servers."""
+    percent: int = 0
+    """This share of the real servers that are configured with a weight above 0, rounded up."""
+    weight: int = 0
+    """So much weight altogether, as keepalived's quorum counts."""
+    hysteresis: int = 0
+    """The service is below only with less than `min_up` minus this, and not any more with `min_up` plus this."""
+
+    def needed(self, weights: Iterable[int]) -> int:
+        """Return how many servers, or how much weight, must be able to serve. Never less than 1.
+
+        weights: the configured weights of the real servers.
+        """
+        weighty = sum(weight > 0 for weight in weights)
+        return self.weight or self.count or max(1, -(-weighty * self.percent // 100))
+
+
 class RealServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A backend of one virtual service."""
 
@@ -99,7 +133,14 @@ class RealServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Number of connections below which a server that was above `upper_threshold` gets new ones again. 0 means three
     quarters of `upper_threshold`."""
     checks: tuple[AnyCheck, ...] = ()
-    """The checks, all of which must pass. Only a fallback server has none."""
+    """The checks, all of which must pass. Only a fallback server may have none."""
+
+
+class FallbackServer(RealServer, frozen=True, kw_only=True, gc=False):
+    """A server that is used while the service's real servers are not enough. Without checks, it counts as up."""
+
+    tier: int = 1
+    """The servers of the lowest tier serve of which any is up."""
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,18 +183,29 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     damping: Damping | None = None
     """Keep servers that flap out, for longer each time; None to tell of them only. Off by default, because a server
     that serves most of the time may be better than none, and only the operator knows."""
+    min_up: MinUp = MinUp(count=1)
+    """How much must be able to serve. Below it, `below` says what happens."""
+    below: Below = Below.NONE
+    """Default: `fallback` if there is one, else `none`. While no real server may serve at all, a fallback serves in any
+    case."""
+    slow_start: Seconds = Seconds(0.0)
+    """How long a server that comes back takes to reach its weight; 0 to give it all at once. Off by default, because
+    it means nothing where all weights are 1, as they are by default."""
     mode: Mode = Mode.ENFORCE
     """`shadow`: what is decided for this service is only logged and counted, and nothing of it is written."""
     brake: bool = True
     """Whether the brake (see `Brake`) may keep this service's servers in the table."""
+    vip: str | None = None
+    """The address of this host by which the service is active here (see `Pair`). None: the service's own address. "":
+    the service is always active, as is one by a firewall mark that has no such key."""
     synproxy: bool = False
     """Complete TCP handshakes on the director, with nftables, so that spoofed SYNs create no IPVS connections."""
     synproxy_mss: int | None = None
     """Maximum segment size announced to clients, bytes. None means what fits into a packet of 1500 bytes."""
     synproxy_wscale: int = 7
     """Window scale announced to clients (RFC 7323). 7 is what Linux uses with its default buffers."""
-    fallback: tuple[RealServer, ...] = ()
-    """Servers to use while no real server may serve."""
+    fallback: tuple[FallbackServer, ...] = ()
+    """Servers to use while no real server may serve, or fewer than `min_up`."""
     real_servers: tuple[RealServer, ...] = msgspec.field(default=(), name="real_server")
 
     @property
@@ -179,6 +231,8 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """File for what must survive a restart: verdicts with their reasons, and which services belong to the daemon."""
     overrides: str = ""
     """File with what operators have ordered, such as which servers are drained. "": `overrides.json` beside `state`."""
+    maintenance_dir: str = ""
+    """Folder in which a file named after a server drains it, as ldirectord's `maintenancedir`; "": none."""
     mode: Mode = Mode.ENFORCE
     resync: Seconds = Seconds(10.0)
     """How often the kernel's table is read back. A change by somebody else lasts no longer than this."""
@@ -189,7 +243,8 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """The maximum number of probes in flight, which also limits the number of sockets. A probe above the limit is not
     dropped but starts late, and its delay counts as lag."""
     history: int = 20
-    """How many streaks of like outcomes are kept of each check, for `lvs-healthd why`."""
+    """How many streaks of like outcomes are kept of each check, and how many events of each server, for
+    `lvs-healthd why`."""
     max_exec: int = 16
     """The maximum number of programs of exec checks that run at once, if the daemon runs them. Others wait."""
     exec_socket: str = ""
@@ -212,6 +267,52 @@ class Brake(msgspec.Struct, frozen=True, kw_only=True):
     """How many must fall silent. One alone says nothing about the way to it."""
     longest: Seconds = Seconds(300.0)
     """After how long to let go in any case: time for somebody to look, if the fault is the director's."""
+
+
+class ActiveWhen(enum.StrEnum):
+    """When a service is active on this director."""
+
+    ALWAYS = "always"
+    VIP_PRESENT = "vip-present"
+    """While its address is one of this host's."""
+
+
+class Standby(enum.StrEnum):
+    """What the daemon does for a service that is active on the other director of a pair."""
+
+    WARM = "warm"
+    """The same as for any other: its table is right when it becomes active."""
+    SUSPEND = "suspend"
+    """It is not probed, and keeps the verdicts it had."""
+
+
+class TrackFault(enum.StrEnum):
+    """For which faults the track file asks VRRP to move the addresses."""
+
+    OWN = "own"
+    """Only while the fault may be this director's own."""
+    ANY = "any"
+    """Whenever a tracked service may not serve."""
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """What this director does as one of a pair, between which VRRP moves the virtual addresses."""
+
+    active_when: ActiveWhen = ActiveWhen.ALWAYS
+    """By default there is no pair."""
+    standby: Standby = Standby.WARM
+    """By default a takeover finds the table right. Probing twice costs the servers little."""
+    track_file: str = ""
+    """The file that tells keepalived whether this director can serve; "": none."""
+    track: tuple[str, ...] = ("*",)
+    """The names of the services for which the file speaks, perhaps with wildcards."""
+    track_fault: TrackFault = TrackFault.OWN
+    """By default a service whose servers are dead for both directors stays where it is, and refuses its clients. Two
+    files that say 1 would leave its address on neither director."""
+    track_after: Seconds = Seconds(2.0)
+    """How long a fault must last until the file tells it. What passes sooner costs less than a takeover."""
+    track_back: Seconds = Seconds(30.0)
+    """How long all must be well until the file says so. VRRP takes its address back then, which costs another gap."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -269,7 +370,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     daemon: Daemon = Daemon()
     ipvs: Ipvs = Ipvs()
     brake: Brake = Brake()
+    pair: Pair = Pair()
     services: tuple[Service, ...] = msgspec.field(default=(), name="service")
+    hooks: tuple[Hook, ...] = msgspec.field(default=(), name="hook")
     remarks: tuple[str, ...] = ()
     """Remarks on what will probably not do what was meant: one line of text each, with file, line and key path. They
     are found while the file is read; the file has no such key."""

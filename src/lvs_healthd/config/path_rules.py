@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lvs_healthd.config.basics import Endpoint, Protocol
-from lvs_healthd.config.check_model import AnyCheck, Carrier, DataPath, data_path, transport
+from lvs_healthd.config.check_model import AnyCheck, Carrier, data_path, transport
+from lvs_healthd.config.check_ways import DataPath
 from lvs_healthd.config.errors import Errors, show
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import TRANSLATING, Forward, Ipvs, Mode, RealServer, Service, TunChecksum, TunType
+from lvs_healthd.config.per_service import PerService
 from lvs_healthd.config.schema import THROUGH_VIP
 from lvs_healthd.config.template import Template
 
@@ -84,9 +86,17 @@ def _transport(template: Template) -> Protocol:
     return Protocol.UDP if is_udp else Protocol.TCP
 
 
+def _ways_of(service: Service) -> frozenset[DataPath]:
+    checks = [check for server in service.servers for check in server.checks if check.way is not None]
+    return frozenset([path for check in checks if (path := data_path(check)) is not None])
+
+
+_ways = PerService(_ways_of)
+
+
 def validate_paths(services: Sequence[tuple[KeyPath, Service]], ipvs: Ipvs, errors: Errors) -> None:
     """Add an error for each check through a service that does not fit the rest of the file."""
-    ways = {path for _, _, check in _checks(services) if (path := data_path(check)) is not None}
+    ways = frozenset[DataPath]().union(*_ways.of(service for _, service in services))
     if not ways:
         return
     first, last = ipvs.path_marks
@@ -146,7 +156,7 @@ def _is_plain(check: AnyCheck, through: AnyCheck) -> bool:
 
 def _checks(services: Sequence[tuple[KeyPath, Service]]) -> Iterator[tuple[KeyPath, RealServer, AnyCheck]]:
     for where, service in services:
-        for server in service.real_servers:
+        for server in service.servers:
             for check in server.checks:
                 if check.way is not None:
                     yield where, server, check

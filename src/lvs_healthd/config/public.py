@@ -9,7 +9,7 @@ from lvs_healthd.config.secrecy import is_secret, is_secret_command, is_secret_h
 from lvs_healthd.config.text import is_public, leaves
 from lvs_healthd.config.tls_values import holds_key
 
-SECRET_FILE_KEYS = ("password_file", "token_file", "client_key", "client_cert")
+SECRET_FILE_KEYS = ("password_file", "token_file", "client_key", "client_cert", "secret_file")
 """The keys whose values are files with secrets. That of `client_cert` is one if it holds the private key too."""
 
 
@@ -24,7 +24,7 @@ def remark_public_secret(path: Path, document: dict[str, object], errors: Errors
     secrets = (
         where
         for where, value in leaves(document, plain_arrays=False)
-        if value and isinstance(value, str) and _holds_one(where, value)
+        if value and isinstance(value, str) and holds_secret(where, value)
     )
     for first in itertools.islice(secrets, 1):
         errors.remark(first, f"everybody on this host can read this secret: chmod o-r {path}")
@@ -47,7 +47,8 @@ def remark_public_secret_files(text: str, document: dict[str, object], errors: E
                 errors.remark(where, f"everybody on this host can read this secret: chmod o-r {value}")
 
 
-def _holds_one(where: KeyPath, value: str) -> bool:
+def holds_secret(where: KeyPath, value: str) -> bool:
+    """Return whether the value at this key path of a configuration is a secret, or contains one."""
     if where[-2:-1] in {("headers",), ("expect_headers",), ("environment",)}:
         return bool(value) and is_secret(str(where[-1]))
     match where[-1:]:

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
+from lvs_healthd.config.capacity_rules import validate_capacity
 from lvs_healthd.config.check_model import data_path, transport
 from lvs_healthd.config.errors import Errors, show
 from lvs_healthd.config.lines import KeyPath
@@ -29,6 +30,7 @@ def validate_service(service: Service, table: TomlTable, errors: Errors) -> None
             if field in table:
                 errors.add(table.at(field), 'only for forward = "tun", and no server here has that')
     _validate_synproxy(service, table, errors)
+    validate_capacity(service, table, errors)
     for flag in service.scheduler_flags:
         owner = flag.partition("-")[0]
         if flag == "flag-3" and service.scheduler in _FLAG_OWNERS:
@@ -229,7 +231,7 @@ def validate_targets(services: Sequence[tuple[KeyPath, Service]], written: Seque
     }
     addresses = {address for address, _, _ in virtual}
     for path, service in services:
-        for server in service.real_servers:
+        for server in service.servers:
             for check in server.checks:
                 if check.address not in addresses or data_path(check) is not None:
                     continue
@@ -251,7 +253,8 @@ def _aimed_at(table: object, address: str) -> KeyPath:
     for path, value in leaves(table):
         if path[-1:] == ("address",) and "check" in path and value == address:
             return path
-    return next((path for path, value in leaves(table) if path[:1] == ("real_server",) and value == address), ())
+    places = ("real_server", "fallback")
+    return next((path for path, value in leaves(table) if path[:1] and path[0] in places and value == address), ())
 
 
 def validate_together(services: Sequence[tuple[KeyPath, Service]], errors: Errors) -> None:

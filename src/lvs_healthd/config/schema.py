@@ -17,6 +17,7 @@ from lvs_healthd.config import (
     exec_values,
     http_values,
     json_fields,
+    min_up_values,
     secret_files,
     tls_values,
     values,
@@ -38,11 +39,11 @@ from lvs_healthd.config.check_model import (
     TcpCheck,
     Tls,
     UdpCheck,
-    Way,
 )
+from lvs_healthd.config.check_ways import Way
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import ForeignServers, Forward, Mode, OnFailure, TunChecksum, TunType
+from lvs_healthd.config.model import Below, ForeignServers, Forward, Mode, OnFailure, TunChecksum, TunType
 
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos")
 """Every scheduler in the kernel's net/netfilter/ipvs/."""
@@ -108,8 +109,10 @@ TOP_KEYS = {
     "daemon": Key(values.anything),
     "ipvs": Key(values.anything),
     "brake": Key(values.anything),
+    "pair": Key(values.anything),
     "defaults": Key(values.anything),
     "service": Key(values.anything),
+    "hook": Key(values.anything),
 }
 
 DEFAULTS_KEYS = {"check": Key(values.anything)}
@@ -119,6 +122,7 @@ DAEMON_KEYS = {
     "control": Key(values.socket_path),
     "state": Key(values.absolute_path),
     "overrides": Key(values.optional_path),
+    "maintenance_dir": Key(values.optional_path),
     "mode": Key(values.member(Mode)),
     "resync": Key(values.duration("1s", "1h")),
     "reload_guard": Key(values.percentage(0, 100)),
@@ -169,8 +173,12 @@ SERVICE_KEYS = {
     "on_failure": Key(values.member(OnFailure)),
     "foreign_servers": Key(values.member(ForeignServers)),
     "damping": Key(damping_values.damping),
+    "min_up": Key(min_up_values.min_up),
+    "below": Key(values.member(Below)),
+    "slow_start": Key(values.duration("0s", "1h")),
     "mode": Key(values.member(Mode)),
     "brake": Key(values.boolean),
+    "vip": Key(addresses.optional_address),
     "synproxy": Key(values.boolean),
     "synproxy_mss": Key(values.integer(536, 65495)),
     "synproxy_wscale": Key(values.integer(0, 14)),
@@ -189,7 +197,9 @@ REAL_SERVER_KEYS = {
 FALLBACK_KEYS = {
     "address": Key(addresses.server_addresses, "endpoint"),
     "weight": Key(values.integer(1, 65535)),
+    "tier": Key(values.integer(1, 100)),
     **SERVER_KEYS,
+    "check": Key(values.anything),
 }
 
 CHECK_KEYS = {

@@ -9,10 +9,11 @@ from lvs_healthd.config import checks, path_rules
 from lvs_healthd.config.addresses import ServerAddresses, server_addresses
 from lvs_healthd.config.basics import Endpoint, Protocol
 from lvs_healthd.config.build import build
-from lvs_healthd.config.check_model import AnyCheck, DataPath
+from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.check_ways import DataPath
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import TRANSLATING, Forward, RealServer
+from lvs_healthd.config.model import TRANSLATING, FallbackServer, Forward, RealServer
 from lvs_healthd.config.schema import FALLBACK_KEYS, REAL_SERVER_KEYS, SERVER_KEYS, Key, TomlTable, read_table
 from lvs_healthd.config.template import Template
 
@@ -58,6 +59,10 @@ class Placed(msgspec.Struct, frozen=True):
     """The server's own and inherited `SERVER_KEYS` whose values are wrong. Their errors have already been reported."""
 
 
+def _as_fallback(server: RealServer, tier: int) -> FallbackServer:
+    return FallbackServer(**{field: getattr(server, field) for field in RealServer.__struct_fields__}, tier=tier)
+
+
 class ServerReader:
     """Reads the servers of one service."""
 
@@ -70,19 +75,21 @@ class ServerReader:
 
     def real_servers(self, written: object, path: KeyPath) -> list[Placed]:
         """Read `real_server`: a list of addresses and tables, or [[service.real_server]] tables."""
-        return self._read(written, path, REAL_SERVER_KEYS)
+        return [placed for placed, _ in self._read(written, path, REAL_SERVER_KEYS)]
 
-    def fallback(self, written: object, path: KeyPath) -> list[Placed]:
-        """Read `fallback`, which is like `real_server` but has no checks."""
-        return self._read(written, path, FALLBACK_KEYS)
+    def fallback(self, written: object, path: KeyPath) -> list[tuple[Placed, FallbackServer]]:
+        """Read `fallback`, which is like `real_server`, but does not inherit the service's checks."""
+        placed = self._read(written, path, FALLBACK_KEYS)
+        return [(each, _as_fallback(each.server, tier)) for each, tier in placed]
 
-    def _read(self, written: object, path: KeyPath, keys: Mapping[str, Key]) -> list[Placed]:
+    def _read(self, written: object, path: KeyPath, keys: Mapping[str, Key]) -> list[tuple[Placed, int]]:
+        """Read a list of servers. Return each with its tier, which is 1 for a real server."""
         if not isinstance(written, list):
             self._errors.add_all(path, expected('a list such as ["198.51.100.11:80"]', written))
             return []
         return [server for index, entry in enumerate(written) for server in self._entry(entry, (*path, index), keys)]
 
-    def _entry(self, entry: object, path: KeyPath, keys: Mapping[str, Key]) -> Iterator[Placed]:
+    def _entry(self, entry: object, path: KeyPath, keys: Mapping[str, Key]) -> Iterator[tuple[Placed, int]]:
         """Read one entry: a server, or a range of addresses, each of which becomes a server."""
         if isinstance(entry, str):
             table = TomlTable(path, {}, {})
@@ -99,12 +106,12 @@ class ServerReader:
         else:
             self._errors.add_all(path, expected("an address, or a table with one", entry))
             return
-        templates = self._templates(table) if "check" in keys else ()
+        templates = self._templates(table) if keys is REAL_SERVER_KEYS else self._own_templates(table)
         fields, wrong = self._own(table) if table.written else self._handed_down
         for endpoint in self._endpoints(table.values.get("endpoint"), address_path, fields):
             checks = tuple([self._aim(template, endpoint, fields) for template in templates])
             server = RealServer(endpoint=endpoint, checks=checks, **fields)
-            yield Placed(server, address_path, table, wrong)
+            yield Placed(server, address_path, table, wrong), table.values.get("tier", 1)
 
     def _own(self, table: TomlTable) -> tuple[dict[str, Any], frozenset[str]]:
         """Return the own and inherited fields of a server, and the names of the fields that are wrong."""
@@ -139,6 +146,16 @@ class ServerReader:
             return self._reader.read(written, path, self._around.checks)
         self._reader.read_values(written, path)
         return ()
+
+    def _own_templates(self, table: TomlTable) -> tuple[Template, ...]:
+        """Read the checks of a fallback server."""
+        if "check" not in table:
+            return ()
+        templates = self._reader.read(table.values["check"], table.at("check"))
+        through = [template for template in templates if path_rules.goes_through(template)]
+        for template in through:
+            self._errors.add(template.path, "a fallback server has no way through the service until it serves")
+        return tuple(template for template in templates if template not in through)
 
     def _endpoints(
         self, written: ServerAddresses | None, path: KeyPath, fields: Mapping[str, Any]

@@ -9,7 +9,7 @@ from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, Problem, expected, show
 from lvs_healthd.config.exec_rules import told_about
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import Ipvs, Service
+from lvs_healthd.config.model import Below, Ipvs, Service
 from lvs_healthd.config.reuse import LastReading, Reading
 from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, TomlTable, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
@@ -113,20 +113,23 @@ def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, e
     fallback = server_reader.fallback(values.get("fallback", []), table.at("fallback"))
     if not values["name"] or (endpoint is None and "fwmark" not in values):
         return None
-    values["family"] = _family(endpoint, table, servers + fallback, errors)
+    spares = [placed for placed, _ in fallback]
+    values["family"] = _family(endpoint, table, servers + spares, errors)
     if "name" not in table and endpoint is None and values["family"] is Family.IPV6:
         values["name"] += " ipv6"
     if "persistence_mask" in values:
         values["persistence_mask"] = values["persistence_mask"].bits
+    if fallback and "below" not in values:
+        values["below"] = Below.FALLBACK
     # The other fields belong to the service's servers, which have been read above.
     own = {field: value for field, value in values.items() if field in _OWN_FIELDS}
     service = Service(
         **own,
         real_servers=tuple(placed.server for placed in servers),
-        fallback=tuple(placed.server for placed in fallback),
+        fallback=tuple(server for _, server in fallback),
     )
     rules.validate_service(service, table, errors)
-    rules.validate_servers(service, table, (*servers, *fallback), errors)
+    rules.validate_servers(service, table, (*servers, *spares), errors)
     return told_about(service)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from lvs_healthd.config.model import Brake as Configured
 from lvs_healthd.decide.brake import Rule, Stage
-from lvs_healthd.decide.braking import Braking, Change, Finding
+from lvs_healthd.decide.braking import Braking
+from lvs_healthd.decide.way import Change, Finding
 from lvs_healthd.director.diagnosis import Answer, Diagnosis, Question
 from lvs_healthd.director.ways import Ways
 from lvs_healthd.events.kinds import BrakeOff, BrakeOn, Event

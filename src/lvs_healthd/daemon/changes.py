@@ -13,6 +13,7 @@ from lvs_healthd.config.model import Config, Mode, RealServer, Service
 from lvs_healthd.events.kinds import ConfigReloaded, ConfigRemarks, ConfigRestartNeeded
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.records import destination_key, service_key
+from lvs_healthd.view.past import ReloadChange
 from lvs_healthd.view.reload_values import Change
 
 MOST_FINDINGS = 100
@@ -31,7 +32,11 @@ def changes(file: str, old: Config, new: Config, *, was: Mode, mode: Mode) -> Co
     was: the mode in force before.
     mode: the mode in force from now on.
     """
-    differences = _Differences(old, new)
+    return counted(Differences(old, new), file, was=was, mode=mode)
+
+
+def counted(differences: "Differences", file: str, *, was: Mode, mode: Mode) -> ConfigReloaded:
+    """Count the differences between two configurations. `file`, `was` and `mode` are those of `changes`."""
     services, servers, checks = differences.services, differences.servers, differences.checks
     return ConfigReloaded(
         file=file,
@@ -44,6 +49,7 @@ def changes(file: str, old: Config, new: Config, *, was: Mode, mode: Mode) -> Co
         servers_removed=len(servers.removed),
         servers_changed=len(servers.changed),
         checks_changed=len(checks.added) + len(checks.removed) + len(checks.changed),
+        hooks_changed=len({each.name for each in differences.hooks}),
     )
 
 
@@ -52,7 +58,7 @@ def named_changes(old: Config, new: Config) -> tuple[Change, ...]:
 
     Services come first, then servers, then checks. In each group the removed ones come first, because they matter most.
     """
-    differences = _Differences(old, new)
+    differences = Differences(old, new)
     return tuple(itertools.islice(differences.named(), MOST_FINDINGS))
 
 
@@ -132,7 +138,7 @@ class _Kind(Generic[_Key]):
             yield "added", key
 
 
-class _Differences:
+class Differences:
     """The differences between two configurations. A service that is the same object in both is skipped."""
 
     def __init__(self, old: Config, new: Config) -> None:
@@ -141,12 +147,30 @@ class _Differences:
         after = [service for service in new.services if id(service) not in same]
         old_services, new_services = _services(before), _services(after)
         old_servers, new_servers = _servers(before), _servers(after)
+        self._services, self._servers = (old_services, new_services), (old_servers, new_servers)
         self.services = _Kind(old_services, new_services)
         self.servers = _Kind(old_servers, new_servers)
         # When a server is added or removed, its checks are not counted as well.
         both = old_servers.keys() & new_servers.keys()
         self.checks = _Kind(_checks(before, both), _checks(after, both))
+        self.hooks = {*old.hooks} ^ {*new.hooks}
+        """The hooks that are only in one of the two."""
         self._names = {key: service.name for key, service in (old_services | new_services).items()}
+
+    def of_servers(self) -> Iterator[ReloadChange]:
+        """Yield what is different about each server, fallback servers too, and which services came or left."""
+        for how, service in self.services.listed():
+            if how != "changed":
+                yield ReloadChange(service, None, how)
+        before, after = self._servers
+        for line in _spares(self._services[0]) - _spares(self._services[1]) - after.keys():
+            yield ReloadChange(*line, "removed")
+        for line in _spares(self._services[1]) - _spares(self._services[0]):
+            yield ReloadChange(*line, "added")
+        for how, line in self.servers.listed():
+            yield ReloadChange(*line, how, _edited(before[line], after[line]) if how == "changed" else "")
+        for how, (service, server, check) in self.checks.listed():
+            yield ReloadChange(service, server, "changed", f"check {check} {how}")
 
     def named(self) -> Iterator[Change]:
         """Yield each difference: those of services, then of servers, then of checks."""
@@ -156,6 +180,17 @@ class _Differences:
             yield Change(how=how, service=self._names[service], server=str(server))
         for how, (service, server, check) in self.checks.listed():
             yield Change(how=how, service=self._names[service], server=str(server), check=check)
+
+
+def _edited(before: RealServer, after: RealServer) -> str:
+    """Say which keys of a server are different, each with its old and new value. Both are without checks."""
+    values = ((name, getattr(before, name), getattr(after, name)) for name in before.__struct_fields__)
+    return ", ".join(f"{name} {old} -> {new}" for name, old, new in values if old != new)
+
+
+def _spares(services: Mapping[ServiceKey, Service]) -> set[_Server]:
+    """Return the keys of all fallback servers of these services."""
+    return {(key, destination_key(spare)) for key, service in services.items() for spare in service.fallback}
 
 
 def _services(services: Iterable[Service]) -> dict[ServiceKey, Service]:

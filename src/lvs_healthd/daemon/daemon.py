@@ -22,9 +22,9 @@ from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.changes import remarks
 from lvs_healthd.daemon.guard import refuse_loss
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
-from lvs_healthd.daemon.reload import READ_S, Reloads, joined, read_config
+from lvs_healthd.daemon.reload import READ_S, Reloads, read_config
 from lvs_healthd.daemon.requests import ReloadRequests
-from lvs_healthd.decide import flapping, stale
+from lvs_healthd.decide import flapping, slow_start, stale
 from lvs_healthd.director.aspect import Aspect
 from lvs_healthd.events.kinds import (
     ControlFailed,
@@ -54,6 +54,9 @@ status line, seconds."""
 STOP_S = 1.0
 """How long each step of a stop may take, seconds."""
 
+HOOKS_S = 0.5
+"""How long hooks may take at a stop to tell what waits, seconds."""
+
 
 class Daemon:
     """One run of the daemon over one table.
@@ -80,6 +83,8 @@ class Daemon:
         self._around = Surroundings(table=table, log=log, netns=netns or Netns(), aspects=aspects, exclusive=exclusive)
         self._stop = asyncio.Event()
         self._stopped_by = ""
+        self._is_started = False
+        """Whether the daemon has ever served. A start that fails knows less than what was saved before."""
         self._reloads = ReloadRequests()
 
     async def run(self) -> None:
@@ -131,6 +136,7 @@ class Daemon:
 
     async def _serve(self, parts: Parts, reloads: Reloads) -> None:
         """Run all parts until a signal asks to stop. If a part fails, its exception ends the daemon."""
+        self._is_started = True
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(parts.prober.run(), name="prober"),
@@ -139,11 +145,17 @@ class Daemon:
                 group.create_task(parts.replans.run(), name="plan"),
                 group.create_task(_look_for_stale(parts), name="stale verdicts"),
                 group.create_task(_look_after_flapping(parts), name="flapping servers"),
+                group.create_task(_look_after_slow_starts(parts), name="slow starts"),
                 group.create_task(parts.reconciler.run(), name="reconciler"),
                 group.create_task(parts.paths.run(), name="paths"),
+                group.create_task(parts.pair.run(), name="pair"),
+                group.create_task(parts.suspension.run(), name="suspended probes"),
+                group.create_task(parts.tracking.run(), name="track file"),
                 group.create_task(parts.keeper.run(), name="keeper"),
                 group.create_task(parts.own_faults.run(), name="own faults"),
                 group.create_task(parts.brakes.run(), name="brakes"),
+                group.create_task(parts.maintenance.run(), name="maintenance folder"),
+                group.create_task(parts.hooks.run(), name="hooks"),
                 group.create_task(reloads.run(), name="reloads"),
                 group.create_task(_keep_house(parts), name="housekeeping"),
             ]
@@ -165,9 +177,10 @@ class Daemon:
         if self._stopped_by:
             parts.bus.emit(DaemonStopping(signal=self._stopped_by))
         parts.prober.close()
-        parts.saver.changed()
-        await parts.save(math.inf)
-        for step in (parts.state_writer.flush, parts.api.stop, parts.programs.stop):
+        if self._is_started:
+            parts.saver.changed()
+            await parts.save(math.inf)
+        for step in (parts.flush, parts.api.stop, lambda: parts.hooks.stop(HOOKS_S), parts.programs.stop):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await step()
@@ -181,12 +194,15 @@ async def _start(parts: Parts, config: Config) -> bool:
     parts.adopt(config)
     await parts.start_programs(config, ready)
     saved = await _read_state(parts)
+    before = await parts.remembering.read(config.daemon.state, rescue=not parts.is_shadow(config))
     await parts.holding.restore(config.daemon.state)
     await _refuse_loss(parts, saved)
     await parts.operators.load()
+    await parts.maintenance.start(config.daemon.maintenance_dir, saved.maintenance)
     await parts.api.start(config.daemon.listen, config.daemon.control)
     # The settings must be in place before the first packet that needs them. The table is read after they are set, so
     # that nothing has to wait between the reading and the first decision.
+    await parts.pair.prepare(config)
     parts.keeper.want(parts.enforced(config), shadow=parts.is_shadow(config))
     await parts.keeper.turn()
     actual = await parts.reconciler.adopt()
@@ -195,10 +211,14 @@ async def _start(parts: Parts, config: Config) -> bool:
     parts.paths.restore(saved)
     marked = parts.paths.plan(config, actual, runs=parts.runs_paths(config))
     probes = parts.decisions.configure(config, actual, saved.by_check(), marked)
+    parts.past.configured(parts.decisions.services, config.daemon.history)
     parts.brakes.configured(config.brake)
     parts.replans.now()
+    await parts.remembering.restore(before)
+    roles = parts.pair.configured(config)
     added, _ = parts.paths.configured(probes, ready)
-    parts.prober.update(joined(added, ready))
+    started, _ = parts.suspension.configured(config.pair, added, (), ready)
+    parts.prober.update(started)
     parts.bus.emit(
         DaemonStarted(
             version=__version__,
@@ -212,6 +232,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     )
     for each in remarks(parts.facts.config_file, config):
         parts.bus.emit(each)
+    parts.pair.tell(roles)
     spare_long_lived()
     parts.notifier.ready(parts.view.summary())
     return True
@@ -265,6 +286,13 @@ async def _look_for_stale(parts: Parts) -> None:
         await asyncio.sleep(stale.TURN_S)
         async for each in parts.decisions.stale.turn():
             parts.bus.emit(each)
+
+
+async def _look_after_slow_starts(parts: Parts) -> None:
+    """Give servers that come back more and more of their weight, until cancelled."""
+    while True:
+        await asyncio.sleep(slow_start.TURN_S)
+        await parts.decisions.slow_starts.turn()
 
 
 async def _look_after_flapping(parts: Parts) -> None:

@@ -6,12 +6,12 @@ from lvs_healthd.config.basics import Protocol
 from lvs_healthd.config.model import Mode, Service
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ServerState, ServiceState
+from lvs_healthd.decide.maintenance import Drain
 from lvs_healthd.events.kinds import Event, RealServerDrained
 from lvs_healthd.ipvs.records import DestinationKey
 from lvs_healthd.plan.precedence import State
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.pace import paced
-from lvs_healthd.state.overrides import Override
 
 READ_AGAIN_S = 1.0
 """The kernel's count of a drained server's connections is believed when it was read at least so long after the server
@@ -75,7 +75,7 @@ class Drains:
         read = self._reconciler.last_resync
         read_at = None if read is None else read + now - self._clock()
         async for service in paced(tuple(self._decisions.services)):
-            drained = [server for server in service.servers if _has_to_go(server)]
+            drained = [server for server in service.members if _has_to_go(server)]
             gone = [*self._gone(service, drained, now, read_at)] if drained else []
             async for server, event in paced(gone):
                 if self._decisions.service(service.key) is not service:
@@ -97,14 +97,14 @@ class Drains:
         """
         counts: dict[DestinationKey, int] | None = None
         for server in drained:
-            order = self._decisions.overrides.of(service.key, server.key)[0]
-            is_late = order is not None and order.deadline is not None and order.deadline <= now
-            if order is None or not (is_late or (read_at is not None and read_at >= order.since + READ_AGAIN_S)):
+            drain = self._decisions.overrides.drain_of(service.key, server.key)
+            is_late = drain is not None and drain.deadline is not None and drain.deadline <= now
+            if drain is None or not (is_late or (read_at is not None and read_at >= drain.since + READ_AGAIN_S)):
                 continue
             counts = self._connections(service) if counts is None else counts
             left = counts.get(server.key)
             if left == 0 or (left and is_late):
-                yield server, _drained(server, order, left, now)
+                yield server, _drained(server, drain, left, now)
 
     def _connections(self, service: ServiceState) -> dict[DestinationKey, int]:
         """Return how many connections the kernel counts for each server that it has at weight 0."""
@@ -123,10 +123,10 @@ def _has_to_go(server: ServerState) -> bool:
     return hand is not None and hand.state is State.DRAINED and not hand.is_empty
 
 
-def _drained(server: ServerState, order: Override, left: int, now: float) -> RealServerDrained:
+def _drained(server: ServerState, drain: Drain, left: int, now: float) -> RealServerDrained:
     return RealServerDrained(
         service=server.service.config.name,
         server=str(server.key),
         reason=f"deadline passed: {left} connections are cut off" if left else "no connections left",
-        after_s=round(now - order.since, 1),
+        after_s=round(now - drain.since, 1),
     )

@@ -1,15 +1,12 @@
 """Finds the servers that an operator means by the names and addresses of an order."""
 
-import fnmatch
 from collections.abc import Collection, Iterable
 
 from lvs_healthd.decide.held import ServerState, ServiceState
 from lvs_healthd.decide.overrides import Overrides, are_configured, names_of
 from lvs_healthd.state.overrides import EVERYWHERE, Kind, Override
-from lvs_healthd.view.naming import UnknownNameError, canonical, spellings
+from lvs_healthd.view.naming import UnknownNameError, canonical, is_called, spellings
 from lvs_healthd.view.override_values import OverrideRequest
-
-_WILD = "*?["
 
 
 def takes_back(request: OverrideRequest) -> bool:
@@ -18,19 +15,22 @@ def takes_back(request: OverrideRequest) -> bool:
 
 
 def meant_servers(services: Iterable[ServiceState], request: OverrideRequest) -> list[ServerState]:
-    """Return the configured servers that an order is about. Raises `UnknownNameError`."""
+    """Return the configured servers that an order is about. Raises `UnknownNameError`.
+
+    An order for a whole service is not about its fallback.
+    """
     if request.everywhere:
         address = canonical(request.everywhere)
-        found = [server for service in services for server in service.servers if server.key.address == address]
+        found = [server for service in services for server in service.members if server.key.address == address]
         if not found:
             raise UnknownNameError(f"no service has a real server with the address {request.everywhere}")
         return found
     named = [each for each in services if is_called(request.service, (each.config.name, *spellings(str(each.key))))]
     if not named:
         raise UnknownNameError(f'no service is called "{request.service}" or has that address')
-    members = [server for service in named for server in service.servers]
     if not request.servers:
-        return members
+        return [server for service in named for server in service.servers]
+    members = [server for service in named for server in service.members]
     chosen: dict[ServerState, None] = {}
     for word in request.servers:
         called = [server for server in members if is_called(word, spellings(str(server.key)))]
@@ -61,13 +61,3 @@ def _is_meant(override: Override, name: str, request: OverrideRequest) -> bool:
     if override.service == EVERYWHERE or not is_called(request.service, (name, *spellings(override.service))):
         return False
     return any(is_called(word, spellings(override.server)) for word in request.servers or ("*",))
-
-
-def is_called(word: str, names: Iterable[str]) -> bool:
-    """Return whether a word, perhaps with wildcards, is one of the names."""
-    known = tuple(names)
-    if word in known or canonical(word) in known:
-        return True
-    if word.startswith("["):  # the bracket of an IPv6 address, which is not a wildcard
-        word = f"[[]{word[1:]}" if any(character in word for character in "*?") else ""
-    return any(character in word for character in _WILD) and any(fnmatch.fnmatchcase(name, word) for name in known)

@@ -4,6 +4,7 @@ An order is written to its file before it takes effect, so that a crash cannot f
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import NamedTuple
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.config.model import Config
 from lvs_healthd.daemon.drains import Drains, drain_advice
+from lvs_healthd.daemon.lacking import lacking
 from lvs_healthd.daemon.meant import meant_absent, meant_servers, takes_back
+from lvs_healthd.daemon.orders_file import OrdersFile
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ServerState
 from lvs_healthd.decide.overrides import Overrides, about, in_words, names_of
@@ -28,13 +31,11 @@ from lvs_healthd.plan.precedence import Special
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.pace import paced
-from lvs_healthd.runtime.threads import in_thread
-from lvs_healthd.state.overrides import EVERYWHERE, Kind, Override, read_overrides, write_overrides
+from lvs_healthd.runtime.threads import HungError
+from lvs_healthd.state.overrides import EVERYWHERE, Kind, Override
+from lvs_healthd.state.safe_file import StateFileError
 from lvs_healthd.view.naming import UnknownNameError, canonical
 from lvs_healthd.view.override_values import OverriddenServer, OverrideOutcome, OverrideRequest
-
-WRITE_S = 5.0
-"""How long writing the file of orders may take, seconds."""
 
 
 class _Change(NamedTuple):
@@ -72,13 +73,17 @@ class OperatorsHand:
         self._wall = wall
         self._turn = asyncio.Lock()
         """Whoever changes the orders has it, because writing the file takes a while."""
+        self._disk = OrdersFile()
         self._kept_in: Path | None = None
         """The file that keeps the orders in force; None while there is none."""
         self._error = ""
         """Why the file could not be written last when an order ended; empty if it could."""
 
     async def load(self) -> None:
-        """Read the orders at start. A file that cannot be used is reported, and then there are none."""
+        """Read the orders at start. A file that cannot be used is reported, and then there are none.
+
+        Raises `HungError` when reading takes too long, because nobody who was drained may be put back.
+        """
         file = self._file()
         if file is not None:
             await self._load(file)
@@ -93,22 +98,25 @@ class OperatorsHand:
             if file is None or file == before:
                 return
             if before is None:
-                await self._load(file)
+                try:
+                    await self._load(file)
+                except HungError as error:
+                    self._emit(StateError(file=str(file), error=str(error)))
                 await self._take_effect(self._overrides)
                 return
             self._kept_in = file
             if not len(self._overrides):
                 return
             try:
-                await self._write(file, self._overrides)
+                await self._disk.write(file, self._overrides)
             except HealthdError as error:
                 self._emit(StateError(file=str(file), error=str(error)))
 
     async def _load(self, file: Path) -> None:
         self._kept_in = file
         try:
-            kept = await in_thread(read_overrides, file, timeout_s=WRITE_S, what=f"reading {file}")
-        except HealthdError as error:
+            kept = await self._disk.read(file)
+        except StateFileError as error:
             self._emit(StateError(file=str(file), error=str(error)))
             return
         self._overrides.replace(kept)
@@ -127,14 +135,12 @@ class OperatorsHand:
             except (UnknownNameError, _RefusedError) as error:
                 return OverrideOutcome(refused=str(error), is_usage=isinstance(error, UnknownNameError))
             after = self._after(change)
-            if not request.force and (empty := self._emptied_services(servers, after)):
-                what = " and ".join(f'"{each}"' for each in empty)
-                return OverrideOutcome(
-                    refused=f"this would leave {what} without a real server that may serve; --force if that is meant"
-                )
+            if not request.force and (bereft := list(lacking(servers, after))):
+                what = " and ".join(bereft)
+                return OverrideOutcome(refused=f"this would leave {what}; --force if that is meant")
             before = {(server.service.key, server.key): server.special for server in servers}
             try:
-                await self._write(file, after)
+                await self._disk.write(file, after)
             except HealthdError as error:
                 return OverrideOutcome(refused=str(error))
             _apply(self._overrides, change)
@@ -146,12 +152,18 @@ class OperatorsHand:
                 advice=(
                     *(drain_advice(servers) if request.verb == "drain" else ()),
                     *(f"{each.server} is not configured now; it is not {in_words(each)} any more" for each in absent),
+                    *(self._still_drained(servers) if request.verb == "enable" else ()),
                 ),
             )
 
+    def _still_drained(self, servers: Iterable[ServerState]) -> Iterator[str]:
+        """Say which servers files of the maintenance folder go on draining, each file and server once."""
+        told = (self._overrides.maintenance.still_drained(each.key) for each in servers)
+        yield from dict.fromkeys(filter(None, told))
+
     def _after(self, change: _Change) -> Overrides:
         """Return what the orders in force will be."""
-        after = Overrides()
+        after = Overrides(self._overrides.maintenance)
         after.replace(self._overrides)
         _apply(after, change)
         return after
@@ -176,16 +188,21 @@ class OperatorsHand:
         known: dict[tuple[ServiceKey, DestinationKey], ServerState] = {}
         for key in {service for service, _ in before}:
             service = self._decisions.service(key)
-            known |= {(key, server.key): server for server in (service.servers if service is not None else ())}
+            known |= {(key, server.key): server for server in (service.members if service is not None else ())}
         for place, was in before.items():
             if place in known:
                 yield _described(known[place], known[place].special != was)
 
     async def turn(self) -> None:
         """End the orders whose time is over, tell of those that end soon, and see which drained servers are empty."""
-        if not len(self._overrides):
-            return
+        await self._mend()
         now = self._wall()
+        if len(self._overrides):
+            await self._look_at_ends(now)
+        if len(self._overrides) or self._overrides.maintenance.folder.saved:
+            await self._drains.turn(now)
+
+    async def _look_at_ends(self, now: float) -> None:
         ending = self._overrides.ending(now)
         names = names_of(self._decisions.services, ending)
         for each in ending:
@@ -202,7 +219,16 @@ class OperatorsHand:
         if self._overrides.ended(now):
             async with self._turn:
                 await self._end(self._overrides.ended(now))
-        await self._drains.turn(now)
+
+    async def _mend(self) -> None:
+        """Write the file again if something may be in it that was refused."""
+        if not self._disk.is_doubtful or self._disk.is_busy:
+            return
+        async with self._turn:
+            file = self._file()
+            if file is not None:
+                with contextlib.suppress(HealthdError):  # the next turn tries again
+                    await self._disk.write(file, self._overrides)
 
     async def _end(self, over: list[Override]) -> None:
         file = self._file()
@@ -211,7 +237,7 @@ class OperatorsHand:
         change = _Change([], over)
         error = ""
         try:
-            await self._write(file, self._after(change))
+            await self._disk.write(file, self._after(change))
         except HealthdError as caught:
             # What has ended has ended: a restart would end it too, because the file says until when it holds.
             error = str(caught)
@@ -221,10 +247,6 @@ class OperatorsHand:
         _apply(self._overrides, change)
         await self._tell(change, "its time is over")
         await self._take_effect(over)
-
-    @staticmethod
-    async def _write(file: Path, overrides: Iterable[Override]) -> None:
-        await in_thread(write_overrides, file, list(overrides), timeout_s=WRITE_S, what=f"writing {file}")
 
     async def _take_effect(self, orders: Iterable[Override]) -> None:
         """Let orders that were given or have ended count for the servers that they are about."""
@@ -285,19 +307,6 @@ class OperatorsHand:
                 again = f"--everywhere {server.key.address}"
                 again = f"weight {again} auto" if is_weight else f"enable {again}"
                 raise _RefusedError(f"{server.key} is {in_words(counting)}; lvs-healthd {again}")
-
-    def _emptied_services(self, servers: Iterable[ServerState], after: Overrides) -> list[str]:
-        """Return the names of the services that have a server that may serve now, and would have none."""
-        touched = {server.service.key: server.service for server in servers}
-        return [
-            service.config.name
-            for service in touched.values()
-            if any(server.may_serve(server.special) for server in service.servers)
-            and not any(
-                server.may_serve(server.reconsidered(after.hand_of(service.key, server.key)))
-                for server in service.servers
-            )
-        ]
 
     async def _tell(self, change: _Change, why: str) -> None:
         now = self._wall()

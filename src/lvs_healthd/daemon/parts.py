@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from socket import AF_UNIX
@@ -12,27 +12,35 @@ from socket import AF_UNIX
 import msgspec
 
 from lvs_healthd.api import ApiServer, create_app
-from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.load import helper_socket
 from lvs_healthd.config.model import Config, Mode
 from lvs_healthd.daemon.brakes import BrakeRuns
 from lvs_healthd.daemon.holding import Holding
+from lvs_healthd.daemon.hook_facts import HookFacts
+from lvs_healthd.daemon.maintenance import MaintenanceRuns
 from lvs_healthd.daemon.operators import OperatorsHand, overrides_file
+from lvs_healthd.daemon.pair import PairRuns
 from lvs_healthd.daemon.paths import PathRuns
+from lvs_healthd.daemon.remembering import Remembering
 from lvs_healthd.daemon.replans import Replans
 from lvs_healthd.daemon.requests import ReloadRequests, Requests
+from lvs_healthd.daemon.suspending import Suspension
+from lvs_healthd.daemon.tracking import TrackRuns
 from lvs_healthd.decide.decisions import Decisions
+from lvs_healthd.decide.roles import Roles
 from lvs_healthd.director.aspect import Aspect
 from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.director.own_faults import OwnFaults
 from lvs_healthd.director.ways import Ways
 from lvs_healthd.events.bus import Bus
 from lvs_healthd.events.kinds import StateError, StateRecovered
+from lvs_healthd.hooks.hooks import Hooks
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.log import EventLog
 from lvs_healthd.metrics import Metrics
 from lvs_healthd.plan.records import service_key
 from lvs_healthd.probes.exchange import Target
+from lvs_healthd.probes.targets import ProbeKey
 from lvs_healthd.probing.descriptors import probes_within_limit
 from lvs_healthd.probing.lag import LagReporter
 from lvs_healthd.probing.prober import Prober, prober
@@ -42,10 +50,11 @@ from lvs_healthd.reconcile.suspects import suspects
 from lvs_healthd.runtime.lock import LockFileError, StateLock, TableLock
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.notify import Notifier
-from lvs_healthd.state.file import Ours
+from lvs_healthd.state.file import Ours, SavedVerdict, write_state
 from lvs_healthd.state.safe_file import StateFileError
 from lvs_healthd.state.saver import Saver
-from lvs_healthd.state.writer import StateWriter
+from lvs_healthd.state.writer import Writer
+from lvs_healthd.view.past import Past
 from lvs_healthd.view.view import Facts, View
 
 
@@ -72,6 +81,9 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether to keep any other daemon from writing to the same table."""
 
 
+_StateWriter = Writer[[Ours, Iterable[SavedVerdict], float]]
+
+
 @dataclass(slots=True, kw_only=True)
 class Parts:
     """Everything a running daemon is made of. Only `config` is replaced while it runs."""
@@ -96,11 +108,18 @@ class Parts:
     brakes: BrakeRuns
     replans: Replans
     paths: PathRuns
+    pair: PairRuns
+    suspension: Suspension
+    tracking: TrackRuns
     keeper: Keeper
     own_faults: OwnFaults
     operators: OperatorsHand
-    state_writer: StateWriter
+    maintenance: MaintenanceRuns
+    hooks: Hooks
+    state_writer: _StateWriter
     saver: Saver
+    past: Past
+    remembering: Remembering
     view: View
     api: ApiServer
 
@@ -141,16 +160,21 @@ class Parts:
         self.facts.config_remarks = config.remarks
         self.facts.mode = Mode.SHADOW if self.is_shadow(config) else Mode.ENFORCE
         self.facts.resync_s = config.daemon.resync
+        self.tracking.configured(config, shadow=self.is_shadow(config))
         self.reconciler.gate.shadowed = frozenset(
             service_key(service) for service in config.services if service.mode is Mode.SHADOW
         )
+        self.hooks.configure(config, helper_socket(config.daemon), is_shadow=self.is_shadow(config))
 
-    async def start_programs(self, config: Config, ready: Mapping[AnyCheck, Target]) -> None:
-        """Start the process that runs programs if a target needs it and nobody else is to run it. Wait until it serves.
+    async def start_programs(self, config: Config, ready: Mapping[ProbeKey, Target]) -> None:
+        """Start the process that runs programs if anything needs it and nobody else is to run it. Wait until it serves.
 
         ready: the new targets of `config`.
         """
-        if not config.daemon.exec_socket and any(target.family is AF_UNIX for target in ready.values()):
+        is_needed = any(hook.command for hook in config.hooks) or any(
+            target.family is AF_UNIX for target in ready.values()
+        )
+        if not config.daemon.exec_socket and is_needed:
             await self.programs.start(helper_socket(config.daemon))
 
     async def save(self, now: float) -> None:
@@ -160,6 +184,11 @@ class Parts:
         """
         if not self.is_shadow(self.config):
             await self.saver.turn(Path(self.config.daemon.state), now)
+            await self.remembering.turn(self.config.daemon.state, now)
+
+    async def flush(self) -> None:
+        """Wait until everything is saved. This may take forever, so the caller must set a time limit."""
+        await asyncio.gather(self.state_writer.flush(), self.remembering.flush())
 
 
 def build(settings: Settings, config: Config, around: Surroundings, reloads: ReloadRequests | None = None) -> Parts:
@@ -177,19 +206,17 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
 
     # The lambdas break a cycle: the metrics read the view, the view reads the parts that are made below, and these
     # parts count in the metrics.
-    metrics = Metrics(samples=lambda: view.samples(), internals=lambda: view.internals())  # noqa: PLW0108
+    metrics = Metrics(
+        samples=lambda: view.samples(),  # noqa: PLW0108
+        internals=lambda: view.internals(),  # noqa: PLW0108
+        waiting=lambda: hooks.waiting(),  # noqa: PLW0108
+    )
     bus.subscribe(around.log)
     bus.subscribe(metrics.listen)
+    past = Past(time.time)
+    bus.subscribe(past.listen)
     own_faults = OwnFaults(bus.emit, clock=clock)
-    reconciler = Reconciler(
-        around.table,
-        bus.emit,
-        clock=clock,
-        resync_s=config.daemon.resync,
-        shadow=_is_shadow(settings, config),
-        observer=metrics,
-        suspects=lambda: suspects(around.netns, os.getpid()),
-    )
+    reconciler = _reconciler(settings, config, around, bus, metrics)
     decisions = Decisions(
         emit=bus.emit,
         changed=verdicts_changed,
@@ -199,32 +226,36 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         own=own_faults,
         table=reconciler,
     )
-    runs_probes = prober(
-        config.daemon.probe_workers,
-        clock=clock,
-        observer=metrics,
-        emit=bus.emit,
-        max_in_flight=probes_within_limit(config.daemon.max_probes),
-    )
-    holding = Holding(reconciler, bus.emit, resolve=lambda which: view.meant(which))  # noqa: PLW0108
+    hooks = Hooks(HookFacts(decisions), bus.emit, metrics, clock=clock, wall=time.time)
+    bus.subscribe(hooks.listen)
+    facts.hook_errors = hooks.errors
+    runs_probes = _prober(config, bus, metrics)
+    holding = Holding(reconciler, bus.emit, resolve=lambda which: view.meant(which), wall=time.time)  # noqa: PLW0108
     lag = LagReporter(runs_probes, bus.emit)
     brakes = BrakeRuns(
         decisions.braking,
-        Ways(decisions.probes.keys),
+        Ways(lambda: (probe.check for probe in decisions.probes.values())),
         reconciler,
         bus.emit,
         faults=lambda: (*own_faults.full_tables, *lag.standing(clock())),
     )
     replans = Replans(decisions, reconciler)
     paths = PathRuns(decisions, runs_probes, reconciler, bus.emit, clock=clock, wall=time.time)
+    roles = Roles()
+    suspension = Suspension(decisions, runs_probes, roles, paths.look_again)
+    tracking = TrackRuns(
+        decisions,
+        reconciler,
+        bus.emit,
+        symptoms=lambda: _symptoms(decisions, own_faults, reconciler),
+        clock=clock,
+    )
+    pair = PairRuns(roles, around.netns, bus.emit, suspension, clock=clock)
     keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock, more_advice=lambda: paths.advice)
 
-    def ours() -> Ours:
-        marks, ports = paths.saved()
-        return msgspec.structs.replace(reconciler.ownership.saved(), path_marks=marks, path_ports=ports)
-
-    writer = StateWriter(asyncio.get_running_loop(), lambda path, error: _state_told(bus, path, error))
-    saver = Saver(writer, decisions.saved_verdicts, ours, decisions.state_written)
+    remembering = Remembering(past, bus.emit, asyncio.get_running_loop())
+    writer = _state_writer(bus)
+    saver = Saver(writer, decisions.saved_verdicts, _ours(paths, decisions, reconciler), decisions.state_written)
 
     view = View(
         facts=facts,
@@ -233,12 +264,16 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         reconciler=reconciler,
         keeper=keeper,
         own_faults=own_faults,
-        state=writer,
+        state_error=lambda: writer.error or remembering.error,
+        past=past,
         table=around.table,
         log=around.log,
         clock=clock,
         is_mark_service=paths.is_mark_service,
         holds=lambda: holding.holds,
+        roles=roles,
+        pair_error=lambda: pair.error,
+        track=lambda: tracking.status,
     )
     held: list[Parts] = []
 
@@ -249,6 +284,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
     operators = OperatorsHand(
         decisions, reconciler, bus.emit, file=orders_file, replan=replans.now, clock=clock, wall=time.time
     )
+    maintenance = MaintenanceRuns(decisions, bus.emit, replan=replans.now, clock=clock, wall=time.time)
     requests = Requests(reloads or ReloadRequests(), operators, holding, bus.emit)
     parts = Parts(
         settings=settings,
@@ -271,11 +307,18 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         brakes=brakes,
         replans=replans,
         paths=paths,
+        pair=pair,
+        suspension=suspension,
+        tracking=tracking,
         keeper=keeper,
         own_faults=own_faults,
         operators=operators,
+        maintenance=maintenance,
+        hooks=hooks,
         state_writer=writer,
         saver=saver,
+        past=past,
+        remembering=remembering,
         view=view,
         api=ApiServer(create_app(view, metrics=metrics.render, requests=requests)),
     )
@@ -285,6 +328,53 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
 
 def _is_shadow(settings: Settings, config: Config) -> bool:
     return settings.shadow or config.daemon.mode is Mode.SHADOW
+
+
+def _reconciler(settings: Settings, config: Config, around: Surroundings, bus: Bus, metrics: Metrics) -> Reconciler:
+    return Reconciler(
+        around.table,
+        bus.emit,
+        clock=time.monotonic,
+        resync_s=config.daemon.resync,
+        shadow=_is_shadow(settings, config),
+        observer=metrics,
+        suspects=lambda: suspects(around.netns, os.getpid()),
+    )
+
+
+def _prober(config: Config, bus: Bus, metrics: Metrics) -> Prober:
+    return prober(
+        config.daemon.probe_workers,
+        clock=time.monotonic,
+        observer=metrics,
+        emit=bus.emit,
+        max_in_flight=probes_within_limit(config.daemon.max_probes),
+    )
+
+
+def _ours(paths: PathRuns, decisions: Decisions, reconciler: Reconciler) -> Callable[[], Ours]:
+    """Return what says, for the state file, what in the kernel is the daemon's own."""
+
+    def ours() -> Ours:
+        marks, ports = paths.saved()
+        drained = decisions.overrides.maintenance.folder.saved
+        owned = reconciler.ownership.saved()
+        return msgspec.structs.replace(owned, path_marks=marks, path_ports=ports, maintenance=drained)
+
+    return ours
+
+
+def _state_writer(bus: Bus) -> _StateWriter:
+    def write(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict], written: float, /) -> None:
+        write_state(path, ours, verdicts, written)
+
+    return Writer(asyncio.get_running_loop(), write, lambda path, error: _state_told(bus, path, error))
+
+
+def _symptoms(decisions: Decisions, own: OwnFaults, reconciler: Reconciler) -> tuple[str, ...]:
+    """Return what is wrong with this director now, so that it may be the reason why it cannot serve."""
+    braked = tuple([f"the brake is on for {held.way}" for held in decisions.braking.held])
+    return (*braked, *own.ongoing, *((f"table: {reconciler.last_error}",) if reconciler.last_error else ()))
 
 
 def _state_told(bus: Bus, path: Path, error: StateFileError | None) -> None:

@@ -9,14 +9,18 @@ import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import chain
 
 import msgspec
 
 from lvs_healthd.config.basics import Protocol
-from lvs_healthd.config.check_model import AnyCheck, DataPath, PathWay, data_path
-from lvs_healthd.config.model import Config
+from lvs_healthd.config.check_model import AnyCheck, data_path
+from lvs_healthd.config.check_ways import DataPath, PathWay
+from lvs_healthd.config.model import Config, Service
 from lvs_healthd.config.path_rules import SOURCE_PORTS
-from lvs_healthd.decide.decisions import Decisions, ProbeChanges
+from lvs_healthd.config.per_service import PerService
+from lvs_healthd.decide.arrivals import ProbeChanges
+from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ProbeState
 from lvs_healthd.decide.paths import PathProbeState, missing
 from lvs_healthd.director.advice import Advice
@@ -27,6 +31,7 @@ from lvs_healthd.plan.leases import Leases
 from lvs_healthd.plan.mark_services import found_again, mark_service
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import NO_COURSE, Outcome, Reason, unsure
+from lvs_healthd.probes.targets import ProbeKey
 from lvs_healthd.probing.probe import Probe
 from lvs_healthd.probing.prober import Prober
 from lvs_healthd.reconcile.reconciler import Reconciler
@@ -110,7 +115,7 @@ class PathRuns:
         self._woken = asyncio.Event()
         self._exits_due = asyncio.Event()
         self._paths.port_taken = self._another_port
-        decisions.paced = self._paced
+        decisions.verdicts.paced = self._paced
         reconciler.was_read = self._was_read
         reconciler.has_turned = self._wake
 
@@ -183,7 +188,7 @@ class PathRuns:
                 self._emit(PathMarkTaken(service=str(key)))
 
     def configured(
-        self, changes: ProbeChanges, ready: Mapping[AnyCheck, Target]
+        self, changes: ProbeChanges, ready: Mapping[ProbeKey, Target]
     ) -> tuple[list[ProbeState], list[AnyCheck]]:
         """Take over the path probes that a new configuration adds and drops. Return the other probes.
 
@@ -192,7 +197,7 @@ class PathRuns:
         plain = [probe for probe in changes.added if not isinstance(probe, PathProbeState)]
         for probe in changes.added:
             if isinstance(probe, PathProbeState):
-                self._targets[probe.check] = ready[probe.check]
+                self._targets[probe.check] = ready[probe.key]
         gone = [check for check in changes.dropped if check in self._targets]
         for check in gone:
             del self._targets[check]
@@ -206,6 +211,10 @@ class PathRuns:
         self._exits_due.set()
         self._woken.set()
         return plain, [check for check in changes.dropped if data_path(check) is None]
+
+    def look_again(self) -> None:
+        """Look soon which probes are to run, because some were suspended or resumed."""
+        self._woken.set()
 
     def _stop(self, checks: Iterable[AnyCheck]) -> None:
         running = [self._running.pop(check) for check in checks if check in self._running]
@@ -275,7 +284,7 @@ class PathRuns:
 
     def _wanted(self, probe: PathProbeState, holder: str) -> AnyCheck | None:
         """Return what to probe; None if the probe must not run now. Then its outcome is unsure."""
-        if not self._paths.runs:
+        if not self._paths.runs or probe.is_suspended:
             return None
         now = self._clock()
         way_out = self._exits.get(self._questions[probe])
@@ -359,13 +368,15 @@ def _question(probe: PathProbeState) -> Question:
 
 def _ways(config: Config) -> AbstractSet[DataPath]:
     """Return the ways of all checks that go through a service, in the order of the configuration."""
-    return dict.fromkeys(
-        path
-        for service in config.services
-        for server in service.real_servers
-        for check in server.checks
-        if check.way is not None and (path := data_path(check)) is not None
-    ).keys()
+    return dict.fromkeys(chain.from_iterable(_ways_to_servers.of(config.services))).keys()
+
+
+def _find_ways(service: Service) -> tuple[DataPath, ...]:
+    checks = [check for server in service.real_servers for check in server.checks if check.way is not None]
+    return tuple([path for check in checks if (path := data_path(check)) is not None])
+
+
+_ways_to_servers = PerService(_find_ways)
 
 
 def _port_holders(probes: Iterable[PathProbeState]) -> dict[PathProbeState, str]:

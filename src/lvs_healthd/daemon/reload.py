@@ -1,27 +1,34 @@
 """Reloads the configuration. Everything that can fail is done first, so a bad configuration changes nothing."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Config, Mode
 from lvs_healthd.config.reuse import LastReading
-from lvs_healthd.daemon.changes import changes, named_changes, not_tried, remarks, restart_needed, shortened
+from lvs_healthd.daemon.changes import (
+    Differences,
+    changes,
+    counted,
+    named_changes,
+    not_tried,
+    remarks,
+    restart_needed,
+    shortened,
+)
 from lvs_healthd.daemon.guard import refuse_loss
 from lvs_healthd.daemon.operators import overrides_file
 from lvs_healthd.daemon.parts import Parts
 from lvs_healthd.daemon.requests import ReloadRequests
-from lvs_healthd.decide.held import ProbeState
 from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, ConfigRestartNeeded
 from lvs_healthd.probes.exchange import Target
-from lvs_healthd.probes.targets import read_certificates, read_secrets, targets
+from lvs_healthd.probes.targets import ProbeKey, read_certificates, read_secrets, targets
 from lvs_healthd.probing.descriptors import probes_within_limit
-from lvs_healthd.probing.probe import Probe
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
 from lvs_healthd.runtime.threads import HungError, in_thread
@@ -34,8 +41,8 @@ READ_BACK_S = 2.0
 class _Ready(NamedTuple):
     """What has been prepared for a new configuration while the old one is still in force."""
 
-    targets: Mapping[AnyCheck, Target]
-    """The targets of the new checks."""
+    targets: Mapping[ProbeKey, Target]
+    """The targets of the new probes."""
     trust_certificates: Callable[[], None]
     """Makes every https check trust the certificates that its `ca` file holds now."""
     use_secrets: Callable[[], None]
@@ -145,16 +152,21 @@ class Reloads:
         await parts.start_programs(config, ready.targets)
         await parts.holding.move(config.daemon.state)
         await parts.operators.move(None if parts.is_shadow(config) else overrides_file(config))
+        await parts.maintenance.move(config.daemon.maintenance_dir)
+        await parts.pair.prepare(config)
         # Nothing below can fail or wait: the new configuration replaces the old one in a single step.
-        return self._switch(config, ready)
+        found, at = Differences(parts.config, config), time.time()
+        outcome = self._switch(config, ready, found)
+        await parts.past.reloaded(found.of_servers(), at)
+        return outcome
 
-    def _switch(self, config: Config, ready: "_Ready") -> ReloadOutcome:
+    def _switch(self, config: Config, ready: "_Ready", found: Differences) -> ReloadOutcome:
         parts = self._parts
         ready.trust_certificates()
         ready.use_secrets()
         old, is_shadow = parts.config, parts.is_shadow(config)
         mode = Mode.SHADOW if is_shadow else Mode.ENFORCE
-        event = changes(str(parts.settings.config_file), old, config, was=parts.facts.mode, mode=mode)
+        event = counted(found, str(parts.settings.config_file), was=parts.facts.mode, mode=mode)
         for name in {each.name for each in old.services} - {each.name for each in config.services}:
             parts.metrics.forget_service(name)
         parts.adopt(config)
@@ -166,10 +178,13 @@ class Reloads:
         actual = parts.reconciler.actual
         marked = parts.paths.plan(config, actual, runs=parts.runs_paths(config))
         probes = parts.decisions.configure(config, actual, {}, marked)
+        parts.past.configured(parts.decisions.services, config.daemon.history)
         parts.brakes.configured(config.brake)
+        roles = parts.pair.configured(config)
         added, dropped = parts.paths.configured(probes, ready.targets)
-        parts.prober.update(joined(added, ready.targets), dropped)
+        parts.prober.update(*parts.suspension.configured(config.pair, added, dropped, ready.targets))
         parts.bus.emit(event)
+        parts.pair.tell(roles)
         restarts = list(restart_needed(event.file, self._started, config))
         for each in (*restarts, *remarks(event.file, config)):
             parts.bus.emit(each)
@@ -182,8 +197,9 @@ class Reloads:
     def _make_ready(self, config: Config) -> "_Ready":
         """Prepare whatever a new configuration needs that can fail. This runs on a thread. Raises `ConfigError`."""
         known = {id(service) for service in self._parts.config.services}
-        new = [service for service in config.services if id(service) not in known]
-        ready = targets(new, self._parts.decisions.probes)
+        made = self._parts.suspension.known(config.pair)
+        new = [service for service in config.services if id(service) not in known or not made]
+        ready = targets(new, made)
         return _Ready(ready, read_certificates(config.services), read_secrets(config.services))
 
     def _reject(self, error: Exception) -> ReloadOutcome:
@@ -204,8 +220,3 @@ def _errors(error: Exception, file: str) -> tuple[str, ...]:
 def _outcome(event: ConfigReloaded, restarts: Iterable[ConfigRestartNeeded]) -> ReloadOutcome:
     needed = [RestartNeeded(key=each.key, configured=each.configured, in_force=each.in_force) for each in restarts]
     return ReloadOutcome(**msgspec.structs.asdict(event), restart_needed=tuple(needed))
-
-
-def joined(probes: Iterable[ProbeState], ready: Mapping[AnyCheck, Target]) -> list[Probe[AnyCheck]]:
-    """Combine the state of each probe, which receives the outcomes, with the probe's target."""
-    return [Probe(each.check, ready[each.check], each.check.interval, each, each.pace_s) for each in probes]

@@ -1,13 +1,14 @@
 """Carries out what operators ask of the running daemon, and logs each request with the user who made it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.daemon.operators import OperatorsHand
 from lvs_healthd.events.kinds import Event, OperatorRefused, OperatorRequest
-from lvs_healthd.view.hold_values import HoldOutcome
+from lvs_healthd.view.hold_values import HoldOutcome, HoldRefusedError
+from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.override_values import OverrideOutcome, OverrideRequest
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
 
@@ -88,7 +89,7 @@ class Requests:
         self._emit(OperatorRequest(request=str(request), uid=by.uid, pid=by.pid))
         outcome = await self._operators.order(request, by)
         if outcome.refused:
-            self._emit(OperatorRefused(request=str(request), uid=by.uid, pid=by.pid, why=outcome.refused))
+            self._refuse(str(request), by, outcome.refused, *request.named)
         return outcome
 
     async def hold(self, which: str, reason: str, by: Peer) -> HoldOutcome:
@@ -96,17 +97,32 @@ class Requests:
 
         Raises `UnknownNameError` and `HoldRefusedError`.
         """
-        self._emit(OperatorRequest(request=f"hold {which}".rstrip(), uid=by.uid, pid=by.pid))
-        return await self._holds.hold(which, reason, by)
+        request = f"hold {which}".rstrip()
+        self._emit(OperatorRequest(request=request, uid=by.uid, pid=by.pid))
+        return await self._or_refuse(self._holds.hold(which, reason, by), request, by, which)
 
     async def release(self, which: str, by: Peer) -> HoldOutcome:
         """Write to a service again, or to everything that is held if `which` is "".
 
         Raises `UnknownNameError` and `HoldRefusedError`.
         """
-        self._emit(OperatorRequest(request=f"release {which}".rstrip(), uid=by.uid, pid=by.pid))
-        return await self._holds.release(which, by)
+        request = f"release {which}".rstrip()
+        self._emit(OperatorRequest(request=request, uid=by.uid, pid=by.pid))
+        return await self._or_refuse(self._holds.release(which, by), request, by, which)
 
-    def refused(self, request: str, by: Peer) -> None:
-        """Report that somebody has asked for a change, but may not make changes."""
-        self._emit(OperatorRefused(request=request, uid=by.uid, pid=by.pid, why="this user may change nothing"))
+    async def _or_refuse(self, answer: Awaitable[HoldOutcome], request: str, by: Peer, which: str) -> HoldOutcome:
+        try:
+            return await answer
+        except (UnknownNameError, HoldRefusedError) as error:
+            self._refuse(request, by, str(error), which)
+            raise
+
+    def refused(self, request: str, by: Peer, service: str = "", servers: tuple[str, ...] = ()) -> None:
+        """Report that somebody has asked for a change, but may not make changes.
+
+        service, servers: what the request names.
+        """
+        self._refuse(request, by, "this user may change nothing", service, servers)
+
+    def _refuse(self, request: str, by: Peer, why: str, service: str = "", servers: tuple[str, ...] = ()) -> None:
+        self._emit(OperatorRefused(request=request, uid=by.uid, pid=by.pid, why=why, service=service, servers=servers))

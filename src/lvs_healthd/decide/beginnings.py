@@ -1,13 +1,16 @@
 """Decides which health a check begins with, at start and on a reload."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from lvs_healthd.config.check_model import AgentCheck, AnyCheck
-from lvs_healthd.config.model import RealServer
+import msgspec
+
+from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.model import Below, RealServer, Service
 from lvs_healthd.decide.held import ServerState, Watch
 from lvs_healthd.health.damping import Flaps, Rate
 from lvs_healthd.health.machine import Health, Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey, Table
+from lvs_healthd.plan.records import destination_key
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.state.file import SavedFlaps, SavedVerdict
 
@@ -19,12 +22,38 @@ def is_serving(config: RealServer, service: ServiceKey, server: DestinationKey, 
     return record is not None and (record.weight > 0 or config.weight == 0)
 
 
+def failed_open(
+    service: Service, key: ServiceKey, actual: Table, saved: Mapping[tuple[str, str, str], SavedVerdict]
+) -> bool:
+    """Return whether a service failed open before a restart.
+
+    Then fewer of its servers were up than `min_up`, and the kernel's table has all of them all the same.
+
+    key: the service's key.
+    saved: the verdicts in the state file, by service, server and check name.
+    """
+    if service.below is not Below.FAIL_OPEN or not saved:
+        return False
+    up: list[int] = []
+    servers = [server for server in service.real_servers if server.weight]
+    for server in servers:
+        server_key = destination_key(server)
+        if not is_serving(server, key, server_key, actual):
+            return False
+        memories = (saved.get((str(key), str(server_key), check.name)) for check in server.checks)
+        if all(memory is None or memory.verdict != Verdict.DOWN for memory in memories):
+            up.append(server.weight)
+    min_up, able = service.min_up, sum(up) if service.min_up.weight else len(up)
+    return able < max(1, min_up.needed(server.weight for server in servers) - min_up.hysteresis)
+
+
 def first_health(
     memory: SavedVerdict | None, known: Health | None, *, present: bool, now: float, shift_s: float
 ) -> Health:
     """Return the health that a check of a new server begins with.
 
-    1. If the server serves in the kernel's table, the check begins up.
+    1. If the server serves in the kernel's table, the check begins up. But if the service failed open, a server serves
+       in any case, and this rule does not count for a check whose saved verdict is down.
     2. Otherwise, if the check's probe already runs for other checks, its streak decides (`known`).
     3. Otherwise the check begins down, with the saved detail, if its saved verdict is down.
     4. Otherwise it begins with the verdict unknown.
@@ -53,7 +82,9 @@ def carried_over(check: AnyCheck, old: ServerState, known: Health | None, now: f
     """Return the health that a check of a known server begins with after a reload.
 
     - An unchanged check keeps its health.
-    - An edited check (same name) keeps its verdict until its own outcomes change it.
+    - An edited check (same name) keeps its verdict until its own outcomes change it. If it probes the same target in
+      the same way, the failures or passes so far count, but they need one more. So a server that dies is found out even
+      while its check is edited all the time.
     - A new check begins up if the server is up, so that adding it interrupts no service.
     - Otherwise it begins with `known`, or with the verdict unknown.
 
@@ -65,23 +96,25 @@ def carried_over(check: AnyCheck, old: ServerState, known: Health | None, now: f
         if watch.check.name == check.name:
             if watch.check == check:
                 return watch.health
-            return Health(watch.health.verdict, watch.health.since, watch.health.reason, watch.health.detail)
+            return _continued(check, watch.check, watch.health)
     if old.health.verdict is Verdict.UP:
         return Health(Verdict.UP, now)
     return known or Health(Verdict.UNKNOWN, now)
 
 
-def silent_agent(health: Health, check: AnyCheck, checks: Iterable[AnyCheck]) -> Health:
-    """Return the health with which a check begins, given the health of any other check in its place.
-
-    An agent that has said nothing yet says nothing against its server, as long as another check proves the server.
-
-    checks: all checks of the server.
-    """
-    if health.verdict is not Verdict.UNKNOWN or not isinstance(check, AgentCheck):
-        return health
-    is_proven_otherwise = any(not isinstance(each, AgentCheck) for each in checks)
-    return Health(Verdict.UP, health.since) if is_proven_otherwise else health
+def _continued(check: AnyCheck, before: AnyCheck, health: Health) -> Health:
+    """Return the health of an edited check, which was `before`."""
+    plain = Health(health.verdict, health.since, health.reason, health.detail)
+    if type(check) is not type(before) or (check.address, check.port) != (before.address, before.port):
+        return plain
+    if health.verdict is Verdict.DOWN:
+        return msgspec.structs.replace(plain, passes=min(health.passes, check.rise - 1))
+    return msgspec.structs.replace(
+        plain,
+        passes=min(health.passes, check.rise - 1) if health.verdict is Verdict.UNKNOWN else 0,
+        failures=min(health.failures, check.fall - 1),
+        first_failure=health.first_failure,
+    )
 
 
 def remarked(check: AnyCheck, old: ServerState) -> tuple[float, ...]:
@@ -106,20 +139,6 @@ def presumed(watch: Watch, outcome: Outcome, now: float) -> Health:
     if not plain or any(verdict is not Verdict.UP for verdict in plain):
         return watch.health
     return Health(Verdict.UP, now, detail=f"presumed up: {outcome.detail}")
-
-
-def to_saved(flaps: Flaps, shift_s: float) -> SavedFlaps:
-    """Return what is remembered of a server's falls, for the state file.
-
-    shift_s: Unix time minus monotonic time, seconds.
-    """
-    return SavedFlaps(
-        falls=tuple(at + shift_s for at in flaps.falls),
-        since=None if flaps.since is None else flaps.since + shift_s,
-        last=flaps.last + shift_s,
-        holds=flaps.holds,
-        until=None if flaps.until is None else flaps.until + shift_s,
-    )
 
 
 def from_saved(saved: SavedFlaps, shift_s: float) -> Flaps:

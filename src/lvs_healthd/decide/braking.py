@@ -10,19 +10,19 @@ in slices, until it is clear what has happened.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import NamedTuple, Protocol
 
-from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.model import Below
 from lvs_healthd.decide import brake as rules
 from lvs_healthd.decide.blame import AT_ONCE_S, OwnFaults, is_loopback
 from lvs_healthd.decide.brake import Brake, Look, Recovering, Rule, Stage
 from lvs_healthd.decide.held import ProbeState, ServerState, ServiceState
-from lvs_healthd.decide.silence import Found, answered_since, found, is_up, passes
-from lvs_healthd.health.machine import Verdict
+from lvs_healthd.decide.silence import Found, answered_since, found, is_up, may_be_silence, passes
+from lvs_healthd.decide.way import NO_FINDING, Change, Finding, Held, NoWays, Way, Ways, held_on
+from lvs_healthd.health.machine import DOWN
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
+from lvs_healthd.plan import policy
 from lvs_healthd.plan.records import destination_key
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from lvs_healthd.reconcile.gate import Braked
@@ -36,88 +36,6 @@ MOST_CAUSES = 5
 
 SEARCHED = 512
 """How many probes one search looks at. The next search continues from there."""
-
-
-class Ways(Protocol):
-    """Knows by which ways targets are reached."""
-
-    def of(self, check: AnyCheck) -> tuple[str, ...]:
-        """Return the names of the ways to a check's target: its interface, and the next hop behind it if there is one.
-
-        Returns () if that is not known, or if packets to the target do not leave the director.
-        """
-
-
-class NoWays:
-    """Knows no way."""
-
-    def of(self, check: AnyCheck) -> tuple[str, ...]:  # noqa: ARG002
-        """Return ()."""
-        return ()
-
-
-class Finding(NamedTuple):
-    """What a diagnosis of the director found about one way. Times are seconds on the monotonic clock."""
-
-    symptoms: tuple[str, ...] = ()
-    """Faults of the director that stand now, in words."""
-    proof: str = ""
-    """What shows that the way works although no target answers; "" if nothing does."""
-    watched_from: float = 0.0
-    """The director's firewall was watched from here ..."""
-    watched_to: float = 0.0
-    """... to here. `proof` counts only if a probe got no answer meanwhile: else the firewall may have dropped them."""
-
-
-NO_FINDING = Finding()
-
-
-class Held(NamedTuple):
-    """A way on which the brake is on, for those who tell of it."""
-
-    way: str
-    since: float
-    """When the brake was put on, seconds on the monotonic clock."""
-    silent: int
-    """How many targets are silent."""
-    targets: int
-    """Of how many."""
-    causes: tuple[str, ...]
-    """What was found wrong with the director, in words."""
-
-
-class Change(NamedTuple):
-    """The brake of a way is put on, let go, or its cause has been found."""
-
-    held: Held
-    stage: Stage
-    why: str
-    """What ended it, in words; "" while it is on."""
-    after_s: float
-    """How long it was on, seconds."""
-
-
-class _Way:
-    """One way out of the director."""
-
-    def __init__(self) -> None:
-        self.brake = Brake()
-        self.witness: ProbeState | None = None
-        """The probe that has shown last that a target answers."""
-        self.silent = 0
-        self.targets = 0
-        """What the last look counted."""
-        self.causes: tuple[str, ...] = ()
-        self.braked = 0.0
-        """When the brake was put on."""
-        self.counted_from = math.inf
-        """The targets that have been silent since then were silent in the last episode in which the brake was on."""
-        self.let_go = -math.inf
-        """When that episode ended. A network that breaks again at once is a new one for all of them."""
-
-    def silent_from(self, silent_since: float) -> float:
-        """Return since when a target counts as silent that has been silent since `silent_since`."""
-        return max(silent_since, self.let_go) if silent_since >= self.counted_from else silent_since
 
 
 class Braking:
@@ -136,7 +54,7 @@ class Braking:
         self._probes = probes
         self._own = own
         self._clock = clock
-        self._ways: dict[str, _Way] = {}
+        self._ways: dict[str, Way] = {}
         self._down: dict[ServerState, None] = {}
         """The servers that went down while a way to them was held, if silence is the only reason."""
         self._risen: dict[ServerState, None] = {}
@@ -166,11 +84,11 @@ class Braking:
     @property
     def held(self) -> tuple[Held, ...]:
         """The ways on which the brake is on."""
-        return tuple(_held(name, way) for name, way in self._ways.items() if way.brake.stage is Stage.BRAKED)
+        return tuple(held_on(name, way) for name, way in self._ways.items() if way.brake.stage is Stage.BRAKED)
 
     def judged(self, probe: ProbeState, outcome: Outcome) -> None:
         """Take an outcome that differs from the one before into account."""
-        if probe.is_path or probe.is_agent:
+        if probe.is_path or probe.is_agent or (probe.silent_since is None and not may_be_silence(outcome)):
             return
         what = found(probe.check, outcome, probe.course)
         if what is Found.ANSWER:
@@ -199,13 +117,13 @@ class Braking:
     def _fell_silent(self, name: str, probe: ProbeState, began: float, now: float) -> None:
         way = self._ways.get(name)
         if way is None:
-            way = self._ways[name] = _Way()
+            way = self._ways[name] = Way()
         if way.brake.stage is not Stage.CLEAR or self._has_answer(name, way, probe, now):
             return
         way.brake = rules.fell_silent(way.brake, began, now)
         self.doubted.set()
 
-    def _has_answer(self, name: str, way: _Way, failing: ProbeState, now: float) -> bool:
+    def _has_answer(self, name: str, way: Way, failing: ProbeState, now: float) -> bool:
         """Whether another target of a way has answered since the failing probe's target fell silent. Looks at few."""
         since = failing.silent_since or now
         if way.witness is not None and answered_since(way.witness, since):
@@ -225,10 +143,12 @@ class Braking:
 
     def health_changed(self, server: ServerState) -> None:
         """Note that a server's verdict has changed."""
-        if server.health.verdict is not Verdict.DOWN:
+        if server.health.verdict is not DOWN:
             if server in self._down:
                 self._risen[server] = None
             return
+        if not self._ways:
+            return  # no target has ever fallen silent, so nothing is held
         self._risen.pop(server, None)
         if self._is_held(server):
             self._down[server] = None
@@ -245,10 +165,16 @@ class Braking:
 
     def _is_held(self, server: ServerState) -> bool:
         """Whether the brake keeps a server that is down from being removed."""
-        if not server.watches or not server.service.config.brake or not server.config.weight:
+        weight = server.config.weight if server.special is None else server.special.weight
+        if not server.watches or not server.service.config.brake or not (weight or server.config.weight):
             return False
-        failed = [watch.probe for watch in server.watches if watch.health.verdict is Verdict.DOWN]
-        return bool(failed) and all(self._is_silent(probe) and self._holds(probe) for probe in failed)
+        has_failed = False
+        for watch in server.watches:
+            if watch.health.verdict is DOWN:
+                if not (self._is_silent(watch.probe) and self._holds(watch.probe)):
+                    return False
+                has_failed = True
+        return has_failed
 
     def _is_silent(self, probe: ProbeState) -> bool:
         return probe.silent_since is not None and not probe.is_path and not probe.is_agent
@@ -282,7 +208,7 @@ class Braking:
 
     def _may_recover(self, server: ServerState) -> bool:
         let_go = self._let_go.get(server)
-        failed = [watch for watch in server.watches if watch.health.verdict is Verdict.DOWN]
+        failed = [watch for watch in server.watches if watch.health.verdict is DOWN]
         if let_go is None or not failed:
             return False
         now = self._clock()
@@ -315,7 +241,7 @@ class Braking:
             ]
         )
 
-    def _stepped(self, name: str, way: _Way, look: Look, causes: tuple[str, ...]) -> Iterator[Change]:
+    def _stepped(self, name: str, way: Way, look: Look, causes: tuple[str, ...]) -> Iterator[Change]:
         now, before = self._clock(), way.brake
         way.silent, way.targets = look.silent, look.silent + look.others
         after = way.brake = rules.looked(before, look, self.rule, now)
@@ -324,14 +250,14 @@ class Braking:
             way.causes = tuple(dict.fromkeys((*known, *causes)))[:MOST_CAUSES]
             if after.stage is not Stage.BRAKED:
                 way.counted_from, way.let_go = before.since - self.rule.within_s, now
-                yield Change(_held(name, way), after.stage, after.why, now - way.braked)
+                yield Change(held_on(name, way), after.stage, after.why, now - way.braked)
             elif way.causes != known:
-                yield Change(_held(name, way), after.stage, "", now - way.braked)
+                yield Change(held_on(name, way), after.stage, "", now - way.braked)
         elif after.stage is Stage.BRAKED:
             way.causes, way.braked = causes[:MOST_CAUSES], now
-            yield Change(_held(name, way), after.stage, "", 0.0)
+            yield Change(held_on(name, way), after.stage, "", 0.0)
 
-    async def _look(self, name: str, way: _Way, finding: Finding) -> tuple[Look, tuple[str, ...]]:
+    async def _look(self, name: str, way: Way, finding: Finding) -> tuple[Look, tuple[str, ...]]:
         """Look at all targets of a way. Return the look, and what is wrong with the director in words."""
         since = way.brake.since
         if way.witness is not None and answered_since(way.witness, since):
@@ -343,6 +269,8 @@ class Braking:
         async for probe in paced(tuple(self._probes())):
             if probe.is_path or probe.is_agent or not probe.watches or name not in self.ways.of(probe.check):
                 continue
+            if probe.is_suspended:
+                continue  # nobody asks its target anything
             if answered_since(probe, since):
                 way.witness = probe
                 return Look(0, 0, has_answer=True), ()
@@ -361,27 +289,40 @@ class Braking:
         look = Look(len(silent), len(others - silent.keys()), has_answer=False, symptom="; ".join(causes), proof=proof)
         return look, causes
 
+    def keeps(self, server: ServerState) -> bool:
+        """Whether a server that went down has been kept in the table since."""
+        return server in self._down
+
     def kept(self) -> dict[ServiceKey, Braked]:
         """Return what the brake keeps from being written: servers that stay, and a fallback that does not come."""
         services: dict[ServiceState, set[DestinationKey]] = {}
+        spares: dict[ServiceState, set[DestinationKey]] = {}
         for server in self._down:
             if server.watches and not _is_ordered_out(server):
-                services.setdefault(server.service, set()).add(server.key)
-        return {
-            service.key: Braked(servers, frozenset(map(destination_key, service.config.fallback)))
+                silent = spares if server.is_spare else services
+                silent.setdefault(server.service, set()).add(server.key)
+        kept = {
+            service.key: Braked(servers | _held_out(service), frozenset(map(destination_key, service.config.fallback)))
             for service, servers in services.items()
             if not self._goes_to_fallback(service, servers)
         }
+        for service, servers in spares.items():
+            if service.plan.may_serve and service.plan.rule is not policy.Rule.HELD_OUT:
+                continue  # real servers have its clients now
+            before = kept.get(service.key, Braked((), ()))
+            kept[service.key] = Braked({*before.servers, *servers}, before.fallback)
+        return kept
 
     def _goes_to_fallback(self, service: ServiceState, silent: set[DestinationKey]) -> bool:
-        """Whether a service loses nothing by going to its fallback: no server answers, and a fallback does.
+        """Whether a service loses nothing by going to its fallback: too few servers answer, and a fallback does.
 
         Once the brake is let go, the servers get the time to show themselves. The table would change twice otherwise.
         """
         if any(each in self._let_go for each in service.servers):
             return False
-        may_serve = any(each.key not in silent and each.may_serve(each.special) for each in service.servers)
-        return not may_serve and any(self._is_fit(each.endpoint.address) for each in service.config.fallback)
+        able = service.able((each, each.special) for each in service.servers if each.key not in silent)
+        is_below = able < service.planned.floor.needed if service.planned.below is Below.FALLBACK else not able
+        return is_below and any(self._is_fit(each.endpoint.address) for each in service.config.fallback)
 
     def _is_fit(self, address: str) -> bool:
         """Whether a fallback server can take the clients: it is the director itself, or one of its checks passes."""
@@ -393,10 +334,13 @@ def _fallbacks(server: ServerState) -> Iterator[str]:
     return (each.endpoint.address for each in server.service.config.fallback)
 
 
+def _held_out(service: ServiceState) -> set[DestinationKey]:
+    """Return the servers that may serve, and that the plan holds out because the fallback is to serve."""
+    if service.plan.rule is not policy.Rule.HELD_OUT:
+        return set()
+    return {server.key for server in service.servers if server.may_serve(server.special)}
+
+
 def _is_ordered_out(server: ServerState) -> bool:
     """Whether an operator takes a server out. The brake never blocks that."""
     return server.is_ordered_out or (server.hand is not None and server.hand.weight == 0)
-
-
-def _held(name: str, way: _Way) -> Held:
-    return Held(name, way.braked, way.silent, way.targets, way.causes)

@@ -13,6 +13,8 @@ from lvs_healthd.runtime.pace import paced
 USUAL = Damping()
 """By these values a server counts as flapping if its service damps nothing."""
 
+_NOTHING = Flaps()
+
 TURN_S = 1.0
 """How often servers that are held out are looked at, seconds."""
 
@@ -21,6 +23,8 @@ class Flapping:
     """Knows the servers that have fallen lately.
 
     emit: receives the events.
+    Fallback servers are left out: one that flaps is better than none.
+
     changed: called when a server is held out, or let go.
     clock: monotonic time, seconds.
     """
@@ -42,6 +46,12 @@ class Flapping:
 
         now: monotonic time, seconds.
         """
+        if server.is_spare:
+            return
+        if server.flaps is None:  # as in a mass failure
+            server.flaps = damping.first_fall(now)
+            self._known[server] = None
+            return
         rule = server.service.config.damping
         self._take(server, damping.fell(server.flaps, rule or USUAL, damps=rule is not None, now=now), now)
 
@@ -52,6 +62,8 @@ class Flapping:
         now: monotonic time, seconds.
         """
         server, times = watch.server, (watch.check.interval, now)
+        if server.is_spare:
+            return
         rule = server.service.config.damping
         self._known[server] = None
         watch.rate = damping.failed_again(watch.rate, failures, passes, times, (rule or USUAL).window)
@@ -85,9 +97,10 @@ class Flapping:
             return
         server.flaps = flaps
         self._known[server] = None
-        if (flaps is None or flaps.since is None) and (before is None or before.since is None):
-            return  # the usual fall
-        self._tell(server, before or Flaps(), flaps or Flaps(), now)
+        before, after = before or _NOTHING, flaps or _NOTHING
+        is_held = before.until is not None or after.until is not None
+        if is_held or (before.since is None and after.since is not None):  # otherwise there is nothing to tell
+            self._tell(server, before, after, now)
 
     def _tell(self, server: ServerState, before: Flaps, flaps: Flaps, now: float) -> None:
         about = {"service": server.service.config.name, "server": str(server.key)}

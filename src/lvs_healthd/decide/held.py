@@ -1,31 +1,28 @@
-"""The state of every probe, check, real server and service between two outcomes. `decisions` has the logic."""
+"""The state of every probe, check, real server and service between two outcomes. `verdicts` has the logic."""
 
-import functools
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from lvs_healthd.config.check_model import AgentCheck, AnyCheck, uses_tls
-from lvs_healthd.config.model import RealServer, Service
+from lvs_healthd.config.model import Below, FallbackServer, RealServer, Service
+from lvs_healthd.decide.agents import word_of
 from lvs_healthd.decide.history import NO_HISTORY, Streak, extended, is_like
+from lvs_healthd.decide.last_probe import course_of, ended_at, packed, took_s
+from lvs_healthd.decide.tally import Tally
 from lvs_healthd.health import machine
 from lvs_healthd.health.damping import Flaps, Rate, held_out
-from lvs_healthd.health.machine import Health, Verdict
+from lvs_healthd.health.machine import UP, Health
 from lvs_healthd.health.pace import pace
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
-from lvs_healthd.plan.precedence import Asking, Hand, Special, State, special
+from lvs_healthd.plan.policy import NO_PLAN
+from lvs_healthd.plan.precedence import FULL, Asking, Hand, Special, State, special
 from lvs_healthd.plan.records import planned
-from lvs_healthd.probes.outcome import AskedWeight, Course, Outcome, OutcomeKind, Reason, unsure
-
-
-class Tally(Protocol):
-    """Counts the probes of one service and check type, for the metrics."""
-
-    def add(self, outcome: Outcome, latency_s: float, times: int = 1) -> None:
-        """Count one probe, once for each of the `times` checks that share it."""
+from lvs_healthd.probes.outcome import AskedWeight, Course, Outcome, OutcomeKind, Reason
+from lvs_healthd.probes.targets import ProbeKey
 
 
 class Judge(Protocol):
-    """Turns the outcomes of probes into verdicts; implemented by `Decisions`."""
+    """Turns the outcomes of probes into verdicts; implemented by `Verdicts`."""
 
     clock: Callable[[], float]
     history: int
@@ -58,17 +55,6 @@ LONGEST_STREAK = 256
 limit keeps a count of its own."""
 
 
-@functools.lru_cache(maxsize=1024)
-def word_of(outcome: Outcome) -> Outcome:
-    """Return what an agent's probe found, where only its own word counts: that it cannot be reached proves nothing.
-
-    The same outcome always gives the same object, because a repeated outcome costs nothing further on.
-    """
-    if outcome.kind is not OutcomeKind.DOWN or outcome.reason is Reason.SAID_DOWN:
-        return outcome
-    return unsure(Reason.NO_WORD, f"{outcome.detail}; what the agent said last stands")
-
-
 class ProbeState:
     """One probe and the checks that use its outcomes."""
 
@@ -76,19 +62,19 @@ class ProbeState:
     """Whether it goes through the virtual service (see `decide.paths`)."""
 
     __slots__ = (
+        "_is_plain",
         "_judge",
+        "_last_probe",
         "_settled",
         "alike",
         "certificate_end",
         "check",
-        "course",
         "failed",
         "history",
-        "is_agent",
         "is_stale",
-        "is_verified",
+        "is_suspended",
+        "key",
         "last",
-        "last_at",
         "pace_s",
         "passed",
         "silent_since",
@@ -101,13 +87,13 @@ class ProbeState:
         "watches",
     )
 
-    def __init__(self, check: AnyCheck, judge: "Judge") -> None:
+    def __init__(self, key: ProbeKey, check: AnyCheck, judge: "Judge") -> None:
+        self.key = key
         self.check = check
+        """The check for which the probe was made. In what concerns the probe, all the others are equal to it."""
         self.pace_s: float = check.interval
         """How often it is to run now, seconds: as often as any of its checks wants (`health.pace`)."""
-        self.is_agent = isinstance(check, AgentCheck)
-        self.is_verified = uses_tls(check) and (check.tls.verify or check.tls.expires_fail > 0)
-        """Whether the outcome depends on the dates of a certificate."""
+        self._is_plain = not (self.is_agent or self.is_verified)
         # These are tuples, as in `ServerState`, because there are tens of thousands of them, nearly all with one item,
         # and a list would take twice the memory.
         self.watches: tuple[Watch, ...] = ()
@@ -130,15 +116,15 @@ class ProbeState:
         """The streaks before."""
         self.failed: Course | None = None
         """How the last probe went that did not pass, if one has passed since."""
-        self.last_at: float | None = None
-        """When the last outcome came, seconds on the monotonic clock."""
+        self._last_probe = b""
+        """When the last outcome came, and how its probe went (`last_probe`); empty before the first."""
         self.sure_at = judge.began
         """When the last outcome came before `last` that was not unsure, or the probe was new. Seconds on the monotonic
         clock."""
         self.is_stale = False
         """Whether it has been told that the verdicts of its checks have not been renewed for long (see `stale`)."""
-        self.course: Course | None = None
-        """How the last probe went."""
+        self.is_suspended = False
+        """Whether it is not run, because all services that use it are standby (see `roles`)."""
         self.unrouted_since = 0.0
         """When the first probe of the current streak without a route began, seconds on the monotonic clock. The value
         is meaningless unless the reason of `last` is NO_ROUTE."""
@@ -148,15 +134,33 @@ class ProbeState:
         """When the certificate ends that the target presented last, Unix time; None before the first."""
         self._judge = judge
         self._settled: Outcome | None = None
-        """The last outcome if it changed no check's health; otherwise None.
+        """The last outcome if it changed no check's health; otherwise None. The same outcome will change nothing next
+        time either, so it is skipped, which makes the usual case cheap."""
 
-        The same outcome will change nothing the next time either, so it is skipped, which makes the usual case cheap.
-        """
+    @property
+    def is_agent(self) -> bool:
+        """Whether the target's agent is asked."""
+        return isinstance(self.check, AgentCheck)
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the outcome depends on the dates of a certificate."""
+        return uses_tls(self.check) and (self.check.tls.verify or self.check.tls.expires_fail > 0)
+
+    @property
+    def last_at(self) -> float | None:
+        """When the last outcome came, seconds on the monotonic clock; None before the first."""
+        return ended_at(self._last_probe) if self._last_probe else None
 
     @property
     def latency_s(self) -> float | None:
         """How long the last probe took to reach its outcome, seconds; None before the first."""
-        return None if self.course is None else self.course.total_s
+        return took_s(self._last_probe) if self._last_probe else None
+
+    @property
+    def course(self) -> Course | None:
+        """How the last probe went; None before the first."""
+        return course_of(self._last_probe) if self._last_probe else None
 
     @property
     def is_run(self) -> bool:
@@ -165,10 +169,8 @@ class ProbeState:
 
     def outcome(self, outcome: Outcome, course: Course) -> None:
         """Take one outcome into account, for every check that uses this probe."""
-        if self.is_agent:
-            outcome = word_of(outcome)
-        if self.is_verified:
-            outcome = self._judge.dated(self, outcome)
+        if not self._is_plain:
+            outcome = self._judge.dated(self, outcome) if self.is_verified else word_of(outcome)
         is_settled = outcome is self._settled
         if not is_settled and outcome.reason in DOUBTFUL:
             blamed = self._judge.blamed(self, outcome, course)
@@ -178,7 +180,7 @@ class ProbeState:
         latency_s, now = course.total_s, self._judge.clock()
         if not is_settled:
             self._remember(outcome, now)
-        self.course, self.last_at = course, now
+        self._last_probe = packed(course, now)
         if self.times is None:
             for tally in self.tallies:
                 tally.add(outcome, latency_s)
@@ -199,19 +201,21 @@ class ProbeState:
 
     def _remember(self, outcome: Outcome, now: float) -> None:
         """Put the current streak into the history if this outcome ends it."""
-        last, since, last_at = self.last, self.since, self.last_at
-        if last is not None and last_at is not None and last.kind is not OutcomeKind.UNSURE:
-            self.sure_at = last_at
-        if last is None or since is None or last_at is None:
+        last, since = self.last, self.since
+        if last is None or since is None or not self._last_probe:
             self.since = now
-        elif not is_like(last, outcome):
+        elif last is not outcome and not is_like(last, outcome):
+            last_at = ended_at(self._last_probe)
+            if last.kind is not OutcomeKind.UNSURE:
+                self.sure_at = last_at
             if self._judge.history:
                 streak = Streak(last, since, last_at, self.alike)
                 self.history = extended(self.history, streak, self._judge.history)
             if last.kind is not OutcomeKind.UP:
                 self.failed = self.course
             self.since, self.alike = now, 0
-        self.alike = min(self.alike + 1, LONGEST_STREAK)
+        if self.alike < LONGEST_STREAK:
+            self.alike += 1
 
     def settle(self, watches: "tuple[Watch, ...]", outcome: Outcome) -> None:
         """Record that an outcome has changed nothing for these watches.
@@ -220,6 +224,14 @@ class ProbeState:
         """
         if outcome is self.last and watches is self.watches:
             self._settled = outcome
+
+    def resumed(self, now: float) -> None:
+        """Note that it is run again, after it was suspended.
+
+        now: seconds on the monotonic clock.
+        """
+        self.is_suspended, self.sure_at = False, now
+        self._settled = None  # the same outcome as before tells something again
 
     def streaks(self) -> tuple[Streak, ...]:
         """Return what the probe has found, the oldest first. The last streak is still under way."""
@@ -249,7 +261,8 @@ class ProbeState:
         While it is unsure it does not hurry, because the fault is probably on our own side.
         """
         if len(self.watches) == 1:
-            pace_s = pace(self.watches[0].health, self.watches[0].check)
+            watch = self.watches[0]
+            pace_s = pace(watch.health, watch.check)
         else:
             pace_s = min([pace(watch.health, watch.check) for watch in self.watches], default=self.check.interval)
         if self.last is not None and self.last.kind is OutcomeKind.UNSURE:
@@ -294,37 +307,25 @@ class Watch:
         """The last ends of certificates that `endings` has remarked on, Unix time."""
 
 
-class Judging(NamedTuple):
-    """One outcome that is being applied to the checks of a probe."""
-
-    probe: ProbeState
-    outcome: Outcome
-    passes: int
-    """How many probes had passed between the failures that this outcome ends, if it is a pass, and those before."""
-    is_other: bool
-    """Whether the outcome before had another reason."""
-    latency_s: float
-    now: float
-    """When the probe ended."""
-    watches: tuple[Watch, ...]
-    """The checks that used the probe then. One that a reload has dropped meanwhile is left out."""
-
-
 class ServerState:
-    """One real server of one service."""
+    """One real server, or fallback server, of one service."""
 
-    __slots__ = ("config", "flaps", "hand", "health", "key", "service", "special", "watches")
+    __slots__ = ("config", "flaps", "hand", "health", "is_spare", "key", "ramp", "service", "special", "watches")
 
     def __init__(self, service: "ServiceState", config: RealServer, key: DestinationKey) -> None:
         self.service = service
         self.config = config
         self.key = key
+        self.is_spare = isinstance(config, FallbackServer)
+        """Whether it is a fallback server."""
         self.watches: tuple[Watch, ...] = ()
         self.health: Health
         self.flaps: Flaps | None = None
         """What is remembered of its falls; None for nothing."""
         self.hand: Hand | None = None
         """What operators want of it; None for nothing."""
+        self.ramp = FULL
+        """The share of its weight that a slow start allows now, percent."""
         self.special: Special | None = None
         """What sets it apart from a server that serves by its verdict, with its configured weight; None for nothing."""
 
@@ -332,14 +333,16 @@ class ServerState:
         """Return what sets it apart if operators want this of it (see `special`)."""
         damped = held_out(self.flaps, self.service.config.damping) if self.flaps is not None else ""
         asking = [Asking(watch.check.name, watch.asks) for watch in self.watches if watch.asks is not None]
-        return special(self.config.weight, hand, asking, damped) if asking or hand is not None or damped else None
+        if not asking and hand is None and not damped and self.ramp == FULL:
+            return None
+        return special(self.config.weight, hand, asking, damped, self.ramp)
 
     def may_serve(self, apart: Special | None) -> bool:
         """Return whether the server may serve. A damped one may: it does if no other can.
 
         apart: what sets it apart, now or after an order (see `reconsidered`).
         """
-        if self.health.verdict is not Verdict.UP:
+        if self.health.verdict is not UP:
             return False
         if apart is None:
             return self.config.weight > 0
@@ -352,25 +355,56 @@ class ServerState:
 
     def combined(self) -> Health:
         """Return the health that follows from the checks. A check whose probe is not run is left out."""
+        if len(self.watches) == 1:
+            return self.watches[0].health
         return machine.combined(watch.health for watch in self.watches if watch.probe.is_run)
 
 
 class ServiceState:
-    """One virtual service. `serving` is None until it is known whether any server may serve."""
+    """One virtual service."""
 
-    __slots__ = ("config", "planned", "servers", "serving")
+    __slots__ = ("action", "config", "is_shortage_told", "key", "plan", "planned", "servers", "serving", "spares")
 
     def __init__(self, config: Service) -> None:
         self.config = config
         self.planned = planned(config)
+        self.key: ServiceKey = self.planned.key
+        """The key by which the kernel knows the service."""
         self.servers: list[ServerState] = []
+        """The real servers."""
+        self.spares: list[ServerState] = []
+        """The fallback servers. One without checks is always up."""
         self.serving: bool | None = None
+        """Whether any real server may serve; None until that is known."""
+        self.plan = NO_PLAN
+        """The last plan."""
+        self.action: Below | None = None
+        """What is done because fewer may serve than `min_up`; None if enough may."""
+        self.is_shortage_told = False
+        """Whether `ServiceBelow` was told, and no `ServiceEnough` since."""
+
+    def add(self, server: ServerState) -> None:
+        """Add a server."""
+        (self.spares if server.is_spare else self.servers).append(server)
 
     @property
-    def key(self) -> ServiceKey:
-        """The key by which the kernel knows the service."""
-        return self.planned.key
+    def members(self) -> Iterator[ServerState]:
+        """The real servers and the fallback servers."""
+        yield from self.servers
+        yield from self.spares
 
     def may_serve(self) -> bool:
         """Whether any real server may take connections."""
-        return any(server.config.weight and server.health.verdict is Verdict.UP for server in self.servers)
+        return any(server.config.weight and server.health.verdict is UP for server in self.servers)
+
+    def able(self, servers: Iterable[tuple[ServerState, Special | None]]) -> int:
+        """Return how many of these servers may serve, or how much weight they have, in the unit of `min_up`.
+
+        servers: each with what sets it apart, now or after an order.
+        """
+        able = [
+            server.config.weight if apart is None else apart.weight
+            for server, apart in servers
+            if server.may_serve(apart)
+        ]
+        return sum(able) if self.planned.floor.counts_weight else len(able)

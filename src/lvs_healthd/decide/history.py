@@ -62,8 +62,14 @@ def extended(history: History, streak: Streak, most: int) -> History:
 
     most: how many streaks to keep.
     """
+    last_two = history.outcomes[-2:]
+    is_more_of_the_same = len(last_two) == 2 and all(_is_alike(each, streak.outcome) for each in last_two)
+    if not is_more_of_the_same and len(history.outcomes) < most:
+        # The usual case. Ten thousand servers may fail at once, so the streaks before are not unpacked for it.
+        added = _TIMES.pack(streak.began, streak.ended, min(streak.times, _MOST_COUNTED))
+        return History((*history.outcomes, streak.outcome), history.times + added)
     streaks = [*history.streaks(), streak._replace(times=min(streak.times, _MOST_COUNTED))]
-    if len(streaks) > 2 and all(_is_alike(each, streak) for each in streaks[-3:-1]):
+    if is_more_of_the_same:
         middle = streaks.pop(-2)
         times = min(middle.times + streak.times, _MOST_COUNTED)
         streaks[-1] = Streak(streak.outcome, middle.began, streak.ended, times)
@@ -75,8 +81,8 @@ def extended(history: History, streak: Streak, most: int) -> History:
     )
 
 
-def _is_alike(one: Streak, other: Streak) -> bool:
-    return one.outcome.kind is other.outcome.kind and one.outcome.reason is other.outcome.reason
+def _is_alike(one: Outcome, other: Outcome) -> bool:
+    return one.kind is other.kind and one.reason is other.reason
 
 
 def _least(streaks: list[Streak], most: int) -> int:

@@ -1,5 +1,7 @@
 """Keeps what operators have ordered, and says what they want of each server. Times are Unix time.
 
+Operators also drain servers by files in the maintenance folder (`maintenance`). An order for a server counts before it.
+
 For each server there is at most one order about its state (drain or disable) and one about its weight, and the same
 once more for all services at once. An order for one service counts before one for all.
 """
@@ -7,6 +9,7 @@ once more for all services at once. An order for one service counts before one f
 from collections.abc import Collection, Iterable, Iterator
 
 from lvs_healthd.decide.held import ServerState, ServiceState
+from lvs_healthd.decide.maintenance import Drain, Maintenance
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.precedence import Hand, State
 from lvs_healthd.state.overrides import EVERYWHERE, Kind, Override
@@ -22,9 +25,13 @@ _Place = tuple[str, str]
 
 
 class Overrides:
-    """The orders in force."""
+    """The orders in force.
 
-    def __init__(self) -> None:
+    maintenance: what the maintenance folder says; None for nothing.
+    """
+
+    def __init__(self, maintenance: Maintenance | None = None) -> None:
+        self.maintenance = maintenance or Maintenance()
         self._states: dict[_Place, Override] = {}
         self._weights: dict[_Place, Override] = {}
         self._empty: set[_Place] = set()
@@ -76,15 +83,24 @@ class Overrides:
     def hand_of(self, service: ServiceKey, server: DestinationKey) -> Hand | None:
         """Return what operators want of a server; None for nothing."""
         state, weight = self.of(service, server)
-        if state is None and weight is None:
+        filed = self.maintenance.in_words(server)
+        if state is None and weight is None and not filed:
             return None
+        by_file = State.DRAINED if filed else None
         return Hand(
-            state=None if state is None else _STATES[state.kind],
-            state_reason="" if state is None else in_words(state),
+            state=by_file if state is None else _STATES[state.kind],
+            state_reason="; ".join(filter(None, ("" if state is None else in_words(state), filed))),
             weight=None if weight is None else weight.weight,
             weight_reason="" if weight is None else in_words(weight),
             is_empty=(str(service), str(server)) in self._empty,
         )
+
+    def drain_of(self, service: ServiceKey, server: DestinationKey) -> Drain | None:
+        """Return since when a server is drained, by an order or else by a file; None if it is not."""
+        order = self.of(service, server)[0]
+        if order is None:
+            return self.maintenance.drain_of(server)
+        return Drain(order.since, order.deadline) if order.kind is Kind.DRAIN else None
 
     def emptied(self, service: ServiceKey, server: DestinationKey) -> None:
         """Note that a drained server's connections in a service are gone."""
@@ -152,7 +168,7 @@ def about(services: Iterable[ServiceState], overrides: Iterable[Override]) -> It
     for service in services:
         if EVERYWHERE not in keys and str(service.key) not in keys:
             continue
-        for server in service.servers:
+        for server in service.members:
             if not meant.isdisjoint(_places_of(service.key, server.key)):
                 yield server
 

@@ -3,7 +3,7 @@
 What each fault looks like was seen on the kernel: tests/kernel/test_paths.py.
 """
 
-from lvs_healthd.config.check_model import DataPath
+from lvs_healthd.config.check_ways import DataPath
 from lvs_healthd.config.model import Forward
 from lvs_healthd.probes.outcome import Outcome, Reason
 

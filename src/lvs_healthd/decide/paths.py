@@ -19,12 +19,14 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 from lvs_healthd.config.basics import Endpoint
-from lvs_healthd.config.check_model import AnyCheck, DataPath, PathWay, data_path, transport
+from lvs_healthd.config.check_model import AnyCheck, data_path, transport
+from lvs_healthd.config.check_ways import DataPath, PathWay
 from lvs_healthd.decide.blame import AT_ONCE_S, OwnFaults
 from lvs_healthd.decide.held import Judge, ProbeState
 from lvs_healthd.decide.path_words import diagnosis
 from lvs_healthd.ipvs.records import ServiceEntry, ServiceKey, Table
 from lvs_healthd.probes.outcome import NO_COURSE, Course, Outcome, OutcomeKind, Reason, down, unsure
+from lvs_healthd.probes.targets import ProbeKey
 
 NOT_RUN = unsure(Reason.NOT_RUN, "not run: it needs a mark service in the kernel's table, and nothing is written there")
 
@@ -86,8 +88,10 @@ class PathProbeState(ProbeState):
 
     is_path = True
 
-    def __init__(self, check: AnyCheck, judge: Judge, paths: "Paths", path: DataPath, group: _Group) -> None:
-        super().__init__(check, judge)
+    def __init__(
+        self, key: ProbeKey, check: AnyCheck, judge: Judge, *, paths: "Paths", path: DataPath, group: _Group
+    ) -> None:
+        super().__init__(key, check, judge)
         self._paths = paths
         self.path = path
         self.group = group
@@ -153,26 +157,27 @@ class Paths:
         self._pending: dict[PathProbeState, _Pending] = {}
         self.port_taken: Callable[[PathProbeState], None] = _nobody
         """Called when another program has a probe's source port."""
-        self.probes: dict[AnyCheck, PathProbeState] = {}
+        self.probes: dict[ProbeKey, PathProbeState] = {}
         """All path probes."""
         self.runs = False
         """Whether path probes are run. A probe that is made meanwhile is not."""
 
-    def probe(self, check: AnyCheck, judge: Judge) -> PathProbeState | None:
+    def probe(self, key: ProbeKey, check: AnyCheck, judge: Judge) -> PathProbeState | None:
         """Return the state of a new path probe; None for another check."""
         path, way = data_path(check), check.way
         if path is None or not isinstance(way, PathWay):
             return None
-        key = (path.protocol, path.family, path.forward, path.tun_type, way.source, way.interface, way.dscp)
-        probe = PathProbeState(check, judge, self, path, self._groups.setdefault(key, _Group()))
+        alike = (path.protocol, path.family, path.forward, path.tun_type, way.source, way.interface, way.dscp)
+        group = self._groups.setdefault(alike, _Group())
+        probe = PathProbeState(key, check, judge, paths=self, path=path, group=group)
         probe.last = None if self.runs else NOT_RUN
-        self.probes[check] = probe
+        self.probes[key] = probe
         return probe
 
     def forget(self, probe: ProbeState) -> None:
         """Drop what is known of a probe that is no longer configured."""
         if isinstance(probe, PathProbeState):
-            self.probes.pop(probe.check, None)
+            self.probes.pop(probe.key, None)
             self._pending.pop(probe, None)
 
     def switched(self) -> list[PathProbeState]:

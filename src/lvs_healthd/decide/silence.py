@@ -33,8 +33,13 @@ def found(check: AnyCheck, outcome: Outcome, course: Course | None) -> Found:
     is_heard = course is not None and (course.connected_s is not None or course.answered_s is not None)
     if has_answered(check, outcome) or (is_heard and outcome.kind is not OutcomeKind.UP):
         return Found.ANSWER
-    is_own = outcome.kind is OutcomeKind.UNSURE and outcome.reason in _OWN
-    return Found.SILENCE if outcome.reason in _SILENT or is_own else Found.NOTHING
+    return Found.SILENCE if may_be_silence(outcome) else Found.NOTHING
+
+
+def may_be_silence(outcome: Outcome) -> bool:
+    """Whether an outcome is SILENCE unless something else shows that the target has answered."""
+    reason = outcome.reason
+    return reason in _SILENT or (reason in _OWN and outcome.kind is OutcomeKind.UNSURE)
 
 
 def answered_since(probe: ProbeState, since: float) -> bool:

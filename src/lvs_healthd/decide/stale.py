@@ -4,7 +4,8 @@ Such a verdict is held, and so is the server's place in the table. But an operat
 after `fall` failures the server would be out, and nobody sees these failures.
 
 An outcome that is not unsure renews the verdicts of all checks that use its probe. Agents are left out, because what
-they said last stands however long they are silent, and so are path probes while they are not run.
+they said last stands however long they are silent, and so are probes that are not run: path probes without their mark
+services, and the probes of services that are suspended.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection
@@ -32,9 +33,10 @@ def patience_s(probe: ProbeState) -> float:
 
 
 def renewed_at(probe: ProbeState) -> float:
-    """Return when an outcome last proved something, or the probe was new, seconds on the monotonic clock."""
+    """Return when an outcome last proved something, or the probe began to run, seconds on the monotonic clock."""
     is_sure = probe.last is not None and probe.last.kind is not OutcomeKind.UNSURE
-    return probe.last_at if is_sure and probe.last_at is not None else probe.sure_at
+    last_at = probe.last_at if is_sure else None
+    return probe.sure_at if last_at is None else max(last_at, probe.sure_at)
 
 
 def is_stale(probe: ProbeState, now: float) -> bool:
@@ -42,7 +44,8 @@ def is_stale(probe: ProbeState, now: float) -> bool:
 
     now: monotonic time, seconds.
     """
-    return probe.is_run and not probe.is_agent and now - renewed_at(probe) > patience_s(probe)
+    is_run = probe.is_run and not probe.is_suspended
+    return is_run and not probe.is_agent and now - renewed_at(probe) > patience_s(probe)
 
 
 class Stale:

@@ -5,14 +5,18 @@ from lvs_healthd.decide.held import ServerState, Watch
 from lvs_healthd.events.kinds import (
     CheckFailing,
     CheckUnsure,
+    FallbackDown,
+    FallbackUp,
     RealServerDown,
     RealServerDownAnyway,
     RealServerUp,
     RealServerWeight,
 )
-from lvs_healthd.health.machine import Health, Verdict
+from lvs_healthd.health.machine import DOWN, UP, Health
 from lvs_healthd.plan.precedence import Special
 from lvs_healthd.probes.outcome import Outcome
+
+_CHECK_REMOVED = "the check that decided was removed from the configuration"
 
 
 def is_news(before: Health, after: Health) -> bool:
@@ -24,14 +28,17 @@ def is_news(before: Health, after: Health) -> bool:
     """
     if not after.failures:
         return False
-    first = before.failures == 0 and before.verdict is not Verdict.DOWN
+    first = before.failures == 0 and before.verdict is not DOWN
     return first or (before.reason is not None and before.reason is not after.reason)
 
 
 def failing(watch: Watch, health: Health) -> CheckFailing:
     """Return the event for a failure of a check. `health` is the check's health from now on."""
+    server = watch.server
     return CheckFailing(
-        **_names(watch),
+        service=server.service.config.name,
+        server=str(server.key),
+        check=watch.check.name,
         reason=health.detail,
         failures=health.failures,
         fall=watch.check.fall,
@@ -63,7 +70,7 @@ def weight_changed(watch: Watch, was: Special | None, outcome: Outcome) -> RealS
 
 def verdict_changed(
     server: ServerState, was: Health, by: Health, check: AnyCheck | None, now: float
-) -> RealServerUp | RealServerDown | None:
+) -> RealServerUp | RealServerDown | FallbackUp | FallbackDown | None:
     """Return the event for a server's new verdict; None when the new verdict is neither up nor down.
 
     server: the server, with its health from now on.
@@ -72,22 +79,48 @@ def verdict_changed(
     check: the check that changed the verdict; None when the verdict changed because a check was removed.
     now: monotonic time, seconds.
     """
-    about = {
-        "service": server.service.config.name,
-        "server": str(server.key),
-        "check": check.name if check else "",
-        "reason": by.detail if check else "the check that decided was removed from the configuration",
-    }
-    after_s = round(max(0.0, now - was.since), 3)
-    if server.health.verdict is Verdict.UP:
-        rise, passes = (check.rise, by.passes) if check else (0, 0)
-        return RealServerUp(**about, passes=passes, rise=rise, was=was.verdict, after_s=after_s)
-    if server.health.verdict is Verdict.DOWN:
-        fall, failures = (check.fall, by.failures) if check else (0, 0)
-        is_expected = server.hand is not None and server.hand.state is not None
-        kind = RealServerDownAnyway if is_expected else RealServerDown
-        return kind(**about, failures=failures, fall=fall, was=was.verdict, after_s=after_s)
+    # Thousands of verdicts may change at once, so nothing is gathered in a dictionary first.
+    if server.is_spare:
+        return _spare_changed(server, was, by, check, now)
+    if server.health.verdict is UP:
+        return RealServerUp(
+            service=server.service.config.name,
+            server=str(server.key),
+            check=check.name if check else "",
+            reason=by.detail if check else _CHECK_REMOVED,
+            passes=by.passes if check else 0,
+            rise=check.rise if check else 0,
+            was=was.verdict,
+            after_s=round(max(0.0, now - was.since), 3),
+        )
+    if server.health.verdict is DOWN:
+        kind = RealServerDownAnyway if server.is_ordered_out else RealServerDown
+        return kind(
+            service=server.service.config.name,
+            server=str(server.key),
+            check=check.name if check else "",
+            reason=by.detail if check else _CHECK_REMOVED,
+            failures=by.failures if check else 0,
+            fall=check.fall if check else 0,
+            was=was.verdict,
+            after_s=round(max(0.0, now - was.since), 3),
+        )
     return None
+
+
+def _spare_changed(
+    server: ServerState, was: Health, by: Health, check: AnyCheck | None, now: float
+) -> FallbackUp | FallbackDown | None:
+    is_up = server.health.verdict is UP
+    if not is_up and (server.health.verdict is not DOWN or server.is_ordered_out):
+        return None
+    return (FallbackUp if is_up else FallbackDown)(
+        service=server.service.config.name,
+        server=str(server.key),
+        check=check.name if check else "",
+        reason=by.detail if check else _CHECK_REMOVED,
+        after_s=round(max(0.0, now - was.since), 3),
+    )
 
 
 def _names(watch: Watch) -> dict[str, str]:

@@ -24,6 +24,8 @@ _HEADER = struct.Struct("=IHHII")
 """struct nlmsghdr (linux/netlink.h)."""
 _ROUTE = struct.Struct("=8BI")
 """struct rtmsg (linux/rtnetlink.h): the address family, the length of the destination, six more bytes and flags."""
+_TIMEVAL = struct.Struct("@ll")
+"""struct timeval: seconds and microseconds."""
 _ATTRIBUTE = struct.Struct("=HH")
 """struct rtattr: its length and its type."""
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_VIA = 1, 4, 5, 7, 18
@@ -189,7 +191,7 @@ class Links:
         if link is None:
             link = self._links[index] = Link(name)
         link.name = name
-        before, link.broken = link.broken, _what_is_broken(message)
+        before, link.broken = link.broken, what_is_broken(message)
         if link.broken:
             self._broken[index] = link
             return
@@ -217,7 +219,7 @@ class Links:
             link.addresses.discard(own)
 
 
-def _what_is_broken(message: Any) -> str:  # noqa: ANN401
+def what_is_broken(message: Any) -> str:  # noqa: ANN401
     """Return what a message says is wrong with its interface; "" if nothing."""
     if not message["flags"] & _IFF_UP:
         return "is down"
@@ -267,9 +269,9 @@ def dumped(opened: socket.socket, kind: int, request: bytes) -> list[bytes]:
     request: the fixed part of such a request.
     """
     opened.send(_HEADER.pack(_HEADER.size + len(request), kind, _REQUEST | _DUMP, kind, 0) + request)
-    answers = [opened.recv(RECEIVE_BYTES)]
+    answers = [answer_from(opened)]
     while not _ends(answers[-1]):
-        answers.append(opened.recv(RECEIVE_BYTES))
+        answers.append(answer_from(opened))
     return answers
 
 
@@ -282,7 +284,7 @@ def routes(addresses: Iterable[str]) -> dict[str, int]:
     with asking() as opened:
         for address in addresses:
             opened.send(route_request(address))
-            route = route_of(opened.recv(RECEIVE_BYTES))
+            route = route_of(answer_from(opened))
             found[address] = route.interface if route is not None else 0
     return found
 
@@ -290,8 +292,19 @@ def routes(addresses: Iterable[str]) -> dict[str, int]:
 def asking() -> socket.socket:
     """Return a socket for questions to the kernel. Each answer comes within `DEADLINE_S`. Raises `OSError`."""
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
-    opened.settimeout(DEADLINE_S)
+    # With a timeout of its own, Python would poll before every call.
+    seconds, rest = divmod(DEADLINE_S, 1.0)
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        opened.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(int(seconds), int(rest * 1e6)))
     return opened
+
+
+def answer_from(opened: socket.socket) -> bytes:
+    """Return the next part of the answer. Raises `OSError`; it is `TimeoutError` if none comes in `DEADLINE_S`."""
+    try:
+        return opened.recv(RECEIVE_BYTES)
+    except BlockingIOError:
+        raise TimeoutError(f"no answer from the kernel in {DEADLINE_S:g}s") from None
 
 
 def route_request(address: str) -> bytes:

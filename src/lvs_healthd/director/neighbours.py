@@ -32,6 +32,18 @@ _REACHABLE, _STALE, _DELAY, _PROBE = 0x2, 0x4, 0x8, 0x10
 _ANSWERED_ONCE = _REACHABLE | _STALE | _DELAY | _PROBE
 """The states of a neighbour whose link-layer address is known by asking."""
 
+_STATES = {
+    0x01: "INCOMPLETE",
+    _REACHABLE: "REACHABLE",
+    _STALE: "STALE",
+    _DELAY: "DELAY",
+    _PROBE: "PROBE",
+    0x20: "FAILED",
+    0x40: "NOARP",
+    0x80: "PERMANENT",
+}
+"""The words of `ip neigh` for the states (NUD_*, linux/neighbour.h)."""
+
 MOST_ASKED = 8
 """How many neighbours of one interface are asked at a time. One answer is enough."""
 
@@ -88,3 +100,29 @@ def worth_asking(them: Iterable[Neighbour], interface: int, address: str) -> lis
     """
     meant = [each for each in them if each.interface == interface and address in ("", each.address)]
     return sorted(meant, key=lambda each: each.silent_s)[:MOST_ASKED]
+
+
+class Entry(NamedTuple):
+    """One entry of the kernel's table in any state."""
+
+    interface: int
+    """The interface's index."""
+    address: str
+    hardware: str
+    """The link-layer address; "" if it is not known."""
+    state: str
+    """"REACHABLE", "FAILED" and so on, as `ip neigh` shows it."""
+
+
+def entries() -> list[Entry]:
+    """Return the whole of the kernel's table. This blocks. Raises `OSError`."""
+    with links.asking() as opened:
+        return [*read_entries(links.dumped(opened, _GETNEIGH, bytes(_NEIGHBOUR.size)))]
+
+
+def read_entries(answers: Iterable[bytes]) -> Iterator[Entry]:
+    """Yield the neighbours in RTM_NEWNEIGH messages, whatever their state."""
+    for message in itertools.chain.from_iterable(links.parser().parse(data) for data in answers):
+        if message["header"]["type"] == _NEWNEIGH and (address := message.get_attr("NDA_DST")):
+            state = next((name for bit, name in _STATES.items() if message["state"] & bit), "NONE")
+            yield Entry(message["ifindex"], address, message.get_attr("NDA_LLADDR") or "", state)

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from lvs_healthd.config.basics import Family
-from lvs_healthd.config.check_model import DataPath
+from lvs_healthd.config.check_ways import DataPath
 from lvs_healthd.config.model import Forward
 from lvs_healthd.director import links
 from lvs_healthd.director.links import Route
@@ -107,7 +107,7 @@ def look_around(addresses: Iterable[str]) -> Surroundings:
     with links.asking() as opened:
         for address in addresses:
             opened.send(links.route_request(address))
-            routes[address] = links.route_of(opened.recv(links.RECEIVE_BYTES))
+            routes[address] = links.route_of(links.answer_from(opened))
     accepting = frozenset(name for name in (*names.values(), "all") if _accepts_local(name))
     return Surroundings(tuple(own), names, routes, accepting)
 

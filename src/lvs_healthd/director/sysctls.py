@@ -105,7 +105,8 @@ def _read_one(name: str) -> str | None:
 
 
 def _path(name: str) -> str:
-    return _ROOT + name.replace(".", "/")
+    # As for sysctl(8), a name with slashes may have dots in its parts: net/ipv4/conf/eth0.100/rp_filter.
+    return _ROOT + (name if "/" in name else name.replace(".", "/"))
 
 
 def _why(error: OSError) -> str:

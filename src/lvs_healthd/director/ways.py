@@ -21,8 +21,9 @@ EVERY_S = 1.0
 """The minimum time between two goes in which known routes are asked for again, seconds. Fifty thousand targets take
 200 s."""
 
-CYCLE_S = 30.0
-"""The minimum time after which a route is asked for again, seconds. A server that falls silent is taken out sooner."""
+CYCLE_S = 120.0
+"""The minimum time after which a route is asked for again, seconds. Routes change seldom, and an old one does no more
+harm than that the brake counts a target behind the interface where it was."""
 
 
 class Hop(NamedTuple):
@@ -79,8 +80,7 @@ class Ways:
         """Ask for routes until cancelled."""
         while True:
             self._changed.clear()
-            addresses = dict.fromkeys(check.address for check in self._checks() if check.address)
-            self._ways = {address: names for address, names in self._ways.items() if address in addresses}
+            addresses = self._addresses()
             unknown = iter([address for address in addresses if address not in self._ways])
             while chunk := tuple(islice(unknown, AT_ONCE)):
                 await self._ask(chunk)
@@ -88,6 +88,12 @@ class Ways:
             again = iter(addresses)
             while not await self._is_changed(pause_s) and (chunk := tuple(islice(again, AT_ONCE))):
                 await self._ask(chunk)
+
+    def _addresses(self) -> tuple[str, ...]:
+        """Return the addresses of all targets, and forget the ways to others."""
+        addresses = dict.fromkeys(check.address for check in self._checks() if check.address)
+        self._ways = {address: names for address, names in self._ways.items() if address in addresses}
+        return tuple(addresses)
 
     async def _is_changed(self, pause_s: float) -> bool:
         """Wait, and return whether there may be new targets. While `is_frozen`, wait for longer."""
@@ -134,7 +140,7 @@ def hops(addresses: Iterable[str]) -> dict[str, Hop | None]:
     with links.asking() as opened:
         for address in addresses:
             opened.send(links.route_request(address))
-            route = links.route_of(opened.recv(links.RECEIVE_BYTES))
+            route = links.route_of(links.answer_from(opened))
             if route is None or not route.interface:
                 found[address] = None
                 continue

@@ -85,6 +85,14 @@ def hold_s(holds: int, rule: Damping) -> Seconds:
     return Seconds(min(rule.longest, rule.window * FIRST_HOLD * 2.0**doubled))
 
 
+def first_fall(now: float) -> Flaps:
+    """Return what is remembered after a fall of a server of which nothing is. One fall is never flapping.
+
+    now: monotonic time, seconds.
+    """
+    return Flaps((now,))
+
+
 def fell(flaps: Flaps | None, rule: Damping, *, damps: bool, now: float) -> Flaps:
     """Return what is remembered after a fall.
 
@@ -92,10 +100,13 @@ def fell(flaps: Flaps | None, rule: Damping, *, damps: bool, now: float) -> Flap
     now: monotonic time, seconds.
     """
     if flaps is None:
-        return Flaps((now,))  # as in a mass failure; one fall is never flapping
-    recent = [at for at in flaps.falls if now - at < rule.window]
-    flaps = msgspec.structs.replace(flaps, falls=(*recent, now)[-rule.falls :])
-    if flaps.since is None and len(flaps.falls) < rule.falls:
+        return first_fall(now)
+    recent = flaps.falls
+    if recent and now - recent[0] >= rule.window:
+        recent = tuple([at for at in recent if now - at < rule.window])
+    falls = (*recent, now)[-rule.falls :]
+    flaps = Flaps(falls, flaps.since, flaps.last, flaps.holds, flaps.until)
+    if flaps.since is None and len(falls) < rule.falls:
         return flaps
     return unsteady(flaps, rule, damps=damps, now=now)
 

@@ -1,7 +1,7 @@
 """How soon a check wants the next outcome, given what the outcomes so far have told. Pure."""
 
 from lvs_healthd.config.check_model import AnyCheck
-from lvs_healthd.health.machine import Health, Verdict
+from lvs_healthd.health.machine import DOWN, UP, Health
 
 
 def pace(health: Health, check: AnyCheck) -> float:
@@ -12,8 +12,8 @@ def pace(health: Health, check: AnyCheck) -> float:
     """
     verdict = health.verdict
     # After a change of the verdict, the streak that changed it is still counted. It is no doubt but the proof.
-    if (health.failures and verdict is not Verdict.DOWN) or (health.passes and verdict is not Verdict.UP):
+    if (health.failures and verdict is not DOWN) or (health.passes and verdict is not UP):
         return check.fast_interval or check.interval
-    if verdict is Verdict.DOWN:
+    if verdict is DOWN:
         return check.down_interval or check.interval
     return check.interval

@@ -12,6 +12,7 @@ import msgspec
 import tomli_w
 
 from lvs_healthd.config.model import Ipvs
+from lvs_healthd.importers.draft import Imported
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceEntry, ServiceKey, ServiceRecord, Table
 from lvs_healthd.ipvs.words import (
     AF_INET6,
@@ -41,13 +42,6 @@ _SETTABLE = frozenset(METHOD_OPTIONS)
 """The forwarding methods that a configuration can set. The kernel's table may hold others."""
 
 
-class Imported(msgspec.Struct, frozen=True):
-    """A configuration as text, and remarks on what the operator should check or complete in it."""
-
-    text: str
-    remarks: tuple[str, ...]
-
-
 def imported(table: Table, source: str) -> Imported:
     """Return a configuration that yields a table.
 
@@ -56,7 +50,7 @@ def imported(table: Table, source: str) -> Imported:
     """
     remarks: list[str] = []
     services = []
-    of_probes = {key: None for key, entry in table.items() if _is_of_path_probes(key, entry)}
+    of_probes = {key: None for key, entry in table.items() if is_of_path_probes(key, entry)}
     if of_probes:
         more = f" and {len(of_probes) - 1} more" if len(of_probes) > 1 else ""
         remarks.append(f"{next(iter(of_probes))}{more}: left out, because path probes of lvs-healthd use such services")
@@ -66,14 +60,14 @@ def imported(table: Table, source: str) -> Imported:
         if not entry.destinations:
             remarks.append(f"{key} has no real server and is left out")
             continue
-        kept = _with_ports_that_work(key, entry, remarks)
+        kept = with_ports_that_work(key, entry, remarks)
         services.append(_service(key, kept))
         remarks.extend(_remarks(key, kept))
     head = f"# Made from {source} by `lvs-healthd import`. Look at the checks: a table does not hold any.\n\n"
     return Imported(head + tomli_w.dumps({"service": services}), tuple(remarks))
 
 
-def _is_of_path_probes(key: ServiceKey, entry: ServiceEntry) -> bool:
+def is_of_path_probes(key: ServiceKey, entry: ServiceEntry) -> bool:
     """Return whether a service looks like one that a daemon has added for its path probes (`plan.mark_services`)."""
     first, last = Ipvs().path_marks
     record = entry.service
@@ -81,7 +75,7 @@ def _is_of_path_probes(key: ServiceKey, entry: ServiceEntry) -> bool:
     return first <= key.fwmark <= last and is_plain and len(entry.destinations) == 1
 
 
-def _with_ports_that_work(key: ServiceKey, entry: ServiceEntry, remarks: list[str]) -> ServiceEntry:
+def with_ports_that_work(key: ServiceKey, entry: ServiceEntry, remarks: list[str]) -> ServiceEntry:
     """Remove servers' ports that the kernel lists but never uses: see docs/configuration.md, `real_server`."""
     if key.port:
         return entry
@@ -115,6 +109,13 @@ def _remarks(key: ServiceKey, entry: ServiceEntry) -> Iterator[str]:
 
 
 def _service(key: ServiceKey, entry: ServiceEntry) -> dict[str, Any]:
+    values = service_values(key, entry)
+    servers = values.pop("real_server")
+    return {**values, "check": _check(key, entry), "real_server": servers}
+
+
+def service_values(key: ServiceKey, entry: ServiceEntry) -> dict[str, Any]:
+    """Return what the configuration says of a service that is in a table, without its checks."""
     record = entry.service
     servers = list(entry.destinations.values())
     # What most servers use is written once, at the service.
@@ -126,7 +127,6 @@ def _service(key: ServiceKey, entry: ServiceEntry) -> dict[str, Any]:
         **dict(common),
         **_persistence(record),
         **({"one_packet": True} if record.flags & SVC_F_ONEPACKET else {}),
-        "check": _check(key, entry),
         "real_server": [_server(key, server, common) for server in servers],
     }
 

@@ -8,6 +8,9 @@ import msgspec
 from lvs_healthd.ipvs.describe import surprise
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceEntry, ServiceKey, Table
 
+NOT_CONFIGURED = "not configured"
+"""What is said of a server in the table that is not configured, and the reason why it is removed."""
+
 
 class Kind(enum.StrEnum):
     """What kind of difference was found. The values are labels of a metric."""
@@ -64,7 +67,7 @@ def _entry_drift(key: ServiceKey, before: ServiceEntry, now: ServiceEntry) -> It
             yield Drift(Kind.CHANGED_SERVER, key, server, surprise(record, found), _given_weight(record, found))
     for server in now.destinations:
         if server not in before.destinations:
-            yield Drift(Kind.EXTRA_SERVER, key, server, "not configured")
+            yield Drift(Kind.EXTRA_SERVER, key, server, NOT_CONFIGURED)
 
 
 def _given_weight(record: DestinationRecord, found: DestinationRecord) -> int | None:

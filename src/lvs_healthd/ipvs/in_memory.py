@@ -43,9 +43,12 @@ class MemoryTable:
     `writes` lists the operations that changed `entries`. A test may also change `entries` directly, to simulate
     somebody else who uses ipvsadm. The table forwards no packets, so its statistics are zero except for those that a
     test puts into `counted`.
+
+    keeps_writes: whether `writes` is filled. It grows for ever, so a daemon that runs on this table leaves it empty.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_writes: bool = True) -> None:
+        self._keeps_writes = keeps_writes
         self.entries: Table = {}
         self.writes: list[Operation] = []
         self.counted: dict[TableLine, Statistics] = {}
@@ -128,7 +131,8 @@ class MemoryTable:
         code = self._errno_of(operation)
         if code == 0:
             update(self.entries, operation)
-            self.writes.append(operation)
+            if self._keeps_writes:
+                self.writes.append(operation)
         return code
 
     def _errno_of(self, operation: Operation) -> int:

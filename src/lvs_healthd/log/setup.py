@@ -10,18 +10,27 @@ from typing import Any, TextIO
 
 import structlog
 
-from lvs_healthd.events.kinds import Event, RealServerDown, RealServerUp, ServiceFallback, ServiceServing, TableFight
+from lvs_healthd.events.kinds import (
+    Event,
+    RealServerDown,
+    RealServerUp,
+    ServiceBelow,
+    ServiceEnough,
+    ServiceFallback,
+    ServiceServing,
+    TableFight,
+)
 from lvs_healthd.log.format import Format, as_journal, as_json, readable
 from lvs_healthd.log.limit import RateLimit
 from lvs_healthd.log.writer import LineWriter
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
-TRANSITIONS = (RealServerUp, RealServerDown, ServiceFallback, ServiceServing)
+TRANSITIONS = (RealServerUp, RealServerDown, ServiceBelow, ServiceEnough, ServiceFallback, ServiceServing)
 """Events that an operator must always find in the log, even in a mass failure. Each has a line of its own, or is named
 in a summary."""
 
-_MANY_AT_ONCE = (ServiceFallback, TableFight)
+_MANY_AT_ONCE = (ServiceBelow, ServiceFallback, TableFight)
 """Errors that thousands of services or servers may have at once."""
 
 _Fields = MutableMapping[str, Any]

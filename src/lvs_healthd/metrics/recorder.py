@@ -8,9 +8,10 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from lvs_healthd.events import kinds as events
+from lvs_healthd.hooks.run import RESULTS
 from lvs_healthd.ipvs.drift import Kind
 from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.metrics import sampled
@@ -55,14 +56,20 @@ class Metrics:
 
     samples: returns the daemon's state; called at each scrape.
     internals: returns the numbers named in `sampled.INTERNALS`; called at each scrape.
+    waiting: returns how many messages wait in each hook; called at each scrape.
     """
 
     def __init__(
-        self, *, samples: Callable[[], Awaitable[Samples]], internals: Callable[[], Mapping[str, float]] = dict
+        self,
+        *,
+        samples: Callable[[], Awaitable[Samples]],
+        internals: Callable[[], Mapping[str, float]] = dict,
+        waiting: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self._samples = samples
         self._internals = internals
+        self._waiting = waiting
         ProcessCollector(registry=self.registry)
         self._tallies = Tallies(PROBE_BUCKETS)
         self._transitions = self._counter(
@@ -76,6 +83,15 @@ class Metrics:
         )
         self._operation_errors = self._counter(
             "ipvs_operation_errors_total", "Writes to the IPVS table that failed, by errno.", ("operation", "error")
+        )
+        self._hook_messages = self._counter(
+            "hook_messages_total", "Messages of hooks by what became of them.", ("hook", "result")
+        )
+        self._hooks_waiting = Gauge(
+            PREFIX + "hook_messages_waiting",
+            "Messages that wait to be told by a hook.",
+            ("hook",),
+            registry=self.registry,
         )
         self._drift = self._counter(
             "drift_total", "Differences found in the kernel's table that we did not make.", ("kind",)
@@ -109,6 +125,9 @@ class Metrics:
     async def render(self) -> AsyncIterator[bytes]:
         """Yield all metrics in Prometheus's text format, version 0.0.4. The event loop runs in between."""
         samples = await self._samples()
+        self._hooks_waiting.clear()
+        for hook, waiting in self._waiting().items():
+            self._hooks_waiting.labels(hook).set(waiting)
         yield generate_latest(self.registry)
         pieces = itertools.chain(self._tallies.pieces(), sampled.pieces(samples, self._internals()))
         async for chunk in chunks(pieces):
@@ -138,6 +157,19 @@ class Metrics:
     def resync(self, seconds: float) -> None:
         """Record how long it took to read the whole table, seconds."""
         self._resync.observe(seconds)
+
+    def hook(self, hook: str, result: str, times: int) -> None:
+        """Count messages of a hook.
+
+        result: what became of them, one of `RESULTS`.
+        times: how many messages; 0 to begin the series.
+        """
+        self._hook_messages.labels(hook, result).inc(times)
+
+    def forget_hook(self, hook: str) -> None:
+        """Drop the series of a hook that is no longer configured."""
+        for result in RESULTS:
+            self._hook_messages.remove(hook, result)
 
     def drift(self, kind: str) -> None:
         """Count one difference in the kernel's table that we did not make.

@@ -104,10 +104,46 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         [(labelled(service=hold.service), hold.since) for hold in daemon.holds],
     )
     yield from family(
+        "pair_error",
+        "gauge",
+        "1 while the addresses of this host are not known, so that every service counts as active.",
+        [("", int(bool(daemon.pair_error)))],
+    )
+    yield from family(
+        "track_value",
+        "gauge",
+        "What the track file says: 0 while this director can serve, 1 while it cannot; no sample without a file.",
+        _known(daemon.track.value if daemon.track is not None else None),
+    )
+    yield from family(
+        "track_error",
+        "gauge",
+        "1 while the track file cannot be read or written.",
+        [("", int(daemon.track is not None and bool(daemon.track.error)))],
+    )
+    yield from family(
         "state_error",
         "gauge",
         "1 while the state file cannot be written.",
         [("", int(bool(daemon.state_error)))],
+    )
+    yield from family(
+        "maintenance_error",
+        "gauge",
+        "1 while the maintenance folder cannot be read, so that what it said before is in force.",
+        [("", int(bool(daemon.maintenance_error)))],
+    )
+    yield from family(
+        "maintenance_files",
+        "gauge",
+        "Files of the maintenance folder that drain servers.",
+        [("", daemon.maintenance_files)],
+    )
+    yield from family(
+        "maintenance_files_unused",
+        "gauge",
+        "Files of the maintenance folder that drain nobody, or not what they should.",
+        [("", daemon.maintenance_unused_files)],
     )
     yield from family(
         "last_resync_timestamp_seconds",
@@ -149,6 +185,28 @@ def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
         [(labelled(service=service.name), int(service.in_fallback)) for service in services],
     )
     yield from family(
+        "fallback_up",
+        "gauge",
+        "1 while a fallback server with checks is up, 0 while it is down or not proven yet.",
+        [
+            (labelled(service=service.name, server=server), int(verdict == "up"))
+            for service in services
+            for server, verdict in service.fallback_verdicts
+        ],
+    )
+    yield from family(
+        "service_below_min_up",
+        "gauge",
+        "1 while fewer real servers of the service may serve than its min_up.",
+        [(labelled(service=service.name), int(bool(service.below))) for service in services],
+    )
+    yield from family(
+        "service_fails_open",
+        "gauge",
+        "1 while the service uses servers that are not up, because fewer than its min_up are.",
+        [(labelled(service=service.name), int(service.below == "fail_open")) for service in services],
+    )
+    yield from family(
         "service_in_sync",
         "gauge",
         "1 while the service is in the kernel's table exactly as wanted.",
@@ -159,6 +217,18 @@ def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
         "gauge",
         "1 for a service in shadow mode by itself: nothing of it is written.",
         [(labelled(service=service.name), int(service.is_shadow)) for service in services],
+    )
+    yield from family(
+        "service_active",
+        "gauge",
+        "1 while the service's address is one of this host's, 0 while it is not; no sample if that does not matter.",
+        [(labelled(service=service.name), int(service.role == "active")) for service in services if service.role],
+    )
+    yield from family(
+        "service_suspended",
+        "gauge",
+        "1 while the service is not probed, because its address is not one of this host's.",
+        [(labelled(service=service.name), int(service.suspended)) for service in services if service.role],
     )
     yield from family(
         "service_certificates_ending",
@@ -224,7 +294,7 @@ def _orders(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
     yield from family(
         "real_server_override_timestamp_seconds",
         "gauge",
-        "Since when an operator has drained, disabled or weighed the real server, Unix time.",
+        "Since when an operator, or a file, has drained, disabled or weighed the real server, Unix time.",
         [
             (labelled(service=service.name, server=server, kind=kind), since)
             for service in services

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from lvs_healthd.config.basics import Family
-from lvs_healthd.config.check_model import DataPath
+from lvs_healthd.config.check_ways import DataPath
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceEntry, ServiceKey, ServiceRecord, Table
 from lvs_healthd.ipvs.words import AF_INET, AF_INET6, CHECKSUMS, METHODS, TUNNEL_IPIP, TUNNELS
 

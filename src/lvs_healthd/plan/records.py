@@ -1,11 +1,12 @@
 """Converts the configuration to IPVS records, which are the part of the wanted table that no verdict changes. Pure."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
 from lvs_healthd.config.basics import Endpoint, Family
-from lvs_healthd.config.model import Config, ForeignServers, Forward, OnFailure, RealServer, Service
+from lvs_healthd.config.model import Below, Config, ForeignServers, Forward, OnFailure, RealServer, Service
 from lvs_healthd.ipvs.records import (
     DestinationKey,
     DestinationRecord,
@@ -26,18 +27,44 @@ from lvs_healthd.ipvs.words import (
 )
 
 
-class PlannedServer(msgspec.Struct, frozen=True):
-    """A configured server as two IPVS records: with its configured weight, and quiesced (weight 0)."""
+class PlannedServer(msgspec.Struct, frozen=True, gc=False):
+    """A configured server as an IPVS record, with its configured weight."""
 
     key: DestinationKey
     record: DestinationRecord
-    quiesced: DestinationRecord
+
+    @property
+    def quiesced(self) -> DestinationRecord:
+        """The server's record with weight 0. Few servers are ever quiesced, so it is made when it is needed."""
+        return self.at(0)
 
     def at(self, weight: int) -> DestinationRecord:
         """Return the server's record with this weight."""
-        if weight == self.record.weight:
-            return self.record
-        return msgspec.structs.replace(self.record, weight=weight) if weight else self.quiesced
+        return self.record if weight == self.record.weight else msgspec.structs.replace(self.record, weight=weight)
+
+
+class Floor(NamedTuple):
+    """How much of a service must be able to serve (`min_up`)."""
+
+    needed: int
+    """So many servers, or so much weight."""
+    hysteresis: int = 0
+    counts_weight: bool = False
+
+    def is_met(self, serving: int, *, was_met: bool | None) -> bool:
+        """Return whether enough can serve.
+
+        serving: how many servers, or how much weight.
+        was_met: the last answer; None if there is none, and then the hysteresis does not count.
+        """
+        if was_met is None:
+            return serving >= self.needed
+        edge = self.needed - self.hysteresis if was_met else self.needed + self.hysteresis
+        return serving > 0 and serving >= edge
+
+    def __str__(self) -> str:
+        """Write it for an operator: "2", or "weight 2"."""
+        return f"weight {self.needed}" if self.counts_weight else str(self.needed)
 
 
 class PlannedService(msgspec.Struct, frozen=True):
@@ -50,7 +77,15 @@ class PlannedService(msgspec.Struct, frozen=True):
     is_shared: bool
     """Whether somebody else may also have servers in this service."""
     servers: tuple[PlannedServer, ...]
-    fallback: tuple[PlannedServer, ...]
+    tiers: tuple[tuple[PlannedServer, ...], ...]
+    """The fallback servers, the lowest tier first."""
+    floor: Floor
+    below: Below
+
+    @property
+    def fallback(self) -> tuple[PlannedServer, ...]:
+        """All fallback servers."""
+        return tuple(server for tier in self.tiers for server in tier)
 
     @property
     def configured(self) -> frozenset[DestinationKey]:
@@ -72,8 +107,22 @@ def planned(service: Service) -> PlannedService:
         service.on_failure is OnFailure.QUIESCE,
         service.foreign_servers is ForeignServers.KEEP,
         tuple(_planned(server) for server in service.real_servers),
-        tuple(_planned(server) for server in service.fallback),
+        _tiers(service),
+        floor_of(service),
+        service.below,
     )
+
+
+def _tiers(service: Service) -> tuple[tuple[PlannedServer, ...], ...]:
+    numbers = sorted({server.tier for server in service.fallback})
+    return tuple(tuple(_planned(server) for server in service.fallback if server.tier == number) for number in numbers)
+
+
+def floor_of(service: Service) -> Floor:
+    """Return how much of a service must be able to serve."""
+    min_up = service.min_up
+    needed = min_up.needed(server.weight for server in service.real_servers)
+    return Floor(needed, min_up.hysteresis, counts_weight=bool(min_up.weight))
 
 
 def shared(services: Iterable[PlannedService]) -> dict[ServiceKey, frozenset[DestinationKey]]:
@@ -123,7 +172,7 @@ def _planned(server: RealServer) -> PlannedServer:
         tunnel_port=server.tun_port if is_tunnel else 0,
         tunnel_flags=CHECKSUMS[server.tun_checksum] if is_tunnel else 0,
     )
-    return PlannedServer(record.key, record, msgspec.structs.replace(record, weight=0))
+    return PlannedServer(record.key, record)
 
 
 def _family(endpoint: Endpoint) -> int:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from lvs_healthd.config.check_model import PathWay, Way
+from lvs_healthd.config.check_ways import PathWay, Way
 from lvs_healthd.config.secrecy import HIDDEN
 from lvs_healthd.probes.outcome import Outcome, Reason
 
@@ -101,7 +101,7 @@ class SingleExchange(Exchange, Protocol):
         """Return the outcome, as in `Exchange`."""
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True, gc=False):
     """A probe that is ready to run any number of times: where to connect, how much time it has, and what to say."""
 
     kind: socket.SocketKind

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lvs_healthd.config.basics import Endpoint, canonical_address
 from lvs_healthd.config.check_model import MonNames
+from lvs_healthd.probes.outcome import MonitorRun
 
 NO_HOST = ";;"
 """At the end of a command for mon: no address is appended."""
@@ -45,6 +46,12 @@ def arguments(command: Sequence[str], servers: Sequence[Endpoint]) -> tuple[str,
     return (*command, *dict.fromkeys(server.address for server in servers))
 
 
+def summary_of(output: str) -> str:
+    """Return the summary of a monitor that has failed: the first line of its output."""
+    summary = output.partition("\n")[0]
+    return summary if summary.strip() else NO_SUMMARY
+
+
 class History:
     """What mon remembers of a monitor, and tells it at the next run.
 
@@ -62,28 +69,45 @@ class History:
             "MON_CFBASEDIR": CONFIGURATION_FOLDER,
         }
         self._has_failed = False
+        self.failed: MonitorRun | None = None
+        """The last failed run; None if none has failed."""
 
     def variables(self) -> dict[str, str]:
         """Return the variables for the next run."""
         return dict(self._variables)
 
-    def ended(self, output: str, *, failed: bool) -> None:
-        """Remember how a run has ended."""
+    def ended(self, output: str, failed: int) -> None:
+        """Remember how a run has ended.
+
+        failed: the exit status of a run that has failed; 0 if it has passed.
+        """
         now = str(int(self._wall()))
         summary, is_more, _ = output.partition("\n")
         if failed:
+            self.failed = self._failure(failed, output, now)
             self._variables["MON_LAST_FAILURE"] = now
             if not self._has_failed:
                 self._variables["MON_FIRST_FAILURE"] = now
-            summary = summary if summary.strip() else NO_SUMMARY
+            summary = summary_of(output)
         else:
             self._variables |= {"MON_LAST_SUCCESS": now, "MON_FIRST_FAILURE": "0", "MON_LAST_FAILURE": "0"}
-        self._has_failed = failed
+        self._has_failed = bool(failed)
         self._variables["MON_LAST_OUTPUT"] = _kept(output)
         if summary or is_more:
             self._variables["MON_LAST_SUMMARY"] = _kept(summary)
         else:  # mon has no summary of a success without output
             self._variables.pop("MON_LAST_SUMMARY", None)
+
+    def _failure(self, status: int, output: str, now: str) -> MonitorRun:
+        first = self.failed.first_failure if self._has_failed and self.failed is not None else int(now)
+        return MonitorRun(
+            status=status,
+            output=_kept(output),
+            before=self._variables.get("MON_LAST_OUTPUT"),
+            first_failure=first,
+            last_failure=int(now),
+            last_success=int(self._variables["MON_LAST_SUCCESS"]),
+        )
 
 
 class Names:

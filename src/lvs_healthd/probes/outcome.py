@@ -69,6 +69,26 @@ class AskedWeight(msgspec.Struct, frozen=True, gc=False):
         return f"{self.value}%" if self.is_share else f"weight {self.value}"
 
 
+class MonitorRun(msgspec.Struct, frozen=True, gc=False):
+    """The last failed run of a program with mon's convention: what mon would tell an alert about it.
+
+    Times are Unix times, whole seconds.
+    """
+
+    status: int
+    """Its exit status; 1 for a program that was killed or took too long, which mon does not know."""
+    output: str
+    """What it printed, cut off as `mon.MOST_REMEMBERED` says."""
+    before: str | None
+    """What the run before it printed; None if there was none."""
+    first_failure: int
+    """When the first of the failed runs in succession ended."""
+    last_failure: int
+    """When this run ended."""
+    last_success: int
+    """When the last run before these ended; 0 if none has passed."""
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What one probe found. `detail` is the sentence an operator reads ("status 503, expected 200-299").
 
@@ -83,6 +103,8 @@ class Outcome(msgspec.Struct, frozen=True):
     asks: AskedWeight | None = None
     """The weight that the target asks for; None if it says nothing about that. What it has asked for before then stays
     in force."""
+    monitor: MonitorRun | None = None
+    """The last failed run, of a program with mon's convention. It is this one, or of a pass, one before."""
     apart: "tuple[Share, ...]" = ()
     """What a run for several servers found of those for which it found something else. Nobody but `probing.groups` gets
     an outcome with this."""

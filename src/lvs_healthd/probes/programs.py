@@ -40,7 +40,7 @@ _MOST_WHY = 1024
 _OK, _WARNING, _UNKNOWN = 0, 1, 3
 """The exit statuses of Nagios plugins. Every other one is CRITICAL."""
 _FAILED = 1
-"""The one exit status that is a failure where the others ask for weights."""
+"""The one exit status that is a failure where the others ask for weights. Also that of a monitor that was ended."""
 
 
 def program_runs(check: ExecCheck, wall: Callable[[], float] = time.time) -> Callable[[], Exchange]:
@@ -169,29 +169,38 @@ class _Monitor:
         return line(msgspec.structs.replace(self._request, environment=environment, folders=folders))
 
     def judged(self, ended: Finished) -> Outcome:
-        self._history.ended(ended.output, failed=ended.status != _OK or ended.timed_out)
+        is_odd = ended.timed_out or ended.status < 0
+        self._history.ended(ended.output, _FAILED if is_odd else ended.status)
         if ended.timed_out:
             return self._too_slow("the program took too long")
         said = _said(_first_line(ended.output))
         if (failure := _without_status(ended, said)) is not None:
-            return failure
+            return self._with_run(failure)
         status = f"exit status {ended.status}"
         if ended.status == _OK:
-            return up(f"{status}{said}")
+            return self._with_run(up(f"{status}{said}"))
         summary, _, detail = ended.output.partition("\n")
         lines = self._names.lines(detail)
         failed = self._names.named(summary) or dict.fromkeys(self._servers)
-        found = {server: down(Reason.BAD_ANSWER, status + (_said(lines.get(server, "")) or said)) for server in failed}
+        found = {
+            server: self._with_run(down(Reason.BAD_ANSWER, status + (_said(lines.get(server, "")) or said)))
+            for server in failed
+        }
         if len(self._servers) == 1:
             return found[self._servers[0]]
         return msgspec.structs.replace(
-            up(f"{status}, but for other servers only"),
+            self._with_run(up(f"{status}, but for other servers only")),
             apart=tuple(Share(server, outcome) for server, outcome in found.items()),
         )
 
     def late(self, timeout: str) -> Outcome:
-        self._history.ended("", failed=True)
+        self._history.ended("", _FAILED)
         return self._too_slow(f"the program has not ended in {timeout}")
+
+    def _with_run(self, outcome: Outcome) -> Outcome:
+        """Return an outcome that says how the last failed run ended, for hooks with mon's convention."""
+        failed = self._history.failed
+        return outcome if failed is None else msgspec.structs.replace(outcome, monitor=failed)
 
     def _too_slow(self, what: str) -> Outcome:
         """Return the outcome of a run that was ended.
@@ -199,7 +208,7 @@ class _Monitor:
         Many monitors ask one server after the other. If one hangs, nobody knows which, and the others may be well.
         """
         if len(self._servers) == 1:
-            return down(Reason.TIMEOUT, what)
+            return self._with_run(down(Reason.TIMEOUT, what))
         return _ours(
             f"{what} for {len(self._servers)} servers, so nobody knows which is slow: raise timeout, or write "
             'per = "server"'

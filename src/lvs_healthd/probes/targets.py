@@ -1,8 +1,10 @@
 """Turns a configured check into a target that the engine can probe. Only this file knows every protocol."""
 
+import functools
 import socket
 from collections.abc import Callable, Container, Iterable
-from typing import NamedTuple
+from itertools import chain
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,16 +22,18 @@ from lvs_healthd.config.check_model import (
     SctpCheck,
     StreamCheck,
     TcpCheck,
+    TlsCheck,
     UdpCheck,
     transport,
     uses_tls,
 )
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import Service
+from lvs_healthd.config.per_service import PerService
 from lvs_healthd.config.secrecy import parts_of_command
 from lvs_healthd.probes.agent import agent_exchanges
 from lvs_healthd.probes.conversation import conversations
-from lvs_healthd.probes.credentials import read_secrets_again
+from lvs_healthd.probes.credentials import read_secrets_again, secret_file
 from lvs_healthd.probes.dns import dns_exchanges
 from lvs_healthd.probes.exchange import Exchange, Target
 from lvs_healthd.probes.grpc import grpc_exchanges
@@ -42,12 +46,35 @@ from lvs_healthd.probes.tcp import connections, tcp_exchanges
 from lvs_healthd.probes.tls import TlsExchanges, read_again, try_tls
 from lvs_healthd.probes.udp import udp_exchanges
 
+_Check = TypeVar("_Check", bound=AnyCheck)
 _NotHttp = DnsCheck | GrpcCheck | PingCheck | ExecCheck | AgentCheck | SctpCheck | TcpCheck | UdpCheck
 
 
-def probe_key(check: AnyCheck) -> AnyCheck:
-    """Return the check without its name, rise, fall and paces. Checks that are equal in the rest share one probe."""
+class ProbeKey(msgspec.Struct, frozen=True, gc=False):
+    """What identifies a probe. Checks with equal keys share one probe."""
+
+    address: str
+    port: int
+    manner: AnyCheck
+    """The check without its address and port, and without what is nothing to its probe: name, rise, fall and paces.
+
+    It is the same object for the probes of thousands of servers that differ in nothing else.
+    """
+
+
+def probe_key(check: AnyCheck) -> ProbeKey:
+    """Return the key of a check's probe."""
+    return ProbeKey(check.address, check.port, _same(msgspec.structs.replace(_of_probe(check), address="", port=0)))
+
+
+def _of_probe(check: _Check) -> _Check:
+    """Return a check without what is nothing to its probe."""
     return msgspec.structs.replace(check, name="", rise=0, fall=0, fast_interval=0.0, down_interval=0.0)
+
+
+@functools.lru_cache(maxsize=1024)
+def _same(manner: AnyCheck) -> AnyCheck:
+    return manner
 
 
 def run_of(check: ExecCheck) -> ExecCheck | None:
@@ -58,28 +85,28 @@ def run_of(check: ExecCheck) -> ExecCheck | None:
     if check.per is Per.SERVER:
         return None
     has_port = any("{port}" in word for word in check.command)
-    return msgspec.structs.replace(check, address="", port=check.port if has_port else 0)
+    return msgspec.structs.replace(_of_probe(check), address="", port=check.port if has_port else 0)
 
 
-def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dict[AnyCheck, Target]:
+def targets(services: Iterable[Service], known: Container[ProbeKey] = ()) -> dict[ProbeKey, Target]:
     """Make every distinct probe of these services ready to run, except those in `known`. Return them by `probe_key`.
 
     Raises `ConfigError` for a file or a server name that TLS rejects. To find out, TLS is begun once for each check
     that uses it.
     """
-    ready: dict[AnyCheck, Target] = {}
+    ready: dict[ProbeKey, Target] = {}
     shared = Conversations()
     errors: list[str] = []
     for service in services:
-        for server in service.real_servers:
+        for server in service.servers:
             for check in server.checks:
                 key = probe_key(check)
                 if key in ready or key in known:
                     continue
                 try:
-                    ready[key] = target(key, shared)
-                    if uses_tls(key):
-                        try_tls(key)
+                    ready[key] = target(check, shared)
+                    if uses_tls(check):
+                        try_tls(check)
                 except (OSError, ValueError) as error:
                     errors.append(f'service "{service.name}": check "{check.name}" of {server.endpoint}: {error}')
     if errors:
@@ -87,14 +114,26 @@ def targets(services: Iterable[Service], known: Container[AnyCheck] = ()) -> dic
     return ready
 
 
+def _checks_with_tls(service: Service) -> tuple[TlsCheck, ...]:
+    return tuple([check for server in service.servers for check in server.checks if uses_tls(check)])
+
+
+def _checks_with_secret(service: Service) -> tuple[HttpCheck, ...]:
+    checks = [check for server in service.servers for check in server.checks]
+    return tuple([check for check in checks if isinstance(check, HttpCheck) and secret_file(check)])
+
+
+_with_tls = PerService(_checks_with_tls)
+_with_secret = PerService(_checks_with_secret)
+
+
 def read_certificates(services: Iterable[Service]) -> Callable[[], None]:
     """Read every `ca`, `client_cert` and `client_key` again, for a reload.
 
     Return a function that puts them into force and cannot fail. Raises `ConfigError` when one cannot be used.
     """
-    checks = (check for service in services for server in service.real_servers for check in server.checks)
     try:
-        return read_again(check for check in checks if uses_tls(check))
+        return read_again(chain.from_iterable(_with_tls.of(services)))
     except OSError as error:
         what = f"{error.filename}, which" if error.filename else "the system's certificates, which"
         raise ConfigError((f"{what} checks use for TLS, cannot be used: {error.strerror}",)) from error
@@ -105,9 +144,8 @@ def read_secrets(services: Iterable[Service]) -> Callable[[], None]:
 
     Return a function that puts them into force and cannot fail. Raises `ConfigError` when one cannot be used.
     """
-    checks = (check for service in services for server in service.real_servers for check in server.checks)
     try:
-        return read_secrets_again(check for check in checks if isinstance(check, HttpCheck))
+        return read_secrets_again(chain.from_iterable(_with_secret.of(services)))
     except OSError as error:
         raise ConfigError((f"{error.filename}, a secret of http checks, cannot be used: {error.strerror}",)) from error
 
@@ -142,7 +180,7 @@ class Conversations:
         if isinstance(check, ExecCheck):
             return _manner(check)  # a program is told what it probes, so no two checks have the same one
         address = _address_said(check)
-        said = msgspec.structs.replace(probe_key(check), way=None, interval=0.0, address=address, port=0)
+        said = msgspec.structs.replace(_of_probe(check), way=None, interval=0.0, address=address, port=0)
         manner = self._known.get(said)
         if manner is None:
             manner = self._known[said] = _manner(check)

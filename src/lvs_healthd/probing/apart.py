@@ -7,7 +7,7 @@ import select
 import socket
 import struct
 
-from lvs_healthd.config.check_model import PathWay, Way
+from lvs_healthd.config.check_ways import PathWay, Way
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Outcome, Reason, unsure
 from lvs_healthd.probing.any_port import AnyPort

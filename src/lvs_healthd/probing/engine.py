@@ -12,19 +12,16 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
-from lvs_healthd.config.check_model import PathWay
+from lvs_healthd.config.check_ways import PathWay
 from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Step, Target, seconds_in_words
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probing.deadlines import STALL_WATCH_S, TICK_S, Deadlines
 from lvs_healthd.probing.errnos import at_connect, from_network
 from lvs_healthd.probing.firewall import CAUSED_BY_ICMP, own_refusal
-from lvs_healthd.probing.flight import Flight, Run
+from lvs_healthd.probing.flight import MAX_RECEIVED, Flight, Run
 from lvs_healthd.probing.partings import Partings
 from lvs_healthd.probing.sockets import Socket, Sockets
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
-
-MAX_RECEIVED = 32 * 1024 * 1024
-"""The maximum number of bytes received in one probe, including TLS. It is above every limit that a check can set."""
 
 _RECV_SIZE = 65536
 _READS_PER_TURN = 16
@@ -35,6 +32,11 @@ _BATCH = 16
 
 _CROWDED = 512
 """With this many probes under way, `poll` takes longer slices. Otherwise answers could arrive faster than it reads."""
+
+_OVER = (Outcome, Reconnect)
+_LAST = (*_OVER, Farewell)
+"""Steps after which a connection is used no more, and all steps that end the conversation on it. A union of types would
+be built anew at every use."""
 
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -63,8 +65,8 @@ class Engine:
         self._sockets = Sockets(self._epoll)
         self._partings = Partings(self._sockets, clock, TICK_S)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.wake: Callable[[], None] = _nobody
-        """Called when `next_tick` may have changed."""
+        self.wake: Callable[[], None] = lambda: None
+        """Called when `next_tick` may have changed. An engine that is polled by hand needs nothing."""
 
     def open(self, loop: asyncio.AbstractEventLoop, fail: Callable[[Exception], None]) -> None:
         """Let `loop` watch the sockets. Before this, `poll` must be called by hand.
@@ -231,11 +233,9 @@ class Engine:
         if flight.run is None:
             return
         if not flight.connected:
-            if mask & _FAILED:
-                number = flight.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if number:
-                    self._lose(flight, number)
-                    return
+            if mask & _FAILED and (number := flight.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                self._lose(flight, number)
+                return
             if not mask & select.EPOLLOUT:
                 return
             flight.connects(self._clock())
@@ -268,8 +268,7 @@ class Engine:
                 is_up = isinstance(step, Outcome) and step.kind is OutcomeKind.UP
                 self._finish(flight, step, in_good_order=is_up)
                 return
-            flight.hears(data, self._clock())
-            if self._obey(flight, self._told(flight, data)):
+            if self._obey(flight, flight.hears(data, self._clock)):
                 return
             if flight.received > MAX_RECEIVED:
                 self._finish(flight, down(Reason.TOO_LARGE, f"more than {MAX_RECEIVED} bytes, and no end"))
@@ -282,19 +281,11 @@ class Engine:
         if self._loop is not None:
             self._loop.call_soon(self._guarded, self._advance, flight, mask | select.EPOLLIN)
 
-    def _told(self, flight: Flight, data: bytes) -> Step:
-        """Pass data to the conversation, and note when TLS has begun. Return the conversation's step."""
-        step = flight.exchange.received(data)
-        securing = flight.securing
-        if securing is not None and flight.secured_s is None and securing.decrypted() is not None:
-            flight.secured_s = self._clock() - flight.started
-        return step
-
     def _obey(self, flight: Flight, step: Step) -> bool:
         """Carry out a step of the conversation. Return True when that ended the probe."""
         if step is None:
             return False
-        if isinstance(step, Outcome | Reconnect):
+        if isinstance(step, _OVER):
             self._finish(flight, step)
             return True
         if isinstance(step, bytes):
@@ -336,9 +327,8 @@ class Engine:
                 break
             if not data:
                 break
-            flight.hears(data, self._clock())
-            step = self._told(flight, data)
-            if isinstance(step, Outcome | Farewell | Reconnect):
+            step = flight.hears(data, self._clock)
+            if isinstance(step, _LAST):
                 self._finish(flight, step.outcome if isinstance(step, Farewell) else step)
                 return
         outcome = None
@@ -407,7 +397,3 @@ class Engine:
         if in_good_order:
             self._partings.begin(flight.socket, run.target, peer_may_close=peer_may_close)
             self.wake()
-
-
-def _nobody() -> None:
-    """Ignore `wake`, for an engine that is polled by hand."""

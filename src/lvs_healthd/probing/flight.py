@@ -1,12 +1,16 @@
 """The probes that the engine runs, each with its connection."""
 
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
-from lvs_healthd.probes.exchange import Exchange, MaySecure, Target, quote
+from lvs_healthd.probes.exchange import Exchange, MaySecure, Step, Target, quote
 from lvs_healthd.probes.outcome import HEARD_BYTES, Course, Outcome, OutcomeKind
 from lvs_healthd.probing.deadlines import MOST_REPRIEVES
 from lvs_healthd.probing.sockets import Socket
+
+MAX_RECEIVED = 32 * 1024 * 1024
+"""The maximum number of bytes received in one probe, including TLS. It is above every limit that a check can set."""
 
 
 class Run(Protocol):
@@ -70,9 +74,12 @@ class Flight:
         if self.connected_s is None:
             self.connected_s = now - self.started
 
-    def hears(self, data: bytes, now: float) -> None:
-        """Note that data has come."""
-        self.heard = now
+    def hears(self, data: bytes, clock: Callable[[], float]) -> Step:
+        """Pass data that has come to the conversation, and note when TLS has begun. Return the conversation's step.
+
+        clock: monotonic time, seconds. It is asked again after the conversation's work, which may be a handshake.
+        """
+        self.heard = now = clock()
         if self.answered_s is None:
             self.answered_s = now - self.started
         if not self.first:
@@ -80,6 +87,11 @@ class Flight:
         elif len(self.first) < HEARD_BYTES:
             self.first += data[:HEARD_BYTES]
         self.received += len(data)
+        step = self.exchange.received(data)
+        securing = self.securing
+        if securing is not None and self.secured_s is None and securing.decrypted() is not None:
+            self.secured_s = clock() - self.started
+        return step
 
     def course(self, outcome: Outcome, target: Target, now: float) -> Course:
         """Return how the probe went. What the process that runs programs says is of no use to an operator."""

@@ -21,6 +21,7 @@ TURN_S = 10.0
 """How long a probe may hurry while others wait, seconds. With the defaults, a verdict takes a second or two."""
 
 _Job = TypeVar("_Job", bound=Hashable)
+_Value = TypeVar("_Value")
 
 
 class _Share(NamedTuple):
@@ -71,7 +72,7 @@ class Hurry(Generic[_Job]):
         """Note that a job does not hurry any more."""
         if not self._shares:
             return
-        self._waiting.pop(job, None)
+        _remove(self._waiting, job)
         self._give_back(job)
         yield from self._admitted()
 
@@ -93,7 +94,7 @@ class Hurry(Generic[_Job]):
             job, per_s = next(iter(self._waiting.items()))
             if not self._fits(per_s):
                 return
-            del self._waiting[job]
+            _remove(self._waiting, job)
             self._take(job, _Share(self._clock(), per_s))
             yield job
 
@@ -106,8 +107,19 @@ class Hurry(Generic[_Job]):
 
     def _give_back(self, job: _Job) -> float | None:
         """Take a job's share from it. Return since when it has had it; None if it had none."""
-        share = self._shares.pop(job, None)
+        share = _remove(self._shares, job)
         if share is None:
             return None
         self._per_s = self._per_s - share.per_s if self._shares else 0.0
         return share.since
+
+
+def _remove(jobs: OrderedDict[_Job, _Value], job: _Job) -> _Value | None:
+    """Remove a job, and return its value; None if it is not there.
+
+    A dictionary keeps the memory of the most items that it has ever had, which at a start are all, until it is cleared.
+    """
+    value = jobs.pop(job, None)
+    if value is not None and not jobs:
+        jobs.clear()
+    return value

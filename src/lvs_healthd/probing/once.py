@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import Course, Outcome
-from lvs_healthd.probes.targets import probe_key, target
+from lvs_healthd.probes.targets import ProbeKey, probe_key, target
 from lvs_healthd.probing.engine import Engine
 from lvs_healthd.probing.groups import Groups
 from lvs_healthd.probing.probe import Probe
@@ -26,15 +26,16 @@ class ProbeResult(NamedTuple):
         return self.course.total_s
 
 
-async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> dict[AnyCheck, ProbeResult]:
+async def run_once(checks: Iterable[AnyCheck], *, max_in_flight: int = 1000) -> dict[ProbeKey, ProbeResult]:
     """Run each distinct probe of `checks` once, and return what each found, by `probe_key`.
 
     max_in_flight: the maximum number of sockets open at once.
 
     Raises `OSError` when a check's `ca` cannot be read.
     """
-    found: dict[AnyCheck, ProbeResult] = {}
-    probes = [Probe(key, target(key), 0.0, _Note(key, found)) for key in dict.fromkeys(map(probe_key, checks))]
+    found: dict[ProbeKey, ProbeResult] = {}
+    distinct = {probe_key(check): check for check in checks}
+    probes = [Probe(check, target(check), 0.0, _Note(key, found)) for key, check in distinct.items()]
     runs, _ = Groups().replaced(probes, ())
     results = await run_targets({run.key: run.target for run in runs}, max_in_flight=max_in_flight)
     for run in runs:
@@ -86,8 +87,8 @@ async def run_targets(targets: Mapping[AnyCheck, Target], *, max_in_flight: int 
 class _Note(NamedTuple):
     """Notes what a probe found."""
 
-    key: AnyCheck
-    found: dict[AnyCheck, ProbeResult]
+    key: ProbeKey
+    found: dict[ProbeKey, ProbeResult]
 
     def outcome(self, outcome: Outcome, course: Course) -> None:
         """Note the outcome."""

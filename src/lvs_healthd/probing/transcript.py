@@ -11,7 +11,7 @@ from lvs_healthd.config.secrecy import HIDDEN, is_secret_command, parts_of_comma
 from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Reconnect, Step, quote
 from lvs_healthd.probes.http2_frames import FrameNames
 from lvs_healthd.probes.outcome import Outcome
-from lvs_healthd.probes.targets import hidden_parts, is_http2, probe_key, target
+from lvs_healthd.probes.targets import hidden_parts, is_http2, target
 from lvs_healthd.probing.once import ProbeResult, run_targets
 from lvs_healthd.probing.without_daemon import runnable
 
@@ -41,12 +41,12 @@ def tried(check: AnyCheck) -> Trial:
 
 async def _tried(check: AnyCheck) -> Trial:
     async with runnable([check]) as served:
-        ((key, run),) = served.items()
-        ready = target(probe_key(run))
-        notes = _FrameNotes() if is_http2(key) else _Notes(hidden_parts(key))
+        (run,) = served.values()
+        ready = target(run)
+        notes = _FrameNotes() if is_http2(run) else _Notes(hidden_parts(run))
         recorded = msgspec.structs.replace(ready, begin=lambda: _Recorded(ready.begin(), notes))
-        found = await run_targets({key: recorded})
-    return Trial(found[key], tuple(notes.entries))
+        found = await run_targets({run: recorded})
+    return Trial(found[run], tuple(notes.entries))
 
 
 class _Notes:

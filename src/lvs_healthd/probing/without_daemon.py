@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Iterable
 import msgspec
 
 from lvs_healthd.config.check_model import AnyCheck, ExecCheck
-from lvs_healthd.probes.targets import probe_key
+from lvs_healthd.probes.targets import ProbeKey, probe_key
 from lvs_healthd.programs.child import is_served, present
 
 
 @contextlib.asynccontextmanager
-async def runnable(checks: Iterable[AnyCheck]) -> AsyncIterator[dict[AnyCheck, AnyCheck]]:
+async def runnable(checks: Iterable[AnyCheck]) -> AsyncIterator[dict[ProbeKey, AnyCheck]]:
     """Yield the checks to run instead of these, by `probe_key`, and serve their programs for the length of the block.
 
     Only exec checks are different, and only when nobody serves the socket through which their programs are run.

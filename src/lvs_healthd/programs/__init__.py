@@ -1,1 +1,1 @@
-"""Runs programs for checks, in a process of its own without any privileges."""
+"""Runs programs for checks and hooks, in a process of its own without any privileges."""

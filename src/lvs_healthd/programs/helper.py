@@ -21,6 +21,13 @@ from lvs_healthd.runtime.capabilities import give_up_capabilities
 MOST_PROGRAMS = 16
 """How many programs run at once unless told otherwise. The default of the configuration's `max_exec`."""
 
+MOST_HOOKS = 16
+"""How many programs of hooks run at once, besides those of checks. A hook runs four at most."""
+
+GRACE_S = 2.0
+"""How much longer than until SIGTERM the daemon's child serves, seconds. systemd signals every process of a unit at
+once, but the daemon may have something to tell yet, and stops within two seconds."""
+
 _FIRST_PASSED = 3
 """The first descriptor that systemd passes (SD_LISTEN_FDS_START)."""
 _BACKLOG = 4096
@@ -29,13 +36,14 @@ _BACKLOG = 4096
 class Helper:
     """Runs programs for whoever connects.
 
-    most: how many may run at once. Further requests wait for their turn.
+    most: how many programs of checks may run at once. Further requests wait for their turn.
     folder: where programs may keep files; "" if nowhere.
     """
 
     def __init__(self, most: int, folder: str) -> None:
         self._folder = folder
-        self._places = asyncio.Semaphore(most)
+        self._places = {False: asyncio.Semaphore(most), True: asyncio.Semaphore(MOST_HOOKS)}
+        """The places of checks' programs, and those of hooks."""
         self._running: set[Running] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,7 +66,8 @@ class Helper:
             writer.write(line(NotRun(f"not a request: {error}")))
             return
         gone = asyncio.ensure_future(reader.read(1))
-        place = asyncio.ensure_future(self._places.acquire())
+        places = self._places[asked.is_hook]
+        place = asyncio.ensure_future(places.acquire())
         try:
             await asyncio.wait((gone, place), return_when=asyncio.FIRST_COMPLETED)
             if gone.done():
@@ -74,7 +83,7 @@ class Helper:
         finally:
             gone.cancel()
             if place.done() and not place.cancelled():
-                self._places.release()
+                places.release()
             place.cancel()
 
     @contextlib.contextmanager
@@ -111,9 +120,9 @@ def main() -> None:
 async def _run(listener: socket.socket, helper: Helper, *, follows_stdin: bool) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, ended.set)
     if follows_stdin:
         loop.add_reader(sys.stdin.fileno(), ended.set)
+    loop.add_signal_handler(signal.SIGTERM, loop.call_later, GRACE_S if follows_stdin else 0.0, ended.set)
     server = await asyncio.start_unix_server(helper.serve, sock=listener, limit=MOST_BYTES, backlog=_BACKLOG)
     try:
         await ended.wait()

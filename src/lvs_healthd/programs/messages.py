@@ -24,6 +24,11 @@ class Request(msgspec.Struct, frozen=True):
     """How long the program may run, seconds."""
     folders: tuple[str, ...] = ()
     """Variables to add to the environment, for the folder in which programs may keep files."""
+    told: str = ""
+    """What the program reads from its standard input."""
+    is_hook: bool = False
+    """Whether nothing depends on the program's end. Such programs have places of their own, so that checks never wait
+    for them."""
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):

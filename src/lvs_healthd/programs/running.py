@@ -1,4 +1,4 @@
-"""Runs one program to its end: in a process group of its own, without input, with bounded output and time."""
+"""Runs one program to its end: in a process group of its own, with bounded input, output and time."""
 
 import asyncio
 import contextlib
@@ -31,13 +31,14 @@ class Running:
     def __init__(self, request: Request, folder: str) -> None:
         self._timeout_s = request.timeout_s
         self._output = bytearray()
+        self._told = memoryview(request.told.encode("utf-8", "replace"))
         self._loop = asyncio.get_running_loop()
         try:
             self._process = subprocess.Popen(  # noqa: S603  # what the configuration says, without a shell
                 request.argv,
                 env=request.environment | (dict.fromkeys(request.folders, folder) if folder else {}),
                 cwd="/",
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if self._told else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -53,11 +54,15 @@ class Running:
         behind in its process group is killed.
         """
         pipe = self._pipe()
+        told = self._process.stdin
         descriptor = os.pidfd_open(self._process.pid)
         exited: asyncio.Future[None] = self._loop.create_future()
         unwanted = asyncio.ensure_future(no_longer_wanted)
         self._loop.add_reader(pipe.fileno(), self._read, pipe)
         self._loop.add_reader(descriptor, _done, exited)
+        if told is not None:
+            os.set_blocking(told.fileno(), False)
+            self._loop.add_writer(told.fileno(), self._tell, told)
         try:
             await asyncio.wait((exited, unwanted), timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
             timed_out = not exited.done()
@@ -72,6 +77,8 @@ class Running:
             self.signal(signal.SIGKILL)
             self._loop.remove_reader(descriptor)
             os.close(descriptor)
+            if told is not None:
+                self._end_telling(told)
             self._loop.remove_reader(pipe.fileno())
             pipe.close()
             self._process.wait()
@@ -90,6 +97,22 @@ class Running:
             raise AssertionError("a program is started with a pipe for its output")
         os.set_blocking(pipe.fileno(), False)
         return pipe
+
+    def _tell(self, told: IO[bytes]) -> None:
+        """Write as much as the program takes now, and end its input after all of it. It need not read anything."""
+        try:
+            self._told = self._told[os.write(told.fileno(), self._told) :]
+        except BlockingIOError:
+            return
+        except OSError:  # it has closed its input
+            self._told = self._told[:0]
+        if not self._told:
+            self._end_telling(told)
+
+    def _end_telling(self, told: IO[bytes]) -> None:
+        if not told.closed:
+            self._loop.remove_writer(told.fileno())
+            told.close()
 
     def _read(self, pipe: IO[bytes]) -> None:
         """Read what there is, and keep as much as allowed."""

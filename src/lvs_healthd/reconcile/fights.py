@@ -89,6 +89,14 @@ class Fights:
             fight.told = now
             self._to_tell.append(line)
 
+    def held_until(self, line: TableLine, now: float) -> float | None:
+        """Return until when a line is left alone because somebody else undoes our writes; None if it is not.
+
+        now: monotonic, seconds.
+        """
+        fight = self._lines.get(line)
+        return fight.until if fight is not None and fight.until > now else None
+
     def release(self) -> None:
         """Hold nothing back until the next drift, because an operator has reloaded and wants everything written."""
         for fight in self._lines.values():

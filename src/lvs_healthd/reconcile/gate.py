@@ -53,6 +53,11 @@ class Gate:
         """Whether the brake concerns servers of this service."""
         return service in self._braked
 
+    def keeps(self, service: ServiceKey, server: DestinationKey) -> bool:
+        """Whether the brake keeps this server as it is: a real server in, or a fallback server out."""
+        braked = self._braked.get(service)
+        return braked is not None and (server in braked.servers or server in braked.fallback)
+
     def permits(self, operation: Operation) -> bool:
         """Whether a write may be made now."""
         service, server = operation.service.key, operation.destination

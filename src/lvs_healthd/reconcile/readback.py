@@ -51,7 +51,7 @@ class Readback:
         """Services whose entry in `actual` is in doubt."""
         self.unconfirmed: list[Operation] = []
         """Writes whose result is unknown until the next reading."""
-        self.moved: set[TableLine] = set()
+        self.moved: dict[TableLine, None] = {}
         """Lines of `actual` that have changed and that `Reconciler.take_moved` has not returned yet."""
         self.changed_at: dict[ServiceKey, float] = {}
         """When each service by firewall mark was last seen to change, by a write of ours or by somebody else, on
@@ -97,7 +97,7 @@ class Readback:
         drifts = await self._take_drifts(found, surprises)
         # A service that a reload has added meanwhile was not searched for drift, so the service itself counts as moved.
         known = keys.keys() & self.actual.keys()
-        self.moved.update((key, None) for key in {*self.actual, *found} - known)
+        self.moved.update(((key, None), None) for key in self.actual | found if key not in known)
         self.actual = found
         self.changed_at = {key: at for key, at in self.changed_at.items() if key in found or key in keys}
         self.is_all_stale = False
@@ -114,10 +114,11 @@ class Readback:
         keys = sorted(self.stale)
         found = await self._table.read_services(keys)
         confirmed = await self._confirm(found)
-        drifts = await self._take_drifts(found, self.stale.intersection(ours))
+        known = self.stale.intersection(ours)
+        drifts = await self._take_drifts(found, [key for key in keys if key in known])
         for key in keys:
             if key not in self.actual:
-                self.moved.add((key, None))
+                self.moved[key, None] = None
             _replace(self.actual, key, found)
         self.stale.clear()
         self.progress = self._clock()
@@ -130,7 +131,7 @@ class Readback:
             return False
         update(self.actual, operation)
         self._note_change(operation.service.key)
-        self.moved.add(line_of(operation))
+        self.moved[line_of(operation)] = None
         return True
 
     async def _confirm(self, found: Table) -> tuple[Operation, ...]:
@@ -145,7 +146,7 @@ class Readback:
         """Return what somebody else has changed in these services, and add the changed lines to `moved`."""
         drifts = [drift async for drift in self._drifts(found, keys)]
         for drift in drifts:
-            self.moved.add((drift.service, drift.server))
+            self.moved[drift.service, drift.server] = None
             self._note_change(drift.service)
         return tuple(drifts)
 

@@ -14,6 +14,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from lvs_healthd.events.kinds import Event, TableError, TableRecovered
 from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, is_uncovered, line_of, operation_on
@@ -174,10 +175,10 @@ class Reconciler:
         self._is_new = True
         self._wake.set()
 
-    def take_moved(self) -> set[TableLine]:
+    def take_moved(self) -> AbstractSet[TableLine]:
         """Return the lines of `actual` that changed since the last call. A service that came or went is one line."""
-        moved, self._readback.moved = self._readback.moved, set()
-        return moved
+        moved, self._readback.moved = self._readback.moved, {}
+        return moved.keys()
 
     def set_resync(self, resync_s: float) -> None:
         """Change how often the whole table is read back, seconds."""
@@ -223,6 +224,10 @@ class Reconciler:
     def in_sync(self, key: ServiceKey) -> bool:
         """Whether a service is in the kernel's table exactly as wanted."""
         return self._wanted is not None and is_in_sync(key, self._wanted.table, self.actual, self.ownership.servers)
+
+    def due(self, line: TableLine) -> Operation | None:
+        """Return the write that a line of the table needs to be as wanted; None if it is."""
+        return None if self._wanted is None else self._operation_on(line)
 
     async def run(self) -> None:
         """Keep the kernel's table as wanted until cancelled."""

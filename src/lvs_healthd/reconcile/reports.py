@@ -6,7 +6,7 @@ from typing import Protocol
 from lvs_healthd.events.kinds import Event, TableChanged, TableDrift, TableError
 from lvs_healthd.ipvs.describe import describe
 from lvs_healthd.ipvs.diff import line_of, takes_capacity
-from lvs_healthd.ipvs.drift import Drift, Kind
+from lvs_healthd.ipvs.drift import NOT_CONFIGURED, Drift, Kind
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, TableLine, Verb, Wanted, Why
 from lvs_healthd.reconcile.instead import instead
 
@@ -154,7 +154,7 @@ class TableReports:
         elif _keeps_serving(operation) and (why is None or not why.is_asked):
             reason = "configured"
         else:
-            reason = why.reason if why else "not configured"
+            reason = why.reason if why else NOT_CONFIGURED
         return f"repair: {reason}" if (key, server) in self._repairs else reason
 
     def _why(self, operation: Operation) -> Why | None:

@@ -3,8 +3,10 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from lvs_healthd.runtime.netns import Netns, NetnsError
+from lvs_healthd.runtime.processes import process
 
 MANAGERS = frozenset(
     {
@@ -12,6 +14,7 @@ MANAGERS = frozenset(
         "ldirectord",
         "kube-proxy",
         "kube-router",
+        "cilium-agent",
         "mon",
         "nanny",  # piranha's
         "seesaw_engine",
@@ -26,8 +29,20 @@ MANAGERS = frozenset(
 """Programs that manage IPVS tables, named as in /proc/PID/comm, which holds at most 15 characters."""
 
 
+class Manager(NamedTuple):
+    """A running program that manages IPVS tables."""
+
+    name: str
+    pid: int
+
+
 def suspects(netns: Netns, own_pid: int, *, proc: Path = Path("/proc")) -> list[str]:
-    """Return "NAME (pid N)" for each manager of IPVS tables in this network namespace, except our own processes.
+    """Return "NAME (pid N)" for each of `managers`."""
+    return sorted(f"{each.name} (pid {each.pid})" for each in managers(netns, own_pid, proc=proc))
+
+
+def managers(netns: Netns, own_pid: int, *, proc: Path = Path("/proc")) -> list[Manager]:
+    """Return the managers of IPVS tables in this network namespace, except our own processes.
 
     A program whose namespace we may not read is included. Blocks for some milliseconds.
 
@@ -38,23 +53,18 @@ def suspects(netns: Netns, own_pid: int, *, proc: Path = Path("/proc")) -> list[
     namespace = -1
     with contextlib.suppress(NetnsError):
         namespace = netns.identity()
-    return sorted(f"{name} (pid {pid})" for name, pid in _managers(proc, own_pid) if _may_be_in(proc, pid, namespace))
+    return [each for each in _anywhere(proc, own_pid) if _may_be_in(proc, each.pid, namespace)]
 
 
-def _managers(proc: Path, own_pid: int) -> Iterator[tuple[str, int]]:
+def _anywhere(proc: Path, own_pid: int) -> Iterator[Manager]:
     for folder in proc.glob("[0-9]*"):
         pid = int(folder.name)
         try:
-            name = (folder / "comm").read_text(encoding="utf-8", errors="replace").strip()
-            if name in MANAGERS and own_pid not in (pid, _parent(folder)):
-                yield name, pid
-        except (OSError, ValueError, IndexError):
+            found = process(folder)
+        except (OSError, ValueError):
             continue  # it has ended meanwhile, or we may not read it
-
-
-def _parent(folder: Path) -> int:
-    # The name is in parentheses and may contain anything. After it come the state and the parent's pid.
-    return int((folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+        if found.name in MANAGERS and not found.has_ended and own_pid not in (pid, found.parent):
+            yield Manager(found.name, pid)
 
 
 def _may_be_in(proc: Path, pid: int, namespace: int) -> bool:

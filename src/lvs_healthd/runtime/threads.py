@@ -31,9 +31,32 @@ async def in_thread(function: Callable[..., _T], *arguments: object, timeout_s: 
         async with asyncio.timeout(timeout_s):
             return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
     except TimeoutError as error:
-        raise HungError(
-            f"{what} has taken more than {timeout_s:g}s: a file system hangs, or the machine is overloaded"
-        ) from error
+        raise _hung(timeout_s, what) from error
+
+
+def _hung(timeout_s: float, what: str) -> HungError:
+    return HungError(f"{what} has taken more than {timeout_s:g}s: a file system hangs, or the machine is overloaded")
+
+
+class LoneCall:
+    """Makes a call on a thread again and again, but never while an earlier one hangs. So it keeps no second thread."""
+
+    def __init__(self) -> None:
+        self._is_running = False
+
+    async def __call__(self, function: Callable[..., _T], *arguments: object, timeout_s: float, what: str) -> _T:
+        """Call `function` as `in_thread` does. Raises `HungError` at once while an earlier call has not come back."""
+        if self._is_running:
+            raise _hung(timeout_s, what)
+
+        def call() -> _T:
+            self._is_running = True
+            try:
+                return function(*arguments)
+            finally:
+                self._is_running = False
+
+        return await in_thread(call, timeout_s=timeout_s, what=what)
 
 
 class Threads(ThreadPoolExecutor):

@@ -2,6 +2,7 @@
 
 The kernel's table shows which servers serve, and this file adds what the kernel cannot know. The file is replaced by a
 rename, so a crash leaves either the old file or the new one. A file whose content is unusable is renamed, and not lost.
+A checksum at its end tells of damage that leaves valid JSON.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
-from lvs_healthd.state import safe_file
+from lvs_healthd.state import checksum, safe_file
 from lvs_healthd.state.safe_file import StateFileError, read_regular, replace_file
 
 FORMAT = 1
@@ -40,6 +41,8 @@ class SavedVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_def
     """The weight that the target has asked for last in this check: the value, and whether it is a percentage."""
     flaps: SavedFlaps | None = None
     """With the first check of a server: what is remembered of the server's falls."""
+    rising: float | None = None
+    """With the first check of a server that has not its whole weight yet: when its slow start began, Unix time."""
 
 
 class SharedService(msgspec.Struct, frozen=True):
@@ -59,13 +62,29 @@ class Lease(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """When a number that was given back has rested enough; 0 while it is held."""
 
 
+class SavedDrain(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A file of the maintenance folder and what it drained, for a restart while the folder cannot be read."""
+
+    path: str
+    since: float
+    """When the file was made or last changed, Unix time."""
+    host: str = ""
+    """The host's name that it bears; empty if it bears an address."""
+    port: int | None = None
+    addresses: tuple[str, ...]
+
+
 class Ours(msgspec.Struct, frozen=True):
-    """What belongs to the daemon: its part of the kernel's table, and the marks and ports of its path probes."""
+    """What belongs to the daemon: its part of the kernel's table, and the marks and ports of its path probes.
+
+    Also what the maintenance folder drained, which must not be put back while the folder cannot be read.
+    """
 
     services: frozenset[ServiceKey] = frozenset()
     shared: tuple[SharedService, ...] = ()
     path_marks: tuple[Lease, ...] = ()
     path_ports: tuple[Lease, ...] = ()
+    maintenance: tuple[SavedDrain, ...] = ()
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,9 +99,13 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     """The firewall marks of path probes, by the ways that they stand for."""
     path_ports: tuple[Lease, ...] = ()
     """The source ports of path probes over udp."""
+    maintenance: tuple[SavedDrain, ...] = ()
+    """The files of the maintenance folder that drained servers."""
     verdicts: tuple[SavedVerdict, ...] = ()
     written: float = 0.0
     """The latest time at which the file was written, Unix time. One without it has that of the file system instead."""
+    checksum: str = ""
+    """See `state.checksum`. Files of older versions have none."""
 
     def by_check(self) -> dict[tuple[str, str, str], SavedVerdict]:
         """Index the verdicts by service, server and check name."""
@@ -109,7 +132,9 @@ def read_state(path: Path, *, put_aside: bool = True) -> Saved:
         raise StateFileError(f"{path}: not a state file ({error}); {rescue(path)}") from error
     if saved.format != FORMAT:
         raise StateFileError(f"{path}: format {saved.format}, this version knows {FORMAT}; {rescue(path)}")
-    return saved if saved.written else msgspec.structs.replace(saved, written=modified)
+    if not checksum.fits(content, saved.checksum):
+        raise StateFileError(f"{path}: damaged: its checksum does not fit; {rescue(path)}")
+    return msgspec.structs.replace(saved, written=saved.written or modified, checksum="")
 
 
 def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict], written: float = 0.0) -> None:
@@ -119,11 +144,12 @@ def write_state(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict], writte
 
     Raises `StateFileError`.
     """
-    replace_file(path, _content(ours, verdicts, written), "reasons and ownership will not survive a restart")
+    content = checksum.summed(_content(ours, verdicts, written))
+    replace_file(path, content, "reasons and ownership will not survive a restart")
 
 
 def _content(ours: Ours, verdicts: Iterable[SavedVerdict], written: float) -> Iterator[bytes]:
-    """Encode the content of the file in pieces, one line for each verdict.
+    """Encode the content of the file in pieces, one line for each verdict, up to its checksum.
 
     A single call that encodes fifty thousand verdicts would hold the interpreter until it is done, and so block the
     event loop.
@@ -137,11 +163,13 @@ def _content(ours: Ours, verdicts: Iterable[SavedVerdict], written: float) -> It
     )
     if ours.path_marks or ours.path_ports:
         yield b'"path_marks":%b,\n"path_ports":%b,\n' % (encode(ours.path_marks), encode(ours.path_ports))
+    if ours.maintenance:
+        yield b'"maintenance":%b,\n' % encode(ours.maintenance)
     yield b'"verdicts":['
     for number, verdict in enumerate(verdicts):
         yield b",\n" if number else b"\n"
         yield encode(verdict)
-    yield b"\n]}\n"
+    yield b"\n]"
 
 
 def _left_alone(_path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from lvs_healthd.runtime.exceptions import HostError
 
-_MAKE_WRITABLE = "make the folder writable for this user, or set [daemon] state"
+_MAKE_WRITABLE = "make the folder writable for this user, or set {key}"
 _WRITE_ADVICE = {
     errno.ENOSPC: "make room on its file system (`df -h`, and `df -i` for inodes)",
     errno.EDQUOT: "make room, or raise the quota of this user",
@@ -56,10 +56,11 @@ def _created(path: Path) -> BinaryIO:
         return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
-def replace_file(path: Path, content: Iterable[bytes], lost: str) -> None:
+def replace_file(path: Path, content: Iterable[bytes], lost: str, *, key: str = "[daemon] state") -> None:
     """Replace a file by a new one with this content, which is on the disk when this returns.
 
     lost: what follows from a failure, for the message.
+    key: the key of the configuration that names the file, or the folder.
 
     Raises `StateFileError`.
     """
@@ -75,7 +76,7 @@ def replace_file(path: Path, content: Iterable[bytes], lost: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        advice = _WRITE_ADVICE.get(error.errno or 0, _MAKE_WRITABLE)
+        advice = _WRITE_ADVICE.get(error.errno or 0, _MAKE_WRITABLE.format(key=key))
         raise StateFileError(f"{path}: cannot write: {error.strerror}; {lost}: {advice}") from error
 
 

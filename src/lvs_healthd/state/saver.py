@@ -7,14 +7,24 @@ daemon, is written at once, and so is everything when the daemon stops.
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.file import Ours, SavedVerdict
-from lvs_healthd.state.writer import StateWriter
 
 STATE_S = 5.0
 """The minimum time between two writes of changed verdicts, seconds. The file holds every check: 2 MB with 10 000
 servers. A crash may lose the reasons of the last seconds, but the kernel's table shows which servers serve."""
+
+
+class StateWriter(Protocol):
+    """Writes the state file without waiting for it; a `state.writer.Writer`."""
+
+    error: str
+    """Why the last write failed; empty if it did not."""
+
+    def write(self, path: Path, ours: Ours, verdicts: tuple[SavedVerdict, ...], written: float, /) -> None:
+        """Have this content written soon, as `write_state` does."""
 
 
 class Saver:

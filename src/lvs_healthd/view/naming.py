@@ -1,8 +1,13 @@
 """Recognises services and servers by the names and addresses that an operator types."""
 
+import fnmatch
 import ipaddress
+from collections.abc import Iterable
 
 from lvs_healthd.runtime.exceptions import InputError
+
+WILD = "*?["
+"""The characters that make a word a pattern."""
 
 
 class UnknownNameError(InputError):
@@ -28,3 +33,13 @@ def spellings(address: str) -> tuple[str, ...]:
         return address, " ".join(address.split()[:2])
     endpoint = address.partition("/")[0]
     return address, endpoint, endpoint.rpartition(":")[0].removeprefix("[").removesuffix("]")
+
+
+def is_called(word: str, names: Iterable[str]) -> bool:
+    """Return whether a word, perhaps with wildcards, is one of the names."""
+    known = tuple(names)
+    if word in known or canonical(word) in known:
+        return True
+    if word.startswith("["):  # the bracket of an IPv6 address, which is not a wildcard
+        word = f"[[]{word[1:]}" if any(character in word for character in "*?") else ""
+    return any(character in word for character in WILD) and any(fnmatch.fnmatchcase(name, word) for name in known)

@@ -27,6 +27,11 @@ class OverrideRequest(msgspec.Struct, frozen=True, kw_only=True):
     force: bool = False
     """Whether it may leave a service without a real server."""
 
+    @property
+    def named(self) -> tuple[str, tuple[str, ...]]:
+        """The service and the servers that it names; "*" and the machine's address if it is about all services."""
+        return ("*", (self.everywhere,)) if self.everywhere else (self.service, self.servers)
+
     def __str__(self) -> str:
         """Return it as an operator would type it, for the log."""
         what = ["--everywhere", self.everywhere] if self.everywhere else [self.service, *self.servers]
@@ -66,15 +71,21 @@ class OverrideValues(msgspec.Struct, frozen=True, kw_only=True):
     """One order in force. Times are Unix time."""
 
     kind: str
-    """"drain", "disable" or "weight"."""
+    """"drain", "disable" or "weight"; or "maintenance" for a file in the maintenance folder, which drains a server."""
     service: str
     """The service's name, or its address if it is not configured now; "*" for all services."""
     server: str
+    """The server's address, with its port unless all ports are meant; what a file is named if that has no address."""
     weight: int | None = None
     reason: str = ""
+    """Why, in the operator's words; of a file: why it drains nobody, or not what it should."""
     uid: int
+    """Who; -1 for a file."""
     since: float
+    """When it was ordered, or when the file was made or last changed."""
     until: float | None = None
     deadline: float | None = None
     is_configured: bool = True
     """Whether the server is configured at the moment."""
+    file: str = ""
+    """The path of the file in the maintenance folder; empty for an order."""

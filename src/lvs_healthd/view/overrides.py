@@ -1,10 +1,16 @@
-"""Lists what operators have ordered about servers."""
+"""Lists what operators have ordered about servers, by verbs and by files in the maintenance folder."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from lvs_healthd.decide.decisions import Decisions
+from lvs_healthd.decide.maintenance import Maintenance
 from lvs_healthd.decide.overrides import are_configured, names_of
+from lvs_healthd.state.overrides import EVERYWHERE
 from lvs_healthd.view.override_values import OverrideValues
+
+NOBODY = -1
+"""The user of a file: the daemon does not know who has made it."""
 
 
 def listed_overrides(decisions: Decisions) -> Iterator[OverrideValues]:
@@ -24,3 +30,19 @@ def listed_overrides(decisions: Decisions) -> Iterator[OverrideValues]:
             deadline=each.deadline,
             is_configured=is_configured,
         )
+    yield from _of_files(decisions.overrides.maintenance)
+
+
+def _of_files(maintenance: Maintenance) -> Iterator[OverrideValues]:
+    for file in maintenance.folder.files.values():
+        for server in file.places or (file.host or Path(file.path).name,):
+            yield OverrideValues(
+                kind="maintenance",
+                service=EVERYWHERE,
+                server=server,
+                reason=maintenance.unused.get(file.path, ""),
+                uid=NOBODY,
+                since=file.since,
+                is_configured=file.path in maintenance.drains,
+                file=file.path,
+            )

@@ -57,6 +57,7 @@ class ReloadOutcome(msgspec.Struct, frozen=True, kw_only=True):
     servers_removed: int = 0
     servers_changed: int = 0
     checks_changed: int = 0
+    hooks_changed: int = 0
     restart_needed: tuple[RestartNeeded, ...] = ()
     dry_run: bool = False
     """Whether this was a dry run. Then nothing was changed, and the other fields say what a reload would do."""

@@ -1,10 +1,14 @@
 """Describes services for `lvs-healthd status`: verdicts with reasons, and weights both wanted and actual."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
 
 from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.decide import endings, stale
 from lvs_healthd.decide.held import ServerState, ServiceState, Watch
+from lvs_healthd.decide.roles import Roles
 from lvs_healthd.health.machine import Verdict
 from lvs_healthd.ipvs.records import DestinationKey, ServiceEntry, Table, Wanted
 from lvs_healthd.plan.precedence import State
@@ -14,6 +18,29 @@ from lvs_healthd.view.reasons import reason_of
 from lvs_healthd.view.status_values import CheckStatus, RealServerStatus, ServiceStatus
 
 
+class RoleValues(NamedTuple):
+    """The role of a service. The fields are those of `ServiceStatus`."""
+
+    role: str
+    vip: str
+    since: float | None
+    suspended: bool
+
+
+def role_values(service: ServiceState, roles: Roles, shift_s: float) -> RoleValues:
+    """Describe the role of a service.
+
+    shift_s: what to add to the monotonic clock to get Unix time, seconds.
+    """
+    vip, standing = roles.of(service.key)
+    if standing is None:
+        return RoleValues("", "", None, suspended=False)
+    # Its probes are suspended and resumed together, unless an active service shares some of them.
+    watches = [watch for server in service.members for watch in server.watches]
+    is_suspended = bool(watches) and all(watch.probe.is_suspended for watch in watches)
+    return RoleValues(standing.role, vip, standing.since + shift_s, suspended=is_suspended)
+
+
 async def service_status(
     service: ServiceState,
     wanted: Wanted | None,
@@ -21,6 +48,7 @@ async def service_status(
     *,
     in_sync: bool,
     held_by: str,
+    role: RoleValues,
     shift_s: float,
     wall: float,
 ) -> ServiceStatus:
@@ -28,6 +56,7 @@ async def service_status(
 
     in_sync: whether the kernel's entry of the service equals the wanted one.
     held_by: what keeps the daemon from writing what is wanted: "operator", "brake" or "".
+    role: its role on this director of a pair.
     shift_s: what to add to the monotonic clock to get Unix time, seconds.
     wall: Unix time now.
     """
@@ -36,36 +65,41 @@ async def service_status(
     have = actual.get(service.key)
     config = service.config
     # A reload during this function empties the services and servers that it replaces, so their content is kept here.
-    held = [(server, server.watches) for server in service.servers]
+    held = [(server, server.watches) for server in service.members]
     described = (_server_status(server, watches, want, have, (shift_s, wall)) for server, watches in held)
-    servers = [server async for server in paced(described)]
-    for spare in config.fallback:
-        key = destination_key(spare)
-        why = wanted.why.get((service.key, key))
-        in_use = weight_in(want, key) is not None
-        servers.append(
-            RealServerStatus(
-                server=str(key),
-                verdict="unchecked",
-                reason=why.reason if why is not None and in_use else "standing by",
-                since=None,
-                weight_configured=spare.weight,
-                weight_wanted=weight_in(want, key),
-                weight_actual=weight_in(have, key),
-                fallback=True,
-                checks=(),
-            )
-        )
+    known = zip(described, [server for server, _ in held], strict=True)
+    servers = [_as_spare(status, server, wanted) async for status, server in paced(known)]
     return ServiceStatus(
         service=config.name,
         address=str(service.key),
         scheduler=config.scheduler,
         forward=config.forward,
         in_fallback=service.serving is False or uses_fallback(service, want),
+        min_up=service.planned.floor.needed,
+        able=service.plan.able,
+        counts_weight=service.planned.floor.counts_weight,
+        below=service.action or "",
         in_sync=in_sync,
         held_by=held_by,
+        role=role.role,
+        vip=role.vip,
+        role_since=role.since,
+        suspended=role.suspended,
         real_servers=tuple(servers),
     )
+
+
+def _as_spare(status: RealServerStatus, server: ServerState, wanted: Wanted) -> RealServerStatus:
+    """Return the status of a server, changed to that of a fallback server if it is one."""
+    if not server.is_spare:
+        return status
+    if status.weight_wanted is not None:
+        why = wanted.why.get((server.service.key, server.key))
+        reason = why.reason if why is not None else ""
+    else:
+        reason = status.reason if status.state or status.verdict != Verdict.UP else "standing by"
+    plain = msgspec.structs.replace(status, fallback=True, reason=reason)
+    return plain if server.watches else msgspec.structs.replace(plain, verdict="unchecked", since=None)
 
 
 def uses_fallback(service: ServiceState, want: ServiceEntry | None) -> bool:

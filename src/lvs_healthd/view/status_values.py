@@ -45,7 +45,8 @@ class RealServerStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     server: str
     """address:port."""
     verdict: str
-    """"up", "down", "unknown" (not yet proven since the start) or "unchecked" (a fallback server)."""
+    """"up", "down", "unknown" (not yet proven since the start) or "unchecked" (a fallback server
+    without checks)."""
     reason: str
     since: float | None = None
     """Unix time of the last change of verdict; None for an unchecked server."""
@@ -74,6 +75,14 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     forward: str = ""
     in_fallback: bool
     """Whether no real server may serve."""
+    min_up: int = 1
+    """How many real servers must be able to serve, or how much weight."""
+    able: int = 0
+    """How many real servers may serve, or how much weight, in the unit of `min_up`."""
+    counts_weight: bool = False
+    """Whether `min_up` and `able` are weights."""
+    below: str = ""
+    """What is done because fewer may serve than `min_up`: "fail_open", "fallback" or "none". Empty if enough may."""
     in_sync: bool = True
     """Whether the kernel's entry equals the wanted one."""
     held_by: str = ""
@@ -81,7 +90,27 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     It is "" if nothing does.
     """
+    role: str = ""
+    """"active" or "standby" on this director of a pair; empty for a service that is always active."""
+    vip: str = ""
+    """The address whose presence makes it active; empty for a service that is always active."""
+    role_since: float | None = None
+    """Since when it has that role, Unix time; None without one."""
+    suspended: bool = False
+    """Whether none of its servers is probed, because it is standby. Their verdicts are those it had before."""
     real_servers: tuple[RealServerStatus, ...]
+
+
+class TrackStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The track file, by which VRRP knows whether this director can serve."""
+
+    file: str
+    value: int | None
+    """0: it can. 1: it cannot. None: the file has not been read or written yet."""
+    reason: str = ""
+    """Why; empty while that is not known, and the file stays as it was."""
+    error: str = ""
+    """Why the file cannot be read or written; empty while it can."""
 
 
 class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,29 +153,48 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Sysctls whose values keep a service from working as its operator expects, and what to do about each."""
     state_error: str = ""
     """Why the state file cannot be written; empty while it can."""
+    hook_errors: tuple[str, ...] = ()
+    """The hooks that fail now, each with why."""
     clock_suspected: str = ""
     """Why the director's clock is suspected to be wrong, and what to do; empty while it is not."""
     overrides: int = 0
     """How many orders of operators about servers are in force."""
+    maintenance_files: int = 0
+    """How many files of the maintenance folder drain servers."""
+    maintenance_error: str = ""
+    """Why the maintenance folder cannot be read, so that what it said before is in force; empty while it can."""
+    maintenance_unused: tuple[str, ...] = ()
+    """Which files of the maintenance folder drain nobody, or not what they should, and why."""
+    maintenance_unused_files: int = 0
+    """How many such files there are. `maintenance_unused` does not name all of them if they are many."""
     brakes: tuple[BrakeStatus, ...] = ()
     """The ways on which the brake is on: no server behind them is taken out because it is silent."""
     holds: tuple[HoldStatus, ...] = ()
     """What operators hold: nothing is written to it."""
+    track: TrackStatus | None = None
+    """The track file; None without one, and in shadow mode."""
+    pair_error: str = ""
+    """Why the addresses of this host are not known, so that every service counts as active; empty while they are."""
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     """One service as metrics see it, with a column for each field of its real servers.
 
     A column is a list with one item per server. Building a record for each of tens of thousands of servers instead
-    would take too long. The fields are those of `RealServerStatus`. Fallback servers have no checks and so no verdict:
-    they appear only in `counted`.
+    would take too long. The fields are those of `RealServerStatus`. Fallback servers appear only in `counted` and in
+    `fallback_verdicts`.
     """
 
     name: str
     in_fallback: bool
+    below: str
     in_sync: bool
     is_shadow: bool
     """Whether the service is in shadow mode by itself."""
+    role: str
+    suspended: bool
+    fallback_verdicts: list[tuple[str, str]]
+    """Each fallback server with checks, and its verdict."""
     servers: list[str]
     verdicts: list[str]
     since: list[float]
@@ -160,7 +208,10 @@ class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):
     certificates_ending: int
     """How many checks remark that the certificate that they were presented ends soon."""
     overrides: list[tuple[str, str, float]]
-    """Server, kind of order ("drain", "disable" or "weight"), and since when, Unix time, for each order in force."""
+    """Server, kind of order, and since when, Unix time, for each order in force.
+
+    The kind is "drain", "disable" or "weight"; or "maintenance" for a server that a file drains.
+    """
     checks_stale: int
     """How many checks have a verdict that is only held, because no outcome has renewed it for long."""
     servers_damped: int

@@ -19,7 +19,6 @@ from lvs_healthd.ipvs.records import (
     Why,
 )
 from lvs_healthd.ipvs.saved import server_order, service_order
-from lvs_healthd.plan.records import destination_key
 from lvs_healthd.reconcile.ownership import Ownership
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.view.naming import UnknownNameError, canonical, spellings
@@ -128,7 +127,7 @@ class _Servers:
         self._key = key
         self._ours = ours
         self._states = {server.key: server for server in state.servers} if state is not None else {}
-        self._spares = set(map(destination_key, state.config.fallback)) if state is not None else set()
+        self._spares = {spare.key: spare for spare in state.spares} if state is not None else {}
         self._why = why
         self._rows = counted.servers() if counted is not None else {}
         self._is_foreign = is_foreign
@@ -161,8 +160,9 @@ class _Servers:
         state = self._states.get(server)
         if state is not None:
             return state.health.verdict, reason_of(state)
-        why = self._why.get((self._key, server))
-        return "unchecked" if server in self._spares else "", why.reason if why is not None else ""
+        why, spare = self._why.get((self._key, server)), self._spares.get(server)
+        verdict = "" if spare is None else spare.health.verdict if spare.watches else "unchecked"
+        return verdict, why.reason if why is not None else ""
 
 
 def _state(

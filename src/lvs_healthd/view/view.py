@@ -14,6 +14,7 @@ from lvs_healthd import __version__
 from lvs_healthd.config.model import Mode
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ServiceState
+from lvs_healthd.decide.roles import Roles
 from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.director.own_faults import OwnFaults
 from lvs_healthd.ipvs.interface import IpvsTable
@@ -24,20 +25,18 @@ from lvs_healthd.probing.prober import Prober
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.holds import Hold
-from lvs_healthd.state.writer import StateWriter
-from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
-from lvs_healthd.view.naming import UnknownNameError, canonical, spellings
+from lvs_healthd.view.guards import brake_statuses, hold_statuses
+from lvs_healthd.view.layers import Around
+from lvs_healthd.view.naming import UnknownNameError, canonical
 from lvs_healthd.view.override_values import OverrideValues
 from lvs_healthd.view.overrides import listed_overrides
+from lvs_healthd.view.past import Past
 from lvs_healthd.view.samples import service_samples
-from lvs_healthd.view.status import service_status
-from lvs_healthd.view.status_values import (
-    DaemonStatus,
-    Samples,
-    Status,
-)
+from lvs_healthd.view.serving import ServingAnswer, serving_answer
+from lvs_healthd.view.status import role_values, service_status
+from lvs_healthd.view.status_values import DaemonStatus, Samples, Status, TrackStatus
 from lvs_healthd.view.table import listed, meant
-from lvs_healthd.view.why import explained
+from lvs_healthd.view.why import explained_servers
 from lvs_healthd.view.why_values import Why
 
 STUCK_S = 5.0
@@ -66,6 +65,8 @@ class Facts(msgspec.Struct):
     config_remarks: tuple[str, ...] = ()
     """The remarks on the configuration in force."""
     resync_s: float = 0.0
+    hook_errors: Callable[[], tuple[str, ...]] = tuple
+    """Returns the hooks that fail now, each with why."""
 
 
 class View:
@@ -74,6 +75,11 @@ class View:
     clock: the monotonic clock that all parts use, seconds.
     is_mark_service: whether a service is only there for path probes. Such services are shown only when asked for.
     holds: returns what operators hold.
+    roles: the role of each service.
+    pair_error: returns why the roles are not known; "" if they are.
+    track: returns what the track file says; None without one.
+    state_error: returns why the state cannot be written; "" if it can.
+    past: what has happened to each real server.
     """
 
     def __init__(
@@ -85,12 +91,16 @@ class View:
         reconciler: Reconciler,
         keeper: Keeper,
         own_faults: OwnFaults,
-        state: StateWriter,
+        state_error: Callable[[], str],
+        past: Past,
         table: IpvsTable,
         log: EventLog,
         clock: Callable[[], float],
         is_mark_service: Callable[[ServiceKey], bool],
         holds: Callable[[], tuple[Hold, ...]],
+        roles: Roles,
+        pair_error: Callable[[], str],
+        track: Callable[[], TrackStatus | None],
     ) -> None:
         self._facts = facts
         self._decisions = decisions
@@ -98,12 +108,16 @@ class View:
         self._reconciler = reconciler
         self._keeper = keeper
         self._own_faults = own_faults
-        self._state = state
+        self._state_failure = state_error
+        self._past = past
         self._table = table
         self._log = log
         self._clock = clock
         self._is_mark_service = is_mark_service
         self._holds = holds
+        self._roles = roles
+        self._pair_error = pair_error
+        self._track = track
         self._shift = time.time() - clock()
 
     async def status(self) -> Status:
@@ -123,6 +137,7 @@ class View:
                         reconciler.actual,
                         in_sync=reconciler.in_sync(service.key),
                         held_by=self._held_by(service.key),
+                        role=role_values(service, self._roles, shift_s),
                         shift_s=shift_s,
                         wall=wall,
                     )
@@ -140,7 +155,13 @@ class View:
             services=tuple(
                 [
                     service_samples(
-                        each, self._decisions.overrides, reconciler, self._table, shift_s=shift_s, wall=wall
+                        each,
+                        self._decisions.overrides,
+                        reconciler,
+                        self._table,
+                        self._roles,
+                        shift_s=shift_s,
+                        wall=wall,
                     )
                     async for each in self._services()
                 ]
@@ -168,6 +189,7 @@ class View:
     def _daemon(self) -> DaemonStatus:
         facts, last_resync = self._facts, self._reconciler.last_resync
         unsure, unsure_reason = self._decisions.unsure_probes()
+        maintenance = self._decisions.overrides.maintenance
         return DaemonStatus(
             version=__version__,
             pid=os.getpid(),
@@ -178,6 +200,7 @@ class View:
             config_loaded=facts.config_loaded,
             config_error=facts.config_error,
             config_remarks=facts.config_remarks,
+            hook_errors=facts.hook_errors(),
             last_resync=None if last_resync is None else last_resync + self._shift_s(),
             resync_s=facts.resync_s,
             probe_workers=self._prober.workers,
@@ -192,23 +215,19 @@ class View:
             state_error=self._state_error(),
             clock_suspected=self._decisions.clock_suspected,
             overrides=len(self._decisions.overrides),
-            brakes=tuple(self._brakes()),
-            holds=tuple(map(_hold_status, self._holds())),
+            maintenance_files=len(maintenance.drains),
+            maintenance_error=maintenance.error,
+            maintenance_unused=maintenance.complaints,
+            maintenance_unused_files=len(maintenance.unused),
+            brakes=brake_statuses(self._decisions.braking.held, self._shift_s()),
+            holds=hold_statuses(self._holds()),
+            track=self._track(),
+            pair_error=self._pair_error(),
         )
 
     def overrides(self) -> tuple[OverrideValues, ...]:
         """Return what operators have ordered."""
         return tuple(listed_overrides(self._decisions))
-
-    def _brakes(self) -> Iterator[BrakeStatus]:
-        for held in self._decisions.braking.held:
-            yield BrakeStatus(
-                way=held.way,
-                since=held.since + self._shift_s(),
-                silent=held.silent,
-                targets=held.targets,
-                cause="; ".join(held.causes),
-            )
 
     def _held_by(self, key: ServiceKey) -> str:
         """Return what keeps the daemon from writing what is wanted for a service; "" if nothing does."""
@@ -218,8 +237,8 @@ class View:
         return "operator" if gate.is_held(key) else "brake" if gate.is_braked(key) else ""
 
     def _state_error(self) -> str:
-        """Return why the state file cannot be written; empty in shadow mode, in which it is never written."""
-        return self._state.error if self._facts.mode is Mode.ENFORCE else ""
+        """Return why the state cannot be written; empty in shadow mode, in which it is never written."""
+        return self._state_failure() if self._facts.mode is Mode.ENFORCE else ""
 
     async def listing(self, which: str, *, whole: bool = False) -> AsyncGenerator[bytes, None]:
         """Yield a `Listing` as JSON, service by service.
@@ -246,25 +265,55 @@ class View:
         yield b"]}"
 
     def why(self, which: str, server: str) -> Why:
-        """Say why real servers of a service have their verdicts.
+        """Say why real servers and fallback servers of a service are as they are.
 
         which: the service, in the words that `meant` takes.
         server: the address of the server, with or without a port.
 
         Raises `UnknownNameError`.
         """
-        wanted, actual = self._reconciler.wanted, self._reconciler.actual
-        services = (self._decisions.service(key) for key in self._meant(which))
-        found = [
-            explained(each, wanted, actual, self._shift_s())
+        services, around = (self._decisions.service(key) for key in self._meant(which)), self._around()
+        found = tuple(
+            why
             for service in services
             if service is not None
-            for each in service.servers
-            if canonical(server) in spellings(str(each.key))
-        ]
+            for why in explained_servers(service, canonical(server), around, self._past)
+        )
         if not found:
             raise UnknownNameError(f'no real server of "{which}" has the address {server}')
-        return Why(now=self._clock() + self._shift_s(), servers=tuple(found))
+        return Why(now=self._clock() + self._shift_s(), servers=found)
+
+    def ok(self, which: str) -> ServingAnswer:
+        """Say whether configured services may serve here.
+
+        which: the services, in the words that `meant` takes.
+
+        Raises `UnknownNameError`.
+        """
+        states = {name: self._decisions.service(key) for key, name in self.meant(which).items()}
+        return serving_answer(states, self._reconciler, self._held_by, self._unread())
+
+    def _unread(self) -> str:
+        """Say that the kernel's table has not been read back as often as it should; "" if it has."""
+        last_resync = self._reconciler.last_resync
+        if last_resync is None or self._clock() - last_resync > 3 * self._facts.resync_s + STUCK_S:
+            return "not read back for more than three resyncs"
+        return ""
+
+    def _around(self) -> Around:
+        return Around(
+            reconciler=self._reconciler,
+            overrides=self._decisions.overrides,
+            holds=self._holds(),
+            brakes=self._decisions.braking.held,
+            ways=self._decisions.braking.ways,
+            roles=self._roles,
+            mode=self._facts.mode,
+            config_error=self._facts.config_error,
+            config_loaded=self._facts.config_loaded,
+            now=self._clock(),
+            shift_s=self._shift_s(),
+        )
 
     async def connections(self, which: str) -> AsyncGenerator[bytes, None]:
         """Yield the kernel's list of connections, a block of lines at a time. The list is read on another thread.
@@ -318,9 +367,8 @@ class View:
             return f"table: {self._reconciler.last_error}"
         if self._keeper.last_error:
             return f"settings: {self._keeper.last_error}"
-        last_resync = self._reconciler.last_resync
-        if last_resync is None or now - last_resync > 3 * self._facts.resync_s + STUCK_S:
-            return "table: not read back for more than three resyncs"
+        if too_old := self._unread():
+            return f"table: {too_old}"
         if now - self._prober.next_wake > STUCK_S:
             return f"scheduler: {now - self._prober.next_wake:.1f}s late"
         blindness = self._decisions.blindness
@@ -344,6 +392,8 @@ class View:
             line += f"; SETTING ERROR: {self._keeper.last_error}"
         if self._state_error():
             line += f"; STATE NOT SAVED: {self._state_error()}"
+        if self._decisions.overrides.maintenance.error:
+            line += f"; MAINTENANCE FOLDER: {self._decisions.overrides.maintenance.error}"
         if self._decisions.clock_suspected:
             line += f"; CLOCK SUSPECTED: {self._decisions.clock_suspected}"
         for brake in self._decisions.braking.held:
@@ -365,11 +415,6 @@ class View:
             "log_lines_dropped_total": self._log.dropped,
             "log_lines_suppressed_total": self._log.suppressed,
         }
-
-
-def _hold_status(hold: Hold) -> HoldStatus:
-    address = "" if hold.service is None else str(hold.service)
-    return HoldStatus(service=hold.name, address=address, since=hold.since, uid=hold.uid, reason=hold.reason)
 
 
 def _chosen(block: bytes, choosers: list[Callable[[bytes], bool]]) -> bytes:

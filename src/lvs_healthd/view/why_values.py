@@ -62,6 +62,106 @@ class CheckWhy(msgspec.Struct, frozen=True, kw_only=True):
     """How often the probe is to run now, seconds; 0 from a daemon that does not say it."""
 
 
+class OrderWhy(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator has ordered about the server, and is in force. Times are Unix time."""
+
+    kind: str
+    """"drain", "disable" or "weight"; or "maintenance" for a file in the maintenance folder."""
+    text: str
+    """What, who and why, in words: "drained by uid 0: kernel update"."""
+    since: float
+    until: float | None = None
+    """When it ends by itself; None for never."""
+
+
+class DampingWhy(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the server goes up and down again and again. Times are Unix time."""
+
+    flaps_since: float | None = None
+    """When the episode began; None while there is none."""
+    held_until: float | None = None
+    """Until when it is held out because of that, if it stays steady; None while it is not."""
+    reason: str = ""
+    """Why it counts as flapping; empty if it does not."""
+    is_damped: bool = False
+    """Whether its service holds servers out that flap."""
+
+
+class KeptBack(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that keeps the daemon from doing what is wanted."""
+
+    by: str
+    """"hold", "shadow", "brake", "fight" or "error" for what keeps the server's line from being written; "reload" if
+    the last reload was rejected."""
+    reason: str
+    since: float | None = None
+    """Unix time; None if it is not known. For "reload": when the configuration in force was loaded."""
+    todo: str = ""
+    """What ends it: what to type, or where to look."""
+
+
+class PlanWhy(msgspec.Struct, frozen=True, kw_only=True):
+    """The server's line in the wanted table."""
+
+    weight: int | None
+    """None when the server should not be in the table."""
+    reason: str
+    """Why."""
+    uses_fallback: bool = False
+    """Whether the service's fallback servers should be in the table."""
+    service: str = ""
+    """That too few real servers of the service may serve, and what is done about it; empty if enough may."""
+
+
+class KernelWhy(msgspec.Struct, frozen=True, kw_only=True):
+    """The server's line in the kernel's table, as last read and then changed by the daemon's own writes."""
+
+    weight: int | None
+    """None when the server is not in the table."""
+    read: float | None = None
+    """When the table was last read, Unix time; None if it has not been read yet."""
+    is_as_planned: bool = True
+    difference: str = ""
+    """What is to be written: "add", "remove", or the fields with their old and new values; empty if nothing is."""
+    todo: str = ""
+    """Why that has not been written, and what to do; empty if nothing is to be written."""
+
+
+class RoleWhy(msgspec.Struct, frozen=True, kw_only=True):
+    """What this director of a pair is for the server's service."""
+
+    role: str
+    """"active" or "standby"."""
+    vip: str
+    """The address whose presence decides."""
+    since: float
+    """Unix time."""
+    suspended: bool = False
+    """Whether the service is not probed because of that."""
+
+
+class Layers(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies between the verdict and the line in the kernel, in this order."""
+
+    orders: tuple[OrderWhy, ...]
+    damping: DampingWhy
+    kept_back: tuple[KeptBack, ...]
+    plan: PlanWhy
+    kernel: KernelWhy
+    role: RoleWhy | None = None
+    """None for a service that is always active."""
+
+
+class PastWhy(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that has happened to the server, or to its service, its machine, or the way to it."""
+
+    at: float
+    """Unix time."""
+    event: str
+    """The name of the event, as in the log: "real_server.down"."""
+    text: str
+
+
 class ServerWhy(msgspec.Struct, frozen=True, kw_only=True):
     """One real server of one service."""
 
@@ -70,8 +170,8 @@ class ServerWhy(msgspec.Struct, frozen=True, kw_only=True):
     """address:port."""
     verdict: str
     reason: str
-    since: float
-    """Unix time of the last change of verdict."""
+    since: float | None
+    """Unix time of the last change of verdict; None for a fallback server without checks."""
     override: str = ""
     """What operators have ordered about the server, who and why; empty for nothing."""
     weight_configured: int
@@ -82,6 +182,11 @@ class ServerWhy(msgspec.Struct, frozen=True, kw_only=True):
     table_reason: str
     """Why the server's line in the wanted table is as it is; "" if there is no more to say than `reason`."""
     checks: tuple[CheckWhy, ...]
+    is_fallback: bool = False
+    layers: Layers | None = None
+    """None from a daemon that does not say it."""
+    history: tuple[PastWhy, ...] = ()
+    """What has happened, the oldest first, at most `[daemon] history` entries."""
 
 
 class Why(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,6 @@ byte order, and times are on the host's monotonic clock.
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import msgspec
 
@@ -133,17 +132,8 @@ def record(probe: int, outcome: int, course: Course, ended: float) -> bytes:
     )
 
 
-class Recorded(NamedTuple):
-    """What a `RECORD` says (see `record`)."""
-
-    probe: int
-    outcome: int
-    course: Course
-    ended: float
-
-
-def recorded(report: Report) -> Iterator[Recorded]:
-    """Yield what the records of a report say."""
+def recorded(report: Report) -> Iterator[tuple[int, int, Course, float]]:
+    """Yield what the records of a report say, each as the arguments of `record`."""
     heard = dict(report.heard)
     times = RECORD.iter_unpack(report.records)
     for place, (probe, outcome, total_s, ended, connected_s, secured_s, answered_s) in enumerate(times):
@@ -154,7 +144,7 @@ def recorded(report: Report) -> Iterator[Recorded]:
             None if answered_s < 0 else answered_s,
             heard.get(place, ""),
         )
-        yield Recorded(probe, outcome, course, ended)
+        yield probe, outcome, course, ended
 
 
 def packed(check: AnyCheck) -> bytes:

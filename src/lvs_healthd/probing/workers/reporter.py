@@ -69,12 +69,14 @@ class Reporter:
         records = bytearray()
         numbers = self._numbers
         heard: list[tuple[int, str]] = []
+        last, number = None, 0
         for place, (probe, outcome, course, ended) in enumerate(self._found[:MOST_RECORDS]):
-            number = numbers.get(outcome)
-            if number is None:
-                number = numbers[outcome] = self._next_number
-                self._next_number += 1
-                texts.append(Text(number, outcome))
+            if outcome is not last:  # most are one and the same object, whose hash takes longer than all else here
+                last, number = outcome, numbers.get(outcome, -1)
+                if number < 0:
+                    number = numbers[outcome] = self._next_number
+                    self._next_number += 1
+                    texts.append(Text(number, outcome))
             records += record(probe, number, course, ended)
             if course.heard:
                 heard.append((place, course.heard))

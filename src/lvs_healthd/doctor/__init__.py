@@ -1,0 +1,1 @@
+"""Diagnoses the director: what it sees is kept apart from what it concludes. It changes nothing."""

@@ -1,0 +1,56 @@
+"""What the simulation has found, as short runs that stay right."""
+
+from tests.simulation.run import replay
+
+
+def test_a_stranger_in_the_table_does_not_push_out_the_fallback_while_servers_are_unproven() -> None:
+    replay(
+        21000261,
+        [
+            ("round", 1),
+            ("foreign", "add", 0, 1),
+            ("fault", "full", True),
+            ("weather", 255, 3, "timeout"),
+            ("round", 4),
+            ("order", "enable", -1, 7, -1, 5.0, True),
+            ("foreign", "flush", 3, 6),
+            ("settle",),
+        ],
+    )
+
+
+def test_an_unproven_fallback_that_a_reload_brings_pushes_out_no_server_that_is_up() -> None:
+    replay(
+        21002644,
+        [
+            ("weather", 255, 3, "bad"),
+            ("cut", 0),
+            ("round", 1),
+            ("weather", 128, 1, "timeout"),
+            ("weather", 112, 3, "pass"),
+            ("settle",),
+            ("edit", "fallback", 0, 0, 893),
+            ("both", "enable", 2, 2, ("reload",)),
+            ("settle",),
+        ],
+    )
+
+
+def test_last_server_of_a_service_that_fails_open_does_not_go_while_another_is_unproven() -> None:
+    replay(
+        71004378,
+        [
+            ("disk", True),
+            ("edit", "server", 2, 5, 412),
+            ("outcome", 0, "agent", "none"),
+            ("weather", 143, 3, "bad"),
+            ("reload", True),
+            ("restart",),
+            ("weather", 1, 1, "limit"),
+            ("round", 1),
+            ("outcome", 5, "tcp", "timeout"),
+            ("pass", 1.0),
+            ("pass", 0.1),
+            ("round", 1),
+        ],
+    )
