@@ -43,6 +43,7 @@ def table(*servers: str) -> str:
     return FOREIGN + SERVICE + "".join(f"-a -t 192.0.2.100:80 -r {server}\n" for server in servers)
 
 
+@pytest.mark.long
 async def test_fallback_that_is_up_serves_and_the_server_that_is_left_keeps_its_connections(
     nat: Topology, web: tuple[Nginx, ...], spare: Nginx, tmp_path: Path
 ) -> None:
@@ -91,6 +92,7 @@ async def test_service_that_fails_open_keeps_a_server_that_fails_its_check(
         await running.stop()
 
 
+@pytest.mark.long
 async def test_server_that_comes_back_gets_its_weight_little_by_little(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:

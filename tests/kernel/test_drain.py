@@ -107,6 +107,7 @@ async def test_fifty_connections_live_on_new_ones_go_elsewhere_and_the_server_le
         await running.stop()
 
 
+@pytest.mark.long
 async def test_deadline_removes_a_server_whose_connections_do_not_end(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ async def test_deadline_removes_a_server_whose_connections_do_not_end(
         await running.stop()
 
 
+@pytest.mark.long
 async def test_orders_are_kept_over_a_crash_and_everywhere_means_all_services(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:

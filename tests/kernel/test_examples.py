@@ -90,6 +90,7 @@ def names(network: Topology, tmp_path: Path) -> Iterator[list[Server]]:
         yield found
 
 
+@pytest.mark.long
 def test_dns_cluster_spreads_queries_over_udp_and_tcp_and_a_dead_server_leaves_both(
     director: Director, network: Topology, names: list[Server]
 ) -> None:

@@ -6,6 +6,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from lab.ipvsadm import Ipvsadm
 from lvs_healthd.importers.configuration import imported
 from lvs_healthd.importers.ipvsadm import table_of
@@ -46,6 +48,7 @@ def fill(director: Ipvsadm, first: int) -> str:
     return text
 
 
+@pytest.mark.long
 async def test_saved_tables_imported_and_run_are_the_same(director: Ipvsadm, tmp_path: Path) -> None:
     text = fill(director, 0)
     async with daemon(configuration(tmp_path, text), command=director.director.prefix) as running:

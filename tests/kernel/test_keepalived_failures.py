@@ -70,6 +70,7 @@ async def until_saved(nat: Topology, *lines: str) -> str:
     return saved
 
 
+@pytest.mark.long
 async def test_server_that_recovers_while_the_checker_is_dead_gets_its_weight_back(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:

@@ -150,6 +150,7 @@ async def killed(nat: Topology, servers: tuple[Nginx, Nginx], folder: Path, time
         await running.stop()
 
 
+@pytest.mark.long
 async def test_two_moments(nat: Topology, servers: tuple[Nginx, Nginx], tmp_path: Path) -> None:
     await killed(nat, servers, tmp_path, 2, seed=1)
 

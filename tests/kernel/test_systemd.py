@@ -201,6 +201,7 @@ def test_programs_run_in_the_daemon_s_sandbox_as_its_user(machine: Systemd) -> N
     assert "exec.error" not in machine.journal()
 
 
+@pytest.mark.long
 def test_programs_run_as_a_user_of_their_own_with_the_documented_units(machine: Systemd) -> None:
     commands = documented("lvs-healthd-exec.socket", language="sh").splitlines()
     machine.systemctl(*commands[-1].replace("enable --now", "start").split()[1:])
@@ -272,6 +273,7 @@ def _workers_hold_none(machine: Systemd, daemon: str, workers: int) -> bool:
     return len(held) == len(sets) * workers and not any(held)
 
 
+@pytest.mark.long
 def test_a_daemon_that_hangs_is_replaced_and_the_table_is_right_again(nat: Topology, machine: Systemd) -> None:
     machine.drop_in("[Service]\nWatchdogSec=8s\n")
     machine.systemctl("start", UNIT)

@@ -112,6 +112,7 @@ def clean_table(nat: Topology) -> None:
     nat.ipvsadm.restore(FOREIGN)
 
 
+@pytest.mark.long
 async def test_counters_and_connections_are_those_of_ipvsadm(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:
@@ -202,6 +203,7 @@ async def test_table_in_shadow_mode_is_what_would_change(nat: Topology, web: tup
     assert nat.ipvsadm.saved() == before
 
 
+@pytest.mark.long
 async def test_server_added_again_counts_on_while_connections_hold_it(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:

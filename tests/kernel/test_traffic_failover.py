@@ -59,7 +59,7 @@ class Story:
     ("build", "kinds"),
     [
         pytest.param(Topology.nat, [NAT], id="nat"),
-        pytest.param(Topology.dr, [DR], id="dr"),
+        pytest.param(Topology.dr, [DR], id="dr", marks=pytest.mark.long),
         pytest.param(Topology.tun, [IPIP, GUE, GRE], id="tun", marks=pytest.mark.long),
         # The real servers of fullnat have no route through the director.
         pytest.param(Topology.tun, [FULLNAT], id="fullnat", marks=pytest.mark.long),
