@@ -69,7 +69,7 @@ async def test_answer_under_way_is_never_cut_off_for_newer_clients(server: ApiSe
 async def test_when_every_connection_is_being_answered_the_newest_is_refused(
     server: ApiServer, shown: ShownApp
 ) -> None:
-    shown.metrics = b"x" * 30_000_000
+    shown.metrics = b"x" * 12_000_000
     readers = []
     for _ in range(MAX_CONNECTIONS):
         readers.append(await connect(server))
