@@ -24,6 +24,7 @@ from lvs_healthd.config.conversation import problems_over_udp
 from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.http_requests import problems
 from lvs_healthd.config.http_values import DEFAULT_PORT
+from lvs_healthd.config.kept_rules import kept_misfits
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.paces import PACES, slow_fast
 from lvs_healthd.config.patterns import too_expensive
@@ -252,6 +253,9 @@ class CheckReader:
                 self._errors.add(table.at(field), message)
             for inside, message in problems(check.fields, check.wrong):
                 self._errors.add((*table.at("requests"), *(inside if "requests" in table else ())), message)
+        if "connection" in CHECK_FIELDS[check.kind]:
+            for field, message in kept_misfits(check.fields, check.wrong, table.written):
+                self._errors.add(table.at(field), message)
         if check.kind == "agent":
             for field, message in agent_rules.misfits(check.has):
                 self._errors.add(table.at(field), message)

@@ -80,6 +80,7 @@ class Connection:
         "_start",
         "_stream",
         "has_ended",
+        "is_going",
     )
 
     def __init__(self, hidden: tuple[bytes, ...], if_old: str = "") -> None:
@@ -119,6 +120,13 @@ class Connection:
         """What is left to send of the request's body."""
         self.has_ended = False
         """Whether the answer under way has ended."""
+        self.is_going = False
+        """Whether the peer has said that it takes no further request (GOAWAY)."""
+
+    def renew(self) -> None:
+        """Let all bounds count from here, because another probe begins."""
+        self._reader.renew()
+        self._fields_bytes = 0
 
     def ask(self, request: Request) -> Outcome | None:
         """Send a request, whose bytes `to_send` returns. Return the outcome if the peer allows no request."""
@@ -166,6 +174,7 @@ class Connection:
             for frame in self._reader.feed(data):
                 if frame.kind == GOAWAY:
                     last_stream, code = away(frame)
+                    self.is_going = True
                     if code or last_stream < self._stream:
                         yield down(Reason.CLOSED_EARLY, f"the server ends the connection (GOAWAY): {_code_name(code)}")
                         return

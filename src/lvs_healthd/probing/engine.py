@@ -7,20 +7,35 @@ Deadlines are grouped into ticks (`deadlines`), and the scheduler calls `tick` w
 
 import asyncio
 import errno
+import random
 import select
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 from lvs_healthd.config.check_ways import PathWay
-from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Step, Target, seconds_in_words
+from lvs_healthd.probes.exchange import (
+    Exchange,
+    Farewell,
+    KeptExchange,
+    Reconnect,
+    Stays,
+    Step,
+    Target,
+    seconds_in_words,
+)
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probing.deadlines import STALL_WATCH_S, TICK_S, Deadlines
+from lvs_healthd.probing.descriptors import kept_within_limit
 from lvs_healthd.probing.errnos import at_connect, from_network
 from lvs_healthd.probing.firewall import CAUSED_BY_ICMP, own_refusal
 from lvs_healthd.probing.flight import MAX_RECEIVED, Flight, Run
+from lvs_healthd.probing.kept import Connection, Kept
+from lvs_healthd.probing.look import GoBack, Look
 from lvs_healthd.probing.partings import Partings
 from lvs_healthd.probing.sockets import Socket, Sockets
+from lvs_healthd.probing.watches import Watches
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
 
 _RECV_SIZE = 65536
@@ -34,7 +49,7 @@ _CROWDED = 512
 """With this many probes under way, `poll` takes longer slices. Otherwise answers could arrive faster than it reads."""
 
 _OVER = (Outcome, Reconnect)
-_LAST = (*_OVER, Farewell)
+_LAST = (*_OVER, Farewell, Stays)
 """Steps after which a connection is used no more, and all steps that end the conversation on it. A union of types would
 be built anew at every use."""
 
@@ -48,15 +63,24 @@ class Engine:
 
     clock: monotonic time, seconds.
     max_in_flight: the maximum number of sockets open at once. Further probes wait until a socket is free (`waiting`).
+    most_kept: returns how many connections may be kept beside `max_in_flight` sockets.
+    random: returns floats in [0, 1).
     """
 
-    def __init__(self, *, clock: Callable[[], float], max_in_flight: int = 1000) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        max_in_flight: int = 1000,
+        most_kept: Callable[[int], int] = kept_within_limit,
+        random: Callable[[], float] = random.random,
+    ) -> None:
         self.max_in_flight = max_in_flight
         self._clock = clock
         self._flights: dict[int, Flight] = {}
         self._waiting: deque[Run] = deque()
-        self._again: deque[tuple[Run, Flight, Exchange]] = deque()
-        """Probes that go on over a new connection: each with what it was, and the conversation that follows."""
+        self._again: deque[tuple[Run, Flight, Reconnect]] = deque()
+        """Probes that go on over another connection: each with what it was, and how it goes on."""
         self._deadlines: Deadlines[Flight] = Deadlines()
         self._reads_left: int | None = None
         """How many more times `tick` reads before it ends the overdue probes; None while no probe is overdue."""
@@ -64,6 +88,8 @@ class Engine:
         self._epoll = select.epoll()
         self._sockets = Sockets(self._epoll)
         self._partings = Partings(self._sockets, clock, TICK_S)
+        self._kept = Kept(clock, random, lambda: most_kept(self.max_in_flight))
+        self._watches = Watches(self._waiting.append, self._kept.drop)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.wake: Callable[[], None] = lambda: None
         """Called when `next_tick` may have changed. An engine that is polled by hand needs nothing."""
@@ -94,6 +120,8 @@ class Engine:
             self._loop = None
         self._waiting.clear()
         self._again.clear()
+        self._kept.close()
+        self._watches.close()
         for flight in self._flights.values():
             flight.run = None
             flight.socket.close()
@@ -119,6 +147,11 @@ class Engine:
         return len(self._partings)
 
     @property
+    def kept(self) -> int:
+        """Connections that stay open from one probe to the next."""
+        return len(self._kept)
+
+    @property
     def next_tick(self) -> float | None:
         """When `tick` must be called next, on the clock; None when nothing is in flight.
 
@@ -138,6 +171,11 @@ class Engine:
             self._waiting.append(run)
         else:
             self._launch(run)
+
+    def forget(self, run: Run) -> None:
+        """End the connection that is kept for a run, because it will not be started again."""
+        self._kept.forget(run)
+        self._watches.forget(run)
 
     def tick(self, late_s: float) -> None:
         """End the overdue probes, or as many of them as fit into a slice.
@@ -161,6 +199,7 @@ class Engine:
         end = self._clock() + SLICE_S
         is_over = bool(self._reads_left)
         while not is_over and (flight := deadlines.pop(now)) is not None:
+            flight.is_timed = False
             if flight.run is not None:
                 self._expire(flight, flight.run.target)
                 is_over = self._clock() >= end
@@ -179,7 +218,7 @@ class Engine:
                 flight = flights.get(descriptor)
                 if flight is not None:
                     self._advance(flight, mask)
-                elif self._partings.heard(descriptor):
+                elif not self._kept.heard(descriptor) and self._partings.heard(descriptor):
                     self.wake()
             is_more = len(events) == _BATCH
             if self._clock() >= end:
@@ -192,24 +231,50 @@ class Engine:
     def _start_waiting(self) -> None:
         while self._again:
             self._go_on(*self._again.popleft())
+        signs = self._kept.signs
+        while signs:
+            run, sign = signs.pop()
+            run.signalled(sign)
         while self._waiting and len(self._flights) < self.max_in_flight:
             self._launch(self._waiting.popleft())
 
     def _launch(self, run: Run) -> None:
         now = self._clock()
         run.started(now)
-        opened = self._connection(run.target)
+        target = run.target
+        exchange: Exchange | None = None
+        if target.keeping is not None and (kept := self._kept.usable(run, now)) is not None:
+            if kept.look_at is None or now < kept.look_at:
+                self._resume(run, kept, now, self._deadlines.stalls_s)
+                return
+            exchange = Look(kept.exchange)
+        opened = self._connection(target)
         if isinstance(opened, Outcome):
+            self._kept.failed(run)
             run.ended(opened, Course(self._clock() - now))
         else:
-            self._fly(Flight(run, now, self._deadlines.stalls_s, opened, run.target.begin()), run.target)
+            self._fly(Flight(run, now, self._deadlines.stalls_s, opened, exchange or target.begin()), target)
 
-    def _go_on(self, run: Run, before: Flight, exchange: Exchange) -> None:
-        """Continue a probe over a new connection, within the time that it has."""
+    def _resume(self, run: Run, kept: Connection, started: float, stalls_s: float) -> None:
+        """Run a probe over a connection that has been kept."""
+        flight = kept.flight
+        flight.resumes(run, started, stalls_s)
+        self._watch_over(flight)
+        self._obey(flight, kept.exchange.resumed())
+
+    def _go_on(self, run: Run, before: Flight, step: Reconnect) -> None:
+        """Continue a probe over a new connection, or over the one that is kept, within the time that it has."""
+        exchange, keeping = step.exchange, run.target.keeping
+        if isinstance(step, GoBack) and keeping is not None:
+            kept = self._kept.looked(run, keeping, self._clock())
+            if kept is not None:
+                self._resume(run, kept, before.started, before.stalls_s)
+                return
+            exchange = run.target.begin()
         opened = self._connection(run.target)
         if isinstance(opened, Outcome):
-            step = exchange.failed(opened)
-            outcome = step if isinstance(step, Outcome) else opened
+            failed = exchange.failed(opened)
+            outcome = failed if isinstance(failed, Outcome) else opened
             run.ended(outcome, before.course(outcome, run.target, self._clock()))
         else:
             self._fly(before.renewed(run, opened, exchange), run.target)
@@ -219,10 +284,16 @@ class Engine:
             self._partings.cut_oldest()
         return self._sockets.connect(target)
 
-    def _fly(self, flight: Flight, target: Target) -> None:
+    def _watch_over(self, flight: Flight) -> None:
+        """Serve a probe from now on, and watch its deadline."""
         self._flights[flight.descriptor] = flight
-        if self._deadlines.add(flight) or len(self._flights) == 1:
+        is_next = not flight.is_timed and self._deadlines.add(flight)
+        flight.is_timed = True
+        if is_next or len(self._flights) == 1:
             self.wake()
+
+    def _fly(self, flight: Flight, target: Target) -> None:
+        self._watch_over(flight)
         if target.kind is not socket.SOCK_STREAM:
             # A datagram needs no connection, so it can go at once.
             flight.connected = True
@@ -243,6 +314,7 @@ class Engine:
             if step is None:
                 self._sockets.speak_last(flight.socket)
             elif self._obey(flight, step):
+                self._hear_the_rest(flight, mask & _READABLE)
                 return
         elif flight.pending and mask & select.EPOLLOUT and self._send(flight, flight.pending):
             return
@@ -269,6 +341,7 @@ class Engine:
                 self._finish(flight, step, in_good_order=is_up)
                 return
             if self._obey(flight, flight.hears(data, self._clock)):
+                self._hear_the_rest(flight, mask & _ENDING or len(data) == _RECV_SIZE)
                 return
             if flight.received > MAX_RECEIVED:
                 self._finish(flight, down(Reason.TOO_LARGE, f"more than {MAX_RECEIVED} bytes, and no end"))
@@ -281,6 +354,11 @@ class Engine:
         if self._loop is not None:
             self._loop.call_soon(self._guarded, self._advance, flight, mask | select.EPOLLIN)
 
+    def _hear_the_rest(self, flight: Flight, is_more: int) -> None:
+        """Read what has come after the end of a probe, if its connection is kept: epoll will not report it again."""
+        if is_more:
+            self._kept.heard(flight.descriptor)
+
     def _obey(self, flight: Flight, step: Step) -> bool:
         """Carry out a step of the conversation. Return True when that ended the probe."""
         if step is None:
@@ -290,11 +368,36 @@ class Engine:
             return True
         if isinstance(step, bytes):
             return self._send(flight, flight.pending + step)
+        if isinstance(step, Stays):
+            self._stay(flight, step)
+            return True
         # A farewell has few bytes. They are not kept if they do not fit into the socket's buffer at once.
         if not step.data or not self._send(flight, step.data):
             is_stream = flight.run is not None and flight.run.target.kind is socket.SOCK_STREAM
             self._finish(flight, step.outcome, in_good_order=is_stream, peer_may_close=step.peer_may_close)
         return True
+
+    def _stay(self, flight: Flight, step: Stays) -> None:
+        """End a probe whose connection may stay open."""
+        run = flight.run
+        if run is None:
+            return
+        keeping, outcome = run.target.keeping, step.outcome
+        if keeping is not None and flight.sends_all(step.data):
+            limit_s = self._kept.keep(run, flight, cast("KeptExchange", flight.exchange), keeping)
+            if limit_s is None:
+                self._rest(flight, run, outcome)
+                return
+            outcome = self._kept.remarked(outcome, limit_s)
+        self._finish(flight, outcome)
+
+    def _rest(self, flight: Flight, run: Run, outcome: Outcome) -> None:
+        """Report the outcome of a probe whose connection is kept."""
+        flight.run = None
+        del self._flights[flight.descriptor]
+        course = flight.course(outcome, run.target, self._clock())
+        flight.first = b""
+        run.ended(outcome, course)
 
     def _send(self, flight: Flight, data: bytes) -> bool:
         """Send what fits now, and keep the rest for the next EPOLLOUT. Return True when an error ended the probe."""
@@ -329,7 +432,7 @@ class Engine:
                 break
             step = flight.hears(data, self._clock)
             if isinstance(step, _LAST):
-                self._finish(flight, step.outcome if isinstance(step, Farewell) else step)
+                self._finish(flight, step.outcome if isinstance(step, Farewell | Stays) else step)
                 return
         outcome = None
         if not flight.connected and number in CAUSED_BY_ICMP and flight.run is not None:
@@ -339,6 +442,7 @@ class Engine:
     def _expire(self, flight: Flight, target: Target) -> None:
         """Judge a probe whose time is up, unless it has earned more."""
         if self._deadlines.put_off(flight, self._clock()):
+            flight.is_timed = True
             return
         timeout = seconds_in_words(target.timeout_s)
         if self._deadlines.stalled_s(flight):
@@ -373,6 +477,11 @@ class Engine:
         if run is None:
             return
         del self._flights[flight.descriptor]
+        keeping = run.target.keeping
+        if keeping is not None and not isinstance(outcome, GoBack):
+            self._kept.gone(run, flight)
+            if isinstance(outcome, Outcome) and outcome.kind is not OutcomeKind.UP:
+                self._kept.failed(run)
         # After a reset, IPVS forgets a connection in 10 s, and after an end in good order in 120 s.
         in_good_order = in_good_order and not isinstance(run.target.way, PathWay)
         if is_spent:
@@ -381,7 +490,7 @@ class Engine:
             self._sockets.reset(flight.socket, run.target)
         if isinstance(outcome, Reconnect):
             # Only after all events are served, because the new socket may get the descriptor of this one.
-            self._again.append((run, flight, outcome.exchange))
+            self._again.append((run, flight, outcome))
             flight.securing = None
             del flight.exchange
             if self._loop is not None:
@@ -394,6 +503,8 @@ class Engine:
         del flight.exchange
         flight.pending = flight.first = b""
         run.ended(outcome, course)
+        if keeping is not None and keeping.is_watch and outcome.kind is OutcomeKind.UP:
+            self._watches.passed(run, self._clock())
         if in_good_order:
             self._partings.begin(flight.socket, run.target, peer_may_close=peer_may_close)
             self.wake()

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from lvs_healthd.probes.exchange import Exchange, MaySecure, Step, Target, quote
+from lvs_healthd.probes.exchange import Exchange, MaySecure, Sign, Step, Target, quote
 from lvs_healthd.probes.outcome import HEARD_BYTES, Course, Outcome, OutcomeKind
 from lvs_healthd.probing.deadlines import MOST_REPRIEVES
 from lvs_healthd.probing.sockets import Socket
@@ -27,13 +27,16 @@ class Run(Protocol):
         The connection may take longer to end.
         """
 
+    def signalled(self, sign: Sign) -> None:
+        """Take what the end of the target's idle connection tells, which was kept for the next probe."""
+
 
 class Flight:
     """One probe under way on one connection."""
 
     __slots__ = (
-        *("answered_s", "connected", "connected_s", "descriptor", "exchange", "first", "heard", "pending", "received"),
-        *("reprieves", "run", "secured_s", "securing", "socket", "stalls_s", "started", "timeout_s"),
+        *("answered_s", "connected", "connected_s", "descriptor", "exchange", "first", "heard", "is_timed", "pending"),
+        *("received", "reprieves", "run", "secured_s", "securing", "socket", "stalls_s", "started", "timeout_s"),
     )
 
     def __init__(self, run: Run, started: float, stalls_s: float, opened: Socket, exchange: Exchange) -> None:
@@ -56,6 +59,9 @@ class Flight:
         self.received = 0
         self.first = b""
         """What has come first on this connection, at least `HEARD_BYTES` if so many have."""
+        self.is_timed = False
+        """Whether its deadline is watched. That may still be the one of the connection's last probe, which is put off
+        when it comes."""
 
     def renewed(self, run: Run, opened: Socket, exchange: Exchange) -> "Flight":
         """Return the same probe on a new connection. Its time and its limits go on.
@@ -67,12 +73,38 @@ class Flight:
         flight.connected_s, flight.secured_s, flight.answered_s = self.connected_s, self.secured_s, self.answered_s
         return flight
 
+    def resumes(self, run: Run, started: float, stalls_s: float) -> None:
+        """Begin another probe on this connection, whose last one is over.
+
+        run: receives the outcome.
+        """
+        self.run = run
+        self.started = self.heard = started
+        self.stalls_s = stalls_s
+        self.reprieves = MOST_REPRIEVES
+        self.connected_s = 0.0
+        self.secured_s = None if self.securing is None else 0.0
+        self.answered_s = None
+        self.received = 0
+
     def connects(self, now: float) -> None:
         """Note that the target has accepted the connection."""
         self.connected = True
         self.heard = now
         if self.connected_s is None:
             self.connected_s = now - self.started
+
+    def sends_all(self, data: bytes) -> bool:
+        """Send the last bytes of a probe, if any. Return whether all have been taken, and those before them."""
+        data = self.pending + data
+        if not data:
+            return True
+        try:
+            return self.socket.send(data) == len(data)
+        except OSError:
+            return False
+        finally:
+            self.pending = b""
 
     def hears(self, data: bytes, clock: Callable[[], float]) -> Step:
         """Pass data that has come to the conversation, and note when TLS has begun. Return the conversation's step.

@@ -84,7 +84,7 @@ class Sockets:
 
     def reset(self, opened: Socket, target: Target) -> None:
         """End a connection at once, whatever is under way on it. The peer receives a reset."""
-        if target.apart:
+        if target.apart or target.keeping is not None:  # one that was kept has an option of its own
             opened.close()
             return
         spare = self._spare(target)
