@@ -1,10 +1,10 @@
 """The floor: the least that a Python program can spend on a probe. One epoll set, 50 ms ticks, no decisions or reasons.
 
 It is a separate program: `floor.py KIND FIRST COUNT PORT INTERVAL_S CA [again]`. KIND is http, tcp, udp, https,
-http-keep or https-keep. It probes COUNT IPv4 addresses, from FIRST on. CA is a certificate file, which only https reads. A probe
-over TCP gets a new socket, or with `again` a socket whose last connection was reset. The kinds that keep connections
-never have a new one. On SIGTERM the program prints one JSON line: how late the last start
-of each tick was, seconds.
+http-keep or https-keep. It probes COUNT IPv4 addresses, from FIRST on. CA is a certificate file, which only https
+reads. A probe over TCP gets a new socket, or with `again` a socket whose last connection was reset. The kinds that keep
+connections never have a new one. On SIGTERM the program prints one JSON line: how late the last start of each tick was,
+seconds.
 """
 
 import ctypes
