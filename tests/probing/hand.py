@@ -15,6 +15,7 @@ class Noting:
     def __init__(self, target: Target, outcomes: list[Outcome]) -> None:
         self.target = target
         self._outcomes = outcomes
+        self.repeats = True
         self.signs: list[Sign] = []
         """What the ends of its kept connections told."""
 
@@ -48,14 +49,15 @@ class Hand:
             self.engine.tick(late_s=0.0)
 
     def slow_down(self, method: str, cost_s: float) -> None:
-        """Let each call of a method of the engine take `cost_s` seconds."""
-        real = getattr(self.engine, method)
+        """Let each call of a method of the engine, or of what serves its sockets, take `cost_s` seconds."""
+        owner = self.engine if hasattr(self.engine, method) else self.engine._serving
+        real = getattr(owner, method)
 
         def slow(*arguments: object) -> object:
             self.now += cost_s
             return real(*arguments)
 
-        setattr(self.engine, method, slow)
+        setattr(owner, method, slow)
 
     def until_polled(self, count: int) -> None:
         deadline = time.monotonic() + 5

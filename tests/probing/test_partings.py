@@ -90,6 +90,8 @@ class Hand:
 
 
 class Noting:
+    repeats = False
+
     def __init__(self, aim: Target, hand: Hand) -> None:
         self.target = aim
         self._hand = hand

@@ -83,6 +83,8 @@ class Running:
 
 
 class _Run:
+    repeats = False
+
     def __init__(self, aim: Target, outcomes: list[Outcome]) -> None:
         self.target = aim
         self._outcomes = outcomes

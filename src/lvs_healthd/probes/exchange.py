@@ -45,6 +45,12 @@ class Reconnect:
         """The conversation on the new connection. It begins with `connected`."""
 
 
+class Stale(Reconnect):
+    """The end of a connection that was kept, without a byte of answer: the request is repeated over a new one."""
+
+    __slots__ = ()
+
+
 class Stays(msgspec.Struct, frozen=True):
     """An outcome after which the connection stays open for the target's next probe, with the same conversation."""
 

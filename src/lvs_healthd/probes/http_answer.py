@@ -294,6 +294,11 @@ class AnswerEnd:
         self.limit_s: float | None = None
         """How long the server says that it keeps an idle connection, seconds; None if it does not say."""
 
+    @property
+    def status(self) -> int:
+        """The status of the answer; 0 until its headers have ended."""
+        return 0 if self._head is None else self._head.status
+
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
         self.seen += len(data)

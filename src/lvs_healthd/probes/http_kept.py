@@ -5,13 +5,14 @@ the next probe only if the answer has ended by then, and nothing else has come.
 
 A server may end an idle connection at any time, also when the next request is under way. Clients repeat such a request
 over a new connection (RFC 9110, section 9.2.2), and so does a probe, once. As soon as a byte of the answer has come,
-the end of the connection is a failure as any other.
+the end of the connection is a failure as any other. Only a 408 is no answer: it may say that no request has come in
+time (RFC 9110, section 15.5.9).
 """
 
 import re
 
 from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
-from lvs_healthd.probes.exchange import Reconnect, Sign, SingleExchange, Stays, Step
+from lvs_healthd.probes.exchange import Reconnect, Sign, SingleExchange, Stale, Stays, Step
 from lvs_healthd.probes.http import MAX_HEADERS, HttpExchanges
 from lvs_healthd.probes.http_answer import MOST_LINES, WITHOUT_BODY, AnswerEnd, seconds_kept
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
@@ -30,6 +31,9 @@ _ORDINARY_ANSWER = re.compile(
 it: with its status, the length of its body, and what it says about idle connections."""
 
 
+_TOO_LATE = 408
+
+
 class KeptHttpExchanges:
     """Begins the conversations of one check, each of which serves one connection."""
 
@@ -43,7 +47,8 @@ class KeptHttpExchanges:
         """Whether the status decides, so that the conversation about an ordinary answer need not begin."""
         self._most = check.max_body + MAX_HEADERS
         """How many bytes of an answer are worth waiting for, so that its connection can be used again."""
-        self._known: dict[Outcome, Stays] = {}
+        self._known: dict[bytes, Stays] = {}
+        """What ends a probe with an ordinary answer, by its status."""
 
     def __call__(self) -> "_KeptHttp":
         """Begin one conversation."""
@@ -54,11 +59,11 @@ class KeptHttpExchanges:
         """What no quoted answer may show."""
         return self.answers.hidden
 
-    def stays(self, outcome: Outcome) -> Stays:
-        """Return the step that ends a probe and keeps its connection. There are few outcomes of ordinary answers."""
-        known = self._known.get(outcome)
+    def stays(self, status: bytes) -> Stays:
+        """Return the step that ends a probe with an ordinary answer, and keeps its connection."""
+        known = self._known.get(status)
         if known is None:
-            known = self._known[outcome] = Stays(outcome)
+            known = self._known[status] = Stays(self.answers.outcome_of(int(status)))
         return known
 
     def begin_end(self) -> AnswerEnd:
@@ -114,9 +119,11 @@ class _KeptHttp:
             found = self._rules.ordinary(data)
             if found is not None:
                 self.limit_s = None if found[3] is None else seconds_kept(found[3])
-                return self._rules.stays(self._rules.answers.outcome_of(int(found[1])))
+                return self._rules.stays(found[1])
             end = self._end = self._rules.begin_end()
         end.feed(data)
+        if end.status == _TOO_LATE and self._is_reused:
+            return self._again()
         step = self._judge.received(data)
         if isinstance(step, Outcome):
             return self._judged(step, end)
@@ -138,7 +145,7 @@ class _KeptHttp:
     def idle(self, data: bytes) -> Sign | None:
         end = self._end
         if end is None or end.is_complete:
-            return Sign.ORDERLY  # nobody has asked for this: 408 (RFC 9110, section 15.5.9), or an error in words
+            return Sign.ORDERLY  # nobody has asked for this: 408, or an error in words
         end.feed(data)
         return Sign.SPENT if end.is_last or self._rules.is_too_long(end) else None
 
@@ -160,12 +167,12 @@ class _KeptHttp:
         """Whether the server may have ended the connection before it got the current request."""
         return self._is_reused and self._end is None
 
-    def _again(self) -> Reconnect:
-        return Reconnect(self._rules())
+    def _again(self) -> Stale:
+        return Stale(self._rules())
 
     def _judged(self, outcome: Outcome, end: AnswerEnd) -> Outcome | Stays:
         """Return the step that ends a probe. A connection that cannot be used again ends with it."""
         self.limit_s = end.limit_s
         if end.is_last or outcome.kind is OutcomeKind.UNSURE or self._rules.is_too_long(end):
             return outcome
-        return self._rules.stays(outcome)
+        return Stays(outcome)

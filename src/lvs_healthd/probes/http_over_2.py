@@ -5,8 +5,8 @@ sent over HTTP/2, and what comes back is passed to it as HTTP/1.1.
 """
 
 from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
-from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Sign, SingleExchange, Stays, Step
-from lvs_healthd.probes.http import HttpExchanges
+from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Sign, SingleExchange, Stale, Stays, Step
+from lvs_healthd.probes.http import MAX_HEADERS, HttpExchanges
 from lvs_healthd.probes.http2 import Connection, Data, End, Event, Fields, Headers, Request
 from lvs_healthd.probes.outcome import Outcome, Reason, down
 
@@ -51,7 +51,7 @@ class Http2Exchanges:
 class _Rules:
     """What the conversations of one check have in common."""
 
-    __slots__ = ("_known", "_scheme", "answers", "has_fields", "is_chunked")
+    __slots__ = ("_known", "_scheme", "answers", "has_fields", "is_chunked", "most")
 
     def __init__(self, check: HttpCheck | HttpsCheck, answers: HttpExchanges) -> None:
         self.answers = answers
@@ -63,6 +63,8 @@ class _Rules:
         """Whether the headers of an answer matter."""
         self.is_chunked = bool(check.redirects)
         """Whether a body must show where it ends, because another answer may follow."""
+        self.most = check.max_body + MAX_HEADERS
+        """How many bytes of an answer are worth waiting for, so that its connection can be used again."""
 
     def request(self, message: bytes) -> Request:
         """Return a request that is written as HTTP/1.1."""
@@ -172,7 +174,7 @@ class _KeptOverHttp2(_OverHttp2):
     connection. It says so with GOAWAY, so nothing is asked after that.
     """
 
-    __slots__ = ("_is_broken", "_is_reused", "_seen")
+    __slots__ = ("_before", "_is_broken", "_is_reused", "_seen")
 
     limit_s = None
     reads_first = True
@@ -184,17 +186,21 @@ class _KeptOverHttp2(_OverHttp2):
         self._is_broken = False
         self._seen = 0
         """How many bytes have come over the connection."""
+        self._before = 0
+        """How many of them came before the current request."""
 
     @property
     def is_ready(self) -> bool:
         return self._connection.has_ended and self._is_usable
 
     def resumed(self) -> Step:
-        self._is_reused = True
+        self._is_reused, self._before = True, self._seen
         self._inner.end()
         self._inner = self._rules.answers()
         self._connection.renew()
-        return self._ask(self._inner.connected()) or self._connection.to_send()
+        if self._ask(self._inner.connected()) is not None:
+            return self._again()  # the peer has lowered how many requests it takes
+        return self._connection.to_send()
 
     def received(self, data: bytes) -> Step:
         self._seen += len(data)
@@ -204,7 +210,7 @@ class _KeptOverHttp2(_OverHttp2):
             if isinstance(event, Outcome):
                 self._is_broken = True
                 if found is None:
-                    return self._again() if self._is_stale else event
+                    return self._again() if self._is_stale and self._connection.is_unheard else event
             elif found is None:
                 step = self._take(event)
                 if isinstance(step, Outcome):
@@ -233,7 +239,8 @@ class _KeptOverHttp2(_OverHttp2):
             self._is_broken |= isinstance(event, Outcome)
         if self._connection.is_going or self._is_broken:
             return Sign.ORDERLY
-        return self._connection.to_send() or None if self._is_usable else Sign.SPENT
+        is_too_long = not self._connection.has_ended and self._seen - self._before > self._rules.most
+        return self._connection.to_send() or None if self._is_usable and not is_too_long else Sign.SPENT
 
     def idle_closed(self) -> Sign:
         return Sign.URGENT
@@ -247,5 +254,5 @@ class _KeptOverHttp2(_OverHttp2):
         """Whether the server may have ended the connection before it got the current request."""
         return self._is_reused and not self._has_head
 
-    def _again(self) -> Reconnect:
-        return Reconnect(_KeptOverHttp2(self._rules, self._rules.answers()))
+    def _again(self) -> Stale:
+        return Stale(_KeptOverHttp2(self._rules, self._rules.answers()))

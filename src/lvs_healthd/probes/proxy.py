@@ -77,7 +77,7 @@ class _AfterHeader(MaySecure):
 
     def _again(self, step: Reconnect) -> Reconnect:
         """Begin the new connection with the header too."""
-        return Reconnect(type(self)(self._header, step.exchange))
+        return type(step)(type(self)(self._header, step.exchange))
 
 
 class _KeptAfterHeader(_AfterHeader):

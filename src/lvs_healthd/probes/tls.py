@@ -323,7 +323,7 @@ class _TlsExchange(MaySecure):
     def _ended(self, step: Outcome | Reconnect) -> Outcome | Reconnect:
         """Return the step that ends the connection. A new one begins TLS from the start."""
         if isinstance(step, Reconnect):
-            return Reconnect(self._rules.around(step.exchange))
+            return type(step)(self._rules.around(step.exchange))
         return self._with_end(step, self._end)
 
     def _say(self, step: Step) -> Outcome | Farewell | Stays | Reconnect | None:

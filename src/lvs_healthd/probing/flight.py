@@ -18,6 +18,10 @@ class Run(Protocol):
 
     target: Target
 
+    @property
+    def repeats(self) -> bool:
+        """Whether it will be started again, so that a connection is worth keeping for it."""
+
     def started(self, now: float) -> None:
         """Note that the probe starts at `now`, seconds on the engine's clock."""
 

@@ -50,6 +50,11 @@ class Job:
         self.deaf_until = 0.0
         """Until when the target's signs count for nothing."""
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the probe has not been dropped."""
+        return self.sink is not None
+
     def started(self, now: float) -> None:
         """Report how late the start is."""
         self.scheduler.note_lag(now - self.turn)

@@ -1,9 +1,8 @@
 """Holds the connections that stay open between the probes of a target, and reads what their end tells.
 
 A kept connection speaks by itself: the kernel of a server whose process dies ends it at once. But healthy servers end
-idle connections too. So an end is only a reason to probe (`Sign`), and one that comes at a known age is not even that:
-the server says how long it keeps idle connections, or it is learnt from two ends at the same age after which the server
-still listened.
+idle connections too. So an end is only a reason to probe (`Sign`), and one that comes at a usual age is not even that
+(`habits`).
 """
 
 import socket
@@ -11,17 +10,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from lvs_healthd.probes.exchange import Keeping, KeptExchange, Sign
+from lvs_healthd.probes.exchange import Keeping, KeptExchange, Sign, seconds_in_words
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.flight import Flight, Run
-
-LATE_S = 1.0
-"""How much earlier or later than its limit a server may end an idle connection, seconds. Node and lighttpd are a second
-late."""
-
-FORGET_S = 600.0
-"""For how many seconds no connection is kept after it has turned out that the server keeps none until the next probe.
-Then that is tried again, because somebody may have configured the server."""
+from lvs_healthd.probing.habits import Habit, is_about, is_short
 
 _SPREAD = 0.5
 """The connections of targets that begin together are used for between this share of `reconnect_s` and all of it."""
@@ -37,15 +29,17 @@ _READS = 4
 class Connection:
     """One connection that stays open."""
 
-    __slots__ = ("exchange", "flight", "look_at", "renew_at", "run", "since")
+    __slots__ = ("exchange", "flight", "habit", "look_at", "renew_at", "run", "since")
 
-    def __init__(self, run: Run, flight: Flight, exchange: KeptExchange) -> None:
+    def __init__(self, run: Run, flight: Flight, exchange: KeptExchange, habit: Habit | None) -> None:
         self.run = run
         self.flight = flight
         self.exchange = exchange
         """The conversation on it."""
+        self.habit = habit
+        """What is known of its target; None as long as no connection to it has ended."""
         self.since = 0.0
-        """Since when it is idle; meaningless while a probe is under way on it. All times are on the clock."""
+        """Since when it is idle, or was before the probe that is under way on it. All times are on the clock."""
         self.renew_at = 0.0
         """From when on a probe has a new connection instead."""
         self.look_at: float | None = None
@@ -55,34 +49,6 @@ class Connection:
     def is_idle(self) -> bool:
         """Whether no probe is under way on it."""
         return self.flight.run is None
-
-
-class _Habit:
-    """What is known of how a target ends idle connections."""
-
-    __slots__ = ("age_s", "ended_s", "forget_at", "limit_s")
-
-    def __init__(self) -> None:
-        self.ended_s: float | None = None
-        """The age of the connection that ended last, until it is known whether the target still listened."""
-        self.age_s: float | None = None
-        """The age of the one before, after which the target still listened."""
-        self.limit_s: float | None = None
-        """How long it keeps idle connections, whole seconds; None as long as nobody knows."""
-        self.forget_at = 0.0
-
-    def confirm(self) -> None:
-        """Note that the target still listened after the last end."""
-        ended_s, self.ended_s = self.ended_s, None
-        if ended_s is None:
-            return
-        if self.age_s is not None and abs(self.age_s - ended_s) <= LATE_S:
-            self.limit_s = max(1.0, float(round(ended_s)))
-        self.age_s = ended_s
-
-    def is_routine(self, age_s: float) -> bool:
-        """Return whether an idle connection usually ends at this age, seconds."""
-        return self.limit_s is not None and abs(age_s - self.limit_s) <= LATE_S + 0.1
 
 
 class Kept:
@@ -101,8 +67,8 @@ class Kept:
         self._most = most
         self._by_run: dict[Run, Connection] = {}
         self._by_descriptor: dict[int, Connection] = {}
-        self._habits: dict[tuple[str, int] | str, _Habit] = {}
-        """How targets end idle connections, by their addresses."""
+        self._habits: dict[Run, Habit] = {}
+        """How targets end idle connections, as far as any have ended."""
         self._remarked: dict[tuple[Outcome, float], Outcome] = {}
 
     def __len__(self) -> int:
@@ -144,7 +110,9 @@ class Kept:
             refused = self._refusal(run, exchange, keeping, now)
             if refused is not None:
                 return refused
-            connection = self._begin(Connection(run, flight, exchange), keeping, now)
+            connection = self._begin(Connection(run, flight, exchange, self._habits.get(run)), keeping, now)
+        elif connection.habit is not None:
+            connection.habit.outlived(flight.started - connection.since)
         connection.since = now
         return None
 
@@ -160,7 +128,8 @@ class Kept:
         known = self._remarked.get((outcome, limit_s))
         if known is None:
             detail = (
-                f"{outcome.detail}, over a new connection each time: the server ends idle ones after {limit_s:.0f}s"
+                f"{outcome.detail}, over a new connection each time: the server ends idle ones after "
+                f"{seconds_in_words(limit_s)}"
             )
             if len(self._remarked) >= _MOST_REMARKED:
                 self._remarked.clear()
@@ -195,14 +164,23 @@ class Kept:
     def failed(self, run: Run) -> None:
         """Note that a probe of a target has failed, so that its connection is used no more."""
         self.drop(run)
-        habit = self._habits.get(run.target.address)
+        habit = self._habits.get(run)
         if habit is not None:
-            habit.ended_s = None
+            habit.failed()
+
+    def stale(self, run: Run, flight: Flight) -> None:
+        """Note that a probe has met the end of the connection that it used. It goes on over a new one."""
+        connection = self._by_run.get(run)
+        if connection is None or connection.flight is not flight:
+            return
+        self._remove(connection)
+        self._habit_of(run).ended(flight.started - connection.since)
+        self.signs.append((run, Sign.URGENT))
 
     def forget(self, run: Run) -> None:
         """Forget a target."""
         self.drop(run)
-        self._habits.pop(run.target.address, None)
+        self._habits.pop(run, None)
 
     def close(self) -> None:
         """End all connections."""
@@ -215,22 +193,23 @@ class Kept:
 
     def _refusal(self, run: Run, exchange: KeptExchange, keeping: Keeping, now: float) -> float | None:
         """Return why no connection to a target is kept, as `keep` does; None if one may be."""
-        if run in self._by_run or len(self._by_run) >= self._most():
+        if run in self._by_run or len(self._by_run) >= self._most() or not run.repeats:
             return 0.0
-        habit = self._habits.get(run.target.address)
+        habit, limit_s = self._habits.get(run), exchange.limit_s
         if habit is not None:
-            habit.confirm()
-            if now >= habit.forget_at > 0.0:
-                del self._habits[run.target.address]
-                habit = None
-        limit_s = exchange.limit_s
-        if limit_s is None and habit is not None:
-            limit_s = habit.limit_s
-        if limit_s is None or limit_s > keeping.interval_s:
+            learnt_s = habit.limit_s(now)
+            limit_s = learnt_s if limit_s is None else limit_s
+        if limit_s is None or not is_short(limit_s, keeping.interval_s):
             return None
-        if habit is not None and not habit.forget_at:
-            habit.forget_at = now + FORGET_S
+        if habit is not None:
+            habit.found_short(now)
         return limit_s
+
+    def _habit_of(self, run: Run) -> Habit:
+        habit = self._habits.get(run)
+        if habit is None:
+            habit = self._habits[run] = Habit()
+        return habit
 
     def _begin(self, connection: Connection, keeping: Keeping, now: float) -> Connection:
         flight = connection.flight
@@ -260,16 +239,11 @@ class Kept:
 
     def _ended(self, connection: Connection, sign: Sign) -> None:
         run, age_s = connection.run, self._clock() - connection.since
-        told_s = connection.exchange.limit_s
-        habit = self._habits.get(run.target.address)
-        if habit is None:
-            habit = self._habits[run.target.address] = _Habit()
-        if told_s is not None:
-            habit.limit_s = told_s
-        if habit.is_routine(age_s):
+        told_s, habit = connection.exchange.limit_s, self._habit_of(run)
+        if is_about(age_s, told_s) if told_s is not None else habit.is_usual(age_s):
             sign = Sign.SPENT
         elif sign is not Sign.SPENT:
-            habit.ended_s = age_s
+            habit.ended(age_s)
         self.signs.append((run, sign))
         self._remove(connection)
         self._free(connection)

@@ -98,6 +98,8 @@ class _Note(NamedTuple):
 class _Once:
     """One probe, in the form that the engine runs."""
 
+    repeats = False
+
     def __init__(self, target: Target, ended: Callable[[Outcome, Course], None]) -> None:
         self.target = target
         self.ended = ended

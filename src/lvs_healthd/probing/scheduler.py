@@ -12,7 +12,7 @@ A probe may have another pace than its interval for a while (`Scheduler.pace`). 
 turns. With a faster one it gets hurried turns between its regular ones, which it keeps (`probing.hurry` decides who).
 
 The end of a connection that was kept may be an early warning. It starts a probe at once, outside the ticks, and further
-ones follow as long as they confirm it (`signalled`, `confirm`).
+ones follow as long as they confirm it (`early_warnings`).
 """
 
 import asyncio
@@ -22,12 +22,11 @@ import math
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, Protocol
 
-from lvs_healthd.probes.exchange import Sign
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probing.deadlines import TICK_S
+from lvs_healthd.probing.early_warnings import EarlyWarnings
 from lvs_healthd.probing.engine import Engine
 from lvs_healthd.probing.groups import Groups
-from lvs_healthd.probing.hurry import Budget, Hurry
+from lvs_healthd.probing.hurry import Hurry
 from lvs_healthd.probing.job import Job, turns_of
 from lvs_healthd.probing.probe import Key, Probe
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
@@ -43,19 +42,6 @@ FIRST_PROBES_PER_S = 2000
 
 FIRST_SPREAD_S = 0.5
 """The minimum time over which the first turns of new probes are spread, seconds."""
-
-
-LEAST_DEAF_S = 1.0
-"""After a sign, further ones of the same target count for nothing for so many seconds, or for its interval if that is
-longer."""
-
-MOST_SIGNS = 2000
-SIGNS_PER_S = 500.0
-"""How many signs start a probe, of all targets together: so many at once, and in the long run so many a second. Servers
-may end all idle connections together, when they are reloaded or when they are busiest."""
-
-_CONFIRMING = frozenset((Reason.REFUSED, Reason.RESET, Reason.CLOSED_EARLY))
-"""The outcomes of a target whose process has ended. One that is about to may still accept a connection."""
 
 
 class ScheduleObserver(Protocol):
@@ -106,7 +92,8 @@ class Scheduler(Generic[Key]):
         self._timer: asyncio.TimerHandle | None = None
         self._failure: asyncio.Future[None] | None = None
         self._hurry: Hurry[Job] = Hurry(clock)
-        self._signs = Budget(MOST_SIGNS, SIGNS_PER_S)
+        warnings = EarlyWarnings(clock, random, warned=observer.warned, owe=self._owe, begin=self._begin)
+        self.signalled, self.confirm = warnings.signalled, warnings.confirm
         self._armed_for = math.inf
         self._late_s = 0.0
         """How many seconds late the next tick already is."""
@@ -265,33 +252,6 @@ class Scheduler(Generic[Key]):
         if job in self._hurry and not job.is_first and not job.owed:
             self._put_hurried(job, max(self._clock(), job.turn + job.pace_s))
             self._arm_earlier()
-
-    def signalled(self, job: Job, sign: Sign) -> None:
-        """Give a job an extra turn because an idle connection of its target has ended: at once if it was urgent."""
-        keeping, now = job.target.keeping, self._clock()
-        if keeping is None or sign is Sign.SPENT or job.sink is None or job.running or now < job.deaf_until:
-            return
-        if not self._signs.take(now):
-            return
-        job.deaf_until = now + max(job.interval_s, LEAST_DEAF_S)
-        if sign is not Sign.URGENT:
-            self._owe(job, now + self._random() * min(job.interval_s, LEAST_DEAF_S))
-            return
-        self._observer.warned()
-        job.confirms = keeping.confirms
-        if now < job.turn + keeping.confirm_s:
-            self._owe(job, job.turn + keeping.confirm_s)
-        else:
-            self._begin(job, now, keeping.confirm_s)
-
-    def confirm(self, job: Job, outcome: Outcome) -> None:
-        """Give a job an extra turn very soon, if `outcome` confirms the early warning of its target."""
-        keeping = job.target.keeping
-        if keeping is None or outcome.kind is not OutcomeKind.DOWN or outcome.reason not in _CONFIRMING:
-            job.confirms = 0
-            return
-        job.confirms -= 1
-        self._owe(job, max(self._clock(), job.turn + keeping.confirm_s))
 
     def _owe(self, job: Job, due: float) -> None:
         job.owed, job.extra = True, due

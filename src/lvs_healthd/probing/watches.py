@@ -19,58 +19,64 @@ class Watches:
 
     start: runs something.
     drop: ends the connection that is kept for a run.
+    forget: does the same, and forgets the run.
     """
 
-    def __init__(self, start: Callable[[Run], None], drop: Callable[[Run], None]) -> None:
+    def __init__(
+        self, start: Callable[[Run], None], drop: Callable[[Run], None], forget: Callable[[Run], None]
+    ) -> None:
         self._start = start
         self._drop = drop
+        self._forget = forget
         self._by_run: dict[Run, _Watch] = {}
 
     def passed(self, run: Run, now: float) -> None:
-        """Begin to watch the target of a probe that has passed, or begin anew after a while.
+        """Begin to watch the target of a probe that has passed, or begin once more after a while.
 
         now: seconds on the clock.
         """
         keeping = run.target.keeping
-        watch = self._by_run.get(run)
-        if keeping is None or (watch is not None and now < watch.renew_at):
+        if keeping is None or not run.repeats:
             return
-        self.forget(run)
-        watch = self._by_run[run] = _Watch(run, self._ended)
+        watch = self._by_run.get(run)
+        if watch is None:
+            watch = self._by_run[run] = _Watch(run)
+        elif watch.is_held and now < watch.renew_at:
+            return
+        else:
+            self._drop(watch)
         watch.renew_at = now + keeping.reconnect_s
+        watch.is_held = True
         self._start(watch)
 
     def forget(self, run: Run) -> None:
         """Watch the target of a run no more."""
         watch = self._by_run.pop(run, None)
         if watch is not None:
-            self._drop(watch)
+            watch.repeats = False
+            self._forget(watch)
 
     def close(self) -> None:
         """Watch nothing any more. The connections are ended by whoever keeps them."""
         self._by_run.clear()
 
-    def _ended(self, watch: "_Watch") -> bool:
-        """Note that a watch is over. Return whether it was one of these."""
-        if self._by_run.get(watch.owner) is not watch:
-            return False
-        del self._by_run[watch.owner]
-        return True
-
 
 class _Watch:
     """What the engine runs to watch a target."""
 
-    __slots__ = ("_over", "owner", "renew_at", "target")
+    __slots__ = ("is_held", "owner", "renew_at", "repeats", "target")
 
-    def __init__(self, owner: Run, over: Callable[["_Watch"], bool]) -> None:
+    def __init__(self, owner: Run) -> None:
         self.owner = owner
         keeping = owner.target.keeping
         if keeping is not None:
             keeping = msgspec.structs.replace(keeping, is_watch=False)
         self.target: Target = msgspec.structs.replace(owner.target, begin=_holding, keeping=keeping)
         self.renew_at = 0.0
-        self._over = over
+        """When it has a new connection, on the clock."""
+        self.is_held = False
+        """Whether it has a connection, or will have one soon."""
+        self.repeats = True
 
     def started(self, now: float) -> None:
         """Ignore the start, which belongs to no schedule."""
@@ -78,11 +84,12 @@ class _Watch:
     def ended(self, outcome: Outcome, course: Course) -> None:  # noqa: ARG002
         """Note that there is no connection to hold. The probes find out why."""
         if outcome.kind is not OutcomeKind.UP:
-            self._over(self)
+            self.is_held = False
 
     def signalled(self, sign: Sign) -> None:
         """Pass on what the end of the connection tells."""
-        if self._over(self):
+        self.is_held = False
+        if self.repeats:
             self.owner.signalled(sign)
 
 
