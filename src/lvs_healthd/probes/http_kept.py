@@ -10,6 +10,7 @@ time (RFC 9110, section 15.5.9).
 """
 
 import re
+from typing import NamedTuple
 
 from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
 from lvs_healthd.probes.exchange import Reconnect, Sign, SingleExchange, Stale, Stays, Step
@@ -34,10 +35,29 @@ it: with its status, the length of its body, and what it says about idle connect
 _TOO_LATE = 408
 
 
+_DATE = b"\r\nDate: "
+_DATE_BYTES = 29
+"""The length of a date (RFC 9110, section 5.6.7). From one answer to the next, nothing else changes in most answers."""
+
+
+class _Ordinary(NamedTuple):
+    """An ordinary answer."""
+
+    step: Stays
+    """What ends the probe."""
+    limit_s: float | None
+    """How long the server says that it keeps an idle connection, seconds."""
+    size: int
+    """How many bytes it has."""
+    begin: bytes
+    end: bytes
+    """These two are the answer without its date."""
+
+
 class KeptHttpExchanges:
     """Begins the conversations of one check, each of which serves one connection."""
 
-    __slots__ = ("_has_body", "_is_simple", "_known", "_most", "answers")
+    __slots__ = ("_has_body", "_is_simple", "_known", "_last", "_most", "answers")
 
     def __init__(self, check: HttpCheck | HttpsCheck) -> None:
         self.answers = HttpExchanges(check, keeps_connection=True)
@@ -49,6 +69,8 @@ class KeptHttpExchanges:
         """How many bytes of an answer are worth waiting for, so that its connection can be used again."""
         self._known: dict[bytes, Stays] = {}
         """What ends a probe with an ordinary answer, by its status."""
+        self._last: _Ordinary | None = None
+        """The last ordinary answer, which almost every answer is like; None before the first."""
 
     def __call__(self) -> "_KeptHttp":
         """Begin one conversation."""
@@ -74,13 +96,25 @@ class KeptHttpExchanges:
         """Return whether more of an answer has come than its connection is worth."""
         return end.seen > self._most
 
-    def ordinary(self, data: bytes) -> "re.Match[bytes] | None":
-        """Return the head of an answer that has come as a whole, if it is ordinary and its status decides."""
+    def ordinary(self, data: bytes) -> "_Ordinary | None":
+        """Return what an answer means that has come as a whole, if it is ordinary and its status decides."""
+        last = self._last
+        if last and len(data) == last.size and data.startswith(last.begin) and data.endswith(last.end):
+            return last
         found = _ORDINARY_ANSWER.match(data) if self._is_simple else None
         if found is None or (found[2] is None and int(found[1]) not in WITHOUT_BODY):
             return None
         length = 0 if int(found[1]) in WITHOUT_BODY else int(found[2])
-        return found if len(data) == found.end() + length else None
+        if len(data) != found.end() + length:
+            return None
+        limit_s = None if found[3] is None else seconds_kept(found[3])
+        begin, date, rest = data[: found.end()].partition(_DATE)
+        if not date:
+            begin, rest = data, b""
+        end = rest[_DATE_BYTES:] + data[found.end() :]
+        known = _Ordinary(self.stays(found[1]), limit_s, len(data), begin + date, end)
+        self._last = known
+        return known
 
 
 class _KeptHttp:
@@ -118,8 +152,8 @@ class _KeptHttp:
         if end is None:
             found = self._rules.ordinary(data)
             if found is not None:
-                self.limit_s = None if found[3] is None else seconds_kept(found[3])
-                return self._rules.stays(found[1])
+                self.limit_s = found.limit_s
+                return found.step
             end = self._end = self._rules.begin_end()
         end.feed(data)
         if end.status == _TOO_LATE and self._is_reused:

@@ -75,7 +75,7 @@ class Engine:
         self._epoll = select.epoll()
         self._sockets = Sockets(self._epoll)
         self._partings = Partings(self._sockets, clock, TICK_S)
-        self._kept = Kept(clock, random, lambda: most_kept(self.max_in_flight))
+        self._kept = Kept(clock, random, lambda: most_kept(self.max_in_flight), self._sockets.reset)
         self._watches = Watches(self._waiting.append, self._kept.drop, self._kept.forget)
         self._serving = Serving(
             self._sockets,
@@ -258,7 +258,7 @@ class Engine:
                 self._kept.failed(run)
             run.ended(opened, Course(self._clock() - now))
         else:
-            self._fly(Flight(run, now, self._deadlines.stalls_s, opened, exchange or target.begin()), target)
+            self._fly(Flight.of(run, now, self._deadlines.stalls_s, opened, exchange or target.begin()), target)
 
     def _resume(self, run: Run, kept: Connection, started: float, stalls_s: float) -> None:
         """Run a probe over a connection that has been kept."""

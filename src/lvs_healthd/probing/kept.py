@@ -10,13 +10,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from lvs_healthd.probes.exchange import Keeping, KeptExchange, Sign, seconds_in_words
+from lvs_healthd.probes.exchange import Keeping, KeptExchange, Sign, Target, seconds_in_words
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.flight import Flight, Run
 from lvs_healthd.probing.habits import Habit, is_about, is_short
+from lvs_healthd.probing.sockets import Socket
 
 _SPREAD = 0.5
-"""The connections of targets that begin together are used for between this share of `reconnect_s` and all of it."""
+"""The first connections of targets that begin together are used for between this share of `reconnect_s` and all of it,
+so that they do not all end together."""
 
 _MOST_REMARKED = 1024
 """How many outcomes with a remark are remembered. All are forgotten when there are more."""
@@ -57,16 +59,26 @@ class Kept:
     clock: monotonic time, seconds.
     random: returns floats in [0, 1).
     most: returns how many there may be.
+    free: ends a connection to a target at once.
     """
 
-    def __init__(self, clock: Callable[[], float], random: Callable[[], float], most: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        most: Callable[[], int],
+        free: Callable[[Socket, Target], None],
+    ) -> None:
         self.signs: list[tuple[Run, Sign]] = []
         """What the ends of connections tell, until somebody takes it."""
         self._clock = clock
         self._random = random
         self._most = most
+        self._free_socket = free
         self._by_run: dict[Run, Connection] = {}
         self._by_descriptor: dict[int, Connection] = {}
+        self._renewing: set[Run] = set()
+        """The targets whose connection has been used for `reconnect_s`, until they have a new one."""
         self._habits: dict[Run, Habit] = {}
         """How targets end idle connections, as far as any have ended."""
         self._remarked: dict[tuple[Outcome, float], Outcome] = {}
@@ -84,6 +96,8 @@ class Kept:
         is_usable = now < connection.renew_at and exchange.is_ready
         if is_usable and not (exchange.reads_first and self._read(connection) is not None):
             return connection
+        if now >= connection.renew_at:
+            self._renewing.add(run)
         self.drop(run)
         return None
 
@@ -180,6 +194,7 @@ class Kept:
     def forget(self, run: Run) -> None:
         """Forget a target."""
         self.drop(run)
+        self._renewing.discard(run)
         self._habits.pop(run, None)
 
     def close(self) -> None:
@@ -214,7 +229,8 @@ class Kept:
     def _begin(self, connection: Connection, keeping: Keeping, now: float) -> Connection:
         flight = connection.flight
         flight.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(flight.timeout_s * 1000)))
-        share = 1.0 - _SPREAD * self._random()
+        share = 1.0 if connection.run in self._renewing else 1.0 - _SPREAD * self._random()
+        self._renewing.discard(connection.run)
         connection.renew_at = now + keeping.reconnect_s * share
         connection.look_at = None if keeping.look_s is None else now + keeping.look_s * share
         self._by_run[connection.run] = self._by_descriptor[flight.descriptor] = connection
@@ -253,6 +269,5 @@ class Kept:
         del self._by_descriptor[connection.flight.descriptor]
 
     def _free(self, connection: Connection) -> None:
-        # The socket has an option of its own, so it serves no other target.
-        connection.flight.socket.close()
+        self._free_socket(connection.flight.socket, connection.run.target)
         connection.exchange.end()

@@ -84,9 +84,11 @@ class Sockets:
 
     def reset(self, opened: Socket, target: Target) -> None:
         """End a connection at once, whatever is under way on it. The peer receives a reset."""
-        if target.apart or target.keeping is not None:  # one that was kept has an option of its own
+        if target.apart:
             opened.close()
             return
+        if target.keeping is not None:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
         spare = self._spare(target)
         if len(spare) < MOST_SPARE and _connect(opened.fileno(), _NOWHERE, len(_NOWHERE)) == 0:
             spare.append(opened)
