@@ -58,17 +58,22 @@ _HAPROXY_OPTIONS = {"http": ("http", _HTTP_OPTIONS), "https": ("http", _HTTP_OPT
 
 
 @contextlib.contextmanager
-def haproxy(load: Load, folder: Path, *, fall: int = 3, may_fail: bool = False) -> Iterator[Program]:
+def haproxy(
+    load: Load, folder: Path, *, more: Sequence[str] = (), fall: int = 3, may_fail: bool = False
+) -> Iterator[Program]:
     """Run HAProxy's own checks in one thread. It has none for UDP. What it thinks is asked over `folder`/admin.sock.
 
+    more: the endpoints of further servers, which it calls victim0, victim1 and so on.
     may_fail: whether servers may go down meanwhile.
     """
     mode, options = _HAPROXY_OPTIONS[load.kind]
     tls = f" check-ssl verify required ca-file {load.ca} sni str(bench.test) check-sni bench.test"
+    endpoints = {f"s{index}": load.server(index) for index in range(load.count)}
+    endpoints |= {f"victim{index}": endpoint for index, endpoint in enumerate(more)}
     servers = "".join(
-        f"    server s{index} {load.server(index)} check inter {round(load.interval_s * 1000)}ms fall {fall}"
+        f"    server {name} {endpoint} check inter {round(load.interval_s * 1000)}ms fall {fall}"
         f"{tls if load.kind == 'https' else ''}\n"
-        for index in range(load.count)
+        for name, endpoint in endpoints.items()
     )
     # Without a frontend, HAProxy would say that there is nothing to do.
     frontend = f"frontend nobody\n    bind unix@{folder}/haproxy.sock\n    default_backend bench\n"

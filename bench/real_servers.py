@@ -5,7 +5,6 @@ import ipaddress
 import socket
 import subprocess
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,8 +80,6 @@ class RealServers:
         self.ca = folder / "certificate.pem"
         self._folder = folder
         self._stack = stack
-        self.failed_at = 0.0
-        """When the web server was killed last, seconds on the monotonic clock."""
         self._web = self._start_web()
 
     @classmethod
@@ -111,7 +108,6 @@ class RealServers:
 
     def fail(self) -> None:
         """Kill the web server. When this returns, every connection over HTTP, HTTPS and TCP is refused."""
-        self.failed_at = time.monotonic()
         self._web.kill()
         wait_until(lambda: not _answers(HTTP_PORT), timeout_s=10, what="nginx to be dead", poll_s=0.001)
 

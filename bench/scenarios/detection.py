@@ -1,22 +1,26 @@
-"""Measures how soon servers whose processes are killed have left the table, with new connections and with kept ones.
+"""Measures how soon a server whose processes are killed has left the table, with new connections and with kept ones.
 
-All servers are one nginx, so all are killed at the same moment. Each refuses connections from then on, which the brake
-takes for what it is. The kernel is a recorded one, as for the mass failure: its share is measured elsewhere. HAProxy
-checks the same servers at the same interval; what it thinks of them is asked over and over.
+Most servers are one nginx, which stays. Some are an nginx of their own each, and they are killed one after another. The
+table is in memory, because the kernel's share is measured elsewhere. HAProxy checks the same servers at the same
+interval; what it thinks of them is asked over and over.
 """
 
+import contextlib
+import datetime as dt
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench import contenders
 from bench.context import Context, Scenario
-from bench.healthd import SERVERS_PER_SERVICE, configuration, folder, running_daemon
+from bench.healthd import configuration, folder, running_daemon
 from bench.outcome import Claim, MeasurementError, Outcome, Plot, Series, Table
-from bench.probing import warm_up
-from bench.recorded_kernel_run import DAEMON, DELETE_SERVER, running_kernel, services
+from bench.processes import Program, running, wait_until
 
 SERVERS = 1000
+VICTIMS = 20
+"""How many of the servers are killed."""
 INTERVAL_S = 2.0
 FALL = 3
 MEDIAN_S, SLOWEST_S = 0.2, 0.4
@@ -24,13 +28,36 @@ MEDIAN_S, SLOWEST_S = 0.2, 0.4
 SHARE = 0.05
 """The target for the median, as a share of HAProxy's."""
 
-_DEADLINE_S = 60.0
+_APART_S = 0.53
+"""The time between two kills, seconds. It has nothing to do with the interval."""
+_DEADLINE_S = 30.0
 _ASK_EVERY_S = 0.02
+_FIRST_PORT = 18500
 _NEW, _KEEP, _PEER = "lvs-healthd", "lvs-healthd, kept connections", "HAProxy"
+
+_NGINX = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location = /healthz {{ return 200 "ok\\n"; }}
+    }}
+}}
+"""
 
 
 def run(context: Context) -> Outcome:
-    """Kill the real servers under each of the programs, in turns."""
+    """Kill servers under each of the programs, in turns."""
     found: dict[str, list[float]] = {_NEW: [], _KEEP: [], _PEER: []}
     for _ in range(context.pick(3, 1)):
         found[_NEW] += _daemon(context, "http")
@@ -59,76 +86,116 @@ def _share(times: list[float], share: float) -> float:
     return sorted(times)[round(share * (len(times) - 1))]
 
 
-def _daemon(context: Context, kind: str) -> list[float]:
-    """Return how long after the failure each server was removed, seconds."""
-    load = context.load(kind, SERVERS, INTERVAL_S)
-    with folder() as place, running_kernel(place) as kernel:
-        kernel.apply(services(load, per_service=SERVERS_PER_SERVICE))
-        filled, _ = kernel.tally()
-        text = configuration(load, place, check=f"fall = {FALL}")
-        with running_daemon(text, place, command=[*DAEMON, kernel.path]) as healthd:
-            healthd.wait_for("daemon.started")
-            healthd.wait_until_up(SERVERS)
-            time.sleep(2 * INTERVAL_S)
-            try:
-                context.servers.fail()
-                failed_at = context.servers.failed_at
-                healthd.wait_while_alive(
-                    lambda: kernel.tally()[0] >= filled + SERVERS, timeout_s=_DEADLINE_S, what=f"{SERVERS} removals"
-                )
-            finally:
-                context.servers.restart()
-    writes = kernel.writes[filled:]
-    removals = [moment - failed_at for moment, command, code in writes if command == DELETE_SERVER and not code]
-    if len(removals) != SERVERS:
-        raise MeasurementError(f"{len(removals)} removals of {SERVERS}")
-    return removals
+@contextlib.contextmanager
+def _victims(folder: Path) -> Iterator[dict[str, Program]]:
+    """Run the servers that will be killed, and yield them by their endpoints."""
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for index in range(VICTIMS):
+            place, port = folder / f"victim{index}", _FIRST_PORT + index
+            place.mkdir()
+            (place / "nginx.conf").write_text(_NGINX.format(folder=place, port=port), encoding="ascii")
+            nginx = ["nginx", "-p", place, "-e", place / "error.log", "-c", place / "nginx.conf"]
+            found[f"127.0.0.1:{port}"] = stack.enter_context(running(nginx))
+        wait_until(lambda: all(map(_listens, found)), timeout_s=30, what="nginx to listen")
+        yield found
 
 
-def _haproxy(context: Context) -> list[float]:
-    """Return how long after the failure HAProxy took each server for down, seconds."""
-    load = context.load("http", SERVERS, INTERVAL_S)
-    with folder() as place, contenders.haproxy(load, place, fall=FALL, may_fail=True) as program:
-        warm_up(program, load)
-        times: list[float] = []
-        try:
-            context.servers.fail()
-            failed_at = context.servers.failed_at
-            while len(times) < SERVERS:
-                down = _down(place / "admin.sock")
-                times += [time.monotonic() - failed_at] * (down - len(times))
-                if time.monotonic() - failed_at > _DEADLINE_S:
-                    raise MeasurementError(f"HAProxy takes {down} of {SERVERS} servers for down")
-                time.sleep(_ASK_EVERY_S)
-        finally:
-            context.servers.restart()
+def _listens(endpoint: str) -> bool:
+    address, _, port = endpoint.partition(":")
+    with socket.socket() as asking:
+        return asking.connect_ex((address, int(port))) == 0
+
+
+def _killed(victims: dict[str, Program]) -> dict[str, float]:
+    """Kill one server after another. Return when each was killed, Unix time."""
+    times = {}
+    for endpoint, program in victims.items():
+        times[endpoint] = time.time()
+        program.kill()
+        time.sleep(_APART_S)
     return times
 
 
-def _down(admin: Path) -> int:
-    """Return how many servers HAProxy takes for down."""
+def _daemon(context: Context, kind: str) -> list[float]:
+    """Return how long after its end each killed server was removed, seconds."""
+    load = context.load(kind, SERVERS - VICTIMS, INTERVAL_S)
+    with folder() as place, _victims(place) as victims:
+        servers = [*victims, *(load.server(index) for index in range(load.count))]
+        text = configuration(load, place, check=f"fall = {FALL}", servers=servers)
+        with running_daemon(text, place) as healthd:
+            healthd.wait_for("daemon.started")
+            healthd.wait_until_up(SERVERS)
+            time.sleep(2 * INTERVAL_S)
+            began = len(healthd.lines())
+            times = _killed(victims)
+            healthd.wait_while_alive(
+                lambda: len(_removed(healthd.select("table.changed", after=began))) == VICTIMS,
+                timeout_s=_DEADLINE_S, what=f"{VICTIMS} removals",
+            )  # fmt: skip
+            removed = _removed(healthd.select("table.changed", after=began))
+    return [removed[endpoint] - killed for endpoint, killed in times.items()]
+
+
+def _removed(lines: list[dict[str, object]]) -> dict[str, float]:
+    """Return when servers left the table, Unix time, by their endpoints."""
+    return {
+        str(line["server"]): dt.datetime.fromisoformat(str(line["timestamp"])).timestamp()
+        for line in lines
+        if line["operation"] == "delete_server"
+    }
+
+
+def _haproxy(context: Context) -> list[float]:
+    """Return how long after its end HAProxy took each killed server for down, seconds."""
+    load = context.load("http", SERVERS - VICTIMS, INTERVAL_S)
+    with (
+        folder() as place,
+        _victims(place) as victims,
+        contenders.haproxy(load, place, more=tuple(victims), fall=FALL, may_fail=True),
+    ):
+        time.sleep(3 * INTERVAL_S)
+        down: dict[str, float] = {}
+        killed: dict[str, float] = {}
+        left = list(victims.items())
+        began = time.monotonic()
+        while len(down) < VICTIMS:
+            if left and time.monotonic() - began > len(killed) * _APART_S:
+                endpoint, program = left.pop(0)
+                killed[endpoint] = time.time()
+                program.kill()
+            for endpoint in _down(place / "admin.sock", tuple(victims)):
+                down.setdefault(endpoint, time.time())
+            if time.monotonic() - began > VICTIMS * _APART_S + _DEADLINE_S:
+                raise MeasurementError(f"HAProxy takes {len(down)} of {VICTIMS} killed servers for down")
+            time.sleep(_ASK_EVERY_S)
+    return [down[endpoint] - moment for endpoint, moment in killed.items()]
+
+
+def _down(admin: Path, victims: tuple[str, ...]) -> list[str]:
+    """Return which of the servers that will be killed HAProxy takes for down."""
     with socket.socket(socket.AF_UNIX) as asking:
         asking.connect(str(admin))
         asking.sendall(b"show stat -1 4 -1\n")
         answer = b""
         while data := asking.recv(65536):
             answer += data
-    return answer.count(b",DOWN,")
+    names = {f"victim{index}": endpoint for index, endpoint in enumerate(victims)}
+    rows = [line.split(",") for line in answer.decode().splitlines() if ",DOWN" in line]
+    return [names[row[1]] for row in rows if row[1] in names]
 
 
 def _plot(found: dict[str, list[float]]) -> Plot:
     series = []
     for name, times in found.items():
-        count = len(times)
-        step = max(1, count // 200)
-        points = [(moment, 100 * place / count) for place, moment in enumerate(sorted(times), 1) if place % step == 0]
+        points = [(moment, 100 * place / len(times)) for place, moment in enumerate(sorted(times), 1)]
         xs, ys = zip(*points, strict=True)
         series.append(Series(name, xs, ys))
     return Plot(
         "detection",
-        f"All processes of {SERVERS} servers killed at 0 s (checked every {INTERVAL_S:g} s, fall {FALL})",
-        "s since the failure",
-        "servers out of service, %",
+        f"Servers whose processes are killed ({SERVERS} servers checked every {INTERVAL_S:g} s, fall {FALL})",
+        "s since it was killed",
+        "killed servers that are out of service, %",
         tuple(series),
     )
 
