@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from lvs_healthd.config import readymade
+from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, Kept, kept
 from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.load import ConfigError, parse
@@ -17,6 +18,10 @@ from tests.config.reading import read, service
 KEEP = '[defaults.check]\nconnection = "keep"\n'
 SILENT = 'description = "It greets."\ntype = "tcp"\nport = 25\n'
 REASON = "it counts silent clients as attackers"
+
+
+def of(*, reconnect: float = 60.0, confirm_interval: float = 0.05) -> Kept:
+    return Kept(reconnect=Seconds(reconnect), confirm_interval=Seconds(confirm_interval))
 
 
 def how(check: str, *, defaults: str = "", shelf: Path | None = None) -> Kept | None:
@@ -41,9 +46,9 @@ def keeping(check: str) -> Keeping | None:
 def test_connection_is_new_unless_it_is_said(kind: str) -> None:
     assert how(f'"{kind}"') is None
     assert how(f'{{ type = "{kind}", connection = "new" }}') is None
-    assert how(f'{{ type = "{kind}", connection = "keep" }}') == Kept(reconnect=60.0, confirm_interval=0.05)
+    assert how(f'{{ type = "{kind}", connection = "keep" }}') == of(reconnect=60.0, confirm_interval=0.05)
     keys = 'connection = "keep", reconnect = "5s", confirm_interval = "1s"'
-    assert how(f'{{ type = "{kind}", {keys} }}') == Kept(reconnect=5.0, confirm_interval=1.0)
+    assert how(f'{{ type = "{kind}", {keys} }}') == of(reconnect=5.0, confirm_interval=1.0)
 
 
 @pytest.mark.parametrize("kind", ["udp", "grpc", "ping"])
@@ -97,7 +102,7 @@ def test_default_is_inherited_by_http_and_https_only() -> None:
     assert how('"redis"', defaults=KEEP) is None
     assert how('"haproxy"', defaults=KEEP) == Kept()
     assert how('{ type = "tcp", connection = "keep" }', defaults=KEEP) == Kept()
-    assert how('"http"', defaults=KEEP + 'reconnect = "7s"\n') == Kept(reconnect=7.0)
+    assert how('"http"', defaults=KEEP + 'reconnect = "7s"\n') == of(reconnect=7.0)
     # A default for those that keep their connection means nothing to others.
     assert how('"http"', defaults='[defaults.check]\nreconnect = "7s"\n') is None
 
@@ -106,7 +111,7 @@ def test_real_server_may_have_another() -> None:
     servers = '[{ address = "198.51.100.11", check = { connection = "new" } }, "198.51.100.12"]'
     text = service(check='{ type = "http", connection = "keep", reconnect = "7s" }', servers=servers)
     one, other = (each.checks[0] for each in read(text).services[0].real_servers)
-    assert (kept(one), kept(other)) == (None, Kept(reconnect=7.0))
+    assert (kept(one), kept(other)) == (None, of(reconnect=7.0))
 
 
 def test_it_is_shown() -> None:
@@ -114,7 +119,7 @@ def test_it_is_shown() -> None:
     assert 'connection = "keep"' in text
     assert 'reconnect = "7s"' in text
     assert 'confirm_interval = "50ms"' in text
-    assert kept(read(text).services[0].real_servers[0].checks[0]) == Kept(reconnect=7.0)
+    assert kept(read(text).services[0].real_servers[0].checks[0]) == of(reconnect=7.0)
     plain = to_toml(read(service(check='"http"')))
     assert 'connection = "new"' in plain
     assert "reconnect" not in plain
@@ -171,7 +176,7 @@ def test_it_is_no_key_of_a_configuration() -> None:
 
 def test_floor_of_a_ready_made_check_holds_for_probes_that_confirm(tmp_path: Path) -> None:
     (tmp_path / "greeting.toml").write_text(f'{SILENT}min_interval = "2s"\n')
-    assert how('{ type = "greeting", connection = "keep" }', shelf=tmp_path) == Kept(confirm_interval=2.0)
+    assert how('{ type = "greeting", connection = "keep" }', shelf=tmp_path) == of(confirm_interval=2.0)
 
 
 def test_packaged_checks_forbid_it_where_it_harms_or_tells_nothing() -> None:
