@@ -1,7 +1,5 @@
 """TLS and the PROXY header on a connection that stays open. The peer is OpenSSL, without a socket."""
 
-import contextlib
-import ssl
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from lvs_healthd.probes.proxy import HEADERS
 from lvs_healthd.probes.targets import target
 from tests.probes.http_talk import answer
 from tests.probes.kept_talk import KEPT, RESET
+from tests.probes.tls_peer import Server, tls_context
 
 OK = answer(b"ok")
 
@@ -30,49 +29,13 @@ def ca(authority: trustme.CA, tmp_path: Path) -> str:
     return str(path)
 
 
-class Server:
-    """A TLS server that answers each request."""
-
-    def __init__(self, authority: trustme.CA, *, tls13: bool = True) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("127.0.0.1").configure_cert(context)
-        context.maximum_version = ssl.TLSVersion.TLSv1_3 if tls13 else ssl.TLSVersion.TLSv1_2
-        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._in, self._out, server_side=True)
-        self.asked = b""
-        self._is_shaken = False
-
-    def heard(self, data: bytes) -> bytes:
-        """Take bytes. Return those of the answer."""
-        self._in.write(data)
-        try:
-            if not self._is_shaken:
-                self.tls.do_handshake()
-                self._is_shaken = True
-            while data := self.tls.read(65536):
-                self.asked += data
-        except ssl.SSLWantReadError:
-            pass
-        return self._out.read()
-
-    def says(self, data: bytes) -> bytes:
-        self.tls.write(data)
-        return self._out.read()
-
-    def leaves(self) -> bytes:
-        """Return close_notify."""
-        with contextlib.suppress(ssl.SSLWantReadError):
-            self.tls.unwrap()
-        return self._out.read()
-
-
 class Line:
     """A connection between a probe's conversation and such a server."""
 
     def __init__(self, authority: trustme.CA, ca: str, *, tls13: bool = True, **keys: object) -> None:
         fields = {"name": "https", "address": "127.0.0.1", "port": 443, "host": "x", "tls": Tls(ca=ca), "kept": KEPT}
         check = HttpsCheck(**(fields | keys))  # type: ignore[arg-type]
-        self.server = Server(authority, tls13=tls13)
+        self.server = Server(tls_context(authority, tls13=tls13))
         self.exchange: KeptExchange = target(check).begin()  # type: ignore[assignment]
         self.tickets = b""
         """What the server has sent at the end of the handshake, if it was kept back."""

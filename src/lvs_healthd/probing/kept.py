@@ -14,6 +14,7 @@ from lvs_healthd.probes.exchange import Keeping, KeptExchange, Sign, seconds_in_
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.flight import Flight, Run
 from lvs_healthd.probing.habits import Habit, is_about, is_short
+from lvs_healthd.probing.sockets import Sockets
 
 _SPREAD = 0.5
 """The connections of targets that begin together are used for between this share of `reconnect_s` and all of it."""
@@ -214,6 +215,9 @@ class Kept:
     def _begin(self, connection: Connection, keeping: Keeping, now: float) -> Connection:
         flight = connection.flight
         flight.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(flight.timeout_s * 1000)))
+        if not flight.received:
+            # Nobody speaks, so nothing else would send the handshake's last packet soon (see `Sockets.connect`).
+            Sockets.speak_last(flight.socket)
         share = 1.0 - _SPREAD * self._random()
         connection.renew_at = now + keeping.reconnect_s * share
         connection.look_at = None if keeping.look_s is None else now + keeping.look_s * share
