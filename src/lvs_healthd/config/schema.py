@@ -298,7 +298,7 @@ CHECK_KEYS["requests"] = Key(http_values.request_list, entries=REQUEST_KEYS)
 SHORT_FORM = ("send", "expect", "expect_regex")
 """The fields that `steps` excludes."""
 
-OF_READY_MADE = frozenset({"type", "description", "min_interval", "min_interval_reason"})
+OF_READY_MADE = frozenset({"type", "description", "min_interval", "min_interval_reason", "never_keep"})
 """The keys of a ready-made check's file that set no field of its check."""
 
 GROUP_OF_FIELD = {key.field or name: key.group or key.field or name for name, key in CHECK_KEYS.items()}

@@ -389,7 +389,7 @@ class _KeptTlsExchange(_TlsExchange):
             return Sign.ORDERLY
         except ssl.SSLError:
             return Sign.URGENT
-        return Sign.URGENT
+        return Sign.ORDERLY  # Python reads nothing after close_notify
 
     def _stay(self, step: Stays) -> Outcome | Stays:
         outcome = self._with_end(step.outcome, self._end)

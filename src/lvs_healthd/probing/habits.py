@@ -46,7 +46,7 @@ class Habit:
 
     def outlived(self, idle_s: float) -> None:
         """Note that a connection has served a probe after having been idle for so long."""
-        if self._age_s is not None and idle_s > self._age_s:
+        if self._age_s is not None and idle_s > self._age_s + _SLACK_S:
             self._age_s = None
         if self._limit_s is not None and idle_s > self._limit_s + LATE_S + _SLACK_S:
             self._limit_s = None

@@ -14,7 +14,7 @@ from lvs_healthd.probes.exchange import Keeping, KeptExchange, Sign, Target, sec
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probing.flight import Flight, Run
 from lvs_healthd.probing.habits import Habit, is_about, is_short
-from lvs_healthd.probing.sockets import Socket
+from lvs_healthd.probing.sockets import Socket, Sockets
 
 _SPREAD = 0.5
 """The first connections of targets that begin together are used for between this share of `reconnect_s` and all of it,
@@ -229,6 +229,9 @@ class Kept:
     def _begin(self, connection: Connection, keeping: Keeping, now: float) -> Connection:
         flight = connection.flight
         flight.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(flight.timeout_s * 1000)))
+        if not flight.received:
+            # Nobody speaks, so nothing else would send the handshake's last packet soon (see `Sockets.connect`).
+            Sockets.speak_last(flight.socket)
         share = 1.0 if connection.run in self._renewing else 1.0 - _SPREAD * self._random()
         self._renewing.discard(connection.run)
         connection.renew_at = now + keeping.reconnect_s * share
