@@ -40,6 +40,7 @@ global
     nbthread 1
     maxconn 2000
     ca-base /
+    stats socket {folder}/admin.sock level admin
 defaults
     mode {mode}
     timeout connect 1s
@@ -57,22 +58,31 @@ _HAPROXY_OPTIONS = {"http": ("http", _HTTP_OPTIONS), "https": ("http", _HTTP_OPT
 
 
 @contextlib.contextmanager
-def haproxy(load: Load, folder: Path) -> Iterator[Program]:
-    """Run HAProxy's own checks in one thread. It has none for UDP."""
+def haproxy(
+    load: Load, folder: Path, *, more: Sequence[str] = (), fall: int = 3, may_fail: bool = False
+) -> Iterator[Program]:
+    """Run HAProxy's own checks in one thread. It has none for UDP. What it thinks is asked over `folder`/admin.sock.
+
+    more: the endpoints of further servers, which it calls victim0, victim1 and so on.
+    may_fail: whether servers may go down meanwhile.
+    """
     mode, options = _HAPROXY_OPTIONS[load.kind]
     tls = f" check-ssl verify required ca-file {load.ca} sni str(bench.test) check-sni bench.test"
+    endpoints = {f"s{index}": load.server(index) for index in range(load.count)}
+    endpoints |= {f"victim{index}": endpoint for index, endpoint in enumerate(more)}
     servers = "".join(
-        f"    server s{index} {load.server(index)} check inter {round(load.interval_s * 1000)}ms"
+        f"    server {name} {endpoint} check inter {round(load.interval_s * 1000)}ms fall {fall}"
         f"{tls if load.kind == 'https' else ''}\n"
-        for index in range(load.count)
+        for name, endpoint in endpoints.items()
     )
     # Without a frontend, HAProxy would say that there is nothing to do.
     frontend = f"frontend nobody\n    bind unix@{folder}/haproxy.sock\n    default_backend bench\n"
     file = folder / "haproxy.cfg"
-    file.write_text(_HAPROXY.format(mode=mode, options=options) + servers + frontend, encoding="ascii")
+    text = _HAPROXY.format(mode=mode, options=options, folder=folder)
+    file.write_text(text + servers + frontend, encoding="ascii")
     with running(["haproxy", "-db", "-f", file]) as program:
         yield program
-        if " is DOWN" in program.output():
+        if not may_fail and " is DOWN" in program.output():
             raise MeasurementError(f"HAProxy's checks fail:\n{program.last_words()}")
 
 

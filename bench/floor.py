@@ -1,9 +1,10 @@
 """The floor: the least that a Python program can spend on a probe. One epoll set, 50 ms ticks, no decisions or reasons.
 
-It is a separate program: `floor.py http|tcp|udp|https FIRST COUNT PORT INTERVAL_S CA [again]`. It probes COUNT IPv4
-addresses, from FIRST on. CA is a certificate file, which only https reads. A probe over TCP gets a new socket, or with
-`again` a socket whose last connection was reset. On SIGTERM the program prints one JSON line: how late the last start
-of each tick was, seconds.
+It is a separate program: `floor.py KIND FIRST COUNT PORT INTERVAL_S CA [again]`. KIND is http, tcp, udp, https,
+http-keep or https-keep. It probes COUNT IPv4 addresses, from FIRST on. CA is a certificate file, which only https
+reads. A probe over TCP gets a new socket, or with `again` a socket whose last connection was reset. The kinds that keep
+connections never have a new one. On SIGTERM the program prints one JSON line: how late the last start of each tick was,
+seconds.
 """
 
 import ctypes
@@ -23,6 +24,7 @@ TICK_S = 0.05
 _RESET = struct.pack("ii", 1, 0)
 _NOWHERE = struct.pack("H14x", socket.AF_UNSPEC)
 _REQUEST = b"GET /healthz HTTP/1.1\r\nHost: bench.test\r\nConnection: close\r\n\r\n"
+_KEPT_REQUEST = _REQUEST.replace(b"close", b"keep-alive")
 _EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
 Serve = Callable[[int, int], None]
@@ -37,7 +39,14 @@ def main() -> None:
     epoll = select.epoll()
     streams = _SpareStreams(epoll) if again else _Streams(epoll)
     protocols: dict[str, Callable[[_Streams], tuple[Start, Serve]]]
-    protocols = {"tcp": _tcp, "http": _http, "udp": _udp, "https": functools.partial(_https, ca=ca)}
+    protocols = {
+        "tcp": _tcp,
+        "http": _http,
+        "udp": _udp,
+        "https": functools.partial(_https, ca=ca),
+        "http-keep": _http_keep,
+        "https-keep": functools.partial(_https_keep, ca=ca),
+    }
     start, serve = protocols[kind](streams)
     ticks = max(1, round(float(interval) / TICK_S))
     slots = [targets[index::ticks] for index in range(ticks)]
@@ -194,6 +203,71 @@ def _https(streams: _Streams, ca: str) -> tuple[Start, Serve]:
         except ssl.SSLWantReadError:
             if data := outgoing.read():
                 opened.send(data)
+
+    return start, serve
+
+
+def _http_keep(streams: _Streams) -> tuple[Start, Serve]:
+    kept: dict[tuple[str, int], socket.socket] = {}
+    flights: dict[int, socket.socket] = {}
+    connecting: set[int] = set()
+
+    def start(target: tuple[str, int]) -> None:
+        opened = kept.get(target)
+        if opened is None:
+            opened = kept[target] = streams.connect(target)
+            flights[opened.fileno()] = opened
+            connecting.add(opened.fileno())
+        else:
+            opened.send(_KEPT_REQUEST)
+
+    def serve(descriptor: int, mask: int) -> None:
+        if mask & select.EPOLLIN:
+            if not flights[descriptor].recv(65536).startswith(b"HTTP/1.1 200"):
+                raise SystemExit("not the answer the floor was made for")
+        elif descriptor in connecting:
+            connecting.remove(descriptor)
+            flights[descriptor].send(_KEPT_REQUEST)
+
+    return start, serve
+
+
+def _https_keep(streams: _Streams, ca: str) -> tuple[Start, Serve]:
+    context = ssl.create_default_context(cafile=ca)
+    kept: dict[tuple[str, int], tuple[socket.socket, ssl.MemoryBIO, ssl.MemoryBIO, ssl.SSLObject]] = {}
+    flights: dict[int, tuple[socket.socket, ssl.MemoryBIO, ssl.MemoryBIO, ssl.SSLObject]] = {}
+    connecting: set[int] = set()
+
+    def start(target: tuple[str, int]) -> None:
+        flight = kept.get(target)
+        if flight is None:
+            opened = streams.connect(target)
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = context.wrap_bio(incoming, outgoing, server_hostname="bench.test")
+            kept[target] = flights[opened.fileno()] = opened, incoming, outgoing, tls
+            connecting.add(opened.fileno())
+            return
+        opened, _, outgoing, tls = flight
+        tls.write(_KEPT_REQUEST)
+        opened.send(outgoing.read())
+
+    def serve(descriptor: int, mask: int) -> None:
+        opened, incoming, outgoing, tls = flights[descriptor]
+        if mask & select.EPOLLIN:
+            incoming.write(opened.recv(65536))
+        elif descriptor not in connecting:
+            return
+        try:
+            if descriptor in connecting:
+                tls.do_handshake()
+                connecting.remove(descriptor)
+                tls.write(_KEPT_REQUEST)
+            if not tls.read(65536).startswith(b"HTTP/1.1 200"):
+                raise SystemExit("not the answer the floor was made for")
+        except ssl.SSLWantReadError:
+            pass
+        if data := outgoing.read():
+            opened.send(data)
 
     return start, serve
 

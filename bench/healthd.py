@@ -34,7 +34,7 @@ _GOOD_NEWS = frozenset({"real_server.up", "service.serving", "table.changed"})
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to probe: `count` servers with a check of `kind` (http, h2, tcp, udp, https), every `interval_s` seconds."""
+    """What to probe: `count` servers with a check of `kind` (of `real_servers.PORTS`), every `interval_s` seconds."""
 
     kind: str
     count: int
@@ -70,6 +70,8 @@ _CHECKS = {
     "http": '{{ type = "http", path = "/healthz", host = "bench.test" }}',
     "h2": '{{ type = "http", path = "/healthz", host = "bench.test", http_version = "2" }}',
     "https": '{{ type = "https", path = "/healthz", host = "bench.test", ca = "{ca}" }}',
+    "http-keep": '{{ type = "http", path = "/healthz", host = "bench.test", connection = "keep" }}',
+    "https-keep": '{{ type = "https", path = "/healthz", host = "bench.test", ca = "{ca}", connection = "keep" }}',
     "tcp": '{{ type = "tcp" }}',
     "udp": '{{ type = "udp", send = "ping", expect = "ping" }}',
 }
@@ -118,7 +120,7 @@ def service(name: str, vip: str, kind: str, check: str, servers: Sequence[str]) 
 
 
 def check_of(kind: str, ca: Path) -> str:
-    """Write the check of a kind: http, h2, https, tcp or udp.
+    """Write the check of a kind: one of `real_servers.PORTS`.
 
     ca: the certificate with which servers of https are verified.
     """

@@ -10,7 +10,7 @@ from bench.figures import Figure
 from bench.healthd import Load, folder
 from bench.outcome import MeasurementError
 from bench.processes import Cpu, Program
-from bench.real_servers import RealServers
+from bench.real_servers import KEPT, RealServers
 
 TOLERANCE = 0.05
 """How much the rate of probes may differ from the rate due. With a larger difference, the run is invalid."""
@@ -73,6 +73,8 @@ def counter(load: Load, program: Program) -> Callable[[], int]:
     """Return a function that counts the probes a program sends, without asking the program."""
     if load.kind == "udp":
         return RealServers.datagrams
+    if load.kind in KEPT:
+        return RealServers.requests
 
     def connections() -> int:
         try:
@@ -125,14 +127,18 @@ def warm_up(program: Program, load: Load, *, steady_rounds: int = STEADY_ROUNDS)
 def compare(
     say: Callable[[str], None],
     contenders: Mapping[str, Contender],
-    load: Load,
+    common: Load,
     *,
     rounds: int,
     seconds: float,
     windows: int = 1,
     steady_rounds: int = STEADY_ROUNDS,
+    loads: Mapping[str, Load] | None = None,
 ) -> dict[str, Costs]:
     """Measure contenders in turns: A B C A B C, so that both sides of a ratio are from the same minute.
+
+    common: what they probe, unless `loads` says another.
+    loads: those of contenders that have another.
 
     windows: measurements per run; more than one if a start takes longer than a measurement.
     seconds: length of a measurement.
@@ -140,6 +146,7 @@ def compare(
     runs: dict[str, list[Cost]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, contender in contenders.items():
+            load = (loads or {}).get(name, common)
             with folder() as place, contextlib.ExitStack() as stack:
                 program = stack.enter_context(contender(load, place))
                 warm_up(program, load, steady_rounds=steady_rounds)

@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +16,24 @@ HTTP_PORT = 18080
 HTTPS_PORT = 18443
 UDP_PORT = 18053
 HTTP2_PORT = 18081
-PORTS = {"http": HTTP_PORT, "h2": HTTP2_PORT, "tcp": HTTP_PORT, "https": HTTPS_PORT, "udp": UDP_PORT}
+KEEP_PORT = 18082
+KEEP_TLS_PORT = 18444
+STATUS_PORT = 18083
+KEPT = ("http-keep", "https-keep")
+"""The kinds whose connections are kept from one probe to the next."""
+PORTS = {
+    "http": HTTP_PORT,
+    "h2": HTTP2_PORT,
+    "tcp": HTTP_PORT,
+    "https": HTTPS_PORT,
+    "udp": UDP_PORT,
+    **dict(zip(KEPT, (KEEP_PORT, KEEP_TLS_PORT), strict=True)),
+}
 """The port that a check of each kind probes."""
 FIRST = "127.1.0.1"
 
-# The peer's cost must be as small and as steady as possible: no log, no keep-alive, one worker.
+# The peer's cost must be as small and as steady as possible: no log, one worker, and where connections are not kept no
+# keep-alive. Where they are, it keeps them as nginx does by default.
 _NGINX = """
 daemon off;
 worker_processes 1;
@@ -45,6 +59,16 @@ http {{
         listen 0.0.0.0:{https} ssl backlog=32768;
         location = /healthz {{ return 200 "ok\\n"; }}
     }}
+    server {{
+        listen 0.0.0.0:{keep} backlog=32768;
+        listen 0.0.0.0:{keep_tls} ssl backlog=32768;
+        keepalive_timeout 75;
+        location = /healthz {{ return 200 "ok\\n"; }}
+    }}
+    server {{
+        listen 127.0.0.1:{status};
+        location = /status {{ stub_status; }}
+    }}
 }}
 """
 
@@ -65,7 +89,15 @@ class RealServers:
         with tempfile.TemporaryDirectory(prefix="bench-servers-") as name, contextlib.ExitStack() as stack:
             folder = Path(name)
             _make_certificate(folder)
-            configuration = _NGINX.format(folder=folder, http=HTTP_PORT, http2=HTTP2_PORT, https=HTTPS_PORT)
+            configuration = _NGINX.format(
+                folder=folder,
+                http=HTTP_PORT,
+                http2=HTTP2_PORT,
+                https=HTTPS_PORT,
+                keep=KEEP_PORT,
+                keep_tls=KEEP_TLS_PORT,
+                status=STATUS_PORT,
+            )
             (folder / "nginx.conf").write_text(configuration, encoding="ascii")
             echo = [PYTHON, "-I", "-S", Path(__file__).with_name("udp_echo.py"), str(UDP_PORT)]
             udp = stack.enter_context(running(echo, cpu=PEER_CPU))
@@ -100,6 +132,12 @@ class RealServers:
         lines = Path(f"/proc/{pid}/net/snmp").read_text(encoding="ascii").splitlines()
         names, values = (line.split() for line in lines if line.startswith("Tcp:"))
         return int(values[names.index("ActiveOpens")])
+
+    @staticmethod
+    def requests() -> int:
+        """Return how many requests nginx has answered so far. This question is one of them."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{STATUS_PORT}/status", timeout=10) as answer:
+            return int(answer.read().split(b"\n")[2].split()[2])
 
     @staticmethod
     def datagrams(*, timeout_s: float = 10.0) -> int:

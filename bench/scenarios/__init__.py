@@ -4,6 +4,7 @@ from bench.context import Scenario
 from bench.scenarios import (
     cpu,
     deciding,
+    detection,
     growth,
     hostile,
     http2,
@@ -28,6 +29,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *reload.SCENARIOS,
     *scrape.SCENARIOS,
     *mass_failure.SCENARIOS,
+    *detection.SCENARIOS,
     *deciding.SCENARIOS,
     *under_load.SCENARIOS,
     *programs.SCENARIOS,

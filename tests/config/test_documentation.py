@@ -10,7 +10,17 @@ import msgspec
 import pytest
 
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.check_model import DnsCheck, ExecCheck, GrpcCheck, HttpsCheck, TcpCheck, Tls, UdpCheck
+from lvs_healthd.config.check_model import (
+    Connection,
+    DnsCheck,
+    ExecCheck,
+    GrpcCheck,
+    HttpsCheck,
+    Kept,
+    TcpCheck,
+    Tls,
+    UdpCheck,
+)
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Brake, Daemon, FallbackServer, Ipvs, MinUp, Pair, Service, SyncDaemon
@@ -20,6 +30,7 @@ from lvs_healthd.config.schema import (
     CHECK_KEYS,
     DAEMON_KEYS,
     FALLBACK_KEYS,
+    KEPT_FIELDS,
     REAL_SERVER_KEYS,
     SERVER_KEYS,
     SERVICE_KEYS,
@@ -77,11 +88,12 @@ def test_documented_defaults_are_the_defaults() -> None:
         GrpcCheck,
         ExecCheck,
         Tls,
+        Kept,
     ):
         for field in msgspec.structs.fields(record):
             value = field.default
             durations = {"interval", "timeout", "resync", "persistence", "within", "slow_start"}
-            durations |= {"track_after", "track_back"}
+            durations |= {"track_after", "track_back", *KEPT_FIELDS}
             text = f'"{duration_text(value)}"' if field.name in durations else spell(value)
             text = f'"{days_text(value)}"' if field.name in {"expires_within", "expires_fail"} else text
             text = f'"{value}%"' if field.name in {"share", "reload_guard"} else text
@@ -89,6 +101,7 @@ def test_documented_defaults_are_the_defaults() -> None:
             text = "{}" if field.name in TABLES else text
             text = str(value.count) if isinstance(value, MinUp) else text
             defaults.setdefault(field.name, set()).add(f"`{text}`")
+    defaults["connection"] = {f'`"{Connection.NEW}"`'}  # of the key, which is no field
     plain = [(key, default) for key, default in DOCUMENTED if default.startswith("`")]
     assert len(plain) > 20
     for key, default in plain:

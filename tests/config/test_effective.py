@@ -30,8 +30,9 @@ def effective(config: Config) -> dict[str, Any]:
 ALTERNATIVES = {
     *("token_file", "body_regex", "absent_regex", "requests"),
     *("send_hex", "expect_hex", "expect_regex", "steps"),
+    *("reconnect", "confirm_interval"),
 }
-"""Of the keys that exclude each other, those that are left out when none has a value."""
+"""Of the keys that exclude each other, those that are left out when none has a value; and those that need another."""
 
 
 @pytest.mark.parametrize("kind", ["http", "https", "tcp", "udp"])

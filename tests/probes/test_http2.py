@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.config.check_model import HttpCheck, HttpsCheck, Tls
-from lvs_healthd.probes.exchange import Farewell
+from lvs_healthd.probes.exchange import Farewell, Step
 from lvs_healthd.probes.http2_frames import LARGEST, MOST_SMALL_FRAMES, SMALL
 from lvs_healthd.probes.http_over_2 import http2_exchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
@@ -56,6 +56,11 @@ def over2(**keys: object) -> HttpCheck:
 
 def judged(asked: HttpCheck, status: int, body: bytes = b"", *fields: tuple[str, str]) -> str:
     return talk(http2_exchanges(asked), says(status, body, *fields)).outcome.detail
+
+
+def told(step: Step) -> str:
+    assert isinstance(step, Outcome)
+    return step.detail
 
 
 def raw(*pieces: bytes, **keys: object) -> Outcome:
@@ -245,10 +250,10 @@ def test_connection_that_ends_before_the_answer() -> None:
     exchange = http2_exchanges(over2(body="ok"))()
     exchange.connected()
     assert exchange.received(SETTINGS_FRAME)
-    assert exchange.closed().detail == "connection closed without an answer"
+    assert told(exchange.closed()) == "connection closed without an answer"
     assert exchange.expired("1s").detail == "connected, but no answer in 1s"
     exchange.received(OK + frame(DATA, b"o", stream=1))
-    assert exchange.closed().detail == "connection closed before the end of the answer"
+    assert told(exchange.closed()) == "connection closed before the end of the answer"
     assert exchange.expired("1s").detail == "body incomplete after 1s (1 bytes)"
 
 

@@ -4,7 +4,7 @@ import time
 
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import HttpCheck, TcpCheck, UdpCheck
-from lvs_healthd.probes.exchange import Target
+from lvs_healthd.probes.exchange import Sign, Target
 from lvs_healthd.probes.outcome import Course, Outcome
 from lvs_healthd.probing.engine import Engine
 
@@ -15,6 +15,9 @@ class Noting:
     def __init__(self, target: Target, outcomes: list[Outcome]) -> None:
         self.target = target
         self._outcomes = outcomes
+        self.repeats = True
+        self.signs: list[Sign] = []
+        """What the ends of its kept connections told."""
 
     def started(self, now: float) -> None:
         pass
@@ -22,13 +25,18 @@ class Noting:
     def ended(self, outcome: Outcome, course: Course) -> None:
         self._outcomes.append(outcome)
 
+    def signalled(self, sign: Sign) -> None:
+        self.signs.append(sign)
+
 
 class Hand:
     """An engine moved by hand, with a clock of its own."""
 
-    def __init__(self, **keys: int) -> None:
+    def __init__(self, *, max_in_flight: int = 1000, most_kept: int = 1000) -> None:
         self.now = 1000.0
-        self.engine = Engine(clock=lambda: self.now, **keys)
+        self.engine = Engine(
+            clock=lambda: self.now, max_in_flight=max_in_flight, most_kept=lambda _: most_kept, random=lambda: 0.0
+        )
         self.outcomes: list[Outcome] = []
 
     def start(self, aim: Target) -> None:
@@ -41,14 +49,15 @@ class Hand:
             self.engine.tick(late_s=0.0)
 
     def slow_down(self, method: str, cost_s: float) -> None:
-        """Let each call of a method of the engine take `cost_s` seconds."""
-        real = getattr(self.engine, method)
+        """Let each call of a method of the engine, or of what serves its sockets, take `cost_s` seconds."""
+        owner = self.engine if hasattr(self.engine, method) else self.engine._serving
+        real = getattr(owner, method)
 
         def slow(*arguments: object) -> object:
             self.now += cost_s
             return real(*arguments)
 
-        setattr(self.engine, method, slow)
+        setattr(owner, method, slow)
 
     def until_polled(self, count: int) -> None:
         deadline = time.monotonic() + 5

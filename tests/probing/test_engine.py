@@ -17,6 +17,7 @@ from lvs_healthd.config.check_model import AnyCheck, TcpCheck
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key, target
 from lvs_healthd.probing import engine as engine_module
+from lvs_healthd.probing import serving as serving_module
 from lvs_healthd.probing import sockets as sockets_module
 from lvs_healthd.probing.deadlines import STALL_WATCH_S, TICK_S
 from lvs_healthd.probing.engine import Engine
@@ -214,7 +215,7 @@ async def test_tcp_flood_without_the_expected_answer_is_cut_off() -> None:
 
 
 async def test_large_reads_do_not_starve_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "_READS_PER_TURN", 1)
+    monkeypatch.setattr(serving_module, "_READS_PER_TURN", 1)
     async with stream_server(flooding(b"", 4 * 1024**2)) as port:
         outcome = await outcome_of(tcp(port, expect_regex="never", max_answer=2 * 1024**2, timeout=5.0))
     assert outcome.reason is Reason.TOO_LARGE
@@ -395,7 +396,7 @@ async def test_costly_answers_do_not_hold_the_loop_up_all_in_one_turn() -> None:
     count = 6 * batch
     async with stream_server(silent) as port:
         hand = Hand()
-        hand.slow_down("_advance", 0.001)
+        hand.slow_down("advance", 0.001)
         for _ in range(count):
             hand.start(target(TcpCheck(name="", address="127.0.0.1", port=port, timeout=Seconds(60.0))))
         await asyncio.sleep(0.2)
@@ -440,7 +441,7 @@ async def test_probe_never_ends_before_its_timeout_and_at_most_a_tick_after_it()
 async def test_answers_in_time_count_however_many_come_at_once() -> None:
     async with datagram_server(b"!") as port:
         hand = Hand()
-        hand.slow_down("_advance", SLICE_S)
+        hand.slow_down("advance", SLICE_S)
         for _ in range(200):
             hand.start(target(udp(port, send=b"?", expect=b"!", timeout=1.0)))
         await asyncio.sleep(0.5)

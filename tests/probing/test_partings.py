@@ -8,7 +8,7 @@ import pytest
 
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import TcpCheck
-from lvs_healthd.probes.exchange import Target
+from lvs_healthd.probes.exchange import Sign, Target
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind
 from lvs_healthd.probes.targets import target
 from lvs_healthd.probing.deadlines import TICK_S
@@ -69,9 +69,9 @@ async def outcome_of(check: TcpCheck) -> Outcome:
 class Hand:
     """An engine moved by hand, with a clock of its own."""
 
-    def __init__(self, **keys: int) -> None:
+    def __init__(self, max_in_flight: int = 1000) -> None:
         self.now = 1000.0
-        self.engine = Engine(clock=lambda: self.now, **keys)
+        self.engine = Engine(clock=lambda: self.now, max_in_flight=max_in_flight)
         self.outcomes: list[Outcome] = []
         self.latencies: list[float] = []
 
@@ -90,6 +90,8 @@ class Hand:
 
 
 class Noting:
+    repeats = False
+
     def __init__(self, aim: Target, hand: Hand) -> None:
         self.target = aim
         self._hand = hand
@@ -100,6 +102,9 @@ class Noting:
     def ended(self, outcome: Outcome, course: Course) -> None:
         self._hand.outcomes.append(outcome)
         self._hand.latencies.append(course.total_s)
+
+    def signalled(self, sign: Sign) -> None:
+        """Ignore it: nothing is kept."""
 
 
 @pytest.mark.parametrize("keys", [{}, {"send": b"PING\r\n"}], ids=["greeting", "question"])

@@ -15,6 +15,9 @@ class _Nobody:
     def skipped(self) -> None:
         pass
 
+    def warned(self) -> None:
+        pass
+
 
 def make(workers: int) -> Prober:
     return prober(workers, clock=lambda: 5.0, observer=_Nobody(), emit=lambda _: None, max_in_flight=7)

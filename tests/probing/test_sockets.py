@@ -14,7 +14,7 @@ import pytest
 
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import AnyCheck, HttpCheck, TcpCheck, UdpCheck
-from lvs_healthd.probes.exchange import Target
+from lvs_healthd.probes.exchange import Sign, Target
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.targets import probe_key, target
 from lvs_healthd.probing import sockets as sockets_module
@@ -83,6 +83,8 @@ class Running:
 
 
 class _Run:
+    repeats = False
+
     def __init__(self, aim: Target, outcomes: list[Outcome]) -> None:
         self.target = aim
         self._outcomes = outcomes
@@ -92,6 +94,9 @@ class _Run:
 
     def ended(self, outcome: Outcome, course: Course) -> None:
         self._outcomes.append(outcome)
+
+    def signalled(self, sign: Sign) -> None:
+        """Ignore it: nothing is kept."""
 
 
 @contextlib.asynccontextmanager

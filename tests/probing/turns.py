@@ -47,6 +47,7 @@ class Bench:
         self.late: list[float] = []
         """How late each tick was."""
         self.skips = 0
+        self.warnings = 0
         self.keys: tuple[str, ...] = ()
         self.cost_s = 0.0
         """How long a start takes."""
@@ -63,6 +64,9 @@ class Bench:
 
             def skipped(self) -> None:
                 bench.skips += 1
+
+            def warned(self) -> None:
+                bench.warnings += 1
 
         self.scheduler: Scheduler[str] = Scheduler(
             self.engine, clock=lambda: self.now, random=lambda: jitter, observer=Watching()

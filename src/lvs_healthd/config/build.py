@@ -4,15 +4,17 @@ import functools
 from typing import Any
 
 from lvs_healthd.config.basics import Endpoint, Seconds
-from lvs_healthd.config.check_model import AnyCheck, Carrier, Tls
+from lvs_healthd.config.check_model import AnyCheck, Carrier, Connection, Kept, Tls
 from lvs_healthd.config.check_ways import DataPath, PathWay, Way
 from lvs_healthd.config.checks import own_defaults
 from lvs_healthd.config.http_requests import requests
 from lvs_healthd.config.http_rules import WEBSOCKET_STATUS
 from lvs_healthd.config.http_values import DEFAULT_PORT, host_header, host_name
 from lvs_healthd.config.paces import paces
-from lvs_healthd.config.schema import CHECK_TYPES, TLS_FIELDS, WAY_FIELDS
+from lvs_healthd.config.schema import CHECK_TYPES, KEPT_FIELDS, TLS_FIELDS, WAY_FIELDS
 from lvs_healthd.config.template import Template
+
+_CONFIRM_INTERVAL: Seconds = Kept().confirm_interval
 
 
 def build(template: Template, server: Endpoint, virtual: Endpoint | None, path: DataPath | None = None) -> AnyCheck:
@@ -55,9 +57,27 @@ def build(template: Template, server: Endpoint, virtual: Endpoint | None, path: 
             tls["sni"] = tls.get("sni") or host_name(fields["authority"])
     if tls:
         fields["tls"] = _tls(**tls)
+    fields |= _kept(template, fields)
     if "requests" in fields:
         fields["requests"] = requests(template.kind, fields)
     return CHECK_TYPES[template.kind](**fields)
+
+
+def _kept(template: Template, fields: dict[str, Any]) -> dict[str, Kept]:
+    """Take the fields of `Kept` out of a check's fields. Return the record as a field if the connection is kept."""
+    is_kept = fields.pop("connection", Connection.NEW) is Connection.KEEP
+    given = {field: fields.pop(field) for field in KEPT_FIELDS if field in fields}
+    if not is_kept:
+        return {}
+    if template.floor is not None:
+        given["confirm_interval"] = max(given.get("confirm_interval", _CONFIRM_INTERVAL), template.floor.interval)
+    return {"kept": _kept_as(**given)}
+
+
+@functools.lru_cache(maxsize=1024)
+def _kept_as(**fields: Any) -> Kept:  # noqa: ANN401  # the fields have different types
+    """Return the same record for the same fields, as `_way` does."""
+    return Kept(**fields)
 
 
 @functools.lru_cache(maxsize=1024)

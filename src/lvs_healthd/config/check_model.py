@@ -77,6 +77,27 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """So long before a certificate ends, the check fails; 0 for never."""
 
 
+class Connection(enum.StrEnum):
+    """Whether each probe has a connection of its own, or the one of the last probe."""
+
+    NEW = "new"
+    KEEP = "keep"
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How the probes of a check with `connection = "keep"` keep it. Its fields are keys of the check.
+
+    Checks with the same keys share one record.
+    """
+
+    reconnect: Seconds = Seconds(60.0)
+    """How long a connection is used. A new one finds what only a beginning shows, such as another certificate. A minute
+    costs next to nothing. Over HTTP without TLS it is ten seconds at most, because a new connection is cheap there."""
+    confirm_interval: Seconds = Seconds(0.05)
+    """How soon the next probe follows one that confirms an early warning. A process that ends closes its port within so
+    long of its connections, or little more (Varnish: 130 ms)."""
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The fields that every check has."""
 
@@ -113,6 +134,8 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     It passes when the status is accepted and the answer meets every condition that is set, such as `body`.
     """
 
+    kept: Kept | None = None
+    """How the connection is kept from one probe to the next; None for a new one each time."""
     proxy_protocol: int = 0
     """Version of the PROXY protocol (1 or 2) with whose header the connection begins; 0 for none."""
     method: str = "GET"
@@ -213,6 +236,9 @@ class StreamCheck(Check, frozen=True, kw_only=True, gc=False):
 
 class TcpCheck(StreamCheck, frozen=True, kw_only=True, gc=False, tag_field="type", tag="tcp"):
     """A check that opens a TCP connection, and exchanges data if `send`, `expect…` or `steps` is set."""
+
+    kept: Kept | None = None
+    """How one more connection is held between the probes, only for its end; None for none."""
 
     proxy_protocol: int = 0
     """Version of the PROXY protocol (1 or 2) with whose header the connection begins; 0 for none."""
@@ -358,6 +384,11 @@ def uses_tls(check: Check) -> TypeGuard[TlsCheck]:
             return check.over is Carrier.TLS
         case _:
             return False
+
+
+def kept(check: Check) -> Kept | None:
+    """Return how the connection of a check's probes is kept; None if each probe has its own."""
+    return check.kept if isinstance(check, HttpCheck | TcpCheck) else None
 
 
 def data_path(check: Check) -> DataPath | None:

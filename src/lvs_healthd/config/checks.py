@@ -24,6 +24,7 @@ from lvs_healthd.config.conversation import problems_over_udp
 from lvs_healthd.config.errors import Errors, expected, show
 from lvs_healthd.config.http_requests import problems
 from lvs_healthd.config.http_values import DEFAULT_PORT
+from lvs_healthd.config.kept_rules import kept_misfits
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.paces import PACES, slow_fast
 from lvs_healthd.config.patterns import too_expensive
@@ -38,7 +39,15 @@ from lvs_healthd.config.schema import (
     read_table,
     refuse_foreign_keys,
 )
-from lvs_healthd.config.template import Template, Times, below_floor, inherit, raised
+from lvs_healthd.config.template import (
+    Template,
+    Times,
+    below_floor,
+    harmful,
+    inherit,
+    raised,
+    without_held_connection,
+)
 from lvs_healthd.config.tls_rules import tls_misfits
 from lvs_healthd.config.tls_values import pair_problem
 from lvs_healthd.config.values import did_you_mean, duration_text, listing
@@ -169,7 +178,8 @@ class CheckReader:
         own = {"helper": self._helper} if type_ == "exec" else {}
         base = Template(table.values.get("name", type_), type_, type_, own, frozenset(), table.path)
         if type_ in CHECK_TYPES:
-            return self._changed(inherit(base, self._defaults), table, self._default_times())
+            inherited = without_held_connection(inherit(base, self._defaults))
+            return self._changed(inherited, table, self._default_times())
         ready_made = self._shelf.find(type_)
         self._ready_made.add(type_)
         if ready_made is None:
@@ -178,7 +188,8 @@ class CheckReader:
         if ready_made is None or not ready_made.kind:
             return None
         own = {"helper": self._helper} if ready_made.kind == "exec" else {}
-        base = inherit(msgspec.structs.replace(base, kind=ready_made.kind, fields=own), self._defaults)
+        base = msgspec.structs.replace(base, kind=ready_made.kind, fields=own, never_keep=ready_made.never_keep)
+        base = without_held_connection(inherit(base, self._defaults))
         base = inherit(base, ready_made.table)
         base = raised(base, ready_made.floor, _times(base))
         return self._changed(base, table, self._default_times())
@@ -192,7 +203,7 @@ class CheckReader:
         refuse_foreign_keys(table, template.kind, self._errors)
         changed = self._with_program(inherit(template, table), table)
         self._validate(changed, table)
-        for field, message in below_floor(changed.floor, table):
+        for field, message in (*below_floor(changed.floor, table), *harmful(changed.never_keep, table)):
             self._errors.add(table.at(field), message)
         self._validate_paces(changed.fields.get("fast_interval"), _times(changed).interval, table, changed.wrong)
         if not changed.wrong & {*Times._fields}:
@@ -252,6 +263,9 @@ class CheckReader:
                 self._errors.add(table.at(field), message)
             for inside, message in problems(check.fields, check.wrong):
                 self._errors.add((*table.at("requests"), *(inside if "requests" in table else ())), message)
+        if "connection" in CHECK_FIELDS[check.kind]:
+            for field, message in kept_misfits(check.fields, check.wrong, table.written):
+                self._errors.add(table.at(field), message)
         if check.kind == "agent":
             for field, message in agent_rules.misfits(check.has):
                 self._errors.add(table.at(field), message)

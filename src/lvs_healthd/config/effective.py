@@ -14,6 +14,7 @@ from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.check_model import (
     AgentCheck,
     AnyCheck,
+    Connection,
     ConversationStep,
     DnsCheck,
     GrpcCheck,
@@ -22,6 +23,7 @@ from lvs_healthd.config.check_model import (
     StreamCheck,
     TcpCheck,
     data_path,
+    kept,
     uses_tls,
 )
 from lvs_healthd.config.effective_hooks import hook_table
@@ -35,6 +37,7 @@ from lvs_healthd.config.schema import (
     CHECK_KEYS,
     CHECK_TYPES,
     DAEMON_KEYS,
+    KEPT_FIELDS,
     REQUEST_KEYS,
     SHORT_FORM,
     THROUGH_VIP,
@@ -45,7 +48,7 @@ from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, wit
 from lvs_healthd.config.values import days_text, duration_text
 
 _NAMED_VALUES = {"environment", "headers", "expect_headers", "expect_headers_regex"}
-_DURATIONS = {*PACES, "timeout", "resync", "within", "longest", "track_after", "track_back"}
+_DURATIONS = {*PACES, *KEPT_FIELDS, "timeout", "resync", "within", "longest", "track_after", "track_back"}
 _LONG_DURATIONS = {"expires_within", "expires_fail"}
 
 
@@ -186,7 +189,9 @@ def _check(check: AnyCheck) -> dict[str, Any]:
         check = msgspec.structs.replace(check, send_body=HIDDEN)
     kind = next(kind for kind, record in CHECK_TYPES.items() if type(check) is record)
     through = {"through": THROUGH_VIP if data_path(check) else ""} if "through" in CHECK_FIELDS[kind] else {}
-    return {"type": kind, **through} | {
+    how = Connection.NEW if kept(check) is None else Connection.KEEP
+    connection = {"connection": str(how)} if "connection" in CHECK_FIELDS[kind] else {}
+    return {"type": kind, **through, **connection} | {
         key: _value(key, getattr(_holder(check, field), field))
         for key, field in _keys_of(check).items()
         if key not in {"type", *_left_out(check)}
@@ -213,6 +218,8 @@ def _holder(check: AnyCheck, field: str) -> object:
     """Return the record that holds a field: the check itself, or one that it shares with other checks."""
     if field in WAY_FIELDS:
         return check.way
+    if field in KEPT_FIELDS:
+        return kept(check)
     return getattr(check, "tls", None) if field in TLS_FIELDS else check
 
 

@@ -18,7 +18,7 @@ from lvs_healthd.config.errors import ConfigError, Errors
 from lvs_healthd.config.paces import PACES
 from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, Key, TomlTable, read_table, refuse_foreign_keys
-from lvs_healthd.config.template import Floor
+from lvs_healthd.config.template import Floor, NeverKeep, kept_all_the_same
 from lvs_healthd.config.text import read_text, toml_document
 from lvs_healthd.config.values import duration_text
 
@@ -32,6 +32,7 @@ _KEYS = {
     **{name: key for name, key in CHECK_KEYS.items() if name not in {"name", "type"}},
     "min_interval": Key(CHECK_KEYS["interval"].parse),
     "min_interval_reason": Key(values.sentence),
+    "never_keep": Key(values.sentence),
 }
 
 
@@ -56,6 +57,12 @@ class ReadyMade(msgspec.Struct, frozen=True):
         least: Seconds | None = self.table.values.get("min_interval")
         reason = self.table.values.get("min_interval_reason", "")
         return None if least is None else Floor(least, reason, str(self.path))
+
+    @property
+    def never_keep(self) -> NeverKeep | None:
+        """Why no connection to its servers must be held; None when the file does not forbid it."""
+        reason = self.table.values.get("never_keep")
+        return None if reason is None else NeverKeep(reason, str(self.path))
 
 
 def search_path(file: str) -> tuple[Path, ...]:
@@ -144,6 +151,8 @@ class Shelf:
         if kind:
             refuse_foreign_keys(table, kind, errors)
         _refuse_below_floor(table, errors)
+        if "never_keep" in table and kept_all_the_same(table):
+            errors.add(table.at("connection"), "never_keep says why this must not be")
         remark_public_secret(path, document, errors)
         remark_public_secret_files(text, document, errors)
         found = errors.texts()

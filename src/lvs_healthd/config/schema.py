@@ -27,12 +27,14 @@ from lvs_healthd.config.check_model import (
     AgentCheck,
     AnyCheck,
     Carrier,
+    Connection,
     Convention,
     DnsCheck,
     ExecCheck,
     GrpcCheck,
     HttpCheck,
     HttpsCheck,
+    Kept,
     Per,
     PingCheck,
     SctpCheck,
@@ -65,6 +67,9 @@ CHECK_TYPES: dict[str, type[AnyCheck]] = {
 WAY_FIELDS = frozenset(field.name for field in msgspec.structs.fields(Way))
 """The fields that say where probes leave. A program leaves as it likes, so exec checks do not have them."""
 
+KEPT_FIELDS = tuple(field.name for field in msgspec.structs.fields(Kept))
+"""The fields that mean something only with `connection = "keep"`."""
+
 TLS_FIELDS = tuple(field.name for field in msgspec.structs.fields(Tls))
 """The fields that mean something only with TLS."""
 
@@ -80,7 +85,8 @@ def _fields_of(record: type[AnyCheck]) -> frozenset[str]:
     own = frozenset(field.name for field in msgspec.structs.fields(record))
     way = frozenset() if record is ExecCheck else WAY_FIELDS
     path = frozenset() if record in _WITHOUT_PATH else frozenset({"through"})
-    return own | way | path | frozenset(TLS_FIELDS if "tls" in own else ())
+    kept = frozenset({"connection", *KEPT_FIELDS} if "kept" in own else ())
+    return own | way | path | kept | frozenset(TLS_FIELDS if "tls" in own else ())
 
 
 CHECK_FIELDS = {kind: _fields_of(record) for kind, record in CHECK_TYPES.items()}
@@ -213,6 +219,9 @@ CHECK_KEYS = {
     "fall": Key(values.integer(1, 1000)),
     "address": Key(addresses.address),
     "port": Key(values.integer(1, 65535)),
+    "connection": Key(values.member(Connection)),
+    "reconnect": Key(values.duration("1s", "24h")),
+    "confirm_interval": Key(values.duration("50ms", "24h")),
     "proxy_protocol": Key(values.integer(0, 2)),
     "method": Key(http_values.method),
     "path": Key(http_values.request_target),
@@ -289,7 +298,7 @@ CHECK_KEYS["requests"] = Key(http_values.request_list, entries=REQUEST_KEYS)
 SHORT_FORM = ("send", "expect", "expect_regex")
 """The fields that `steps` excludes."""
 
-OF_READY_MADE = frozenset({"type", "description", "min_interval", "min_interval_reason"})
+OF_READY_MADE = frozenset({"type", "description", "min_interval", "min_interval_reason", "never_keep"})
 """The keys of a ready-made check's file that set no field of its check."""
 
 GROUP_OF_FIELD = {key.field or name: key.group or key.field or name for name, key in CHECK_KEYS.items()}

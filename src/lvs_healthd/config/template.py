@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import Connection
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.paces import PACES
 from lvs_healthd.config.schema import CHECK_FIELDS, GROUP_OF_FIELD, SHORT_FORM, TomlTable
@@ -18,6 +19,14 @@ class Floor(msgspec.Struct, frozen=True):
     interval: Seconds
     reason: str
     """What they do to those who come more often; empty if the file does not say it."""
+    file: str
+    """The file of the ready-made check."""
+
+
+class NeverKeep(msgspec.Struct, frozen=True):
+    """Why no connection to the servers of a ready-made check must be held."""
+
+    reason: str
     file: str
     """The file of the ready-made check."""
 
@@ -38,6 +47,9 @@ class Template(msgspec.Struct, frozen=True):
 
     floor: Floor | None = None
     """The shortest interval that the check may have; None for any."""
+
+    never_keep: NeverKeep | None = None
+    """Why its connections must not be kept; None if they may be."""
 
     def has(self, field: str) -> bool:
         """Return whether a field is set, even if to a wrong value."""
@@ -88,6 +100,29 @@ def raised(template: Template, floor: Floor | None, times: Times) -> Template:
     written = template.fields | {"interval": times.interval}
     short = {field: floor.interval for field in PACES if written.get(field, floor.interval) < floor.interval}
     return msgspec.structs.replace(template, floor=floor, fields=template.fields | short)
+
+
+def without_held_connection(template: Template) -> Template:
+    """Return a template without the `connection` that it has inherited from `[defaults.check]`, if it is of type tcp.
+
+    An http server expects connections that stay open. But a silent connection harms some servers of other kinds, and of
+    many nobody knows, so it must be asked for.
+    """
+    if template.kind != "tcp" or "connection" not in template.fields:
+        return template
+    fields = {field: value for field, value in template.fields.items() if field != "connection"}
+    return msgspec.structs.replace(template, fields=fields)
+
+
+def kept_all_the_same(table: TomlTable) -> bool:
+    """Return whether a table says that the connection is kept."""
+    return table.values.get("connection") is Connection.KEEP
+
+
+def harmful(never_keep: NeverKeep | None, table: TomlTable) -> Iterator[tuple[str, str]]:
+    """Yield the field and the message if a table asks for a connection that must not be held."""
+    if never_keep is not None and kept_all_the_same(table):
+        yield "connection", f'{never_keep.reason} ({never_keep.file}); leave it out, or write connection = "new"'
 
 
 def below_floor(floor: Floor | None, table: TomlTable) -> Iterator[tuple[str, str]]:

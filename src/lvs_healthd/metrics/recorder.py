@@ -99,6 +99,9 @@ class Metrics:
         self._skipped = self._counter(
             "probes_skipped_total", "Turns that a check skipped because its last probe was still under way."
         )
+        self._warnings = self._counter(
+            "early_warnings_total", "Probes that were started because a kept connection ended without a word."
+        )
         self._resync = self._histogram(
             "resync_duration_seconds", "Time to read the kernel's whole table.", RESYNC_BUCKETS
         )
@@ -138,6 +141,10 @@ class Metrics:
         for verdict in _VERDICTS:
             self._transitions.labels(service, verdict)
         return self._tallies.of(service, check_type)
+
+    def warned(self) -> None:
+        """Count a probe that was started because a kept connection ended without a word."""
+        self._warnings.inc()
 
     def skipped(self) -> None:
         """Count a turn that a check skipped because its last probe was still under way."""

@@ -13,6 +13,7 @@ INTERNALS = {
     "probes_in_flight": ("gauge", "Probes under way."),
     "probes_unsure": ("gauge", "Probes whose last outcome was unsure because of a fault on our own side."),
     "probes_waiting": ("gauge", "Probes that are due, but wait because max_probes are under way."),
+    "kept_connections": ("gauge", "Connections that stay open from one probe to the next."),
     "table_fights": ("gauge", "Lines of the IPVS table that somebody else undoes again and again."),
     "log_lines_dropped_total": ("counter", "Log lines lost because they could not be written."),
     "log_lines_suppressed_total": ("counter", "Log lines held back by the rate limit."),

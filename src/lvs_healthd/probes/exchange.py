@@ -5,10 +5,12 @@ The engine passes each event to the conversation, which answers with a step:
 - bytes: send them.
 - an `Outcome`: the probe is over. The engine closes the socket and makes no call after that but `end`.
 - a `Farewell`: send these last bytes, if any; then the probe is over.
+- a `Stays`: the probe is over, and the connection stays open for the next one (see `KeptExchange`).
 - a `Reconnect`: reset the connection, and go on over a new one to the same target.
 - None: wait for the next event.
 """
 
+import enum
 import socket
 from collections.abc import Callable
 from typing import Protocol
@@ -43,7 +45,32 @@ class Reconnect:
         """The conversation on the new connection. It begins with `connected`."""
 
 
-Step = bytes | Outcome | Farewell | Reconnect | None
+class Stale(Reconnect):
+    """The end of a connection that was kept, without a byte of answer: the request is repeated over a new one."""
+
+    __slots__ = ()
+
+
+class Stays(msgspec.Struct, frozen=True):
+    """An outcome after which the connection stays open for the target's next probe, with the same conversation."""
+
+    outcome: Outcome
+    data: bytes = b""
+    """Bytes to send now, which belong to the connection and not to the probe."""
+
+
+class Sign(enum.Enum):
+    """What the end of an idle connection tells. It is a reason to probe, and never a result."""
+
+    URGENT = enum.auto()
+    """It ended without a word: so ends a process that dies, and so do many healthy servers."""
+    ORDERLY = enum.auto()
+    """The peer's application has said that it ends the connection."""
+    SPENT = enum.auto()
+    """Nothing: the peer ends idle connections at this age, or we do not want this one any more."""
+
+
+Step = bytes | Outcome | Farewell | Stays | Reconnect | None
 
 
 class Exchange(Protocol):
@@ -74,6 +101,31 @@ class Exchange(Protocol):
         """Drop all references back to this conversation, so that it is freed without the garbage collector."""
 
 
+class KeptExchange(Exchange, Protocol):
+    """A conversation whose connection may stay open for the next probe. It lasts as long as the connection."""
+
+    @property
+    def limit_s(self) -> float | None:
+        """How long the peer says that it keeps an idle connection, seconds; None if it does not say."""
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether the next probe may begin only after everything that has come has been read."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next probe may begin, because nothing of the last one is left to come."""
+
+    def resumed(self) -> Step:
+        """Begin the next probe."""
+
+    def idle(self, data: bytes) -> bytes | Sign | None:
+        """Take what the peer sends while no probe is under way. Return what to send, or how the connection ends."""
+
+    def idle_closed(self) -> Sign:
+        """Return what it tells that the peer has closed the connection, or reset it, while no probe is under way."""
+
+
 class SecureExchange(Exchange, Protocol):
     """A conversation that uses TLS."""
 
@@ -101,6 +153,24 @@ class SingleExchange(Exchange, Protocol):
         """Return the outcome, as in `Exchange`."""
 
 
+class Keeping(msgspec.Struct, frozen=True, gc=False):
+    """How the connection of a target's probes is kept. Times are seconds."""
+
+    interval_s: float
+    """How often the target is probed."""
+    reconnect_s: float
+    """How long a connection is used."""
+    confirm_s: float
+    """How soon the next probe follows one that has confirmed an early warning."""
+    confirms: int
+    """How many more probes follow, at most, so soon."""
+    look_s: float | None = None
+    """How often a bare connection looks whether the target still listens; None if never, because the connections of
+    probes are new that often anyway."""
+    is_watch: bool = False
+    """Whether the connection is kept for its end only. Then each probe has a new one."""
+
+
 class Target(msgspec.Struct, frozen=True, gc=False):
     """A probe that is ready to run any number of times: where to connect, how much time it has, and what to say."""
 
@@ -124,6 +194,8 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     """Returns the parts of secrets that the target may repeat, and that nobody may see."""
     any_port: bool = False
     """Whether the answer may come from another port of the address."""
+    keeping: Keeping | None = None
+    """How its connection is kept from one probe to the next; None if each probe has its own."""
 
 
 MOST_DATAGRAMS = 100

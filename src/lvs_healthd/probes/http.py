@@ -6,6 +6,7 @@ a body that ends early, trickles in or never ends cannot pass (RFC 9112, section
 """
 
 from collections.abc import Callable
+from typing import Self
 
 from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
 from lvs_healthd.config.http_values import MOST_HEADER_BYTES
@@ -91,9 +92,13 @@ class HttpExchanges:
 
     def __call__(self) -> SingleExchange:
         """Begin one conversation."""
+        return self._begin(self.up_to_date())
+
+    def up_to_date(self) -> Self:
+        """Return this object, with the request as it is now: a reload may have read another secret."""
         if self._secret is not None and self._secret.value is not self._value:
-            self._compose()  # a reload has read another secret
-        return self._begin(self)
+            self._compose()
+        return self
 
     def _conversation(self) -> "Callable[[HttpExchanges], SingleExchange]":
         """Return what begins a conversation about the parts of an answer that this check needs."""

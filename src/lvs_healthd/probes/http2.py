@@ -25,6 +25,8 @@ _FIELD_BYTES = 32
 """What a field counts besides its name and value (RFC 9113, section 6.5.2). One byte may stand for all of it."""
 
 _FIRST_STREAM = 1
+_REFUSED_STREAM = 7
+"""The error of a stream on which the peer has done nothing (RFC 9113, section 7)."""
 _OLD_VERSION = b"HTTP/"
 _SHOWN = 80
 """How many bytes of an error are shown. It may quote what the peer has sent."""
@@ -80,6 +82,8 @@ class Connection:
         "_start",
         "_stream",
         "has_ended",
+        "is_going",
+        "is_unheard",
     )
 
     def __init__(self, hidden: tuple[bytes, ...], if_old: str = "") -> None:
@@ -119,6 +123,15 @@ class Connection:
         """What is left to send of the request's body."""
         self.has_ended = False
         """Whether the answer under way has ended."""
+        self.is_going = False
+        """Whether the peer has said that it takes no further request (GOAWAY)."""
+        self.is_unheard = False
+        """Whether the peer has said that it has done nothing about the request under way (RFC 9113, section 8.7)."""
+
+    def renew(self) -> None:
+        """Let all bounds count from here, because another probe begins."""
+        self._reader.renew()
+        self._fields_bytes = 0
 
     def ask(self, request: Request) -> Outcome | None:
         """Send a request, whose bytes `to_send` returns. Return the outcome if the peer allows no request."""
@@ -166,6 +179,8 @@ class Connection:
             for frame in self._reader.feed(data):
                 if frame.kind == GOAWAY:
                     last_stream, code = away(frame)
+                    self.is_going = True
+                    self.is_unheard = last_stream < self._stream
                     if code or last_stream < self._stream:
                         yield down(Reason.CLOSED_EARLY, f"the server ends the connection (GOAWAY): {_code_name(code)}")
                         return
@@ -202,6 +217,7 @@ class Connection:
                     yield End()
                 case events.StreamReset():
                     self.has_ended = True
+                    self.is_unheard = event.error_code == _REFUSED_STREAM
                     why = _code_name(event.error_code)
                     yield down(Reason.RESET, f"the server gave the request up (RST_STREAM): {why}")
                 case events.WindowUpdated() | events.RemoteSettingsChanged():

@@ -128,6 +128,10 @@ class FrameReader:
         self.has_begun = False
         """Whether a whole frame has arrived."""
 
+    def renew(self) -> None:
+        """Let the bounds count from here, because another probe begins."""
+        self._small = self._besides = 0
+
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Take the next bytes, and yield every frame whose end has arrived.
 

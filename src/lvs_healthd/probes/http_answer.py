@@ -41,6 +41,8 @@ a look-ahead in it, Python before 3.11.5 then skips the beginning of a line that
 """
 _LENGTH = re.compile(rb"[ \t]*\+?([0-9]+)")
 _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]+")
+_KEPT_FOR = re.compile(rb"(?:^|[ \t,])timeout=([0-9]{1,9})(?![0-9])", re.IGNORECASE)
+_OF_CONNECTIONS = frozenset((b"connection", b"keep-alive"))
 _NO_FIELDS: Mapping[bytes, list[bytes]] = MappingProxyType({})
 _DIGITS = 20
 """How many digits of a length are read: one more than `LARGEST` has. A number of this many digits is already larger."""
@@ -77,6 +79,8 @@ class Head(NamedTuple):
     is_chunked: bool
     rest: bytes
     """What has arrived after the headers."""
+    is_old: bool = False
+    """Whether the version is HTTP/1.0, whose connections end with the answer unless the server says otherwise."""
 
 
 def status_of_ordinary_head(data: bytes) -> int:
@@ -94,7 +98,9 @@ class HeadReader:
     wanted: the headers to collect, in lower case.
     """
 
-    __slots__ = ("_fields", "_is_chunked", "_last", "_length", "_lines_left", "_partial", "_status", "_wanted")
+    __slots__ = (
+        *("_fields", "_is_chunked", "_is_old", "_last", "_length", "_lines_left", "_partial", "_status", "_wanted"),
+    )
 
     def __init__(self, wanted: frozenset[bytes] = frozenset()) -> None:
         self._wanted = wanted
@@ -107,6 +113,7 @@ class HeadReader:
         self._lines_left = MOST_LINES
         self._status = 0
         """0 until the status line has been read."""
+        self._is_old = False
         self._length: int | None = None
         self._is_chunked = False
 
@@ -132,7 +139,7 @@ class HeadReader:
             elif self._status >= 200 or self._status == 101:
                 rest = b"\n".join((*lines[number + 1 :], self._partial))
                 fields = self._joined() if self._fields else _NO_FIELDS
-                return Head(fields, self._status, self._length, self._is_chunked, rest)
+                return Head(fields, self._status, self._length, self._is_chunked, rest, self._is_old)
             else:
                 self._status, self._length, self._is_chunked = 0, None, False
                 self._fields, self._last = {}, None
@@ -150,6 +157,7 @@ class HeadReader:
         if found is None or b"\0" in line:
             raise AnswerError("not an HTTP status line", line.rstrip(b"\r\n"))
         self._status = int(found[1])
+        self._is_old = found[0].endswith(b".0 ", 0, 9)
 
     def _read_header(self, line: bytes) -> None:
         if b"\0" in line:
@@ -253,17 +261,26 @@ class ChunkReader:
             self._expects_end_of_chunk = not self._trailers
 
 
+def seconds_kept(value: bytes) -> float | None:
+    """Return how long a server keeps an idle connection, seconds, from its Keep-Alive header; None if it is not said.
+
+    The header is of RFC 2068, section 19.7.1.1. Apache and Node send it.
+    """
+    found = _KEPT_FOR.search(value)
+    return float(found[1]) if found is not None else None
+
+
 class AnswerEnd:
     """Finds the end of an answer, after which its connection can serve the next request (RFC 9112, section 9.3).
 
     has_body: whether the answer may have a body, which that to HEAD never has.
     """
 
-    __slots__ = ("_chunks", "_has_body", "_head", "_left", "_reader", "is_complete", "is_last", "seen")
+    __slots__ = ("_chunks", "_has_body", "_head", "_left", "_reader", "is_complete", "is_last", "limit_s", "seen")
 
     def __init__(self, *, has_body: bool) -> None:
         self._has_body = has_body
-        self._reader = HeadReader(frozenset((b"connection",)))
+        self._reader = HeadReader(_OF_CONNECTIONS)
         self._head: Head | None = None
         self._chunks: ChunkReader | None = None
         self._left = 0
@@ -274,6 +291,13 @@ class AnswerEnd:
         self.is_last = False
         """Whether the connection can serve no other request: the server says so, nothing but the connection's end ends
         the answer, or it cannot be read."""
+        self.limit_s: float | None = None
+        """How long the server says that it keeps an idle connection, seconds; None if it does not say."""
+
+    @property
+    def status(self) -> int:
+        """The status of the answer; 0 until its headers have ended."""
+        return 0 if self._head is None else self._head.status
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -293,8 +317,10 @@ class AnswerEnd:
             self.is_last = True
 
     def _begin_body(self, head: Head) -> None:
-        tokens = b",".join(head.fields.get(b"connection", ())).lower().split(b",")
-        self.is_last = b"close" in (token.strip() for token in tokens)
+        said = b",".join(head.fields.get(b"connection", ())).lower().split(b",")
+        tokens = [token.strip() for token in said]
+        self.is_last = b"close" in tokens or (head.is_old and b"keep-alive" not in tokens)
+        self.limit_s = seconds_kept(b",".join(head.fields.get(b"keep-alive", ())))
         if not self._has_body or head.status in WITHOUT_BODY:
             return
         if head.is_chunked:

@@ -5,8 +5,8 @@ sent over HTTP/2, and what comes back is passed to it as HTTP/1.1.
 """
 
 from lvs_healthd.config.check_model import HttpCheck, HttpsCheck
-from lvs_healthd.probes.exchange import Farewell, SingleExchange, Step
-from lvs_healthd.probes.http import HttpExchanges
+from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Sign, SingleExchange, Stale, Stays, Step
+from lvs_healthd.probes.http import MAX_HEADERS, HttpExchanges
 from lvs_healthd.probes.http2 import Connection, Data, End, Event, Fields, Headers, Request
 from lvs_healthd.probes.outcome import Outcome, Reason, down
 
@@ -17,22 +17,30 @@ _BREAKS = (b"\r", b"\n", b"\0")
 """What no header contains (RFC 9113, section 8.2.1)."""
 
 
-def http2_exchanges(check: HttpCheck | HttpsCheck) -> "Http2Exchanges":
-    """Return a factory that begins a conversation for each probe of this check."""
-    return Http2Exchanges(_Rules(check, HttpExchanges(check)))
+_MOST_KEPT = 2**28
+"""How many bytes may come over a connection that is kept, so that its window never needs to be enlarged."""
+
+
+def http2_exchanges(check: HttpCheck | HttpsCheck, *, is_kept: bool = False) -> "Http2Exchanges":
+    """Return a factory that begins a conversation for each probe of this check.
+
+    is_kept: whether a conversation serves a connection that stays open for further probes.
+    """
+    return Http2Exchanges(_Rules(check, HttpExchanges(check)), _KeptOverHttp2 if is_kept else _OverHttp2)
 
 
 class Http2Exchanges:
     """Begins the conversations of one check."""
 
-    __slots__ = ("_rules",)
+    __slots__ = ("_kind", "_rules")
 
-    def __init__(self, rules: "_Rules") -> None:
+    def __init__(self, rules: "_Rules", kind: "type[_OverHttp2]") -> None:
         self._rules = rules
+        self._kind = kind
 
-    def __call__(self) -> SingleExchange:
+    def __call__(self) -> Exchange:
         """Begin one conversation."""
-        return _OverHttp2(self._rules, self._rules.answers())
+        return self._kind(self._rules, self._rules.answers())
 
     @property
     def hidden(self) -> tuple[bytes, ...]:
@@ -43,7 +51,7 @@ class Http2Exchanges:
 class _Rules:
     """What the conversations of one check have in common."""
 
-    __slots__ = ("_known", "_scheme", "answers", "has_fields", "is_chunked")
+    __slots__ = ("_known", "_scheme", "answers", "has_fields", "is_chunked", "most")
 
     def __init__(self, check: HttpCheck | HttpsCheck, answers: HttpExchanges) -> None:
         self.answers = answers
@@ -55,6 +63,8 @@ class _Rules:
         """Whether the headers of an answer matter."""
         self.is_chunked = bool(check.redirects)
         """Whether a body must show where it ends, because another answer may follow."""
+        self.most = check.max_body + MAX_HEADERS
+        """How many bytes of an answer are worth waiting for, so that its connection can be used again."""
 
     def request(self, message: bytes) -> Request:
         """Return a request that is written as HTTP/1.1."""
@@ -107,12 +117,12 @@ class _OverHttp2:
                 return refused
         return self._connection.to_send() or None
 
-    def closed(self) -> Outcome:
+    def closed(self) -> Outcome | Reconnect:
         if self._has_head:
             return down(Reason.CLOSED_EARLY, "connection closed before the end of the answer")
         return self._inner.closed()
 
-    def failed(self, outcome: Outcome) -> Outcome:
+    def failed(self, outcome: Outcome) -> Outcome | Reconnect:
         return self._inner.failed(outcome)
 
     def expired(self, timeout: str) -> Outcome:
@@ -155,3 +165,94 @@ class _OverHttp2:
             if self._is_chunked:
                 lines.append(b"transfer-encoding: chunked")
         return self._inner.received(b"\r\n".join(lines) + b"\r\n\r\n")
+
+
+class _KeptOverHttp2(_OverHttp2):
+    """The requests over one connection that stays open from one probe to the next.
+
+    A server that shuts down may go on answering on it for as long as somebody asks, although it takes no new
+    connection. It says so with GOAWAY, so nothing is asked after that.
+    """
+
+    __slots__ = ("_before", "_is_broken", "_is_reused", "_seen")
+
+    limit_s = None
+    reads_first = True
+
+    def __init__(self, rules: _Rules, inner: SingleExchange) -> None:
+        super().__init__(rules, inner)
+        self._is_reused = False
+        """Whether the connection has served a probe before."""
+        self._is_broken = False
+        self._seen = 0
+        """How many bytes have come over the connection."""
+        self._before = 0
+        """How many of them came before the current request."""
+
+    @property
+    def is_ready(self) -> bool:
+        return self._connection.has_ended and self._is_usable
+
+    def resumed(self) -> Step:
+        self._is_reused, self._before = True, self._seen
+        self._inner.end()
+        self._inner = self._rules.answers()
+        self._connection.renew()
+        if self._ask(self._inner.connected()) is not None:
+            return self._again()  # the peer has lowered how many requests it takes
+        return self._connection.to_send()
+
+    def received(self, data: bytes) -> Step:
+        self._seen += len(data)
+        found: Outcome | None = None
+        for event in self._connection.feed(data):
+            # What follows an outcome is read too, because the connection is used further.
+            if isinstance(event, Outcome):
+                self._is_broken = True
+                if found is None:
+                    return self._again() if self._is_stale and self._connection.is_unheard else event
+            elif found is None:
+                step = self._take(event)
+                if isinstance(step, Outcome):
+                    found = step
+                elif step is not None:
+                    self._next = step
+                if self._next is not None and self._connection.has_ended:
+                    found = self._ask(self._next)
+        if found is None:
+            return self._connection.to_send() or None
+        if not self._is_usable:
+            return Farewell(self._connection.leave(), found, peer_may_close=True)
+        return Stays(found, self._connection.to_send())
+
+    def closed(self) -> Outcome | Reconnect:
+        return self._again() if self._is_stale else super().closed()
+
+    def failed(self, outcome: Outcome) -> Outcome | Reconnect:
+        if self._is_stale and outcome.reason is Reason.RESET:
+            return self._again()
+        return super().failed(outcome)
+
+    def idle(self, data: bytes) -> bytes | Sign | None:
+        self._seen += len(data)
+        for event in self._connection.feed(data):
+            self._is_broken |= isinstance(event, Outcome)
+        if self._connection.is_going or self._is_broken:
+            return Sign.ORDERLY
+        is_too_long = not self._connection.has_ended and self._seen - self._before > self._rules.most
+        return self._connection.to_send() or None if self._is_usable and not is_too_long else Sign.SPENT
+
+    def idle_closed(self) -> Sign:
+        return Sign.URGENT
+
+    @property
+    def _is_usable(self) -> bool:
+        return not (self._is_broken or self._connection.is_going) and self._seen <= _MOST_KEPT
+
+    @property
+    def _is_stale(self) -> bool:
+        """Whether the server may have ended the connection before it got the current request."""
+        return self._is_reused and not self._has_head
+
+    def _again(self) -> Stale:
+        return Stale(_KeptOverHttp2(self._rules, self._rules.answers()))

@@ -7,7 +7,7 @@ connection.
 
 from collections.abc import Callable
 
-from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Reconnect, Step
+from lvs_healthd.probes.exchange import Exchange, Farewell, KeptExchange, MaySecure, Reconnect, Sign, Stays, Step
 from lvs_healthd.probes.outcome import Outcome
 
 HEADERS = {
@@ -18,14 +18,16 @@ HEADERS = {
 family and the length of what follows: nothing."""
 
 
-def with_proxy_header(version: int, begin: Callable[[], Exchange]) -> Callable[[], Exchange]:
+def with_proxy_header(version: int, begin: Callable[[], Exchange], *, is_kept: bool = False) -> Callable[[], Exchange]:
     """Return a factory of conversations that begin with the header.
 
     version: of the protocol; 0 for no header.
     begin: begins the conversation that follows.
+    is_kept: whether that conversation is a `KeptExchange`.
     """
     header = HEADERS.get(version)
-    return begin if header is None else lambda: _AfterHeader(header, begin())
+    kind = _KeptAfterHeader if is_kept else _AfterHeader
+    return begin if header is None else lambda: kind(header, begin())
 
 
 class _AfterHeader(MaySecure):
@@ -42,8 +44,8 @@ class _AfterHeader(MaySecure):
         match step:
             case None:
                 return self._header
-            case Reconnect():
-                raise AssertionError("a conversation that ends its connection before it begins")
+            case Reconnect() | Stays():
+                raise AssertionError("a conversation that ends before it begins")
             case bytes():
                 return self._header + step
             case Farewell(data=data, outcome=outcome):
@@ -75,4 +77,33 @@ class _AfterHeader(MaySecure):
 
     def _again(self, step: Reconnect) -> Reconnect:
         """Begin the new connection with the header too."""
-        return Reconnect(_AfterHeader(self._header, step.exchange))
+        return type(step)(type(self)(self._header, step.exchange))
+
+
+class _KeptAfterHeader(_AfterHeader):
+    """The same for a connection that stays open from one probe to the next. The header comes once."""
+
+    __slots__ = ()
+
+    _inner: KeptExchange
+
+    @property
+    def limit_s(self) -> float | None:
+        return self._inner.limit_s
+
+    @property
+    def reads_first(self) -> bool:
+        return self._inner.reads_first
+
+    @property
+    def is_ready(self) -> bool:
+        return self._inner.is_ready
+
+    def resumed(self) -> Step:
+        return self._inner.resumed()
+
+    def idle(self, data: bytes) -> bytes | Sign | None:
+        return self._inner.idle(data)
+
+    def idle_closed(self) -> Sign:
+        return self._inner.idle_closed()

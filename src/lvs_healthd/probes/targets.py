@@ -24,6 +24,7 @@ from lvs_healthd.config.check_model import (
     TcpCheck,
     TlsCheck,
     UdpCheck,
+    kept,
     transport,
     uses_tls,
 )
@@ -35,16 +36,21 @@ from lvs_healthd.probes.agent import agent_exchanges
 from lvs_healthd.probes.conversation import conversations
 from lvs_healthd.probes.credentials import read_secrets_again, secret_file
 from lvs_healthd.probes.dns import dns_exchanges
-from lvs_healthd.probes.exchange import Exchange, Target
+from lvs_healthd.probes.exchange import Exchange, Keeping, Target
 from lvs_healthd.probes.grpc import grpc_exchanges
-from lvs_healthd.probes.http_over_2 import http2_exchanges
-from lvs_healthd.probes.http_sequence import request_exchanges
+from lvs_healthd.probes.http import HttpExchanges
+from lvs_healthd.probes.http_kept import KeptHttpExchanges
+from lvs_healthd.probes.http_over_2 import Http2Exchanges, http2_exchanges
+from lvs_healthd.probes.http_sequence import SequenceExchanges, request_exchanges
 from lvs_healthd.probes.ping import ping_exchanges
 from lvs_healthd.probes.programs import program_runs
 from lvs_healthd.probes.proxy import with_proxy_header
 from lvs_healthd.probes.tcp import connections, tcp_exchanges
 from lvs_healthd.probes.tls import TlsExchanges, read_again, try_tls
 from lvs_healthd.probes.udp import udp_exchanges
+
+LISTENER_S = 10.0
+"""How often a new connection shows whether a target still listens, if those of its probes are kept, seconds."""
 
 _Check = TypeVar("_Check", bound=AnyCheck)
 _NotHttp = DnsCheck | GrpcCheck | PingCheck | ExecCheck | AgentCheck | SctpCheck | TcpCheck | UdpCheck
@@ -220,6 +226,7 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
     kind, protocol = _socket_of(check, family)
     address = (check.address, check.port)
     way = check.way
+    keeping = _keeping(check)
     any_port = isinstance(check, UdpCheck) and check.any_port
     return Target(
         kind,
@@ -232,7 +239,22 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
         way=way,
         hidden=hidden,
         any_port=any_port,
+        keeping=keeping,
     )
+
+
+def _keeping(check: AnyCheck) -> Keeping | None:
+    """Return how the connection of a check's probes is kept. Only a new connection shows that the target listens."""
+    how = kept(check)
+    if how is None:
+        return None
+    reconnect_s, look_s = float(how.reconnect), None
+    if isinstance(check, HttpsCheck) and reconnect_s > LISTENER_S:
+        look_s = LISTENER_S
+    elif isinstance(check, HttpCheck):
+        reconnect_s = min(reconnect_s, LISTENER_S)
+    confirm_s, confirms = float(how.confirm_interval), check.fall - 1
+    return Keeping(check.interval, reconnect_s, confirm_s, confirms, look_s, is_watch=isinstance(check, TcpCheck))
 
 
 def _socket_of(check: AnyCheck, family: socket.AddressFamily) -> tuple[socket.SocketKind, int]:
@@ -250,9 +272,10 @@ def _socket_of(check: AnyCheck, family: socket.AddressFamily) -> tuple[socket.So
 
 def _manner(check: AnyCheck) -> _Manner:
     if isinstance(check, HttpCheck):
-        asking = http2_exchanges(check) if check.http_version == "2" else request_exchanges(check)
+        asking = _asking(check)
         begin: Callable[[], Exchange] = TlsExchanges(check, asking) if isinstance(check, HttpsCheck) else asking
-        return _Manner(with_proxy_header(check.proxy_protocol, begin), lambda: asking.hidden)
+        begin = with_proxy_header(check.proxy_protocol, begin, is_kept=check.kept is not None)
+        return _Manner(begin, lambda: asking.hidden)
     begin = _conversations(check)
     if isinstance(check, TcpCheck | GrpcCheck):
         begin = with_proxy_header(check.proxy_protocol, begin)
@@ -263,6 +286,12 @@ def _manner(check: AnyCheck) -> _Manner:
         sent += [step.send for step in check.steps]
     hidden = tuple({part for each in sent for part in parts_of_command(each)})
     return _Manner(begin, lambda: hidden)
+
+
+def _asking(check: HttpCheck) -> "Http2Exchanges | KeptHttpExchanges | HttpExchanges | SequenceExchanges":
+    if check.http_version == "2":
+        return http2_exchanges(check, is_kept=check.kept is not None)
+    return request_exchanges(check) if check.kept is None else KeptHttpExchanges(check)
 
 
 def _conversations(check: _NotHttp) -> Callable[[], Exchange]:

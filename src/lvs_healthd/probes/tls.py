@@ -17,7 +17,18 @@ from lvs_healthd.config.check_model import GrpcCheck, HttpsCheck, Tls, TlsCheck
 from lvs_healthd.config.tls_values import VERSIONS, load_client_pair
 from lvs_healthd.probes.authorities import load_system_authorities
 from lvs_healthd.probes.certificate import certificate_end
-from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Reconnect, SecureExchange, Step, what_happened
+from lvs_healthd.probes.exchange import (
+    Exchange,
+    Farewell,
+    KeptExchange,
+    MaySecure,
+    Reconnect,
+    SecureExchange,
+    Sign,
+    Stays,
+    Step,
+    what_happened,
+)
 from lvs_healthd.probes.outcome import HEARD_BYTES, Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probes.tls_words import ends_soon, failure, not_selected, refusal
 
@@ -187,7 +198,8 @@ class TlsExchanges:
 
     def around(self, inner: Exchange) -> SecureExchange:
         """Begin one conversation, which carries `inner`."""
-        return _TlsExchange(self, self._trust.context, inner)
+        kind = _KeptTlsExchange if isinstance(self.check, HttpsCheck) and self.check.kept else _TlsExchange
+        return kind(self, self._trust.context, inner)
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -311,10 +323,10 @@ class _TlsExchange(MaySecure):
     def _ended(self, step: Outcome | Reconnect) -> Outcome | Reconnect:
         """Return the step that ends the connection. A new one begins TLS from the start."""
         if isinstance(step, Reconnect):
-            return Reconnect(self._rules.around(step.exchange))
+            return type(step)(self._rules.around(step.exchange))
         return self._with_end(step, self._end)
 
-    def _say(self, step: Step) -> Outcome | Farewell | Reconnect | None:
+    def _say(self, step: Step) -> Outcome | Farewell | Stays | Reconnect | None:
         """Encrypt what the inner conversation wants to send. Return the step that ends it, or None if it goes on."""
         if isinstance(step, bytes):
             self._tls.write(step)
@@ -323,4 +335,66 @@ class _TlsExchange(MaySecure):
             self._tls.write(step.data)
             outcome = self._with_end(step.outcome, self._end)
             return Farewell(self._outgoing.read(), outcome, step.peer_may_close)
+        if isinstance(step, Stays):
+            return self._stay(step)
         return None if step is None else self._ended(step)
+
+    def _stay(self, step: Stays) -> Outcome | Stays:
+        """Return the step that ends the probe."""
+        return self._with_end(step.outcome, self._end)
+
+
+class _KeptTlsExchange(_TlsExchange):
+    """A connection that stays open from one probe to the next. The inner conversation does too."""
+
+    __slots__ = ()
+
+    _inner: KeptExchange
+
+    @property
+    def limit_s(self) -> float | None:
+        return self._inner.limit_s
+
+    @property
+    def reads_first(self) -> bool:
+        return self._inner.reads_first
+
+    @property
+    def is_ready(self) -> bool:
+        return self._inner.is_ready
+
+    def resumed(self) -> Step:
+        self._decrypted = b""
+        step = self._say(self._inner.resumed())
+        return self._outgoing.read() if step is None else step
+
+    def idle(self, data: bytes) -> bytes | Sign | None:
+        self._incoming.write(data)
+        return self._read_idle()
+
+    def idle_closed(self) -> Sign:
+        return self._inner.idle_closed()
+
+    def _read_idle(self) -> bytes | Sign | None:
+        try:
+            while data := self._tls.read(_READ_SIZE):
+                found = self._inner.idle(data)
+                if isinstance(found, Sign):
+                    return found
+                if found:
+                    self._tls.write(found)
+        except ssl.SSLWantReadError:
+            return self._outgoing.read() or None
+        except ssl.SSLZeroReturnError:
+            return Sign.ORDERLY
+        except ssl.SSLError:
+            return Sign.URGENT
+        return Sign.ORDERLY  # Python reads nothing after close_notify
+
+    def _stay(self, step: Stays) -> Outcome | Stays:
+        outcome = self._with_end(step.outcome, self._end)
+        if step.data:
+            self._tls.write(step.data)
+        # What has come after the end of the answer is still in the hands of TLS.
+        found = self._read_idle()
+        return outcome if isinstance(found, Sign) else Stays(outcome, found or b"")

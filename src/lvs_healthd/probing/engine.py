@@ -1,4 +1,6 @@
-"""Owns all probe sockets: starts conversations, moves their bytes, and ends each one at its deadline.
+"""Owns all probe sockets: starts each conversation, and ends it at its deadline at the latest.
+
+Between the two, `serving` moves its bytes.
 
 All sockets are in one epoll set of our own, whose descriptor asyncio watches. Each is registered once, edge-triggered.
 So a probe needs no task, no timer and no re-registration, which is what an asyncio client spends most of its time on.
@@ -6,26 +8,35 @@ Deadlines are grouped into ticks (`deadlines`), and the scheduler calls `tick` w
 """
 
 import asyncio
-import errno
+import random
 import select
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 from lvs_healthd.config.check_ways import PathWay
-from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Step, Target, seconds_in_words
+from lvs_healthd.probes.exchange import (
+    Exchange,
+    KeptExchange,
+    Reconnect,
+    Stale,
+    Stays,
+    Target,
+    seconds_in_words,
+)
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probing.deadlines import STALL_WATCH_S, TICK_S, Deadlines
-from lvs_healthd.probing.errnos import at_connect, from_network
-from lvs_healthd.probing.firewall import CAUSED_BY_ICMP, own_refusal
-from lvs_healthd.probing.flight import MAX_RECEIVED, Flight, Run
+from lvs_healthd.probing.descriptors import kept_within_limit
+from lvs_healthd.probing.firewall import CAUSED_BY_ICMP
+from lvs_healthd.probing.flight import Flight, Run
+from lvs_healthd.probing.kept import Connection, Kept
+from lvs_healthd.probing.look import GoBack, Look
 from lvs_healthd.probing.partings import Partings
+from lvs_healthd.probing.serving import Serving
 from lvs_healthd.probing.sockets import Socket, Sockets
+from lvs_healthd.probing.watches import Watches
 from lvs_healthd.runtime.pace import LONG_SLICE_S, SLICE_S
-
-_RECV_SIZE = 65536
-_READS_PER_TURN = 16
-"""How many times one socket is read before the others get their turn. That is up to 1 MiB."""
 
 _BATCH = 16
 """How many sockets are served between two readings of the clock. Finishing a TLS handshake takes half a millisecond."""
@@ -33,30 +44,30 @@ _BATCH = 16
 _CROWDED = 512
 """With this many probes under way, `poll` takes longer slices. Otherwise answers could arrive faster than it reads."""
 
-_OVER = (Outcome, Reconnect)
-_LAST = (*_OVER, Farewell)
-"""Steps after which a connection is used no more, and all steps that end the conversation on it. A union of types would
-be built anew at every use."""
-
-_FAILED = select.EPOLLERR | select.EPOLLHUP
-_READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-_ENDING = select.EPOLLRDHUP | select.EPOLLHUP
-
 
 class Engine:
     """Runs probes on one event loop. Not thread-safe.
 
     clock: monotonic time, seconds.
     max_in_flight: the maximum number of sockets open at once. Further probes wait until a socket is free (`waiting`).
+    most_kept: returns how many connections may be kept beside `max_in_flight` sockets.
+    random: returns floats in [0, 1).
     """
 
-    def __init__(self, *, clock: Callable[[], float], max_in_flight: int = 1000) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        max_in_flight: int = 1000,
+        most_kept: Callable[[int], int] = kept_within_limit,
+        random: Callable[[], float] = random.random,
+    ) -> None:
         self.max_in_flight = max_in_flight
         self._clock = clock
         self._flights: dict[int, Flight] = {}
         self._waiting: deque[Run] = deque()
-        self._again: deque[tuple[Run, Flight, Exchange]] = deque()
-        """Probes that go on over a new connection: each with what it was, and the conversation that follows."""
+        self._again: deque[tuple[Run, Flight, Reconnect]] = deque()
+        """Probes that go on over another connection: each with what it was, and how it goes on."""
         self._deadlines: Deadlines[Flight] = Deadlines()
         self._reads_left: int | None = None
         """How many more times `tick` reads before it ends the overdue probes; None while no probe is overdue."""
@@ -64,6 +75,16 @@ class Engine:
         self._epoll = select.epoll()
         self._sockets = Sockets(self._epoll)
         self._partings = Partings(self._sockets, clock, TICK_S)
+        self._kept = Kept(clock, random, lambda: most_kept(self.max_in_flight), self._sockets.reset)
+        self._watches = Watches(self._waiting.append, self._kept.drop, self._kept.forget)
+        self._serving = Serving(
+            self._sockets,
+            clock,
+            finish=self._finish,
+            stay=self._stay,
+            hear_idle=self._kept.heard,
+            come_back=self._come_back,
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self.wake: Callable[[], None] = lambda: None
         """Called when `next_tick` may have changed. An engine that is polled by hand needs nothing."""
@@ -94,6 +115,8 @@ class Engine:
             self._loop = None
         self._waiting.clear()
         self._again.clear()
+        self._kept.close()
+        self._watches.close()
         for flight in self._flights.values():
             flight.run = None
             flight.socket.close()
@@ -119,6 +142,11 @@ class Engine:
         return len(self._partings)
 
     @property
+    def kept(self) -> int:
+        """Connections that stay open from one probe to the next."""
+        return len(self._kept)
+
+    @property
     def next_tick(self) -> float | None:
         """When `tick` must be called next, on the clock; None when nothing is in flight.
 
@@ -138,6 +166,11 @@ class Engine:
             self._waiting.append(run)
         else:
             self._launch(run)
+
+    def forget(self, run: Run) -> None:
+        """End the connection that is kept for a run, because it will not be started again."""
+        self._kept.forget(run)
+        self._watches.forget(run)
 
     def tick(self, late_s: float) -> None:
         """End the overdue probes, or as many of them as fit into a slice.
@@ -161,6 +194,7 @@ class Engine:
         end = self._clock() + SLICE_S
         is_over = bool(self._reads_left)
         while not is_over and (flight := deadlines.pop(now)) is not None:
+            flight.is_timed = False
             if flight.run is not None:
                 self._expire(flight, flight.run.target)
                 is_over = self._clock() >= end
@@ -170,7 +204,7 @@ class Engine:
 
     def poll(self) -> bool:
         """Serve ready sockets for at most a slice. Return whether more may be ready; asyncio then calls it again."""
-        flights = self._flights
+        flights, advance = self._flights, self._serving.advance
         end = self._clock() + (SLICE_S if len(flights) < _CROWDED else LONG_SLICE_S)
         is_more = True
         while is_more:
@@ -178,8 +212,8 @@ class Engine:
             for descriptor, mask in events:
                 flight = flights.get(descriptor)
                 if flight is not None:
-                    self._advance(flight, mask)
-                elif self._partings.heard(descriptor):
+                    advance(flight, mask)
+                elif not self._kept.heard(descriptor) and self._partings.heard(descriptor):
                     self.wake()
             is_more = len(events) == _BATCH
             if self._clock() >= end:
@@ -189,7 +223,20 @@ class Engine:
         self._start_waiting()
         return is_more
 
+    def _come_back(self, flight: Flight, mask: int) -> None:
+        """Serve a socket again soon. epoll will not report it, although there is more to read."""
+        if self._loop is not None:
+            self._loop.call_soon(self._guarded, self._advance_again, flight, mask)
+
+    def _advance_again(self, flight: Flight, mask: int) -> None:
+        self._serving.advance(flight, mask)
+        self._start_waiting()
+
     def _start_waiting(self) -> None:
+        signs = self._kept.signs
+        while signs:
+            run, sign = signs.pop()
+            run.signalled(sign)
         while self._again:
             self._go_on(*self._again.popleft())
         while self._waiting and len(self._flights) < self.max_in_flight:
@@ -198,18 +245,43 @@ class Engine:
     def _launch(self, run: Run) -> None:
         now = self._clock()
         run.started(now)
-        opened = self._connection(run.target)
+        target = run.target
+        exchange: Exchange | None = None
+        if target.keeping is not None and (kept := self._kept.usable(run, now)) is not None:
+            if kept.look_at is None or now < kept.look_at:
+                self._resume(run, kept, now, self._deadlines.stalls_s)
+                return
+            exchange = Look(kept.exchange)
+        opened = self._connection(target)
         if isinstance(opened, Outcome):
+            if target.keeping is not None:
+                self._kept.failed(run)
             run.ended(opened, Course(self._clock() - now))
         else:
-            self._fly(Flight(run, now, self._deadlines.stalls_s, opened, run.target.begin()), run.target)
+            self._fly(Flight.of(run, now, self._deadlines.stalls_s, opened, exchange or target.begin()), target)
 
-    def _go_on(self, run: Run, before: Flight, exchange: Exchange) -> None:
-        """Continue a probe over a new connection, within the time that it has."""
+    def _resume(self, run: Run, kept: Connection, started: float, stalls_s: float) -> None:
+        """Run a probe over a connection that has been kept."""
+        flight = kept.flight
+        flight.resumes(run, started, stalls_s)
+        self._watch_over(flight)
+        self._serving.obey(flight, kept.exchange.resumed())
+
+    def _go_on(self, run: Run, before: Flight, step: Reconnect) -> None:
+        """Continue a probe over a new connection, or over the one that is kept, within the time that it has."""
+        exchange, keeping = step.exchange, run.target.keeping
+        if isinstance(step, GoBack) and keeping is not None:
+            kept = self._kept.looked(run, keeping, self._clock())
+            if kept is not None:
+                self._resume(run, kept, before.started, before.stalls_s)
+                return
+            exchange = run.target.begin()
         opened = self._connection(run.target)
         if isinstance(opened, Outcome):
-            step = exchange.failed(opened)
-            outcome = step if isinstance(step, Outcome) else opened
+            if keeping is not None:
+                self._kept.failed(run)
+            failed = exchange.failed(opened)
+            outcome = failed if isinstance(failed, Outcome) else opened
             run.ended(outcome, before.course(outcome, run.target, self._clock()))
         else:
             self._fly(before.renewed(run, opened, exchange), run.target)
@@ -219,126 +291,47 @@ class Engine:
             self._partings.cut_oldest()
         return self._sockets.connect(target)
 
-    def _fly(self, flight: Flight, target: Target) -> None:
+    def _watch_over(self, flight: Flight) -> None:
+        """Serve a probe from now on, and watch its deadline."""
         self._flights[flight.descriptor] = flight
-        if self._deadlines.add(flight) or len(self._flights) == 1:
+        is_next = not flight.is_timed and self._deadlines.add(flight)
+        flight.is_timed = True
+        if is_next or len(self._flights) == 1:
             self.wake()
+
+    def _fly(self, flight: Flight, target: Target) -> None:
+        self._watch_over(flight)
         if target.kind is not socket.SOCK_STREAM:
             # A datagram needs no connection, so it can go at once.
             flight.connected = True
-            self._obey(flight, flight.exchange.connected())
+            self._serving.obey(flight, flight.exchange.connected())
 
-    def _advance(self, flight: Flight, mask: int) -> None:
-        """Serve one socket that epoll reported."""
-        if flight.run is None:
+    def _stay(self, flight: Flight, step: Stays) -> None:
+        """End a probe whose connection may stay open."""
+        run = flight.run
+        if run is None:
             return
-        if not flight.connected:
-            if mask & _FAILED and (number := flight.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
-                self._lose(flight, number)
+        keeping, outcome = run.target.keeping, step.outcome
+        if keeping is not None and flight.sends_all(step.data):
+            limit_s = self._kept.keep(run, flight, cast("KeptExchange", flight.exchange), keeping)
+            if limit_s is None:
+                self._rest(flight, run, outcome)
                 return
-            if not mask & select.EPOLLOUT:
-                return
-            flight.connects(self._clock())
-            step = flight.exchange.connected()
-            if step is None:
-                self._sockets.speak_last(flight.socket)
-            elif self._obey(flight, step):
-                return
-        elif flight.pending and mask & select.EPOLLOUT and self._send(flight, flight.pending):
-            return
-        if mask & _READABLE:
-            self._read(flight, flight.run.target, mask)
+            outcome = self._kept.remarked(outcome, limit_s)
+        self._finish(flight, outcome)
 
-    def _read(self, flight: Flight, target: Target, mask: int) -> None:
-        is_stream = target.kind is socket.SOCK_STREAM
-        for _ in range(_READS_PER_TURN):
-            try:
-                data = flight.socket.recv(_RECV_SIZE)
-            except BlockingIOError:
-                return
-            except InterruptedError:
-                continue
-            except OSError as error:
-                outcome = from_network(error.errno or errno.EINVAL, datagram=not is_stream)
-                # A datagram socket may have more errors queued, which the next probe would take for its own.
-                self._finish(flight, flight.exchange.failed(outcome), is_spent=not is_stream)
-                return
-            if is_stream and not data:
-                step = flight.exchange.closed()
-                is_up = isinstance(step, Outcome) and step.kind is OutcomeKind.UP
-                self._finish(flight, step, in_good_order=is_up)
-                return
-            if self._obey(flight, flight.hears(data, self._clock)):
-                return
-            if flight.received > MAX_RECEIVED:
-                self._finish(flight, down(Reason.TOO_LARGE, f"more than {MAX_RECEIVED} bytes, and no end"))
-                return
-            # A short read has emptied a stream, and epoll will report what comes later. But if epoll has already
-            # reported the end of the stream, it will not do so again, so read on until the end.
-            if is_stream and len(data) < _RECV_SIZE and not mask & _ENDING:
-                return
-        # There is more to read, but epoll will not report it again. Come back after the other sockets' turns.
-        if self._loop is not None:
-            self._loop.call_soon(self._guarded, self._advance, flight, mask | select.EPOLLIN)
-
-    def _obey(self, flight: Flight, step: Step) -> bool:
-        """Carry out a step of the conversation. Return True when that ended the probe."""
-        if step is None:
-            return False
-        if isinstance(step, _OVER):
-            self._finish(flight, step)
-            return True
-        if isinstance(step, bytes):
-            return self._send(flight, flight.pending + step)
-        # A farewell has few bytes. They are not kept if they do not fit into the socket's buffer at once.
-        if not step.data or not self._send(flight, step.data):
-            is_stream = flight.run is not None and flight.run.target.kind is socket.SOCK_STREAM
-            self._finish(flight, step.outcome, in_good_order=is_stream, peer_may_close=step.peer_may_close)
-        return True
-
-    def _send(self, flight: Flight, data: bytes) -> bool:
-        """Send what fits now, and keep the rest for the next EPOLLOUT. Return True when an error ended the probe."""
-        try:
-            sent = flight.socket.send(data)
-        except OSError as error:
-            number = error.errno or errno.EINVAL
-            if flight.run is not None and flight.run.target.kind is not socket.SOCK_STREAM:
-                # A datagram cannot be sent later, so it is lost when our own buffer is full.
-                address = flight.run.target.address[0]
-                outcome = at_connect(errno.ENOBUFS if number == errno.EAGAIN else number, address)
-                self._finish(flight, outcome, is_spent=True)
-                return True
-            if number != errno.EAGAIN:
-                self._lose(flight, number)
-                return True
-            sent = 0
-        flight.pending = data[sent:]
-        return False
-
-    def _lose(self, flight: Flight, number: int) -> None:
-        """End a probe whose connection has failed. First read what the peer sent before, because it may say why.
-
-        number: the errno.
-        """
-        for _ in range(_READS_PER_TURN):
-            try:
-                data = flight.socket.recv(_RECV_SIZE)
-            except OSError:
-                break
-            if not data:
-                break
-            step = flight.hears(data, self._clock)
-            if isinstance(step, _LAST):
-                self._finish(flight, step.outcome if isinstance(step, Farewell) else step)
-                return
-        outcome = None
-        if not flight.connected and number in CAUSED_BY_ICMP and flight.run is not None:
-            outcome = own_refusal(flight.run.target)
-        self._finish(flight, flight.exchange.failed(outcome or from_network(number)))
+    def _rest(self, flight: Flight, run: Run, outcome: Outcome) -> None:
+        """Report the outcome of a probe whose connection is kept."""
+        flight.run = None
+        del self._flights[flight.descriptor]
+        course = flight.course(outcome, run.target, self._clock())
+        flight.first = b""
+        run.ended(outcome, course)
 
     def _expire(self, flight: Flight, target: Target) -> None:
         """Judge a probe whose time is up, unless it has earned more."""
         if self._deadlines.put_off(flight, self._clock()):
+            flight.is_timed = True
             return
         timeout = seconds_in_words(target.timeout_s)
         if self._deadlines.stalled_s(flight):
@@ -349,7 +342,7 @@ class Engine:
         # The kernel keeps trying after some ICMP errors, and SO_ERROR has the last one.
         number = flight.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number in CAUSED_BY_ICMP:
-            self._lose(flight, number)
+            self._serving.lose(flight, number)
         else:
             self._finish(flight, flight.exchange.failed(down(Reason.TIMEOUT, f"no answer in {timeout}")))
 
@@ -362,17 +355,18 @@ class Engine:
         peer_may_close: bool = False,
         is_spent: bool = False,
     ) -> None:
-        """Report the outcome, and end or reset the connection. The probe may go on over a new one.
-
-        in_good_order: whether to end the connection in good order. Otherwise it is reset.
-        peer_may_close: whether something was sent that may make the peer close first (see `Farewell`). Used only with
-            `in_good_order`.
-        is_spent: whether the socket must not serve another probe.
-        """
+        """End a probe, or the connection that it had so far (see `serving.Finish`)."""
         run, flight.run = flight.run, None
         if run is None:
             return
         del self._flights[flight.descriptor]
+        keeping = run.target.keeping
+        if keeping is not None and not isinstance(outcome, GoBack):
+            if isinstance(outcome, Stale):
+                self._kept.stale(run, flight)
+            self._kept.gone(run, flight)
+            if isinstance(outcome, Outcome) and outcome.kind is not OutcomeKind.UP:
+                self._kept.failed(run)
         # After a reset, IPVS forgets a connection in 10 s, and after an end in good order in 120 s.
         in_good_order = in_good_order and not isinstance(run.target.way, PathWay)
         if is_spent:
@@ -381,7 +375,7 @@ class Engine:
             self._sockets.reset(flight.socket, run.target)
         if isinstance(outcome, Reconnect):
             # Only after all events are served, because the new socket may get the descriptor of this one.
-            self._again.append((run, flight, outcome.exchange))
+            self._again.append((run, flight, outcome))
             flight.securing = None
             del flight.exchange
             if self._loop is not None:
@@ -394,6 +388,8 @@ class Engine:
         del flight.exchange
         flight.pending = flight.first = b""
         run.ended(outcome, course)
+        if keeping is not None and keeping.is_watch and outcome.kind is OutcomeKind.UP:
+            self._watches.passed(run, self._clock())
         if in_good_order:
             self._partings.begin(flight.socket, run.target, peer_may_close=peer_may_close)
             self.wake()

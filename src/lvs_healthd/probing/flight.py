@@ -4,7 +4,9 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from lvs_healthd.probes.exchange import Exchange, MaySecure, Step, Target, quote
+import msgspec
+
+from lvs_healthd.probes.exchange import Exchange, MaySecure, Sign, Step, Target, quote
 from lvs_healthd.probes.outcome import HEARD_BYTES, Course, Outcome, OutcomeKind
 from lvs_healthd.probing.deadlines import MOST_REPRIEVES
 from lvs_healthd.probing.sockets import Socket
@@ -18,6 +20,10 @@ class Run(Protocol):
 
     target: Target
 
+    @property
+    def repeats(self) -> bool:
+        """Whether it will be started again, so that a connection is worth keeping for it."""
+
     def started(self, now: float) -> None:
         """Note that the probe starts at `now`, seconds on the engine's clock."""
 
@@ -27,45 +33,81 @@ class Run(Protocol):
         The connection may take longer to end.
         """
 
+    def signalled(self, sign: Sign) -> None:
+        """Take what the end of the target's idle connection tells, which was kept for the next probe."""
 
-class Flight:
-    """One probe under way on one connection."""
 
-    __slots__ = (
-        *("answered_s", "connected", "connected_s", "descriptor", "exchange", "first", "heard", "pending", "received"),
-        *("reprieves", "run", "secured_s", "securing", "socket", "stalls_s", "started", "timeout_s"),
-    )
+class Flight(msgspec.Struct, eq=False, gc=False):
+    """One probe under way on one connection, or a connection that is kept between two probes.
 
-    def __init__(self, run: Run, started: float, stalls_s: float, opened: Socket, exchange: Exchange) -> None:
-        self.run: Run | None = run
-        """Receives the outcome; None once the probe has ended or goes on over a new connection."""
-        self.started = self.heard = started
-        self.timeout_s = run.target.timeout_s
-        self.stalls_s = stalls_s
-        self.reprieves = MOST_REPRIEVES
-        self.exchange = exchange
-        self.securing = exchange if isinstance(exchange, MaySecure) else None
-        self.socket = opened
-        self.descriptor = opened.fileno()
-        self.connected = False
-        self.connected_s: float | None = None
-        self.secured_s: float | None = None
-        self.answered_s: float | None = None
-        """These three are for the probe's `Course`."""
-        self.pending = b""
-        self.received = 0
-        self.first = b""
-        """What has come first on this connection, at least `HEARD_BYTES` if so many have."""
+    Thousands begin every second, and a record of this kind takes a third of the time that a class in Python takes.
+    """
+
+    run: Run | None
+    """Receives the outcome; None once the probe has ended or goes on over a new connection."""
+    exchange: Exchange
+    securing: MaySecure | None
+    """The conversation if its bytes may be encrypted; otherwise None."""
+    socket: Socket
+    descriptor: int
+    started: float
+    """When the probe began. All times are seconds on the engine's clock, and those that end in `_s` are seconds since
+    then."""
+    heard: float
+    """When the target was last heard; `started` before the first time."""
+    timeout_s: float
+    stalls_s: float
+    reprieves: int = MOST_REPRIEVES
+    """These three are for `Deadlines`."""
+    connected: bool = False
+    connected_s: float | None = None
+    secured_s: float | None = None
+    answered_s: float | None = None
+    """These three are for the probe's `Course`."""
+    pending: bytes = b""
+    """What is left to send."""
+    received: int = 0
+    """How many bytes have come in this probe."""
+    first: bytes = b""
+    """What has come first on this connection, at least `HEARD_BYTES` if so many have."""
+    is_timed: bool = False
+    """Whether its deadline is watched. That may still be the one of the connection's last probe, which is put off when
+    it comes."""
+
+    @classmethod
+    def of(cls, run: Run, started: float, stalls_s: float, opened: Socket, exchange: Exchange) -> "Flight":
+        """Begin a probe on a new connection.
+
+        run: receives the outcome.
+        stalls_s: the value of `Deadlines.stalls_s`.
+        """
+        securing = exchange if isinstance(exchange, MaySecure) else None
+        timeout_s = run.target.timeout_s
+        return cls(run, exchange, securing, opened, opened.fileno(), started, started, timeout_s, stalls_s)
 
     def renewed(self, run: Run, opened: Socket, exchange: Exchange) -> "Flight":
         """Return the same probe on a new connection. Its time and its limits go on.
 
         run: receives the outcome.
         """
-        flight = Flight(run, self.started, self.stalls_s, opened, exchange)
+        flight = Flight.of(run, self.started, self.stalls_s, opened, exchange)
         flight.heard, flight.reprieves, flight.received = self.heard, self.reprieves, self.received
         flight.connected_s, flight.secured_s, flight.answered_s = self.connected_s, self.secured_s, self.answered_s
         return flight
+
+    def resumes(self, run: Run, started: float, stalls_s: float) -> None:
+        """Begin another probe on this connection, whose last one is over.
+
+        run: receives the outcome.
+        """
+        self.run = run
+        self.started = self.heard = started
+        self.stalls_s = stalls_s
+        self.reprieves = MOST_REPRIEVES
+        self.connected_s = 0.0
+        self.secured_s = None if self.securing is None else 0.0
+        self.answered_s = None
+        self.received = 0
 
     def connects(self, now: float) -> None:
         """Note that the target has accepted the connection."""
@@ -73,6 +115,18 @@ class Flight:
         self.heard = now
         if self.connected_s is None:
             self.connected_s = now - self.started
+
+    def sends_all(self, data: bytes) -> bool:
+        """Send the last bytes of a probe, if any. Return whether all have been taken, and those before them."""
+        data = self.pending + data
+        if not data:
+            return True
+        try:
+            return self.socket.send(data) == len(data)
+        except OSError:
+            return False
+        finally:
+            self.pending = b""
 
     def hears(self, data: bytes, clock: Callable[[], float]) -> Step:
         """Pass data that has come to the conversation, and note when TLS has begun. Return the conversation's step.

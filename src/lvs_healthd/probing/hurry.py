@@ -24,6 +24,34 @@ _Job = TypeVar("_Job", bound=Hashable)
 _Value = TypeVar("_Value")
 
 
+class Budget:
+    """Bounds how often something happens.
+
+    most: how often at once.
+    per_s: how often in the long run, per second.
+    """
+
+    __slots__ = ("_at", "_left", "_most", "_per_s")
+
+    def __init__(self, most: int, per_s: float) -> None:
+        self._most = most
+        self._per_s = per_s
+        self._left = float(most)
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Return whether it may happen now, which counts.
+
+        now: monotonic time, seconds.
+        """
+        self._left = min(self._most, self._left + (now - self._at) * self._per_s)
+        self._at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
 class _Share(NamedTuple):
     since: float
     per_s: float

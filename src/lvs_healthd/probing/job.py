@@ -3,6 +3,7 @@
 import math
 from typing import Any, Protocol
 
+from lvs_healthd.probes.exchange import Sign
 from lvs_healthd.probes.outcome import Course, Outcome
 from lvs_healthd.probing.probe import Probe, Sink
 
@@ -14,7 +15,7 @@ class Job:
     """One probe's place in the schedule."""
 
     __slots__ = (
-        *("due", "extra", "gap_s", "interval_s", "is_first", "missed", "owed"),
+        *("confirms", "deaf_until", "due", "extra", "gap_s", "interval_s", "is_first", "missed", "owed"),
         *("pace_s", "regular", "running", "scheduler", "sink", "target", "turn"),
     )
 
@@ -40,9 +41,19 @@ class Job:
         self.missed = False
         """Whether a turn was skipped because the probe was still running."""
         self.owed = False
-        """Whether the extra turn makes up for a skipped one. If not, it is a hurried one."""
+        """Whether the extra turn is due in any case: it makes up for a skipped one, or follows a sign of the target. If
+        not, it is a hurried one."""
         self.extra = math.inf
         """When a turn between the regular ones is due; infinity for never."""
+        self.confirms = 0
+        """How many more turns follow soon, as long as each probe confirms an early warning."""
+        self.deaf_until = 0.0
+        """Until when the target's signs count for nothing."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the probe has not been dropped."""
+        return self.sink is not None
 
     def started(self, now: float) -> None:
         """Report how late the start is."""
@@ -58,8 +69,14 @@ class Job:
             self.missed, self.owed = False, True
             self.scheduler.make_up(self)
         self.sink.outcome(outcome, course)
+        if self.confirms:
+            self.scheduler.confirm(self, outcome)
         if self.pace_s < self.interval_s:
             self.scheduler.hurry(self)
+
+    def signalled(self, sign: Sign) -> None:
+        """Pass on what the end of the target's idle connection tells."""
+        self.scheduler.signalled(self, sign)
 
 
 class Schedule(Protocol):
@@ -73,6 +90,12 @@ class Schedule(Protocol):
 
     def hurry(self, job: Job) -> None:
         """Give a job an extra turn when its pace asks for it."""
+
+    def signalled(self, job: Job, sign: Sign) -> None:
+        """Give a job an extra turn if a sign of its target asks for it."""
+
+    def confirm(self, job: Job, outcome: Outcome) -> None:
+        """Give a job an extra turn very soon if `outcome` confirms an early warning."""
 
 
 def turns_of(job: Job) -> int:

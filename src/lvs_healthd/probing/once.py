@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from lvs_healthd.config.check_model import AnyCheck
-from lvs_healthd.probes.exchange import Target
+from lvs_healthd.probes.exchange import Sign, Target
 from lvs_healthd.probes.outcome import Course, Outcome
 from lvs_healthd.probes.targets import ProbeKey, probe_key, target
 from lvs_healthd.probing.engine import Engine
@@ -98,9 +98,14 @@ class _Note(NamedTuple):
 class _Once:
     """One probe, in the form that the engine runs."""
 
+    repeats = False
+
     def __init__(self, target: Target, ended: Callable[[Outcome, Course], None]) -> None:
         self.target = target
         self.ended = ended
 
     def started(self, now: float) -> None:
         """Ignore the start: nothing here depends on it."""
+
+    def signalled(self, sign: Sign) -> None:
+        """Ignore the end of an idle connection, because there is no other probe."""

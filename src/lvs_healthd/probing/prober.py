@@ -31,6 +31,10 @@ class Prober(Protocol):
         """How many probes wait because `max_in_flight` sockets are open already."""
 
     @property
+    def kept(self) -> int:
+        """How many connections stay open from one probe to the next."""
+
+    @property
     def workers(self) -> int:
         """How many processes run probes now."""
 

@@ -10,6 +10,9 @@ longer.
 
 A probe may have another pace than its interval for a while (`Scheduler.pace`). With a slower pace, it skips whole
 turns. With a faster one it gets hurried turns between its regular ones, which it keeps (`probing.hurry` decides who).
+
+The end of a connection that was kept may be an early warning. It starts a probe at once, outside the ticks, and further
+ones follow as long as they confirm it (`early_warnings`).
 """
 
 import asyncio
@@ -20,6 +23,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, Protocol
 
 from lvs_healthd.probing.deadlines import TICK_S
+from lvs_healthd.probing.early_warnings import EarlyWarnings
 from lvs_healthd.probing.engine import Engine
 from lvs_healthd.probing.groups import Groups
 from lvs_healthd.probing.hurry import Hurry
@@ -51,6 +55,9 @@ class ScheduleObserver(Protocol):
 
     def skipped(self) -> None:
         """Note a turn that was skipped because the probe was still under way from the turn before."""
+
+    def warned(self) -> None:
+        """Note an early warning: a kept connection ended without a word, and a probe is started at once."""
 
 
 class Scheduler(Generic[Key]):
@@ -85,6 +92,8 @@ class Scheduler(Generic[Key]):
         self._timer: asyncio.TimerHandle | None = None
         self._failure: asyncio.Future[None] | None = None
         self._hurry: Hurry[Job] = Hurry(clock)
+        warnings = EarlyWarnings(clock, random, warned=observer.warned, owe=self._owe, begin=self._begin)
+        self.signalled, self.confirm = warnings.signalled, warnings.confirm
         self._armed_for = math.inf
         self._late_s = 0.0
         """How many seconds late the next tick already is."""
@@ -104,6 +113,11 @@ class Scheduler(Generic[Key]):
     def in_flight(self) -> int:
         """How many probes have an open socket."""
         return self._engine.in_flight
+
+    @property
+    def kept(self) -> int:
+        """How many connections stay open from one probe to the next."""
+        return self._engine.kept
 
     @property
     def waiting(self) -> int:
@@ -157,6 +171,7 @@ class Scheduler(Generic[Key]):
         for key in unscheduled:
             gone = self._jobs.pop(key)
             gone.sink = None
+            self._engine.forget(gone)
             self._hurry_on(self._hurry.leave(gone))
         new = []
         for probe in scheduled:
@@ -230,15 +245,18 @@ class Scheduler(Generic[Key]):
 
     def make_up(self, job: Job) -> None:
         """Give a job an extra turn now, to make up for a skipped one."""
-        job.extra = self._clock()
-        self._enqueue(job, job.extra)
-        self._arm_earlier()
+        self._owe(job, self._clock())
 
     def hurry(self, job: Job) -> None:
         """Give a job a hurried turn as soon as its pace allows, if it may hurry and has no extra turn yet."""
         if job in self._hurry and not job.is_first and not job.owed:
             self._put_hurried(job, max(self._clock(), job.turn + job.pace_s))
             self._arm_earlier()
+
+    def _owe(self, job: Job, due: float) -> None:
+        job.owed, job.extra = True, due
+        self._enqueue(job, due)
+        self._arm_earlier()
 
     def _put_hurried(self, job: Job, due: float) -> None:
         if due < job.extra:

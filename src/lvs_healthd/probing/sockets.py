@@ -87,6 +87,8 @@ class Sockets:
         if target.apart:
             opened.close()
             return
+        if target.keeping is not None:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
         spare = self._spare(target)
         if len(spare) < MOST_SPARE and _connect(opened.fileno(), _NOWHERE, len(_NOWHERE)) == 0:
             spare.append(opened)

@@ -8,7 +8,7 @@ import msgspec
 
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.secrecy import HIDDEN, is_secret_command, parts_of_command, request_without_secrets
-from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Reconnect, Step, quote
+from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Reconnect, Stays, Step, quote
 from lvs_healthd.probes.http2_frames import FrameNames
 from lvs_healthd.probes.outcome import Outcome
 from lvs_healthd.probes.targets import hidden_parts, is_http2, target
@@ -44,7 +44,7 @@ async def _tried(check: AnyCheck) -> Trial:
         (run,) = served.values()
         ready = target(run)
         notes = _FrameNotes() if is_http2(run) else _Notes(hidden_parts(run))
-        recorded = msgspec.structs.replace(ready, begin=lambda: _Recorded(ready.begin(), notes))
+        recorded = msgspec.structs.replace(ready, begin=lambda: _Recorded(ready.begin(), notes), keeping=None)
         found = await run_targets({run: recorded})
     return Trial(found[run], tuple(notes.entries))
 
@@ -133,7 +133,7 @@ class _Recorded(MaySecure):
     def _said(self, step: Step) -> Step:
         if isinstance(step, Reconnect):
             return self._ended(step)
-        data = step.data if isinstance(step, Farewell) else step
+        data = step.data if isinstance(step, Farewell | Stays) else step
         if isinstance(data, bytes) and data:
             self._notes.sent(data)
         return step

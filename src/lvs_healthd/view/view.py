@@ -410,6 +410,7 @@ class View:
             "probe_workers": self._prober.workers,
             "probes_in_flight": self._prober.in_flight,
             "probes_waiting": self._prober.waiting,
+            "kept_connections": self._prober.kept,
             "probes_unsure": self._decisions.unsure_probes()[0],
             "table_fights": self._reconciler.fights.count,
             "log_lines_dropped_total": self._log.dropped,

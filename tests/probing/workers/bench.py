@@ -56,6 +56,9 @@ class Bench:
     def skipped(self) -> None:
         pass
 
+    def warned(self) -> None:
+        pass
+
     def _emit(self, event: Event) -> None:
         self.events.append(event)
         self.changed.set()

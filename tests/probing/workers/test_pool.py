@@ -278,3 +278,6 @@ class _Nobody:
 
     def skipped(self) -> None:
         pass
+
+    def warned(self) -> None:
+        pass

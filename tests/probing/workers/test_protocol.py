@@ -70,8 +70,10 @@ REPORTS = st.builds(
     lags=st.integers(0, 3).map(lambda count: bytes(4 * count)),
     loop_lags=st.integers(0, 3).map(lambda count: bytes(4 * count)),
     skipped=U32,
+    warned=U32,
     in_flight=U32,
     waiting=U32,
+    kept=U32,
 )
 SAID = st.one_of(REPORTS, st.builds(Hello, WORDS), st.builds(Fault, WORDS))
 

@@ -21,7 +21,7 @@ class Bench:
         self.woken += 1
 
     def report(self) -> Report:
-        return self.reporter.report(in_flight=3, waiting=2)
+        return self.reporter.report(in_flight=3, waiting=2, kept=4)
 
     def read(self) -> list[tuple[int, Outcome, float, float]]:
         """Take one report, as the daemon does."""
@@ -117,11 +117,13 @@ def test_measurements_are_told_once_and_bounded() -> None:
     bench.reporter.lag(0.25)
     bench.reporter.loop_lag(0.5)
     bench.reporter.skipped()
+    bench.reporter.warned()
     report = bench.report()
     assert (array("f", report.lags).tolist(), array("f", report.loop_lags).tolist()) == ([0.25], [0.5])
-    assert (report.skipped, report.in_flight, report.waiting) == (1, 3, 2)
+    assert (report.skipped, report.warned) == (1, 1)
+    assert (report.in_flight, report.waiting, report.kept) == (3, 2, 4)
     report = bench.report()
-    assert (report.lags, report.loop_lags, report.skipped) == (b"", b"", 0)
+    assert (report.lags, report.loop_lags, report.skipped, report.warned) == (b"", b"", 0, 0)
     for _ in range(3 * MOST_LAGS):
         bench.reporter.lag(1.0)
         bench.reporter.found(1, PASSED, Course(0.0))

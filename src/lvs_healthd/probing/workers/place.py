@@ -64,6 +64,7 @@ class Place:
         self.max_in_flight = 1
         self.in_flight = 0
         self.waiting = 0
+        self.kept = 0
         self._noted = noted
         self._clock = clock
         self._emit = emit
@@ -173,7 +174,7 @@ class Place:
             process.send(Paces(tuple(self._paces.items())))
             return await process.lost()
         finally:
-            self._link, self.in_flight, self.waiting = None, 0, 0
+            self._link, self.in_flight, self.waiting, self.kept = None, 0, 0, 0
             await process.end()
 
     async def _all_unsure(self, outcome: Outcome) -> None:
@@ -203,7 +204,7 @@ class Place:
         if report.forget:
             for number in [number for number in outcomes if number < report.forget]:
                 del outcomes[number]
-        self.in_flight, self.waiting = report.in_flight, report.waiting
+        self.in_flight, self.waiting, self.kept = report.in_flight, report.waiting, report.kept
         self._noted(report)
 
 

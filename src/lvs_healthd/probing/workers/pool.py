@@ -78,6 +78,11 @@ class Pool:
         """How many probes wait in all workers for a free socket, as last reported."""
         return sum(place.waiting for place in self._places)
 
+    @property
+    def kept(self) -> int:
+        """How many connections all workers keep open, as last reported."""
+        return sum(place.kept for place in self._places)
+
     async def run(self) -> None:
         """Run until cancelled, and leave no process behind.
 
@@ -146,6 +151,8 @@ class Pool:
             observer.loop_lag(lag_s)
         for _ in range(report.skipped):
             observer.skipped()
+        for _ in range(report.warned):
+            observer.warned()
 
     async def _watch(self) -> None:
         """Look for silent workers, and measure the lag of this process's event loop. Each worker measures its own."""

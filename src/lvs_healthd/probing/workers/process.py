@@ -190,7 +190,8 @@ class _Worker:
             self._say_report()
 
     def _say_report(self) -> None:
-        self.say(self._reporter.report(in_flight=self._engine.in_flight, waiting=self._engine.waiting))
+        engine = self._engine
+        self.say(self._reporter.report(in_flight=engine.in_flight, waiting=engine.waiting, kept=engine.kept))
 
     # From the daemon
 

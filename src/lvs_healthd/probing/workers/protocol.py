@@ -89,8 +89,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     """How many seconds late each tick came, as C floats."""
     skipped: int = 0
     """How many turns were skipped since the last report, because the probe was still under way."""
+    warned: int = 0
+    """How many early warnings there were since the last report."""
     in_flight: int = 0
     waiting: int = 0
+    kept: int = 0
+    """How many connections stay open from one probe to the next."""
 
 
 class Fault(msgspec.Struct, frozen=True, tag="fault"):

@@ -34,6 +34,7 @@ class Reporter:
         self._numbers: dict[Outcome, int] = {}
         self._next_number = 0
         self._skipped = 0
+        self._warned = 0
         self._lags = array("f")
         self._loop_lags = array("f")
         self.lag = self._lags.append
@@ -44,6 +45,10 @@ class Reporter:
     def skipped(self) -> None:
         """Note a turn that was skipped because the probe was still under way from the turn before."""
         self._skipped += 1
+
+    def warned(self) -> None:
+        """Note an early warning."""
+        self._warned += 1
 
     def found(self, probe: int, outcome: Outcome, course: Course) -> None:
         """Take a probe's outcome, and how it went."""
@@ -59,11 +64,12 @@ class Reporter:
         """Whether outcomes wait."""
         return bool(self._found)
 
-    def report(self, *, in_flight: int, waiting: int) -> Report:
+    def report(self, *, in_flight: int, waiting: int, kept: int) -> Report:
         """Return a report of up to `MOST_RECORDS` waiting outcomes, and forget what it contains.
 
         in_flight: how many probes have an open socket.
         waiting: how many probes wait for a free socket.
+        kept: how many connections stay open from one probe to the next.
         """
         texts: list[Text] = []
         records = bytearray()
@@ -91,10 +97,12 @@ class Reporter:
             lags=_taken(self._lags),
             loop_lags=_taken(self._loop_lags),
             skipped=self._skipped,
+            warned=self._warned,
             in_flight=in_flight,
             waiting=waiting,
+            kept=kept,
         )
-        self._skipped = 0
+        self._skipped = self._warned = 0
         return made
 
     def _drop_older(self) -> None:

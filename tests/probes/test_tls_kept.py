@@ -1,0 +1,176 @@
+"""TLS and the PROXY header on a connection that stays open. The peer is OpenSSL, without a socket."""
+
+from pathlib import Path
+
+import pytest
+import trustme
+
+from lvs_healthd.config.check_model import HttpsCheck, Tls
+from lvs_healthd.probes.exchange import KeptExchange, Sign, Stale, Stays, Step
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
+from lvs_healthd.probes.proxy import HEADERS
+from lvs_healthd.probes.targets import target
+from tests.probes.http_talk import answer
+from tests.probes.kept_talk import KEPT, RESET
+from tests.probes.tls_peer import Server, tls_context
+
+OK = answer(b"ok")
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca(authority: trustme.CA, tmp_path: Path) -> str:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+class Line:
+    """A connection between a probe's conversation and such a server."""
+
+    def __init__(self, authority: trustme.CA, ca: str, *, tls13: bool = True, **keys: object) -> None:
+        fields = {"name": "https", "address": "127.0.0.1", "port": 443, "host": "x", "tls": Tls(ca=ca), "kept": KEPT}
+        check = HttpsCheck(**(fields | keys))  # type: ignore[arg-type]
+        self.server = Server(tls_context(authority, tls13=tls13))
+        self.exchange: KeptExchange = target(check).begin()  # type: ignore[assignment]
+        self.tickets = b""
+        """What the server has sent at the end of the handshake, if it was kept back."""
+
+    def connect(self, header: bytes = b"") -> None:
+        """Shake hands, until the server has the first request."""
+        step = self.exchange.connected()
+        assert isinstance(step, bytes)
+        assert step.startswith(header)
+        to_server = step.removeprefix(header)
+        self.tickets = self.server.heard(to_server)
+        while b"\r\n\r\n" not in self.server.asked:
+            step = self.exchange.received(self.tickets)
+            assert isinstance(step, bytes)
+            self.tickets = self.server.heard(step)
+
+    def kept(self) -> "Line":
+        self.connect()
+        assert isinstance(self.exchange.received(self.tickets + self.server.says(OK)), Stays)
+        assert self.exchange.is_ready
+        return self
+
+    def ask(self) -> None:
+        """Begin the next probe."""
+        self.server.asked = b""
+        step = self.exchange.resumed()
+        assert isinstance(step, bytes)
+        assert self.server.heard(step) == b""
+        assert self.server.asked.startswith(b"GET / HTTP/1.1\r\n")
+
+    def probe(self) -> Step:
+        self.ask()
+        return self.exchange.received(self.server.says(OK))
+
+
+@pytest.mark.parametrize("tls13", [True, False])
+def test_requests_follow_each_other_over_one_handshake(authority: trustme.CA, ca: str, tls13: bool) -> None:
+    one = Line(authority, ca, tls13=tls13).kept()
+    for _ in range(5):
+        step = one.probe()
+        assert isinstance(step, Stays)
+        assert step.outcome.detail == "status 200"
+        assert step.outcome.certificate_end is not None
+        assert one.exchange.is_ready
+    assert one.exchange.decrypted().startswith(b"HTTP/1.1 200")  # type: ignore[attr-defined]
+
+
+def test_tickets_that_come_after_the_first_answer_are_no_sign(authority: trustme.CA, ca: str) -> None:
+    one = Line(authority, ca)
+    one.connect()
+    assert one.tickets
+    # TLS keeps its records in order, so the answer comes after them; here all comes in small pieces.
+    data = one.tickets + one.server.says(OK)
+    steps = [one.exchange.received(data[at : at + 7]) for at in range(0, len(data), 7)]
+    assert [step for step in steps if step is not None] == [steps[-1]]
+    assert isinstance(steps[-1], Stays)
+
+
+def test_close_notify_between_two_probes_is_an_orderly_end(authority: trustme.CA, ca: str) -> None:
+    one = Line(authority, ca).kept()
+    assert one.exchange.idle(one.server.leaves()) is Sign.ORDERLY
+
+
+def test_end_without_close_notify_is_urgent(authority: trustme.CA, ca: str) -> None:
+    assert Line(authority, ca).kept().exchange.idle_closed() is Sign.URGENT
+
+
+def test_rubbish_between_two_probes_ends_the_connection(authority: trustme.CA, ca: str) -> None:
+    assert Line(authority, ca).kept().exchange.idle(b"HTTP/1.1 400 Bad Request\r\n\r\n") is Sign.URGENT
+
+
+def test_408_between_two_probes_is_an_orderly_end(authority: trustme.CA, ca: str) -> None:
+    one = Line(authority, ca).kept()
+    assert one.exchange.idle(one.server.says(b"HTTP/1.1 408 Request Timeout\r\n\r\n")) is Sign.ORDERLY
+
+
+def test_close_notify_with_the_answer_ends_the_connection_after_it(authority: trustme.CA, ca: str) -> None:
+    one = Line(authority, ca).kept()
+    one.ask()
+    step = one.exchange.received(one.server.says(OK) + one.server.leaves())
+    assert isinstance(step, Outcome)
+    assert step.kind is OutcomeKind.UP
+
+
+@pytest.mark.parametrize("end", ["closed", "failed", "close_notify"])
+def test_request_that_meets_the_end_is_repeated_with_a_handshake(authority: trustme.CA, ca: str, end: str) -> None:
+    one = Line(authority, ca).kept()
+    one.ask()
+    match end:
+        case "closed":
+            step: Step = one.exchange.closed()
+        case "failed":
+            step = one.exchange.failed(RESET)
+        case _:
+            step = one.exchange.received(one.server.leaves())
+    assert isinstance(step, Stale)
+    other = Line(authority, ca)
+    other.exchange = step.exchange  # type: ignore[assignment]
+    other.kept()
+
+
+def test_end_within_the_handshake_is_a_failure(authority: trustme.CA, ca: str) -> None:
+    one = Line(authority, ca).kept()
+    one.ask()
+    step = one.exchange.closed()
+    assert isinstance(step, Stale)
+    step.exchange.connected()
+    found = step.exchange.closed()
+    assert isinstance(found, Outcome)
+    assert found.reason is Reason.TLS
+
+
+def test_rest_of_an_answer_may_come_later(authority: trustme.CA, ca: str) -> None:
+    one = Line(authority, ca).kept()
+    one.ask()
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+    assert isinstance(one.exchange.received(one.server.says(head)), Stays)
+    assert not one.exchange.is_ready
+    assert one.exchange.idle(one.server.says(b"rest")) is None
+    assert one.exchange.is_ready
+
+
+def test_proxy_header_comes_once(authority: trustme.CA, ca: str) -> None:
+    one = Line(authority, ca, proxy_protocol=2)
+    one.connect(HEADERS[2])
+    assert isinstance(one.exchange.received(one.tickets + one.server.says(OK)), Stays)
+    assert isinstance(one.probe(), Stays)
+    assert (one.exchange.limit_s, one.exchange.reads_first, one.exchange.is_ready) == (None, False, True)
+    one.ask()
+    step = one.exchange.closed()
+    # The new connection begins with the header too.
+    assert isinstance(step, Stale)
+    other = Line(authority, ca, proxy_protocol=2)
+    other.exchange = step.exchange  # type: ignore[assignment]
+    other.connect(HEADERS[2])
+    assert isinstance(other.exchange.received(other.tickets + other.server.says(OK)), Stays)
+    assert other.exchange.idle(other.server.leaves()) is Sign.ORDERLY
+    assert one.exchange.idle_closed() is Sign.URGENT
