@@ -25,6 +25,8 @@ def learnt(*ages_s: float, now: float = 0.0) -> float | None:
         ((1.0, 5.0, 5.3), 5.0),
         ((5.0, 5.0, 9.0), 5.0),
         ((5.0, 5.0, 9.0, 9.2), 9.0),
+        ((0.1, 0.2, 0.2, 0.8), None),
+        ((1.0, 0.9), 0.9),
     ],
 )
 def test_two_ends_one_after_the_other_at_the_same_age_are_a_limit(
@@ -53,6 +55,10 @@ def test_connection_that_was_idle_for_longer_refutes_what_was_learnt() -> None:
     habit.ended(1.3)
     assert habit.limit_s(0.0) is None
     habit.outlived(2.0)
+    habit.ended(1.3)
+    assert habit.limit_s(0.0) is None
+    for _ in range(2):
+        habit.outlived(1.3)
     habit.ended(1.3)
     assert habit.limit_s(0.0) is None
     habit.outlived(1.3)

@@ -1,7 +1,8 @@
 """Learns when a target ends idle connections, so that it is no surprise.
 
 Some servers say how long they keep one (`KeptExchange.limit_s`). Of the others it is learnt: two connections, one after
-the other, end at the same age, and the target still listens after each.
+the other, end at the same age, and the target still listens after each. Reloads must not be taken for that, so a
+connection that lives as long as the one before did counts against it.
 """
 
 LATE_S = 1.0
@@ -12,6 +13,13 @@ FORGET_S = 600.0
 """After how many seconds a limit is forgotten that lets no connection be kept until the next probe. Then keeping is
 tried again, because somebody may have configured the server."""
 
+_LEAST_S = 0.9
+"""Servers keep idle connections for a second at least, so earlier ends have another cause."""
+
+_MOST_SURVIVED = 2
+"""So many probes over connections that were idle for as long as the last one that ended refute that this was a limit.
+One alone may be early by chance, if the limit is nearly the interval."""
+
 _SLACK_S = 0.1
 _NEARLY = 1.05
 """By this factor a probe may come later than its interval."""
@@ -20,13 +28,15 @@ _NEARLY = 1.05
 class Habit:
     """What is known of one target. All ages are seconds."""
 
-    __slots__ = ("_age_s", "_ended_s", "_forget_at", "_limit_s")
+    __slots__ = ("_age_s", "_ended_s", "_forget_at", "_limit_s", "_survived")
 
     def __init__(self) -> None:
         self._ended_s: float | None = None
         """The age of the connection that ended last, until it is known whether the target still listens."""
         self._age_s: float | None = None
         """The age of the connection before, after whose end the target still listened."""
+        self._survived = 0
+        """How many probes since then have refuted that this is a limit."""
         self._limit_s: float | None = None
         """How long the target keeps an idle connection; None as long as nobody knows."""
         self._forget_at = 0.0
@@ -46,8 +56,10 @@ class Habit:
 
     def outlived(self, idle_s: float) -> None:
         """Note that a connection has served a probe after having been idle for so long."""
-        if self._age_s is not None and idle_s > self._age_s + _SLACK_S:
-            self._age_s = None
+        if self._age_s is not None and idle_s > self._age_s - _SLACK_S:
+            self._survived += 1
+            if idle_s > self._age_s + _SLACK_S or self._survived >= _MOST_SURVIVED:
+                self._age_s = None
         if self._limit_s is not None and idle_s > self._limit_s + LATE_S + _SLACK_S:
             self._limit_s = None
 
@@ -58,9 +70,9 @@ class Habit:
         """
         ended_s, self._ended_s = self._ended_s, None
         if ended_s is not None:
-            if self._age_s is not None and abs(self._age_s - ended_s) <= LATE_S:
+            if self._age_s is not None and abs(self._age_s - ended_s) <= LATE_S and ended_s >= _LEAST_S:
                 self._limit_s = round(min(self._age_s, ended_s), 1)
-            self._age_s = ended_s
+            self._age_s, self._survived = ended_s if ended_s >= _LEAST_S else None, 0
         if self._forget_at and now >= self._forget_at:
             self._limit_s, self._age_s, self._forget_at = None, None, 0.0
         return self._limit_s

@@ -41,6 +41,7 @@ class Bench:
         self.events: list[Event] = []
         self.lags: list[float] = []
         self.loop_lags: list[float] = []
+        self.warnings = 0
         self.sinks: dict[AnyCheck, Sink] = {}
         self.pool = Pool(
             workers,
@@ -57,7 +58,7 @@ class Bench:
         pass
 
     def warned(self) -> None:
-        pass
+        self.warnings += 1
 
     def _emit(self, event: Event) -> None:
         self.events.append(event)
