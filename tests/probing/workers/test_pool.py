@@ -143,7 +143,7 @@ def saying(data: bytes) -> tuple[str, ...]:
     ("data", "reason"),
     [
         (b"no frame of ours", "garbled its report: a message of"),
-        (frame(Report())[:4] + bytes(100), "garbled its report: not a message"),
+        (frame(Report())[:4] + bytes(len(frame(Report())) - 4), "garbled its report: not a message"),
         (frame(Report(records=record(0, 7, NO_COURSE, 1e9))), "garbled its report: an outcome numbered 7"),
         (frame(Hello("0.0.0")), "is version 0.0.0 and this daemon is"),
         (frame(Fault("KeyError('x')")), "ended by a fault of its own: KeyError('x')"),
