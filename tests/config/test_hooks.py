@@ -151,6 +151,7 @@ def test_program_that_is_not_there_and_service_that_nobody_has_are_remarked_on(t
         (found,) = remarks(f'command = ["{path}"]')
         assert found.endswith(f"{path} is no program that can be run here, so this hook will tell nobody")
     assert remarks(f'{MAIL}\nservices = ["web", "w*", "x*"]') == ['hook[0].services[2]: no service is called "x*"']
+    assert remarks(f'{MAIL}\nchecks = ["tcp", "ht*"]') == ['hook[0].checks[1]: no check is called "ht*"']
 
 
 def test_program_that_cannot_be_looked_at_deserves_no_remark(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +184,7 @@ HOOKS = (
     'fifo = "/run/x"\non = ["service.*"]',
     'fifo = "/run/y"\nconvention = "json"',
     MON + '\nper = "group"\nrepeat = "10m"\nmost = 3\nexit_status = ["1", "3-5"]\nmon_group = "g"\nmon_service = "s"',
-    'command = ["/bin/true"]\nconvention = "keepalived"\nservers = ["198.51.100.11:80"]',
+    'command = ["/bin/true"]\nconvention = "keepalived"\nservers = ["198.51.100.11:80"]\nchecks = ["tcp"]',
 )
 
 

@@ -98,6 +98,31 @@ def test_name_that_is_no_unicode_text_is_told_all_the_same() -> None:
     assert "/etc/\\udcff" in mail(down(reason=odd)).get_content()
 
 
+@pytest.mark.parametrize("convention", ["json", "keepalived", "mon"])
+@pytest.mark.parametrize("on", ["", 'on = ["real_server.up"]'])
+def test_hook_of_some_checks_is_told_that_a_server_is_up_if_one_of_them_had_failed(convention: str, on: str) -> None:
+    """Whichever check passes last."""
+    hook = Hook(f'command = ["/bin/x"]\nconvention = "{convention}"\nchecks = ["http"]\n{on}')
+
+    def told(*events: Event) -> list[bool]:
+        return [hook(event) is not None for event in events]
+
+    is_told_of_down = not on
+    first = "198.51.100.11:80"
+    assert told(down(first, check="http"), up(first, check="tcp")) == [is_told_of_down, True]
+    assert told(down(first, check="tcp"), up(first, check="http")) == [False, False]
+    # One server after another, and both at once.
+    second = "198.51.100.12:80"
+    assert told(down(first, check="http"), down(second, check="tcp")) == [is_told_of_down, False]
+    assert told(up(second, check="http"), up(first, check="tcp")) == [False, True]
+    # After a restart nobody knows which check had failed.
+    assert told(up(first, check="http"), up(first, check="tcp")) == [True, False]
+    # A service that is gone is forgotten.
+    assert told(down(first, check="tcp")) == [False]
+    hook.convention.keep(frozenset({"cache"}))
+    assert told(up(first, check="http")) == [True]
+
+
 def test_event_about_no_service_is_told_too() -> None:
     call = Hook('command = ["/bin/x"]\non = ["config.*"]')(REJECTED)
     assert msgspec.json.decode(call.told)["errors"] == ["bad", "worse"]
@@ -123,6 +148,10 @@ def test_event_about_no_service_is_told_too() -> None:
         ('servers = ["[2001:db8::11]:11211"]', down(CACHE, service="cache"), True),
         ('servers = ["[2001:db8::11]:*"]', down(), False),
         ('servers = ["198.51.100.*"]', EMPTY, False),
+        ('checks = ["http"]', down(), True),
+        ('checks = ["ht*", "tcp"]', down(), True),
+        ('checks = ["tcp"]', down(), False),
+        ('checks = ["http"]', EMPTY, False),
     ],
 )
 def test_hook_is_told_of_its_events_services_and_servers(keys: str, event: Event, is_told: bool) -> None:

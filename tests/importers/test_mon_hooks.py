@@ -178,14 +178,15 @@ def test_periods_that_are_not_always_are_not_carried_over() -> None:
     assert told(remarks, "not carried over: hooks have no periods") == [8, 9]
 
 
-def test_other_checks_of_the_service_are_told_too() -> None:
+def test_hook_is_for_its_own_checks_if_others_watch_the_same_servers() -> None:
     text = watch("198.51.100.1", "period", "alertevery 1h", "alert lvs.alert", "upalert lvs.alert")
     text += "service other\ninterval 10s\nmonitor raid.monitor\nperiod\nalert lvs.alert b\nupalert lvs.alert b\n"
     text = text.replace("\n\nservice other", "\nservice other")
     config, remarks = run(text, *WEB)
     assert [hook.command[1:] for hook in config.hooks] == [(), ("b",)]
-    assert told(remarks, "also called when other fails") == [9]
-    assert told(remarks, "also called when main fails") == [15]
+    assert [hook.checks for hook in config.hooks] == [("main",), ("other",)]
+    assert told(remarks, "not called for it while other keeps it out") == [9]
+    assert told(remarks, "not called for it while main keeps it out") == [15]
 
 
 def test_same_lines_of_two_services_become_one_hook() -> None:
@@ -193,8 +194,8 @@ def test_same_lines_of_two_services_become_one_hook() -> None:
     text = watch("198.51.100.1", *lines).rstrip("\n")
     text += "\nservice other\ninterval 10s\nmonitor raid.monitor\n" + "\n".join(lines) + "\n"
     config, remarks = run(text, *WEB)
-    assert len(config.hooks) == 1
-    assert not any("also called" in each for each in remarks)
+    assert [hook.checks for hook in config.hooks] == [("*",)]
+    assert not any("not called for it" in each for each in remarks)
 
 
 def test_period_that_only_tells_is_told_with_the_verdict() -> None:
@@ -275,8 +276,6 @@ def check_of(config: Config, name: str) -> AnyCheck:
 
 TOLD_OTHERWISE = {
     "depends-and-excludes": "-h names 198.51.100.81, where mon names all hosts",
-    "mail-cluster": "it is also called when",
-    "mark-and-programs": "it is also called when",
     "names-and-disabled-hosts": "-h has addresses",
 }
 """Files whose hooks are called otherwise than by mon, with what is told then."""

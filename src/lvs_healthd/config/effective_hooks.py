@@ -16,6 +16,7 @@ def hook_table(hook: Hook) -> dict[str, Any]:
         "on": list(hook.on),
         "services": list(hook.services),
         "servers": list(hook.servers),
+        "checks": list(hook.checks),
         **_way(hook),
         "convention": str(hook.convention),
         "timeout": duration_text(hook.timeout),

@@ -62,6 +62,8 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
     servers: tuple[str, ...] = ("*",)
     """Addresses and ports of servers, perhaps with wildcards. An event about no server is told only with the
     default."""
+    checks: tuple[str, ...] = ("*",)
+    """Names of checks, perhaps with wildcards. An event about no check is told only with the default."""
     command: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     url: str = ""

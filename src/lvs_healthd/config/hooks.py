@@ -21,6 +21,7 @@ HOOK_KEYS = {
     "on": Key(hook_values.events),
     "services": Key(hook_values.patterns),
     "servers": Key(hook_values.patterns),
+    "checks": Key(hook_values.patterns),
     "command": Key(hook_values.command, group="way"),
     "environment": Key(exec_values.variables),
     "url": Key(hook_values.url, group="way"),
@@ -196,6 +197,10 @@ def _remark(hook: Hook, table: TomlTable, services: Sequence[Service], errors: E
     for index, pattern in enumerate(hook.services):
         if names and pattern != "*" and not any(hook_values.is_meant(name, pattern) for name in names):
             errors.remark((*table.at("services"), index), f"no service is called {show(pattern)}")
+    checks = {each.name for service in services for server in service.servers for each in server.checks}
+    for index, pattern in enumerate(hook.checks):
+        if names and pattern != "*" and not any(hook_values.is_meant(name, pattern) for name in checks):
+            errors.remark((*table.at("checks"), index), f"no check is called {show(pattern)}")
     if not hook.command:
         return
     at = (*table.at("command"), 0)

@@ -57,10 +57,10 @@ class _Json:
         self._hook = hook
         self._lookup = lookup
         self._selection = Selection(hook)
-        self.names = hook.events
+        self.names = self._selection.heard
 
     def wants(self, event: Event, *, in_shadow: bool) -> bool:
-        return json_convention.is_told(event) and self._selection.has(event, in_shadow=in_shadow)
+        return self._selection.has(event, in_shadow=in_shadow) and json_convention.is_told(event)
 
     def messages(self, told: Told) -> Iterable[Message]:
         event = told.event
@@ -75,7 +75,7 @@ class _Json:
         return ()
 
     def keep(self, services: frozenset[str]) -> None:
-        pass
+        self._selection.keep(services)
 
     def _payload(self, told: Told, facts: Facts | None) -> object:
         if self._hook.mail is not None:
@@ -109,10 +109,12 @@ class _Keepalived:
         self._quorums = Quorums()
         self._states = {SHORTAGES[name] for name in hook.events & SHORTAGES.keys()}
         """The changes of services that are told."""
-        self.names = hook.events | (SHORTAGES.keys() if self._states else frozenset())
+        self._told = hook.events | (SHORTAGES.keys() if self._states else frozenset())
+        self.names = self._told | self._selection.heard
 
     def wants(self, event: Event, *, in_shadow: bool) -> bool:
-        return json_convention.is_told(event) and self._selection.is_about(event, in_shadow=in_shadow)
+        is_about = self._selection.is_about(event, in_shadow=in_shadow)
+        return is_about and event.name in self._told and json_convention.is_told(event)
 
     def messages(self, told: Told) -> Iterable[Message]:
         event = told.event
@@ -132,6 +134,7 @@ class _Keepalived:
         return ()
 
     def keep(self, services: frozenset[str]) -> None:
+        self._selection.keep(services)
         self._quorums.forget_others(services)
 
     def _payload(self, event: Event, facts: Facts, state: str) -> object:

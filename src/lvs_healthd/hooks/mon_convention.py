@@ -105,6 +105,7 @@ class Alerts:
 
     def keep(self, services: frozenset[str]) -> None:
         """Forget the failures of all services but these."""
+        self._selection.keep(services)
         for key in [key for key in self._outages if key[0] not in services]:
             del self._outages[key]
 

@@ -244,3 +244,23 @@ def test_settings_of_ipvs_in_global_defs() -> None:
     text = "net_namespace_ipvs lvs\nglobal_defs {\nrouter_id x\nlvs_timeouts tcp 900 udp 30\n}\n"
     found = tomli.loads(made(text + SERVICE % (SERVER % "TCP_CHECK {}")).text)
     assert found["ipvs"] == {"netns": "lvs", "timeouts": {"tcp": "900s", "udp": "30s"}}
+
+
+OTHER = SERVICE.replace("192.0.2.1 80", "192.0.2.2 80")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_suspended"),
+    [
+        (SERVICE % f"ha_suspend\n{SERVER % 'TCP_CHECK {}'}", True),
+        (SERVICE % f"ha_suspend\n{SERVER % 'TCP_CHECK {}'}" + OTHER % f"ha_suspend\n{SERVER % 'TCP_CHECK {}'}", True),
+        (SERVICE % f"ha_suspend\n{SERVER % 'TCP_CHECK {}'}" + OTHER % (SERVER % "TCP_CHECK {}"), False),
+        ("virtual_server fwmark 7 {\nlb_kind NAT\nha_suspend\n%s}\n" % (SERVER % "TCP_CHECK {}"), False),
+    ],
+)
+def test_checks_are_suspended_on_a_backup_only_if_keepalived_suspends_all(text: str, *, is_suspended: bool) -> None:
+    found = made(text)
+    assert found.is_lossless == is_suspended
+    assert any("keepalived suspends the checks" in line for line in found.remarks) == (not is_suspended)
+    pair = parse(found.text, "imported.toml").pair
+    assert (pair.active_when, pair.standby) == (("vip-present", "suspend") if is_suspended else ("always", "warm"))

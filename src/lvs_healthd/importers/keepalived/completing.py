@@ -38,6 +38,33 @@ def complete(told: Told, configuration: Configuration) -> None:
         _quorum(told, found)
         if not found.group:
             _ports(told, found)
+    _suspend(told, configuration)
+
+
+def _suspend(told: Told, configuration: Configuration) -> None:
+    """Suspend checks as keepalived does, if it does so for all virtual servers. Here that is one setting for all."""
+    asking = [found for found in configuration.servers if found.suspend]
+    if not asking:
+        return
+    why = ""
+    if len(asking) < len(configuration.servers):
+        why = "not all virtual servers have it, and here it is one setting for all services"
+    elif not all(_has_only_addresses(found) for found in asking):
+        why = "a firewall mark has no address to wait for; name it with vip in its service"
+    else:
+        configuration.general["pair"] = {"active_when": "vip-present", "standby": "suspend"}
+    for found in asking:
+        if found.suspend and why:
+            text = (
+                f"keepalived suspends the checks while this host does not have the address, and here they go on: {why}"
+            )
+            told.dropped(found.suspend, f'{text} (standby = "suspend" in [pair], docs/pairs.md)')
+        elif found.suspend:
+            told.carried(found.suspend)
+
+
+def _has_only_addresses(found: VirtualServer) -> bool:
+    return all(entry.first for entry in found.entries) if found.group else found.address is not None
 
 
 def _is_used(told: Told, configuration: Configuration, found: VirtualServer) -> bool:

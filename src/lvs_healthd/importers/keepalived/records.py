@@ -189,6 +189,8 @@ class VirtualServer(msgspec.Struct):
     quorum: int = 1
     hysteresis: int = 0
     omega: Node | None = None
+    suspend: Node | None = None
+    """`ha_suspend`: nothing is checked while this host does not have the address."""
     pace: Pace = msgspec.field(default_factory=Pace)
     quorum_up: Script | None = None
     quorum_down: Script | None = None

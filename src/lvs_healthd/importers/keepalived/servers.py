@@ -200,8 +200,8 @@ def _protocol(told: Told, node: Node, found: VirtualServer) -> None:
         found.unknown_protocol = node
 
 
-def _suspend(told: Told, node: Node, _found: VirtualServer) -> None:
-    told.dropped(node, "keepalived suspends the checks while this host does not have the address; here they go on")
+def _suspend(_told: Told, node: Node, found: VirtualServer) -> None:
+    found.suspend = node
 
 
 def _host(told: Told, node: Node, found: VirtualServer) -> None:

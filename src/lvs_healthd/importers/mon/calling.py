@@ -8,11 +8,12 @@ import msgspec
 
 from lvs_healthd.importers.account import Account
 from lvs_healthd.importers.draft import Part
-from lvs_healthd.importers.mon.drafting import key_of
+from lvs_healthd.importers.mon.drafting import key_of, name_of
 from lvs_healthd.importers.mon.hooks import Script
 from lvs_healthd.importers.mon.placing import Found, Watched
 
-_ASK_ALIKE = "one hook is for all checks of a service"
+_ASK_ALIKE = "one hook is for several checks of a service"
+_TOLD_ONCE = "a server goes down once here, so the script is not called for it while {} keeps it out"
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -147,6 +148,8 @@ def _values(hook: _Hook) -> dict[str, Any]:
     values["services"] = [each.name for each in hook.placed]
     if not all(each.is_whole for each in hook.placed):
         values["servers"] = list(dict.fromkeys(server for each in hook.placed for server in each.servers))
+    if _others(hook):
+        values["checks"] = _checks(hook)
     if not _is_one(hook):
         values["per"] = "group"
     if any(each.name != group for each in hook.placed):
@@ -156,12 +159,24 @@ def _values(hook: _Hook) -> dict[str, Any]:
     return values | script.values
 
 
+def _others(hook: _Hook) -> list[str]:
+    """Return the services of mon that watch the same servers and do not call this script."""
+    own = {hook.script.service.name, *(other.service.name for other in hook.others)}
+    return list(dict.fromkeys(check for each in hook.placed for check in each.checks if check not in own))
+
+
+def _checks(hook: _Hook) -> list[str]:
+    """Return the names of the checks that call a script."""
+    is_alone = all(each.is_alone for each in hook.placed)
+    services = [script.service for script in (hook.script, *hook.others)]
+    return sorted({name_of(each, is_alone=is_alone) for each in services})
+
+
 def _losses(hook: _Hook, members: Members) -> Iterator[str]:
     """Yield what a hook does otherwise than mon."""
-    own = {hook.script.service.name, *(other.service.name for other in hook.others)}
-    others = dict.fromkeys(check for each in hook.placed for check in each.checks if check not in own)
+    others = _others(hook)
     if others:
-        yield f"{_ASK_ALIKE}, so it is also called when {', '.join(others)} fails"
+        yield _TOLD_ONCE.format(" or ".join(others))
     if len(hook.placed) > 1:
         yield f"it is called for each of the services {', '.join(each.name for each in hook.placed)}"
     for each in hook.placed:

@@ -143,7 +143,7 @@ def _check(
     watched: Watched, times: Mapping[tuple[str, str], Times], server: DestinationKey, *, is_alone: bool
 ) -> dict[str, Any]:
     service, probe, host = watched.service, watched.probe, watched.host
-    name = service.name if is_alone else f"{service.group} {service.name}"
+    name = name_of(service, is_alone=is_alone)
     word = _bare(host) if ":" in host.word else host.word
     values = {key: word if value == HOST else value for key, value in probe.values.items()}
     where: dict[str, Any] = {"address": host.address} if host.address != server.address else {}
@@ -151,6 +151,14 @@ def _check(
         where["port"] = probe.port
     kind = values.pop("type")
     return {"type": kind, "name": name, **where, **values, **times_values(times[key_of(service)], probe.timeout_s)}
+
+
+def name_of(service: Service, *, is_alone: bool) -> str:
+    """Return the name of the check that a service of mon becomes.
+
+    is_alone: whether no other monitor of the same servers has the same name.
+    """
+    return service.name if is_alone else f"{service.group} {service.name}"
 
 
 def key_of(service: Service) -> tuple[str, str]:
