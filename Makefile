@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup packages servers servers-long kernel test test-all test-quick lint demo demo-shell bench bench-packages soak fuzz lock
+.PHONY: help setup packages servers servers-long kernel test test-all test-quick lint demo demo-shell bench bench-packages soak fuzz wheel deb lock
 
 # Byte code is kept even where the environment forbids it: an emulated guest takes ten times as long to compile.
 unexport PYTHONDONTWRITEBYTECODE
@@ -97,6 +97,13 @@ $(fuzzing): | $(locked)
 	@$(bin)/pip --quiet --disable-pip-version-check install --require-hashes -r requirements/fuzz.txt
 	@rm -f .venv/.fuzz-*
 	@touch $@
+
+wheel: packages $(locked) ## Build a wheel for pip and pipx into dist/
+	@$(bin)/python -m hatchling build --target wheel --directory dist
+
+deb: packages $(locked) ## Build the package for Debian 12 and 13 into dist/
+	@lab/install-packages packaging/packages.txt
+	@packaging/build-deb
 
 # The first two keep this machine's settings out of the files.
 compile := --no-emit-index-url --no-header --generate-hashes --universal --python-version 3.11 --upgrade --quiet

@@ -68,8 +68,9 @@ def test_version_option_is_found_behind_others(
 def test_help_lists_every_verb_in_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--help") == 0
     lines = capsys.readouterr().out.splitlines()
+    width = max(map(len, VERBS))
     for verb, summary in VERBS.items():
-        assert [line for line in lines if line.split()[:1] == [verb]] == [f"  {verb:<8}  {summary}"]
+        assert [line for line in lines if line.split()[:1] == [verb]] == [f"  {verb:<{width}}  {summary}"]
 
 
 @pytest.mark.parametrize("arguments", [["statsu"], ["--nonsense"], ["status", "--nonsense"]])

@@ -8,6 +8,8 @@ import importlib
 import keyword
 import signal
 import sys
+from collections.abc import Callable
+from types import ModuleType
 from typing import Annotated
 
 from lvs_healthd import __version__
@@ -24,7 +26,7 @@ VERBS = {
     "weight": "Give real servers another weight, or the configured one again.",
     "ok": "Say whether a service may serve here, for scripts.",
     "table": "Show the kernel's IPVS table beside the wanted one.",
-    "checks": "List the ready-made checks, explain one, or try one on a server.",
+    "checks": "List ready-made checks, explain one, or try one on a server.",
     "probe": "Run every check once and show what it found.",
     "doctor": "Find out what is wrong with this director, and what to type.",
     "hold": "Write nothing to the table or to one service for now.",
@@ -32,6 +34,7 @@ VERBS = {
     "export": "Write the daemon's IPVS table in the format of ipvsadm -R.",
     "import": "Make a configuration from a saved IPVS table.",
     "flush": "Remove what is ours from the kernel's IPVS table.",
+    "reference": "Write manual pages, completion and the file's schema.",
 }
 """Every verb with its summary for `--help`."""
 
@@ -49,6 +52,11 @@ def main() -> None:
         status = quickly(arguments[1:])
         if status is not None:
             sys.exit(status)
+    if arguments[:1] == ["complete"]:
+        from lvs_healthd.cli.complete_quickly import complete  # noqa: PLC0415  # not needed for other verbs
+
+        complete(arguments[1:])
+        return
     if arguments[:1] == ["run"]:
         # By default, SIGHUP would end a daemon that is still importing. The signal asks for a reload. There is nothing
         # to reload yet, because the configuration has not been read.
@@ -81,12 +89,25 @@ def _run(arguments: list[str]) -> None:
     called = next((argument for argument in arguments if not argument.startswith("-")), "")
     for verb, summary in VERBS.items():
         if verb == called:
-            name = f"{verb}_" if keyword.iskeyword(verb) else verb
-            module = importlib.import_module(f"lvs_healthd.cli.{name}")
-            app.command(verb, cls=getattr(module, "Command", None))(getattr(module, name))
+            module = _module(verb)
+            app.command(verb, cls=getattr(module, "Command", None))(verb_function(verb))
         else:
             app.command(verb, help=summary)(_not_called)
     app(arguments)
+
+
+def verb_function(verb: str) -> Callable[..., None]:
+    """Import a verb, and return its function."""
+    found: Callable[..., None] = getattr(_module(verb), _name(verb))
+    return found
+
+
+def _module(verb: str) -> ModuleType:
+    return importlib.import_module(f"lvs_healthd.cli.{_name(verb)}")
+
+
+def _name(verb: str) -> str:
+    return f"{verb}_" if keyword.iskeyword(verb) else verb
 
 
 def _not_called() -> None:

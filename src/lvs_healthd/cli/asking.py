@@ -54,7 +54,8 @@ ConfigOption = Annotated[
     ),
 ]
 ControlOption = Annotated[
-    str | None, typer.Option("--control", help="The control socket; overrides the configuration's.")
+    str | None,
+    typer.Option("--control", metavar="SOCKET", help="The control socket; overrides the configuration's."),
 ]
 
 AllOption = Annotated[bool, typer.Option("--all", help="Also the mark services of path probes.")]

@@ -44,7 +44,11 @@ def import_(
     form: Annotated[Format, typer.Argument(metavar="FORMAT", help=_FORMATS)],
     file: Annotated[str, typer.Argument(help="The file; - for standard input.")],
     table: Annotated[
-        str, typer.Option(help="A saved IPVS table (`ipvsadm -Sn`) with what FILE does not hold; - for standard input.")
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="A saved IPVS table (`ipvsadm -Sn`) with what FILE does not hold; - for standard input.",
+        ),
     ] = "",
     *,
     lossy: Annotated[bool, typer.Option("--lossy", help="Exit with 0 although something is not carried over.")] = False,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lvs_healthd.config.basics import Endpoint, canonical_address
 from lvs_healthd.config.errors import WrongValueError, expected, show
+from lvs_healthd.config.shapes import shaped
 from lvs_healthd.config.values import string
 
 _PORT = re.compile(r"[0-9]{1,5}")
@@ -36,6 +37,7 @@ class Mask(NamedTuple):
     """Whether it was written like an IPv4 address, and not as a number of bits."""
 
 
+@shaped("an IP address", type="string", minLength=2)
 def address(value: object) -> str:
     """Parse the IP address of one host, without a port."""
     text = string(value)
@@ -47,11 +49,13 @@ def address(value: object) -> str:
     return _host(host, value, "an IP address")
 
 
+@shaped('an IP address, or ""', type="string")
 def optional_address(value: object) -> str:
     """Parse the IP address of one host, or "" for none."""
     return "" if value == "" else address(value)
 
 
+@shaped('an address and port such as "192.0.2.100:80", or a range', type="string", pattern=":[0-9]{1,5}$")
 def endpoints(value: object) -> tuple[Endpoint, ...]:
     """Parse the address and port of a virtual service, or a range of addresses with a port. Port 0 means all ports."""
     hosts, port = _hosts_and_port(value, "an address and port", least_port=0)
@@ -60,11 +64,16 @@ def endpoints(value: object) -> tuple[Endpoint, ...]:
     return tuple(Endpoint(host, port) for host in hosts)
 
 
+@shaped('an address such as "198.51.100.11:80", or a range', type="string", minLength=2)
 def server_addresses(value: object) -> ServerAddresses:
     """Parse the address of a real server, or a range of addresses, with or without a port."""
     return ServerAddresses(*_hosts_and_port(value, "an address and port"))
 
 
+@shaped(
+    'a number of bits of 0..128, or an IPv4 mask such as "255.255.255.0"',
+    anyOf=[{"type": "integer", "minimum": 0, "maximum": _IPV6_BITS}, {"type": "string", "pattern": r"^[0-9.]+$"}],
+)
 def mask(value: object) -> Mask:
     """Parse a netmask: a number of bits, or an IPv4 mask."""
     what = 'a number of bits of 0..128, or an IPv4 mask such as "255.255.255.0"'
@@ -79,6 +88,7 @@ def mask(value: object) -> Mask:
     return Mask(-number if has_holes else bits, is_dotted=True)
 
 
+@shaped('an address and port such as "127.0.0.1:9880", or ""', type="string", pattern="^(.*:[0-9]{1,5})?$")
 def listen(value: object) -> str:
     """Parse the address and port to listen on. Empty means not to listen."""
     text = string(value)

@@ -139,7 +139,9 @@ class HttpCheck(Check, frozen=True, kw_only=True, gc=False, tag_field="type", ta
     proxy_protocol: int = 0
     """Version of the PROXY protocol (1 or 2) with whose header the connection begins; 0 for none."""
     method: str = "GET"
+    """The method of the request."""
     path: str = "/"
+    """The path to ask for, with or without a query."""
     http_version: str = "1.1"
     """Version of the request. "1.0" is for servers that understand no other; it has a Host header all the same. "2" is
     selected by ALPN in TLS, and in cleartext the server must know it (RFC 9113, section 3.3)."""

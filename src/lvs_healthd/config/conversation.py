@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from lvs_healthd.config.check_model import ConversationStep
 from lvs_healthd.config.errors import Problem, WrongValueError, expected
+from lvs_healthd.config.shapes import Shape, shape_of, table_shape, with_shape
 from lvs_healthd.config.values import (
     boolean,
     did_you_mean,
@@ -32,7 +33,7 @@ _PARSERS: dict[str, Callable[[object], object]] = {
 
 def steps(value: object) -> tuple[ConversationStep, ...]:
     """Parse the steps of a conversation."""
-    found = listed(_step, _EXAMPLE)(value)
+    found = _listed(value)
     if len(found) > LONGEST_CONVERSATION:
         raise WrongValueError(Problem((LONGEST_CONVERSATION,), f"more than {LONGEST_CONVERSATION} steps"))
     second = [index for index, step in enumerate(found) if step.starttls][1:]
@@ -79,3 +80,11 @@ def _field(key: str, parsed: object) -> str:
     if key == "expect_hex" and isinstance(parsed, str):
         return "expect_regex"
     return key.removesuffix("_hex")
+
+
+with_shape(_step, table_shape(_PARSERS, "a step", minProperties=1, maxProperties=1))
+_listed = listed(_step, _EXAMPLE)
+
+with_shape(
+    steps, Shape(schema={**shape_of(_listed).schema, "maxItems": LONGEST_CONVERSATION}, words=shape_of(_listed).words)
+)

@@ -4,6 +4,7 @@ dnspython is imported only when a configuration has a dns check, because it take
 """
 
 from lvs_healthd.config.errors import expected
+from lvs_healthd.config.shapes import shaped
 from lvs_healthd.config.values import string
 
 _LARGEST_CODE = 15
@@ -12,6 +13,7 @@ _NO_QUESTIONS = ("NONE", "OPT", "TKEY", "TSIG", "IXFR", "AXFR", "MAILA", "MAILB"
 """Types that are no question about records, or whose answer may be a whole zone."""
 
 
+@shaped("a domain name", type="string", minLength=1)
 def name(value: object) -> str:
     """Parse the name to ask for. A dot at its end makes no difference, because every name is taken as complete."""
     from dns.exception import DNSException  # noqa: PLC0415  # see the module's text
@@ -27,6 +29,7 @@ def name(value: object) -> str:
     raise expected('a domain name such as "example.org", or "." for the root', value)
 
 
+@shaped("a type of record such as A, AAAA, SOA, NS or TXT", type="string", minLength=1)
 def record_type(value: object) -> str:
     """Parse the type of a record, such as A, AAAA, SOA or TYPE65280."""
     from dns.rdatatype import UnknownRdatatype, from_text, to_text  # noqa: PLC0415  # see the module's text
@@ -41,6 +44,7 @@ def record_type(value: object) -> str:
     return found
 
 
+@shaped("an answer code such as NOERROR or NXDOMAIN", type="string", minLength=1)
 def answer_code(value: object) -> str:
     """Parse an answer code, such as NOERROR or NXDOMAIN."""
     from dns.rcode import UnknownRcode, from_text, to_text  # noqa: PLC0415  # see the module's text

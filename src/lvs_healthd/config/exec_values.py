@@ -4,6 +4,7 @@ import re
 
 from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
 from lvs_healthd.config.secrecy import HIDDEN, is_secret
+from lvs_healthd.config.shapes import shaped
 from lvs_healthd.config.values import listed, string
 
 PROGRAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
@@ -12,6 +13,7 @@ PROGRAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+@shaped("a list of words", type="array", items={"type": "string"}, minItems=1)
 def command(value: object) -> tuple[str, ...]:
     """Parse a program with its arguments: a list, because there is no shell that would split a string."""
     if isinstance(value, str):
@@ -26,6 +28,7 @@ def command(value: object) -> tuple[str, ...]:
     return words
 
 
+@shaped('a table such as { COMMUNITY = "public" }', type="object", additionalProperties={"type": "string"})
 def variables(value: object) -> tuple[tuple[str, str], ...]:
     """Parse a table of variables."""
     if not isinstance(value, dict):

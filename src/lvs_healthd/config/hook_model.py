@@ -37,14 +37,16 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     """Where a hook sends mail."""
 
     to: tuple[str, ...]
+    """The addresses that get the mail. Required."""
     sender: str
-    """The key in the file is `from`."""
+    """The address that it comes from, written in the file as `from`. Required."""
     relay: str = "127.0.0.1:25"
     """Name or address of the mail server, and its port. Most hosts have one of their own."""
     tls: MailTls = MailTls.AUTO
     user: str = ""
     """Who to authenticate as; "": nobody."""
     password_file: str = ""
+    """File with the password of `user`."""
 
 
 class Hook(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,13 +67,17 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[str, ...] = ("*",)
     """Names of checks, perhaps with wildcards. An event about no check is told only with the default."""
     command: tuple[str, ...] = ()
+    """A program and its arguments, which gets the event on its standard input."""
     environment: tuple[tuple[str, str], ...] = ()
+    """Variables that the program gets beside the usual ones, written in the file as a table."""
     url: str = ""
+    """A webhook, which gets the event by POST."""
     secret_file: str = ""
     """The file with the key that signs what is posted to `url`."""
     ca: str = ""
     """Trusted certificates for `url` and `mail`. "": the system's."""
     mail: Mail | None = None
+    """Somebody who gets mail: a table of its own."""
     fifo: str = ""
     """A named pipe that takes lines. It is made unless it is there."""
     convention: HookConvention = HookConvention.JSON

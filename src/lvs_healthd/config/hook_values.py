@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from lvs_healthd.config import exec_values
 from lvs_healthd.config.errors import Problem, WrongValueError, expected
+from lvs_healthd.config.shapes import shape_of, shaped
 from lvs_healthd.config.values import did_you_mean, listed, string
 from lvs_healthd.events.kinds import EVENTS
 
@@ -24,6 +25,7 @@ def matching(pattern: str) -> frozenset[str]:
     return frozenset(fnmatch.filter(SELECTABLE, pattern))
 
 
+@shaped("the name of an event", type="string", minLength=1)
 def _event(value: object) -> str:
     text = string(value)
     if text.startswith("hook."):
@@ -33,6 +35,7 @@ def _event(value: object) -> str:
     return text
 
 
+@shaped('a name, or a pattern such as "web*"', type="string", minLength=1)
 def _pattern(value: object) -> str:
     text = string(value)
     if not text or not text.isprintable():
@@ -47,6 +50,7 @@ patterns = listed(_pattern, 'a list of names or patterns such as ["web*"]')
 """Parses names of services or servers."""
 
 
+@shaped("a list of words", **shape_of(exec_values.command).schema)
 def command(value: object) -> tuple[str, ...]:
     """Parse a program with its arguments. It has a path, because it is not looked for."""
     words = exec_values.command(value)
@@ -55,6 +59,7 @@ def command(value: object) -> tuple[str, ...]:
     return words
 
 
+@shaped("a URL", type="string", pattern="^https?://")
 def url(value: object) -> str:
     """Parse the address of a webhook."""
     text = string(value)
@@ -73,6 +78,7 @@ def url(value: object) -> str:
     return text
 
 
+@shaped('an address such as "oncall@example.org"', type="string", minLength=1)
 def _mailbox(value: object) -> str:
     text = string(value)
     if not _MAILBOX.fullmatch(text):
@@ -86,11 +92,13 @@ mailbox: Callable[[object], str] = _mailbox
 _mailboxes = listed(_mailbox, 'an address, or a list such as ["oncall@example.org"]')
 
 
+@shaped("an address, or a list", anyOf=[shape_of(_mailbox).schema, shape_of(_mailboxes).schema])
 def mailboxes(value: object) -> tuple[str, ...]:
     """Parse one mail address, or a list of them."""
     return _mailboxes([value] if isinstance(value, str) else value)
 
 
+@shaped("a name", type="string")
 def user(value: object) -> str:
     """Parse the name with which to authenticate to a relay, or "" for none."""
     text = string(value)
@@ -99,6 +107,7 @@ def user(value: object) -> str:
     return text
 
 
+@shaped('a host and port such as "mail.example.org:25"', type="string", pattern=":[0-9]{1,5}$")
 def relay(value: object) -> str:
     """Parse the name or address of a mail server, with its port."""
     text = string(value)
@@ -108,17 +117,17 @@ def relay(value: object) -> str:
     return text
 
 
-def exit_statuses(value: object) -> tuple[tuple[int, int], ...]:
-    """Parse exit statuses: a list of numbers and ranges such as ["1", "3-5"]."""
-    return listed(_range, 'a list of exit statuses such as ["1", "3-5"]')(value)
-
-
+@shaped('a status such as "1", or a range such as "3-5"', type="string", pattern=f"^{_STATUSES.pattern}$")
 def _range(value: object) -> tuple[int, int]:
     match = _STATUSES.fullmatch(value) if isinstance(value, str) else None
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= first <= last <= _LAST_STATUS:
         raise expected(f'a status such as "1" or a range such as "3-5", from 1 to {_LAST_STATUS}', value)
     return first, last
+
+
+exit_statuses = listed(_range, 'a list of exit statuses such as ["1", "3-5"]')
+"""Parses exit statuses: a list of numbers and ranges."""
 
 
 def is_meant(name: str, pattern: str) -> bool:

@@ -11,6 +11,7 @@ from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
 from lvs_healthd.config.patterns import MOST_STEPS, answer_pattern
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, without_secrets
+from lvs_healthd.config.shapes import Shape, shaped, with_shape
 from lvs_healthd.config.values import anything, listed, string
 
 MOST_HEADER_BYTES = 65536
@@ -35,6 +36,7 @@ _DIGESTS = {"sha256": 64, "md5": 32}
 _DIGEST = re.compile("|".join(rf"{kind}:[0-9a-f]{{{length}}}" for kind, length in _DIGESTS.items()))
 _VERSIONS = ("1.1", "1.0", "2")
 _STATUS_RANGE = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?")
+_TABLE_OF_STRINGS: dict[str, object] = {"type": "object", "additionalProperties": {"type": "string"}}
 _RESERVED_HEADERS = {
     "host": "it has a key of its own: host",
     "connection": "the probe sets it itself",
@@ -43,6 +45,7 @@ _RESERVED_HEADERS = {
 }
 
 
+@shaped("an HTTP method such as GET or HEAD", type="string", pattern="^[^a-z]+$")
 def method(value: object) -> str:
     """Parse a request method."""
     text = string(value)
@@ -53,6 +56,7 @@ def method(value: object) -> str:
     return text
 
 
+@shaped('"1.1", "1.0" or "2"', enum=list(_VERSIONS))
 def http_version(value: object) -> str:
     """Parse the version of a request."""
     if not isinstance(value, str) or value not in _VERSIONS:
@@ -61,6 +65,7 @@ def http_version(value: object) -> str:
     return value
 
 
+@shaped('a path that starts with "/"', type="string", pattern="^/[^#]*$")
 def request_target(value: object) -> str:
     """Parse a path, with or without a query."""
     text = string(value)
@@ -74,6 +79,7 @@ def request_target(value: object) -> str:
     return text
 
 
+@shaped("a host name or address, with or without a port", type="string")
 def host(value: object) -> str:
     """Parse a Host header: a name or an address, with or without a port. Empty means the default."""
     text = string(value)
@@ -88,6 +94,7 @@ def host(value: object) -> str:
     return text
 
 
+@shaped("the name of a service", type="string", maxLength=LONGEST_SERVICE)
 def grpc_service(value: object) -> str:
     """Parse the name of a service of gRPC. Empty means the server as a whole."""
     text = string(value)
@@ -107,6 +114,7 @@ def host_name(host_header: str) -> str:
     return "" if _is_ip(name) else name
 
 
+@shaped("a host name without a port", type="string")
 def server_name(value: object) -> str:
     """Parse the server name to request and verify with TLS. Empty means the default."""
     text = string(value)
@@ -116,16 +124,19 @@ def server_name(value: object) -> str:
     return text
 
 
+@shaped('a table such as { Accept = "text/plain" }', **_TABLE_OF_STRINGS)
 def headers(value: object) -> tuple[tuple[str, str], ...]:
     """Parse a table of request headers."""
     return _header_table(value, 'a table such as { Accept = "text/plain" }', _RESERVED_HEADERS)
 
 
+@shaped('a table such as { X-Ready = "yes" }', **_TABLE_OF_STRINGS)
 def expect_headers(value: object) -> tuple[tuple[str, str], ...]:
     """Parse a table of headers that the answer must have, and their values."""
     return _header_table(value, 'a table such as { X-Ready = "yes" }', {})
 
 
+@shaped("a table such as { Server = '^nginx/' }", **_TABLE_OF_STRINGS)
 def expect_headers_regex(value: object) -> tuple[tuple[str, str], ...]:
     """Parse a table of headers that the answer must have, and regular expressions for their values."""
     table = _header_table(value, "a table such as { Server = '^nginx/' }", {}, is_sent=False)
@@ -175,6 +186,7 @@ def _header_table(
     return tuple(value.items())
 
 
+@shaped("a user name", type="string", pattern="^[^:]*$")
 def user(value: object) -> str:
     """Parse a user name for Basic authentication. Empty means none."""
     text = string(value)
@@ -183,6 +195,7 @@ def user(value: object) -> str:
     return text
 
 
+@shaped('"sha256:" and 64 hexadecimal digits, or "md5:" and 32', type="string")
 def digest(value: object) -> str:
     """Parse the digest of a body, and return it in lower case. Empty means none."""
     text = string(value).lower()
@@ -209,10 +222,25 @@ def _status_range(value: object) -> tuple[int, int]:
     return first, last
 
 
+with_shape(
+    _status_range,
+    Shape(
+        schema={
+            "anyOf": [
+                {"type": "integer", "minimum": 100, "maximum": 599},
+                {"type": "string", "pattern": f"^{_STATUS_RANGE.pattern}$"},
+            ]
+        },
+        words='a status such as 204, or a range such as "200-299"',
+        write=lambda span: f"{span[0]}-{span[1]}" if span[0] < span[1] else str(span[0]),
+    ),
+)
+
 status = listed(_status_range, 'a list such as ["200-299", "301"]')
 """Parse a list of accepted status codes and ranges."""
 
 
+@shaped("a list of requests", type="array", minItems=1, maxItems=MOST_REQUESTS)
 def request_list(value: object) -> tuple[object, ...]:
     """Parse a list of requests, but not the requests themselves."""
     found = listed(anything, 'a list of requests such as [{ path = "/a" }, { path = "/b" }]')(value)

@@ -10,6 +10,7 @@ from lvs_healthd.config.errors import Errors, Problem, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import Ipvs, Service, Sync, SyncDaemon, Timeouts
 from lvs_healthd.config.schema import Key, read_table
+from lvs_healthd.config.shapes import Shape, shape_of, shaped, with_shape
 
 _CPUS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
 _INTERFACE = re.compile(r"[^\s/\0]{1,15}")
@@ -22,6 +23,7 @@ _SHORTEST_BACKUP = 1024
 """The smallest buffer that the kernel uses for a backup (net/netfilter/ipvs/ip_vs_sync.c, start_sync_thread)."""
 
 
+@shaped("a name that `ip netns` lists, or an absolute path", type="string")
 def _netns(value: object) -> str:
     """Parse a network namespace: a name listed by `ip netns`, an absolute path, or "" for the daemon's own."""
     text = values.string(value)
@@ -32,12 +34,14 @@ def _netns(value: object) -> str:
     return text
 
 
+@shaped("the name of an interface", type="string", pattern=r"^[^/\s]{1,15}$")
 def _interface(value: object) -> str:
     if not isinstance(value, str) or not _INTERFACE.fullmatch(value) or value in {".", ".."}:
         raise expected("the name of a network interface", value)
     return value
 
 
+@shaped('a multicast address such as "224.0.0.81"', type="string", minLength=2)
 def _multicast(value: object) -> str:
     """Parse a multicast address."""
     try:
@@ -61,15 +65,27 @@ def _mark_range(value: object) -> tuple[int, int]:
     return first, last
 
 
+with_shape(
+    _mark_range,
+    Shape(
+        schema={"type": "string", "pattern": f"^{_RANGE.pattern}$"},
+        words='a range of firewall marks such as "65536-81919"',
+        write=lambda span: f"{span[0]}-{span[1]}",
+    ),
+)
+
+
+@shaped("true or false", **shape_of(values.boolean).schema)
 def _on_or_off(value: object) -> str:
     return str(int(values.boolean(value)))
 
 
 def _number(least: int, most: int) -> Key:
     parse = values.integer(least, most)
-    return Key(lambda value: str(parse(value)))
+    return Key(with_shape(lambda value: str(parse(value)), shape_of(parse)))
 
 
+@shaped("two integers such as [3, 50]", type="array", items={"type": "integer", "minimum": 0}, minItems=2, maxItems=2)
 def _threshold(value: object) -> str:
     """Parse `sync_threshold`, which says how many packets of a connection cause sync messages about it.
 
@@ -85,6 +101,7 @@ def _threshold(value: object) -> str:
     return f"{first}\t{period}"
 
 
+@shaped("0 (never), 1 (while memory is short) or 3 (always)", enum=[0, 1, 3])
 def _defence(value: object) -> str:
     """Parse the number that says when one of the kernel's defences against floods is active."""
     words = "0 (never), 1 (while memory is short) or 3 (always)"
@@ -95,12 +112,14 @@ def _defence(value: object) -> str:
     return str(value)
 
 
+@shaped("a power of two, 1 to 64", enum=[1, 2, 4, 8, 16, 32, 64])
 def _ports(value: object) -> str:
     if type(value) is not int or value not in _PORTS:
         raise expected("a power of two, 1 to 64", value)
     return str(value)
 
 
+@shaped('CPUs such as "0-3,6"', type="string", pattern=f"^{_CPUS.pattern}$")
 def _cpus(value: object) -> str:
     """Parse a list of CPUs, such as "0-3,6".
 

@@ -6,6 +6,7 @@ import msgspec
 
 from lvs_healthd.config.errors import Problem, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.shapes import shaped
 
 MOST_JSON_BYTES = 131072
 """The largest `max_body` of a check with `json`, bytes. Decoding as much takes up to 8 ms of CPU (measured with an
@@ -14,6 +15,7 @@ array of empty arrays), and no other probe is served meanwhile."""
 _WHAT = 'a table such as { status = "ok", "checks.db.up" = true }'
 
 
+@shaped(_WHAT, type="object")
 def json_fields(value: object) -> tuple[tuple[str, str], ...]:
     """Parse a table of fields. Return each field's path, and its value as JSON.
 

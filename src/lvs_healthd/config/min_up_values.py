@@ -8,6 +8,7 @@ import msgspec
 from lvs_healthd.config.errors import Problem, WrongValueError, expected
 from lvs_healthd.config.inline_table import inline_table
 from lvs_healthd.config.model import MinUp
+from lvs_healthd.config.shapes import Shape, shape_of, shaped, table_shape, with_shape
 from lvs_healthd.config.values import integer, percentage
 
 _MOST = 2**31 - 1
@@ -33,6 +34,7 @@ def min_up(value: object) -> MinUp:
     return msgspec.structs.replace(made, hysteresis=hysteresis)
 
 
+@shaped('a number of servers, or a share such as "50%"', anyOf=[shape_of(_whole).schema, shape_of(_share).schema])
 def _count(value: object) -> MinUp:
     if isinstance(value, int) and not isinstance(value, bool):
         return MinUp(count=_whole(value))
@@ -48,3 +50,19 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "hysteresis": integer(0, _MOST),
 }
 """The keys of the table."""
+
+_TABLE = table_shape(_PARSERS, "a table", minProperties=1)
+
+
+def _written(needed: MinUp) -> object:
+    return f"{needed.percent}%" if needed.percent else needed.count
+
+
+with_shape(
+    min_up,
+    Shape(
+        schema={"anyOf": [*shape_of(_count).schema["anyOf"], _TABLE.schema]},
+        words=f"{shape_of(_count).words}, or a table with `count` or `weight`, and `hysteresis`",
+        write=_written,
+    ),
+)

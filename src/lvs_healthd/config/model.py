@@ -117,7 +117,7 @@ class RealServer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A backend of one virtual service."""
 
     endpoint: Endpoint
-    """The server's address and port; the key in the file is `address`. Default for the port: the service's port."""
+    """The server's address and port, written in the file as `address`. Default for the port: the service's port."""
     weight: int = 1
     """Share of new connections: 0..65535, which is ipvsadm's range. 0 keeps the server configured but gives it no new
     connections."""
@@ -149,7 +149,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """Unique name for logs, metrics and people. Default: the address and protocol, or the firewall mark."""
     endpoint: Endpoint | None = None
-    """The service's address and port; the key in the file is `address`. None for a firewall mark."""
+    """The service's address and port, written in the file as `address`. None for a firewall mark."""
     protocol: Protocol = Protocol.TCP
     """Ignored for a firewall mark, which matches any protocol."""
     fwmark: int = 0
@@ -319,9 +319,11 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """How long IPVS remembers an idle connection (`ipvsadm --set`), whole seconds. None keeps the kernel's value."""
 
     tcp: Seconds | None = None
+    """The timeout of an established TCP connection."""
     tcp_fin: Seconds | None = None
     """The timeout of a TCP connection after a FIN."""
     udp: Seconds | None = None
+    """The timeout of what was sent by UDP."""
 
 
 class SyncDaemon(msgspec.Struct, frozen=True, kw_only=True):
@@ -331,13 +333,16 @@ class SyncDaemon(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     interface: str
+    """The interface that leads to the other director. Required."""
     syncid: int = 0
     """Identifies the pair of directors, both of which must have the same. In `backup`, 0 accepts messages of any
     syncid."""
     group: str = "224.0.0.81"
     """Multicast address of the messages."""
     port: int = 8848
+    """UDP port of the messages."""
     ttl: int = 1
+    """Time to live of the messages. With 1, no router passes them on."""
     maxlen: int | None = None
     """The maximum size of a message, bytes. None means what fits into the interface's MTU."""
 
@@ -356,7 +361,9 @@ class Ipvs(msgspec.Struct, frozen=True, kw_only=True):
     """Network namespace of the IPVS table: a name listed by `ip netns`, or a path. Empty means the daemon's own
     namespace, in which probes always run."""
     timeouts: Timeouts = Timeouts()
+    """How long idle connections are remembered: a table of its own."""
     sync: Sync = Sync()
+    """The sync daemons: the tables `master` and `backup`."""
     sysctl: tuple[tuple[str, str], ...] = ()
     """Names of files in /proc/sys/net/ipv4/vs, and their wanted contents."""
     path_marks: tuple[int, int] = (65536, 81919)

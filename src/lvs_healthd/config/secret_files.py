@@ -3,6 +3,8 @@
 import re
 
 from lvs_healthd.config.named_files import read_at_most, unusable, usable_file
+from lvs_healthd.config.shapes import shape_of, shaped
+from lvs_healthd.config.values import optional_path
 
 LARGEST_SECRET = 8192
 """The largest file that is read as a secret, bytes. Servers limit a request's headers to about as much (nginx 8 KiB),
@@ -34,11 +36,13 @@ def read_token(path: str) -> str:
     return text
 
 
+@shaped("the path of a file", **shape_of(optional_path).schema)
 def password_file(value: object) -> str:
     """Parse the path of a password's file, which must already be readable. Empty means none."""
     return usable_file(value, read_password)
 
 
+@shaped("the path of a file", **shape_of(optional_path).schema)
 def token_file(value: object) -> str:
     """Parse the path of a token's file, which must already be readable. Empty means none."""
     return usable_file(value, read_token)

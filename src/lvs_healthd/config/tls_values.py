@@ -6,7 +6,8 @@ import ssl
 
 from lvs_healthd.config.errors import Problem, WrongValueError, expected
 from lvs_healthd.config.named_files import read_at_most, unusable, usable_file
-from lvs_healthd.config.values import absolute_path, several, string
+from lvs_healthd.config.shapes import shape_of, shaped
+from lvs_healthd.config.values import absolute_path, optional_path, several, string
 
 VERSIONS = {
     "1.0": ssl.TLSVersion.TLSv1,
@@ -27,6 +28,7 @@ _ENCRYPTED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,EN
 _NO_PASSPHRASE = ""
 
 
+@shaped("the path of a PEM file", **shape_of(optional_path).schema)
 def ca_file(value: object) -> str:
     """Parse the path of a PEM file of trusted certificates, which must already be readable.
 
@@ -44,16 +46,19 @@ def ca_file(value: object) -> str:
     return path
 
 
+@shaped("the path of a PEM file", **shape_of(optional_path).schema)
 def client_cert(value: object) -> str:
     """Parse the path of a client certificate's file, which must already be readable. Empty means none."""
     return usable_file(value, read_certificate)
 
 
+@shaped("the path of a PEM file", **shape_of(optional_path).schema)
 def client_key(value: object) -> str:
     """Parse the path of a client key's file, which must already be readable. Empty: it is in the certificate's file."""
     return usable_file(value, read_key)
 
 
+@shaped('"1.0", "1.1", "1.2" or "1.3"', enum=list(VERSIONS))
 def min_tls(value: object) -> str:
     """Parse a version of TLS."""
     if not isinstance(value, str) or value not in VERSIONS:
@@ -62,6 +67,7 @@ def min_tls(value: object) -> str:
     return value
 
 
+@shaped('a name such as "h2", or a list', anyOf=[{"type": "string"}, {"type": "array", "items": {"type": "string"}}])
 def alpn(value: object) -> tuple[str, ...]:
     """Parse the name of a protocol, or a list of names in the order of preference. Empty means to offer none."""
     if value == "":
@@ -69,6 +75,7 @@ def alpn(value: object) -> tuple[str, ...]:
     return several(_protocol)(value if isinstance(value, list) else [value])
 
 
+@shaped("the name of a protocol", type="string")
 def _protocol(value: object) -> str:
     text = string(value)
     if not _PROTOCOL.fullmatch(text):

@@ -15,6 +15,7 @@ from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.errors import Problem, WrongValueError, expected, show
 from lvs_healthd.config.patterns import answer_pattern
 from lvs_healthd.config.secrecy import HIDDEN, is_secret_hex
+from lvs_healthd.config.shapes import Shape, shape_of, shaped, with_shape
 
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.StrEnum)
@@ -24,11 +25,13 @@ _UNIT_SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h":
 _LONGEST_UNIX_PATH = 107  # sun_path of sockaddr_un holds 108 bytes, one of them the NUL
 
 
+@shaped("any value")
 def anything(value: object) -> object:
     """Return any value unchanged, for a key whose value is parsed elsewhere."""
     return value
 
 
+@shaped("a string", type="string")
 def string(value: object) -> str:
     """Parse a string."""
     if not isinstance(value, str):
@@ -36,6 +39,7 @@ def string(value: object) -> str:
     return value
 
 
+@shaped("true or false", type="boolean")
 def boolean(value: object) -> bool:
     """Parse true or false."""
     if not isinstance(value, bool):
@@ -47,6 +51,7 @@ LONGEST_LABEL = 128
 """The maximum length of a name, characters."""
 
 
+@shaped(f"1 to {LONGEST_LABEL} printable characters", type="string", minLength=1, maxLength=LONGEST_LABEL)
 def label(value: object) -> str:
     """Parse a name for logs, metrics and people."""
     text = string(value)
@@ -55,6 +60,7 @@ def label(value: object) -> str:
     return text
 
 
+@shaped("a sentence", type="string", minLength=1)
 def sentence(value: object) -> str:
     """Parse a description of what something is for."""
     text = string(value)
@@ -71,7 +77,7 @@ def integer(least: int, most: int) -> Callable[[object], int]:
             raise expected(f"{least}..{most}", value, "without quotes" if isinstance(value, str) else "")
         return value
 
-    return parse
+    return shaped(f"{least}..{most}", type="integer", minimum=least, maximum=most)(parse)
 
 
 def percentage(least: int, most: int) -> Callable[[object], int]:
@@ -88,7 +94,8 @@ def percentage(least: int, most: int) -> Callable[[object], int]:
             raise expected(what, value)
         return int(digits)
 
-    return parse
+    shape = {"type": "string", "pattern": f"^[0-9]{{1,{len(str(most))}}}%$"}
+    return with_shape(parse, Shape(schema=shape, words=what, write=lambda percent: f"{percent}%"))
 
 
 def one_of(choices: Iterable[str]) -> Callable[[object], str]:
@@ -100,7 +107,7 @@ def one_of(choices: Iterable[str]) -> Callable[[object], str]:
             raise expected(listing(known), value, did_you_mean(value, known))
         return value
 
-    return parse
+    return shaped(listing(f'"{each}"' for each in known), enum=list(known))(parse)
 
 
 def member(kind: type[E], elsewhere: Mapping[str, E] | None = None) -> Callable[[object], E]:
@@ -116,7 +123,8 @@ def member(kind: type[E], elsewhere: Mapping[str, E] | None = None) -> Callable[
             raise expected(listing(kind), value, f'did you mean "{meant}"?')
         return kind(parse_name(value))
 
-    return parse
+    shape = shape_of(parse_name)
+    return with_shape(parse, Shape(schema=shape.schema, words=shape.words, write=str))
 
 
 def listing(words: Iterable[str], link: str = "or") -> str:
@@ -152,7 +160,8 @@ def duration(least: str, most: str, *, whole: bool = False) -> Callable[[object]
             raise expected(what, value)
         return Seconds(float(seconds))
 
-    return parse
+    shape = {"type": "string", "pattern": f"^{_DURATION.pattern}$"}
+    return with_shape(parse, Shape(schema=shape, words=what, write=days_text))
 
 
 def _seconds(text: str) -> Decimal:
@@ -184,6 +193,7 @@ def days_text(seconds: Seconds) -> str:
     return f"{int(days)}d" if days and days == int(days) else duration_text(seconds)
 
 
+@shaped("an absolute path", type="string", pattern="^/")
 def absolute_path(value: object) -> str:
     """Parse an absolute path. A relative one would depend on the daemon's working directory."""
     if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
@@ -191,6 +201,7 @@ def absolute_path(value: object) -> str:
     return value
 
 
+@shaped("an absolute path", type="string", pattern="^/", maxLength=_LONGEST_UNIX_PATH)
 def socket_path(value: object) -> str:
     """Parse an absolute path that is short enough for a Unix socket."""
     path = absolute_path(value)
@@ -201,11 +212,13 @@ def socket_path(value: object) -> str:
     return path
 
 
+@shaped("text", type="string")
 def text_bytes(value: object) -> bytes:
     """Parse text to send or expect, and encode it as UTF-8."""
     return string(value).encode()
 
 
+@shaped('hexadecimal digits such as "1c 00 ff"', type="string", pattern=r"^[0-9A-Fa-f\s]*$")
 def hex_bytes(value: object) -> bytes:
     """Parse bytes written in hexadecimal, with optional blanks between them."""
     try:
@@ -215,16 +228,19 @@ def hex_bytes(value: object) -> bytes:
         raise expected('pairs of hexadecimal digits such as "1c 00 ff"', shown) from None
 
 
+@shaped('an absolute path, or ""', type="string", pattern="^(/|$)")
 def optional_path(value: object) -> str:
     """Parse an absolute path, or "" for none."""
     return "" if value == "" else absolute_path(value)
 
 
+@shaped('an absolute path, or ""', type="string", pattern="^(/|$)", maxLength=_LONGEST_UNIX_PATH)
 def optional_socket_path(value: object) -> str:
     """Parse the path of a Unix socket, or "" for none."""
     return "" if value == "" else socket_path(value)
 
 
+@shaped("the name of an interface", type="string", pattern=r"^[^/\s]{1,15}$")
 def interface(value: object) -> str:
     """Parse the name of a network interface."""
     text = string(value)
@@ -236,6 +252,7 @@ def interface(value: object) -> str:
 _HEX_PAIR = re.compile(r"[0-9A-Fa-f?]{2}")
 
 
+@shaped('hexadecimal digits or question marks such as "1c ?? f?"', type="string", pattern=r"^[0-9A-Fa-f?\s]*$")
 def hex_or_pattern(value: object) -> bytes | str:
     r"""Parse bytes in hexadecimal, in which a question mark stands for any digit: "1c ?? f?".
 
@@ -263,6 +280,7 @@ def _is_byte(digits: str, pair: str) -> bool:
     return all(wanted in ("?", digit) for digit, wanted in zip(digits, pair, strict=True))
 
 
+@shaped("a regular expression (RE2)", type="string")
 def regex(value: object) -> str:
     """Parse a regular expression, which must compile."""
     text = string(value)
@@ -273,7 +291,15 @@ def regex(value: object) -> str:
 def one_or_more(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
     """Return a parser for one value, or a list of distinct values."""
     parse_list = several(parse)
-    return lambda value: parse_list(value) if isinstance(value, list) and value else (parse(value),)
+
+    def parse_one_or_more(value: object) -> tuple[T, ...]:
+        return parse_list(value) if isinstance(value, list) and value else (parse(value),)
+
+    one, some = shape_of(parse), shape_of(parse_list)
+    schema = {"anyOf": [one.schema, {**some.schema, "minItems": 1}]}
+    return with_shape(
+        parse_one_or_more, Shape(schema=schema, words=f"{one.words}; or a list", write=_one_or_each(one, some))
+    )
 
 
 def several(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
@@ -288,7 +314,9 @@ def several(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
                 raise WrongValueError(Problem((index,), f"{show(element)} is already listed"))
         return found
 
-    return parse_several
+    one = shape_of(parse)
+    schema = {"type": "array", "items": one.schema, "uniqueItems": True}
+    return with_shape(parse_several, Shape(schema=schema, words=f"a list of {one.words}", write=_each(one)))
 
 
 def listed(parse: Callable[[object], T], what: str) -> Callable[[object], tuple[T, ...]]:
@@ -311,4 +339,14 @@ def listed(parse: Callable[[object], T], what: str) -> Callable[[object], tuple[
             raise WrongValueError(*problems)
         return tuple(elements)
 
-    return parse_list
+    one = shape_of(parse)
+    schema = {"type": "array", "items": one.schema, "minItems": 1}
+    return with_shape(parse_list, Shape(schema=schema, words=what, write=_each(one)))
+
+
+def _one_or_each(one: Shape, some: Shape) -> Callable[[object], object]:
+    return lambda value: some.write(value) if isinstance(value, tuple) else one.write(value)
+
+
+def _each(shape: Shape) -> Callable[[Iterable[object]], object]:
+    return lambda elements: [shape.write(element) for element in elements]
