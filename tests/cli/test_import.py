@@ -153,11 +153,11 @@ def test_keepalived_configuration_becomes_one_that_loads(app: typer.Typer) -> No
 
 
 def test_what_is_not_carried_over_fails_unless_it_is_accepted(app: typer.Typer) -> None:
-    text = KEEPALIVED.replace("protocol TCP", "protocol TCP\n    ha_suspend")
+    text = KEEPALIVED.replace("TCP_CHECK {", "TCP_CHECK {\n            bind_port 4000")
     result = CliRunner().invoke(app, ["import", "keepalived", "-"], input=text)
     assert result.exit_code == 1
     assert "[[service]]" in result.stdout
-    assert "standard input:3: not carried over: keepalived suspends the checks" in result.stderr
+    assert "standard input:7: not carried over: a probe cannot be bound to a port" in result.stderr
     assert CliRunner().invoke(app, ["import", "keepalived", "-", "--lossy"], input=text).exit_code == 0
 
 

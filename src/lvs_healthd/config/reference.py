@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from lvs_healthd.config.check_model import EXEC_INTERVAL, EXEC_TIMEOUT, Check, Tls
+from lvs_healthd.config.check_model import EXEC_INTERVAL, EXEC_TIMEOUT, Check, Kept, Tls
 from lvs_healthd.config.check_ways import Way
 from lvs_healthd.config.errors import WrongValueError
 from lvs_healthd.config.hook_model import Hook, Mail
@@ -119,7 +119,7 @@ def _sysctls() -> TableReference:
 
 
 def _checks() -> TableReference:
-    records = (*CHECK_TYPES.values(), Tls, Way)
+    records = (*CHECK_TYPES.values(), Tls, Way, Kept)
     made = []
     for name, key in CHECK_KEYS.items():
         field = key.field or name

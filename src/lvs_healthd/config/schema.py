@@ -224,7 +224,11 @@ CHECK_KEYS = {
     "fall": Key(values.integer(1, 1000)),
     "address": Key(addresses.address),
     "port": Key(values.integer(1, 65535)),
-    "connection": Key(values.member(Connection)),
+    "connection": Key(
+        values.member(Connection),
+        about='"keep": the next probe goes over the connection of the last one; for tcp, one silent connection is held '
+        "beside the probes.",
+    ),
     "reconnect": Key(values.duration("1s", "24h")),
     "confirm_interval": Key(values.duration("50ms", "24h")),
     "proxy_protocol": Key(values.integer(0, 2)),
