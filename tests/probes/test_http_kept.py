@@ -118,6 +118,36 @@ def test_ordinary_answers_are_judged_without_a_conversation() -> None:
     assert not KeptHttpExchanges(http(body="ok")).ordinary(OK)
 
 
+def dated(date: str, *headers: str) -> bytes:
+    return answer(b"ok", "Server: x", f"Date: {date}", *headers)
+
+
+MONDAY, TUESDAY = "Mon, 30 Nov 2026 01:02:03 GMT", "Tue, 01 Dec 2026 11:12:13 GMT"
+
+
+def test_answers_that_differ_in_their_date_only_are_alike() -> None:
+    rules = KeptHttpExchanges(http())
+    first = rules.ordinary(dated(MONDAY, "Keep-Alive: timeout=5"))
+    assert first is not None
+    assert rules.ordinary(dated(TUESDAY, "Keep-Alive: timeout=5")) is first
+    other = rules.ordinary(dated(TUESDAY, "Keep-Alive: timeout=6"))
+    assert other is not None
+    assert (first.limit_s, other.limit_s) == (5.0, 6.0)
+    assert rules.ordinary(dated(TUESDAY, "Keep-Alive: timeout=6").replace(b"ok", b"no")) is not other
+    bad = rules.ordinary(dated(TUESDAY).replace(b"200", b"503"))
+    assert bad is not None
+    assert bad.step.outcome.detail == "status 503, expected 200-299"
+
+
+def test_date_of_another_form_hides_nothing() -> None:
+    for odd in ("x", "", "Mon, 30 Nov 2026 01:02:03 GMTXX", "Mon"):
+        rules = KeptHttpExchanges(http())
+        keeps, ends = (dated(odd, f"Connection: {how}") for how in ("keep-alive", "close     "))
+        assert len(keeps) == len(ends)
+        assert rules.ordinary(keeps)
+        assert not rules.ordinary(ends), odd
+
+
 @pytest.mark.parametrize(
     ("said", "limit_s"),
     [

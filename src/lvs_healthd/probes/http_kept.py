@@ -109,9 +109,9 @@ class KeptHttpExchanges:
             return None
         limit_s = None if found[3] is None else seconds_kept(found[3])
         begin, date, rest = data[: found.end()].partition(_DATE)
-        if not date:
-            begin, rest = data, b""
-        end = rest[_DATE_BYTES:] + data[found.end() :]
+        if rest.find(b"\r\n") != _DATE_BYTES:  # no date, or an odd one
+            begin, date, rest = data, b"", b""
+        end = rest[_DATE_BYTES:] + data[found.end() :] if date else b""
         known = _Ordinary(self.stays(found[1]), limit_s, len(data), begin + date, end)
         self._last = known
         return known
