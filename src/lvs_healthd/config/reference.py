@@ -104,8 +104,25 @@ def check_types() -> Mapping[str, str]:
     return {kind: _paragraphs(record.__doc__) for kind, record in CHECK_TYPES.items()}
 
 
+_ABOUT = {
+    (
+        "[[service]]",
+        "check",
+    ): "The checks of its real servers, all of which must pass: one or a list, each a table or a type.",
+    ("[[service]]", "real_server"): "The real servers: a list of addresses and tables.",
+    ("[[service.real_server]]", "check"): "Changes to the service's checks, and checks of its own.",
+    ("[[service.fallback]]", "check"): "Its checks. Without one, it counts as up.",
+    (CHECKS, "type"): "What is probed, or the name of a ready-made check (see `lvs-healthd checks`).",
+    (CHECKS, "through"): 'The way of the probes: "vip" for that of clients\' packets, through the service; "" for the '
+    "plain one.",
+    (CHECKS, "connection"): 'Whether each probe has a connection of its own ("new", the default), or that of the last '
+    'probe ("keep").',
+}
+"""What keys mean that set no field with a docstring."""
+
+
 def _table(header: str, keys: Mapping[str, Key], *records: _Record) -> TableReference:
-    made = tuple(_key(name, key, records) for name, key in keys.items())
+    made = tuple(_key(header, name, key, records) for name, key in keys.items())
     return TableReference(header=header, text=_paragraphs(records[0].__doc__), keys=made)
 
 
@@ -119,13 +136,13 @@ def _sysctls() -> TableReference:
 
 
 def _checks() -> TableReference:
-    records = (*CHECK_TYPES.values(), Tls, Way, Kept)
+    records = (*CHECK_TYPES.values(), Tls, Kept, Way)
     made = []
     for name, key in CHECK_KEYS.items():
         field = key.field or name
         types = tuple(kind for kind, fields in CHECK_FIELDS.items() if field in fields)
         of_all = len(types) in {0, len(CHECK_TYPES)}
-        found = _key(name, key, records)
+        found = _key(CHECKS, name, key, records)
         if found.default is not msgspec.UNSET:
             found = msgspec.structs.replace(found, exceptions=dict(_exceptions(field, found, types)))
         made.append(msgspec.structs.replace(found, types=() if of_all else types))
@@ -142,14 +159,14 @@ def _exceptions(field: str, key: KeyReference, types: Iterable[str]) -> Iterator
                 yield kind, written
 
 
-def _key(name: str, key: Key, records: tuple[_Record, ...]) -> KeyReference:
+def _key(header: str, name: str, key: Key, records: tuple[_Record, ...]) -> KeyReference:
     """Describe a key by the first record that has its field."""
     field = key.field or name
     shape = shape_of(key.parse)
     record = next((each for each in records if field in each.__struct_fields__), None)
     if record is None:
-        return KeyReference(name=name, text=key.about, shape=shape)
-    text = key.about or _docs(record).get(field) or _enum_doc(record, field)
+        return KeyReference(name=name, text=_ABOUT.get((header, name), ""), shape=shape)
+    text = _ABOUT.get((header, name)) or _docs(record).get(field) or _enum_doc(record, field)
     is_fixed = not any(word in text for word in ("Default:", "Required"))
     default = _default(key, _field(record, field).default, shape) if is_fixed else msgspec.UNSET
     return KeyReference(name=name, text=text, shape=shape, default=default)

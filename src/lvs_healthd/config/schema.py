@@ -109,8 +109,6 @@ class Key(msgspec.Struct, frozen=True):
     entries: Mapping[str, "Key"] | None = None
     """The keys of each table if the value is a list of tables; None when it is not. The field is then set to a tuple of
     `TomlTable`."""
-    about: str = ""
-    """What the key means; empty when the docstring of its field says it."""
 
 
 TOP_KEYS = {
@@ -190,19 +188,16 @@ SERVICE_KEYS = {
     "synproxy": Key(values.boolean),
     "synproxy_mss": Key(values.integer(536, 65495)),
     "synproxy_wscale": Key(values.integer(0, 14)),
-    "check": Key(
-        values.anything,
-        about="The checks of its real servers, all of which must pass: one or a list, each a table or a type.",
-    ),
+    "check": Key(values.anything),
     "fallback": Key(values.anything),
-    "real_server": Key(values.anything, about="The real servers: a list of addresses and tables."),
+    "real_server": Key(values.anything),
 }
 
 REAL_SERVER_KEYS = {
     "address": Key(addresses.server_addresses, "endpoint"),
     "weight": Key(values.integer(0, 65535)),
     **SERVER_KEYS,
-    "check": Key(values.anything, about="Changes to the service's checks, and checks of its own."),
+    "check": Key(values.anything),
 }
 
 FALLBACK_KEYS = {
@@ -210,11 +205,11 @@ FALLBACK_KEYS = {
     "weight": Key(values.integer(1, 65535)),
     "tier": Key(values.integer(1, 100)),
     **SERVER_KEYS,
-    "check": Key(values.anything, about="Its checks. Without one, it counts as up."),
+    "check": Key(values.anything),
 }
 
 CHECK_KEYS = {
-    "type": Key(values.string, about="What is probed, or the name of a ready-made check (see `lvs-healthd checks`)."),
+    "type": Key(values.string),
     "name": Key(values.label),
     "interval": Key(values.duration("50ms", "24h")),
     "fast_interval": Key(values.duration("50ms", "24h")),
@@ -284,10 +279,7 @@ CHECK_KEYS = {
     "interface": Key(values.interface),
     "mark": Key(values.integer(1, 2**32 - 1)),
     "dscp": Key(values.integer(0, 63)),
-    "through": Key(
-        values.one_of(("", THROUGH_VIP)),
-        about='The way of the probes: "vip" for that of clients\' packets, through the service; "" for the plain one.',
-    ),
+    "through": Key(values.one_of(("", THROUGH_VIP))),
     "command": Key(exec_values.command),
     "dynamic_weight": Key(values.boolean),
     "convention": Key(values.member(Convention)),
