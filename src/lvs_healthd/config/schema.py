@@ -219,11 +219,7 @@ CHECK_KEYS = {
     "fall": Key(values.integer(1, 1000)),
     "address": Key(addresses.address),
     "port": Key(values.integer(1, 65535)),
-    "connection": Key(
-        values.member(Connection),
-        about='"keep": the next probe goes over the connection of the last one; for tcp, one silent connection is held '
-        "beside the probes.",
-    ),
+    "connection": Key(values.member(Connection)),
     "reconnect": Key(values.duration("1s", "24h")),
     "confirm_interval": Key(values.duration("50ms", "24h")),
     "proxy_protocol": Key(values.integer(0, 2)),
