@@ -117,7 +117,7 @@ def test_alert_is_repeated_while_the_failure_lasts_as_often_as_allowed() -> None
     assert (len(mon.later(599)), len(mon.later(1)), len(mon.later(6000))) == (0, 1, 0)
     assert len(mon(up(ONE))) == 1
     assert mon.later(6000) == []
-    assert len(mon(down(ONE))) == 1  # the next failure counts anew
+    assert len(mon(down(ONE))) == 1  # the next failure counts from the beginning
 
 
 def test_failure_of_a_server_that_is_gone_is_forgotten() -> None:

@@ -24,7 +24,7 @@ REFUSED_BY_US = {
     "no-blank-line-before-watch": (5,),
     "quotes-and-words": (16, 18),
 }
-"""Files that mon accepts, but takes otherwise than their writers meant, with the lines."""
+"""Files that mon accepts, but understands in a way that their writers did not mean, with the lines."""
 
 LEFT_OUT = {
     ("decide-and-tell", "pool", "ssh"),  # it only tells, beside a monitor that decides

@@ -278,7 +278,7 @@ TOLD_OTHERWISE = {
     "depends-and-excludes": "-h names 198.51.100.81, where mon names all hosts",
     "names-and-disabled-hosts": "-h has addresses",
 }
-"""Files whose hooks are called otherwise than by mon, with what is told then."""
+"""Files whose hooks are not called as by mon, with what is told then."""
 
 
 @pytest.mark.parametrize("name", accepted())

@@ -87,7 +87,7 @@ class Webhook:
             await asyncio.sleep(0)  # lets the connection close
 
     async def _key(self) -> str:
-        """Read the key anew each time, so that it can be replaced at any time."""
+        """Read the key again each time, so that it can be replaced at any time."""
         path = self._hook.secret_file
         try:
             return await in_thread(read_password, path, timeout_s=READ_S, what=f"reading {path}")

@@ -37,7 +37,7 @@ class Fate(enum.Enum):
     DROPPED = "not carried over"
     """The program uses it, and the new configuration does not."""
     REFUSED = "refused"
-    """The program refuses the file for it, or takes it otherwise than its writer must have meant."""
+    """The program refuses the file for it, or takes it for something that its writer cannot have meant."""
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ _READS_PER_TURN = 16
 _OVER = (Outcome, Reconnect)
 _LAST = (*_OVER, Farewell, Stays)
 """Steps after which a connection is used no more, and all steps that end the conversation on it. A union of types would
-be built anew at every use."""
+be built again at every use."""
 
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR

@@ -20,7 +20,7 @@ QUESTIONS = {
     "asked-units-and-lists": {1, 3, 4, 5, 7, 13},
     "virtual-without-port": {1},
 }
-"""Files that ldirectord takes otherwise than their writers meant, with the lines that are asked about."""
+"""Files that do not mean to ldirectord what their writers meant, with the lines that are asked about."""
 
 WITHOUT_CHECK = {
     "fwmark-two-ports": {"fwm:8"},

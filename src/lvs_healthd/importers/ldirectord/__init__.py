@@ -1,7 +1,7 @@
 """Turns a configuration of ldirectord (ldirectord.cf) into one that does the same.
 
 The file is read as ldirectord 4.12.0 reads it (Debian 12 and 13), with its own expressions. What it refuses is refused
-with its line. What it takes otherwise than its writer must have meant is refused with a question.
+with its line. What it takes for something that its writer cannot have meant is refused with a question.
 """
 
 from typing import Any
@@ -36,7 +36,8 @@ class Reading(msgspec.Struct, frozen=True):
 def imported(source: Source) -> Imported:
     """Return the configuration that a file of ldirectord stands for.
 
-    Raises `RefusedError` with every line that ldirectord refuses, or takes otherwise than its writer must have meant.
+    Raises `RefusedError` with every line that ldirectord refuses, or takes for something that its writer cannot have
+    meant.
     """
     reading = read(source, SystemLookup())
     reading.account.check()

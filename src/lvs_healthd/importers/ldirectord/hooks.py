@@ -23,7 +23,7 @@ _OF_FALLBACK = ("service.fallback", "service.serving")
 _ALERTS = ("emailalert", "emailalertfreq", "emailalertstatus", "emailalertfrom", "smtp")
 _SMTP_PORT = 25
 _SHELL = re.compile(r"[$`|&;<>()*?\[\]{}~#!\\\n]")
-"""What a shell takes otherwise than it stands."""
+"""What has a meaning of its own in a shell."""
 
 _NO_STARTS = "ldirectord also mails about its own starts, stops and reloads; here only about changes"
 _AT_START = (

@@ -99,7 +99,7 @@ def hooks_of(
     members: Mapping[str, Members],
     account: Account,
 ) -> list[Part]:
-    """Return the hooks, and tell where they do otherwise than mon.
+    """Return the hooks, and tell where they differ from mon.
 
     placed: by group and service of mon.
     members: by group.
@@ -173,7 +173,7 @@ def _checks(hook: _Hook) -> list[str]:
 
 
 def _losses(hook: _Hook, members: Members) -> Iterator[str]:
-    """Yield what a hook does otherwise than mon."""
+    """Yield what a hook does that mon does not, and what it leaves out."""
     others = _others(hook)
     if others:
         yield _TOLD_ONCE.format(" or ".join(others))

@@ -132,7 +132,7 @@ def _tell_dependency(key: str, place: Place, account: Account, *, has_dependency
 
 
 def refuse_unclear_alerts(service: Service, account: Account) -> None:
-    """Refuse the lines that call a script otherwise than their writer must have meant."""
+    """Refuse the lines that call a script in a way that their writer cannot have meant."""
     for alert in (each for period in service.periods.values() for each in period.alerts):
         if alert.words is None:
             text = "a quote or backslash is left over, so mon calls the script without any argument of its own"
@@ -256,7 +256,7 @@ def _tell_alert(alert: Alert, service: Service, period: Period, account: Account
 
 
 def _tell_deciding(alert: Alert, service: Service, period: Period, account: Account) -> None:
-    """Tell where a script that may change the table does so otherwise than the daemon."""
+    """Tell where a script that may change the table differs from the daemon."""
     if alert.kind != "alert" or alerts.is_teller(alert.script):
         return
     if alerts.is_one_way(alert, service):
@@ -280,7 +280,7 @@ def _lines(period: Period) -> list[Place]:
 
 
 def losses_of(link: Link, one: Watched, watched: list[Watched]) -> Iterable[str]:
-    """Yield what ipvs.alert does otherwise than lvs-healthd will."""
+    """Yield what ipvs.alert does that lvs-healthd will not do."""
     if len(watched) > 1:
         text = "mon takes it out when any host of the group fails; here it leaves only for its own check"
         yield f"{link.server}: {text} ({one.host.word})"
