@@ -6,6 +6,7 @@ appear here in the usual order.
 """
 
 import contextlib
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -60,6 +61,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     if not items or session.config.option.collectonly or session.testsfailed or not needs_guest():
         return (yield)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_ending_in_good_order())
         try:
             run: RemoteRun | GuestError = stack.enter_context(
                 RemoteRun.of(
@@ -73,6 +75,20 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
             run = error
         session.config.stash[_RUN] = run
         return (yield)
+
+
+@contextlib.contextmanager
+def _ending_in_good_order() -> Generator[None]:
+    """Let SIGTERM end the run as Ctrl-C does, so that no guest goes on for minutes."""
+
+    def end(number: int, _frame: object) -> None:
+        pytest.exit("ended by SIGTERM", returncode=128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.hookimpl(tryfirst=True)

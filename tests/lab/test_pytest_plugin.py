@@ -6,8 +6,10 @@ lab: the runner, the reporter, the stream of reports. One test at the end does t
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,14 +86,18 @@ class Project:
         (self.folder / name).write_text("import pytest\npytestmark = pytest.mark.kernel\n" + tests)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        with self.started(*arguments) as process:
+            output, errors = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    def started(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), "LVS_HEALTHD_LAB": "vm"},
-            check=False,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=300,
         )
 
 
@@ -240,6 +246,28 @@ def test_guests_share_the_tests_out_and_each_is_run_once(folder: Path) -> None:
     # The reports are in the host's order, whichever guest was first.
     files = [line.partition("::")[0] for line in result.stdout.splitlines() if "PASSED" in line]
     assert files == ["test_kernel.py"] * 4 + ["test_second.py"] * 3
+
+
+def test_sigterm_leaves_no_guest_behind(folder: Path) -> None:
+    tests = f"""import os, time
+def test_one():
+    with open({str(folder / "pid")!r}, "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(120)
+"""
+    with in_process(folder, tests).started() as process:
+        while not ((folder / "pid").exists() and (folder / "pid").read_text()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        output, _ = process.communicate(timeout=60)
+    assert "ended by SIGTERM" in output
+    assert process.returncode == 128 + signal.SIGTERM
+    guest = Path("/proc", (folder / "pid").read_text())
+    deadline = time.monotonic() + 10
+    while guest.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_one_guest_is_enough(folder: Path) -> None:
