@@ -89,6 +89,16 @@ class Load:
 
     @classmethod
     @contextlib.contextmanager
+    def steady(cls, client: Namespace, address: str, *, every_s: float, timeout_s: float) -> Iterator["Load"]:
+        """Start a request of `http://address/` every `every_s` seconds, even if earlier ones have not ended.
+
+        So requests tell how long nobody answered, and how many came meanwhile. Workers would all wait.
+        """
+        with cls.on(client, [Target("", "http", address, 80)], workers=0, pause_s=every_s, timeout_s=timeout_s) as load:
+            yield load
+
+    @classmethod
+    @contextlib.contextmanager
     def on(
         cls,
         client: Namespace,
@@ -99,6 +109,8 @@ class Load:
         timeout_s: float = 2.0,
     ) -> Iterator["Load"]:
         """Request all of `targets` from `client` at the same time. Each target has its own `workers`.
+
+        workers: as in `running`. 0 means what `steady` does, with a request of each target every `pause_s` seconds.
 
         The other arguments are those of `running`. One process serves all targets, because an emulated guest takes a
         second to start an interpreter.

@@ -2,7 +2,8 @@
 
     load_client.py WORKERS PAUSE_S TIMEOUT_S FIRST_PORT TARGET...
 
-TARGET is NAME,KIND,ADDRESS,PORT,SOURCE_PORT,SOURCE_ADDRESS; KIND is http or udp. Each target has WORKERS workers.
+TARGET is NAME,KIND,ADDRESS,PORT,SOURCE_PORT,SOURCE_ADDRESS; KIND is http or udp. Each target has WORKERS workers, which
+pause after each request. With 0 workers, a request starts every PAUSE_S seconds, even if earlier ones have not ended.
 Requests come from SOURCE_PORT. If that is 0, each request has another port, counted up from FIRST_PORT. They come from
 SOURCE_ADDRESS, or if that is empty from the address that the system chooses. The program prints one JSON line for each
 request, until SIGTERM. It then ends after the requests in flight. It uses only light modules of the standard library,
@@ -35,35 +36,57 @@ def main(workers: int, pause_s: float, timeout_s: float, first_port: int, target
     writing = threading.Lock()
     fresh = itertools.islice(itertools.cycle(PORTS), PORTS.index(first_port), None)
 
-    def work(target: str) -> None:
-        name, kind, address, port, source_port, source_address = target.split(",")
+    def one(target: str) -> None:
+        """Send one request to a target, and print how it ended."""
+        name, kind, address, port, *_ = target.split(",")
         ask = request if kind == "http" else exchange
-        ports = itertools.repeat(int(source_port)) if int(source_port) else fresh
-        sources = zip(itertools.repeat(source_address), ports, strict=False)
+        started = time.monotonic()
+        try:
+            outcome, server = ask(address, int(port), sources[target], timeout_s)
+        except OSError as error:
+            outcome, server = trouble(error), ""
+        record = {
+            "started": started,
+            "ended": time.monotonic(),
+            "outcome": outcome,
+            "server": server,
+            "target": name,
+        }
+        line = json.dumps(record)
+        with writing:
+            print(line, flush=True)
+
+    def work(target: str) -> None:
         while not stop.is_set():
-            started = time.monotonic()
-            try:
-                outcome, server = ask(address, int(port), sources, timeout_s)
-            except OSError as error:
-                outcome, server = trouble(error), ""
-            record = {
-                "started": started,
-                "ended": time.monotonic(),
-                "outcome": outcome,
-                "server": server,
-                "target": name,
-            }
-            line = json.dumps(record)
-            with writing:
-                print(line, flush=True)
+            one(target)
             stop.wait(pause_s)
 
+    def start_steadily(target: str) -> None:
+        under_way: list[threading.Thread] = []
+        due = time.monotonic()
+        while not stop.wait(max(due - time.monotonic(), 0)):
+            due += pause_s
+            under_way = [each for each in under_way if each.is_alive()]
+            under_way.append(threading.Thread(target=one, args=(target,)))
+            under_way[-1].start()
+        for each in under_way:
+            each.join()
+
+    sources = {target: sources_of(target, fresh) for target in targets}
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    threads = [threading.Thread(target=work, args=(target,)) for target in targets for _ in range(workers)]
+    does = work if workers else start_steadily
+    threads = [threading.Thread(target=does, args=(target,)) for target in targets for _ in range(workers or 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def sources_of(target: str, fresh: Iterator[int]) -> Iterator[Source]:
+    """Return where the requests to a target come from, in turn."""
+    *_, source_port, source_address = target.split(",")
+    ports = itertools.repeat(int(source_port)) if int(source_port) else fresh
+    return zip(itertools.repeat(source_address), ports, strict=False)
 
 
 def request(address: str, port: int, sources: Iterator[Source], timeout_s: float) -> tuple[str, str]:

@@ -1,7 +1,11 @@
 """Looks for processes the way an administrator would."""
 
 import asyncio
+import contextlib
+import os
+from collections.abc import Iterable
 from pathlib import Path
+from signal import Signals
 
 
 def is_running(pid: int) -> bool:
@@ -13,6 +17,13 @@ def children(pid: int) -> list[int]:
     """Return the processes that this one has started."""
     numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     return [number for number in numbers if _stat(number)[1:2] == [str(pid)]]
+
+
+def signal_all(pids: Iterable[int], number: Signals) -> None:
+    """Send a signal to each of these processes that still exists."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 async def until_gone(*pids: int) -> None:

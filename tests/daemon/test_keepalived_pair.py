@@ -16,8 +16,8 @@ import pytest
 
 from lab.netns import Namespace
 from tests.daemon_process import DaemonProcess, daemon, run_cli
+from tests.keepalived import Keepalived
 from tests.namespaces import Server, namespace, server
-from tests.vrrp import Keepalived
 
 VIP, RS = "192.0.2.100", "198.51.100.11"
 ADVERTISED_S = 0.1
@@ -191,14 +191,13 @@ async def test_takeovers_of_a_running_pair(directors: tuple[Namespace, Director,
         both.network.run(["ip", "link", "set", "p1", "up"])
         await moved("link back", "a", new=a)
 
-        a.keepalived.signal(signal.SIGSTOP)
+        a.keepalived.freeze()
         await moved("master frozen: both have the address", "ab", new=b)
         assert [(await each.ok())[0] for each in (a, b)] == [0, 0], "nothing harms while both are active"
-        a.keepalived.signal(signal.SIGCONT)
+        a.keepalived.thaw()
         await moved("master thawed", "a", new=a)
 
-        a.keepalived.signal(signal.SIGSTOP)  # otherwise the one may say goodbye when it sees the other die
-        a.keepalived.signal(signal.SIGKILL)
+        a.keepalived.kill()
         await moved("master killed: it leaves the address behind", "ab", new=b)
         a.at.run(["ip", "address", "delete", f"{VIP}/32", "dev", "eth0"])
         await a.running.until_line(lambda _: a.role == "pair.standby", "pair.standby")

@@ -3,7 +3,6 @@
 They run on a director as Debian packages them, and end as docs/migrate.md says.
 """
 
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from signal import Signals
 
 from lab.netns import Namespace
 from lab.wait import wait_until
-from tests.processes import children
+from tests.keepalived import Keepalived, Parts
+from tests.processes import children, signal_all
 from tests.ready_made.monitors import monitor_environment
 from tests.ready_made.servers import program, unpacked
 
@@ -49,19 +49,13 @@ class Running:
         process.send_signal(number)
         process.wait(ENDS_WITHIN_S)
 
-    def kill_all(self) -> None:
-        """Kill the program and its children. None of them sees another one die, because all stand still before."""
-        process = self._alive()
-        pids = (process.pid, *children(process.pid))
-        for number in (Signals.SIGSTOP, Signals.SIGKILL):
-            for pid in pids:
-                os.kill(pid, number)
-        process.wait(ENDS_WITHIN_S)
-
     def kill(self) -> None:
-        """Kill it, if it runs."""
+        """Kill it and its children, if it runs. None of them sees another one die, because all stand still before."""
         if self._process is not None and self._process.poll() is None:
-            self.kill_all()
+            pids = (self._process.pid, *children(self._process.pid))
+            for number in (Signals.SIGSTOP, Signals.SIGKILL):
+                signal_all(pids, number)
+            self._process.wait(ENDS_WITHIN_S)
 
     def _alive(self) -> subprocess.Popen[str]:
         assert self._process is not None
@@ -84,43 +78,34 @@ _KEEPALIVED_SERVER = """
     }}"""
 
 
-class Keepalived:
+class OldKeepalived:
     """keepalived with virtual servers only. It empties the table at a stop, unless it was started with `-I`."""
 
     def __init__(self, director: Namespace, folder: Path) -> None:
-        self._running = Running(director, folder)
-        self._folder = folder
-        file = folder / "keepalived.conf"
         servers = "".join(_KEEPALIVED_SERVER.format(address=server) for server in SERVERS)
-        file.write_text(
+        self._running = Keepalived(
+            director,
+            folder,
             f"virtual_server {VIP} 80 {{\n    delay_loop 1\n    lvs_sched rr\n    lvs_method NAT\n"
             f"    protocol TCP\n{servers}\n}}\n",
-            encoding="ascii",
+            Parts.CHECKERS,
         )
-        self.words = ("keepalived", str(file))
+        self.words = ("keepalived", str(self._running.file))
 
-    def start(self, *options: str) -> None:
-        files = (self._folder / "keepalived.pid", self._folder / "checkers.pid")
-        # keepalived takes a killed checker for running that nobody has waited for. A guest's first process does not.
-        for file in files:
-            file.unlink(missing_ok=True)
-        pids = ("-p", files[0], "-c", files[1])
-        self._running.start([program("keepalived"), "-C", "-n", "-l", "-f", self.words[1], *pids, *options])
+    def start(self) -> None:
+        self._running.start()
 
     def leave(self) -> None:
-        # The parent starts a new checker if it sees that the old one has died, and the checker empties the table if the
-        # parent dies first. So both stand still before they are killed.
-        self._running.kill_all()
+        self._running.kill()
 
     def start_again(self) -> None:
-        self.start("--dont-release-ipvs")
+        self._running.start("--dont-release-ipvs")
 
     def end(self, number: Signals = Signals.SIGTERM) -> None:
-        """Send a signal to its main process alone, and wait until that has ended. systemd stops it with SIGTERM."""
         self._running.end(number)
 
     def output(self) -> str:
-        return self._running.output()
+        return self._running.log
 
     def kill(self) -> None:
         self._running.kill()

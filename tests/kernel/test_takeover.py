@@ -22,7 +22,7 @@ from lab.nginx import Nginx
 from lab.topology import Topology
 from lab.wait import wait_until
 from tests.daemon_process import DaemonProcess, daemon
-from tests.kernel.old_programs import Keepalived, Ldirectord, Mon
+from tests.kernel.old_programs import Ldirectord, Mon, OldKeepalived
 from tests.kernel.verbs import run_here
 
 RS1, RS2 = "198.51.100.11:80", "198.51.100.12:80"
@@ -80,7 +80,7 @@ def clean_table(nat: Topology) -> Iterator[None]:
 
 @pytest.mark.long
 async def test_keepalived(nat: Topology, web: tuple[Nginx, ...], tmp_path: Path) -> None:
-    program = Keepalived(nat.director, tmp_path)
+    program = OldKeepalived(nat.director, tmp_path)
     with ended(program):
         await taken_over_and_back(program, nat, web, tmp_path)
         # It was started again with the option that makes every stop leave the table.
@@ -113,13 +113,13 @@ async def test_mon_with_the_alert_of_the_article(nat: Topology, web: tuple[Nginx
 @pytest.mark.parametrize(
     ("program_of", "number"),
     [
-        pytest.param(Keepalived, Signals.SIGTERM, id="keepalived"),
-        pytest.param(Keepalived, Signals.SIGKILL, id="keepalived's parent killed"),
+        pytest.param(OldKeepalived, Signals.SIGTERM, id="keepalived"),
+        pytest.param(OldKeepalived, Signals.SIGKILL, id="keepalived's parent killed"),
         pytest.param(Ldirectord, Signals.SIGTERM, id="ldirectord"),
     ],
 )
 async def test_another_end_empties_the_table(
-    program_of: type[Keepalived] | type[Ldirectord],
+    program_of: type[OldKeepalived] | type[Ldirectord],
     number: Signals,
     nat: Topology,
     web: tuple[Nginx, ...],
