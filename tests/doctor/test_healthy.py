@@ -127,6 +127,15 @@ def test_what_looks_odd_and_is_well_is_noted() -> None:
     assert notes(HEALTHY["nat"]) == []
 
 
+def test_connections_that_the_kernel_will_forget_are_noted_and_are_no_trouble() -> None:
+    seen = director(service(server(quiet=2), server(RS2, quiet=1)), host=host(timeouts=(900, 120, 300)))
+    assert judge(seen) == []
+    (note,) = notes(seen)
+    assert note.text.startswith(
+        "3 open connections have been silent for more than 450s; the kernel forgets them after 900s"
+    )
+
+
 def test_few_senders_of_traps_are_noted() -> None:
     few = Counts(connections=2, in_packets=34)
     both = server(before=few, after=few), server(RS2, before=Counts(), after=Counts())

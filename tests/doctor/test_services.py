@@ -106,6 +106,19 @@ def test_connections_are_counted_by_server() -> None:
     assert counting.lost == {"web": 1}  # to 198.51.100.77, which is not in the table
 
 
+def test_connections_that_have_been_silent_for_half_of_the_timeout_are_counted() -> None:
+    lines = [
+        b"TCP C0000202 9C4%d C0000264 0050 C633640B 0050 ESTABLISHED %7d" % each for each in enumerate((0, 449, 450))
+    ]
+    lines += [b"TCP C0000202 9C43 C0000264 0050 C633640B 0050 FIN_WAIT          3"]
+    for timeout_s, quiet in ((900, 2), (0, 0)):
+        counting = Connections(services_of(CONFIG, table(), None), timeout_s)
+        for line in lines:
+            counting.take(decode(line))
+        first, _, _ = counting.services()[0].servers
+        assert (first.established, first.quiet) == (3, quiet)
+
+
 def test_connections_by_firewall_mark_are_found_by_their_server() -> None:
     entry = foreign(ServiceKey(AF_INET, fwmark=7), ForwardingMethod.MASQ)
     counting = Connections(services_of(None, {entry.service.key: entry}, None))

@@ -1,6 +1,7 @@
 """A director that uses the configurations of examples/ as they stand, and servers on the machines that these name."""
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,16 @@ class Director:
         """Run a verb of the command line, which must succeed."""
         status, out, err = run_here(*words, "--config", str(self._file))
         assert status == 0, out + err
+
+    def found(self) -> set[str]:
+        """Return what the doctor finds in what is used now, by the findings' names."""
+        file = self._folder / "doctor.toml"
+        document = _merged(self._used, self._folder)
+        document["ipvs"]["netns"] = self.topology.director.name
+        file.write_text(tomli_w.dumps(document), encoding="utf-8")
+        _, out, err = run_here("doctor", "--json", "--config", str(file))
+        assert out, err
+        return {each["name"] for each in json.loads(out)["findings"]}
 
     def ready(self, name: str) -> None:
         """Wait until all real servers of an example are in the kernel's table and may serve."""

@@ -43,6 +43,8 @@ CLIENTS, MORE, STILL_MORE = [tuple(f"192.0.2.{tens}{last}" for last in range(1, 
 CONNECTIONS = "ip saddr 192.0.2.0/24 tcp dport 80 tcp flags & (syn | ack) == syn"
 """Packets that begin a client's connection to port 80. Probes come from another network."""
 RS1, RS2 = "198.51.100.11", "198.51.100.12"
+ADVISED = ["sysctl", "-qw", "net.ipv4.vs.expire_nodest_conn=1"]
+"""What the daemon advises on every director, and the doctor therefore finds on one that lacks it."""
 TOGETHER = ("coap.toml", "snmp-traps.toml", "websocket.toml", "other-ports.toml", "https.toml")
 """Examples with services on different ports, which the director therefore serves at the same time."""
 
@@ -55,6 +57,7 @@ def network() -> Iterator[Topology]:
             topology.client.run(["ip", "address", "add", f"{address}/24", "dev", "eth0"])
         for machine in topology.servers[:2]:
             nft.count(machine, {"connections": CONNECTIONS})
+        topology.director.run(ADVISED)
         yield topology
 
 
@@ -108,6 +111,16 @@ def test_dns_cluster_spreads_queries_over_udp_and_tcp_and_a_dead_server_leaves_b
     assert over_udp(network, faithful) == over_tcp(network) == other
 
 
+@pytest.mark.long
+def test_doctor_finds_nothing_wrong_with_a_dns_cluster(
+    director: Director, network: Topology, names: list[Server]
+) -> None:
+    director.use("dns.toml")
+    director.ready("dns.toml")
+    assert {over_udp(network), over_tcp(network)} <= {RS1, RS2}
+    assert director.found() == set()
+
+
 # ---- remote desktops -------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +134,7 @@ def test_remote_desktop_is_found_again(director: Director, network: Topology, tm
         director.use("rdp.toml")
         director.ready("rdp.toml")
         met = [{desktop(director, client) for _ in range(3)} for client in CLIENTS]
+        assert director.found() == set()
     assert [len(each) for each in met] == [1] * len(CLIENTS)
     assert set().union(*met) == {f"{RS1}:3389", f"{RS2}:3389"}
 
@@ -183,6 +197,7 @@ def test_no_request_is_lost_while_an_l7_balancer_drains_itself_or_is_drained(
         director.order("enable", "www", RS1)
         director.until(f"-r {RS1}:80 -m -w 100")
 
+        assert director.found() == set()
         requests = load.stop()
         assert [request for request in requests if not request.ok] == []
         assert len(requests) > 4 * REQUESTS
@@ -309,12 +324,21 @@ def test_client_has_one_server_for_http_and_https_by_a_mark_and_is_told_when_a_c
 
 
 @pytest.mark.long
+def test_doctor_finds_only_the_certificate_that_ends(together: Director) -> None:
+    """Of services by nat, with persistence, one-packet scheduling, a mark, other ports, over udp and tcp."""
+    for name in TOGETHER:
+        together.ready(name)
+    assert together.found() == {"check-remark"}
+
+
+@pytest.mark.long
 def test_client_has_one_server_for_http_and_https_by_port_0(
     together: Director, network: Topology, director: Director, authority: trustme.CA
 ) -> None:
     director.use("https-all-ports.toml")
     director.ready("https-all-ports.toml")
     assert one_server_for_both(network, authority) == {"rs1", "rs2"}
+    assert director.found() == {"check-remark"}
 
 
 def one_server_for_both(network: Topology, authority: trustme.CA) -> set[str]:
@@ -350,6 +374,7 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Director]:
         topology = stack.enter_context(Topology.tun(servers=2))
         for machine in topology.servers:
             stack.enter_context(Nginx.serving(machine))
+        topology.director.run(ADVISED)
         director = Director(topology, tmp_path_factory.mktemp("far"))
         stack.callback(director.daemon.kill)
         yield director
@@ -361,6 +386,7 @@ def test_servers_in_another_network_are_reached_by_tunnel_and_by_fullnat(far: Di
     far.ready("other-network.toml")
     vip = far.topology.vip
     assert_served(far, Target("tunnel", "http", vip, 80), Target("fullnat", "http", vip, 8080))
+    assert far.found() == set()
 
 
 @pytest.mark.long
@@ -371,6 +397,7 @@ def test_director_behind_1_to_1_nat_is_reached_at_its_public_address(far: Direct
     far.topology.router.run(["nft", "--file", "-"], stdin=PROVIDER)
     try:
         assert_served(far, Target("public", "http", PUBLIC, 80))
+        assert far.found() == set()
     finally:
         far.topology.router.run(["nft", "delete", "table", "ip", "provider"])
 

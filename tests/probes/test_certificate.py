@@ -1,4 +1,4 @@
-"""When a certificate ends, read from certificates that openssl made."""
+"""When a certificate ends and for whom it is, read from certificates that openssl made."""
 
 import datetime as dt
 import ssl
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lvs_healthd.probes import certificate
-from lvs_healthd.probes.certificate import certificate_end, read_end
+from lvs_healthd.probes.certificate import certificate_end, read_end, read_names
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,25 @@ def test_every_cut_and_every_changed_byte_is_survived(folder: Path) -> None:
         for byte in (0x00, 0x30, 0x7F, 0x80, 0x84, 0x88, 0xFF):
             found = read_end(der[:position] + bytes([byte]) + der[position + 1 :])
             assert found is None or isinstance(found, float)
+
+
+NAMES = "DNS:www.Example.org,DNS:*.example.net,email:a@example.org,IP:192.0.2.100,IP:2001:db8::100"
+
+
+@pytest.mark.parametrize("critical", ["", "critical,"])
+def test_names_are_those_of_clients_and_no_mail_address(folder: Path, critical: str) -> None:
+    self_signed = ("req", "-x509", "-key", "key.pem", "-days", "7", "-subj", "/CN=old.example.org", "-out", "cert.pem")
+    openssl(folder, *self_signed, "-addext", f"subjectAltName={critical}{NAMES}")
+    der = openssl(folder, "x509", "-in", "cert.pem", "-outform", "DER")
+    assert read_names(der) == ("www.example.org", "*.example.net", "192.0.2.100", "2001:db8::100")
+    assert all(read_names(der[:length]) == () for length in range(len(der)))
+    for position in range(len(der)):
+        for byte in (0x00, 0x30, 0x7F, 0x80, 0x84, 0x88, 0xFF):
+            assert isinstance(read_names(der[:position] + bytes([byte]) + der[position + 1 :]), tuple)
+
+
+def test_common_name_is_no_name(folder: Path) -> None:
+    assert read_names(made(folder, "20240101000000Z", "20280101000000Z")) == ()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from lvs_healthd.doctor import answers, arrival, settings, ways
+from lvs_healthd.doctor import answers, arrival, certificates, settings, ways
 from lvs_healthd.doctor.finding import Finding, Note, Sureness
 from lvs_healthd.doctor.observations import Observations, Service
 
@@ -34,6 +34,7 @@ _JUDGES: tuple[Callable[[Observations], Iterator[Finding]], ...] = (
     answers.reverse_path_checked,
     answers.server_answers_elsewhere,
     arrival.ftp_helper_missing,
+    certificates.certificates_differ,
     settings.setting_differs,
     settings.advised,
     settings.sticky_to_the_quiesced,
@@ -106,6 +107,14 @@ def _of_service(seen: Observations, service: Service) -> Iterator[Note]:
         by = " and ".join(sorted(methods))
         yield Note(
             text=f"{into} packets in and none out: by {by}, answers do not pass the director",
+            service=service.name,
+        )
+    quiet = sum(server.quiet for server in service.servers)
+    if quiet and seen.host.timeouts is not None:
+        timeout_s = seen.host.timeouts[0]
+        yield Note(
+            text=f"{quiet} open connections have been silent for more than {timeout_s // 2}s; the kernel forgets them "
+            f"after {timeout_s}s, and clients that go on then are refused: [ipvs.timeouts] tcp",
             service=service.name,
         )
     if arrival.is_standby(seen, service):

@@ -94,6 +94,10 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     answers_arp: bool | None = None
     """Whether it answered an ARP request for its own address; None if it was not asked."""
     echoes: Echoes = Echoes()
+    certified: tuple[str, ...] = ()
+    """The names and addresses in the certificate that it shows to clients; empty if it was not asked or showed none."""
+    quiet: int = 0
+    """How many of its established connections have had no packet for more than half of the kernel's timeout."""
 
     @property
     def name(self) -> str:

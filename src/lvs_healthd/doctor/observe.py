@@ -17,7 +17,8 @@ from lvs_healthd.director.advice import READ, advise
 from lvs_healthd.director.aspect import SettingError
 from lvs_healthd.director.overflows import Overflows
 from lvs_healthd.director.sysctls import read as read_sysctls
-from lvs_healthd.doctor import host, network, on_the_wire
+from lvs_healthd.doctor import handshakes, host, network, on_the_wire
+from lvs_healthd.doctor.certificates import tls_questions, with_certificates
 from lvs_healthd.doctor.observations import Daemon, Difference, Host, Observations, Service
 from lvs_healthd.doctor.services import Connections, key_of, services_of, with_counters
 from lvs_healthd.doctor.wire_questions import arp_questions, echo_questions, with_claims, with_echoes
@@ -116,9 +117,10 @@ class _Looking:
                     network.located, services, around, what="asking for routes", instead=services
                 )
                 services = await self._on_the_wire(services, around)
-            self._progress("looking at connections")
-            services, lost = await self._connections(client, services)
+            services = await self._certificates(services)
             seen = await self._host(around, services)
+            self._progress("looking at connections")
+            services, lost = await self._connections(client, services, 0 if not seen.timeouts else seen.timeouts[0])
             self._progress("waiting for the kernel's counters")
             await asyncio.sleep(max(0.0, first + REFRESHED_S - time.monotonic()))
             later = await self._later(client, services) if not table_error else {}
@@ -196,8 +198,20 @@ class _Looking:
                 services = with_echoes(services, echoes, answers)
         return services
 
-    async def _connections(self, client: IpvsClient, services: list[Service]) -> tuple[list[Service], dict[str, int]]:
-        counting = Connections(services)
+    async def _certificates(self, services: list[Service]) -> list[Service]:
+        questions = tls_questions(services, self._asked.config)
+        if not questions:
+            return services
+        self._progress("asking servers for their certificates")
+        shown = await self._in_namespace(
+            handshakes.presented, questions, what="asking servers for their certificates", instead=None
+        )
+        return services if shown is None else with_certificates(services, shown)
+
+    async def _connections(
+        self, client: IpvsClient, services: list[Service], tcp_timeout_s: int
+    ) -> tuple[list[Service], dict[str, int]]:
+        counting = Connections(services, tcp_timeout_s)
 
         def count() -> bool:
             end = time.monotonic() + CONNECTIONS_S

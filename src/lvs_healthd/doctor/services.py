@@ -68,10 +68,14 @@ def key_of(service: Service) -> ServiceKey:
 
 
 class Connections:
-    """Counts the kernel's connections by server: feed it all of them, then ask for the services with the counts."""
+    """Counts the kernel's connections by server: feed it all of them, then ask for the services with the counts.
 
-    def __init__(self, services: Iterable[Service]) -> None:
+    tcp_timeout_s: after how long the kernel forgets a silent established connection; 0 if that is not known.
+    """
+
+    def __init__(self, services: Iterable[Service], tcp_timeout_s: int = 0) -> None:
         self._services = list(services)
+        self._tcp_timeout_s = tcp_timeout_s
         self._by_address: dict[tuple[str, str], int] = {}
         self._by_mark: dict[str, int] = {}
         self._states: dict[tuple[int, str], _States] = {}
@@ -107,9 +111,11 @@ class Connections:
         service = self._services[number]
         if (number, address) not in self._present and service.is_in_table and not service.fwmark:
             self.lost[service.name] = self.lost.get(service.name, 0) + 1
-        states = self._states.setdefault((number, f"{address}:{port}"), _States(0, 0, ()))
+        states = self._states.setdefault((number, f"{address}:{port}"), _States(0, 0, (), 0))
         client = connection.client.rpartition(":")[0].strip("[]")
-        self._states[number, f"{address}:{port}"] = states.with_one(connection.state, client)
+        self._states[number, f"{address}:{port}"] = states.with_one(
+            connection.state, client, is_quiet=2 * connection.expires_s < self._tcp_timeout_s
+        )
 
     def services(self) -> list[Service]:
         """Return the services with what was counted."""
@@ -126,6 +132,7 @@ class Connections:
             server,
             half_open=sum(each.half_open for each in chosen),
             established=sum(each.established for each in chosen),
+            quiet=sum(each.quiet for each in chosen),
             half_open_clients=tuple(client for each in chosen for client in each.clients)[:_CLIENTS],
         )
 
@@ -139,8 +146,9 @@ class _States(NamedTuple):
     half_open: int
     established: int
     clients: tuple[str, ...]
+    quiet: int
 
-    def with_one(self, state: str, client: str) -> "_States":
+    def with_one(self, state: str, client: str, *, is_quiet: bool) -> "_States":
         match state:
             case "SYN_RECV":
                 is_new = client not in self.clients and len(self.clients) < _CLIENTS
@@ -148,7 +156,7 @@ class _States(NamedTuple):
                     half_open=self.half_open + 1, clients=(*self.clients, client) if is_new else self.clients
                 )
             case "ESTABLISHED":
-                return self._replace(established=self.established + 1)
+                return self._replace(established=self.established + 1, quiet=self.quiet + is_quiet)
             case _:
                 return self
 
