@@ -43,6 +43,7 @@ def doctor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doctor]:
         yield doctor
 
 
+@pytest.mark.long
 def test_healthy_dr_with_traffic_is_silent(doctor: Doctor) -> None:
     """Without forwarding, with one-packet scheduling, with IPv6, and on a director that is a real server itself."""
     client = doctor.topology.client
@@ -52,6 +53,7 @@ def test_healthy_dr_with_traffic_is_silent(doctor: Doctor) -> None:
     doctor.healthy()
 
 
+@pytest.mark.long
 def test_server_that_answers_arp_for_the_address(doctor: Doctor) -> None:
     thief = doctor.topology.servers[1]
     thief.run(["sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=0"])
@@ -66,6 +68,7 @@ def test_server_that_answers_arp_for_the_address(doctor: Doctor) -> None:
 
 
 @pytest.mark.parametrize("forwards", [0, pytest.param(1, marks=pytest.mark.long)], ids=["drops", "loops"])
+@pytest.mark.long
 def test_server_without_the_address(doctor: Doctor, forwards: int) -> None:
     first = doctor.topology.servers[0]
     first.run(["sysctl", "-qw", f"net.ipv4.ip_forward={forwards}"])
@@ -90,6 +93,7 @@ def test_server_behind_a_router(doctor: Doctor, tmp_path: Path) -> None:
     assert found.names == {"dr-behind-router"}, found.whole
 
 
+@pytest.mark.long
 def test_shadow_mode_beside_another_programs_table_is_silent(doctor: Doctor, tmp_path: Path) -> None:
     """What is configured and not in the table is not missing: somebody else's table is left as it is."""
     more = (*SERVICES, service("new", f"{VIP}:8080", [f"{RS1}:8080"], 'forward = "dr"'))

@@ -157,6 +157,7 @@ def test_servers_with_certificates_for_different_names_are_found(served: Topolog
     )
 
 
+@pytest.mark.long
 def test_another_port_by_dr_is_refused(served: Topology, tmp_path: Path) -> None:
     """ipvsadm sets the service's port without a word, so the server is asked on another one than was meant."""
     doctor = Doctor(served, tmp_path, [service("web", f"{VIP}:8000", [f"{RS1}:80"], 'forward = "dr"')])
@@ -168,6 +169,7 @@ def test_another_port_by_dr_is_refused(served: Topology, tmp_path: Path) -> None
     served.ipvsadm.clear()
 
 
+@pytest.mark.long
 def test_versions_are_told(served: Topology, tmp_path: Path) -> None:
     doctor = Doctor(served, tmp_path, [])
     assert f'"IPVS 1.2.1, Linux {platform.release()}"' in doctor().whole

@@ -60,12 +60,14 @@ def ask(tun: Topology, *ports: int) -> None:
         tun.client.run(["curl", "-sf", "-o", "/dev/null", "--max-time", "10", f"http://{VIP}:{port}/"])
 
 
+@pytest.mark.long
 def test_healthy_tunnels_with_traffic_are_silent(tun: Topology, doctor: Doctor) -> None:
     doctor.healthy()
     ask(tun, 80, 80, 81, 82)
     doctor.healthy()
 
 
+@pytest.mark.long
 def test_server_that_does_not_unwrap(doctor: Doctor) -> None:
     first = doctor.topology.servers[0]
     # sit0 takes packets of IPIP too, and drops them silently.

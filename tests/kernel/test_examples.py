@@ -153,6 +153,7 @@ REQUESTS = 20
         pytest.param(Pound, STILL_MORE, id="pound", marks=pytest.mark.long),
     ],
 )
+@pytest.mark.long
 def test_no_request_is_lost_while_an_l7_balancer_drains_itself_or_is_drained(
     kind: type[Balancer], clients: Sequence[str], director: Director, network: Topology
 ) -> None:
@@ -256,11 +257,13 @@ def together(network: Topology, director: Director, authority: trustme.CA, folde
         yield director
 
 
+@pytest.mark.long
 def test_other_ports_are_reached_by_one(together: Director, network: Topology) -> None:
     together.ready("other-ports.toml")
     assert {get(network, 8000).rpartition("\n\n")[2] for _ in range(4)} == {"rs1\n", "rs2\n"}
 
 
+@pytest.mark.long
 def test_coap_client_finds_on_any_port_what_it_has_stored(together: Director, network: Topology) -> None:
     together.ready("coap.toml")
     stored = coap(network.client, network.vip, PUT, 1, b"\xff21.5")
@@ -274,6 +277,7 @@ def test_coap_client_finds_on_any_port_what_it_has_stored(together: Director, ne
 COLD_START = "3.6.1.6.3.1.1.5.1"
 
 
+@pytest.mark.long
 def test_traps_from_one_port_reach_both_servers(together: Director, network: Topology, folders: Path) -> None:
     together.ready("snmp-traps.toml")
     with network.client.entered():

@@ -23,7 +23,7 @@ from tests.kernel.reconciling import DEADLINE_S, FOREIGN_RULES, WANTED, Bench
 
 __all__ = ["director", "network"]
 
-SEQUENCES, SEQUENCES_LONG = 200, 2000
+SEQUENCES, SEQUENCES_LONG = 100, 2000
 PER_TEST = 100
 MOST_EDITS = 6
 

@@ -87,6 +87,7 @@ async def test_server_that_recovers_while_the_checker_is_dead_gets_its_weight_ba
         await until_saved(nat, f"-r {RS1} -m -w 3", f"-r {RS2} -m -w 3")
 
 
+@pytest.mark.long
 async def test_reloads_mend_the_table_refuse_nonsense_and_apply_everything(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:

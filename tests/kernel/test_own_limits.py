@@ -97,6 +97,7 @@ def full_neighbour_table() -> Iterator[None]:
             file.write_text(text)
 
 
+@pytest.mark.long
 async def test_full_neighbour_table_removes_nobody_and_is_named(running: DaemonProcess) -> None:
     began = len(running.lines)
     with full_neighbour_table():
@@ -111,6 +112,7 @@ async def test_full_neighbour_table_removes_nobody_and_is_named(running: DaemonP
     assert removed(running, began) == []
 
 
+@pytest.mark.long
 async def test_daemon_without_descriptors_goes_on_and_finds_out_who_dies(running: DaemonProcess, web: Nginx) -> None:
     """It keeps its sockets from one probe to the next, so it needs no new descriptors."""
     began = len(running.lines)

@@ -41,6 +41,7 @@ async def up(routed: Topology, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         yield found
 
 
+@pytest.mark.long
 async def test_services_of_the_same_servers_share_their_mark_services(up: Running) -> None:
     found = sorted(marks(up.topology).values())
     assert found.count("-r 198.51.100.11:80 -m -w 1") == 1
@@ -48,6 +49,7 @@ async def test_services_of_the_same_servers_share_their_mark_services(up: Runnin
     assert len(found) == 6
 
 
+@pytest.mark.long
 async def test_server_without_a_route_through_the_director(up: Running) -> None:
     first = up.topology.servers[0]
     await up.on(first, "ip route delete default")
@@ -59,6 +61,7 @@ async def test_server_without_a_route_through_the_director(up: Running) -> None:
     await up.all_up()
 
 
+@pytest.mark.long
 async def test_ipv6_server_without_a_route_through_the_director(up: Running) -> None:
     first = up.topology.servers[0]
     await up.on(first, "ip -6 route delete default")
@@ -68,6 +71,7 @@ async def test_ipv6_server_without_a_route_through_the_director(up: Running) -> 
     await up.all_up()
 
 
+@pytest.mark.long
 async def test_dead_server_is_down_by_its_plain_check_as_well(up: Running) -> None:
     """The first check that fails often enough takes it out, and nothing says that it answers on its own address."""
     first = up.topology.servers[0]
@@ -83,6 +87,7 @@ async def test_dead_server_is_down_by_its_plain_check_as_well(up: Running) -> No
     await up.all_up()
 
 
+@pytest.mark.long
 async def test_missing_mark_services_are_written_again_and_remove_nobody(up: Running) -> None:
     await up.all_sure()
     before = marks(up.topology)
@@ -92,6 +97,7 @@ async def test_missing_mark_services_are_written_again_and_remove_nobody(up: Run
     assert marks(up.topology) == before
 
 
+@pytest.mark.long
 async def test_firewall_of_the_director_removes_nobody(up: Running) -> None:
     await up.all_sure()
     director = up.topology.director

@@ -49,6 +49,7 @@ async def up(tunnelled: Topology, tmp_path_factory: pytest.TempPathFactory) -> A
         yield found
 
 
+@pytest.mark.long
 async def test_each_kind_of_tunnel_has_a_mark_service_of_its_own(up: Running) -> None:
     found = sorted(marks(up.topology).values())
     first = up.topology.servers[0].address
@@ -57,6 +58,7 @@ async def test_each_kind_of_tunnel_has_a_mark_service_of_its_own(up: Running) ->
     assert sum(f"--tun-type gue --tun-port {GUE_PORT}" in each for each in found) == 2
 
 
+@pytest.mark.long
 async def test_tunnel_device_that_is_down(up: Running) -> None:
     first = up.topology.servers[0]
     # While sit0 is up, it swallows the packets for tunl0, and nobody refuses them.
@@ -68,6 +70,7 @@ async def test_tunnel_device_that_is_down(up: Running) -> None:
     await up.all_up()
 
 
+@pytest.mark.long
 async def test_tunnel_whose_packets_rp_filter_drops(up: Running) -> None:
     first = up.topology.servers[0]
     await up.on(first, "sysctl -qw net.ipv4.conf.tunl0.rp_filter=1")
@@ -77,6 +80,7 @@ async def test_tunnel_whose_packets_rp_filter_drops(up: Running) -> None:
     await up.all_up()
 
 
+@pytest.mark.long
 async def test_vip_missing_on_a_server(up: Running) -> None:
     first = up.topology.servers[0]
     await up.on(first, f"ip address delete {up.topology.vip}/32 dev lo")
@@ -86,6 +90,7 @@ async def test_vip_missing_on_a_server(up: Running) -> None:
     await up.all_up()
 
 
+@pytest.mark.long
 async def test_director_that_accepts_no_answers_removes_nobody(up: Running) -> None:
     await up.all_sure()
     await up.on(up.topology.director, ACCEPT + "0")

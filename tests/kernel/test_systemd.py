@@ -121,6 +121,7 @@ def until_status(machine: Systemd, text: str) -> None:
     wait_until(lambda: text in machine.show("StatusText"), timeout_s=TIMEOUT_S, what=machine.journal)
 
 
+@pytest.mark.long
 def test_the_unit_serves_reloads_tells_and_leaves_the_table_when_stopped(nat: Topology, machine: Systemd) -> None:
     machine.systemctl("start", UNIT)
     assert machine.show("ActiveState") == "active"

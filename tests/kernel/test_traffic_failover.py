@@ -65,6 +65,7 @@ class Story:
         pytest.param(Topology.tun, [FULLNAT], id="fullnat", marks=pytest.mark.long),
     ],
 )
+@pytest.mark.long
 async def test_no_request_fails_once_the_failed_server_is_out_nor_when_it_returns(
     build: Callable[[], AbstractContextManager[Topology]], kinds: list[Kind], tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from tests.simulation.run import least, play, replay, seeds, shrunk, snippet, st
 from tests.simulation.world import InvariantError, Step
 
 PARTS = 7
-STEPS_OF_PART = 10_000
+STEPS_OF_PART = 5_000
 """A slow machine takes 6 s for a part: less than a minute for all of them."""
 
 
