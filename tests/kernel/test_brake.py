@@ -122,6 +122,7 @@ async def faults(nat: Topology, running: DaemonProcess) -> Faults:
     return faults
 
 
+@pytest.mark.long
 async def test_own_rule_that_drops_brakes_and_is_named_and_the_servers_stay(faults: Faults, file: Path) -> None:
     await faults.on_director(
         "nft add table inet own",

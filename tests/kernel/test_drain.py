@@ -73,6 +73,7 @@ async def order(verb: str, *words: str, file: Path) -> tuple[int, str]:
     return code, out + err
 
 
+@pytest.mark.long
 async def test_fifty_connections_live_on_new_ones_go_elsewhere_and_the_server_leaves_when_they_are_gone(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:

@@ -151,6 +151,7 @@ def leftover() -> tuple[str, str]:
     return service + "".join(whole), service.replace("rr", "wlc") + "".join(torn + strangers)
 
 
+@pytest.mark.long
 async def test_leftover_of_a_torn_table_is_corrected_and_a_stop_tears_nothing(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:

@@ -289,6 +289,7 @@ def test_a_daemon_that_hangs_is_replaced_and_the_table_is_right_again(nat: Topol
     assert machine.show("NRestarts") == "1"
 
 
+@pytest.mark.long
 def test_with_the_documented_drop_in_a_reload_returns_when_it_is_done(nat: Topology, machine: Systemd) -> None:
     if systemd_version() < NOTIFY_RELOAD_SINCE:
         pytest.skip(f"systemd {systemd_version()} has no Type=notify-reload: it came with {NOTIFY_RELOAD_SINCE}")

@@ -174,6 +174,7 @@ async def test_counters_and_connections_are_those_of_ipvsadm(
         assert found_sticky["active_connections"] + found_sticky["inactive_connections"] > 0
 
 
+@pytest.mark.long
 async def test_table_in_shadow_mode_is_what_would_change(nat: Topology, web: tuple[Nginx, ...], tmp_path: Path) -> None:
     nat.ipvsadm.restore(f"-A -t 192.0.2.100:80 -s wlc\n-a -t 192.0.2.100:80 -r {RS1} -m -w 9\n")
     nat.ipvsadm.restore("-a -t 192.0.2.100:80 -r 198.51.100.66:80 -m -w 1\n")
