@@ -7,7 +7,7 @@ from base64 import b64encode
 from hashlib import sha1, sha256
 from typing import Any
 
-from lvs_healthd.config.check_model import HttpCheck
+from lvs_healthd.config.check_model import HttpCheck, Kept
 from tests.fuzz.control import PART, Control, repeating
 from tests.fuzz.subject import Subject, conversations, seeded
 
@@ -185,6 +185,12 @@ _WEBSOCKET = (
     http(websocket=True, status=((101, 101),)),
     http(websocket=True, status=((101, 101),), headers=(("Sec-WebSocket-Protocol", "chat, stomp"),)),
 )
+_KEPT = (
+    http(kept=Kept()),
+    http(kept=Kept(), body="ok"),
+    http(kept=Kept(), method="HEAD"),
+    http(kept=Kept(), redirects=2),
+)
 _READING = ("probes/http.py", "probes/http_answer.py")
 
 SUBJECTS = (
@@ -220,6 +226,10 @@ SUBJECTS = (
     Subject(
         *("http-requests", ("probes/http_sequence.py", "probes/http_answer.py"), conversations(_SEQUENCES)),
         *(seeded(SEQUENCES, len(_SEQUENCES)), WORDS, _expensive(len(_SEQUENCES))),
+    ),
+    Subject(
+        *("http-kept", ("probes/http_kept.py", "probes/http_answer.py"), conversations(_KEPT)),
+        *(seeded((*SEQUENCES, *HEADS), len(_KEPT)), WORDS, _expensive(len(_KEPT))),
     ),
     Subject(
         *("websocket", ("probes/http_websocket.py",), conversations(_WEBSOCKET, _accepting)),

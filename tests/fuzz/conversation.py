@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import msgspec
 
-from lvs_healthd.probes.exchange import Exchange, Farewell, MaySecure, Reconnect, Step
+from lvs_healthd.probes.exchange import Exchange, Farewell, KeptExchange, MaySecure, Reconnect, Sign, Stays, Step
 from lvs_healthd.probes.outcome import Outcome, Reason, down, unsure
 
 ENDINGS = 6
@@ -74,8 +74,9 @@ def play(
     Raises `BrokenRuleError`, and whatever escapes the conversation.
     """
     try:
-        for _ in range(_MOST_CONNECTIONS):
-            step = _Connection(exchange, peer(), watch).play(ending, may_close=may_close)
+        for number in range(_MOST_CONNECTIONS):
+            # Only the first connection is kept for further probes. Otherwise there would be no end of them.
+            step = _Connection(exchange, peer(), watch, may_stay=not number).play(ending, may_close=may_close)
             if not isinstance(step, Reconnect):
                 return step
             exchange = step.exchange
@@ -85,10 +86,13 @@ def play(
 
 
 class _Connection:
-    def __init__(self, exchange: Exchange, peer: Peer, watch: Stopwatch) -> None:
+    def __init__(self, exchange: Exchange, peer: Peer, watch: Stopwatch, *, may_stay: bool) -> None:
         self._exchange = exchange
         self._peer = peer
         self._watch = watch
+        self._may_stay = may_stay
+        self._found: Outcome | None = None
+        """What the last probe found, as long as its connection is idle."""
 
     def play(self, ending: int, *, may_close: bool) -> Outcome | Reconnect | None:
         """Play one connection. Return the step that ends it; None if it was dropped."""
@@ -101,6 +105,11 @@ class _Connection:
 
     def _hear(self, said: Iterable[bytes]) -> Outcome | Reconnect | None:
         for piece in said:
+            if self._found is not None:
+                found = self._rest(piece)
+                if found is not None:
+                    return found
+                continue
             step = self._obey(self._watch.call(self._exchange.received, piece))
             if isinstance(self._exchange, MaySecure):
                 self._watch.call(self._exchange.decrypted)
@@ -121,13 +130,36 @@ class _Connection:
             case Outcome():
                 examine(step)
                 return step
+            case Stays(outcome=outcome, data=bytes()):
+                examine(outcome)
+                if not self._may_stay:
+                    return outcome
+                self._found = outcome
+                return None
             case Reconnect():
                 return step
             case _:
                 raise BrokenRuleError(f"a step that no engine knows: {step!r}")
 
+    def _rest(self, piece: bytes) -> Outcome | Reconnect | None:
+        """Pass on what comes while the connection is idle. Then begin the next probe on it, if it is ready for one."""
+        exchange = cast("KeptExchange", self._exchange)
+        said = self._watch.call(exchange.idle, piece)
+        if isinstance(said, Sign):
+            return self._found
+        if said is not None and not isinstance(said, bytes):
+            raise BrokenRuleError(f"an idle connection gives {said!r}")
+        if not exchange.is_ready:
+            return None
+        self._found = None
+        return self._obey(self._watch.call(exchange.resumed))
+
     def _end(self, ending: int, *, may_close: bool) -> Outcome | Reconnect | None:
         watch, exchange = self._watch, self._exchange
+        if self._found is not None:
+            if not isinstance(watch.call(cast("KeptExchange", exchange).idle_closed), Sign):
+                raise BrokenRuleError("the end of an idle connection gives no sign")
+            return self._found
         step: Step
         if ending == DROPPED:
             return None
