@@ -80,6 +80,7 @@ def cleared(nat: Topology) -> None:
     nat.ipvsadm("-Z")  # a server that still has connections goes on counting when it is added again
 
 
+@pytest.mark.long
 def test_server_whose_route_leads_elsewhere(doctor: Doctor, nat: Topology) -> None:
     # The first test of this file: connections of others would show for minutes that answers came back.
     first = nat.servers[0]
@@ -237,6 +238,7 @@ def test_persistent_clients_stay_with_a_quiesced_server(doctor: Doctor, nat: Top
     assert {"sticky-clients", "nobody-serves"} <= found.names, found.whole
 
 
+@pytest.mark.long
 def test_bundle_on_a_real_director(doctor: Doctor, tmp_path: Path) -> None:
     target = tmp_path / "bundle.tar.gz"
     assert doctor("names", "--bundle", str(target)).code == 0
@@ -247,6 +249,7 @@ def test_bundle_on_a_real_director(doctor: Doctor, tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.long
 def test_client_on_the_servers_network(doctor: Doctor, nat: Topology) -> None:
     """The last test of this file: its connections stay half open for a minute."""
     cleared(nat)

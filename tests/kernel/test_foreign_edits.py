@@ -45,6 +45,7 @@ LONG_S = 1000.0
         *(pytest.param(first, marks=pytest.mark.long) for first in range(SEQUENCES, SEQUENCES_LONG, PER_TEST)),
     ],
 )
+@pytest.mark.long
 async def test_random_edits_are_undone_in_ours_and_left_in_theirs(director: Ipvsadm, first: int) -> None:
     source = random.Random(first)
     director.restore(FOREIGN_RULES)

@@ -38,6 +38,7 @@ async def up(dr: Topology, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
         yield found
 
 
+@pytest.mark.long
 async def test_each_server_has_a_mark_service_that_no_listing_shows(up: Running) -> None:
     found = marks(up.topology)
     # One for each server over tcp, one over udp, and one over IPv6.
@@ -57,6 +58,7 @@ async def test_each_server_has_a_mark_service_that_no_listing_shows(up: Running)
 
 
 @pytest.mark.parametrize("forwards", [0, 1], ids=["drops", "loops"])
+@pytest.mark.long
 async def test_vip_missing_on_a_server(up: Running, forwards: int) -> None:
     first = up.topology.servers[0]
     await up.on(first, f"sysctl -qw net.ipv4.ip_forward={forwards}", f"ip address delete {up.topology.vip}/32 dev lo")
@@ -68,6 +70,7 @@ async def test_vip_missing_on_a_server(up: Running, forwards: int) -> None:
     await up.all_up()
 
 
+@pytest.mark.long
 async def test_vip6_missing_on_a_server(up: Running) -> None:
     first = up.topology.servers[0]
     await up.on(first, f"ip address delete {up.topology.vip6}/128 dev lo")
@@ -77,6 +80,7 @@ async def test_vip6_missing_on_a_server(up: Running) -> None:
     await up.all_up()
 
 
+@pytest.mark.long
 async def test_missing_mark_services_are_written_again_and_remove_nobody(up: Running) -> None:
     before = marks(up.topology)
     await up.on(up.topology.director, *(f"ipvsadm -D {mark}" for mark in before))
@@ -87,6 +91,7 @@ async def test_missing_mark_services_are_written_again_and_remove_nobody(up: Run
     assert marks(up.topology) == before
 
 
+@pytest.mark.long
 async def test_server_is_never_up_by_the_answer_of_another_one(up: Running) -> None:
     """Without its mark service, the probe of a server that is down reaches the other one, which answers."""
     first, director = up.topology.servers[0], up.topology.director
@@ -105,6 +110,7 @@ async def test_server_is_never_up_by_the_answer_of_another_one(up: Running) -> N
     await up.all_up()
 
 
+@pytest.mark.long
 async def test_director_that_accepts_no_answers_removes_nobody_and_says_what_to_type(up: Running) -> None:
     await up.on(up.topology.director, ACCEPT + "0")
     command = "sysctl -w net.ipv4.conf.eth0.accept_local=1"
@@ -118,6 +124,7 @@ async def test_director_that_accepts_no_answers_removes_nobody_and_says_what_to_
     await up.all_sure()
 
 
+@pytest.mark.long
 async def test_firewall_of_the_director_removes_nobody(up: Running) -> None:
     director = up.topology.director
     await up.on(
@@ -135,6 +142,7 @@ async def test_firewall_of_the_director_removes_nobody(up: Running) -> None:
     await up.on(director, "nft delete table inet own")
 
 
+@pytest.mark.long
 async def test_new_daemon_takes_the_same_marks(up: Running) -> None:
     """The last test of this file, because it ends the daemon."""
     before = marks(up.topology)

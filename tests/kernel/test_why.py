@@ -31,6 +31,7 @@ async def why(file: Path) -> dict[str, Any]:
     return dict(found)
 
 
+@pytest.mark.long
 async def test_death_drain_and_edit_by_hand_are_told_in_order_over_a_restart(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:
