@@ -152,6 +152,7 @@ async def test_own_rule_that_drops_brakes_and_is_named_and_the_servers_stay(faul
     faults.nothing_was_removed()
 
 
+@pytest.mark.long
 async def test_uplink_without_carrier_brakes_and_is_named(faults: Faults) -> None:
     """Here `decide.blame` already calls the outcomes unsure, so nobody goes down; the brake tells of it."""
     await faults.on_director(*ports_towards_servers(faults.nat, "down"))
@@ -175,6 +176,7 @@ SEVERED = (
 )
 
 
+@pytest.mark.long
 async def test_network_that_is_cut_behind_the_director_keeps_the_servers(faults: Faults) -> None:
     """No sign of it is where the director looks: the interface has a carrier, and no table is full.
 
@@ -193,6 +195,7 @@ async def test_network_that_is_cut_behind_the_director_keeps_the_servers(faults:
     faults.nothing_was_removed()
 
 
+@pytest.mark.long
 async def test_half_of_ten_powered_off_are_out_in_the_usual_time_and_nothing_brakes(faults: Faults) -> None:
     machine = faults.nat.servers[1]
     machine.run(["ip", "link", "set", "eth0", "down"])
@@ -205,6 +208,7 @@ async def test_half_of_ten_powered_off_are_out_in_the_usual_time_and_nothing_bra
     machine.run(["ip", "route", "replace", "default", "via", "198.51.100.1"])
 
 
+@pytest.mark.long
 async def test_servers_that_drop_everything_but_arp_go_out_because_their_neighbours_answer(faults: Faults) -> None:
     rule = "add rule inet filter input tcp dport 80 drop"
     chain = "add chain inet filter input { type filter hook input priority 0 ; }"
@@ -219,6 +223,7 @@ async def test_servers_that_drop_everything_but_arp_go_out_because_their_neighbo
         machine.run(["nft", "delete table inet filter"])
 
 
+@pytest.mark.long
 async def test_killed_processes_are_out_in_the_usual_time_and_the_fallback_serves(
     faults: Faults, servers: tuple[Nginx, Nginx]
 ) -> None:

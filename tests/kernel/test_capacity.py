@@ -75,6 +75,7 @@ async def test_fallback_that_is_up_serves_and_the_server_that_is_left_keeps_its_
         await running.stop()
 
 
+@pytest.mark.long
 async def test_service_that_fails_open_keeps_a_server_that_fails_its_check(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:

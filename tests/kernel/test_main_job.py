@@ -128,6 +128,7 @@ async def test_fallback_serves_only_while_nobody_else_may(
                 web[0].start()
 
 
+@pytest.mark.long
 async def test_second_daemon_on_the_same_director_is_refused_with_the_pid_of_the_first(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:
