@@ -168,6 +168,7 @@ async def pair(
         yield made
 
 
+@pytest.mark.long
 async def test_takeovers_of_a_running_pair(directors: tuple[Namespace, Director, Director]) -> None:
     """The roles follow keepalived in each, and the table of the new master is right at once."""
     async with pair(directors) as both:
@@ -229,6 +230,7 @@ async def test_track_file_moves_the_address_and_brings_it_back(
         assert both.holders == "a"
 
 
+@pytest.mark.long
 async def test_missing_or_empty_file_never_means_healthy(directors: tuple[Namespace, Director, Director]) -> None:
     """keepalived itself takes it for 0, so it must not last, nor be there when keepalived starts."""
     async with pair(directors) as both:
@@ -263,6 +265,7 @@ async def test_missing_or_empty_file_never_means_healthy(directors: tuple[Namesp
         pytest.param("any", -60, "a", marks=pytest.mark.long),
     ],
 )
+@pytest.mark.long
 async def test_servers_that_are_dead_for_both(
     directors: tuple[Namespace, Director, Director], fault: str, weight: int, holders: str
 ) -> None:

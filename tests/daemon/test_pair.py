@@ -198,6 +198,7 @@ async def settled(host: Host, web: Server) -> None:
     assert web.connections == before
 
 
+@pytest.mark.long
 async def test_suspended_service_keeps_its_verdict_and_is_probed_at_once_when_active(host: Host, web: Server) -> None:
     host.write('active_when = "vip-present"\nstandby = "suspend"')
     host.ip("address", "add", f"{VIP}/32", "dev", "lo")

@@ -110,6 +110,7 @@ async def test_history_survives_a_crash_but_for_its_last_seconds(site: Site) -> 
         await again.stop()
 
 
+@pytest.mark.long
 async def test_fallback_server_says_why_it_is_in_use_and_its_past_does_too(site: Site) -> None:
     async with daemon(site.file, "--table", "memory") as running:
         await running.until("table.changed", operation="add_server", server=SPARE)
@@ -173,6 +174,7 @@ async def test_reload_that_changes_a_server_is_remembered_and_so_is_one_that_lef
         await running.stop()
 
 
+@pytest.mark.long
 async def test_newer_state_file_is_put_aside_and_told_but_the_orders_are_obeyed(site: Site) -> None:
     async with daemon(site.file, "--table", "memory") as running, site.web_server():
         await running.until("table.changed", operation="add_server", server=site.server)
