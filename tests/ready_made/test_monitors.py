@@ -209,7 +209,9 @@ def test_monitors_of_name_servers(name: str, words: list[str], helper: Path, tmp
 def test_monitors_that_ping(name: str, helper: Path) -> None:
     need_root()  # for raw sockets; others have them by the file capabilities of the program, where it is installed
     words = {"fping.monitor": ["-r", "1", "-t", "200"], "ping.monitor": []}[name]
-    here, nobody = monitors(helper, [monitor_path(name), *words], f"{HERE}:80", f"{NOBODY}:80", per="group")
+    # Where a route leads to nobody, ping waits for longer than where there is none.
+    servers = (f"{HERE}:80", f"{NOBODY}:80")
+    here, nobody = monitors(helper, [monitor_path(name), *words], *servers, per="group", timeout="30s")
     up, down = outcomes([here, nobody])
     assert up.detail == "exit status 1, but for other servers only"
     assert (down.kind, NOBODY in down.detail) == (OutcomeKind.DOWN, True)
