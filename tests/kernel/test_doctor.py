@@ -87,10 +87,8 @@ def test_server_whose_route_leads_elsewhere(doctor: Doctor, nat: Topology) -> No
     first.run(["ip", "route", "delete", "default"])
     try:
         silent = doctor("web")  # nobody has asked yet: the echo request tells
-        asked, left = silent, 5  # so few packets tell only if none of them is late
-        while asked.findings["answers-elsewhere"]["sureness"] != "likely" and left:
-            assert any(ask(nat) for _ in range(6))  # half of them go to the other server
-            asked, left = doctor("web"), left - 1
+        assert any(ask(nat) for _ in range(6))  # half of them go to the other server
+        asked = doctor("web")
     finally:
         first.run(["ip", "route", "add", "default", "via", "198.51.100.1"])
     for found in (silent, asked):
