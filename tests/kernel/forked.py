@@ -18,7 +18,7 @@ from tests.daemon_process import TIMEOUT_S, Line
 
 _FORKING = """
 import os, sys
-import lvs_healthd.cli.run
+import lvs_healthd.cli.serve
 from lvs_healthd.cli import main
 print("ready", flush=True)
 for line in sys.stdin:

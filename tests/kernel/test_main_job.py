@@ -45,7 +45,8 @@ async def test_kill_9_and_restart_lose_no_request_and_write_nothing(
     async with on_director(nat, file) as running:
         await both_in(running)
         before = nat.ipvsadm.saved()
-        with Load.running(nat.client, nat.vip, timeout_s=3.0) as load:
+        # The pause leaves the emulated processor to the daemon, which starts beside these requests.
+        with Load.running(nat.client, nat.vip, timeout_s=3.0, pause_s=0.1) as load:
             await running.stop(signal.SIGKILL)
             begun = time.monotonic()
             async with on_director(nat, file) as again:

@@ -1,26 +1,14 @@
 """`lvs-healthd run`: runs the daemon in the foreground."""
 
-import asyncio
 import enum
-import sys
 from typing import Annotated
 
 import typer
 
-from lvs_healthd.cli.asking import ExitStatus, FileOption
+from lvs_healthd.cli.asking import FileOption
+from lvs_healthd.cli.serve import serve
 from lvs_healthd.cli.table_kind import TableKind, TableOption
-from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.load import DEFAULT_FILE
-from lvs_healthd.daemon.daemon import Daemon
-from lvs_healthd.daemon.parts import Settings
-from lvs_healthd.director import aspects
-from lvs_healthd.events.kinds import ConfigRejected, DaemonFailed
-from lvs_healthd.ipvs.in_memory import MemoryTable
-from lvs_healthd.ipvs.interface import IpvsTable
-from lvs_healthd.ipvs.kernel.client import IpvsClient
-from lvs_healthd.log import configure
-from lvs_healthd.runtime.exceptions import HealthdError
-from lvs_healthd.runtime.netns import Netns
+from lvs_healthd.config.text import DEFAULT_FILE
 
 
 class LogLevel(enum.StrEnum):
@@ -47,23 +35,4 @@ def run(
 
     SIGHUP reloads the configuration. Stopping leaves the table as it is.
     """
-    log = configure(level=log_level)
-    is_real = table is TableKind.KERNEL
-    netns = Netns()
-    chosen: IpvsTable = IpvsClient(netns=netns) if is_real else MemoryTable(keeps_writes=False)
-
-    async def serve() -> None:
-        settings = Settings(config_file=config, shadow=shadow, force=force)
-        kept = aspects(netns) if is_real else ()
-        await Daemon(settings, chosen, log, exclusive=is_real, netns=netns, aspects=kept).run()
-
-    try:
-        asyncio.run(serve())
-    except HealthdError as error:
-        if sys.stderr.isatty():
-            typer.echo(f"lvs-healthd: cannot start: {error}", err=True)
-        elif isinstance(error, ConfigError):
-            log(ConfigRejected(file=str(config), errors=error.errors))
-        else:
-            log(DaemonFailed(error=str(error)))
-        raise typer.Exit(ExitStatus.FAILED) from None
+    raise typer.Exit(serve(config, shadow=shadow, force=force, table=table, log_level=log_level))

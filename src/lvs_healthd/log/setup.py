@@ -8,8 +8,6 @@ from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-import structlog
-
 from lvs_healthd.events.kinds import (
     Event,
     RealServerDown,
@@ -22,6 +20,7 @@ from lvs_healthd.events.kinds import (
 )
 from lvs_healthd.log.format import Format, as_journal, as_json, readable
 from lvs_healthd.log.limit import RateLimit
+from lvs_healthd.log.without_rich import structlog
 from lvs_healthd.log.writer import LineWriter
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
