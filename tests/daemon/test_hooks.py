@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from tests.daemon_process import TIMEOUT_S, DaemonProcess, daemon, run_cli
 from tests.hooks.test_senders import Receiver
@@ -103,6 +104,7 @@ async def test_fifo_s_reader_gets_keepalived_s_lines(tmp_path: Path) -> None:
     os.close(reader)
 
 
+@pytest.mark.long
 async def test_hanging_program_and_dead_webhook_change_no_decision(tmp_path: Path) -> None:
     """Servers go and come by an exec check, for which there is a single place, while every hook hangs."""
     good, ports = tmp_path / "good", [free_port() for _ in range(8)]

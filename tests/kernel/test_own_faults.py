@@ -105,7 +105,9 @@ def broken(nat: Topology, running: DaemonProcess) -> Broken:
     return Broken(nat, running)
 
 
-@pytest.mark.parametrize("kind", ["unreachable", "prohibit", "blackhole"])
+@pytest.mark.parametrize(
+    "kind", ["unreachable", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("prohibit", "blackhole"))]
+)
 async def test_server_without_route_is_taken_out_while_others_are_reached(broken: Broken, kind: str) -> None:
     await broken.run(f"ip route add {kind} {A1}")
     reason = await broken.until("real_server.down", server=RS1)

@@ -357,6 +357,7 @@ def test_host_tests_come_first(folder: Path) -> None:
 
 
 @pytest.mark.boots
+@pytest.mark.long
 def test_real_guest_brings_failure_crash_and_its_own_death_back(folder: Path) -> None:
     project = Project(
         folder,

@@ -127,7 +127,9 @@ def connections(directory: Path) -> int:
 KINDS = ("http", "http2", "https", "https2")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["http", "https2", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("http2", "https"))]
+)
 async def test_nginx_is_asked_over_one_connection_and_may_be_reloaded(kind: str, key: Path, tmp_path: Path) -> None:
     port = free_port()
     with running(nginx(port, tmp_path, key, kind), tmp_path) as server:
@@ -180,7 +182,7 @@ async def test_haproxy_that_is_reloaded_answers_from_its_new_process(kind: str, 
             assert {outcome.detail for _, outcome in live.found[changed:]} == {"status 404, expected 200-299"}
 
 
-@pytest.mark.parametrize("kind", ["http", "https"])
+@pytest.mark.parametrize("kind", [pytest.param("http", marks=pytest.mark.long), "https"])
 async def test_idle_limit_of_a_server_is_learnt(kind: str, key: Path, tmp_path: Path) -> None:
     port = free_port()
     with running(nginx(port, tmp_path, key, kind, "keepalive_timeout 1s;"), tmp_path):

@@ -120,6 +120,7 @@ def test_submission_of_exim(tried: Tried, port: int, tmp_path: Path) -> None:
             tried.down(check, package, "has as many connections as `smtp_accept_max` allows", "421")
 
 
+@pytest.mark.long
 def test_submission_of_postfix(tried: Tried, port: int, tmp_path: Path) -> None:
     pem, keys = certified(tmp_path)
     pem.chmod(0o644)

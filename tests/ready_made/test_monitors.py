@@ -184,7 +184,7 @@ NAME_SERVER = "127.0.0.53"
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("dns-query.monitor", ["-n", "example.org", "-t", "2"]),
+        pytest.param("dns-query.monitor", ["-n", "example.org", "-t", "2"], marks=pytest.mark.long),
         ("dns.monitor", [
             *("-caching_only", "-query", "example.org:A", "-retry", "1", "-retransmit", "1", "-timeout", "2"),
         ]),
@@ -205,7 +205,7 @@ def test_monitors_of_name_servers(name: str, words: list[str], helper: Path, tmp
     wait_until(check, OutcomeKind.DOWN)
 
 
-@pytest.mark.parametrize("name", ["fping.monitor", "ping.monitor"])
+@pytest.mark.parametrize("name", ["fping.monitor", pytest.param("ping.monitor", marks=pytest.mark.long)])
 def test_monitors_that_ping(name: str, helper: Path) -> None:
     need_root()  # for raw sockets; others have them by the file capabilities of the program, where it is installed
     words = {"fping.monitor": ["-r", "1", "-t", "200"], "ping.monitor": []}[name]

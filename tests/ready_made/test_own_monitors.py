@@ -228,6 +228,7 @@ def sql(folder: Path, text: str, *, check: bool = True) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_mysql_replication(helper: Path, port: int, tmp_path: Path) -> None:
     options = tmp_path / "lvs.cnf"
     options.write_text("[client]\nuser=lvs\npassword=hush\n")

@@ -36,6 +36,7 @@ def test_nothing_that_happens_today_breaks_an_invariant() -> None:
     played(dt.datetime.now(tz=dt.UTC).toordinal(), STEPS_OF_PART)
 
 
+@pytest.mark.long
 def test_same_seed_gives_the_same_run() -> None:
     code = "from tests.simulation.run import play; print(*(play(seed) for seed in range(5)), sep='\\n')"
     found = {
