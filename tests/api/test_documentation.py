@@ -8,7 +8,7 @@ import pytest
 
 from lvs_healthd.api import app, rate, server
 from lvs_healthd.api import clients as connections
-from lvs_healthd.cli.asking import ExitStatus
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.ipvs.kernel.connections import Connection
 from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.view.reload_values import ReloadOutcome

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lvs_healthd.cli import asking as control
-from lvs_healthd.cli.asking import ControlError, ExitStatus, decoded, find_daemon, pieces
+from lvs_healthd.cli.asking import ControlError, decoded, find_daemon, pieces
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.config.model import Daemon as DaemonConfig
 from lvs_healthd.view.status_values import Status
 from tests.cli.conftest import Daemon

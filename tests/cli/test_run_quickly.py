@@ -1,6 +1,7 @@
 """`run` starts without the command line's libraries, as the ordinary verb would."""
 
 import inspect
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,14 @@ def test_daemon_starts_without_libraries_that_only_draw(tmp_path: Path) -> None:
     loaded = set(ran.stdout.split())
     assert not loaded & {"typer", "click", "rich", "pygments"}
     assert "structlog.dev" in loaded
+
+
+def test_ctrl_c_during_the_imports_ends_it_without_a_traceback() -> None:
+    code = (
+        "import os, signal\n"
+        "from lvs_healthd.cli import main, run_quickly\n"
+        "run_quickly.quickly = lambda words: os.kill(os.getpid(), signal.SIGINT)\n"
+        "main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, "run"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (-signal.SIGINT, "")

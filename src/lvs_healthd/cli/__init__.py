@@ -61,6 +61,8 @@ def main() -> None:
         # By default, SIGHUP would end a daemon that is still importing. The signal asks for a reload. There is nothing
         # to reload yet, because the configuration has not been read.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # Ctrl-C then ends it as it ends other programs, without a traceback from the middle of an import.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         from lvs_healthd.cli import run_quickly  # noqa: PLC0415  # not needed for other verbs
 
         status = run_quickly.quickly(arguments[1:])

@@ -15,24 +15,11 @@ from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
 import msgspec
 import typer
 
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import Daemon
 from lvs_healthd.config.text import DEFAULT_FILE, read_text, toml_document
 from lvs_healthd.runtime.exceptions import PeerError
-
-
-class ExitStatus(enum.IntEnum):
-    """What a verb exits with."""
-
-    OK = 0
-    FAILED = 1
-    """Refused, or failed."""
-    USAGE = 2
-    """The command line makes no sense."""
-    TROUBLE = 3
-    """The verb did its work, and found something that is not well."""
-    UNREACHABLE = 4
-    """No daemon was reached."""
 
 
 class NagiosStatus(enum.IntEnum):

@@ -6,9 +6,10 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 
-from lvs_healthd.cli.asking import ExitStatus, FileOption, end
+from lvs_healthd.cli.asking import FileOption, end
 from lvs_healthd.cli.draw_status import rows
 from lvs_healthd.cli.draw_why import course_in_words
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, parse
 from lvs_healthd.config.readymade import ReadyMade, Shelf, search_path

@@ -12,7 +12,6 @@ from rich.console import Console
 from lvs_healthd.cli.asking import (
     ControlError,
     ControlOption,
-    ExitStatus,
     NoSocketError,
     RunningDaemon,
     UnreachableError,
@@ -21,6 +20,7 @@ from lvs_healthd.cli.asking import (
     say,
 )
 from lvs_healthd.cli.draw_doctor import lines, remarks
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, load
 from lvs_healthd.config.model import Config

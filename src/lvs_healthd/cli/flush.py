@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from lvs_healthd.cli.asking import ExitStatus, FileOption, end
+from lvs_healthd.cli.asking import FileOption, end
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.cli.table_kind import TableKind, TableOption
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from lvs_healthd.cli.asking import ExitStatus, end, say
+from lvs_healthd.cli.asking import end, say
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.config.load import ConfigError, parse
 from lvs_healthd.importers import configuration, ldirectord
 from lvs_healthd.importers.account import RefusedError

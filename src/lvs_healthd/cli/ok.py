@@ -6,16 +6,8 @@ from urllib.parse import urlencode
 
 import typer
 
-from lvs_healthd.cli.asking import (
-    ConfigOption,
-    ControlOption,
-    ExitStatus,
-    RefusedError,
-    RunningDaemon,
-    decoded,
-    end,
-    explained,
-)
+from lvs_healthd.cli.asking import ConfigOption, ControlOption, RefusedError, RunningDaemon, decoded, end, explained
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.cli.ok_quickly import TIMEOUT_S, line
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.serving import ServingAnswer

@@ -8,11 +8,10 @@ import socket
 import sys
 from typing import Any
 
+from lvs_healthd.cli.exit_status import ExitStatus
+
 TIMEOUT_S = 2.0
 """How long to wait for the daemon, seconds. One that takes longer is stuck."""
-
-OK, FAILED, UNREACHABLE = 0, 1, 4
-"""The exit statuses, as in `asking.ExitStatus`, whose import takes long."""
 
 _PLAIN = 3
 """How many words the plain command has after the verb."""
@@ -34,7 +33,7 @@ def quickly(words: list[str]) -> int | None:
         body = _asked(control, service)
     except TimeoutError:
         sys.stderr.write(f"lvs-healthd ok: {control}: no answer in time: the daemon is stuck\n")
-        return UNREACHABLE
+        return ExitStatus.UNREACHABLE
     except OSError:
         return None
     if body is None:
@@ -43,7 +42,7 @@ def quickly(words: list[str]) -> int | None:
     if not answer["services"]:
         return None
     sys.stdout.write(line(answer) + "\n")
-    return OK if answer["ok"] else FAILED
+    return ExitStatus.OK if answer["ok"] else ExitStatus.FAILED
 
 
 def line(answer: dict[str, Any]) -> str:

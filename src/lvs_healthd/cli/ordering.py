@@ -11,17 +11,9 @@ import typer
 from rich.console import Console
 
 from lvs_healthd.api.orders import query_of
-from lvs_healthd.cli.asking import (
-    ControlError,
-    ExitStatus,
-    RefusedError,
-    RunningDaemon,
-    decoded,
-    end,
-    explained,
-    say,
-)
+from lvs_healthd.cli.asking import ControlError, RefusedError, RunningDaemon, decoded, end, explained, say
 from lvs_healthd.cli.draw_status import ago
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.config.errors import WrongValueError
 from lvs_healthd.config.values import duration
 from lvs_healthd.runtime.printable import printable

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lvs_healthd.cli.asking import ExitStatus, FileOption, end
+from lvs_healthd.cli.asking import FileOption, end
 from lvs_healthd.cli.choosing import DownOption, WhatArgument, chosen
 from lvs_healthd.cli.draw_status import rows
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.config.check_model import AnyCheck, data_path
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, load

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from lvs_healthd.cli.asking import ExitStatus, end
+from lvs_healthd.cli.asking import end
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.cli.manual import shells
 from lvs_healthd.cli.manual.command_line import verbs
 from lvs_healthd.cli.manual.pages import pages

@@ -1,4 +1,4 @@
-"""Starts `lvs-healthd run` without the command line's libraries: a fifth of the time until the first probe, and memory.
+"""Starts `lvs-healthd run` without the command line's libraries, which take time and memory.
 
 What is not plain (an abbreviated option, help, a mistake) is left to the ordinary verb, which explains it.
 """

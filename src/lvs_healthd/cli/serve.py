@@ -4,6 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.daemon.daemon import Daemon
 from lvs_healthd.daemon.parts import Settings
@@ -15,9 +16,6 @@ from lvs_healthd.ipvs.kernel.client import IpvsClient
 from lvs_healthd.log import configure
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.netns import Netns
-
-FAILED = 1
-"""The exit status, as in `asking.ExitStatus`, whose import takes long."""
 
 
 def serve(
@@ -47,5 +45,5 @@ def serve(
             log(ConfigRejected(file=str(config), errors=error.errors))
         else:
             log(DaemonFailed(error=str(error)))
-        return FAILED
-    return 0
+        return ExitStatus.FAILED
+    return ExitStatus.OK

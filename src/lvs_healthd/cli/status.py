@@ -16,7 +16,6 @@ from lvs_healthd.cli.asking import (
     ConfigOption,
     ControlError,
     ControlOption,
-    ExitStatus,
     NagiosStatus,
     RunningDaemon,
     decoded,
@@ -25,6 +24,7 @@ from lvs_healthd.cli.asking import (
     say,
 )
 from lvs_healthd.cli.choosing import DownOption, WhatArgument, chosen
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.cli.trouble import LONGEST_LINE, is_bad, troubles, verdict_line
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.naming import UnknownNameError

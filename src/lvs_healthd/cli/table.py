@@ -17,13 +17,13 @@ from lvs_healthd.cli.asking import (
     ConfigOption,
     ControlError,
     ControlOption,
-    ExitStatus,
     RefusedError,
     RunningDaemon,
     decoded,
     end,
     explained,
 )
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.ipvs.kernel.connections import Connection, decode
 from lvs_healthd.view.table_values import Listing
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lvs_healthd.cli.asking import ExitStatus
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.load import DEFAULT_FILE, ConfigError, load
 from lvs_healthd.config.model import Config

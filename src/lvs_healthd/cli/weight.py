@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from lvs_healthd.cli.asking import ConfigOption, ControlOption, ExitStatus, RunningDaemon, end
+from lvs_healthd.cli.asking import ConfigOption, ControlOption, RunningDaemon, end
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.cli.ordering import (
     EverywhereOption,
     ForceOption,

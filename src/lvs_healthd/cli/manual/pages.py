@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from lvs_healthd.cli.asking import ExitStatus
+from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.cli.manual.command_line import HELP, Option, Verb, verbs
 from lvs_healthd.cli.manual.roff import (
     bold,
