@@ -28,6 +28,9 @@ fuzzing := .venv/.fuzz-$(shell cat requirements/fuzz.txt | sha256sum | cut -c 1-
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
+# One process waits for the guests that run the kernel tests, and helps the other when they are through.
+together := -n 2
+
 setup: packages servers $(locked) kernel ## Install everything that tests and demo need, once
 
 packages:
@@ -56,13 +59,13 @@ lint: packages $(locked) ## Check style and types
 	@$(bin)/mypy
 
 test: setup lint ## Check style and types, then run the tests, those on the real kernel too; KERNEL=sid for another kernel
-	@$(bin)/pytest -m "not long"
+	@$(bin)/pytest $(together) -m "not long"
 
 test-all: setup servers-long lint ## The same, with the tests that take long
-	@$(bin)/pytest
+	@$(bin)/pytest $(together)
 
 test-quick: packages servers $(locked) lint ## The same as `make test`, without those on the real kernel
-	@$(bin)/pytest -m "not kernel and not boots and not long"
+	@$(bin)/pytest $(together) -m "not kernel and not boots and not long"
 
 demo: setup ## Watch it work: servers die, hang and return, the daemon is killed, the table is vandalised
 	@$(bin)/python -m lab demo

@@ -3,11 +3,13 @@
 If this machine has no IPVS, guests are booted when the tests start. They divide the selected kernel tests among
 themselves, while the host runs its own tests. After those, the reports of the kernel tests arrive from the guests, and
 appear here in the usual order.
+
+Where several processes share the host's tests (`pytest -n 2`), one of them waits for the guests (`lab.workers`).
 """
 
 import contextlib
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import pytest
 
@@ -22,7 +24,7 @@ machine that is busy with other things."""
 GUESTS = 2
 """How many guests share the kernel tests: one for each processor of a small machine."""
 
-_RUN = pytest.StashKey[RemoteRun | GuestError]()
+_GUESTS = pytest.StashKey["_Guests"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,27 +56,55 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_turn)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Let one of several processes wait for the guests."""
+    from lab.workers import ByFile  # noqa: PLC0415  # the plugin works without pytest-xdist
+
+    return ByFile(config, log)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Run the guests for as long as the tests run, if any test needs a guest."""
-    items = [item for item in session.items if _is_kernel(item)]
-    if not items or session.config.option.collectonly or session.testsfailed or not needs_guest():
-        return (yield)
+    """Run the guests for as long as the tests run, if any test needs a guest.
+
+    In one of several processes, they are booted when it is given the first kernel test, because another process may be.
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_ending_in_good_order())
-        try:
-            run: RemoteRun | GuestError = stack.enter_context(
-                RemoteRun.of(
-                    session.config,
-                    items,
-                    guests=session.config.option.guests,
-                    timeout_s=session.config.option.kernel_timeout,
-                )
-            )
-        except GuestError as error:
-            run = error
-        session.config.stash[_RUN] = run
+        items = [item for item in session.items if _is_kernel(item)]
+        if items and not session.config.option.collectonly and not session.testsfailed and needs_guest():
+            guests = _Guests(session.config, items, stack)
+            session.config.stash[_GUESTS] = guests
+            if not hasattr(session.config, "workerinput"):
+                guests.boot()
         return (yield)
+
+
+class _Guests:
+    """The guests of this run, or why there are none."""
+
+    def __init__(self, config: pytest.Config, items: Sequence[pytest.Item], stack: contextlib.ExitStack) -> None:
+        self._config = config
+        self._items = items
+        self._stack = stack
+        self._run: RemoteRun | GuestError | None = None
+
+    def boot(self) -> RemoteRun | GuestError:
+        """Boot the guests if that was not done yet. They end when the stack is closed."""
+        if self._run is None:
+            option = self._config.option
+            of = RemoteRun.of(self._config, self._items, guests=option.guests, timeout_s=option.kernel_timeout)
+            try:
+                self._run = self._stack.enter_context(of)
+            except GuestError as error:
+                self._run = error
+        return self._run
+
+    def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
+        """Wait until a guest is through with `item`, and return its reports."""
+        run = self.boot()
+        return [failing_report(item, str(run), when="setup")] if isinstance(run, GuestError) else run.reports(item)
 
 
 @contextlib.contextmanager
@@ -94,12 +124,11 @@ def _ending_in_good_order() -> Generator[None]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     """Report a kernel test's result from the guest, instead of running the test here."""
-    run = item.config.stash.get(_RUN, None)
-    if run is None or not _is_kernel(item):
+    guests = item.config.stash.get(_GUESTS, None)
+    if guests is None or not _is_kernel(item):
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    reports = [failing_report(item, str(run), when="setup")] if isinstance(run, GuestError) else run.reports(item)
-    for report in reports:
+    for report in guests.reports(item):
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True

@@ -248,14 +248,31 @@ def test_guests_share_the_tests_out_and_each_is_run_once(folder: Path) -> None:
     assert files == ["test_kernel.py"] * 4 + ["test_second.py"] * 3
 
 
-def test_sigterm_leaves_no_guest_behind(folder: Path) -> None:
+def test_one_of_two_processes_waits_for_the_guests_and_the_other_runs_the_tests_of_the_host(folder: Path) -> None:
+    project = of_two_guests(folder, "note('a2')")
+    (folder / "kernel").mkdir()
+    for file in folder.glob("test_*.py"):
+        file.rename(folder / "kernel" / file.name)
+    (folder / "test_host.py").write_text(
+        "import os\nimport pytest\n@pytest.mark.parametrize('number', range(9))\n"
+        "def test_host(number): assert os.environ['LVS_HEALTHD_LAB'] == 'vm'\n"
+    )
+    result = project.run("-v", "-n", "2")
+    assert (result.returncode, "16 passed" in result.stdout) == (0, True), result.stdout
+    assert sorted(ran(folder)) == ["a1", "a2", "a3", "a4", "b1", "b2", "b3"]
+    process_of = dict(re.findall(r"\[(gw[01])\].* PASSED (kernel|test_host)", result.stdout))
+    assert set(process_of) == {"gw0", "gw1"}, result.stdout
+
+
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["alone", "two-processes"])
+def test_sigterm_leaves_no_guest_behind(folder: Path, processes: tuple[str, ...]) -> None:
     tests = f"""import os, time
 def test_one():
     with open({str(folder / "pid")!r}, "w") as file:
         file.write(str(os.getpid()))
     time.sleep(120)
 """
-    with in_process(folder, tests).started() as process:
+    with in_process(folder, tests).started(*processes) as process:
         while not ((folder / "pid").exists() and (folder / "pid").read_text()):
             assert process.poll() is None
             time.sleep(0.05)
