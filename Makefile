@@ -31,7 +31,9 @@ help: ## Show this list
 # One process waits for the guests that run the kernel tests, and helps the other when they are through.
 together := -n 2
 
-setup: packages servers $(locked) kernel ## Install everything that tests and demo need, once
+# Two at a time, after the packages that both need.
+setup: packages ## Install everything that tests and demo need, once
+	@$(MAKE) --no-print-directory --jobs=2 servers $(locked) kernel
 
 packages:
 	@lab/install-packages
@@ -50,7 +52,8 @@ $(locked): | packages
 	@rm -f .venv/.installed-*
 	@touch $@
 
-kernel: $(locked)
+# After the servers, because only one apt at a time may read its lists anew.
+kernel: servers $(locked)
 	@$(bin)/python -m lab setup
 
 lint: packages $(locked) ## Check style and types
@@ -58,7 +61,8 @@ lint: packages $(locked) ## Check style and types
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
 
-test: setup lint ## Check style and types, then run the tests, those on the real kernel too; KERNEL=sid for another kernel
+test: packages ## Check style and types, then run the tests, those on the real kernel too; KERNEL=sid for another kernel
+	@$(MAKE) --no-print-directory --jobs=2 servers $(locked) kernel lint
 	@$(bin)/pytest $(together) -m "not long"
 
 test-all: setup servers-long lint ## The same, with the tests that take long

@@ -11,6 +11,8 @@ from lab.topology import Topology
 HERE = Path(__file__).parent
 
 LONGEST = (
+    "test_main_job.py",
+    "test_own_faults.py",
     "test_traffic_failover.py",
     "test_systemd.py",
     "test_examples.py",
