@@ -70,6 +70,7 @@ async def test_server_that_is_killed_is_out_soon_and_the_warning_is_counted(work
             line = await started.until("real_server.down")
             assert loop.time() - died <= SOON_S
             assert "refused" in str(line)
+            assert "(an early warning came before: its kept connection had ended)" in line["reason"]
             await until_scraped(listen, "early_warnings_total", 1.0)
             await until_scraped(listen, "kept_connections", 0.0)
             assert await started.stop() == 0

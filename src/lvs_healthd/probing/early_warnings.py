@@ -62,7 +62,7 @@ class EarlyWarnings:
             return
         if job.running:
             if sign is Sign.URGENT:
-                job.confirms = keeping.confirms
+                job.confirms, job.warned = keeping.confirms, True
             return
         if now < job.deaf_until or not self._signs.take(now):
             return
@@ -71,7 +71,7 @@ class EarlyWarnings:
             self._owe(job, now + self._random() * min(job.interval_s, LEAST_DEAF_S))
             return
         self._warned()
-        job.confirms = keeping.confirms
+        job.confirms, job.warned = keeping.confirms, True
         if now < job.turn + keeping.confirm_s:
             self._owe(job, job.turn + keeping.confirm_s)
         else:

@@ -3,12 +3,17 @@
 import math
 from typing import Any, Protocol
 
+import msgspec
+
 from lvs_healthd.probes.exchange import Sign
-from lvs_healthd.probes.outcome import Course, Outcome
+from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind
 from lvs_healthd.probing.probe import Probe, Sink
 
 _WHOLE_TURNS = 0.01
 """By so large a share of an interval, a pace may miss a whole number of intervals, because seconds are floats."""
+
+WARNED = " (an early warning came before: its kept connection had ended)"
+"""What the detail of an outcome ends with from an early warning until the target is not down."""
 
 
 class Job:
@@ -16,7 +21,7 @@ class Job:
 
     __slots__ = (
         *("confirms", "deaf_until", "due", "extra", "gap_s", "interval_s", "is_first", "missed", "owed"),
-        *("pace_s", "regular", "running", "scheduler", "sink", "target", "turn"),
+        *("pace_s", "regular", "running", "scheduler", "sink", "target", "turn", "warned"),
     )
 
     def __init__(self, scheduler: "Schedule", probe: Probe[Any], phase: float, due: float) -> None:
@@ -47,6 +52,8 @@ class Job:
         """When a turn between the regular ones is due; infinity for never."""
         self.confirms = 0
         """How many more turns follow soon, as long as each probe confirms an early warning."""
+        self.warned = False
+        """Whether an early warning came since the last probe that did not find the target down."""
         self.deaf_until = 0.0
         """Until when the target's signs count for nothing."""
 
@@ -68,6 +75,10 @@ class Job:
         if self.missed:
             self.missed, self.owed = False, True
             self.scheduler.make_up(self)
+        if self.warned:
+            self.warned = outcome.kind is OutcomeKind.DOWN
+            if self.warned:
+                outcome = msgspec.structs.replace(outcome, detail=outcome.detail + WARNED)
         self.sink.outcome(outcome, course)
         if self.confirms:
             self.scheduler.confirm(self, outcome)
