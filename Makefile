@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup packages servers servers-long kernel test test-all test-quick lint demo demo-shell bench bench-packages soak fuzz wheel deb lock
+.PHONY: help setup packages servers servers-long browser kernel test test-all test-quick lint demo demo-shell bench bench-packages soak fuzz wheel deb lock
 
 # Byte code is kept even where the environment forbids it: an emulated guest takes ten times as long to compile.
 unexport PYTHONDONTWRITEBYTECODE
@@ -65,7 +65,10 @@ test: packages ## Check style and types, then run the tests, those on the real k
 	@$(MAKE) --no-print-directory --jobs=2 servers $(locked) kernel lint
 	@$(bin)/pytest $(together) -m "not long"
 
-test-all: setup servers-long lint ## The same, with the tests that take long
+browser: packages
+	@lab/install-packages lab/browser.txt
+
+test-all: setup servers-long browser lint ## The same, with the tests that take long
 	@$(bin)/pytest $(together)
 
 test-quick: packages servers $(locked) lint ## The same as `make test`, without those on the real kernel

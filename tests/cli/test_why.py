@@ -6,8 +6,8 @@ import time
 import msgspec
 import pytest
 
-from lvs_healthd.cli.draw_why import lines
 from lvs_healthd.view.why_values import DampingWhy, KernelWhy, PlanWhy, Why
+from lvs_healthd.view.why_words import lines
 from tests import statuses
 from tests.cli.conftest import Daemon
 from tests.cli.running import Run

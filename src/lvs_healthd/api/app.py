@@ -17,6 +17,7 @@ from lvs_healthd.api.holds import HoldRequests, add_holds
 from lvs_healthd.api.http import LISTENING, Listening, add_headers, is_local_name
 from lvs_healthd.api.ok import add_ok
 from lvs_healthd.api.orders import OrderRequests, add_orders
+from lvs_healthd.api.page import PATH, add_page, wants_page
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.api.rate import ReadingRate
 from lvs_healthd.api.shared import SharedAnswer, in_turn
@@ -52,6 +53,7 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _INDEX = """lvs-healthd
 
+/page/          the same for browsers: every service and real server, bad ones first, kept true while it is open
 /api/v1/status  every service and real server: verdict, reason, weights (JSON)
 /api/v1/table   the kernel's IPVS table beside the wanted one, with its counters (JSON); ?service=NAME for one
 /api/v1/connections  the kernel's connections, as in /proc/net/ip_vs_conn; on the control socket only
@@ -147,7 +149,9 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     turn = asyncio.Lock()
     """Whoever makes a part of a table has it."""
 
-    async def show_index(_: web.Request) -> web.Response:
+    async def show_index(request: web.Request) -> web.Response:
+        if wants_page(request):
+            return web.Response(status=307, headers={"Location": PATH})
         return web.Response(text=_INDEX)
 
     async def show_metrics(request: web.Request) -> web.StreamResponse:
@@ -201,6 +205,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     app.router.add_get("/api/v1/table", show_table)
     app.router.add_get("/api/v1/connections", show_connections)
     add_why(app, view.why)
+    add_page(app, view.status, view.why)
     add_ok(app, view.ok)
     app.router.add_get("/api/v1/ipvsadm/{table}", show_ipvsadm)
     add_orders(app, view.overrides, requests)
@@ -231,7 +236,7 @@ async def _stream(request: web.Request, body: AsyncGenerator[bytes, None], conte
                 async for chunk in body:
                     await _write(response, chunk, rate)
             await response.write_eof()
-        except ConnectionResetError:  # a client that has read enough
+        except ConnectionError:  # a client that has read enough
             pass
         except _TooSlowError:
             if request.transport is not None:

@@ -8,7 +8,6 @@ import typer
 
 from lvs_healthd.cli.asking import FileOption, end
 from lvs_healthd.cli.draw_status import rows
-from lvs_healthd.cli.draw_why import course_in_words
 from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE, parse
@@ -19,6 +18,7 @@ from lvs_healthd.config.values import did_you_mean, duration_text
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probing.transcript import Trial, tried
 from lvs_healthd.runtime.printable import printable
+from lvs_healthd.view.why_words import course_in_words
 
 _TRY = "try"
 _USAGE = "lvs-healthd checks [NAME], or lvs-healthd checks try NAME ADDRESS[:PORT] [KEY=VALUE ...]"

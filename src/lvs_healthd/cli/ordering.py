@@ -12,13 +12,13 @@ from rich.console import Console
 
 from lvs_healthd.api.orders import query_of
 from lvs_healthd.cli.asking import ControlError, RefusedError, RunningDaemon, decoded, end, explained, say
-from lvs_healthd.cli.draw_status import ago
 from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.config.errors import WrongValueError
 from lvs_healthd.config.values import duration
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.override_values import OverriddenServer, OverrideOutcome, OverrideRequest
 from lvs_healthd.view.table_values import ListedServer, Listing
+from lvs_healthd.view.words import ago
 
 TIMEOUT_S = 15.0
 """How long to wait until an order is carried out, seconds. Writing the file of orders may take a while."""

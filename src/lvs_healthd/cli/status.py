@@ -25,11 +25,12 @@ from lvs_healthd.cli.asking import (
 )
 from lvs_healthd.cli.choosing import DownOption, WhatArgument, chosen
 from lvs_healthd.cli.exit_status import ExitStatus
-from lvs_healthd.cli.trouble import LONGEST_LINE, is_bad, troubles, verdict_line
+from lvs_healthd.cli.trouble import LONGEST_LINE, troubles, verdict_line
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.override_values import OverrideValues
 from lvs_healthd.view.status_values import Status
+from lvs_healthd.view.words import ago, alarms, is_bad, notices, shortage
 
 DEFAULT_WATCH_S = 2.0
 
@@ -121,9 +122,9 @@ def _show_overrides(config: ConfigOption, control: ControlOption, *, json: bool)
 
 def _override(order: OverrideValues, now: float) -> tuple[str, ...]:
     what = f"weight {order.weight}" if order.kind == "weight" else order.kind
-    ends = "" if order.until is None else f"ends in {status_table.ago(order.until - now)}"
+    ends = "" if order.until is None else f"ends in {ago(order.until - now)}"
     missing = "" if order.is_configured else "not configured now"
-    since = f"{status_table.ago(now - order.since)} ago"
+    since = f"{ago(now - order.since)} ago"
     by, text = f"uid {order.uid}", [printable(order.reason), ends, missing]
     if order.file:  # if its server is not configured, the reason says so
         by, text = "file", [printable(order.file), printable(order.reason)]
@@ -179,9 +180,7 @@ def _only_bad(status: Status) -> Status:
     services = [
         msgspec.structs.replace(each, real_servers=tuple(kept))
         for each in status.services
-        if (kept := [server for server in each.real_servers if is_bad(server)])
-        or status_table.shortage(each)
-        or not each.in_sync
+        if (kept := [server for server in each.real_servers if is_bad(server)]) or shortage(each) or not each.in_sync
     ]
     return msgspec.structs.replace(status, services=tuple(services))
 
@@ -194,7 +193,7 @@ def _show(body: bytes, whole: Status, answer: Status, *, down: bool, json: bool)
     elif console.is_terminal:
         console.print(_drawn(whole, shown))
     else:
-        for line in (*status_table.alarms(answer.daemon), *status_table.notices(answer.daemon, time.time())):
+        for line in (*alarms(answer.daemon), *notices(answer.daemon, time.time())):
             say("status", line)
         typer.echo(status_table.plain(shown, time.time()), nl=False)
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lvs_healthd.cli.asking import NagiosStatus
-from lvs_healthd.cli.draw_status import braked, held, remarks, shortage
 from lvs_healthd.runtime.printable import printable
-from lvs_healthd.view.status_values import RealServerStatus, Status
+from lvs_healthd.view.status_values import Status
+from lvs_healthd.view.words import braked, held, remarks, shortage
 
 LONGEST_LINE = 300
 """The maximum length of the line for a monitoring system, characters. Such lines are sent as text messages."""
@@ -22,15 +22,6 @@ class Trouble(NamedTuple):
 
     severity: NagiosStatus
     text: str
-
-
-def is_bad(server: RealServerStatus) -> bool:
-    """Return whether a real server is down, damped or unproven, or its weight in the table is not the wanted one.
-
-    What operators keep from serving is not bad, whatever its checks find.
-    """
-    is_down = server.state == "damped" or (server.verdict not in ("up", "unchecked") and not server.state)
-    return is_down or server.weight_wanted != server.weight_actual
 
 
 def troubles(status: Status) -> list[Trouble]:

@@ -7,9 +7,9 @@ from urllib.parse import quote
 import typer
 
 from lvs_healthd.cli.asking import ConfigOption, ControlOption, RefusedError, RunningDaemon, decoded, end, explained
-from lvs_healthd.cli.draw_why import lines
 from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.view.why_values import Why
+from lvs_healthd.view.why_words import lines
 
 
 def why(

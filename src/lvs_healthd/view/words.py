@@ -1,0 +1,148 @@
+"""Says in words what a status tells: what is wrong with the director, and how a service or a real server is. Pure.
+
+The command line and the status page use the same words.
+"""
+
+import time
+from collections.abc import Iterator
+
+from lvs_healthd.runtime.printable import printable
+from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
+from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus
+
+HELD = {"shadow": "SHADOW MODE", "operator": "HELD BY AN OPERATOR", "brake": "HELD BY THE BRAKE"}
+"""What keeps the daemon from writing what is wanted for a service, in words."""
+
+MOST_REMARKS = 10
+"""How many remarks are shown above the services, which must stay in sight."""
+
+_DONE = {"fail_open": "it fails open", "fallback": "the fallback serves"}
+
+
+def is_bad(server: RealServerStatus) -> bool:
+    """Return whether a real server is down, damped or unproven, or its weight in the table is not the wanted one.
+
+    What operators keep from serving is not bad, whatever its checks find.
+    """
+    is_down = server.state == "damped" or (server.verdict not in ("up", "unchecked") and not server.state)
+    return is_down or server.weight_wanted != server.weight_actual
+
+
+def alarms(daemon: DaemonStatus) -> Iterator[str]:
+    """Yield what is wrong with the daemon, its table and its configuration."""
+    if daemon.table_error:
+        yield f"TABLE ERROR: {printable(daemon.table_error)}"
+    if daemon.setting_error:
+        yield f"SETTING ERROR: {printable(daemon.setting_error)}"
+    if daemon.table_fights:
+        lines = "1 line" if daemon.table_fights == 1 else f"{daemon.table_fights} lines"
+        yield f"FIGHT: somebody else undoes {lines} of the table; table.fight in the log says who"
+    for brake in daemon.brakes:
+        cause = f": {printable(brake.cause)}" if brake.cause else ""
+        yield f"BRAKE: {braked(brake)}, so none of them is taken out{cause}"
+    yield from (f"NETWORK FAULT: {printable(fault)}" for fault in daemon.network_faults)
+    if daemon.probes_unsure:
+        yield f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}"
+    if daemon.pair_error:
+        why = printable(daemon.pair_error)
+        yield f"PAIR: the addresses of this host are not known, so every service counts as active: {why}"
+    if daemon.track is not None and daemon.track.error:
+        yield f"TRACK FILE: {printable(daemon.track.error)}"
+    if daemon.track is not None and daemon.track.value:
+        yield f"TRACK FILE says 1, so VRRP keeps the addresses away from here: {printable(daemon.track.reason)}"
+    if daemon.clock_suspected:
+        yield f"CLOCK SUSPECTED: {printable(daemon.clock_suspected)}"
+    if daemon.config_error:
+        yield "CONFIGURATION REJECTED, the old one is in force:"
+        yield from (f"  {printable(line)}" for line in daemon.config_error.splitlines())
+
+
+def notices(daemon: DaemonStatus, now: float) -> Iterator[str]:
+    """Yield what does not stop the daemon's work but needs somebody's attention.
+
+    `now` is Unix time.
+    """
+    for hold in daemon.holds:
+        release = f"lvs-healthd release {hold.service}".rstrip()
+        yield f"HELD: {held(hold, now)}; nothing is written to it until `{printable(release)}`"
+    if daemon.state_error:
+        yield f"STATE NOT SAVED: {printable(daemon.state_error)}"
+    yield from (f"HOOK FAILS: {printable(each)}" for each in daemon.hook_errors)
+    if daemon.maintenance_error:
+        yield f"MAINTENANCE FOLDER: {printable(daemon.maintenance_error)}"
+    if daemon.maintenance_unused:
+        yield "MAINTENANCE FILES that do not drain what they should:"
+        yield from (f"  {printable(each)}" for each in daemon.maintenance_unused)
+    yield from (f"ADVICE: {printable(advice)}" for advice in daemon.setting_advice)
+    if daemon.config_remarks:
+        yield "REMARKS on the configuration in force:"
+        yield from (f"  {printable(remark)}" for remark in daemon.config_remarks[:MOST_REMARKS])
+        if len(daemon.config_remarks) > MOST_REMARKS:
+            rest = len(daemon.config_remarks) - MOST_REMARKS
+            yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
+
+
+def braked(brake: BrakeStatus) -> str:
+    """Say in words on which way the brake is on, and why."""
+    return f"{brake.silent} of {brake.targets} targets behind {printable(brake.way)} fell silent together"
+
+
+def held(hold: HoldStatus, now: float) -> str:
+    """Say in words what is held, by whom, for how long and why.
+
+    `now` is Unix time.
+    """
+    what = printable(hold.service) or "the whole table"
+    by = f" by user {hold.uid}" if hold.uid >= 0 else ""
+    why = f": {printable(hold.reason)}" if hold.reason else ""
+    return f"{what} for {ago(now - hold.since)}{by}{why}"
+
+
+def remarks(server: RealServerStatus) -> list[str]:
+    """Return what the checks of a real server remark on, each remark once."""
+    return list(dict.fromkeys(check.remark for check in server.checks if check.remark))
+
+
+def shortage(service: ServiceStatus) -> str:
+    """Say in words that no real server of a service may serve, or fewer than `min_up`; empty if enough may."""
+    done = _DONE.get(service.below, "")
+    if service.below and (service.min_up > 1 or service.below == "fail_open"):
+        unit = "weight " if service.counts_weight else ""
+        return f"only {unit}{service.able} of at least {service.min_up} may serve{f', and {done}' if done else ''}"
+    return "no real server may serve" if service.in_fallback else ""
+
+
+def standby(service: ServiceStatus) -> str:
+    """Say in words that a service's clients are on the other director of a pair; empty if they are here."""
+    if service.role != "standby":
+        return ""
+    return "standby, not probed" if service.suspended else "standby"
+
+
+def verdict_word(server: RealServerStatus) -> str:
+    """Return the word that says how a real server is: an operator's word first, then its verdict."""
+    if server.fallback and not server.state and server.verdict in {"up", "unchecked"}:
+        return "fallback"
+    return server.state or server.verdict
+
+
+def weight_words(server: RealServerStatus) -> str:
+    """Write the configured, wanted and actual weight, or a single number if all three are equal."""
+    weights = (server.weight_configured, server.weight_wanted, server.weight_actual)
+    if len(set(weights)) == 1:
+        return str(server.weight_configured)
+    return "/".join("-" if weight is None else str(weight) for weight in weights)
+
+
+def ago(seconds: float) -> str:
+    """Write a duration of `seconds` in its largest unit, such as "3h"."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{max(0, int(seconds))}s"
+
+
+def clock(moment: float, now: float) -> str:
+    """Write a Unix time as the local time of day, with the date if it is not within a day."""
+    pattern = "%H:%M:%S" if abs(now - moment) < 86400.0 else "%Y-%m-%d %H:%M:%S"
+    return time.strftime(pattern, time.localtime(moment))
