@@ -389,7 +389,7 @@ def test_check_is_0_when_all_is_well_though_a_fallback_is_never_up(run: Run, dae
     assert run("--control", str(daemon.control)).code == 0
 
 
-def test_watch_asks_again_and_again_and_outlives_the_daemon(
+def test_watch_as_json_asks_again_and_again_and_outlives_the_daemon(
     run: Run, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
@@ -405,10 +405,10 @@ def test_watch_asks_again_and_again_and_outlives_the_daemon(
         raise ControlError("gone for a restart")
 
     monkeypatch.setattr(time, "sleep", pause)
-    ran = run("--control", str(daemon.control), "--watch", "--every", "7")
+    ran = run("--control", str(daemon.control), "--watch", "--json", "--every", "7")
     assert ran.code == 0
     assert pauses == [7, 7, 7]
-    assert ran.out.count("198.51.100.11:80") == 2
+    assert [len(json.loads(line)["services"]) for line in ran.out.splitlines()] == [2, 2]
     assert ran.err == "lvs-healthd status: gone for a restart\n"
 
 

@@ -108,9 +108,10 @@ class RunningDaemon:
     verb: the verb's name, for messages on standard error.
     config: the configuration file that names the sockets; None means the default one.
     control: the control socket; None means the configuration's.
+    is_quiet: whether to write nothing while asking, because a screen is drawn.
     """
 
-    def __init__(self, verb: str, config: Path | None, control: str | None) -> None:
+    def __init__(self, verb: str, config: Path | None, control: str | None, *, is_quiet: bool = False) -> None:
         self._verb = verb
         if control:
             self._place = Place(control, "", "")
@@ -118,7 +119,7 @@ class RunningDaemon:
             self._place = find_daemon(config or DEFAULT_FILE, explicit=config is not None)
         if self._place.remark:
             say(verb, self._place.remark)
-        self._told = False
+        self._told = is_quiet
 
     def get(self, path: str, *, timeout_s: float = TIMEOUT_S) -> bytes:
         """Fetch `path`.

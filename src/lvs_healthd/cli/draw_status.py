@@ -8,7 +8,18 @@ from rich.text import Text
 
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus, Status
-from lvs_healthd.view.words import HELD, ago, alarms, notices, remarks, shortage, standby, verdict_word, weight_words
+from lvs_healthd.view.words import (
+    HELD,
+    ago,
+    alarms,
+    notices,
+    remarks,
+    shortage,
+    since,
+    standby,
+    verdict_word,
+    weight_words,
+)
 
 COLOURS = {
     "up": "green",
@@ -21,7 +32,7 @@ COLOURS = {
 ALARM = "bold red"
 NOTICE = "bold yellow"
 
-_WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table; - means not in it"
+WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table; - means not in it"
 
 
 def draw(status: Status, now: float, *, nothing: str) -> RenderableType:
@@ -36,9 +47,9 @@ def draw(status: Status, now: float, *, nothing: str) -> RenderableType:
     server_width = max((len(server.server) for _, server in _rows(status)), default=0)
     weight_width = max((len(weight_words(server)) for _, server in _rows(status)), default=0)
     for service in status.services:
-        parts += [Text(), _service_line(service), _servers(service, now, server_width, max(weight_width, 6))]
+        parts += [Text(), service_line(service), _servers(service, now, server_width, max(weight_width, 6))]
     if any("/" in weight_words(server) for _, server in _rows(status)):
-        parts += [Text(), Text(_WEIGHT_LEGEND, style="dim")]
+        parts += [Text(), Text(WEIGHT_LEGEND, style="dim")]
     return Group(*parts)
 
 
@@ -54,7 +65,7 @@ def plain(status: Status, now: float) -> str:
                 server.server,
                 verdict_word(server),
                 weight_words(server),
-                _since(server, now),
+                since(server, now),
                 "; ".join([printable(text) for text in (server.reason, *remarks(server), standby(service)) if text]),
             )
             for service, server in _rows(status)
@@ -88,11 +99,12 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
     yield from (Text(line, style=NOTICE) for line in notices(daemon, now))
 
 
-def _reason(server: RealServerStatus) -> Text:
-    reason = Text(printable(server.reason))
+def reason(server: RealServerStatus) -> Text:
+    """Say why a real server has its verdict, and what its checks remark on."""
+    text = Text(printable(server.reason))
     for remark in remarks(server):
-        reason.append(f"; {printable(remark)}", style=NOTICE)
-    return reason
+        text.append(f"; {printable(remark)}", style=NOTICE)
+    return text
 
 
 def _rows(status: Status) -> Iterator[tuple[ServiceStatus, RealServerStatus]]:
@@ -106,7 +118,8 @@ def _flags(service: ServiceStatus) -> list[str]:
     return flags if service.in_sync else [*flags, "NOT IN SYNC WITH THE KERNEL"]
 
 
-def _service_line(service: ServiceStatus) -> Text:
+def service_line(service: ServiceStatus) -> Text:
+    """Draw the line of a service, with what is wrong with it."""
     name, address = printable(service.service), printable(service.address)
     facts = [fact for fact in (address, service.scheduler, service.forward) if fact != name]
     line = Text.assemble((name, "bold"), ("  " + "  ".join(facts), "dim"))
@@ -128,17 +141,26 @@ def _servers(service: ServiceStatus, now: float, server_width: int, weight_width
     table.add_column(width=5, justify="right")
     table.add_column(ratio=1, overflow="fold")
     for server in service.real_servers:
-        idle = server.fallback and server.weight_wanted is None
         table.add_row(
             "",
             Text(server.server),
-            Text(verdict_word(server), style="dim" if idle else COLOURS.get(server.state or server.verdict, "")),
-            Text(weight_words(server), style="dim" if idle else "yellow" if "/" in weight_words(server) else ""),
-            Text(_since(server, now)),
-            _reason(server),
+            Text(verdict_word(server), style=verdict_style(server)),
+            Text(weight_words(server), style=weights_style(server)),
+            Text(since(server, now)),
+            reason(server),
         )
     return table
 
 
-def _since(server: RealServerStatus, now: float) -> str:
-    return "" if server.since is None else ago(now - server.since)
+def verdict_style(server: RealServerStatus) -> str:
+    """Return the style in which the word for a server's verdict is drawn."""
+    return "dim" if _is_idle(server) else COLOURS.get(server.state or server.verdict, "")
+
+
+def weights_style(server: RealServerStatus) -> str:
+    """Return the style in which a server's weights are drawn."""
+    return "dim" if _is_idle(server) else "yellow" if "/" in weight_words(server) else ""
+
+
+def _is_idle(server: RealServerStatus) -> bool:
+    return server.fallback and server.weight_wanted is None

@@ -7,8 +7,6 @@ from typing import Annotated, NoReturn, Protocol, runtime_checkable
 import msgspec
 import typer
 from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.text import Text
 from typer.core import TyperCommand
 
 from lvs_healthd.cli import draw_status as status_table
@@ -69,7 +67,10 @@ def status(
     overrides: Annotated[
         bool, typer.Option("--overrides", help="What operators have ordered: drain, disable, weight, files.")
     ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="A live screen with keys to filter and scroll; with --json: repeat until Ctrl-C."),
+    ] = False,
     every: Annotated[
         float | None,
         typer.Option(help="With --watch: how often to ask, seconds.", min=0.1, show_default=f"{DEFAULT_WATCH_S:g}"),
@@ -82,7 +83,8 @@ def status(
 
     Exit status: 0 all is well, 1 refused, 2 wrong usage, 3 trouble: a real server is down, a service is left without
     one, the table, a setting or the state cannot be written, somebody else undoes our writes, probes cannot tell, or
-    the last reload was rejected; 4 no daemon was reached. With --check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    the last reload was rejected; 4 no daemon was reached. With --check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. With
+    --watch: 0 at the end, 2 without a terminal.
     """
     if overrides:
         _show_overrides(config, control, json=json)
@@ -93,9 +95,10 @@ def status(
     if check:
         _check(words, config, control)
     with explained("status"):
-        daemon = RunningDaemon("status", config, control)
+        daemon = RunningDaemon("status", config, control, is_quiet=watch and not json)
         if watch:
-            _watch(lambda: daemon.get(_PATH), words, every or DEFAULT_WATCH_S, down=down, json=json)
+            repeat = _repeat if json else _watch
+            repeat(lambda: daemon.get(_PATH), words, every or DEFAULT_WATCH_S, down=down)
             return
         body = daemon.get(_PATH)
         whole = decoded(body, Status)
@@ -203,29 +206,24 @@ def _drawn(whole: Status, shown: Status) -> RenderableType:
     return status_table.draw(shown, time.time(), nothing=nothing)
 
 
-def _watch(ask: Callable[[], bytes], words: Sequence[str], every_s: float, *, down: bool, json: bool) -> None:
-    """Ask until Ctrl-C, and keep asking while the daemon is away for a restart."""
-    console = Console(highlight=False)
-
-    def draw() -> RenderableType:
-        try:
-            whole = decoded(ask(), Status)
-            answer = _chosen(whole, words)
-            return _drawn(whole, _only_bad(answer) if down else answer)
-        except (ControlError, UnknownNameError) as error:
-            return Text(str(error), style="bold red")
+def _watch(ask: Callable[[], bytes], words: Sequence[str], every_s: float, *, down: bool) -> None:
+    """Show the live screen."""
+    from lvs_healthd.cli.watch.screen import NoTerminalError, show  # noqa: PLC0415  # other uses need no curses
 
     try:
-        if console.is_terminal and not json:
-            with Live(console=console, screen=True, auto_refresh=False) as live:
-                while True:
-                    live.update(draw(), refresh=True)
-                    time.sleep(every_s)
+        show(lambda: _chosen(decoded(ask(), Status), words), every_s, only_bad=down)
+    except NoTerminalError as error:
+        end("status", str(error), ExitStatus.USAGE)
+
+
+def _repeat(ask: Callable[[], bytes], words: Sequence[str], every_s: float, *, down: bool) -> None:
+    """Print an answer as JSON again and again until Ctrl-C, and keep asking while the daemon is away for a restart."""
+    try:
         while True:
             try:
                 body = ask()
                 whole = decoded(body, Status)
-                _show(body, whole, _chosen(whole, words), down=down, json=json)
+                _show(body, whole, _chosen(whole, words), down=down, json=True)
             except (ControlError, UnknownNameError) as error:
                 say("status", str(error))
             time.sleep(every_s)

@@ -14,12 +14,12 @@ from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, Servi
 from lvs_healthd.view.words import (
     HELD,
     alarms,
-    clock,
     is_bad,
     notices,
     remarks,
     shortage,
     standby,
+    time_of_day,
     verdict_word,
     weight_words,
 )
@@ -86,6 +86,7 @@ def shown(status: Status, asked: Asked, now: float) -> Shown:
     now: Unix time.
     """
     wanted = asked.text.casefold()
+    is_written = status.daemon.mode != "shadow"
     found: list[tuple[bool, ServiceStatus, list[RealServerStatus]]] = []
     for service in status.services:
         is_named = wanted in f"{service.service} {service.address}".casefold()
@@ -93,11 +94,11 @@ def shown(status: Status, asked: Asked, now: float) -> Shown:
             each
             for each in service.real_servers
             if (is_named or wanted in f"{each.server} {each.reason} {each.override}".casefold())
-            and (not asked.only_bad or is_bad(each))
+            and (not asked.only_bad or is_bad(each, is_written=is_written))
         ]
-        is_wrong = _is_wrong(service)
+        is_wrong = _is_wrong(service, is_written=is_written)
         if servers or (is_named and not asked.text and (is_wrong or not asked.only_bad)):
-            servers.sort(key=lambda each: not is_bad(each))
+            servers.sort(key=lambda each: not is_bad(each, is_written=is_written))
             found.append((is_wrong, service, servers))
     found.sort(key=lambda each: (not _lacks(each[1]), not each[0]))
     blocks, left_out, room = [], asked.first, MOST_ROWS
@@ -119,21 +120,23 @@ def _lacks(service: ServiceStatus) -> bool:
     return bool(shortage(service)) and not service.suspended
 
 
-def _is_wrong(service: ServiceStatus) -> bool:
-    return bool(shortage(service)) or not service.in_sync or any(map(is_bad, service.real_servers))
+def _is_wrong(service: ServiceStatus, *, is_written: bool) -> bool:
+    is_lacking = bool(shortage(service)) or (is_written and not service.in_sync)
+    return is_lacking or any(is_bad(each, is_written=is_written) for each in service.real_servers)
 
 
 def _top(status: Status, now: float) -> Part:
     daemon = status.daemon
     servers = [each for service in status.services for each in service.real_servers if not each.fallback]
     up = sum(each.verdict == "up" for each in servers)
-    read = "never read" if daemon.last_resync is None else f"read at {clock(daemon.last_resync, now)}"
+    read = "never read" if daemon.last_resync is None else f"read at {time_of_day(daemon.last_resync, now)}"
     about = (
         f"lvs-healthd {escape(daemon.version)}, mode <b>{escape(daemon.mode)}</b>, "
-        f"since {clock(daemon.started, now)}; table {escape(printable(daemon.table))}, {read}; "
-        f"configuration {escape(printable(daemon.config_file))}, loaded at {clock(daemon.config_loaded, now)}"
+        f"since {time_of_day(daemon.started, now)}; table {escape(printable(daemon.table))}, {read}; "
+        f"configuration {escape(printable(daemon.config_file))}, loaded at {time_of_day(daemon.config_loaded, now)}"
     )
-    bad = sum(is_bad(each) for service in status.services for each in service.real_servers)
+    is_written = daemon.mode != "shadow"
+    bad = sum(is_bad(each, is_written=is_written) for service in status.services for each in service.real_servers)
     those = f'; <a href="./?bad=1">{bad} {"is" if bad == 1 else "are"} bad</a>' if bad else ""
     lines = [
         f'<p class="sum">{up} of {len(servers)} real servers up in {len(status.services)} services{those}</p>',
@@ -148,7 +151,7 @@ def _top(status: Status, now: float) -> Part:
 
 def _block(service: ServiceStatus, servers: Sequence[RealServerStatus], daemon: DaemonStatus, now: float) -> Block:
     name = name_of(service.service)
-    rows = tuple(_row(service, each, now) for each in servers)
+    rows = tuple(_row(service, each, now, is_written=daemon.mode != "shadow") for each in servers)
     latencies = tuple(_latency_ms(each) for each in servers)
     return Block(Part(name, _heading(service, daemon)), rows, latencies)
 
@@ -175,14 +178,14 @@ def _flags(service: ServiceStatus, daemon: DaemonStatus) -> Iterator[tuple[str, 
         yield "alarm", "NOT IN SYNC WITH THE KERNEL"
 
 
-def _row(service: ServiceStatus, server: RealServerStatus, now: float) -> Part:
+def _row(service: ServiceStatus, server: RealServerStatus, now: float, *, is_written: bool) -> Part:
     word = verdict_word(server)
-    since = "" if server.since is None else clock(server.since, now)
+    since = "" if server.since is None else time_of_day(server.since, now)
     targets = dict.fromkeys(each.target for each in server.checks if each.target and each.target != server.server)
     notes = [printable(each) for each in (server.reason, server.override, *remarks(server)) if each]
     if targets:
         notes.append(f"probed at {', '.join(targets)}")
-    kind = "bad" if is_bad(server) else "aside" if server.state or server.fallback else "good"
+    kind = "bad" if is_bad(server, is_written=is_written) else "aside" if server.state or server.fallback else "good"
     link = f"server?{urlencode({'service': service.service, 'server': server.server})}"
     cells = (
         f'<th scope="row"><a href="{escape(link)}">{escape(server.server)}</a></th>',

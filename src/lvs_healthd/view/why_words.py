@@ -18,7 +18,7 @@ from lvs_healthd.view.why_values import (
     StreakValues,
     Why,
 )
-from lvs_healthd.view.words import ago, clock
+from lvs_healthd.view.words import ago, time_of_day
 
 
 def lines(answer: Why) -> Iterator[str]:
@@ -61,7 +61,7 @@ def _server(server: ServerWhy, now: float) -> Iterator[str]:
     yield from _layers(server, server.layers, now)
     yield "  history, the newest first:" if server.history else "  history: nothing has happened to it"
     for each in reversed(server.history):
-        yield f"    {clock(each.at, now)}  {printable(each.text)}"
+        yield f"    {time_of_day(each.at, now)}  {printable(each.text)}"
 
 
 def _layers(server: ServerWhy, layers: Layers, now: float) -> Iterator[str]:
@@ -75,7 +75,7 @@ def _layers(server: ServerWhy, layers: Layers, now: float) -> Iterator[str]:
     yield "  writing: " + ("; ".join([_kept_back(each, now) for each in gates]) or "nothing keeps it back")
     for each in layers.kept_back:
         if each.by == "reload":
-            loaded = clock(each.since or now, now)
+            loaded = time_of_day(each.since or now, now)
             yield f"  configuration: of {loaded}; {printable(each.reason)} -> {printable(each.todo)}"
     if layers.role is not None:
         yield f"  role: {_role(layers.role, now)}"
@@ -83,7 +83,7 @@ def _layers(server: ServerWhy, layers: Layers, now: float) -> Iterator[str]:
     service = f"; {printable(plan.service)}" if plan.service else ""
     configured = "" if plan.weight in {None, server.weight_configured} else f" (configured {server.weight_configured})"
     yield f"  plan: {_place(plan.weight)}{configured}{_because(plan.reason)}{service}"
-    read = "not read yet" if kernel.read is None else f"read {clock(kernel.read, now)}"
+    read = "not read yet" if kernel.read is None else f"read {time_of_day(kernel.read, now)}"
     agrees = "as planned"
     if not kernel.is_as_planned:
         agrees = f"NOT as planned, {printable(kernel.difference)} is due: {printable(kernel.todo)}"
@@ -97,7 +97,7 @@ def _role(role: RoleWhy, now: float) -> str:
 
 
 def _order(order: OrderWhy, now: float) -> str:
-    until = f", until {clock(order.until, now)}" if order.until is not None else ""
+    until = f", until {time_of_day(order.until, now)}" if order.until is not None else ""
     return f"{printable(order.text)}{_since(order.since, now)}{until}"
 
 
@@ -106,7 +106,7 @@ def _damping(damping: DampingWhy, now: float) -> str:
         return "it does not flap"
     flaps = f"it flaps{_since(damping.flaps_since, now)}{_because(damping.reason)}"
     if damping.held_until is not None:
-        return f"held out until {clock(damping.held_until, now)} if it stays steady; {flaps}"
+        return f"held out until {time_of_day(damping.held_until, now)} if it stays steady; {flaps}"
     return flaps if damping.is_damped else f"{flaps}; its service does not hold it out"
 
 
@@ -120,7 +120,7 @@ def _place(weight: int | None) -> str:
 
 
 def _since(moment: float | None, now: float) -> str:
-    return "" if moment is None else f", since {clock(moment, now)} ({ago(now - moment)})"
+    return "" if moment is None else f", since {time_of_day(moment, now)} ({ago(now - moment)})"
 
 
 def _because(reason: str) -> str:
@@ -151,7 +151,7 @@ def _check(check: CheckWhy, now: float) -> Iterator[str]:
     if check.course is None or check.last_probe is None:
         yield "    not probed yet"
         return
-    yield f"    last probe {clock(check.last_probe, now)}, {course_in_words(check.course)}"
+    yield f"    last probe {time_of_day(check.last_probe, now)}, {course_in_words(check.course)}"
     failed = check.last_failed
     if failed is not None and failed.heard:
         yield f"    the last one that did not pass heard {printable(failed.heard)}"
@@ -169,9 +169,9 @@ def _towards(check: CheckWhy) -> str:
 
 
 def _streak(streak: StreakValues, now: float) -> str:
-    when = clock(streak.began, now)
+    when = time_of_day(streak.began, now)
     if streak.ended - streak.began >= 1:
-        when += f" to {clock(streak.ended, now)}"
+        when += f" to {time_of_day(streak.ended, now)}"
     more = " or more" if streak.times == LONGEST_STREAK else ""
     times = f" {streak.times}{more} times" if streak.times > 1 else ""
     return f"{when}  {streak.outcome}{times}: {printable(streak.detail)}"

@@ -19,13 +19,15 @@ MOST_REMARKS = 10
 _DONE = {"fail_open": "it fails open", "fallback": "the fallback serves"}
 
 
-def is_bad(server: RealServerStatus) -> bool:
+def is_bad(server: RealServerStatus, *, is_written: bool = True) -> bool:
     """Return whether a real server is down, damped or unproven, or its weight in the table is not the wanted one.
 
     What operators keep from serving is not bad, whatever its checks find.
+
+    is_written: whether to look at the weight. In shadow mode nobody writes the wanted one.
     """
     is_down = server.state == "damped" or (server.verdict not in ("up", "unchecked") and not server.state)
-    return is_down or server.weight_wanted != server.weight_actual
+    return is_down or (is_written and server.weight_wanted != server.weight_actual)
 
 
 def alarms(daemon: DaemonStatus) -> Iterator[str]:
@@ -134,6 +136,11 @@ def weight_words(server: RealServerStatus) -> str:
     return "/".join("-" if weight is None else str(weight) for weight in weights)
 
 
+def since(server: RealServerStatus, now: float) -> str:
+    """Write how long ago the verdict changed; "" for a server without checks. `now` is Unix time."""
+    return "" if server.since is None else ago(now - server.since)
+
+
 def ago(seconds: float) -> str:
     """Write a duration of `seconds` in its largest unit, such as "3h"."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
@@ -142,7 +149,7 @@ def ago(seconds: float) -> str:
     return f"{max(0, int(seconds))}s"
 
 
-def clock(moment: float, now: float) -> str:
+def time_of_day(moment: float, now: float) -> str:
     """Write a Unix time as the local time of day, with the date if it is not within a day."""
     pattern = "%H:%M:%S" if abs(now - moment) < 86400.0 else "%Y-%m-%d %H:%M:%S"
     return time.strftime(pattern, time.localtime(moment))
