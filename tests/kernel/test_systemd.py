@@ -1,5 +1,6 @@
 """The unit as it is shipped does what docs/systemd.md promises, under a real systemd on the lab's director."""
 
+import json
 import os
 import re
 import shutil
@@ -154,6 +155,52 @@ def test_the_unit_serves_reloads_tells_and_leaves_the_table_when_stopped(nat: To
     machine.systemctl("stop", UNIT)
     assert machine.show("Result") == "success"
     assert has_both(nat, weight=7)
+
+
+LARGE = """
+import sys
+from lvs_healthd.log.journal import SOCKET, JournalWriter, is_journal
+from lvs_healthd.log.writer import LineWriter
+
+assert is_journal(sys.stderr)
+writer = JournalWriter(LineWriter(sys.stderr), SOCKET)
+writer.write({"level": "error", "event": "large", "service": "web", "exception": "x" * 300_000})
+writer.close()
+sys.exit(writer.unlabelled)
+"""
+"""Writes a line that is too large for a datagram, and ends at once."""
+
+
+@pytest.mark.long
+def test_the_journal_finds_lines_by_service_server_and_event(nat: Topology, machine: Systemd) -> None:
+    other = BASIC[BASIC.index("[[service]]") :].replace('"web"', '"other"').replace("100:80", "100:81")
+    configure(machine, BASIC + other)
+    machine.file("/etc/lvs-healthd/large.py").write_text(LARGE, encoding="utf-8")
+    # In the sandbox of the daemon.
+    machine.drop_in("[Service]\nExecStartPre=/opt/lvs-healthd/.venv/bin/python /etc/lvs-healthd/large.py\n")
+    machine.systemctl("start", UNIT)
+    until_both(nat, machine)
+    until_status(machine, "enforce: 4 of 4 ")
+    machine.systemctl("stop", UNIT)
+
+    def entries(*matches: str) -> list[dict[str, str]]:
+        machine.run(["journalctl", "--sync"])
+        said = machine.run(["journalctl", "--output=json", "--all", "--unit", UNIT, *matches], check=False).stdout
+        return [json.loads(line) for line in said.splitlines()]
+
+    everything = [
+        json.loads(each["MESSAGE"]) for each in entries("SYSLOG_IDENTIFIER=lvs-healthd", "_TRANSPORT=journal")
+    ]
+    assert {"daemon.started", "daemon.stopping"} <= {line["event"] for line in everything}
+    assert entries("_TRANSPORT=stdout", "SYSLOG_IDENTIFIER=lvs-healthd") == []
+    for server in (RS1, RS2):
+        found = entries("LVS_SERVICE=web", f"LVS_SERVER={server}", "LVS_EVENT=table.changed")
+        assert [json.loads(each["MESSAGE"])["operation"] for each in found] == ["add_server"]
+        assert [each["PRIORITY"] for each in found] == ["6"]
+    of_web = [json.loads(each["MESSAGE"]) for each in entries("LVS_SERVICE=web")]
+    assert of_web == [line for line in everything if line.get("service") == "web"]
+    (large,) = entries("LVS_EVENT=large", "PRIORITY=3")
+    assert len(json.loads(large["MESSAGE"])["exception"]) == 300_000
 
 
 @pytest.mark.long

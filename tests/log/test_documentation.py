@@ -13,6 +13,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "logs.md").read_text(encoding="utf-
 OWN_LINES = {
     "log.suppressed": ("warning", ["total", "counts", "most"]),
     "log.dropped": ("warning", ["lines"]),
+    "log.unlabelled": ("warning", ["lines", "error"]),
     "library.message": ("error", ["logger", "message", "exception"]),
 }
 

@@ -26,6 +26,7 @@ from lvs_healthd.events.kinds import (
     TableFight,
 )
 from lvs_healthd.log.limit import LINES_PER_SECOND
+from lvs_healthd.log.writer import LineWriter
 
 AT = 1_700_000_000.1234
 DOWN = RealServerDown(
@@ -206,6 +207,7 @@ def test_lines_below_the_level_are_not_counted_as_suppressed() -> None:
 def test_lost_lines_are_told_once_the_reader_is_back() -> None:
     logged = Log()
     writer = logged.listener._writer
+    assert isinstance(writer, LineWriter)
     writer._stream = None
     for _ in range(3):
         logged.listener(DOWN)
@@ -316,20 +318,6 @@ def test_terminal_leaves_out_what_is_not_known_and_spells_booleans(monkeypatch: 
     event = TableChanged(operation="add_server", service="web", server="s", reason="", fields="weight 1", shadow=True)
     line = on_terminal(event, monkeypatch, no_color=True)
     assert line.endswith('reason="" fields="weight 1" shadow=yes\n')
-
-
-def test_journal_gets_json_behind_its_priority_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
-    reading, writing = os.pipe()
-    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w") as stream:
-        status = os.fstat(writing)
-        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
-        listener = log.configure(stream)
-        listener(DOWN)
-        listener(TABLE_ERROR)
-        stream.close()
-        lines = reader.read().decode().splitlines()
-    assert [line[:3] for line in lines] == ["<4>", "<3>"]
-    assert json.loads(lines[0][3:])["event"] == "real_server.down"
 
 
 def test_journal_variable_of_another_stream_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

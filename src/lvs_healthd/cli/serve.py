@@ -46,4 +46,6 @@ def serve(
         else:
             log(DaemonFailed(error=str(error)))
         return ExitStatus.FAILED
+    finally:
+        log.close()
     return ExitStatus.OK

@@ -8,10 +8,6 @@ from lvs_healthd.runtime.printable import printable
 Entry = Mapping[str, object]
 Format = Callable[[Entry], str]
 
-# journald removes the prefix and stores the line with that priority, so that `journalctl -p warning` works
-# (sd-daemon(3)).
-_PRIORITIES = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
-
 _RESET, _DIM, _BOLD = "\x1b[0m", "\x1b[2m", "\x1b[1m"
 _COLOURS = {"debug": _DIM, "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[1;31m", "critical": "\x1b[1;31m"}
 
@@ -23,11 +19,6 @@ failures=2/3."""
 def as_json(entry: Entry) -> str:
     """Format an entry as one JSON object."""
     return json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
-
-
-def as_journal(entry: Entry) -> str:
-    """Format an entry as JSON, after the priority prefix that journald understands."""
-    return _PRIORITIES[str(entry["level"])] + as_json(entry)
 
 
 def readable(*, colour: bool) -> Format:

@@ -18,8 +18,9 @@ from lvs_healthd.events.kinds import (
     ServiceServing,
     TableFight,
 )
-from lvs_healthd.log.format import Format, as_journal, as_json, readable
-from lvs_healthd.log.limit import RateLimit
+from lvs_healthd.log.format import Format, as_json, readable
+from lvs_healthd.log.journal import SOCKET, JournalWriter, is_journal
+from lvs_healthd.log.limit import REPEAT_S, RateLimit
 from lvs_healthd.log.without_rich import structlog
 from lvs_healthd.log.writer import LineWriter
 
@@ -40,6 +41,7 @@ def configure(
     *,
     level: str = "info",
     json: bool | None = None,
+    journal_socket: str = SOCKET,
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
 ) -> "EventLog":
@@ -48,13 +50,16 @@ def configure(
     stream: where lines go; None means standard error.
     level: the lowest level to write: "debug", "info", "warning" or "error".
     json: whether to write JSON; None means JSON unless the stream is a terminal.
+    journal_socket: the path of the journal's socket, used with JSON if the stream leads to the journal.
     clock: monotonic seconds, for the rate limit.
     wall: Unix time in seconds, for the timestamps.
     """
     target: TextIO | None = stream or sys.stderr
     if target is not None and target.closed:
         target = None
-    writer = LineWriter(target)
+    lines = LineWriter(target)
+    to_journal = json is not False and target is not None and is_journal(target)
+    journal = JournalWriter(lines, journal_socket) if to_journal else None
     write = _format(target, json=json)
 
     def stamp(_: object, method: str, fields: _Fields) -> _Fields:
@@ -62,18 +67,19 @@ def configure(
         now = datetime.fromtimestamp(wall(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {"timestamp": now, "level": method, "event": fields.pop("event"), **fields}
 
-    def render(_: object, __: str, fields: _Fields) -> str:
-        return write(fields)
+    def render(_: object, __: str, fields: _Fields) -> str | tuple[tuple[_Fields], dict[str, Any]]:
+        # structlog takes a tuple for the arguments of the logger's method.
+        return write(fields) if journal is None else ((fields,), {})
 
     limited = _Limited(clock)
     structlog.configure(
         processors=[limited.library, structlog.processors.format_exc_info, stamp, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=lambda *_: _Lines(writer),
+        logger_factory=lambda *_: _Lines(lines.write if journal is None else journal.write),
         cache_logger_on_first_use=False,
     )
     _route_libraries(_LEVELS[level])
-    return EventLog(writer, limited, clock, _LEVELS[level])
+    return EventLog(journal or lines, limited, clock, _LEVELS[level])
 
 
 class EventLog:
@@ -82,13 +88,17 @@ class EventLog:
     Call `flush` about once a second, and `close` at the end.
     """
 
-    def __init__(self, writer: LineWriter, limited: "_Limited", clock: Callable[[], float], level: int) -> None:
+    def __init__(
+        self, writer: LineWriter | JournalWriter, limited: "_Limited", clock: Callable[[], float], level: int
+    ) -> None:
         self._writer = writer
         self._level = level
         self._limited = limited
         self._clock = clock
         self._logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
         self._dropped_told = 0
+        self._unlabelled_told = 0
+        self._unlabelled_at = -REPEAT_S
 
     @property
     def dropped(self) -> int:
@@ -118,12 +128,24 @@ class EventLog:
             lost = self._writer.dropped - self._dropped_told
             self._dropped_told = self._writer.dropped
             self._logger.warning("log.dropped", lines=lost)
+        if isinstance(self._writer, JournalWriter) and self._writer.unlabelled > self._unlabelled_told:
+            self._tell_unlabelled(self._writer)
 
     def close(self) -> None:
         """Write the last summary, even if it is not due yet, and close the stream."""
         self._summarise()
         self.flush()
         self._writer.close()
+
+    def _tell_unlabelled(self, journal: JournalWriter) -> None:
+        now = self._clock()
+        if now - self._unlabelled_at < REPEAT_S:
+            return
+        self._unlabelled_at = now
+        lines = journal.unlabelled - self._unlabelled_told
+        self._logger.warning("log.unlabelled", lines=lines, error=journal.error)
+        # This line may be without fields too, and must not be the reason for another one.
+        self._unlabelled_told = journal.unlabelled
 
     def _summarise(self) -> None:
         for summary in self._limited.limit.take():
@@ -169,10 +191,10 @@ class _Limited:
 
 
 class _Lines:
-    """The logger to which structlog hands finished lines."""
+    """The logger to which structlog hands what `render` returns."""
 
-    def __init__(self, writer: LineWriter) -> None:
-        self.debug = self.info = self.warning = self.error = self.critical = writer.write
+    def __init__(self, write: Callable[..., None]) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = write
 
 
 class _LibraryHandler(logging.Handler):
@@ -203,19 +225,7 @@ def _format(stream: TextIO | None, *, json: bool | None) -> Format:
     if json is False or (json is None and terminal):
         # https://no-color.org
         return readable(colour=terminal and not os.environ.get("NO_COLOR"))
-    return as_journal if stream is not None and _is_journal(stream) else as_json
-
-
-def _is_journal(stream: TextIO) -> bool:
-    """Return whether systemd has connected the stream to the journal.
-
-    JOURNAL_STREAM holds the device and inode of that stream.
-    """
-    try:
-        status = os.fstat(stream.fileno())
-    except (OSError, ValueError):
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+    return as_json
 
 
 def _plain(value: object) -> object:
