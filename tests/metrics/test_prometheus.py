@@ -10,7 +10,9 @@ import pytest
 
 from lvs_healthd.api import ApiServer
 from lvs_healthd.metrics import Metrics
+from lvs_healthd.metrics.sampled import INTERNALS
 from lvs_healthd.probes.outcome import up
+from tests.metrics.dashboard import queries
 from tests.shown import shown, shown_app
 from tests.statuses import NOW, sampled
 
@@ -19,7 +21,7 @@ ALERTS = Path(__file__).parents[2] / "docs" / "prometheus-alerts.yml"
 
 @pytest.fixture
 async def daemon() -> AsyncIterator[ApiServer]:
-    metrics = Metrics(samples=sampled, internals=lambda: {"probes_in_flight": 3})
+    metrics = Metrics(samples=sampled, internals=lambda: dict.fromkeys(INTERNALS, 1.0) | {"probes_in_flight": 3})
     for _ in range(5):
         metrics.tally("web", "http").add(up("ok"), 0.001)
     server = ApiServer(shown_app(shown(), metrics.render))
@@ -90,3 +92,27 @@ async def test_prometheus_reads_what_we_wrote_and_the_alerts_work(prometheus: st
             await asyncio.sleep(0.2)
     assert "LvsRealServerDown" in alerts
     assert not alerts & {"LvsTableError", "LvsConfigRejected", "LvsHealthdGone"}
+
+
+async def test_every_query_of_the_dashboard_has_an_answer(prometheus: str) -> None:
+    async with aiohttp.ClientSession(prometheus) as session:
+        empty = list(queries())
+        for _ in range(40):
+            await asyncio.sleep(0.5)
+            try:
+                empty = [query for query in queries() if not await _series(session, query.expression)]
+            except aiohttp.ClientConnectionError:
+                continue  # Prometheus is still starting
+            if not empty:
+                break
+        assert empty == []
+
+
+async def _series(session: aiohttp.ClientSession, expression: str) -> int:
+    """Run a query, which must be valid, and return how many series it has."""
+    async with session.get("/api/v1/query", params={"query": expression}) as response:
+        if response.status == 503:
+            return 0  # Prometheus is still starting
+        answer = await response.json()
+    assert answer["status"] == "success", f"{expression}: {answer}"
+    return len(answer["data"]["result"])
