@@ -178,14 +178,17 @@ def test_the_journal_finds_lines_by_service_server_and_event(nat: Topology, mach
     machine.file("/etc/lvs-healthd/large.py").write_text(LARGE, encoding="utf-8")
     # In the sandbox of the daemon.
     machine.drop_in("[Service]\nExecStartPre=/opt/lvs-healthd/.venv/bin/python /etc/lvs-healthd/large.py\n")
+    nat.ipvsadm.clear()
     machine.systemctl("start", UNIT)
+    invocation = f"_SYSTEMD_INVOCATION_ID={machine.show('InvocationID')}"  # leaves out what other tests have left
     until_both(nat, machine)
     until_status(machine, "enforce: 4 of 4 ")
     machine.systemctl("stop", UNIT)
 
     def entries(*matches: str) -> list[dict[str, str]]:
         machine.run(["journalctl", "--sync"])
-        said = machine.run(["journalctl", "--output=json", "--all", "--unit", UNIT, *matches], check=False).stdout
+        command = ["journalctl", "--output=json", "--all", "--unit", UNIT, invocation, *matches]
+        said = machine.run(command, check=False).stdout
         return [json.loads(line) for line in said.splitlines()]
 
     everything = [
