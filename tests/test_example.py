@@ -11,22 +11,13 @@ import pytest
 import tomli
 
 from lvs_healthd.config.errors import WrongValueError
+from lvs_healthd.config.general_keys import BRAKE_KEYS, DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS
 from lvs_healthd.config.hooks import HOOK_KEYS, MAIL_KEYS
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS, TIMEOUT_KEYS
 from lvs_healthd.config.load import load, parse
 from lvs_healthd.config.model import Config
 from lvs_healthd.config.pair import PAIR_KEYS
-from lvs_healthd.config.schema import (
-    BRAKE_KEYS,
-    CHECK_KEYS,
-    DAEMON_KEYS,
-    DEFAULTS_KEYS,
-    FALLBACK_KEYS,
-    REAL_SERVER_KEYS,
-    SERVICE_KEYS,
-    TOP_KEYS,
-    Key,
-)
+from lvs_healthd.config.schema import CHECK_KEYS, FALLBACK_KEYS, REAL_SERVER_KEYS, SERVICE_KEYS, Key
 from tests.daemon_process import daemon
 
 EXAMPLE = Path(__file__).parents[1] / "config.example.toml"
@@ -43,6 +34,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "ipvs.timeouts": TIMEOUT_KEYS,
     "ipvs.sync.master": SYNC_KEYS,
     "defaults.check": CHECK_KEYS,
+    "defaults.service": SERVICE_KEYS,
     "service": SERVICE_KEYS,
     "service.check": CHECK_KEYS,
     "service.real_server": REAL_SERVER_KEYS,
@@ -88,7 +80,16 @@ async def test_daemon_that_runs_on_the_example_changes_nothing(tmp_path: Path) -
 
 def test_every_example_is_marked_as_one_and_loads() -> None:
     active = [line for line in INSTALLED.splitlines() if line and not line.startswith("#")]
-    assert active == ["[daemon]", "[brake]", "[pair]", "[ipvs]", "[ipvs.timeouts]", "[ipvs.sysctl]", "[defaults.check]"]
+    assert active == [
+        "[daemon]",
+        "[brake]",
+        "[pair]",
+        "[ipvs]",
+        "[ipvs.timeouts]",
+        "[ipvs.sysctl]",
+        "[defaults.check]",
+        "[defaults.service]",
+    ]
     assert whole().remarks == ()
     assert [service.name for service in whole().services] == [
         *("web", "cache", "dns", "rpc", "marked"),
@@ -120,6 +121,9 @@ def test_every_key_there_is_is_shown_in_its_place(section: str) -> None:
     if section == "defaults.check":
         assert shown == {"interval", "timeout", "rise", "fall"}
         return
+    if section == "defaults.service":  # some examples; the keys are those of the service "web"
+        assert shown == {"scheduler", "on_failure", "check"}
+        return
     if section == "service":  # these three have sections of their own
         shown |= {"check", "real_server"}
     if section == "hook":
@@ -132,7 +136,7 @@ def test_every_key_there_is_is_shown_in_its_place(section: str) -> None:
 def test_no_other_table_has_keys_of_its_own() -> None:
     assert set(TOP_KEYS) == {"daemon", "ipvs", "brake", "pair", "defaults", "service", "hook"}
     assert set(IPVS_KEYS) == {"netns", "path_marks", "timeouts", "sync", "sysctl"}
-    assert set(DEFAULTS_KEYS) == {"check"}
+    assert set(DEFAULTS_KEYS) == {"check", "service"}
     assert set(FALLBACK_KEYS) - {"tier"} == set(REAL_SERVER_KEYS)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from lvs_healthd.config import schema
+from lvs_healthd.config import general_keys, schema
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Settings without a deadline, so that no test fails on a busy machine."""
@@ -173,7 +173,7 @@ LEAVES = (
     | st.sampled_from([0, 1, 80, 200])
 )
 ALL_KEYS = sorted(
-    {"service", "daemon", "defaults", "check", *schema.SERVICE_KEYS, *schema.CHECK_KEYS, *schema.DAEMON_KEYS}
+    {"service", "daemon", "defaults", "check", *schema.SERVICE_KEYS, *schema.CHECK_KEYS, *general_keys.DAEMON_KEYS}
 )
 VALUES = st.recursive(
     LEAVES,
@@ -189,8 +189,11 @@ def tables(keys: Any) -> st.SearchStrategy[dict[str, Any]]:
 LOOKALIKES = st.fixed_dictionaries(
     {},
     optional={
-        "daemon": tables(schema.DAEMON_KEYS) | VALUES,
-        "defaults": st.fixed_dictionaries({}, optional={"check": tables(schema.CHECK_KEYS)}) | VALUES,
+        "daemon": tables(general_keys.DAEMON_KEYS) | VALUES,
+        "defaults": st.fixed_dictionaries(
+            {}, optional={"check": tables(schema.CHECK_KEYS), "service": tables(schema.SERVICE_KEYS)}
+        )
+        | VALUES,
         "service": st.lists(
             st.fixed_dictionaries(
                 {},

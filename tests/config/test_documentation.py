@@ -21,14 +21,13 @@ from lvs_healthd.config.check_model import (
     Tls,
     UdpCheck,
 )
+from lvs_healthd.config.general_keys import BRAKE_KEYS, DAEMON_KEYS
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Brake, Daemon, FallbackServer, Ipvs, MinUp, Pair, Service, SyncDaemon
 from lvs_healthd.config.pair import PAIR_KEYS
 from lvs_healthd.config.schema import (
-    BRAKE_KEYS,
     CHECK_KEYS,
-    DAEMON_KEYS,
     FALLBACK_KEYS,
     KEPT_FIELDS,
     REAL_SERVER_KEYS,

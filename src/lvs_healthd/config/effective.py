@@ -27,16 +27,15 @@ from lvs_healthd.config.check_model import (
     uses_tls,
 )
 from lvs_healthd.config.effective_hooks import hook_table
+from lvs_healthd.config.general_keys import BRAKE_KEYS, DAEMON_KEYS
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
 from lvs_healthd.config.model import ActiveWhen, Brake, Config, Damping, Forward, Ipvs, MinUp, Pair, RealServer, Service
 from lvs_healthd.config.paces import PACES
 from lvs_healthd.config.pair import PAIR_KEYS
 from lvs_healthd.config.schema import (
-    BRAKE_KEYS,
     CHECK_FIELDS,
     CHECK_KEYS,
     CHECK_TYPES,
-    DAEMON_KEYS,
     KEPT_FIELDS,
     REQUEST_KEYS,
     SHORT_FORM,

@@ -6,9 +6,10 @@ instead.
 
 import datetime as dt
 import functools
+import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import msgspec
 
@@ -94,6 +95,10 @@ def show_path(path: KeyPath) -> str:
     return text
 
 
+_Findings = dict[tuple[KeyPath, str], dict[int, None]]
+"""Errors or remarks, each with the numbers of the services that it is about, if it is in another table."""
+
+
 class Errors:
     """Collects the errors and remarks of one file. Line numbers are computed only when there is something to report.
 
@@ -104,9 +109,12 @@ class Errors:
     def __init__(self, file: str, text: str) -> None:
         self.file = file
         self._text = text
-        self._found: dict[tuple[KeyPath, str], None] = {}
-        self._remarks: dict[tuple[KeyPath, str], None] = {}
+        self._found: _Findings = {}
+        self._remarks: _Findings = {}
         self._service_names: dict[int, str] = {}
+        self.about_service: int | None = None
+        """The number of the service that is being read. What is found in another table, from which the service has a
+        value, is told with the service's name."""
 
     @functools.cached_property
     def _lines(self) -> dict[KeyPath, int]:
@@ -118,7 +126,7 @@ class Errors:
 
     def add(self, path: KeyPath, message: str) -> None:
         """Add an error at a key path. An error that is added twice is reported once."""
-        self._found[(path, message)] = None
+        self._add(self._found, path, message)
 
     def count(self) -> int:
         """Return how many errors have been added."""
@@ -126,7 +134,15 @@ class Errors:
 
     def remark(self, path: KeyPath, message: str) -> None:
         """Add a remark on a key path. A remark that is added twice is reported once."""
-        self._remarks[(path, message)] = None
+        self._add(self._remarks, path, message)
+
+    def _add(self, findings: "_Findings", path: KeyPath, message: str) -> None:
+        is_own = self.about_service is None or path[:1] == ("service",)
+        if is_own:
+            # What is wrong without any service is not about one of them.
+            findings[(path, message)] = {}
+        elif findings.get((path, message)) != {}:
+            findings.setdefault((path, message), {})[self.about_service or 0] = None
 
     def take_remarks(self) -> tuple[Problem, ...]:
         """Remove the remarks added so far, and return them."""
@@ -156,7 +172,7 @@ class Errors:
         """Return every remark found so far, in the order of the file."""
         return self._texts(self._remarks)
 
-    def _texts(self, found: Iterable[tuple[KeyPath, str]]) -> tuple[str, ...]:
+    def _texts(self, found: "_Findings") -> tuple[str, ...]:
         alike: dict[tuple[int, object, str], list[KeyPath]] = {}
         for path, message in sorted(found, key=lambda finding: self.line(finding[0])):
             # What is wrong with each of a thousand servers written as one range is wrong once.
@@ -165,19 +181,30 @@ class Errors:
             )
             alike.setdefault((self.line(path), pattern, message), []).append(path)
         return tuple(
-            f"{self.where(paths[0])}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {message}"
+            f"{self.where(paths[0], found[paths[0], message])}{_and_more(len(paths) - 1)}: {message}"
             for (_, _, message), paths in alike.items()
         )
 
-    def where(self, path: KeyPath) -> str:
-        """Format a place in the file for messages: file, line, name of the service, and key path."""
+    def where(self, path: KeyPath, services: Collection[int] = ()) -> str:
+        """Format a place in the file for messages: file, line, name of the service, and key path.
+
+        services: the numbers of the services that it is about, if the place is in another table.
+        """
         line = self.line(path)
         places = [f"{self.file}:{line}" if line else self.file]
+        places += [f"{self._service(first)}{_and_more(len(services) - 1)}" for first in itertools.islice(services, 1)]
         match path:
             case ("service", int() as index, *rest):
-                name = self._service_names.get(index)
-                places.append(f"service[{index}]" if name is None else f"service {show(name)}")
+                places.append(self._service(index))
                 path = tuple(rest)
         if path:
             places.append(show_path(path))
         return ": ".join(places)
+
+    def _service(self, index: int) -> str:
+        name = self._service_names.get(index)
+        return f"service[{index}]" if name is None else f"service {show(name)}"
+
+
+def _and_more(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""

@@ -10,7 +10,13 @@ from typing import Any
 import msgspec
 
 from lvs_healthd.config.reference import CHECKS, SYSCTLS, KeyReference, TableReference, check_types, tables
-from lvs_healthd.config.schema import CHECK_FIELDS, CHECK_KEYS, REQUEST_KEYS
+from lvs_healthd.config.schema import (
+    CHECK_FIELDS,
+    CHECK_KEYS,
+    NOT_INHERITED_BY_SERVICES,
+    REQUEST_KEYS,
+    SERVICE_KEYS,
+)
 
 _Schema = dict[str, Any]
 
@@ -37,7 +43,7 @@ def json_schema() -> _Schema:
                 "brake": _table(found["[brake]"]),
                 "pair": _table(found["[pair]"]),
                 "ipvs": ipvs,
-                "defaults": _closed({"check": _defaults(found[CHECKS])}),
+                "defaults": _closed({"check": _defaults(found[CHECKS]), "service": _service_defaults(found)}),
                 "service": {"type": "array", "items": _service(found)},
                 "hook": {"type": "array", "items": _hook(found)},
             }
@@ -55,6 +61,17 @@ def _service(found: Mapping[str, TableReference]) -> _Schema:
     servers = {header: _servers(found[f"[[service.{header}]]"]) for header in ("real_server", "fallback")}
     service = _table(found["[[service]]"], check=_CHECKS, **servers)
     return service | {"oneOf": [{"required": ["address"]}, {"required": ["fwmark"]}]}
+
+
+def _service_defaults(found: Mapping[str, TableReference]) -> _Schema:
+    table = found["[[service]]"]
+    keys = tuple(key for key in table.keys if _field(key) not in NOT_INHERITED_BY_SERVICES)
+    fallback = _servers(found["[[service.fallback]]"])
+    return _table(msgspec.structs.replace(table, keys=keys), check=_CHECKS, fallback=fallback)
+
+
+def _field(key: KeyReference) -> str:
+    return SERVICE_KEYS[key.name].field or key.name
 
 
 def _servers(table: TableReference) -> _Schema:

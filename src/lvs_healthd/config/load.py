@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import ConfigError, Errors
+from lvs_healthd.config.general_keys import BRAKE_KEYS, DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS
 from lvs_healthd.config.hooks import read_hooks
 from lvs_healthd.config.ipvs import read_ipvs, validate_ipvs
 from lvs_healthd.config.model import Brake, Config, Daemon
@@ -12,8 +13,9 @@ from lvs_healthd.config.pair import read_pair, validate_pair
 from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.readymade import Shelf, search_path
 from lvs_healthd.config.reuse import LastReading
-from lvs_healthd.config.schema import BRAKE_KEYS, DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS, read_table
-from lvs_healthd.config.services import read_services
+from lvs_healthd.config.schema import read_table
+from lvs_healthd.config.service_defaults import read_service_defaults
+from lvs_healthd.config.services import ForServices, read_services
 from lvs_healthd.config.text import DEFAULT_FILE, read_text, toml_document
 
 __all__ = ["DEFAULT_FILE", "ConfigError", "load", "parse"]
@@ -66,8 +68,10 @@ def parse(
     ipvs = read_ipvs(top.get("ipvs", {}), errors)
     defaults = read_table(top.get("defaults", {}), ("defaults",), DEFAULTS_KEYS, errors).values
     reader.read_defaults(defaults.get("check", {}), ("defaults", "check"))
+    service_defaults = read_service_defaults(defaults.get("service", {}), reader, errors)
     memory.begin((file, defaults, helper), shelf)
-    services = read_services(top.get("service", []), ipvs, reader, errors, memory)
+    around = ForServices(ipvs, reader, memory, service_defaults)
+    services = read_services(top.get("service", []), around, errors)
     remark_public_secret(Path(file), document, errors)
     remark_public_secret_files(text, document, errors)
     hooks = read_hooks(top.get("hook", []), services, errors)

@@ -16,6 +16,7 @@ import msgspec
 from lvs_healthd.config.check_model import EXEC_INTERVAL, EXEC_TIMEOUT, Check, Kept, Tls
 from lvs_healthd.config.check_ways import Way
 from lvs_healthd.config.errors import WrongValueError
+from lvs_healthd.config.general_keys import BRAKE_KEYS, DAEMON_KEYS
 from lvs_healthd.config.hook_model import Hook, Mail
 from lvs_healthd.config.hooks import HOOK_KEYS, MAIL_KEYS
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS, TIMEOUT_KEYS
@@ -32,11 +33,9 @@ from lvs_healthd.config.model import (
 )
 from lvs_healthd.config.pair import PAIR_KEYS
 from lvs_healthd.config.schema import (
-    BRAKE_KEYS,
     CHECK_FIELDS,
     CHECK_KEYS,
     CHECK_TYPES,
-    DAEMON_KEYS,
     FALLBACK_KEYS,
     REAL_SERVER_KEYS,
     SERVICE_KEYS,

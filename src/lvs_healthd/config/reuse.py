@@ -24,6 +24,8 @@ class Reading(msgspec.Struct, frozen=True):
     """The remarks on the table. Their key paths are relative to it, because the table may move within the file."""
     ready_made: frozenset[str] = frozenset()
     """The names of the ready-made checks that the table uses."""
+    remarks_elsewhere: tuple[Problem, ...] = ()
+    """Remarks on what the service has from another table, such as `[defaults.service]`. Their key paths are whole."""
 
 
 class LastReading:

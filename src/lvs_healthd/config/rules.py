@@ -27,7 +27,7 @@ def validate_service(service: Service, table: TomlTable, errors: Errors) -> None
         errors.add(table.at("one_packet"), f"only for udp and firewall marks: {service.protocol} has connections")
     if not any(server.forward is Forward.TUN for server in service.servers) and not table.is_wrong("forward"):
         for field in _TUNNEL_FIELDS:
-            if field in table:
+            if field in table and field not in table.elsewhere:  # a default may be meant for other services
                 errors.add(table.at(field), 'only for forward = "tun", and no server here has that')
     _validate_synproxy(service, table, errors)
     validate_capacity(service, table, errors)

@@ -111,41 +111,6 @@ class Key(msgspec.Struct, frozen=True):
     `TomlTable`."""
 
 
-TOP_KEYS = {
-    "daemon": Key(values.anything),
-    "ipvs": Key(values.anything),
-    "brake": Key(values.anything),
-    "pair": Key(values.anything),
-    "defaults": Key(values.anything),
-    "service": Key(values.anything),
-    "hook": Key(values.anything),
-}
-
-DEFAULTS_KEYS = {"check": Key(values.anything)}
-
-DAEMON_KEYS = {
-    "listen": Key(addresses.listen),
-    "control": Key(values.socket_path),
-    "state": Key(values.absolute_path),
-    "overrides": Key(values.optional_path),
-    "maintenance_dir": Key(values.optional_path),
-    "mode": Key(values.member(Mode)),
-    "resync": Key(values.duration("1s", "1h")),
-    "reload_guard": Key(values.percentage(0, 100)),
-    "max_probes": Key(values.integer(1, 100_000)),
-    "history": Key(values.integer(0, 200)),
-    "max_exec": Key(values.integer(1, 1000)),
-    "exec_socket": Key(values.optional_socket_path),
-    "probe_workers": Key(values.integer(1, 64)),
-}
-
-BRAKE_KEYS = {
-    "share": Key(values.percentage(1, 100)),
-    "within": Key(values.duration("1s", "10m")),
-    "min_targets": Key(values.integer(2, 100_000)),
-    "longest": Key(values.duration("1s", "24h")),
-}
-
 _FORWARD_ELSEWHERE = {
     **dict.fromkeys(("masq", "masquerade", "masquerading", "-m"), Forward.NAT),
     **dict.fromkeys(("gate", "gateway", "gatewaying", "droute", "route", "direct", "-g"), Forward.DR),
@@ -192,6 +157,9 @@ SERVICE_KEYS = {
     "fallback": Key(values.anything),
     "real_server": Key(values.anything),
 }
+
+NOT_INHERITED_BY_SERVICES = ("name", "endpoint", "fwmark", "family", "vip", "real_server")
+"""The fields of a service that `[defaults.service]` cannot set: what tells one service from another."""
 
 REAL_SERVER_KEYS = {
     "address": Key(addresses.server_addresses, "endpoint"),
@@ -314,6 +282,8 @@ class TomlTable:
     written: dict[str, str]
     """The key of each field that was written, whether its value is valid or not. Empty for an entry that is a bare
     value instead of a table."""
+    elsewhere: Mapping[str, KeyPath] = dataclasses.field(default_factory=dict)
+    """Where each field is that the table inherits: its key path in another table."""
 
     def __contains__(self, field: str) -> bool:
         return field in self.written
@@ -324,6 +294,8 @@ class TomlTable:
 
     def at(self, field: str) -> KeyPath:
         """Return the key path of a field, or the table's own path when the field was not written."""
+        if field in self.elsewhere:
+            return self.elsewhere[field]
         key = self.written.get(field)
         return (*self.path, key) if key else self.path
 

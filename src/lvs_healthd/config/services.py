@@ -1,7 +1,7 @@
 """Reads the `[[service]]` tables into records."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from lvs_healthd.config import path_rules, rules
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
@@ -13,6 +13,7 @@ from lvs_healthd.config.model import Below, Ipvs, Service
 from lvs_healthd.config.reuse import LastReading, Reading
 from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, TomlTable, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
+from lvs_healthd.config.service_defaults import with_defaults
 from lvs_healthd.config.values import LONGEST_LABEL
 
 _OWN_FIELDS = frozenset({"name", "endpoint", "forward", *SERVICE_KEYS}) - (
@@ -21,23 +22,32 @@ _OWN_FIELDS = frozenset({"name", "endpoint", "forward", *SERVICE_KEYS}) - (
 """The fields of a service's record that are copied from its table."""
 
 
-def read_services(
-    written: object, ipvs: Ipvs, reader: CheckReader, errors: Errors, memory: LastReading
-) -> tuple[Service, ...]:
+class ForServices(NamedTuple):
+    """What the reading of services needs besides their tables."""
+
+    ipvs: Ipvs
+    """The settings for IPVS as a whole, on which remarks on services depend."""
+    reader: CheckReader
+    """Reads their checks."""
+    memory: LastReading
+    """The last reading, from which unchanged services are taken."""
+    defaults: TomlTable
+    """`[defaults.service]`."""
+
+
+def read_services(written: object, around: ForServices, errors: Errors) -> tuple[Service, ...]:
     """Read all services.
 
     written: the value of `service` in the file.
-    ipvs: the settings for IPVS as a whole, on which remarks on services depend.
-    reader: reads their checks.
     errors: errors and remarks are added here. A service without a usable name, address or mark is left out.
-    memory: the last reading, from which unchanged services are taken.
     """
+    ipvs, reader, memory, _ = around
     if not isinstance(written, list):
         fix = "in double brackets, once for each service" if isinstance(written, dict) else ""
         errors.add_all(("service",), expected("[[service]] tables", written, fix))
         return ()
     services: list[tuple[KeyPath, Service]] = []
-    remarks = [*errors.take_remarks()]
+    remarks: list[tuple[int | None, Problem]] = [(None, remark) for remark in errors.take_remarks()]
     for index, entry in enumerate(written):
         path: KeyPath = ("service", index)
         if not isinstance(entry, dict):
@@ -45,23 +55,38 @@ def read_services(
             continue
         found = memory.recall(entry)
         if found is None:
-            table = read_table(entry, path, SERVICE_KEYS, errors)
+            errors.about_service = index
+            table = with_defaults(read_table(entry, path, SERVICE_KEYS, errors), around.defaults)
             read = tuple(_read(table, index, reader, errors))
-            own = tuple(Problem(remark.at[len(path) :], remark.message) for remark in errors.take_remarks())
-            found = Reading(read, own, reader.take_ready_made())
+            errors.about_service = None
+            found = _reading(read, path, errors.take_remarks(), reader)
             if read:
                 memory.note(entry, found)
         else:
             errors.name_service(index, found.services[0].name)
         services += [(path, service) for service in found.services]
-        remarks += [Problem((*path, *remark.at), remark.message) for remark in found.remarks]
-    for remark in remarks:
+        remarks += [(None, Problem((*path, *remark.at), remark.message)) for remark in found.remarks]
+        remarks += [(index, remark) for remark in found.remarks_elsewhere]
+    for about, remark in remarks:
+        errors.about_service = about
         errors.remark(remark.at, remark.message)
+    errors.about_service = None
     rules.validate_together(services, errors)
     rules.validate_targets(services, written, errors)
     path_rules.validate_paths(services, ipvs, errors)
     rules.remark_quiescing(services, ipvs, errors)
     return tuple(service for _, service in services)
+
+
+def _reading(read: tuple[Service, ...], path: KeyPath, remarks: Iterable[Problem], reader: CheckReader) -> Reading:
+    """Return what was read from the table at `path`, with the remarks on it in the form that is kept."""
+    own, elsewhere = [], []
+    for remark in remarks:
+        if remark.at[: len(path)] == path:
+            own.append(Problem(remark.at[len(path) :], remark.message))
+        else:
+            elsewhere.append(remark)
+    return Reading(read, tuple(own), reader.take_ready_made(), tuple(elsewhere))
 
 
 def _read(table: TomlTable, index: int, reader: CheckReader, errors: Errors) -> Iterator[Service]:

@@ -109,6 +109,10 @@ def _file() -> str:
     return page(f"{PROGRAM}.toml", 5, summary, [line for part in _file_parts() for line in part])
 
 
+_DEFAULTS_ELSEWHERE = {"[[service]]": "\n\n`[defaults.service]` has defaults for all services."}
+"""What is said of a table besides its own text."""
+
+
 def _file_parts() -> Iterator[list[str]]:
     found = dict(tables())
     checks = found.pop(CHECKS)
@@ -120,7 +124,8 @@ def _file_parts() -> Iterator[list[str]]:
         "lists all of them. A remark is about something that is allowed, but will probably not do what was meant."
     )
     for table in found.values():
-        yield [heading(table.header), *paragraphs(table.text), *_keys(table)]
+        text = f"{table.text}{_DEFAULTS_ELSEWHERE.get(table.header, '')}"
+        yield [heading(table.header), *paragraphs(text), *_keys(table)]
     yield [heading(CHECKS), *paragraphs(f"{checks.text}\n\n`[defaults.check]` has defaults for all checks.")]
     yield [subheading("Types of checks")]
     for kind, text in check_types().items():
