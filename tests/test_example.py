@@ -17,6 +17,7 @@ from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS, TIMEOUT_K
 from lvs_healthd.config.load import load, parse
 from lvs_healthd.config.model import Config
 from lvs_healthd.config.pair import PAIR_KEYS
+from lvs_healthd.config.pools import POOL_KEYS
 from lvs_healthd.config.schema import CHECK_KEYS, FALLBACK_KEYS, REAL_SERVER_KEYS, SERVICE_KEYS, Key
 from tests.daemon_process import daemon
 
@@ -35,6 +36,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "ipvs.sync.master": SYNC_KEYS,
     "defaults.check": CHECK_KEYS,
     "defaults.service": SERVICE_KEYS,
+    "pool.example": POOL_KEYS,
+    "check.example": CHECK_KEYS,
     "service": SERVICE_KEYS,
     "service.check": CHECK_KEYS,
     "service.real_server": REAL_SERVER_KEYS,
@@ -124,6 +127,9 @@ def test_every_key_there_is_is_shown_in_its_place(section: str) -> None:
     if section == "defaults.service":  # some examples; the keys are those of the service "web"
         assert shown == {"scheduler", "on_failure", "check"}
         return
+    if section == "check.example":  # some; the keys are those of the check of "web"
+        assert shown == {"type", "path", "interval"}
+        return
     if section == "service":  # these three have sections of their own
         shown |= {"check", "real_server"}
     if section == "hook":
@@ -134,7 +140,9 @@ def test_every_key_there_is_is_shown_in_its_place(section: str) -> None:
 
 
 def test_no_other_table_has_keys_of_its_own() -> None:
-    assert set(TOP_KEYS) == {"daemon", "ipvs", "brake", "pair", "defaults", "service", "hook"}
+    assert set(TOP_KEYS) == {
+        *("daemon", "ipvs", "brake", "pair", "defaults", "pool", "check", "service", "hook"),
+    }
     assert set(IPVS_KEYS) == {"netns", "path_marks", "timeouts", "sync", "sysctl"}
     assert set(DEFAULTS_KEYS) == {"check", "service"}
     assert set(FALLBACK_KEYS) - {"tier"} == set(REAL_SERVER_KEYS)

@@ -194,6 +194,8 @@ LOOKALIKES = st.fixed_dictionaries(
             {}, optional={"check": tables(schema.CHECK_KEYS), "service": tables(schema.SERVICE_KEYS)}
         )
         | VALUES,
+        "pool": st.dictionaries(TEXT | st.just("a"), tables({"real_server"}) | VALUES, max_size=2) | VALUES,
+        "check": st.dictionaries(TEXT | st.just("a"), tables(schema.CHECK_KEYS) | VALUES, max_size=2) | VALUES,
         "service": st.lists(
             st.fixed_dictionaries(
                 {},
@@ -202,6 +204,7 @@ LOOKALIKES = st.fixed_dictionaries(
                     "fwmark": st.just(7) | VALUES,
                     "check": tables(schema.CHECK_KEYS) | st.lists(tables(schema.CHECK_KEYS), max_size=3) | VALUES,
                     "real_server": st.lists(tables(schema.REAL_SERVER_KEYS) | VALUES, max_size=3) | VALUES,
+                    "pool": st.just("a") | VALUES,
                     "fallback": VALUES,
                     "forward": VALUES,
                     "name": VALUES,

@@ -26,6 +26,7 @@ from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Brake, Daemon, FallbackServer, Ipvs, MinUp, Pair, Service, SyncDaemon
 from lvs_healthd.config.pair import PAIR_KEYS
+from lvs_healthd.config.pools import POOL_KEYS
 from lvs_healthd.config.schema import (
     CHECK_KEYS,
     FALLBACK_KEYS,
@@ -62,7 +63,16 @@ def test_every_key_is_documented_and_no_other() -> None:
     service = SERVICE_KEYS.keys() - (SERVER_KEYS.keys() - {"forward"})
     ipvs = ({*IPVS_KEYS}, {*SYNC_KEYS}, SHOWN_SYSCTLS)
     servers = {**REAL_SERVER_KEYS, **FALLBACK_KEYS}
-    tables: tuple[Iterable[str], ...] = (DAEMON_KEYS, BRAKE_KEYS, PAIR_KEYS, *ipvs, service, servers, CHECK_KEYS)
+    tables: tuple[Iterable[str], ...] = (
+        DAEMON_KEYS,
+        BRAKE_KEYS,
+        PAIR_KEYS,
+        *ipvs,
+        service,
+        POOL_KEYS,
+        servers,
+        CHECK_KEYS,
+    )
     assert sorted(key for key, _ in DOCUMENTED) == sorted(key for table in tables for key in table)
 
 

@@ -99,8 +99,8 @@ def test_tunnel_keys_are_for_those_who_use_tunnels() -> None:
 def test_wrong_default_is_told_once_where_it_is() -> None:
     assert errors_of(defaults('scheduler = "wrx"\ncheck = { type = "http", path = "a" }') + WEB + MAIL) == [
         (
-            "c.toml:2: defaults.service.scheduler: expected rr, wrr, lc, wlc, lblc, lblcr, sh, mh, dh, fo, ovf, sed, nq "
-            'or twos, got "wrx"; did you mean "wrr"?'
+            "c.toml:2: defaults.service.scheduler: expected rr, wrr, lc, wlc, lblc, lblcr, sh, mh, dh, fo, ovf, sed, "
+            'nq or twos, got "wrx"; did you mean "wrr"?'
         ),
         'c.toml:3: defaults.service.check.path: expected a path that starts with "/", got "a"',
     ]

@@ -25,7 +25,13 @@ def _validate_min_up(service: Service, table: TomlTable, errors: Errors) -> None
         and not table.values.get("fallback")
     ):
         errors.add(table.at("below"), 'there is no fallback; write fallback = ["198.51.100.99:80"], or below = "none"')
-    if "min_up" not in table or table.is_wrong("min_up") or not servers or table.is_wrong("real_server"):
+    if (
+        "min_up" not in table
+        or table.is_wrong("min_up")
+        or not servers
+        or table.is_wrong("real_server")
+        or table.is_wrong("pool")
+    ):
         return
     at = table.at("min_up")
     if min_up.weight and service.slow_start:

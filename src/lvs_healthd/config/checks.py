@@ -6,6 +6,8 @@ address and port to probe.
 """
 
 import functools
+import itertools
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -26,6 +28,7 @@ from lvs_healthd.config.http_requests import problems
 from lvs_healthd.config.http_values import DEFAULT_PORT
 from lvs_healthd.config.kept_rules import kept_misfits
 from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.named_checks import read_named_check
 from lvs_healthd.config.paces import PACES, slow_fast
 from lvs_healthd.config.patterns import too_expensive
 from lvs_healthd.config.readymade import Shelf, program_key
@@ -56,6 +59,10 @@ _MOST_NAMED = 5
 """How many ready-made checks an error names. If there are more, it says how to list them."""
 
 
+_MOST_NEAR = 3
+"""How many names an error about an unknown one offers."""
+
+
 class CheckReader:
     """Reads the checks of one configuration file.
 
@@ -67,6 +74,8 @@ class CheckReader:
         self._helper = helper
         self._errors = errors
         self._defaults = TomlTable((), {}, {})
+        self._named: dict[str, Template | None] = {}
+        """The `[check.NAME]` tables; None for one that is wrong, whose errors have been reported."""
         self._ready_made: set[str] = set()
         self._pair_problem = functools.cache(pair_problem)
         """Client certificates are looked at once for each file, because thousands of servers may have the same."""
@@ -90,6 +99,21 @@ class CheckReader:
             self._remark_timeout(
                 Times(*(_default("tcp", field) for field in Times._fields)), self._default_times(), self._defaults
             )
+
+    def read_named(self, written: object) -> None:
+        """Read the `[check.NAME]` tables. This must be called after `read_defaults`, and before `read`.
+
+        written: the value of `check` in the file.
+        """
+        if not isinstance(written, dict):
+            self._errors.add_all(("check",), expected("[check.NAME] tables", written))
+            return
+        found: dict[str, Template | None] = {}
+        for name, entry in written.items():
+            table = read_named_check(name, entry, written, self._types(), self._errors)
+            found[name] = None if table is None else self._new(table)
+        self._named = found
+        self._ready_made.clear()
 
     def read(self, written: object, path: KeyPath, inherited: tuple[Template, ...] = ()) -> tuple[Template, ...]:
         """Read the value of a `check` key. Returns the inherited checks with their changes, followed by the new checks.
@@ -175,6 +199,12 @@ class CheckReader:
 
     def _new(self, table: TomlTable) -> Template | None:
         type_ = str(table.values["type"])
+        if type_ in self._named:
+            named = self._named[type_]
+            if named is None:
+                return None
+            named = msgspec.structs.replace(named, name=table.values.get("name", type_), type=type_)
+            return self._changed(named, table)
         own = {"helper": self._helper} if type_ == "exec" else {}
         base = Template(table.values.get("name", type_), type_, type_, own, frozenset(), table.path)
         if type_ in CHECK_TYPES:
@@ -183,7 +213,8 @@ class CheckReader:
         ready_made = self._shelf.find(type_)
         self._ready_made.add(type_)
         if ready_made is None:
-            guess = did_you_mean(type_, (*CHECK_TYPES, *self._shelf.names()))
+            known = (*CHECK_TYPES, *self._named, *self._shelf.names())
+            guess = did_you_mean(type_, known, most=_MOST_NEAR if self._named else 1)
             self._errors.add_all(table.at("type"), expected(self._types(), type_, guess))
         if ready_made is None or not ready_made.kind:
             return None
@@ -323,7 +354,12 @@ class CheckReader:
     def _types(self) -> str:
         names = self._shelf.names()
         shown = ", ".join(names) if len(names) <= _MOST_NAMED else "see: lvs-healthd checks"
-        return f"{', '.join(CHECK_TYPES)} or a ready-made check" + (f" ({shown})" if names else "")
+        own = f", a [check.NAME] ({_shortened(self._named)})" if self._named else ""
+        return f"{', '.join(CHECK_TYPES)}{own} or a ready-made check" + (f" ({shown})" if names else "")
+
+
+def _shortened(names: Collection[str]) -> str:
+    return ", ".join([*itertools.islice(names, _MOST_NAMED), *(["…"] if len(names) > _MOST_NAMED else [])])
 
 
 def _times(template: Template) -> Times:

@@ -10,6 +10,8 @@ TOP_KEYS = {
     "brake": Key(values.anything),
     "pair": Key(values.anything),
     "defaults": Key(values.anything),
+    "pool": Key(values.anything),
+    "check": Key(values.anything),
     "service": Key(values.anything),
     "hook": Key(values.anything),
 }

@@ -44,6 +44,8 @@ def json_schema() -> _Schema:
                 "pair": _table(found["[pair]"]),
                 "ipvs": ipvs,
                 "defaults": _closed({"check": _defaults(found[CHECKS]), "service": _service_defaults(found)}),
+                "pool": _named(_table(found["[pool.NAME]"], required=["real_server"], real_server=_servers_of(found))),
+                "check": _named(_CHECK),
                 "service": {"type": "array", "items": _service(found)},
                 "hook": {"type": "array", "items": _hook(found)},
             }
@@ -61,6 +63,15 @@ def _service(found: Mapping[str, TableReference]) -> _Schema:
     servers = {header: _servers(found[f"[[service.{header}]]"]) for header in ("real_server", "fallback")}
     service = _table(found["[[service]]"], check=_CHECKS, **servers)
     return service | {"oneOf": [{"required": ["address"]}, {"required": ["fwmark"]}]}
+
+
+def _named(schema: _Schema) -> _Schema:
+    """Return the schema of a table of tables with names of their own."""
+    return {"type": "object", "additionalProperties": schema}
+
+
+def _servers_of(found: Mapping[str, TableReference]) -> _Schema:
+    return _servers(found["[[service.real_server]]"])
 
 
 def _service_defaults(found: Mapping[str, TableReference]) -> _Schema:

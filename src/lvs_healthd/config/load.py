@@ -10,6 +10,7 @@ from lvs_healthd.config.hooks import read_hooks
 from lvs_healthd.config.ipvs import read_ipvs, validate_ipvs
 from lvs_healthd.config.model import Brake, Config, Daemon
 from lvs_healthd.config.pair import read_pair, validate_pair
+from lvs_healthd.config.pools import Pools
 from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.readymade import Shelf, search_path
 from lvs_healthd.config.reuse import LastReading
@@ -68,9 +69,10 @@ def parse(
     ipvs = read_ipvs(top.get("ipvs", {}), errors)
     defaults = read_table(top.get("defaults", {}), ("defaults",), DEFAULTS_KEYS, errors).values
     reader.read_defaults(defaults.get("check", {}), ("defaults", "check"))
+    reader.read_named(top.get("check", {}))
     service_defaults = read_service_defaults(defaults.get("service", {}), reader, errors)
-    memory.begin((file, defaults, helper), shelf)
-    around = ForServices(ipvs, reader, memory, service_defaults)
+    memory.begin((file, defaults, top.get("check"), helper), shelf)
+    around = ForServices(ipvs, reader, memory, service_defaults, Pools(top.get("pool", {}), errors))
     services = read_services(top.get("service", []), around, errors)
     remark_public_secret(Path(file), document, errors)
     remark_public_secret_files(text, document, errors)

@@ -32,6 +32,7 @@ from lvs_healthd.config.model import (
     Timeouts,
 )
 from lvs_healthd.config.pair import PAIR_KEYS
+from lvs_healthd.config.pools import POOL_KEYS
 from lvs_healthd.config.schema import (
     CHECK_FIELDS,
     CHECK_KEYS,
@@ -82,6 +83,7 @@ def tables() -> Mapping[str, TableReference]:
         _table("[ipvs.timeouts]", TIMEOUT_KEYS, Timeouts),
         _table("[ipvs.sync.master]", SYNC_KEYS, SyncDaemon),
         _sysctls(),
+        _pools(),
         _table("[[service]]", SERVICE_KEYS, Service, RealServer),
         _table("[[service.real_server]]", REAL_SERVER_KEYS, RealServer),
         _table("[[service.fallback]]", FALLBACK_KEYS, FallbackServer),
@@ -97,6 +99,8 @@ CHECKS = "[service.check]"
 
 SYSCTLS = "[ipvs.sysctl]"
 
+POOL = "[pool.NAME]"
+
 
 def check_types() -> Mapping[str, str]:
     """Return what each type of check does."""
@@ -108,6 +112,11 @@ _ABOUT = {
         "[[service]]",
         "check",
     ): "The checks of its real servers, all of which must pass: one or a list, each a table or a type.",
+    (POOL, "real_server"): "The real servers: a list of addresses and tables, as in a service.",
+    (
+        "[[service]]",
+        "pool",
+    ): "The `[pool.NAME]` tables whose servers it has besides its own: a name or a list.",
     ("[[service]]", "real_server"): "The real servers: a list of addresses and tables.",
     ("[[service.real_server]]", "check"): "Changes to the service's checks, and checks of its own.",
     ("[[service.fallback]]", "check"): "Its checks. Without one, it counts as up.",
@@ -123,6 +132,12 @@ _ABOUT = {
 def _table(header: str, keys: Mapping[str, Key], *records: _Record) -> TableReference:
     made = tuple(_key(header, name, key, records) for name, key in keys.items())
     return TableReference(header=header, text=_paragraphs(records[0].__doc__), keys=made)
+
+
+def _pools() -> TableReference:
+    keys = tuple(_key(POOL, name, key, ()) for name, key in POOL_KEYS.items())
+    text = "Real servers that several services share. A service uses them with `pool`."
+    return TableReference(header=POOL, text=text, keys=keys)
 
 
 def _sysctls() -> TableReference:

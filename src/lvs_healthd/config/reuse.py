@@ -52,18 +52,19 @@ class LastReading:
         surroundings: everything outside a service's table on which the service depends, except the ready-made checks.
         shelf: the ready-made checks.
         """
-        fingerprint = _fingerprint(surroundings)
-        if fingerprint != self._surroundings or any(
-            shelf.text(name) != text for name, text in self._ready_made.items()
-        ):
+        found = fingerprint(surroundings)
+        if found != self._surroundings or any(shelf.text(name) != text for name, text in self._ready_made.items()):
             self._readings = {}
-        self._surroundings = fingerprint
+        self._surroundings = found
         self._found = {}
         self._shelf = shelf
 
     def recall(self, entry: object) -> Reading | None:
-        """Return what was last read from a table with the same content, or None."""
-        reading = self._readings.get(key := _fingerprint(entry))
+        """Return what was last read from a table with the same content, or None.
+
+        entry: the table, with all that it stands for.
+        """
+        reading = self._readings.get(key := fingerprint(entry))
         if reading is not None:
             self._found[key] = reading
             for name in reading.ready_made:
@@ -72,7 +73,7 @@ class LastReading:
 
     def note(self, entry: object, reading: Reading) -> None:
         """Remember what was read from a table."""
-        self._found[_fingerprint(entry)] = reading
+        self._found[fingerprint(entry)] = reading
 
     def keep(self) -> None:
         """Keep the readings of the configuration that was just read, because it is valid."""
@@ -80,7 +81,8 @@ class LastReading:
         self._ready_made = self._shelf.texts
 
 
-def _fingerprint(value: object) -> bytes:
+def fingerprint(value: object) -> bytes:
+    """Return a short digest of a value of the file, which another value does not have."""
     try:
         # Unlike equality, MessagePack distinguishes 1, 1.0 and true.
         packed = msgspec.msgpack.encode(value)

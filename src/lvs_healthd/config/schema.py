@@ -156,6 +156,7 @@ SERVICE_KEYS = {
     "check": Key(values.anything),
     "fallback": Key(values.anything),
     "real_server": Key(values.anything),
+    "pool": Key(values.one_or_more(values.label)),
 }
 
 NOT_INHERITED_BY_SERVICES = ("name", "endpoint", "fwmark", "family", "vip", "real_server")

@@ -10,6 +10,7 @@ from lvs_healthd.config.errors import Errors, Problem, expected, show
 from lvs_healthd.config.exec_rules import told_about
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import Below, Ipvs, Service
+from lvs_healthd.config.pools import Pools
 from lvs_healthd.config.reuse import LastReading, Reading
 from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, TomlTable, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
@@ -17,7 +18,7 @@ from lvs_healthd.config.service_defaults import with_defaults
 from lvs_healthd.config.values import LONGEST_LABEL
 
 _OWN_FIELDS = frozenset({"name", "endpoint", "forward", *SERVICE_KEYS}) - (
-    frozenset({"address", "check", "fallback", "real_server", *SERVER_KEYS}) - {"forward"}
+    frozenset({"address", "check", "fallback", "real_server", "pool", *SERVER_KEYS}) - {"forward"}
 )
 """The fields of a service's record that are copied from its table."""
 
@@ -33,6 +34,8 @@ class ForServices(NamedTuple):
     """The last reading, from which unchanged services are taken."""
     defaults: TomlTable
     """`[defaults.service]`."""
+    pools: Pools
+    """The servers that services share."""
 
 
 def read_services(written: object, around: ForServices, errors: Errors) -> tuple[Service, ...]:
@@ -41,7 +44,8 @@ def read_services(written: object, around: ForServices, errors: Errors) -> tuple
     written: the value of `service` in the file.
     errors: errors and remarks are added here. A service without a usable name, address or mark is left out.
     """
-    ipvs, reader, memory, _ = around
+    ipvs, reader, memory, defaults, pools = around
+    default_pool = defaults.values.get("pool")
     if not isinstance(written, list):
         fix = "in double brackets, once for each service" if isinstance(written, dict) else ""
         errors.add_all(("service",), expected("[[service]] tables", written, fix))
@@ -53,20 +57,22 @@ def read_services(written: object, around: ForServices, errors: Errors) -> tuple
         if not isinstance(entry, dict):
             errors.add_all(path, expected("a table", entry))
             continue
-        found = memory.recall(entry)
+        content = pools.with_content(entry, default_pool)
+        found = memory.recall(content)
         if found is None:
             errors.about_service = index
-            table = with_defaults(read_table(entry, path, SERVICE_KEYS, errors), around.defaults)
-            read = tuple(_read(table, index, reader, errors))
+            table = pools.checked(with_defaults(read_table(entry, path, SERVICE_KEYS, errors), defaults))
+            read = tuple(_read(table, index, around, errors))
             errors.about_service = None
             found = _reading(read, path, errors.take_remarks(), reader)
             if read:
-                memory.note(entry, found)
+                memory.note(content, found)
         else:
             errors.name_service(index, found.services[0].name)
         services += [(path, service) for service in found.services]
         remarks += [(None, Problem((*path, *remark.at), remark.message)) for remark in found.remarks]
         remarks += [(index, remark) for remark in found.remarks_elsewhere]
+    pools.read_unused(reader)
     for about, remark in remarks:
         errors.about_service = about
         errors.remark(remark.at, remark.message)
@@ -89,7 +95,7 @@ def _reading(read: tuple[Service, ...], path: KeyPath, remarks: Iterable[Problem
     return Reading(read, tuple(own), reader.take_ready_made(), tuple(elsewhere))
 
 
-def _read(table: TomlTable, index: int, reader: CheckReader, errors: Errors) -> Iterator[Service]:
+def _read(table: TomlTable, index: int, around: ForServices, errors: Errors) -> Iterator[Service]:
     """Read one table, which may hold several services: one for each address of a range and each protocol."""
     values = table.values
     endpoints: tuple[Endpoint | None, ...] = values.get("endpoint", (None,))
@@ -108,7 +114,7 @@ def _read(table: TomlTable, index: int, reader: CheckReader, errors: Errors) -> 
                     message = f"with address and protocol, as {show(own)}, more than {LONGEST_LABEL} characters"
                     errors.add(table.at("name"), message)
             identity = {"name": own, "endpoint": endpoint, "protocol": protocol}
-            service = _read_one(table, identity, reader, errors)
+            service = _read_one(table, identity, around, errors)
             if service is not None:
                 yield service
 
@@ -125,16 +131,19 @@ def _name(table: TomlTable, endpoint: Endpoint | None, protocol: Protocol) -> st
     return ""
 
 
-def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, errors: Errors) -> Service | None:
+def _read_one(table: TomlTable, identity: dict[str, Any], around: ForServices, errors: Errors) -> Service | None:
     """Read one service of a table. `identity` holds its name, endpoint and protocol."""
     values = table.values | identity
     endpoint: Endpoint | None = values["endpoint"]
-    if "real_server" not in table and not _has_servers_below(table):
+    if "real_server" not in table and "pool" not in table and not _has_servers_below(table):
         errors.add(table.path, "real_server is missing: a service needs at least one")
     elif values.get("real_server") == []:
         errors.add(table.at("real_server"), "the list is empty: a service needs at least one")
-    server_reader = ServerReader(_surroundings(table, identity, reader, errors), reader, errors)
-    servers = server_reader.real_servers(values.get("real_server", []), table.at("real_server"))
+    lists = [*around.pools.servers(table), (values.get("real_server", []), table.at("real_server"))]
+    has_check = any(_any_has_check(written) for written, _ in lists)
+    surroundings = _surroundings(table, identity, around.reader, errors, servers_have_checks=has_check)
+    server_reader = ServerReader(surroundings, around.reader, errors)
+    servers = [placed for written, path in lists for placed in server_reader.real_servers(written, path)]
     fallback = server_reader.fallback(values.get("fallback", []), table.at("fallback"))
     if not values["name"] or (endpoint is None and "fwmark" not in values):
         return None
@@ -158,13 +167,15 @@ def _read_one(table: TomlTable, identity: dict[str, Any], reader: CheckReader, e
     return told_about(service)
 
 
-def _surroundings(table: TomlTable, identity: dict[str, Any], reader: CheckReader, errors: Errors) -> Surroundings:
+def _surroundings(
+    table: TomlTable, identity: dict[str, Any], reader: CheckReader, errors: Errors, *, servers_have_checks: bool
+) -> Surroundings:
     """Collect what a service passes on to its servers. `identity` holds its name, endpoint and protocol."""
     values = table.values
     endpoint: Endpoint | None = identity["endpoint"]
     written = values.get("check", [])
     checks = reader.read(written, table.at("check")) if "check" in table else ()
-    nobody_has_checks = "check" not in table and not _any_has_check(values.get("real_server", []))
+    nobody_has_checks = "check" not in table and not servers_have_checks
     if nobody_has_checks:
         errors.add(table.path, NO_CHECK)
     is_mark = "fwmark" in table and "endpoint" not in table

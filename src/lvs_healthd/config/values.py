@@ -133,10 +133,13 @@ def listing(words: Iterable[str], link: str = "or") -> str:
     return f"{', '.join(most)} {link} {last}" if most else last
 
 
-def did_you_mean(got: object, known: Iterable[str]) -> str:
-    """Return a suggestion such as `did you mean "interval"?`, or an empty string when no known word is similar."""
-    close = difflib.get_close_matches(got.lower(), known, n=1) if isinstance(got, str) else []
-    return f'did you mean "{close[0]}"?' if close else ""
+def did_you_mean(got: object, known: Iterable[str], *, most: int = 1) -> str:
+    """Return a suggestion such as `did you mean "interval"?`, or an empty string when no known word is similar.
+
+    most: how many words to suggest at most.
+    """
+    close = difflib.get_close_matches(got.lower(), known, n=most) if isinstance(got, str) else []
+    return f"did you mean {listing(show(word) for word in close)}?" if close else ""
 
 
 def duration(least: str, most: str, *, whole: bool = False) -> Callable[[object], Seconds]:

@@ -126,7 +126,13 @@ def _file_parts() -> Iterator[list[str]]:
     for table in found.values():
         text = f"{table.text}{_DEFAULTS_ELSEWHERE.get(table.header, '')}"
         yield [heading(table.header), *paragraphs(text), *_keys(table)]
-    yield [heading(CHECKS), *paragraphs(f"{checks.text}\n\n`[defaults.check]` has defaults for all checks.")]
+    yield [
+        heading(CHECKS),
+        *paragraphs(
+            f"{checks.text}\n\n`[defaults.check]` has defaults for all checks. A "
+            "`[check.NAME]` is a check whose name is a type."
+        ),
+    ]
     yield [subheading("Types of checks")]
     for kind, text in check_types().items():
         yield entry(bold(kind), text)

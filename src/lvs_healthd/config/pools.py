@@ -1,0 +1,112 @@
+"""Reads the `[pool.NAME]` tables: lists of real servers that several services share."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from lvs_healthd.config import values
+from lvs_healthd.config.basics import Protocol
+from lvs_healthd.config.checks import CheckReader
+from lvs_healthd.config.errors import Errors, WrongValueError, expected
+from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.reuse import fingerprint
+from lvs_healthd.config.schema import Key, TomlTable, read_table
+from lvs_healthd.config.servers import ServerReader, Surroundings
+from lvs_healthd.config.values import did_you_mean
+
+POOL_KEYS = {"real_server": Key(values.anything)}
+
+_MOST_NEAR = 3
+"""How many names an error about an unknown pool offers."""
+
+_NO_SERVICE = Surroundings(
+    endpoint=None,
+    protocol=Protocol.TCP,
+    portless="",
+    maps_ports=False,
+    handed_down={},
+    wrong=frozenset(),
+    checks=(),
+    has_checks=True,
+    checks_are_right=False,
+)
+"""Surroundings in which only the values of servers are looked at, because it is not known what they are used for."""
+
+
+class Pools:
+    """The pools of a configuration. Their servers are read with each service that uses them.
+
+    written: the value of `pool` in the file.
+    errors: errors are added here. A pool that is wrong as a whole counts as present, with no servers.
+    """
+
+    def __init__(self, written: object, errors: Errors) -> None:
+        self._errors = errors
+        self._servers: dict[str, object] = {}
+        self._unused: set[str] = set()
+        self._fingerprints: dict[str, bytes] = {}
+        if not isinstance(written, dict):
+            errors.add_all(("pool",), expected("[pool.NAME] tables", written))
+            return
+        for name, entry in written.items():
+            path: KeyPath = ("pool", name)
+            try:
+                values.label(name)
+            except WrongValueError as error:
+                errors.add_all(path, error)
+            table = read_table(entry, path, POOL_KEYS, errors)
+            servers = table.values.get("real_server", [])
+            if "real_server" not in table and isinstance(entry, dict):
+                errors.add(path, "real_server is missing: a pool needs at least one")
+            elif servers == [] and isinstance(entry, dict):
+                errors.add(table.at("real_server"), "the list is empty: a pool needs at least one")
+            self._servers[name] = servers
+        self._unused = {*self._servers}
+
+    def checked(self, table: TomlTable) -> TomlTable:
+        """Return a service's table, without the value of its `pool` if a pool is unknown, which is then an error."""
+        names = table.values.get("pool", ())
+        unknown = [(index, name) for index, name in enumerate(names) if name not in self._servers]
+        for index, name in unknown:
+            guess = did_you_mean(name, self._servers, most=_MOST_NEAR)
+            at = (*table.at("pool"), *((index,) if len(names) > 1 else ()))
+            self._errors.add_all(at, expected("the name of a [pool.NAME]", name, guess or self._known()))
+        if not unknown:
+            return table
+        kept = {field: value for field, value in table.values.items() if field != "pool"}
+        return TomlTable(table.path, kept, table.written, table.elsewhere)
+
+    def servers(self, table: TomlTable) -> Iterator[tuple[object, KeyPath]]:
+        """Yield the servers of each pool that a service uses, as they are written, and where they are."""
+        for name in table.values.get("pool", ()):
+            yield self._servers[name], ("pool", name, "real_server")
+
+    def read_unused(self, reader: CheckReader) -> None:
+        """Report what is wrong with the servers of pools that no service uses."""
+        for name in self._unused:
+            ServerReader(_NO_SERVICE, reader, self._errors).real_servers(
+                self._servers[name], ("pool", name, "real_server")
+            )
+
+    def with_content(self, entry: dict[str, Any], inherited: object) -> object:
+        """Return everything that a service's table says: itself, and the pools that it uses, by their fingerprints.
+
+        inherited: the value of `pool` in `[defaults.service]`, or None.
+        """
+        named = entry.get("pool", inherited)
+        if named is None:
+            return entry
+        names = [name for name in (named if isinstance(named, list | tuple) else [named]) if isinstance(name, str)]
+        self._unused.difference_update(names)
+        return entry, [self._fingerprint(name) for name in names if name in self._servers]
+
+    def _fingerprint(self, name: str) -> bytes:
+        if name not in self._fingerprints:
+            self._fingerprints[name] = fingerprint((name, self._servers[name]))
+        return self._fingerprints[name]
+
+    def _known(self) -> str:
+        if not self._servers:
+            return "there is none"
+        more = ", …" if len(self._servers) > _MOST_NEAR else ""
+        return f"there is {', '.join(itertools.islice(self._servers, _MOST_NEAR))}{more}"
