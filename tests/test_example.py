@@ -141,7 +141,7 @@ def test_every_key_there_is_is_shown_in_its_place(section: str) -> None:
 
 def test_no_other_table_has_keys_of_its_own() -> None:
     assert set(TOP_KEYS) == {
-        *("daemon", "ipvs", "brake", "pair", "defaults", "pool", "check", "service", "hook"),
+        *("include", "daemon", "ipvs", "brake", "pair", "defaults", "pool", "check", "service", "hook"),
     }
     assert set(IPVS_KEYS) == {"netns", "path_marks", "timeouts", "sync", "sysctl"}
     assert set(DEFAULTS_KEYS) == {"check", "service"}
@@ -150,7 +150,7 @@ def test_no_other_table_has_keys_of_its_own() -> None:
 
 @pytest.mark.parametrize(("line", "key"), ALTERNATIVE.findall(TEXT))
 def test_every_alternative_is_a_right_value(line: str, key: str) -> None:
-    known = PAIR_KEYS | SYSCTL_KEYS | SYNC_KEYS | TIMEOUT_KEYS | SERVICE_KEYS | CHECK_KEYS
+    known = TOP_KEYS | PAIR_KEYS | SYSCTL_KEYS | SYNC_KEYS | TIMEOUT_KEYS | SERVICE_KEYS | CHECK_KEYS
     try:
         known[key].parse(tomli.loads(line)[key])
     except WrongValueError as error:

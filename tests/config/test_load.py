@@ -68,8 +68,8 @@ def test_file_is_called_what_the_caller_calls_it() -> None:
     with pytest.raises(ConfigError) as caught:
         parse("x = 1\n" + service(), "/etc/lvs-healthd/config.toml")
     assert str(caught.value) == (
-        "/etc/lvs-healthd/config.toml:1: x: unknown key; known here: daemon, ipvs, brake, pair, "
-        "defaults, pool, check, service, hook"
+        "/etc/lvs-healthd/config.toml:1: x: unknown key; known here: include, daemon, ipvs, brake, "
+        "pair, defaults, pool, check, service, hook"
     )
 
 

@@ -18,7 +18,8 @@ import typer
 from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import Daemon
-from lvs_healthd.config.text import DEFAULT_FILE, read_text, toml_document
+from lvs_healthd.config.parts import whole
+from lvs_healthd.config.text import DEFAULT_FILE, read_text
 from lvs_healthd.runtime.exceptions import PeerError
 
 
@@ -200,7 +201,7 @@ def find_daemon(config: Path, *, explicit: bool) -> Place:
         remark = f"{error}; asking at the default {default.control}" if is_remarkable else ""
         return Place(default.control, default.listen, remark)
     try:
-        section = toml_document(text, str(config)).get("daemon", {})
+        section = whole(text, str(config)).document.get("daemon", {})
     except ConfigError as error:
         found = _search_broken(text)
         control = found.get("control") or default.control

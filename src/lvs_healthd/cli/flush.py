@@ -15,7 +15,7 @@ from lvs_healthd.cli.table_kind import TableKind, TableOption
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.config.model import Daemon, Ipvs
-from lvs_healthd.config.text import read_text, toml_document
+from lvs_healthd.config.parts import whole_file
 from lvs_healthd.director.rules import remove_rules
 from lvs_healthd.ipvs.diff import diff, update
 from lvs_healthd.ipvs.interface import IpvsTable
@@ -66,7 +66,7 @@ def _places(config: Path) -> tuple[Path, Netns]:
     A broken configuration ends the command. A guess would be dangerous, because the two decide what is deleted.
     """
     try:
-        document = toml_document(read_text(config), str(config))
+        document = whole_file(config).document
     except ConfigError as error:
         end("flush", str(error))
     state = _string(config, document, "daemon", "state", Daemon().state)

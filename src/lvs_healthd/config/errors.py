@@ -5,11 +5,11 @@ instead.
 """
 
 import datetime as dt
-import functools
 import itertools
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 
@@ -95,30 +95,66 @@ def show_path(path: KeyPath) -> str:
     return text
 
 
+class Part(msgspec.Struct, frozen=True):
+    """One file of a configuration."""
+
+    file: str
+    """Its name, for messages."""
+    text: str
+    document: dict[str, Any] = {}
+    """What it says. Not needed if it is the only file."""
+    first: dict[str, int] = {}
+    """The number that the first entry of each of its arrays of tables has in the whole configuration."""
+
+    def in_whole(self, path: KeyPath) -> KeyPath:
+        """Return the key path in the whole configuration of what has this path in the file."""
+        match path:
+            case (str() as key, int() as index, *rest):
+                return (key, self.first.get(key, 0) + index, *rest)
+        return path
+
+    def in_file(self, path: KeyPath) -> KeyPath:
+        """Return the key path in the file of what has this path in the whole configuration."""
+        match path:
+            case (str() as key, int() as index, *rest):
+                return (key, index - self.first.get(key, 0), *rest)
+        return path
+
+    def depth(self, path: KeyPath) -> int:
+        """Return how many parts of a key path of the whole configuration are in this file."""
+        value: object = self.document
+        for depth, step in enumerate(self.in_file(path)):
+            match value, step:
+                case dict(), _ if step in value:
+                    value = value[step]
+                case list(), int() if 0 <= step < len(value):
+                    value = value[step]
+                case _:
+                    return depth
+        return len(path)
+
+
 _Findings = dict[tuple[KeyPath, str], dict[int, None]]
 """Errors or remarks, each with the numbers of the services that it is about, if it is in another table."""
 
 
 class Errors:
-    """Collects the errors and remarks of one file. Line numbers are computed only when there is something to report.
+    """Collects the errors and remarks of a configuration. Lines are looked for only when there is something to report.
 
     file: name of the file, for messages.
     text: its content, for line numbers.
+    parts: all files, if there are several. The first is the one that includes the others.
     """
 
-    def __init__(self, file: str, text: str) -> None:
-        self.file = file
-        self._text = text
+    def __init__(self, file: str, text: str, parts: Sequence[Part] = ()) -> None:
+        self._parts = parts or (Part(file, text),)
+        self._lines: dict[int, dict[KeyPath, int]] = {}
         self._found: _Findings = {}
         self._remarks: _Findings = {}
         self._service_names: dict[int, str] = {}
         self.about_service: int | None = None
         """The number of the service that is being read. What is found in another table, from which the service has a
         value, is told with the service's name."""
-
-    @functools.cached_property
-    def _lines(self) -> dict[KeyPath, int]:
-        return line_numbers(self._text)
 
     def name_service(self, index: int, name: str) -> None:
         """Set the name that messages use for `service[index]`."""
@@ -160,9 +196,31 @@ class Errors:
 
         A key that is not in the file has the line of the nearest table or array around it.
         """
-        while path and path not in self._lines:
+        return self._place(path)[1]
+
+    def on_line(self, path: KeyPath, seen_from: KeyPath) -> str:
+        """Return where a key path is, for a message about another one: "on line 7", with the file if that differs."""
+        part, line = self._place(path)
+        of = "" if part == self._part_of(seen_from) else f" of {self._parts[part].file}"
+        return f"on line {line}{of}"
+
+    def _place(self, path: KeyPath) -> tuple[int, int]:
+        """Return the number of the file in which a key path is, and the line."""
+        number = self._part_of(path)
+        part = self._parts[number]
+        if number not in self._lines:
+            self._lines[number] = line_numbers(part.text)
+        lines, path = self._lines[number], part.in_file(path)
+        while path and path not in lines:
             path = path[:-1]
-        return self._lines[path] if path else 0
+        return number, lines[path] if path else 0
+
+    def _part_of(self, path: KeyPath) -> int:
+        """Return the number of the file in which a key path is: the one that has most of it."""
+        if len(self._parts) == 1:
+            return 0
+        depths = [part.depth(path) for part in self._parts]
+        return depths.index(max(depths))
 
     def texts(self) -> tuple[str, ...]:
         """Return every error found so far, in the order of the file."""
@@ -173,13 +231,13 @@ class Errors:
         return self._texts(self._remarks)
 
     def _texts(self, found: "_Findings") -> tuple[str, ...]:
-        alike: dict[tuple[int, object, str], list[KeyPath]] = {}
-        for path, message in sorted(found, key=lambda finding: self.line(finding[0])):
+        alike: dict[tuple[tuple[int, int], object, str], list[KeyPath]] = {}
+        for path, message in sorted(found, key=lambda finding: self._place(finding[0])):
             # What is wrong with each of a thousand servers written as one range is wrong once.
             pattern = tuple(
                 part if index < _SERVICE_PARTS or isinstance(part, str) else 0 for index, part in enumerate(path)
             )
-            alike.setdefault((self.line(path), pattern, message), []).append(path)
+            alike.setdefault((self._place(path), pattern, message), []).append(path)
         return tuple(
             f"{self.where(paths[0], found[paths[0], message])}{_and_more(len(paths) - 1)}: {message}"
             for (_, _, message), paths in alike.items()
@@ -190,8 +248,9 @@ class Errors:
 
         services: the numbers of the services that it is about, if the place is in another table.
         """
-        line = self.line(path)
-        places = [f"{self.file}:{line}" if line else self.file]
+        part, line = self._place(path)
+        file = self._parts[part].file
+        places = [f"{file}:{line}" if line else file]
         places += [f"{self._service(first)}{_and_more(len(services) - 1)}" for first in itertools.islice(services, 1)]
         match path:
             case ("service", int() as index, *rest):
@@ -203,7 +262,8 @@ class Errors:
 
     def _service(self, index: int) -> str:
         name = self._service_names.get(index)
-        return f"service[{index}]" if name is None else f"service {show(name)}"
+        _, number = self._parts[self._part_of(("service", index))].in_file(("service", index))
+        return f"service[{number}]" if name is None else f"service {show(name)}"
 
 
 def _and_more(count: int) -> str:

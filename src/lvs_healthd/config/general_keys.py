@@ -5,6 +5,7 @@ from lvs_healthd.config.model import Mode
 from lvs_healthd.config.schema import Key
 
 TOP_KEYS = {
+    "include": Key(values.one_or_more(values.string)),
     "daemon": Key(values.anything),
     "ipvs": Key(values.anything),
     "brake": Key(values.anything),

@@ -101,7 +101,7 @@ def read_hooks(tables: object, services: Sequence[Service], errors: Errors) -> t
             continue
         hook = _hook(table, mail, names)
         if hook.name in names:
-            errors.add(table.at("name"), f"the hook on line {errors.line(names[hook.name])} has this name too")
+            errors.add(table.at("name"), f"the hook {errors.on_line(names[hook.name], table.path)} has this name too")
         names.setdefault(hook.name, table.path)
         _remark(hook, table, services, errors)
         hooks.append(hook)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from lvs_healthd.config.general_keys import TOP_KEYS
 from lvs_healthd.config.reference import CHECKS, SYSCTLS, KeyReference, TableReference, check_types, tables
 from lvs_healthd.config.schema import (
     CHECK_FIELDS,
@@ -17,6 +18,7 @@ from lvs_healthd.config.schema import (
     REQUEST_KEYS,
     SERVICE_KEYS,
 )
+from lvs_healthd.config.shapes import shape_of
 
 _Schema = dict[str, Any]
 
@@ -39,6 +41,7 @@ def json_schema() -> _Schema:
         "title": "Configuration of lvs-healthd",
         **_closed(
             {
+                "include": {"description": _INCLUDE, **shape_of(TOP_KEYS["include"].parse).schema},
                 "daemon": _table(found["[daemon]"]),
                 "brake": _table(found["[brake]"]),
                 "pair": _table(found["[pair]"]),
@@ -53,6 +56,8 @@ def json_schema() -> _Schema:
         "definitions": {"check": _check(found[CHECKS]), "checks": _ONE_OR_MORE_CHECKS},
     }
 
+
+_INCLUDE = "More files of this configuration, relative to this one. The last part of a path may have *, ? and [."
 
 _CHECK: _Schema = {"$ref": "#/definitions/check"}
 _CHECKS: _Schema = {"$ref": "#/definitions/checks"}

@@ -1,4 +1,4 @@
-"""Reads a configuration file into records. Reports all errors and remarks of the file at once."""
+"""Reads a configuration, with the files that it includes, into records. Reports all errors and remarks at once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from lvs_healthd.config.hooks import read_hooks
 from lvs_healthd.config.ipvs import read_ipvs, validate_ipvs
 from lvs_healthd.config.model import Brake, Config, Daemon
 from lvs_healthd.config.pair import read_pair, validate_pair
+from lvs_healthd.config.parts import whole
 from lvs_healthd.config.pools import Pools
 from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.readymade import Shelf, search_path
@@ -17,7 +18,7 @@ from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.config.schema import read_table
 from lvs_healthd.config.service_defaults import read_service_defaults
 from lvs_healthd.config.services import ForServices, read_services
-from lvs_healthd.config.text import DEFAULT_FILE, read_text, toml_document
+from lvs_healthd.config.text import DEFAULT_FILE, read_text
 
 __all__ = ["DEFAULT_FILE", "ConfigError", "load", "parse"]
 
@@ -55,8 +56,8 @@ def parse(
     Raises only `ConfigError`, which holds every error.
     """
     memory = memory or LastReading()
-    document = toml_document(text, file)
-    errors = Errors(file, text)
+    document, parts, twice = whole(text, file)
+    errors = Errors(file, text, parts)
     shelf = Shelf(search_path(file) if checks_dirs is None else checks_dirs)
     top = read_table(document, (), TOP_KEYS, errors).values
     daemon = read_table(top.get("daemon", {}), ("daemon",), DAEMON_KEYS, errors).values
@@ -74,14 +75,15 @@ def parse(
     memory.begin((file, defaults, top.get("check"), helper), shelf)
     around = ForServices(ipvs, reader, memory, service_defaults, Pools(top.get("pool", {}), errors))
     services = read_services(top.get("service", []), around, errors)
-    remark_public_secret(Path(file), document, errors)
-    remark_public_secret_files(text, document, errors)
+    for part in parts:
+        remark_public_secret(part, errors)
+        remark_public_secret_files(part, errors)
     hooks = read_hooks(top.get("hook", []), services, errors)
     validate_ipvs(ipvs, services, errors)
     validate_pair(pair, pair_table, Daemon(**daemon), services, errors)
     if top.get("service", []) == []:
         errors.remark((), "no [[service]]: nothing is probed, and the table stays as it is, until a reload brings one")
-    found, remarks = (*errors.texts(), *shelf.errors), (*errors.remark_texts(), *shelf.remarks)
+    found, remarks = (*twice, *errors.texts(), *shelf.errors), (*errors.remark_texts(), *shelf.remarks)
     if found:
         raise ConfigError(found, remarks)
     memory.keep()

@@ -3,7 +3,7 @@
 import itertools
 from pathlib import Path
 
-from lvs_healthd.config.errors import Errors
+from lvs_healthd.config.errors import Errors, Part
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.secrecy import is_secret, is_secret_command, is_secret_hex, without_secrets
 from lvs_healthd.config.text import is_public, leaves
@@ -13,38 +13,37 @@ SECRET_FILE_KEYS = ("password_file", "token_file", "client_key", "client_cert", 
 """The keys whose values are files with secrets. That of `client_cert` is one if it holds the private key too."""
 
 
-def remark_public_secret(path: Path, document: dict[str, object], errors: Errors) -> None:
+def remark_public_secret(part: Part, errors: Errors) -> None:
     """Remark on the first secret of a file, if everybody may read the file.
 
-    path: the file.
-    document: its content.
+    part: the file.
     """
+    path = Path(part.file)
     if not is_public(path):
         return
     secrets = (
         where
-        for where, value in leaves(document, plain_arrays=False)
+        for where, value in leaves(part.document, plain_arrays=False)
         if value and isinstance(value, str) and holds_secret(where, value)
     )
     for first in itertools.islice(secrets, 1):
-        errors.remark(first, f"everybody on this host can read this secret: chmod o-r {path}")
+        errors.remark(part.in_whole(first), f"everybody on this host can read this secret: chmod o-r {path}")
 
 
-def remark_public_secret_files(text: str, document: dict[str, object], errors: Errors) -> None:
+def remark_public_secret_files(part: Part, errors: Errors) -> None:
     """Remark on every file that a check reads a secret from, if everybody may read that file.
 
-    text: the configuration's file, to find out quickly whether there can be any.
-    document: its content.
+    part: the configuration's file.
     """
-    if not any(key in text for key in SECRET_FILE_KEYS):
+    if not any(key in part.text for key in SECRET_FILE_KEYS):
         return
     seen = set()
-    for where, value in leaves(document, plain_arrays=False):
+    for where, value in leaves(part.document, plain_arrays=False):
         if where[-1] in SECRET_FILE_KEYS and isinstance(value, str) and value not in seen:
             seen.add(value)
             is_secret_file = where[-1] != "client_cert" or holds_key(value)
             if value.startswith("/") and is_public(Path(value)) and is_secret_file:
-                errors.remark(where, f"everybody on this host can read this secret: chmod o-r {value}")
+                errors.remark(part.in_whole(where), f"everybody on this host can read this secret: chmod o-r {value}")
 
 
 def holds_secret(where: KeyPath, value: str) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 
 from lvs_healthd.config import values
 from lvs_healthd.config.basics import Seconds
-from lvs_healthd.config.errors import ConfigError, Errors
+from lvs_healthd.config.errors import ConfigError, Errors, Part
 from lvs_healthd.config.paces import PACES
 from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.schema import CHECK_KEYS, CHECK_TYPES, Key, TomlTable, read_table, refuse_foreign_keys
@@ -153,8 +153,9 @@ class Shelf:
         _refuse_below_floor(table, errors)
         if "never_keep" in table and kept_all_the_same(table):
             errors.add(table.at("connection"), "never_keep says why this must not be")
-        remark_public_secret(path, document, errors)
-        remark_public_secret_files(text, document, errors)
+        part = Part(str(path), text, document)
+        remark_public_secret(part, errors)
+        remark_public_secret_files(part, errors)
         found = errors.texts()
         self.errors += found
         self.remarks += errors.remark_texts()

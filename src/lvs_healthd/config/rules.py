@@ -88,7 +88,7 @@ def validate_servers(service: Service, table: TomlTable, servers: Sequence[Place
         endpoint = placed.server.endpoint
         if endpoint in seen:
             other = seen[endpoint]
-            message = f"{endpoint.shown} is already listed, on line {errors.line(other.path)}"
+            message = f"{endpoint.shown} is already listed, {errors.on_line(other.path, placed.path)}"
             errors.add(placed.path, message + _how_to_split(placed, other, servers))
         seen.setdefault(endpoint, placed)
         if "forward" not in placed.wrong:
@@ -263,14 +263,14 @@ def validate_together(services: Sequence[tuple[KeyPath, Service]], errors: Error
     tuples: dict[Hashable, tuple[KeyPath, str]] = {}
     for path, service in services:
         if service.name in names:
-            line = errors.line(names[service.name])
-            errors.add((*path, "name"), f"the service on line {line} is called {show(service.name)} too")
+            line = errors.on_line(names[service.name], path)
+            errors.add((*path, "name"), f"the service {line} is called {show(service.name)} too")
         names.setdefault(service.name, path)
         identity = (service.endpoint, service.protocol) if service.endpoint else (service.fwmark, service.family)
         if identity in tuples:
             other, other_name = tuples[identity]
             what = f"{service.endpoint}/{service.protocol}" if service.endpoint else f"fwmark {service.fwmark}"
             key = "address" if service.endpoint else "fwmark"
-            message = f"{what} is already service {show(other_name)}, on line {errors.line(other)}"
+            message = f"{what} is already service {show(other_name)}, {errors.on_line(other, path)}"
             errors.add((*path, key), message)
         tuples.setdefault(identity, (path, service.name))

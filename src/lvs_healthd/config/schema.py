@@ -347,6 +347,8 @@ def _misplaced_key(name: str, path: KeyPath, errors: Errors) -> str:
     """Return the message for a key of a service or of a check that stands in another table; empty for other keys."""
     if path[-2:-1] == ("requests",) and name in CHECK_KEYS:
         return "a key of the whole check, not of one of its requests"
+    if name == "include" and path:
+        return "a key of the file itself, and in TOML it belongs to the table above it: move it above the first table"
     if path[:1] != ("service",):
         return ""
     is_service = len(path) == len(("service", 0))

@@ -14,21 +14,22 @@ from lvs_healthd.config.mistakes import mistakes
 
 DEFAULT_FILE = Path("/etc/lvs-healthd/config.toml")
 
-_LARGEST_FILE = 64 * 1024 * 1024
-"""Largest file in bytes, enough for half a million real servers. Without a limit, a device file would fill memory."""
+LARGEST_FILE = 64 * 1024 * 1024
+"""Largest file in bytes, and largest configuration of several: enough for half a million real servers. Without a limit,
+a device file would fill memory."""
 
 
 def read_text(path: Path) -> str:
     """Read a file as UTF-8, with or without a byte order mark. Raises `ConfigError`."""
     try:
         with path.open("rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
+            data = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise ConfigError((f"{path}: cannot be read: {error.strerror}",)) from error
     except ValueError as error:  # a NUL byte in the name
         raise ConfigError((f"{str(path)!r}: cannot be read: {error}",)) from error
-    if len(data) > _LARGEST_FILE:
-        raise ConfigError((f"{path}: larger than {_LARGEST_FILE // 1024 // 1024} MiB",))
+    if len(data) > LARGEST_FILE:
+        raise ConfigError((f"{path}: larger than {LARGEST_FILE // 1024 // 1024} MiB",))
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -24,9 +24,10 @@ from lvs_healthd import __version__
 from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.model import Config
+from lvs_healthd.config.parts import whole_file
 from lvs_healthd.config.public import SECRET_FILE_KEYS, holds_secret
 from lvs_healthd.config.secrecy import HIDDEN, parts_of_command, parts_of_request
-from lvs_healthd.config.text import leaves, read_text, toml_document
+from lvs_healthd.config.text import leaves
 from lvs_healthd.director import links
 from lvs_healthd.doctor.finding import Finding, Note
 from lvs_healthd.doctor.observations import Observations
@@ -137,7 +138,7 @@ def _in_logs(text: str) -> str:
 def _secrets(file: Path) -> Iterator[str]:
     """Yield the secrets of a configuration's file, and of the files that it names."""
     try:
-        document = toml_document(read_text(file), str(file))
+        document = whole_file(file).document
     except ConfigError:
         return
     for where, value in leaves(document, plain_arrays=False):

@@ -121,7 +121,9 @@ def _file_parts() -> Iterator[list[str]]:
     yield paragraphs(
         "The file is TOML. A duration is a string with a unit: `ms`, `s`, `m`, `h` or `d`. An unknown key, a wrong "
         f"value or an impossible combination is an error, and a file with errors is refused. `{PROGRAM} validate` "
-        "lists all of them. A remark is about something that is allowed, but will probably not do what was meant."
+        "lists all of them. A remark is about something that is allowed, but will probably not do what was meant.\n\n"
+        "`include`, above the first table, is the path of another file, or a list of paths, relative to this one. The "
+        "last part of a path may have `*`, `?` and `[`. All files make one configuration."
     )
     for table in found.values():
         text = f"{table.text}{_DEFAULTS_ELSEWHERE.get(table.header, '')}"
