@@ -10,6 +10,7 @@ from aiohttp import web
 
 from lvs_healthd.api import ApiServer
 from tests import statuses
+from tests.api.described import DescribedResponse
 from tests.shown import Shown, shown_app
 
 MakeServer = Callable[..., ApiServer]
@@ -48,5 +49,5 @@ async def server(app: web.Application, control: Path) -> AsyncIterator[ApiServer
 
 @pytest.fixture
 async def client(server: ApiServer) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(f"http://{server.address}") as session:
+    async with aiohttp.ClientSession(f"http://{server.address}", response_class=DescribedResponse) as session:
         yield session

@@ -16,6 +16,7 @@ from lvs_healthd.view.table_values import Listing
 from lvs_healthd.view.why_values import Why
 from tests import statuses
 from tests.api.conftest import ShownApp
+from tests.api.described import DescribedResponse
 from tests.ipvs.tables import entry, server, service, table
 
 
@@ -55,7 +56,7 @@ async def test_index_names_every_endpoint(client: aiohttp.ClientSession) -> None
         text = await response.text()
     paths = [line.split()[0] for line in text.splitlines() if line.startswith("/")]
     assert paths == [
-        "/page/",
+        *("/page/", "/api/v1/openapi.json"),
         *("/api/v1/status", "/api/v1/table", "/api/v1/connections", "/api/v1/why", "/api/v1/ok"),
         *("/api/v1/ipvsadm/wanted", "/api/v1/ipvsadm/actual", "/api/v1/overrides"),
         *("/api/v1/reload", "/api/v1/reload/dry-run", "/api/v1/hold", "/api/v1/release", "/metrics", "/healthz"),
@@ -150,7 +151,7 @@ async def test_why_is_told_on_the_control_socket_only(client: aiohttp.ClientSess
     async with client.get("/api/v1/why", params=meant) as response:
         assert (response.status, (await response.json())["error"]) == (403, "only on the control socket")
     connector = aiohttp.UnixConnector(path=str(control))
-    async with aiohttp.ClientSession("http://control", connector=connector) as local:
+    async with aiohttp.ClientSession("http://control", connector=connector, response_class=DescribedResponse) as local:
         async with local.get("/api/v1/why", params=meant) as response:
             assert (response.status, msgspec.json.decode(await response.read(), type=Why)) == (200, statuses.why())
         async with local.get("/api/v1/why/web/198.51.100.11:80") as response:
@@ -175,7 +176,7 @@ async def test_connections_are_told_on_the_control_socket_only(
     async with client.get("/api/v1/connections") as response:
         assert (response.status, (await response.json())["error"]) == (403, "only on the control socket")
     connector = aiohttp.UnixConnector(path=str(control))
-    async with aiohttp.ClientSession("http://control", connector=connector) as local:
+    async with aiohttp.ClientSession("http://control", connector=connector, response_class=DescribedResponse) as local:
         async with local.get("/api/v1/connections") as response:
             assert (response.status, response.content_type) == (200, "text/plain")
             assert await response.read() == b"TCP one\nTCP two\nTCP one too\n"

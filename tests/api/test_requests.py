@@ -12,6 +12,7 @@ from lvs_healthd.api.peers import Peer, may_change
 from lvs_healthd.view.hold_values import HoldOutcome
 from lvs_healthd.view.reload_values import ReloadOutcome
 from tests.api.conftest import ShownApp
+from tests.api.described import DescribedResponse
 
 PATH = "/api/v1/reload"
 
@@ -19,7 +20,9 @@ PATH = "/api/v1/reload"
 @pytest.fixture
 async def local(server: ApiServer, control: Path) -> AsyncIterator[aiohttp.ClientSession]:
     connector = aiohttp.UnixConnector(path=str(control))
-    async with aiohttp.ClientSession("http://control", connector=connector) as session:
+    async with aiohttp.ClientSession(
+        "http://control", connector=connector, response_class=DescribedResponse
+    ) as session:
         yield session
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from lvs_healthd.api import ApiError, ApiServer
 from tests.api.conftest import ShownApp
+from tests.api.described import DescribedResponse
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ async def over_tcp(server: ApiServer) -> str:
 
 async def over_control(path: Path | str) -> str:
     connector = aiohttp.UnixConnector(path=str(path))
-    return await answer(aiohttp.ClientSession("http://control", connector=connector))
+    return await answer(aiohttp.ClientSession("http://control", connector=connector, response_class=DescribedResponse))
 
 
 async def refusal(app: web.Application, *, listen: str = "", control: str | Path = "") -> str:

@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
+from lvs_healthd.api import description
 from lvs_healthd.api.answers import asking, is_control, json_answer, may_ask, may_not, refused
 from lvs_healthd.api.holds import HoldRequests, add_holds
 from lvs_healthd.api.http import LISTENING, Listening, add_headers, is_local_name
@@ -54,6 +55,7 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _INDEX = """lvs-healthd
 
 /page/          the same for browsers: every service and real server, bad ones first, kept true while it is open
+/api/v1/openapi.json  this list for programs, with every field of every answer (OpenAPI)
 /api/v1/status  every service and real server: verdict, reason, weights (JSON)
 /api/v1/table   the kernel's IPVS table beside the wanted one, with its counters (JSON); ?service=NAME for one
 /api/v1/connections  the kernel's connections, as in /proc/net/ip_vs_conn; on the control socket only
@@ -154,6 +156,9 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
             return web.Response(status=307, headers={"Location": PATH})
         return web.Response(text=_INDEX)
 
+    async def show_description(_: web.Request) -> web.Response:
+        return json_answer(await asyncio.to_thread(description.described))
+
     async def show_metrics(request: web.Request) -> web.StreamResponse:
         return await _stream(request, shared_metrics(), _METRICS_TYPE)
 
@@ -199,6 +204,7 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     app = web.Application(middlewares=[_noted, _errors_as_json, _only_local_names], client_max_size=1024)
     app[LISTENING] = Listening()
     app.router.add_get("/", show_index)
+    app.router.add_get(description.PATH, show_description)
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/healthz", show_health)
     app.router.add_get("/api/v1/status", show_status)

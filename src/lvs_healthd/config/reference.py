@@ -4,11 +4,7 @@ The meaning is the docstring of the field that the key sets, the accepted values
 is the record's. The JSON schema and the manual page are made of this.
 """
 
-import ast
 import enum
-import functools
-import inspect
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -43,6 +39,7 @@ from lvs_healthd.config.schema import (
     Key,
 )
 from lvs_healthd.config.shapes import Shape, shape_of
+from lvs_healthd.runtime.docstrings import docs_of, paragraphs
 
 _Record = type[msgspec.Struct]
 
@@ -104,7 +101,7 @@ POOL = "[pool.NAME]"
 
 def check_types() -> Mapping[str, str]:
     """Return what each type of check does."""
-    return {kind: _paragraphs(record.__doc__) for kind, record in CHECK_TYPES.items()}
+    return {kind: paragraphs(record.__doc__) for kind, record in CHECK_TYPES.items()}
 
 
 _ABOUT = {
@@ -131,7 +128,7 @@ _ABOUT = {
 
 def _table(header: str, keys: Mapping[str, Key], *records: _Record) -> TableReference:
     made = tuple(_key(header, name, key, records) for name, key in keys.items())
-    return TableReference(header=header, text=_paragraphs(records[0].__doc__), keys=made)
+    return TableReference(header=header, text=paragraphs(records[0].__doc__), keys=made)
 
 
 def _pools() -> TableReference:
@@ -160,7 +157,7 @@ def _checks() -> TableReference:
         if found.default is not msgspec.UNSET:
             found = msgspec.structs.replace(found, exceptions=dict(_exceptions(field, found, types)))
         made.append(msgspec.structs.replace(found, types=() if of_all else types))
-    return TableReference(header=CHECKS, text=_paragraphs(Check.__doc__), keys=tuple(made))
+    return TableReference(header=CHECKS, text=paragraphs(Check.__doc__), keys=tuple(made))
 
 
 def _exceptions(field: str, key: KeyReference, types: Iterable[str]) -> Iterator[tuple[str, object]]:
@@ -180,7 +177,7 @@ def _key(header: str, name: str, key: Key, records: tuple[_Record, ...]) -> KeyR
     record = next((each for each in records if field in each.__struct_fields__), None)
     if record is None:
         return KeyReference(name=name, text=_ABOUT.get((header, name), ""), shape=shape)
-    text = _ABOUT.get((header, name)) or _docs(record).get(field) or _enum_doc(record, field)
+    text = _ABOUT.get((header, name)) or docs_of(record).get(field) or _enum_doc(record, field)
     is_fixed = not any(word in text for word in ("Default:", "Required"))
     default = _default(key, _field(record, field).default, shape) if is_fixed else msgspec.UNSET
     return KeyReference(name=name, text=text, shape=shape, default=default)
@@ -203,35 +200,4 @@ def _field(record: _Record, name: str) -> msgspec.structs.FieldInfo:
 
 def _enum_doc(record: _Record, field: str) -> str:
     kind = _field(record, field).type
-    return _paragraphs(kind.__doc__) if isinstance(kind, type) and issubclass(kind, enum.Enum) else ""
-
-
-@functools.cache
-def _docs(record: _Record) -> Mapping[str, str]:
-    """Return the docstrings below the fields of a record, inherited ones too."""
-    found: dict[str, str] = {}
-    for each in reversed(record.__mro__):
-        if each.__module__.startswith("lvs_healthd."):
-            found |= _docs_of_module(each.__module__)[each.__name__]
-    return found
-
-
-@functools.cache
-def _docs_of_module(module: str) -> Mapping[str, Mapping[str, str]]:
-    tree = ast.parse(inspect.getsource(sys.modules[module]))
-    return {node.name: dict(_field_docs(node)) for node in tree.body if isinstance(node, ast.ClassDef)}
-
-
-def _field_docs(node: ast.ClassDef) -> list[tuple[str, str]]:
-    found = []
-    for pair in zip(node.body, node.body[1:], strict=False):
-        match pair:
-            case ast.AnnAssign(target=ast.Name(id=field)), ast.Expr(value=ast.Constant(value=str(text))):
-                found.append((field, _paragraphs(text)))
-    return found
-
-
-def _paragraphs(text: str | None) -> str:
-    """Join the lines of each paragraph of a docstring."""
-    parts = inspect.cleandoc(text or "").split("\n\n")
-    return "\n\n".join(" ".join(part.split()) for part in parts)
+    return paragraphs(kind.__doc__) if isinstance(kind, type) and issubclass(kind, enum.Enum) else ""
