@@ -7,9 +7,9 @@ closely, until there are enough of them for a verdict.
 from collections.abc import Callable
 
 from lvs_healthd.probes.exchange import Sign
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind
 from lvs_healthd.probing.hurry import Budget
-from lvs_healthd.probing.job import Job
+from lvs_healthd.probing.job import CONFIRMING, Job
 
 LEAST_DEAF_S = 1.0
 """After a sign, further ones of the same target count for nothing for so many seconds, or for its interval if that is
@@ -20,9 +20,6 @@ SIGNS_PER_S = 500.0
 """How many signs start a probe, of all targets together: so many at once, and in the long run so many a second. Servers
 may end all idle connections together, when they are reloaded or when they are busiest. As many more probes may follow
 soon after those that have confirmed a sign."""
-
-_CONFIRMING = frozenset((Reason.REFUSED, Reason.RESET, Reason.CLOSED_EARLY))
-"""The outcomes of a target whose process has ended. One that is about to may still accept a connection."""
 
 
 class EarlyWarnings:
@@ -80,7 +77,7 @@ class EarlyWarnings:
     def confirm(self, job: Job, outcome: Outcome) -> None:
         """Give a job an extra turn very soon, if `outcome` confirms the early warning of its target."""
         keeping, now = job.target.keeping, self._clock()
-        is_confirmed = outcome.kind is OutcomeKind.DOWN and outcome.reason in _CONFIRMING
+        is_confirmed = outcome.kind is OutcomeKind.DOWN and outcome.reason in CONFIRMING
         if keeping is None or not is_confirmed or not self._confirmations.take(now):
             job.confirms = 0
             return

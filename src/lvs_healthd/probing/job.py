@@ -6,14 +6,17 @@ from typing import Any, Protocol
 import msgspec
 
 from lvs_healthd.probes.exchange import Sign
-from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind
+from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason
 from lvs_healthd.probing.probe import Probe, Sink
 
 _WHOLE_TURNS = 0.01
 """By so large a share of an interval, a pace may miss a whole number of intervals, because seconds are floats."""
 
 WARNED = " (an early warning came before: its kept connection had ended)"
-"""What the detail of an outcome ends with from an early warning until the target is not down."""
+"""What the details of outcomes that confirm an early warning end with."""
+
+CONFIRMING = frozenset((Reason.REFUSED, Reason.RESET, Reason.CLOSED_EARLY))
+"""The outcomes of a target whose process has ended. One that is about to may still accept a connection."""
 
 
 class Job:
@@ -53,7 +56,7 @@ class Job:
         self.confirms = 0
         """How many more turns follow soon, as long as each probe confirms an early warning."""
         self.warned = False
-        """Whether an early warning came since the last probe that did not find the target down."""
+        """Whether an early warning came, and all probes since then have confirmed it."""
         self.deaf_until = 0.0
         """Until when the target's signs count for nothing."""
 
@@ -76,7 +79,7 @@ class Job:
             self.missed, self.owed = False, True
             self.scheduler.make_up(self)
         if self.warned:
-            self.warned = outcome.kind is OutcomeKind.DOWN
+            self.warned = outcome.kind is OutcomeKind.DOWN and outcome.reason in CONFIRMING
             if self.warned:
                 outcome = msgspec.structs.replace(outcome, detail=outcome.detail + WARNED)
         self.sink.outcome(outcome, course)
