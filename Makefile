@@ -52,7 +52,7 @@ $(locked): | packages
 	@rm -f .venv/.installed-*
 	@touch $@
 
-# After the servers, because only one apt at a time may read its lists anew.
+# After the servers, because only one apt at a time may update the lists of packages.
 kernel: servers $(locked)
 	@$(bin)/python -m lab setup
 
