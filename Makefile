@@ -33,7 +33,7 @@ together := -n 2
 
 # Two at a time, after the packages that both need.
 setup: packages ## Install everything that tests and demo need, once
-	@$(MAKE) --no-print-directory --jobs=2 servers $(locked) kernel
+	@$(MAKE) --no-print-directory --silent --jobs=2 servers $(locked) kernel
 
 packages:
 	@lab/install-packages
@@ -62,7 +62,7 @@ lint: packages $(locked) ## Check style and types
 	@$(bin)/mypy
 
 test: packages ## Check style and types, then run the tests, those on the real kernel too; KERNEL=sid for another kernel
-	@$(MAKE) --no-print-directory --jobs=2 servers $(locked) kernel lint
+	@$(MAKE) --no-print-directory --silent --jobs=2 servers $(locked) kernel lint
 	@$(bin)/pytest $(together) -m "not long"
 
 browser: packages

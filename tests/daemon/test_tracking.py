@@ -302,7 +302,7 @@ async def test_disk_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pyte
         return original(file, value)
 
     monkeypatch.setattr(tracking, "_made_true", made_true)
-    monkeypatch.setattr(tracking, "WRITE_S", 0.05)
+    monkeypatch.setattr(tracking, "WRITE_S", 1.0)
     async with site(tmp_path, A, B) as running:
         running.configure(PLAIN)
         ticks = await ticks_during(running.runs.turn)
