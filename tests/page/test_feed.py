@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from lvs_healthd.page.feed import MOST_BYTES, Told
-from lvs_healthd.page.rows import Asked, Shown, shown
+from lvs_healthd.page.rows import MOST_ROWS, Asked, Shown, shown
 from lvs_healthd.view.status_values import RealServerStatus, Status
 from tests import statuses
 from tests.statuses import NOW, real_server, service
@@ -72,13 +72,17 @@ def test_page_becomes_what_a_new_one_would_be() -> None:
 
 
 def test_messages_are_bounded_and_the_rest_follows() -> None:
-    many = [real_server(f"198.51.100.{number}:80", reason="x" * 700) for number in range(250)]
+    many = [real_server(f"198.51.{number // 250}.{number % 250}:80", reason="x" * 200) for number in range(MOST_ROWS)]
     told, browser, now = Told(Shown.nothing(Asked())), Browser(), page(*many)
-    sizes = []
+    sizes: list[int] = []
+    lengths: list[int] = []
     while (browser.parts, browser.order) != shown_by(now):
-        news = browser.take(told.news(now))
+        message = told.news(now)
+        lengths.append(len(message))
+        news = browser.take(message)
         sizes.append(sum(len(html) for _, html in news["parts"]))
-        assert len(sizes) < 20
+        assert len(sizes) < 40
     assert len(sizes) > 3
     assert max(sizes) <= MOST_BYTES
+    assert max(lengths) <= 50_000
     assert set(browser.take(told.news(now))) == {"times"}

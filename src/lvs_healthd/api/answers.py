@@ -6,6 +6,14 @@ from aiohttp import web
 from lvs_healthd.api.peers import Peer, may_change, peer_of
 
 
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request is refused, or has failed."""
+
+    error: str
+    path: str
+    """What was asked for."""
+
+
 def json_answer(body: bytes, *, status: int = 200) -> web.Response:
     """Return an answer whose body is JSON."""
     return web.Response(body=body, status=status, content_type="application/json")
@@ -13,7 +21,7 @@ def json_answer(body: bytes, *, status: int = 200) -> web.Response:
 
 def refused(request: web.Request, status: int, why: str) -> web.Response:
     """Return an answer that says why a request is refused."""
-    return json_answer(msgspec.json.encode({"error": why, "path": request.path}), status=status)
+    return json_answer(msgspec.json.encode(Refusal(error=why, path=request.path)), status=status)
 
 
 def is_control(request: web.Request) -> bool:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, TypeGuard
 import msgspec
 
 from lvs_healthd import __version__
-from lvs_healthd.runtime.docstrings import docs_of, paragraphs
+from lvs_healthd.api.answers import Refusal
+from lvs_healthd.runtime.docstrings import docs_of
 from lvs_healthd.view.hold_values import HoldOutcome
 from lvs_healthd.view.override_values import OverrideOutcome, OverrideValues
 from lvs_healthd.view.reload_values import ReloadOutcome
@@ -22,14 +23,6 @@ PATH = "/api/v1/openapi.json"
 _TEXT = "text/plain"
 _JSON = "application/json"
 _SCHEMAS = "#/components/schemas/"
-
-
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a request is refused, or has failed."""
-
-    error: str
-    path: str
-    """What was asked for."""
 
 
 class Endpoint(NamedTuple):
@@ -186,7 +179,7 @@ def _is_text(answer: object) -> TypeGuard[str]:
 
 
 def _describe(properties: dict[str, dict[str, Any]], field: str, text: str) -> None:
-    properties[field] = {**properties[field], "description": paragraphs(text)}
+    properties[field] = {**properties[field], "description": text}
 
 
 def _records(answers: list[Any]) -> Iterator[type[msgspec.Struct]]:

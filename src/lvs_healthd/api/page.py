@@ -24,7 +24,8 @@ EVERY_S = 1.0
 """How often an open page is told what has changed, seconds."""
 
 SHARE = 10
-"""What a page costs is at most one part in so many of one processor: the more there is to tell, the more rarely."""
+"""All open pages together cost about one part in so many of one processor: the more there is to tell, and to how many,
+the more rarely."""
 
 _SLOW_S = 10.0
 """How long a browser may take to receive a message before it loses its place, seconds."""
@@ -122,7 +123,7 @@ class _Page:
                 async with asyncio.timeout(_SLOW_S):
                     # A comment, when there is nothing new, finds out whether anybody still listens.
                     await response.write(b"data: " + message + b"\n\n" if message else b":\n\n")
-                await asyncio.sleep(max(EVERY_S, SHARE * cost_s))
+                await asyncio.sleep(max(EVERY_S, SHARE * cost_s * self._open))
         return response
 
 

@@ -6,8 +6,9 @@ import msgspec
 
 from lvs_healthd.page.rows import Part, Shown
 
-MOST_BYTES = 50_000
-"""How long one message may be, bytes of its parts. What does not fit comes with the next one."""
+MOST_BYTES = 25_000
+"""How long the parts of one message may be, characters. What does not fit comes with the next one. With the order and
+the times of all rows, and quotes escaped, a message stays below 50 kB."""
 
 
 class Told:

@@ -254,7 +254,7 @@ class Engine:
                 self._resume(run, kept, now, self._deadlines.stalls_s)
                 return
             exchange = Look(kept.exchange)
-        # From here on, this is `_connection` and `_fly`, inlined to save four calls a probe.
+        # From here on, this is `_connection` and `_fly`, inlined to save three calls a probe.
         flights, deadlines = self._flights, self._deadlines
         if len(flights) + len(self._partings) >= self.max_in_flight:
             self._partings.cut_oldest()
