@@ -1,7 +1,6 @@
 """Runs lvs-healthd as a process on the lab's director: writes its configuration, reads its log, starts and ends it."""
 
 import signal
-import subprocess
 import sys
 import time
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from lab.forks import Fork, fork, run
 from lab.netns import Namespace
 from lab.topology import Topology
 from lab.wait import wait_until
@@ -59,7 +59,7 @@ class Daemon:
         self._configuration = configuration
         self._env = env
         self._log = configuration.with_name("log")
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Fork | None = None
 
     def start(self) -> None:
         """Start it, and wait until it has logged daemon.started.
@@ -68,8 +68,8 @@ class Daemon:
         """
         position = len(self.lines())
         with self._log.open("a", encoding="utf-8") as log:
-            command = [*program(), "run", "--config", str(self._configuration)]
-            self._process = self._director.popen(command, stdout=subprocess.DEVNULL, stderr=log, env=self._env)
+            words = ["run", "--config", str(self._configuration)]
+            self._process = fork(words, namespace=self._director, stderr=log.fileno(), env=self._env)
         self.wait_for("daemon.started", after=position, timeout_s=START_DEADLINE_S)
 
     def reload(self) -> None:
@@ -132,8 +132,8 @@ class Daemon:
 
     def verb(self, name: str, *arguments: str) -> str:
         """Return what a verb prints, whatever its exit status."""
-        command = [*program(), name, *arguments, "--config", str(self._configuration)]
-        return self._director.run(command, check=False, timeout_s=START_DEADLINE_S).stdout
+        words = [name, *arguments, "--config", str(self._configuration)]
+        return run(words, namespace=self._director, timeout_s=START_DEADLINE_S).stdout
 
     def _end(self, number: signal.Signals) -> int:
         if self._process is None:

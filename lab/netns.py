@@ -66,11 +66,11 @@ class Namespace:
         sees the /sys of its own namespace. (`os.setns` exists only since Python 3.12.)
         """
         with Path("/proc/thread-self/ns/net").open("rb") as outside, self.path.open("rb") as inside:
-            _setns(inside.fileno())
+            enter(inside.fileno())
             try:
                 yield
             finally:
-                _setns(outside.fileno())
+                enter(outside.fileno())
 
     @property
     def path(self) -> Path:
@@ -98,7 +98,8 @@ class CommandError(Exception):
     """Raised when a command in the lab fails. The message contains what the command said."""
 
 
-def _setns(fileno: int) -> None:
+def enter(fileno: int) -> None:
+    """Move the calling thread into the network namespace of this open file."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(fileno, _CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")

@@ -10,6 +10,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lab.forks import Fork, fork, new_interpreter, run
+from lab.netns import Namespace
+
 LvsHealthd = (str(Path(sys.executable).with_name("lvs-healthd")),)
 Line = dict[str, Any]
 
@@ -20,7 +23,7 @@ TIMEOUT_S = 90.0
 class DaemonProcess:
     """One running `lvs-healthd run`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: "asyncio.subprocess.Process | ForkedProcess") -> None:
         self.process = process
         self.lines: list[Line] = []
         self.garbage: list[str] = []
@@ -81,6 +84,47 @@ def _has(line: Line, fields: Mapping[str, object]) -> bool:
     return all(line.get(name) == value for name, value in fields.items())
 
 
+class ForkedProcess:
+    """A fork of lvs-healthd (`lab.forks`), seen as asyncio sees a process."""
+
+    def __init__(self, process: Fork, stderr: asyncio.StreamReader) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.send_signal = process.send_signal
+        self.kill = process.kill
+        self.stderr = stderr
+
+    @classmethod
+    async def start(
+        cls, words: list[str], namespace: Namespace | None, env: Mapping[str, str] | None
+    ) -> "ForkedProcess":
+        reading, writing = os.pipe()
+        stderr = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stderr), os.fdopen(reading, "rb")
+        )
+        try:
+            return cls(fork(words, namespace=namespace, stderr=writing, env=env), stderr)
+        finally:
+            os.close(writing)
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.poll()
+
+    async def wait(self) -> int:
+        if self._process.poll() is None:
+            ended = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            file = self._process.fileno()
+            loop.add_reader(file, ended.set)
+            try:
+                await ended.wait()
+            finally:
+                loop.remove_reader(file)
+        return self._process.wait()
+
+
 @contextlib.asynccontextmanager
 async def daemon(
     config: Path,
@@ -88,23 +132,33 @@ async def daemon(
     command: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
     before: str = "",
+    namespace: Namespace | None = None,
 ) -> AsyncIterator[DaemonProcess]:
-    """Run `lvs-healthd run --config FILE OPTIONS` for the block, prefixed with `command` (as in `ip netns exec …`).
+    """Run `lvs-healthd run --config FILE OPTIONS` for the block.
 
+    It is a fork of a process that has imported everything already, but not with a `command`, with `before`, or with an
+    `env` that Python itself reads.
+
+    command: words to put before those of lvs-healthd (as in `prlimit …`).
     before: Python code to run first in the daemon's process, for example to shorten a time limit.
+    namespace: the network namespace to run in.
     """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        *((sys.executable, "-c", f"{before}\nfrom lvs_healthd.cli import main; main()") if before else LvsHealthd),
-        "run",
-        "--config",
-        str(config),
-        *options,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **(env or {})},
-    )
+    words = ["run", "--config", str(config), *options]
+    process: asyncio.subprocess.Process | ForkedProcess
+    if command or before or any(map(new_interpreter, env or {})):
+        changed = (sys.executable, "-c", f"{before}\nfrom lvs_healthd.cli import main; main()")
+        process = await asyncio.create_subprocess_exec(
+            *(namespace.prefix if namespace else ()),
+            *command,
+            *(changed if before else LvsHealthd),
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **(env or {})},
+        )
+    else:
+        process = await ForkedProcess.start(words, namespace, env)
     running = DaemonProcess(process)
     try:
         yield running
@@ -112,17 +166,12 @@ async def daemon(
         await running.stop(signal.SIGKILL)
 
 
-async def run_cli(*words: str, command: tuple[str, ...] = (), timeout_s: float = TIMEOUT_S) -> tuple[int, str, str]:
-    """Run one `lvs-healthd` verb to its end, prefixed with `command`, and return (exit status, stdout, stderr)."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        *LvsHealthd,
-        *words,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(timeout_s):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+async def run_cli(
+    *words: str, namespace: Namespace | None = None, timeout_s: float = TIMEOUT_S
+) -> tuple[int, str, str]:
+    """Run one `lvs-healthd` verb to its end, and return (exit status, stdout, stderr). It is a fork, like `daemon`.
+
+    namespace: the network namespace to run in.
+    """
+    result = await asyncio.to_thread(run, words, namespace=namespace, timeout_s=timeout_s)
+    return result.returncode, result.stdout, result.stderr

@@ -157,7 +157,7 @@ async def pair(
         for each in (a, b):
             each.configure(fault=fault, weight=weight)
             file = each.folder / "config.toml"
-            each.running = await stack.enter_async_context(daemon(file, "--table", "memory", command=each.at.prefix))
+            each.running = await stack.enter_async_context(daemon(file, "--table", "memory", namespace=each.at))
             stack.callback(each.keepalived.stop)
         for each in (a, b):
             await each.running.until("track.changed", value=0)

@@ -66,7 +66,7 @@ real_server = ["{RS}"]
 
     @contextlib.asynccontextmanager
     async def daemon(self, *options: str) -> AsyncIterator[DaemonProcess]:
-        async with daemon(self.file, "--table", "memory", *options, command=self.at.prefix) as running:
+        async with daemon(self.file, "--table", "memory", *options, namespace=self.at) as running:
             await running.until("daemon.started")
             yield running
 

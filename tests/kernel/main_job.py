@@ -50,7 +50,7 @@ real_server = [{servers}]
 
 @contextlib.asynccontextmanager
 async def on_director(nat: Topology, file: Path, *options: str) -> AsyncIterator[DaemonProcess]:
-    async with daemon(file, *options, command=nat.director.prefix) as running:
+    async with daemon(file, *options, namespace=nat.director) as running:
         yield running
 
 

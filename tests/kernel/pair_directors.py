@@ -213,7 +213,7 @@ class WithDaemon(Director):
         return f"{self._keepalived.log}\n{self.running.lines}{self.running.garbage}"
 
     async def start(self) -> None:
-        self.running = await self._stack.enter_async_context(daemon(self._file, command=self.at.prefix))
+        self.running = await self._stack.enter_async_context(daemon(self._file, namespace=self.at))
         # keepalived would wait for this in its fault state, and take the time of an emulated processor.
         async with asyncio.timeout(STARTS_WITHIN_S):
             while not self.running.of("track.changed", value=0):
@@ -221,7 +221,7 @@ class WithDaemon(Director):
         self._keepalived.start()
 
     async def start_after_end(self) -> None:
-        self.running = await self._stack.enter_async_context(daemon(self._file, command=self.at.prefix))
+        self.running = await self._stack.enter_async_context(daemon(self._file, namespace=self.at))
         self._keepalived.start()
 
     async def kill(self) -> None:

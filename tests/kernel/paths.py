@@ -116,7 +116,7 @@ class Running:
     async def cli(self, *words: str) -> str:
         """Return what a verb prints."""
         control = ("--control", str(self.folder / "control.sock"))
-        _, out, err = await run_cli(*words, *control, command=self.topology.director.prefix)
+        _, out, err = await run_cli(*words, *control, namespace=self.topology.director)
         return out + err
 
 
@@ -151,7 +151,7 @@ async def running(
     )
     file.write_text(head + "".join(services))
     topology.ipvsadm.clear()
-    async with daemon(file, command=topology.director.prefix) as process:
+    async with daemon(file, namespace=topology.director) as process:
         yield Running(topology, process, folder)
     topology.ipvsadm.clear()
 

@@ -142,7 +142,7 @@ async def test_own_rule_that_drops_brakes_and_is_named_and_the_servers_stay(faul
     await asyncio.sleep(LONG_ENOUGH_S)
     faults.nothing_was_removed()
     assert faults.of("brake.off") == []
-    code, line, _ = await run_cli("status", "--check", "--config", str(file), command=faults.nat.director.prefix)
+    code, line, _ = await run_cli("status", "--check", "--config", str(file), namespace=faults.nat.director)
     assert (code, "brake: 10 of 10 targets behind servers fell silent together" in line) == (2, True)
     await faults.on_director("nft delete table inet own")
     off = await faults.until("brake.off", way="servers")

@@ -71,7 +71,7 @@ async def test_persistence_synproxy_a_mark_a_firewall_and_a_drained_server_are_n
     own.write_text(doctor.file.read_text().replace(f'netns = "{served.director.name}"', ""))
     served.director.run(["nft", "--file", "-"], stdin=FIREWALL)
     try:
-        async with daemon(own, command=served.director.prefix) as process:
+        async with daemon(own, namespace=served.director) as process:
             for name, port in (("kept", 80), ("shield", 81), ("marked", 0), ("drained", 83)):
                 for address in (RS1, RS2):
                     server = f"{address}:{port}"
@@ -81,7 +81,7 @@ async def test_persistence_synproxy_a_mark_a_firewall_and_a_drained_server_are_n
             await asyncio.to_thread(doctor.healthy)
             code, *said = await run_cli("drain", "drained", f"{RS1}:83", "--config", str(own))
             assert code == 0, said
-            await process.until("table.changed", operation="change_weight", service="drained", server=f"{RS1}:83")
+            await process.until("table.changed", operation="set_server", service="drained", server=f"{RS1}:83")
             await asyncio.to_thread(ask, served, 83)
             await asyncio.to_thread(doctor.healthy)
             # The doctor does look: a server that answers nothing is found by the same one.

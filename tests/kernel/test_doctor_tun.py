@@ -104,7 +104,7 @@ async def test_healthy_fullnat_with_a_running_daemon_is_silent(tun: Topology, tm
     doctor = Doctor(tun, tmp_path, [*SERVICES, service("full", f"{VIP}:8080", [f"{RS1}:80"], 'forward = "fullnat"')])
     own = tmp_path / "own.toml"
     own.write_text(doctor.file.read_text().replace(f'netns = "{tun.director.name}"', ""))
-    async with daemon(own, command=tun.director.prefix) as process:
+    async with daemon(own, namespace=tun.director) as process:
         for each in ("web", "gre", "gue", "web6", "full"):
             await process.until("real_server.up", service=each)
         await process.until("real_server.up", service="web", server=f"{RS2}:80")

@@ -315,6 +315,7 @@ def test_websockets_live_on_while_their_server_is_drained_and_may_be_quiet_for_l
         servers = director.connections()
         assert {servers[each.port][0] for each in new} == {f"{RS2}:9001"}
         assert all(each.ping() for each in (*kept, *new))
+    director.order("enable", "websocket", RS1)
 
 
 @pytest.mark.long

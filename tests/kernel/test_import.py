@@ -51,7 +51,7 @@ def fill(director: Ipvsadm, first: int) -> str:
 @pytest.mark.long
 async def test_saved_tables_imported_and_run_are_the_same(director: Ipvsadm, tmp_path: Path) -> None:
     text = fill(director, 0)
-    async with daemon(configuration(tmp_path, text), command=director.director.prefix) as running:
+    async with daemon(configuration(tmp_path, text), namespace=director.director) as running:
         await running.until("daemon.started")
         for first in range(0, TABLES, AT_ONCE):
             if first:

@@ -57,7 +57,7 @@ real_server = [{{ address = "{RS1}", weight = 3 }}, {{ address = "{RS2}", weight
 
 @asynccontextmanager
 async def running(nat: Topology, file: Path) -> AsyncIterator[DaemonProcess]:
-    async with daemon(file, command=nat.director.prefix) as process:
+    async with daemon(file, namespace=nat.director) as process:
         yield process
 
 

@@ -165,13 +165,13 @@ async def test_flush_takes_what_is_ours_and_export_brings_it_back(
         await both_in(running)
         code, exported, _ = await run_cli("export", "--config", str(file))
         assert code == 0
-        code, _, err = await run_cli(*flush, "--yes", command=nat.director.prefix)
+        code, _, err = await run_cli(*flush, "--yes", namespace=nat.director)
         assert (code, f"(pid {running.pid})" in err) == (1, True)
     before = nat.ipvsadm.saved()
     assert exported in before
-    assert (await run_cli(*flush, command=nat.director.prefix))[0] == 2
+    assert (await run_cli(*flush, namespace=nat.director))[0] == 2
     assert nat.ipvsadm.saved() == before
-    code, out, _ = await run_cli(*flush, "--yes", command=nat.director.prefix)
+    code, out, _ = await run_cli(*flush, "--yes", namespace=nat.director)
     assert (code, out) == (0, "192.0.2.100:80/tcp: 2 servers\n1 service deleted\n")
     assert nat.ipvsadm.saved() == FOREIGN
     nat.ipvsadm.restore(exported)

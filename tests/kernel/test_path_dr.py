@@ -149,7 +149,7 @@ async def test_new_daemon_takes_the_same_marks(up: Running) -> None:
     assert await up.process.stop() == 0
     assert marks(up.topology) == before
     file = up.folder / "config.toml"
-    async with daemon(file, command=up.topology.director.prefix) as again:
+    async with daemon(file, namespace=up.topology.director) as again:
         await again.until("daemon.started")
         await asyncio.sleep(NO_VERDICT_S)
         assert again.of("table.changed") == []

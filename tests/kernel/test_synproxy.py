@@ -118,7 +118,7 @@ def syn(family: socket.AddressFamily, source: str, target: str, port: int) -> by
 async def test_half_open_connections_end_at_the_director_and_real_clients_are_served(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:
-    async with daemon(configuration(tmp_path, nat, synproxy=False), command=nat.director.prefix) as running:
+    async with daemon(configuration(tmp_path, nat, synproxy=False), namespace=nat.director) as running:
         await all_in(running, nat)
         # Without the SYN proxy, each SYN of the flood becomes a connection.
         await asyncio.to_thread(flood, nat)

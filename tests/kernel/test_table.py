@@ -117,7 +117,7 @@ async def test_counters_and_connections_are_those_of_ipvsadm(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:
     file = configuration(tmp_path, nat)
-    async with daemon(file, command=nat.director.prefix) as running:
+    async with daemon(file, namespace=nat.director) as running:
         await all_in(running, nat)
         # One worker for "sticky", because two first connections at the same moment may get a template each. This is
         # a race in the kernel.
@@ -180,7 +180,7 @@ async def test_table_in_shadow_mode_is_what_would_change(nat: Topology, web: tup
     nat.ipvsadm.restore("-a -t 192.0.2.100:80 -r 198.51.100.66:80 -m -w 1\n")
     before = nat.ipvsadm.saved()
     file = configuration(tmp_path, nat)
-    async with daemon(file, "--shadow", command=nat.director.prefix) as running:
+    async with daemon(file, "--shadow", namespace=nat.director) as running:
         await running.until("table.changed", operation="add_server", server=RS2)
         services = await listing(file)
         while services[WEB]["servers"].get("198.51.100.66:80", {}).get("state") != "extra":
@@ -209,7 +209,7 @@ async def test_server_added_again_counts_on_while_connections_hold_it(
     nat: Topology, web: tuple[Nginx, ...], tmp_path: Path
 ) -> None:
     file = configuration(tmp_path, nat)
-    async with daemon(file, command=nat.director.prefix) as running:
+    async with daemon(file, namespace=nat.director) as running:
         await all_in(running, nat)
         with Load.running(nat.client, nat.vip) as load:
             requests = len(await asyncio.to_thread(load.wait_for, 20, since=0.0))

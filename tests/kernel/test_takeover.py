@@ -149,14 +149,14 @@ async def taken_over_and_back(program: Program, nat: Topology, web: tuple[Nginx,
     with Load.running(nat.client, nat.vip, workers=1, pause_s=PAUSE_S, timeout_s=REQUEST_TIMEOUT_S) as load:
         there = Window(load, nat)
         file = imported(program, folder)
-        async with daemon(file, "--shadow", command=nat.director.prefix) as shadow:
+        async with daemon(file, "--shadow", namespace=nat.director) as shadow:
             await until_as_wanted(file, "shadow")
             program.leave()
             await there.requests()
             assert nat.ipvsadm.saved() == TABLE
             assert await shadow.stop() == 0
             assert writes(shadow) == []
-        async with daemon(file, command=nat.director.prefix) as ours:
+        async with daemon(file, namespace=nat.director) as ours:
             await until_as_wanted(file, "enforce")
             await there.requests()
             there.end()

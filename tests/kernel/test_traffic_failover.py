@@ -72,7 +72,7 @@ async def test_no_request_fails_once_the_failed_server_is_out_nor_when_it_return
     with contextlib.ExitStack() as stack:
         topology = stack.enter_context(build())
         those = [service for number, kind in enumerate(kinds) for service in services(topology, kind, number)]
-        async with daemon(configuration(tmp_path, those), command=topology.director.prefix) as running:
+        async with daemon(configuration(tmp_path, those), namespace=topology.director) as running:
             # The daemon starts meanwhile, which takes longest.
             first = await asyncio.to_thread(prepared, topology, stack)
             await running.until("daemon.started")
