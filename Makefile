@@ -83,8 +83,8 @@ demo-shell: setup ## A prompt in the lab, with clients, servers and the daemon r
 bench: setup bench-packages $(plotting) ## Measure against HAProxy, keepalived and bare loops; QUICK=1 for an impression
 	@$(bin)/python -m bench $(if $(QUICK),--quick --into .cache/bench)
 
-soak: setup bench-packages ## Watch it for 30 minutes, or MINUTES=n, while servers flap, reloads come, and others edit the table
-	@$(bin)/python -m bench.soak $(if $(MINUTES),--minutes $(MINUTES))
+soak: setup bench-packages ## Watch it for 30 minutes, or MINUTES=n, while servers flap, reloads come, and others edit the table; KEEP=1
+	@$(bin)/python -m bench.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(KEEP),--keep)
 
 fuzz: setup $(fuzzing) ## Search for answers that break probes, 10 MB for each protocol; BYTES=n, SECONDS=n, JOBS=n, ONLY=name
 	@$(bin)/python -m tests.fuzz $(if $(BYTES),--bytes $(BYTES)) $(if $(SECONDS),--seconds $(SECONDS)) \

@@ -197,7 +197,10 @@ def _serve(path: str, kernel: RecordedKernel, tally: mmap.mmap) -> None:
                     continue
                 connection = key.fileobj
                 assert isinstance(connection, socket.socket)  # noqa: S101  # nothing else was registered
-                data = connection.recv(_RECEIVE_BYTES)
+                try:
+                    data = connection.recv(_RECEIVE_BYTES)
+                except ConnectionResetError:  # it ended before it had read all answers
+                    data = b""
                 if not data:
                     selector.unregister(connection)
                     connection.close()
@@ -206,8 +209,9 @@ def _serve(path: str, kernel: RecordedKernel, tally: mmap.mmap) -> None:
                 answers = list(kernel.serve(data))
                 # Written before the answers, so that whoever has an answer finds its write counted.
                 TALLY.pack_into(tally, 0, len(kernel.writes), time.monotonic())
-                for answer in answers:
-                    connection.send(answer)
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    for answer in answers:
+                        connection.send(answer)
 
 
 class _EndedError(Exception):

@@ -2,13 +2,16 @@
 
 It is a separate program: `python -m bench.soak --minutes N`. 500 of the servers flap. Racks go dark and return, the
 configuration is reloaded, broken files are offered, somebody else edits the kernel's table, and now and then a probe
-worker is killed. The soak watches what may grow or go wrong over time: memory, descriptors, threads, lag and events.
+worker is killed. With `--keep` the probes keep their connections; then half of the servers that go off hang instead of
+being dead, servers restart, and a fifth of the racks close connections that are idle for as long as the interval. The
+soak watches what may grow or go wrong over time: memory, descriptors, threads, lag and events.
 Again and again, it compares the daemon's verdicts with the truth (which ports answer). At the end it also compares
 every line of the recorded kernel's table with the truth. The exit status is 1 if they differ, or if memory, descriptors
 or threads grow more than is allowed.
 """
 
 import argparse
+import functools
 import os
 import random
 import signal
@@ -22,6 +25,7 @@ from bench.exposition import Scrape
 from bench.figures import number, straight_line
 from bench.healthd import Healthd, Load, configuration, folder, running_daemon
 from bench.isolation import isolate
+from bench.kept_servers import KeptServers
 from bench.outcome import MeasurementError
 from bench.processes import PEER_CPU, descriptors, end_in_good_order, resident_bytes, threads
 from bench.real_servers import RealServers
@@ -57,6 +61,11 @@ BROKEN_RELOAD_EVERY_S = 47.0
 EDIT_EVERY_S = 2.0
 KILL_EVERY_S = 75.0
 """How often a worker is killed, seconds. A worker that has lived for a minute is replaced at once."""
+RESTART_EVERY_S = 0.5
+"""How often a group of servers whose clients keep connections closes them all, seconds."""
+HANGING_SHARE = 0.5
+IMPATIENT_SHARE = 5
+"""One group of so many closes connections that are idle for as long as the interval."""
 SAMPLE_EVERY_S = 10.0
 INSPECT_EVERY_S = 31.0
 SETTLE_S = 25.0
@@ -94,7 +103,9 @@ class Sample(NamedTuple):
 class Soak:
     """One soak: servers that come and go, a daemon, and the samples taken from it."""
 
-    def __init__(self, load: Load, healthd: Healthd, switch: SwitchableServers, kernel: KernelProcess) -> None:
+    def __init__(
+        self, load: Load, healthd: Healthd, switch: SwitchableServers | KeptServers, kernel: KernelProcess
+    ) -> None:
         self.samples: list[Sample] = []
         self.done: Counter[str] = Counter()
         """What has been done to the daemon, and how often."""
@@ -109,6 +120,8 @@ class Soak:
         self._vandal = Vandal(kernel, self._truth.table, self._chance)
         self._lasting = min(self._workers())
         self._flaps_at: dict[int, float] = {}
+        self._hung: set[int] = set()
+        """The ports of `KeptServers` that are off because they hang."""
 
     def run(self, seconds: float) -> None:
         """Make each kind of change at its own interval for `seconds`. Then wait, and inspect verdicts and table.
@@ -127,6 +140,8 @@ class Soak:
             (SAMPLE_EVERY_S, self._sample),
             (INSPECT_EVERY_S, self._inspect_verdicts),
         ]
+        if isinstance(self._switch, KeptServers):
+            turns.append((RESTART_EVERY_S, functools.partial(self._restart, self._switch)))
         due = [began + period for period, _ in turns]
         while time.monotonic() < began + seconds:
             index = due.index(min(due))
@@ -170,10 +185,28 @@ class Soak:
 
     def _turn(self, port: int, *, is_on: bool) -> None:
         if is_on:
-            self._switch.on(port)
+            self._wake_or_start(port)
+        elif isinstance(self._switch, KeptServers) and self._chance.random() < HANGING_SHARE:
+            self._switch.hang(port)
+            self._hung.add(port)
+            self.done["hangs of 25 servers"] += 1
         else:
             self._switch.off(port)
         self._truth.switched(port, is_on=is_on)
+
+    def _wake_or_start(self, port: int) -> None:
+        if isinstance(self._switch, KeptServers) and port in self._hung:
+            self._hung.remove(port)
+            self._switch.wake(port)
+        else:
+            self._switch.on(port)
+
+    def _restart(self, servers: KeptServers) -> None:
+        """Let one group close all connections while it goes on listening."""
+        ports = [port for port in range(_FIRST_PORT, _FIRST_PORT + GROUPS) if port not in self._truth.off]
+        servers.restart(self._chance.choice(ports))
+        self.done["restarts of 25 servers"] += 1
+        self.done["connections closed while idle"] = servers.idle_closed
 
     def _edit(self) -> None:
         """Let somebody else edit the daemon's part of the table."""
@@ -255,19 +288,24 @@ def main() -> int:
     """Run the soak, print the results, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=30.0)
-    minutes: float = parser.parse_args().minutes
+    parser.add_argument("--keep", action="store_true", help="keep connections from one probe to the next")
+    options = parser.parse_args()
+    minutes: float = options.minutes
     isolate("bench.soak")
     end_in_good_order()
     os.sched_setaffinity(0, {PEER_CPU})
     with (
         RealServers.serving() as servers,
-        SwitchableServers.running() as switch,
+        (KeptServers if options.keep else SwitchableServers).running() as switch,
         folder() as place,
         running_kernel(place) as kernel,
     ):
-        load = Load("http", SERVERS, INTERVAL_S, servers.ca)
-        for port in range(_FIRST_PORT, _FIRST_PORT + GROUPS + FLAPPING_GROUPS):
+        load = Load("http-keep" if options.keep else "http", SERVERS, INTERVAL_S, servers.ca)
+        ports = range(_FIRST_PORT, _FIRST_PORT + GROUPS + FLAPPING_GROUPS)
+        for port in ports:
             switch.on(port)
+        if isinstance(switch, KeptServers):
+            switch.impatient.update(ports[::IMPATIENT_SHARE])
         text = configuration(load, place, servers=servers_of(load), check=_CHECK, daemon=_DAEMON)
         with running_daemon(text, place, command=[*DAEMON, kernel.path]) as healthd:
             healthd.wait_for("daemon.started")

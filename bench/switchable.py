@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Self
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n"
 _BACKLOG = 1024
@@ -25,7 +26,7 @@ class SwitchableServers:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls) -> Iterator["SwitchableServers"]:
+    def running(cls) -> Iterator[Self]:
         """Answer for the length of the block. All ports are off at first."""
         servers = cls()
         thread = threading.Thread(target=servers._serve, name="switchable", daemon=True)
@@ -63,6 +64,7 @@ class SwitchableServers:
                         self._accept(key.data)
                     else:
                         self._answer(key.data)
+            self._tidy()
 
     def _accept(self, port: int) -> None:
         # The port may have been switched off since the selector saw it.
@@ -71,8 +73,11 @@ class SwitchableServers:
             while listening is not None:
                 connection, _ = listening.accept()
                 self.first_asked.setdefault(port, time.time())
-                connection.setblocking(False)
-                self._selector.register(connection, selectors.EVENT_READ, connection)
+                self._accepted(connection)
+
+    def _accepted(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._selector.register(connection, selectors.EVENT_READ, connection)
 
     def _answer(self, connection: socket.socket) -> None:
         self._selector.unregister(connection)
@@ -80,3 +85,6 @@ class SwitchableServers:
         with contextlib.closing(connection), contextlib.suppress(OSError):
             if connection.recv(65536):
                 connection.send(_ANSWER)
+
+    def _tidy(self) -> None:
+        """Do what is due whether or not a client has asked, at least ten times a second."""
