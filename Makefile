@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup packages servers servers-long browser kernel test test-all test-quick lint demo demo-shell bench bench-packages soak fuzz wheel deb lock
+.PHONY: help setup packages servers servers-long browser kernel test test-all test-quick lint demo demo-shell bench bench-packages soak fuzz simulate reference wheel deb lock
 
 # Byte code is kept even where the environment forbids it: an emulated guest takes ten times as long to compile.
 unexport PYTHONDONTWRITEBYTECODE
@@ -107,6 +107,10 @@ $(fuzzing): | $(locked)
 	@$(bin)/pip --quiet --disable-pip-version-check install --require-hashes -r requirements/fuzz.txt
 	@rm -f .venv/.fuzz-*
 	@touch $@
+
+reference: packages $(locked) ## Write docs/reference from the verbs and the configuration's model
+	@$(bin)/lvs-healthd reference verbs > docs/reference/verbs.md
+	@$(bin)/lvs-healthd reference keys > docs/reference/keys.md
 
 wheel: packages $(locked) ## Build a wheel for pip and pipx into dist/
 	@$(bin)/python -m hatchling build --target wheel --directory dist

@@ -127,7 +127,7 @@ def test_ftp_by_nat_without_its_helper() -> None:
 def test_forwarding_off_explains_silent_servers() -> None:
     finding = only(director(service(silent()), host=sysctls(net__ipv4__ip_forward="0")))
     assert finding.name == "forwarding-off"
-    assert "2 packets to 198.51.100.11:80, 0 back, 1 connections half open" in finding.seen
+    assert "2 packets to 198.51.100.11:80, 0 back, 1 connection half open" in finding.seen
     assert finding.command.startswith("sysctl -w net.ipv4.ip_forward=1")
 
 

@@ -145,6 +145,33 @@ def test_datagrams_from_a_port_of_a_removed_server_are_lost_unless_expire_nodest
             removed.recv(4096)
 
 
+@pytest.mark.parametrize(
+    ("taken_out", "expire", "stays"),
+    [("-e {} -m -w 0", 0, True), ("-e {} -m -w 0", 1, False), ("-d {}", 0, False)],
+    ids=["weight 0", "weight 0, expire_quiescent_template", "removed"],
+)
+def test_persistent_client_stays_with_a_server_at_weight_0_unless_expire_quiescent_template(
+    nat: Topology, taken_out: str, expire: int, *, stays: bool
+) -> None:
+    set_sysctls(nat.director, {"net.ipv4.vs.expire_quiescent_template": expire})
+    nat.ipvsadm.restore(
+        f"-A -u {nat.vip}:{PORT} -s rr -p 300\n"
+        + "".join(f"-a -u {nat.vip}:{PORT} -r {server.address}:{PORT} -m\n" for server in nat.servers)
+    )
+    with on_servers(nat, socket.SOCK_DGRAM, *(server.address for server in nat.servers)) as servers:
+        found: list[socket.socket] = []
+        for step in ("before", "after"):
+            if step == "after":
+                where = f"-u {nat.vip}:{PORT} -r {servers[found[0]].address}:{PORT}"
+                nat.ipvsadm(*taken_out.format(where).split())
+            with bound(nat.client, socket.SOCK_DGRAM, nat.client_address, next(SOURCE_PORTS)) as client:
+                client.sendto(step.encode(), (nat.vip, PORT))
+                found.append(reached(servers))
+                assert found[-1].recv(4096) == step.encode()
+    set_sysctls(nat.director, {"net.ipv4.vs.expire_quiescent_template": 0})
+    assert (found[0] is found[1]) is stays
+
+
 @pytest.mark.parametrize("expire", [0, 1])
 def test_new_connection_from_a_port_of_a_removed_server_is_lost_with_dr_unless_expire_nodest_conn(
     dr: Topology, expire: int

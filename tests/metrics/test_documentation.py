@@ -1,5 +1,6 @@
 """docs/metrics.md and the alert rules match the code: they name every metric, type, label and bucket, and no other."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -37,15 +38,30 @@ def test_page_gives_the_buckets_in_use() -> None:
     assert {name: set(map(float, bounds.split(","))) for name, bounds in rows} == buckets
 
 
-@pytest.mark.parametrize("text", [PAGE, ALERTS.read_text(encoding="utf-8")], ids=["page", "alerts"])
-def test_queries_name_metrics_that_exist(text: str) -> None:
-    used = set(re.findall(r"\blvs_healthd_\w+", text))
+TEXTS = [*sorted(DOCS.rglob("*.md")), ALERTS]
+NAMING = [path for path in TEXTS if re.search(r"\blvs_healthd_\w", path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("path", NAMING, ids=lambda path: path.name)
+def test_metrics_that_are_named_exist(path: Path) -> None:
+    used = set(re.findall(r"\blvs_healthd_\w+", path.read_text(encoding="utf-8")))
     series = set(in_code())
     series |= {
         name + suffix for name, metric in in_code().items() if metric.kind == "histogram" for suffix in ("_bucket",)
     }
-    assert used
     assert used <= series
+
+
+def test_promtool_accepts_the_queries(tmp_path: Path) -> None:
+    blocks = re.findall(r"```promql\n(.*?)```", "".join(path.read_text("utf-8") for path in TEXTS), re.DOTALL)
+    queries = [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+    rules = [{"record": f"documented:{number}", "expr": query} for number, query in enumerate(queries)]
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "documented", "rules": rules}]}))
+    checked = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"{len(queries)} rules found" in checked.stdout
+    assert len(queries) > 4
 
 
 def test_promtool_finds_nothing_to_say_about_the_metrics() -> None:

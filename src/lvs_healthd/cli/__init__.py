@@ -10,9 +10,12 @@ import signal
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from lvs_healthd import __version__
+
+if TYPE_CHECKING:
+    import typer
 
 VERBS = {
     "run": "Probe the real servers and keep the IPVS table true.",
@@ -68,10 +71,12 @@ def main() -> None:
         status = run_quickly.quickly(arguments[1:])
         if status is not None:
             sys.exit(status)
-    _run(arguments)
+    # Global options take no values, so the first word that is not an option is the verb.
+    app(next((argument for argument in arguments if not argument.startswith("-")), ""))(arguments)
 
 
-def _run(arguments: list[str]) -> None:
+def app(called: str) -> "typer.Typer":
+    """Return the command line, of which only the verb that is called is imported."""
     import typer  # noqa: PLC0415  # not needed for --version
 
     def options(
@@ -82,7 +87,7 @@ def _run(arguments: list[str]) -> None:
             _print_version()
             raise typer.Exit
 
-    app = typer.Typer(
+    found = typer.Typer(
         name="lvs-healthd",
         help="Health checks for Linux Virtual Server: probes real servers and keeps the kernel's IPVS table true.",
         add_completion=False,
@@ -92,15 +97,13 @@ def _run(arguments: list[str]) -> None:
         callback=options,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    # Global options take no values, so the first word that is not an option is the verb. Only that verb is imported.
-    called = next((argument for argument in arguments if not argument.startswith("-")), "")
     for verb, summary in VERBS.items():
         if verb == called:
             module = _module(verb)
-            app.command(verb, cls=getattr(module, "Command", None))(verb_function(verb))
+            found.command(verb, cls=getattr(module, "Command", None))(verb_function(verb))
         else:
-            app.command(verb, help=summary)(_not_called)
-    app(arguments)
+            found.command(verb, help=summary)(_not_called)
+    return found
 
 
 def verb_function(verb: str) -> Callable[..., None]:

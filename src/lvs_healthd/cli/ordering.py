@@ -177,7 +177,8 @@ def _progress(console: Console, left: tuple[int, int], of: tuple[int, int], pass
         return
     width = 30
     done = width * (most - active - inactive) // most if most else width
-    console.print(f"\r[{'#' * done}{'.' * (width - done)}] {text}   ", end="", markup=False)
+    # Not by the console, which takes carriage returns out of texts.
+    typer.echo(f"\r[{'#' * done}{'.' * (width - done)}] {text}   ", nl=False)
 
 
 def _in_table(daemon: RunningDaemon, meant: set[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], ListedServer]]:

@@ -1,4 +1,4 @@
-"""`lvs-healthd reference`: writes manual pages, completion for shells, and the configuration's JSON schema.
+"""`lvs-healthd reference`: writes manual pages, completion for shells, the configuration's JSON schema, and Markdown.
 
 All of them are made from the code: from the verbs' signatures and docstrings, and from the keys and records of the
 configuration.
@@ -14,7 +14,7 @@ import typer
 
 from lvs_healthd.cli.asking import end
 from lvs_healthd.cli.exit_status import ExitStatus
-from lvs_healthd.cli.manual import shells
+from lvs_healthd.cli.manual import markdown, shells
 from lvs_healthd.cli.manual.command_line import verbs
 from lvs_healthd.cli.manual.pages import pages
 from lvs_healthd.config.json_schema import json_schema
@@ -27,13 +27,16 @@ class Part(enum.StrEnum):
     ZSH = "zsh"
     FISH = "fish"
     SCHEMA = "schema"
+    VERBS = "verbs"
+    KEYS = "keys"
 
 
 def reference(
     part: Annotated[
         Part | None,
         typer.Argument(
-            metavar="PART", help="bash, zsh, fish: completion; schema: the JSON schema of the configuration."
+            metavar="PART",
+            help="bash, zsh, fish: completion; schema: the JSON schema of the configuration; verbs, keys: Markdown.",
         ),
     ] = None,
     *,
@@ -46,7 +49,7 @@ def reference(
         ),
     ] = None,
 ) -> None:
-    """Print completion for a shell or the schema, or write all of them and the manual pages into a folder.
+    """Print one part, or write completion, the schema and the manual pages into a folder.
 
     An editor finds the schema by a line of the configuration: `#:schema /usr/share/lvs-healthd/config.schema.json`.
 
@@ -84,6 +87,10 @@ def _printed(part: Part) -> str:
             return shells.fish(verbs())
         case Part.SCHEMA:
             return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
+        case Part.VERBS:
+            return markdown.verbs_page()
+        case Part.KEYS:
+            return markdown.keys_page()
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:

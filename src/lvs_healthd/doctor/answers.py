@@ -249,5 +249,7 @@ def _figures(server: Server) -> str:
     counts = server.after
     if not counts.in_packets:
         return ""
-    half_open = f", {server.half_open} connections half open" if server.half_open else ""
+    half_open = (
+        f", {server.half_open} connection{'' if server.half_open == 1 else 's'} half open" if server.half_open else ""
+    )
     return f"; {counts.in_packets} packets to {server.name}, {counts.out_packets} back{half_open}"

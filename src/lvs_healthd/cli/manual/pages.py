@@ -27,7 +27,7 @@ PROGRAM = "lvs-healthd"
 SUMMARY = "Health checks for Linux Virtual Server: probes real servers and keeps the kernel's IPVS table true."
 
 _EXIT = re.compile(r"(?:^|(?<=\. ))Exit status: ?")
-_STATUSES = {
+STATUSES = {
     ExitStatus.OK: "Done, and all is well.",
     ExitStatus.FAILED: "Refused, or failed.",
     ExitStatus.USAGE: "Wrong usage.",
@@ -56,7 +56,7 @@ def _program_parts(known: tuple[Verb, ...]) -> Iterator[list[str]]:
     yield [heading("OPTIONS"), *_options((version, HELP))]
     yield [
         heading("EXIT STATUS"),
-        *(line for status, text in _STATUSES.items() for line in entry(bold(str(int(status))), text)),
+        *(line for status, text in STATUSES.items() for line in entry(bold(str(int(status))), text)),
     ]
     yield [heading("FILES"), *entry(bold(str(DEFAULT_FILE)), f"The configuration: {PROGRAM}.toml(5).")]
     yield entry(bold(Daemon().control), "The control socket, through which the verbs talk to the daemon.")
@@ -75,7 +75,7 @@ def _verb(verb: Verb) -> str:
 def _verb_parts(verb: Verb) -> Iterator[list[str]]:
     words = " ".join(italic(word.metavar) for word in verb.words)
     yield [heading("SYNOPSIS"), f"{bold(f'{PROGRAM} {verb.name}')} [{italic('OPTIONS')}] {words}".rstrip()]
-    described, statuses = _split_statuses(verb.paragraphs)
+    described, statuses = split_statuses(verb.paragraphs)
     yield [heading("DESCRIPTION"), *paragraphs("\n\n".join(described))]
     if verb.words:
         yield [heading("ARGUMENTS"), *(line for word in verb.words for line in entry(italic(word.metavar), word.text))]
@@ -85,7 +85,7 @@ def _verb_parts(verb: Verb) -> Iterator[list[str]]:
     yield [heading("SEE ALSO"), f"{bold(PROGRAM)}(8), {bold(f'{PROGRAM}.toml')}(5)"]
 
 
-def _split_statuses(parts: tuple[str, ...]) -> tuple[list[str], str]:
+def split_statuses(parts: tuple[str, ...]) -> tuple[list[str], str]:
     """Split a verb's paragraphs into what it does, and its exit statuses."""
     described, statuses = [], []
     for part in parts:
@@ -154,15 +154,15 @@ def _key(key: KeyReference) -> list[str]:
     if key.types:
         remarks.append(f"Only for {listing(key.types, 'and')} checks.")
     if key.default is not msgspec.UNSET:
-        others = "".join(f"; of {kind} checks: {_shown(value)}" for kind, value in key.exceptions.items())
-        remarks.append(f"Default: {_shown(key.default)}{others}.")
+        others = "".join(f"; of {kind} checks: {shown(value)}" for kind, value in key.exceptions.items())
+        remarks.append(f"Default: {shown(key.default)}{others}.")
     return [*lines, *([".br", prose(" ".join(remarks))] if remarks else [])]
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Return a value as the file has it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return f"[{', '.join(map(_shown, value))}]"
+        return f"[{', '.join(map(shown, value))}]"
     return f'"{value}"' if isinstance(value, str) else str(value)

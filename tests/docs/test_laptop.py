@@ -1,23 +1,20 @@
-"""Runs every command that the README shows, except those of make, which run these tests or take long."""
+"""Runs every command of docs/laptop.md, except `make setup`, after which these tests run."""
 
 import asyncio
 import os
-import re
 import shlex
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests.daemon_process import DaemonProcess, daemon
+from tests.docs.pages import REPOSITORY, blocks
 
-REPOSITORY = Path(__file__).parents[1]
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+PAGE = REPOSITORY / "docs" / "laptop.md"
+COMMANDS = [line for block in blocks(PAGE) if block.language == "sh" for line in block.text.splitlines()]
 
-RUN_BY_OTHERS = {"make demo", "make test", "make setup", "make bench"}
-"""`make test` runs this file after `make setup`; the demo and the benchmark are runs of their own."""
+RUN_BY_OTHERS = {"make setup"}
 
 DAEMON = ".venv/bin/lvs-healthd run --config examples/laptop.toml --table memory"
 
@@ -26,14 +23,14 @@ EXPECTED_STATUS = {
     ".venv/bin/lvs-healthd status --config examples/laptop.toml": 3,
     ".venv/bin/lvs-healthd status --config examples/laptop.toml --json": 3,
 }
-"""Nothing listens on the example's ports, and the README says so."""
+"""Nothing listens on the example's ports, and the page says so."""
 
 
 EXPECTED_REMARK = {
     f".venv/bin/lvs-healthd validate {option}config.example.toml": "remark: config.example.toml: no [[service]]"
     for option in ("", "--effective ")
 }
-"""All services of the example are commented out, and the README says so."""
+"""All services of the example are commented out, and the page says so."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -47,7 +44,7 @@ async def laptop() -> AsyncIterator[DaemonProcess]:
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each not in {DAEMON, *RUN_BY_OTHERS}])
 @pytest.mark.asyncio(loop_scope="module")
-async def test_command_of_the_readme_works(command: str, laptop: DaemonProcess) -> None:
+async def test_command_of_the_page_works(command: str, laptop: DaemonProcess) -> None:
     process = await asyncio.create_subprocess_exec(
         *shlex.split(command), cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -57,11 +54,6 @@ async def test_command_of_the_readme_works(command: str, laptop: DaemonProcess) 
     assert out
     assert err.decode().startswith(EXPECTED_REMARK.get(command, ""))
     assert err.count(b"\n") == (command in EXPECTED_REMARK)
-
-
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_file_the_readme_points_to_is_there(link: str) -> None:
-    assert (REPOSITORY / link).is_file()
 
 
 def test_commands_are_all_accounted_for() -> None:
