@@ -91,7 +91,7 @@ class Step(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-_ERASED = re.compile(r"[^\n]*\n\x1b\[1A\x1b\[2K")
+_ERASED = re.compile(r"[^\n]*\n\r?\x1b\[1A\x1b\[2K")
 """A line that is erased, as those that tell of progress."""
 _CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 """What moves a terminal's cursor, or makes letters bold."""
@@ -264,6 +264,9 @@ class Stage:
 
     async def _stop(self, address: str) -> None:
         server = self._listening.pop(address)
+        # What the kernel has let in already is accepted and answered, so that all later probes are refused, and none reset.
+        for _ in range(3):
+            await asyncio.sleep(0)
         server.close()
         await server.wait_closed()
 

@@ -81,7 +81,7 @@ async def test_drain(tmp_path: Path) -> None:
 
 def hurried(text: str) -> str:
     """Let checks run more often, unless the pages shall show what they usually do."""
-    return text if WRITES else with_keys(text, "defaults.check", {"interval": "300ms", "timeout": "300ms"})
+    return text if WRITES else with_keys(text, "defaults.check", {"interval": "600ms", "timeout": "600ms"})
 
 
 async def all_up(at: Stage) -> None:
