@@ -74,11 +74,11 @@ test-all: setup servers-long browser lint ## The same, with the tests that take 
 test-quick: packages servers $(locked) lint ## The same as `make test`, without those on the real kernel
 	@$(bin)/pytest $(together) -m "not kernel and not boots and not long"
 
-demo: setup ## Watch it work: servers die, hang and return, the daemon is killed, the table is vandalised
-	@$(bin)/python -m lab demo
+demo: setup ## Watch it work: servers die, hang and return, the daemon is killed, the table is vandalised; PAGE=1
+	@$(bin)/python -m lab demo $(PAGE)
 
-demo-shell: setup ## A prompt in the lab, with clients, servers and the daemon running
-	@$(bin)/python -m lab shell
+demo-shell: setup ## A prompt in the lab, with clients, servers and the daemon running; PAGE=1
+	@$(bin)/python -m lab shell $(PAGE)
 
 bench: setup bench-packages $(plotting) ## Measure against HAProxy, keepalived and bare loops; QUICK=1 for an impression
 	@$(bin)/python -m bench $(if $(QUICK),--quick --into .cache/bench)

@@ -1,4 +1,7 @@
-"""The lab's commands, for the Makefile: `python -m lab setup | demo | shell`."""
+"""The lab's commands, for the Makefile: `python -m lab setup | demo [PORT] | shell [PORT]`.
+
+With a PORT of this machine's loopback, a browser sees the daemon's status page there; 1 is any free port.
+"""
 
 import subprocess
 import sys
@@ -6,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from lab import page
 from lab.boot import Guest, GuestError, kernel_image, vng_command, vng_environment, write_command
 from lab.host import KERNEL, REPOSITORY, needs_guest
 
@@ -20,25 +24,28 @@ def main() -> int:
             if needs_guest():
                 kernel_image()
             return 0
-        case ["demo"]:
-            return demo()
-        case ["shell"]:
-            return shell()
+        case ["demo" | "shell" as command, *port] if len(port) <= 1 and all(map(str.isdecimal, port)):
+            return {"demo": demo, "shell": shell}[command](*map(int, port))
         case _:
             sys.stderr.write(f"{__doc__}\n")
             return 2
 
 
-def demo() -> int:
-    """Run the demo, here or in a guest, and show its output while it runs. Return the exit status."""
+def demo(port: int = 0) -> int:
+    """Run the demo, here or in a guest, and show its output while it runs. Return the exit status.
+
+    port: the page is offered at this port of this machine's loopback; 0 for nowhere, 1 for a free one.
+    """
     command = [sys.executable, "-m", "lab.demo", *(["--colour"] if sys.stdout.isatty() else [])]
+    offered, card = _offered(port)
+    command += offered
     if not needs_guest():
         return subprocess.run(command, check=False, cwd=REPOSITORY).returncode
     why = f"KERNEL={KERNEL}" if KERNEL else "This machine has no IPVS of its own (or we are not root)"
     print(f"{why}: booting Debian's kernel in a small VM.", flush=True)
     with tempfile.TemporaryDirectory(prefix="lab-") as name:
         folder = Path(name)
-        with Guest(command, folder=folder, cwd=REPOSITORY, deadline_s=DEMO_DEADLINE_S) as guest:
+        with Guest(command, folder=folder, cwd=REPOSITORY, deadline_s=DEMO_DEADLINE_S, card=card) as guest:
             shown = 0
             while guest.running:
                 shown = show(guest.output_file, shown)
@@ -62,16 +69,27 @@ def show(file: Path, position: int) -> int:
     return position + len(text)
 
 
-def shell() -> int:
-    """Open a prompt in the lab, here or in a guest. Return the exit status."""
-    command = [sys.executable, "-m", "lab.shell"]
+def shell(port: int = 0) -> int:
+    """Open a prompt in the lab, here or in a guest. Return the exit status. `port`: see `demo`."""
+    offered, card = _offered(port)
+    command = [sys.executable, "-m", "lab.shell", *offered]
     if not needs_guest():
         return subprocess.run(command, check=False, cwd=REPOSITORY).returncode
     with tempfile.TemporaryDirectory(prefix="lab-") as name:
         # virtme-ng takes the name of a shell, not a command with arguments.
         script = write_command(Path(name), command, deadline_s=0)
-        vng = vng_command(Path(name), REPOSITORY, f"--shell={script}")
+        vng = vng_command(Path(name), REPOSITORY, f"--shell={script}", card=card)
         return subprocess.run(vng, check=False, env=vng_environment()).returncode
+
+
+def _offered(port: int) -> tuple[list[str], str]:
+    """Return the words that tell the command where a browser finds the page, and those that tell QEMU."""
+    if not port:
+        return [], ""
+    if not needs_guest():
+        return [f"--page=http://{page.listen()}/page/"], ""
+    port = page.free_port() if port == 1 else port
+    return [f"--page=http://127.0.0.1:{port}/page/"], page.card_of_guest(port)
 
 
 if __name__ == "__main__":

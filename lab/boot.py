@@ -55,22 +55,32 @@ class Guest:
     cwd: the command's working directory.
     deadline_s: the guest ends the command after so many seconds, whatever happens on the host.
     queue: a folder that several guests share; None for no such folder. `QUEUE_VARIABLE` tells the command its path.
+    card: words for QEMU that give the guest a network card. Without them it has none.
     """
 
     def __init__(
-        self, command: Sequence[str], *, folder: Path, cwd: Path, deadline_s: float, queue: Path | None = None
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        cwd: Path,
+        deadline_s: float,
+        queue: Path | None = None,
+        card: str = "",
     ) -> None:
         self._command = command
         self._folder = folder
         self._queue = queue
         self._cwd = cwd
+        self._card = card
         self._deadline_s = deadline_s
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         write_command(self._folder, self._command, deadline_s=self._deadline_s)
         queue = [f"--rwdir={QUEUE_IN_GUEST}={self._queue}"] if self._queue else []
-        vng = vng_command(self._folder, self._cwd, *queue, "--verbose", "--", f"{SHARED_IN_GUEST}/command")
+        wanted = [*queue, "--verbose", "--", f"{SHARED_IN_GUEST}/command"]
+        vng = vng_command(self._folder, self._cwd, *wanted, card=self._card)
         # The output goes through a pipe, because QEMU opens /proc/self/fd/2 again, and would truncate a file. cat reads
         # the pipe, because somebody must empty it even while this process is busy.
         with (self._folder / "console").open("wb") as console:
@@ -150,8 +160,10 @@ def write_command(folder: Path, command: Sequence[str], *, deadline_s: float) ->
     return program
 
 
-def vng_command(folder: Path, cwd: Path, *arguments: str) -> list[str]:
+def vng_command(folder: Path, cwd: Path, *arguments: str, card: str = "") -> list[str]:
     """Return the whole command line of virtme-ng, ending with `arguments`.
+
+    card: words for QEMU that give the guest a network card.
 
     Raises `GuestError` when something is missing.
     """
@@ -163,6 +175,7 @@ def vng_command(folder: Path, cwd: Path, *arguments: str) -> list[str]:
         "--run",
         kernel_image(),
         *(() if kvm_works(kernel_image()) else ("--disable-kvm", f"--qemu-opts=-cpu {EMULATED_CPU}")),
+        *((f"--qemu-opts={card}",) if card else ()),
         *(f"--append={option}" for option in KERNEL_OPTIONS),
         "--force-9p",
         f"--cpus={CPUS}",

@@ -20,8 +20,11 @@ START_DEADLINE_S = 180.0
 INTERVAL_S, TIMEOUT_S, RISE, FALL, RESYNC_S, WEIGHT = 1.0, 1.0, 2, 3, 5.0, 3
 
 
-def write_configuration(folder: Path, topology: Topology) -> Path:
-    """Write a configuration into `folder`: one web service with every real server of `topology`. Return its path."""
+def write_configuration(folder: Path, topology: Topology, *, listen: str = "") -> Path:
+    """Write a configuration into `folder`: one web service with every real server of `topology`. Return its path.
+
+    listen: where the daemon listens for browsers; nowhere if empty.
+    """
     servers = ",\n".join(f'  {{ address = "{server.address}:80", weight = {WEIGHT} }}' for server in topology.servers)
     file = folder / "config.toml"
     file.write_text(
@@ -29,6 +32,7 @@ def write_configuration(folder: Path, topology: Topology) -> Path:
 control = "{folder}/control.sock"
 state = "{folder}/state.json"
 resync = "{RESYNC_S:g}s"
+listen = "{listen}"
 
 [defaults.check]
 interval = "{INTERVAL_S:g}s"

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from lab import page
 from lab.daemon import Daemon, program, write_configuration
 from lab.host import REPOSITORY
 from lab.nginx import Nginx
@@ -33,7 +34,10 @@ def main() -> None:
         print("Building the lab and starting lvs-healthd ...", flush=True)
         topology = stack.enter_context(Topology.nat(servers=2))
         web = [stack.enter_context(Nginx.serving(server)) for server in topology.servers]
-        configuration = write_configuration(folder, topology)
+        url = page.wanted()
+        if url:
+            stack.enter_context(page.connected(topology.director))
+        configuration = write_configuration(folder, topology, listen=page.listen() if url else "")
         daemon = Daemon(topology.director, configuration)
         daemon.start()
         stack.callback(daemon.stop)
@@ -47,6 +51,8 @@ def main() -> None:
             ),
             flush=True,
         )
+        if url:
+            print(f"  the status page: {url}\n", flush=True)
         subprocess.run(["bash", "--rcfile", str(folder / "rc"), "-i"], check=False, cwd=REPOSITORY, env=os.environ)
 
 

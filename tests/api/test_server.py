@@ -54,6 +54,28 @@ async def test_both_listeners_serve_the_same(server: ApiServer, control: Path) -
     assert await over_tcp(server) == await over_control(control) == "ok\n"
 
 
+async def test_a_daemon_that_starts_says_so_and_not_that_there_is_nothing(app: web.Application) -> None:
+    server = ApiServer(app)
+    await server.start("127.0.0.1:0", "", is_starting=True)
+    try:
+        async with aiohttp.ClientSession(f"http://{server.address}", response_class=DescribedResponse) as client:
+
+            async def asked(path: str) -> tuple[int, str]:
+                async with client.get(path) as response:
+                    return response.status, await response.text()
+
+            for path in ("/api/v1/status", "/api/v1/ok?service=web", "/api/v1/table"):
+                status, text = await asked(path)
+                assert (status, "the daemon is starting" in text) == (503, True), path
+            status, page = await asked("/page/")
+            assert (status, "the daemon is starting" in page, 'http-equiv="refresh"' in page) == (503, True, True)
+            assert [(await asked(path))[0] for path in ("/healthz", "/metrics", "/page/style.css", "/")] == [200] * 4
+            server.begin()
+            assert (await asked("/api/v1/status"))[0] == (await asked("/page/"))[0] == 200
+    finally:
+        await server.stop()
+
+
 async def test_ipv6_is_listened_on(app: web.Application) -> None:
     server = ApiServer(app)
     await server.start("[::1]:0", "")

@@ -264,7 +264,7 @@ class Stage:
 
     async def _stop(self, address: str) -> None:
         server = self._listening.pop(address)
-        # What the kernel has let in already is accepted and answered, so that all later probes are refused, and none reset.
+        # Whom the kernel has let in already is answered, so that all later probes are refused, and none is reset.
         for _ in range(3):
             await asyncio.sleep(0)
         server.close()

@@ -15,8 +15,8 @@ from lab.boot import SHARED_IN_GUEST, Guest, write_command
 
 
 def test_what_virtme_ng_is_told_does_not_grow_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fake_vng(folder: Path, cwd: Path, *arguments: str) -> list[str]:
-        del cwd
+    def fake_vng(folder: Path, cwd: Path, *arguments: str, card: str) -> list[str]:
+        del cwd, card
         return [
             sys.executable,
             "-c",

@@ -18,7 +18,7 @@ from lvs_healthd.api.holds import HoldRequests, add_holds
 from lvs_healthd.api.http import LISTENING, Listening, add_headers, is_local_name
 from lvs_healthd.api.ok import add_ok
 from lvs_healthd.api.orders import OrderRequests, add_orders
-from lvs_healthd.api.page import PATH, add_page, wants_page
+from lvs_healthd.api.page import PATH, add_page, starting, wants_page
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.api.rate import ReadingRate
 from lvs_healthd.api.shared import SharedAnswer, in_turn
@@ -201,7 +201,9 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
         return json_answer(msgspec.json.encode(outcome), status=422 if outcome.errors else 200)
 
     # No endpoint takes a body. A client that sends one is refused, and the body is not read.
-    app = web.Application(middlewares=[_noted, _errors_as_json, _only_local_names], client_max_size=1024)
+    app = web.Application(
+        middlewares=[_noted, _errors_as_json, _only_local_names, _only_once_started], client_max_size=1024
+    )
     app[LISTENING] = Listening()
     app.router.add_get("/", show_index)
     app.router.add_get(description.PATH, show_description)
@@ -289,6 +291,18 @@ async def _only_local_names(request: web.Request, handler: _Handler) -> web.Stre
     if host is None or is_control(request) or not request.app[LISTENING].is_loopback or is_local_name(host):
         return await handler(request)
     return refused(request, 421, f'asked as "{host}"; a loopback address answers only to "localhost" and addresses')
+
+
+@web.middleware
+async def _only_once_started(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Refuse what needs a configuration in force: an empty status would be taken for a daemon without services."""
+    path = request.path
+    needs_start = path.startswith(description.AFTER_START) and not path.endswith((".css", ".js"))
+    if not (needs_start and request.app[LISTENING].is_starting):
+        return await handler(request)
+    if path.startswith(PATH):
+        return starting()
+    return refused(request, 503, "the daemon is starting, and has not read the kernel's table yet; ask again")
 
 
 @web.middleware

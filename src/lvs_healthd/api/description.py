@@ -58,23 +58,27 @@ _REASON = {**_SERVICE, "reason": "Why, one line."}
 _NOT_FOUND = {404: Refusal}
 _NOT_YOU = {403: Refusal}
 
+AFTER_START = ("/api/v1/", "/page/")
+"""Where the paths begin that only a daemon that has started can answer; before, it is 503. A scraper and a watchdog are
+answered from the beginning."""
+
 ENDPOINTS = (
     Endpoint("/", "What there is, as text; a browser is led to the page", {200: _TEXT, 307: None}),
     Endpoint("/healthz", "Whether the daemon itself makes progress", {200: _TEXT, 503: _TEXT}),
     Endpoint("/metrics", "For Prometheus", {200: _TEXT}),
-    Endpoint("/page/", "The status page for browsers", {200: "text/html", 400: Refusal}),
+    Endpoint("/page/", "The status page for browsers", {200: "text/html", 400: Refusal, 503: "text/html"}),
     Endpoint(PATH, "This description", {200: dict}),
     Endpoint("/api/v1/status", "Every service and every real server", {200: Status}),
     Endpoint(
         "/api/v1/table",
         "The kernel's table beside the wanted one",
-        {200: Listing, **_NOT_FOUND, 503: Refusal},
+        {200: Listing, **_NOT_FOUND},
         query={**_SERVICE, **_ALL},
     ),
     Endpoint(
         "/api/v1/connections",
         "The kernel's connections, a line each",
-        {200: _TEXT, **_NOT_YOU, **_NOT_FOUND, 503: Refusal},
+        {200: _TEXT, **_NOT_YOU, **_NOT_FOUND},
         query=_SERVICE,
         is_private=True,
     ),
@@ -160,7 +164,8 @@ def _operation(each: Endpoint, of: dict[Any, dict[str, Any]]) -> dict[str, objec
         {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
         for name, text in each.query.items()
     ]
-    answers = {str(status): _answer(status, answer, of) for status, answer in each.answers.items()}
+    possible = {503: Refusal, **each.answers} if each.path.startswith(AFTER_START) else each.answers
+    answers = {str(status): _answer(status, answer, of) for status, answer in sorted(possible.items())}
     private = {"description": "On the control socket only."} if each.is_private else {}
     return {"summary": each.summary, **private, "parameters": parameters, "responses": answers}
 

@@ -13,6 +13,8 @@ class Listening:
 
     is_loopback: bool = False
     """Whether the TCP address can be reached from this host only."""
+    is_starting: bool = False
+    """Whether the daemon has not read the kernel's table yet, so that nothing can be said."""
     answering: set[object] = field(default_factory=set)
     """The transports of the requests that are being answered."""
 

@@ -56,6 +56,13 @@ def wants_page(request: web.Request) -> bool:
     return "text/html" in request.headers.get("Accept", "")
 
 
+def starting() -> web.Response:
+    """Return what a browser is shown before there is anything to show."""
+    response = _html(document.starting())
+    response.set_status(503)
+    return response
+
+
 def _asset(name: str, kind: str) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def show(_: web.Request) -> web.Response:
         return web.Response(body=document.asset(name), content_type=kind, charset="utf-8", headers=_RULES)

@@ -65,8 +65,12 @@ class ApiServer:
         """The TCP address at present; None without one. If port 0 was configured, it has the port the kernel chose."""
         return None if self._tcp is None else Endpoint(*self._tcp.socket.getsockname()[:2])
 
-    async def start(self, listen: str, control: str) -> None:
-        """Open both sockets. Raises `ApiError` if one cannot be opened; then neither stays open."""
+    async def start(self, listen: str, control: str, *, is_starting: bool = False) -> None:
+        """Open both sockets. Raises `ApiError` if one cannot be opened; then neither stays open.
+
+        is_starting: whether questions are refused until `begin`, because there is nothing to answer with yet.
+        """
+        self._listening.is_starting = is_starting
         await self._runner.setup()
         try:
             await self._move_control(control)
@@ -74,6 +78,10 @@ class ApiServer:
         except ApiError:
             await self.stop()
             raise
+
+    def begin(self) -> None:
+        """Answer from now on."""
+        self._listening.is_starting = False
 
     async def stop(self) -> None:
         """Close everything. Unfinished answers get a moment to complete."""

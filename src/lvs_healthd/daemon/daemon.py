@@ -199,7 +199,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     await _refuse_loss(parts, saved)
     await parts.operators.load()
     await parts.maintenance.start(config.daemon.maintenance_dir, saved.maintenance)
-    await parts.api.start(config.daemon.listen, config.daemon.control)
+    await parts.api.start(config.daemon.listen, config.daemon.control, is_starting=True)
     # The settings must be in place before the first packet that needs them. The table is read after they are set, so
     # that nothing has to wait between the reading and the first decision.
     await parts.pair.prepare(config)
@@ -219,6 +219,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     added, _ = parts.paths.configured(probes, ready)
     started, _ = parts.suspension.configured(config.pair, added, (), ready)
     parts.prober.update(started)
+    parts.api.begin()
     parts.bus.emit(
         DaemonStarted(
             version=__version__,

@@ -15,6 +15,9 @@ from lvs_healthd.view.why_words import lines
 REFRESH_S = 10
 """How often a browser without scripts fetches the page again, seconds."""
 
+SOON_S = 2
+"""The same while the daemon starts, with scripts too."""
+
 _HEAD = """<!doctype html>
 <html lang="en">
 <head>
@@ -51,6 +54,15 @@ def overview(page: Shown) -> Iterator[str]:
     yield "</main>\n<footer>\n"
     yield from _pager(page)
     yield f"<p>{_LEGEND}</p>\n<p>{_KEYS}</p>\n</footer>\n</body>\n</html>\n"
+
+
+def starting() -> str:
+    """Return the page of a daemon that knows nothing yet. The browser asks again by itself."""
+    more = f'<meta http-equiv="refresh" content="{SOON_S}">\n'
+    body = (
+        "<header>\n<h1>lvs-healthd</h1>\n</header>\n<main>\n<p>the daemon is starting</p>\n</main>\n</body>\n</html>\n"
+    )
+    return _HEAD.format(title="lvs-healthd", more=more) + f"{body}</body>\n</html>\n"
 
 
 def server_page(answer: Why, service: str, server: str) -> Iterator[str]:
