@@ -61,6 +61,7 @@ class Director:
         file.write_text(tomli_w.dumps(document), encoding="utf-8")
         _, out, err = run_here("doctor", "--json", "--config", str(file))
         assert out, err
+        print(out)  # what pytest shows of a test that fails
         return {each["name"] for each in json.loads(out)["findings"]}
 
     def ready(self, name: str) -> None:
