@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Director:
         assert status == 0, out + err
 
     def found(self) -> set[str]:
-        """Return what the doctor finds in what is used now, by the findings' names."""
+        """Return what the doctor finds in what is used now, by the findings' names. A test that fails shows all of it."""
         file = self._folder / "doctor.toml"
         document = _merged(self._used, self._folder)
         document["ipvs"]["netns"] = self.topology.director.name
@@ -62,6 +63,7 @@ class Director:
         _, out, err = run_here("doctor", "--json", "--config", str(file))
         assert out, err
         print(out)  # what pytest shows of a test that fails
+        sys.stdout.write(out)
         return {each["name"] for each in json.loads(out)["findings"]}
 
     def ready(self, name: str) -> None:
