@@ -355,3 +355,20 @@ async def test_reload_that_the_guard_refuses_is_refused_by_the_dry_run_in_the_sa
         assert said.errors == done.errors
         assert "6 of the 10 servers that serve now would be taken out" in said.errors[0]
         assert (said.table, said.table_count) == ((), 0)
+
+
+async def test_servers_that_the_brake_keeps_stay_in_a_service_that_is_changed(tmp_path: Path) -> None:
+    old = of("web", *HOSTS[:3])
+    async with site(tmp_path, head(tmp_path, "enforce") + old) as running:
+        parts = running.parts
+        simulate_network(parts)
+        await parts.operators.load()
+        probe_all(parts, [PASS])
+        await settled(parts)
+        for _ in range(3):  # all of them fall silent together
+            probe_all(parts, [TIMEOUT], times=1)
+        await settled(parts)
+        said, told = await dry_run_and_reload(running, head(tmp_path, "enforce") + old.replace("wrr", "wlc"))
+    assert [(each["operation"], each["fields"]) for each in told] == [("set_service", "scheduler wrr -> wlc")]
+    kept = {("delete_server", host): STOPS[Stop.BRAKE] for host in HOSTS[:3]}
+    assert whens(said) == {("set_service", ""): AT_ONCE, **kept}

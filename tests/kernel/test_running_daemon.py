@@ -176,14 +176,14 @@ real_server = ["{RS1}"]
 async def test_dry_run_says_what_the_reload_then_writes_to_the_kernel(
     nat: Topology, running: DaemonProcess, folder: Path, whole: str
 ) -> None:
-    other = f'''
+    other = f"""
 [[service]]
 name = "admin"
 address = "192.0.2.100:8080"
 scheduler = "wlc"
 check = {{ type = "tcp", port = 80, rise = 1 }}
 real_server = ["{RS2}"]
-'''
+"""
     file = configuration(folder, service=other, servers=f'{{ address = "{RS1}", weight = 5 }}')
     position = len(running.lines)
     code, out, err = await run_cli("reload", "--dry-run", "--json", "--config", str(file))
