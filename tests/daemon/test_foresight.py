@@ -297,6 +297,7 @@ def of(service: str, *hosts: str, keys: str = "", mode: str = "enforce") -> str:
 
 async def said_after(folder: Path, old: str, new: str, *, mode: str = "enforce", held: bool = False) -> ReloadOutcome:
     """Return what a dry run says of a new configuration, where all servers of the old one are up."""
+    folder = Path(tempfile.mkdtemp(dir=folder))  # this process keeps the lock on the state file
     async with site(folder, head(folder, "enforce") + old) as running:
         parts = running.parts
         await parts.operators.load()
