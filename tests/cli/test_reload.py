@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.view.reload_values import Change, ReloadOutcome, RestartNeeded
+from lvs_healthd.view.reload_values import Change, LineChange, ReloadOutcome, RestartNeeded
 from tests.cli.conftest import Daemon
 from tests.cli.running import Run
 
@@ -75,6 +75,18 @@ def test_dry_run_names_what_would_change_and_what_only_a_reload_shows(run: Run, 
             Change(how="changed", service="dns", server="198.51.100.12:53", check="udp"),
         ),
         not_tried=("daemon.listen",),
+        table=(
+            LineChange(operation="add_service", service="dns", fields="scheduler rr", reason="configured"),
+            LineChange(
+                operation="add_server",
+                service="dns",
+                server="198.51.100.12:53",
+                fields="weight 1, forward nat",
+                reason="not proven healthy yet",
+                when="when its checks have passed",
+            ),
+        ),
+        table_count=150,
     )
     ran = run("--dry-run", "--control", str(daemon.control))
     assert (ran.code, ran.err) == (0, "")
@@ -84,7 +96,13 @@ def test_dry_run_names_what_would_change_and_what_only_a_reload_shows(run: Run, 
         'service "web": real server 198.51.100.11:80 removed',
         'service "dns": real server 198.51.100.12:53 check "udp" changed',
         "and 149 more",
-        "daemon.listen changes: only the reload shows whether that is possible",
+        'table: add_service "dns": scheduler rr (configured)',
+        (
+            'table: add_server 198.51.100.12:53 of "dns": weight 1, forward nat (not proven healthy yet), '
+            "but only when its checks have passed"
+        ),
+        "table: and 148 more",
+        "daemon.listen changes: only the reload shows what comes of it",
     ]
     run("--force", "--control", str(daemon.control))
     run("--dry-run", "--force", "--control", str(daemon.control))

@@ -4,6 +4,8 @@ from lvs_healthd.config.basics import Endpoint
 from tests.config.reading import checks_of, errors_of, read, service
 
 WHAT = "expected an address and port"
+BRACKETS = "write an IPv6 address in brackets:"
+NAMES = "names would make health depend on DNS; write its address"
 LISTEN = 'expected an address and port such as "127.0.0.1:9880", or "" for none'
 
 
@@ -24,10 +26,10 @@ def test_service_address_is_spelled_canonically(text: str, endpoint: Endpoint) -
     [
         ("192.0.2.100", f'{WHAT}, got "192.0.2.100"; add the port, such as "192.0.2.100:80"'),
         ("[2001:db8::1]", f'{WHAT}, got "[2001:db8::1]"; add the port, such as "[2001:db8::1]:80"'),
-        ("2001:db8::1:80", f'{WHAT}, got "2001:db8::1:80"; write an IPv6 address in brackets: "[2001:db8::1:80]:80"'),
+        ("2001:db8::1:80", f'{WHAT}, got "2001:db8::1:80"; {BRACKETS} "[2001:db8::1]:80" or "[2001:db8::1:80]:80"'),
         (
             "www.example.org:80",
-            f'{WHAT}, got "www.example.org:80"; "www.example.org" is a name, and names would make health depend on DNS',
+            f'{WHAT}, got "www.example.org:80"; "www.example.org" is a name, and {NAMES}',
         ),
         ("192.0.2.256:80", f'{WHAT}, got "192.0.2.256:80"; "192.0.2.256" is not an IP address'),
         ("192.0.2.01:80", f'{WHAT}, got "192.0.2.01:80"; "192.0.2.01" is not an IP address'),
@@ -84,7 +86,10 @@ def test_check_may_go_elsewhere(written: str, address: str) -> None:
     [
         ("203.0.113.1:80", 'got "203.0.113.1:80"; the port has a key of its own: port = 80'),
         ("[2001:db8::1]:80", 'got "[2001:db8::1]:80"; the port has a key of its own: port = 80'),
-        ("localhost", 'got "localhost"; "localhost" is a name, and names would make health depend on DNS'),
+        (
+            "localhost",
+            'got "localhost"; "localhost" is a name, and names would make health depend on DNS; write its address',
+        ),
         ("203.0.113.1:x", 'got "203.0.113.1:x"'),
         ("::1::", 'got "::1::"; "::1::" is not an IP address'),
     ],
@@ -108,7 +113,10 @@ def test_listen_takes_any_address_or_none(written: str) -> None:
         ("127.0.0.1", f'{LISTEN}, got "127.0.0.1"; add the port'),
         (
             "localhost:9880",
-            f'{LISTEN}, got "localhost:9880"; "localhost" is a name, and names would make health depend on DNS',
+            (
+                f'{LISTEN}, got "localhost:9880"; "localhost" is a name, and names would make health depend on DNS; '
+                "write its address"
+            ),
         ),
         ("127.0.0.1:0", 'expected a port of 1..65535 after the address, got "127.0.0.1:0"'),
     ],
@@ -143,7 +151,13 @@ def test_range_makes_a_service_of_each_address(written: str, first: str, last: s
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("192.0.2.19-10:80", f'{WHAT}, got "192.0.2.19-10:80"; the range ends before it begins'),
+        (
+            "192.0.2.19-10:80",
+            (
+                f'{WHAT}, got "192.0.2.19-10:80"; the range ends before it begins; '
+                'write the lower end first: "192.0.2.10-192.0.2.19"'
+            ),
+        ),
         ("192.0.2.1-300:80", f'{WHAT}, got "192.0.2.1-300:80"; "192.0.2.300" is not an IP address'),
         ("192.0.2.1-:80", f'{WHAT}, got "192.0.2.1-:80"; "192.0.2." is not an IP address'),
         (
@@ -156,7 +170,10 @@ def test_range_makes_a_service_of_each_address(written: str, first: str, last: s
         ),
         (
             "a-1.example:80",
-            f'{WHAT}, got "a-1.example:80"; "a-1.example" is a name, and names would make health depend on DNS',
+            (
+                f'{WHAT}, got "a-1.example:80"; "a-1.example" is a name, and names would make health depend on DNS; '
+                "write its address"
+            ),
         ),
         (
             "223.255.255.255-224.0.0.1:80",
@@ -182,7 +199,7 @@ def test_range_of_real_servers_are_servers_that_are_alike() -> None:
 
 def test_ranges_that_overlap_are_reported() -> None:
     assert errors_of(service(servers='["198.51.100.1-3", "198.51.100.3"]')) == [
-        'c.toml:5: service "web": real_server[1]: 198.51.100.3:80 is already listed, on line 5'
+        'c.toml:5: service "web": real_server[1]: 198.51.100.3:80 is already listed, on line 5; keep one of them'
     ]
 
 

@@ -25,7 +25,7 @@ def test_agent_over_http_is_called_by_its_address(port: int, host: str) -> None:
 @pytest.mark.parametrize(
     ("check", "message"),
     [
-        ('"agent"', "check: port is missing: an agent listens on a port of its own"),
+        ('"agent"', "check: port is missing: an agent listens on a port of its own, as in port = 3333"),
         (
             '{ type = "agent", port = 1, path = "/", send = "x" }',
             "check.send: over HTTP the agent is sent a request; leave send or path out",

@@ -105,7 +105,10 @@ def test_real_server_changes_the_check_it_names_or_all_or_adds_one(override: str
             f'.name: no check "pgae" to change here, only "tcp", "page" or "api"; {NO_TYPE}',
         ),
         ('{ name = "page", type = "tcp" }', '.type: check "page" of the service has type "http"'),
-        ('{ path = "/x" }', ".path: tcp checks have no such key; it belongs to http, https and agent checks"),
+        (
+            '{ path = "/x" }',
+            ".path: tcp checks have no such key; it belongs to http, https and agent checks; leave it out",
+        ),
         ('["tcp", "tcp"]', '[1]: two entries are for the check "tcp"; keep one, or name them differently'),
         ('["udp", "udp"]', '[1]: two entries are for the check "udp"; keep one, or name them differently'),
         ('{ type = "udp", name = "tcp" }', '.type: check "tcp" of the service has type "tcp"'),
@@ -190,14 +193,16 @@ def test_expectation_that_a_real_server_takes_away_makes_its_timeout_too_short()
             "check.expect_hex: a UDP server answers only what it is sent; add send or send_hex",
         ]),
         ('{ type = "udp", expect_hex = "00", send = 1 }', ["check.send: expected a string, got 1"]),
-        ('{ type = "tcp", send = "a", send_hex = "61" }', ["check.send_hex: send and send_hex exclude each other"]),
+        ('{ type = "tcp", send = "a", send_hex = "61" }', [("check.send_hex: send and send_hex exclude each other; "
+            "keep one of them")]),
         ('{ type = "tcp", expect = "a", expect_regex = "a" }', [
-            "check.expect_regex: expect and expect_regex exclude each other",
+            "check.expect_regex: expect and expect_regex exclude each other; keep one of them",
         ]),
         ('{ type = "tcp", verify = false }', [
             "check.verify: this check never begins TLS; add the step { starttls = true }",
         ]),
-        ('{ type = "https", verify = "no" }', ['check.verify: expected true or false, got "no"']),
+        ('{ type = "https", verify = "no" }', [('check.verify: expected true or false, got "no"; '
+            'write false, without quotes')]),
     ],
 )  # fmt: skip
 def test_check_that_cannot_be(check: str, messages: list[str]) -> None:

@@ -87,7 +87,7 @@ STEPS = "steps = [{ expect = 'a' }]"
             "check.verify: this check never begins TLS; add the step { starttls = true }",
         ]),
         (f'type = "http", {STEPS}', [
-            "check.steps: http checks have no such key; it belongs to tcp and udp checks",
+            "check.steps: http checks have no such key; it belongs to tcp and udp checks; leave it out",
         ]),
         ("type = 'udp', steps = [{ expect = 'a' }]", [
             "check.steps[0]: a UDP server answers only what it is sent; begin with send or send_hex",
@@ -100,7 +100,7 @@ STEPS = "steps = [{ expect = 'a' }]"
             "check.steps[0]: nothing waits for the answer to this; expect one, or write send instead of steps",
         ]),
         ("type = 'tcp', any_port = true", [
-            "check.any_port: tcp checks have no such key; it belongs to udp checks",
+            "check.any_port: tcp checks have no such key; it belongs to udp checks; leave it out",
         ]),
         ("type = 'tcp', steps = [{ send = 'a' }, { expect_regex = 'a(b' }]", [
             "check.steps[1].expect_regex: not a regular expression: missing ): a(b",

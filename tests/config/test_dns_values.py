@@ -49,7 +49,10 @@ NO_TYPE = ".query_type: expected a type of record that can be asked for, such as
         ('query = ".", rcode = ["OK"]', ['.rcode[0]: expected an answer code such as NOERROR or NXDOMAIN, got "OK"']),
         ('query = ".", ca = ""', ['.ca: this check uses no TLS; write over = "tls"']),
         ('query = ".", over = "dot"', ['.over: expected udp, tcp or tls, got "dot"']),
-        ('query = ".", send = "a"', [".send: dns checks have no such key; it belongs to tcp, udp and agent checks"]),
+        (
+            'query = ".", send = "a"',
+            [".send: dns checks have no such key; it belongs to tcp, udp and agent checks; leave it out"],
+        ),
     ],
 )
 def test_dns_check_that_cannot_be(keys: str, messages: list[str]) -> None:

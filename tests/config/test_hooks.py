@@ -67,7 +67,7 @@ def test_hooks_are_named_after_whom_they_tell() -> None:
     ("text", "error"),
     [
         ('on = ["real_server.down"]', "hook[0]: says not how to tell: command, url, mail or fifo is missing"),
-        ('{MAIL}\nfifo = "/run/x"', "hook[0].fifo: mail and fifo exclude each other"),
+        ('{MAIL}\nfifo = "/run/x"', "hook[0].fifo: mail and fifo exclude each other; keep one of them"),
         ('{MAIL}\non = ["real_server.gone"]', 'got "real_server.gone"; did you mean "real_server.down"?'),
         ('{MAIL}\non = ["hook.error"]', "hook[0].on[0]: no hook is told of what becomes of hooks"),
         ('{MON}\non = ["service.*"]', "hook[0].on[0]: mon has no words for service.*, only for fallback.down, "),

@@ -82,7 +82,7 @@ def test_effective_configuration_shows_every_request_and_gives_the_same() -> Non
         ),
         (
             "requests = [{ body = 'x', body_regex = 'x' }]",
-            ["requests[0].body_regex: body and body_regex exclude each other"],
+            ["requests[0].body_regex: body and body_regex exclude each other; keep one of them"],
         ),
         (
             "requests = [{}, { send_body = 'x' }]",
@@ -93,7 +93,10 @@ def test_effective_configuration_shows_every_request_and_gives_the_same() -> Non
             "redirects = 1, requests = [{ method = 'POST' }]",
             ["requests[0]: only GET and HEAD are redirected, and this is POST"],
         ),
-        ("websocket = true, requests = [{}]", ["requests: websocket and requests exclude each other"]),
+        (
+            "websocket = true, requests = [{}]",
+            ["requests: websocket and requests exclude each other; keep one of them"],
+        ),
         (
             "requests = [{ body_regex = 'x{900}', max_body = 1000000 }]",
             [
@@ -121,5 +124,5 @@ def test_no_more_than_64_requests() -> None:
 
 def test_requests_belong_to_http_and_https() -> None:
     assert errors("requests = [{}]", kind="tcp") == [
-        "requests: tcp checks have no such key; it belongs to http and https checks"
+        "requests: tcp checks have no such key; it belongs to http and https checks; leave it out"
     ]

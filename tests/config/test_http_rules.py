@@ -109,7 +109,9 @@ def test_headers_that_http_2_does_not_have(name: str) -> None:
 
 
 def test_text_and_expression_exclude_each_other() -> None:
-    assert errors('absent = "x", absent_regex = "y"') == ["absent_regex: absent and absent_regex exclude each other"]
+    assert errors('absent = "x", absent_regex = "y"') == [
+        "absent_regex: absent and absent_regex exclude each other; keep one of them"
+    ]
 
 
 def test_two_expressions_together_must_not_hold_up_the_probes() -> None:
@@ -140,7 +142,7 @@ def test_answer_that_opens_a_websocket_has_no_body(key: str) -> None:
         ('http_version = "1.0"', "http_version: HTTP/1.0 knows no WebSocket"),
         ('http_version = "2"', "http_version: WebSockets are opened over HTTP/1.1"),
         ("status = [200]", 'status: only 101 opens a WebSocket; leave status out, or write status = ["101"]'),
-        ("redirects = 1", "redirects: websocket and redirects exclude each other"),
+        ("redirects = 1", "redirects: websocket and redirects exclude each other; keep one of them"),
         (
             'headers = { Sec-WebSocket-Key = "x" }',
             'headers: with websocket the probe decides about "Sec-WebSocket-Key" itself',
@@ -156,7 +158,7 @@ def test_check_that_opens_a_websocket_has_a_request_and_a_status_of_its_own(keys
 
 def test_websocket_belongs_to_http_and_https() -> None:
     assert errors("websocket = true", kind="tcp") == [
-        "websocket: tcp checks have no such key; it belongs to http and https checks"
+        "websocket: tcp checks have no such key; it belongs to http and https checks; leave it out"
     ]
     assert errors("websocket = 1") == ["websocket: expected true or false, got 1"]
 

@@ -104,10 +104,13 @@ def test_everything_of_a_request_is_read() -> None:
             ["headers.accept: this header is already set; capitals make no difference"],
         ),
         ('method = "HEAD", body = "ok"', ["body: the answer to HEAD has no body; use GET"]),
-        ('body = "a", body_regex = "a"', ["body_regex: body and body_regex exclude each other"]),
+        ('body = "a", body_regex = "a"', ["body_regex: body and body_regex exclude each other; keep one of them"]),
         ("max_body = 16777217", ["max_body: expected 1..16777216, got 16777217"]),
-        ('sni = "a"', ["sni: http checks have no such key; it belongs to https, tcp, dns and grpc checks"]),
-        ('send = "a"', ["send: http checks have no such key; it belongs to tcp, udp and agent checks"]),
+        (
+            'sni = "a"',
+            ["sni: http checks have no such key; it belongs to https, tcp, dns and grpc checks; leave it out"],
+        ),
+        ('send = "a"', ["send: http checks have no such key; it belongs to tcp, udp and agent checks; leave it out"]),
     ],
 )
 def test_what_must_not_go_into_a_request(keys: str, messages: list[str]) -> None:

@@ -92,7 +92,7 @@ def test_errors_of_all_files_name_file_line_and_key(folder: Folder) -> None:
     )
     assert folder.errors() == [
         'a.toml:3: daemon.listn: unknown key; did you mean "listen"?',
-        'a.toml:9: service "a": min_up: 9 real servers are needed, and there are 1',
+        'a.toml:9: service "a": min_up: more than the service has real servers, 1; write that or less, or add servers',
         'conf/b.toml:2: daemon.resync: expected a duration from 1s to 1h, got "0s"',
         'conf/b.toml:14: service "192.0.2.3:80/tcp": mode: expected enforce or shadow, got "x"',
         'conf/c.toml:1: service[0]: address is missing: "192.0.2.100:80", or a firewall mark: fwmark = 7',
@@ -112,8 +112,14 @@ def test_what_two_files_set_is_an_error_that_names_both(folder: Folder) -> None:
     assert folder.errors() == [
         "conf/b.toml:2: daemon.resync: already set in a.toml:3; keep one of them",
         "conf/b.toml:3: pool.p: already set in a.toml:4; keep one of them",
-        'conf/b.toml:6: service "a": name: the service on line 6 of a.toml is called "a" too',
-        'conf/c.toml:3: service "c": address: 192.0.2.1:80/tcp is already service "a", on line 6 of a.toml',
+        (
+            'conf/b.toml:6: service "a": name: the service on line 6 of a.toml is called "a" too; '
+            "give one of them another name"
+        ),
+        (
+            'conf/c.toml:3: service "c": address: 192.0.2.1:80/tcp is already service "a", on line 6 of a.toml; '
+            "keep one of them"
+        ),
     ]
 
 
@@ -147,7 +153,7 @@ def test_secret_in_an_included_file_that_everybody_may_read(folder: Folder) -> N
             {"a": 'include = "*/b.toml"'},
             ["a.toml:1: include: *, ? and [ are for the last part of the path"],
         ),
-        ({"a": "include = 5"}, ["a.toml:1: include: expected a string, got 5"]),
+        ({"a": "include = 5"}, ['a.toml:1: include: expected a file, or a list such as ["conf.d/*.toml"], got 5']),
         ({"a": 'include = "a.toml"'}, ["a.toml:1: include: these files include each other for ever: a.toml > a.toml"]),
         (
             {"a": 'include = "b.toml"', "b": '\ninclude = "c.toml"', "c": 'include = "*.toml"'},

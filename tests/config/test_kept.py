@@ -54,7 +54,7 @@ def test_connection_is_new_unless_it_is_said(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["udp", "grpc", "ping"])
 def test_other_types_have_no_such_key(kind: str) -> None:
     assert errors(f'{{ type = "{kind}", connection = "keep" }}') == [
-        f"connection: {kind} checks have no such key; it belongs to http, https and tcp checks"
+        f"connection: {kind} checks have no such key; it belongs to http, https and tcp checks; leave it out"
     ]
 
 

@@ -48,7 +48,7 @@ def test_all_errors_in_one_run_in_the_order_of_the_file() -> None:
         'c.toml:5: defaults.check.interval: expected a duration from 50ms to 24h, got 2; give it a unit: "2s"',
         'c.toml:10: service "web": check.path: expected a path that starts with "/", got "healthz"',
         'c.toml:13: service "web": real_server[1].weight: expected 0..65535, got -2',
-        'c.toml:14: service "web": real_server[2]: 198.51.100.11:80 is already listed, on line 12',
+        'c.toml:14: service "web": real_server[2]: 198.51.100.11:80 is already listed, on line 12; keep one of them',
         ('c.toml:22: service "dns": check: expected http, https, tcp, udp, dns, grpc, sctp, ping, exec, agent or '
          'a ready-made check (see: lvs-healthd checks), '
         'got "redsi"; did you mean "redis"?'),

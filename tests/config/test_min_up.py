@@ -47,7 +47,7 @@ def test_defaults() -> None:
         ("{ count = 2, weight = 2 }", "", "count and weight exclude each other"),
         ("{ count = 2, hysteresis = 2 }", ".hysteresis", "must be less than what is needed, which is 2"),
         ("{ weigth = 2 }", ".weigth", 'unknown key; did you mean "weight"?'),
-        ("4", "", "4 real servers are needed, and there are 3"),
+        ("4", "", "more than the service has real servers, 3; write that or less, or add servers"),
     ],
 )
 def test_nonsense_is_an_error_with_its_place(written: str, at: str, message: str) -> None:

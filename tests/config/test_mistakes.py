@@ -17,7 +17,7 @@ HEAD = '[[service]]\nname = "web"\n'
         ("persistence = 300s\n", 'c.toml:3: text stands in quotes: persistence = "300s"'),
         ("check = { type = tcp }\n", 'c.toml:3: text stands in quotes: type = "tcp"'),
         ('check = { type = "tcp", interval = 2s }\n', 'c.toml:3: text stands in quotes: interval = "2s"'),
-        ("real_server = [\n192.0.2.1,\n]\n", 'c.toml:4: text stands in quotes: "192.0.2.1"'),
+        ("real_server = [\n192.0.2.1,\n]\n", 'c.toml:4: real_server: text stands in quotes: "192.0.2.1"'),
         ("scheduler = \u201cwrr\u201d\n", 'c.toml:3: quotes have to be straight ones: scheduler = "wrr"'),
         ("one_packet = True\n", "c.toml:3: in small letters: one_packet = true"),
         ('check = { type = "https", verify = FALSE }\n', "c.toml:3: in small letters: verify = false"),
@@ -73,7 +73,7 @@ def test_value_that_is_none(text: str, error: str) -> None:
         ),
         (
             'real_server = [\n  "198.51.100.11"\n  "198.51.100.12",\n]\n',
-            'c.toml:5: a comma is missing before "198.51.100.12",',
+            'c.toml:5: real_server: a comma is missing before "198.51.100.12",',
         ),
     ],
 )

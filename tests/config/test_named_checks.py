@@ -68,7 +68,7 @@ def test_name_of_the_file_beats_that_of_the_folder(tmp_path: Path) -> None:
         ('[check.a]\ntype = "tcp"\nname = "b"', 'c.toml:3: check.a.name: its name is "a" already; leave this out'),
         ("[check.a]\ntype = 5", "c.toml:2: check.a.type: expected a string, got 5"),
         ('[check]\na = "tcp"', 'c.toml:2: check.a: expected a table, got "tcp"'),
-        ('check = "tcp"', 'c.toml:1: check: expected [check.NAME] tables, got "tcp"'),
+        ('check = "tcp"', 'c.toml:1: check: expected [check.NAME] tables, got "tcp"; with its name: [check.login]'),
         (
             '[check.a]\ntype = "tcp"\n[check.b]\ntype = "a"',
             'c.toml:4: check.b.type: "a" is a check of this file itself; write its type here',
@@ -79,7 +79,7 @@ def test_name_of_the_file_beats_that_of_the_folder(tmp_path: Path) -> None:
         ),
         (
             '[check.a]\ntype = "http"\nquery = "x"',
-            "c.toml:3: check.a.query: http checks have no such key; it belongs to dns checks",
+            "c.toml:3: check.a.query: http checks have no such key; it belongs to dns checks; leave it out",
         ),
     ],
 )

@@ -27,10 +27,10 @@ def test_sctp_probes_the_server_s_port_and_needs_one() -> None:
 @pytest.mark.parametrize(
     ("check", "message"),
     [
-        ('{ type = "ping", port = 80 }', "check.port: ping checks have no port: ICMP knows none"),
+        ('{ type = "ping", port = 80 }', "check.port: ping checks have no port: ICMP knows none; leave it out"),
         (
             '{ type = "ping", send = "a" }',
-            "check.send: ping checks have no such key; it belongs to tcp, udp and agent checks",
+            "check.send: ping checks have no such key; it belongs to tcp, udp and agent checks; leave it out",
         ),
     ],
 )

@@ -75,7 +75,15 @@ def test_written_out_it_means_the_same() -> None:
                 'c.toml:9: service "tls": pool[1]: expected the name of a [pool.NAME], got "mail"; there is web, spare',
             ],
         ),
-        (WEB, ['c.toml:5: service "web": pool: expected the name of a [pool.NAME], got "web"; there is none']),
+        (
+            WEB,
+            [
+                (
+                    'c.toml:5: service "web": pool: expected the name of a [pool.NAME], got "web"; there is none; '
+                    "write one, with its real_server"
+                )
+            ],
+        ),
         ("[pool.web]\n", ["c.toml:1: pool.web: real_server is missing: a pool needs at least one"]),
         (
             "[pool.web]\nreal_server = []\n",
@@ -112,7 +120,10 @@ def test_server_that_does_not_fit_one_of_the_services_is_told_with_its_name() ->
 
 def test_server_of_two_lists_is_told() -> None:
     (error,) = errors_of(POOLS + WEB + 'real_server = ["198.51.100.12"]\n')
-    assert error == 'c.toml:10: service "web": real_server[0]: 198.51.100.12:80 is already listed, on line 2'
+    assert (
+        error
+        == 'c.toml:10: service "web": real_server[0]: 198.51.100.12:80 is already listed, on line 2; keep one of them'
+    )
 
 
 def test_unknown_pool_makes_up_no_other_error() -> None:

@@ -73,9 +73,15 @@ def test_search_path_in_an_installed_wheel(tmp_path: Path, monkeypatch: pytest.M
             [":5: colour: unknown key; known here: description, type, interval, fast_interval, down_interval,"],
         ),
         (GOOD + 'name = "x"\n', [":5: name: unknown key;"]),
-        (GOOD + 'expect_regex = "("\n', [":5: expect_regex: expect and expect_regex exclude each other"]),
+        (
+            GOOD + 'expect_regex = "("\n',
+            [":5: expect_regex: expect and expect_regex exclude each other; keep one of them"],
+        ),
         (GOOD.replace('"220 "', "220"), [":3: expect: expected a string, got 220"]),
-        (GOOD + 'path = "/"\n', [":5: path: tcp checks have no such key; it belongs to http, https and agent checks"]),
+        (
+            GOOD + 'path = "/"\n',
+            [":5: path: tcp checks have no such key; it belongs to http, https and agent checks; leave it out"],
+        ),
         (
             GOOD.replace('"tcp"', '"redis"'),
             [':2: type: expected http, https, tcp, udp, dns, grpc, sctp, ping, exec or agent, got "redis"'],

@@ -10,7 +10,7 @@ PORT_80 = '{ type = "tcp", port = 80 }'
 def test_services_on_one_tuple() -> None:
     text = service() + OTHER.replace(":81", ":80")
     assert errors_of(text) == [
-        'c.toml:9: service "web2": address: 192.0.2.100:80/tcp is already service "web", on line 1'
+        'c.toml:9: service "web2": address: 192.0.2.100:80/tcp is already service "web", on line 1; keep one of them'
     ]
 
 
@@ -19,7 +19,7 @@ def test_same_address_in_another_spelling_is_the_same() -> None:
     first = service('address = "[2001:db8::1]:80"', servers=servers)
     second = service('address = "[2001:DB8:0::1]:80"', servers=servers).replace('"web"', '"b"')
     assert errors_of(first + second) == [
-        'c.toml:12: service "b": address: [2001:db8::1]:80/tcp is already service "web", on line 1'
+        'c.toml:12: service "b": address: [2001:db8::1]:80/tcp is already service "web", on line 1; keep one of them'
     ]
 
 
@@ -31,7 +31,7 @@ def test_services_on_one_mark_unless_of_another_family() -> None:
     first = service("fwmark = 7", check=PORT_80)
     second = first.replace('"web"', '"web2"')
     assert errors_of(first + second) == [
-        'c.toml:12: service "web2": fwmark: fwmark 7 is already service "web", on line 1'
+        'c.toml:12: service "web2": fwmark: fwmark 7 is already service "web", on line 1; keep one of them'
     ]
     six = second.replace("198.51.100.11", "[2001:db8::1]")
     assert [each.family for each in read(first + six).services] == [Family.IPV4, Family.IPV6]
@@ -39,30 +39,36 @@ def test_services_on_one_mark_unless_of_another_family() -> None:
 
 def test_services_of_one_name() -> None:
     assert errors_of(service() + OTHER.replace("web2", "web")) == [
-        'c.toml:8: service "web": name: the service on line 1 is called "web" too'
+        'c.toml:8: service "web": name: the service on line 1 is called "web" too; give one of them another name'
     ]
 
 
 def test_name_that_another_service_has_by_default() -> None:
     text = service().replace('"web"', '"192.0.2.100:81/tcp"') + OTHER.replace('name = "web2"', "")
     assert errors_of(text) == [
-        'c.toml:7: service "192.0.2.100:81/tcp": name: the service on line 1 is called "192.0.2.100:81/tcp" too'
+        (
+            'c.toml:7: service "192.0.2.100:81/tcp": name: the service on line 1 is called "192.0.2.100:81/tcp" too; '
+            "give one of them another name"
+        )
     ]
 
 
 def test_server_twice_in_a_service() -> None:
     servers = '["198.51.100.11", { address = "198.51.100.11:80" }, "198.51.100.11:81"]'
     assert errors_of(service(servers=servers)) == [
-        'c.toml:5: service "web": real_server[1].address: 198.51.100.11:80 is already listed, on line 5'
+        (
+            'c.toml:5: service "web": real_server[1].address: 198.51.100.11:80 is already listed, on line 5; '
+            "keep one of them"
+        )
     ]
 
 
 def test_fallback_that_is_a_real_server() -> None:
     assert errors_of(service('fallback = ["198.51.100.11"]')) == [
-        'c.toml:6: service "web": fallback[0]: 198.51.100.11:80 is already listed, on line 5'
+        'c.toml:6: service "web": fallback[0]: 198.51.100.11:80 is already listed, on line 5; keep one of them'
     ]
     assert errors_of(service('fwmark = 7\nfallback = ["198.51.100.11"]', check=PORT_80)) == [
-        'c.toml:7: service "web": fallback[0]: 198.51.100.11 is already listed, on line 5'
+        'c.toml:7: service "web": fallback[0]: 198.51.100.11 is already listed, on line 5; keep one of them'
     ]
 
 
@@ -157,11 +163,11 @@ WITHOUT = 'without persistence it does nothing; add persistence = "300s"'
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ('protocol = ["tcp", "tcp"]', 'protocol[1]: "tcp" is already listed'),
+        ('protocol = ["tcp", "tcp"]', 'protocol[1]: "tcp" is already listed; keep one of them'),
         ("protocol = []", "protocol: expected tcp, udp or sctp, got an empty array"),
         (
             'scheduler_flags = ["sh-port"]',
-            'scheduler_flags: sh-port is a flag of scheduler = "sh", and the scheduler is "wlc"',
+            'scheduler_flags: sh-port is a flag of scheduler = "sh", and the scheduler is "wlc"; leave it out',
         ),
         (
             'scheduler = "mh"\nscheduler_flags = ["flag-3"]',
@@ -174,7 +180,7 @@ WITHOUT = 'without persistence it does nothing; add persistence = "300s"'
                 'got "port"; did you mean "sh-port"?'
             ),
         ),
-        ("one_packet = true", "one_packet: only for udp and firewall marks: tcp has connections"),
+        ("one_packet = true", "one_packet: only for udp and firewall marks: tcp has connections; leave it out"),
         ("persistence_mask = 24", f"persistence_mask: {WITHOUT}"),
         ('protocol = "udp"\npersistence_engine = "sip"', f"persistence_engine: {WITHOUT}"),
         (
@@ -189,7 +195,7 @@ WITHOUT = 'without persistence it does nothing; add persistence = "300s"'
             'persistence = "1m"\npersistence_mask = "24"',
             'persistence_mask: expected a number of bits of 0..128, or an IPv4 mask such as "255.255.255.0", got "24"',
         ),
-        ('tun_type = "gre"', f"tun_type: {ONLY_TUN}no server here has that"),
+        ('tun_type = "gre"', f"tun_type: {ONLY_TUN}no server here has that; leave it out"),
         (
             'forward = "tun"\ntun_type = "gue"',
             "real_server[0]: a gue tunnel goes to a UDP port; say which: tun_port = 6080",
@@ -204,7 +210,10 @@ WITHOUT = 'without persistence it does nothing; add persistence = "300s"'
             "tun_checksum: remote checksum offload is gue's; gre takes off or on",
         ),
         ("lower_threshold = 5", "lower_threshold: without an upper_threshold it does nothing"),
-        ("lower_threshold = 5\nupper_threshold = 4", "lower_threshold: 5 is above the upper one, 4"),
+        (
+            "lower_threshold = 5\nupper_threshold = 4",
+            "lower_threshold: 5 is above the upper one, 4; it has to be that or less",
+        ),
     ],
 )
 def test_combination_that_the_kernel_refuses_or_does_not_do(keys: str, message: str) -> None:
@@ -259,7 +268,7 @@ def test_server_takes_from_its_service_what_belongs_together() -> None:
 
 def test_tunnel_keys_of_a_server_that_has_none() -> None:
     (error,) = errors_of(service(servers='[{ address = "198.51.100.1", tun_port = 7 }]'))
-    assert error.endswith(f'real_server[0].tun_port: {ONLY_TUN}this server has "nat"')
+    assert error.endswith(f'real_server[0].tun_port: {ONLY_TUN}this server has "nat"; leave it out')
 
 
 def test_wrong_values_are_reported_once() -> None:

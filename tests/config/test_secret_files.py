@@ -74,7 +74,7 @@ def test_file_that_holds_no_secret_is_named_and_never_shown(
         ),
         (
             'user = "monitor", password_file = "FILE", token_file = "FILE"',
-            "token_file: password_file and token_file exclude each other",
+            "token_file: password_file and token_file exclude each other; keep one of them",
         ),
         (
             'token_file = "FILE", headers = { authorization = "Basic eA==" }',

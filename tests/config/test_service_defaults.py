@@ -108,10 +108,16 @@ def test_wrong_default_is_told_once_where_it_is() -> None:
 
 def test_default_that_is_wrong_in_a_service_is_told_with_its_name() -> None:
     assert errors_of(defaults('check = "tcp"\nmin_up = 2') + WEB + MAIL) == [
-        'c.toml:3: service "web" and 1 more: defaults.service.min_up: 2 real servers are needed, and there are 1',
+        (
+            'c.toml:3: service "web" and 1 more: defaults.service.min_up: more than the service has real servers, 1; '
+            "write that or less, or add servers"
+        ),
     ]
     assert errors_of(defaults('check = "tcp"\nmin_up = 2') + WEB + "min_up = 1\n" + MAIL) == [
-        'c.toml:3: service "mail": defaults.service.min_up: 2 real servers are needed, and there are 1',
+        (
+            'c.toml:3: service "mail": defaults.service.min_up: more than the service has real servers, 1; '
+            "write that or less, or add servers"
+        ),
     ]
 
 

@@ -136,7 +136,7 @@ def test_wrong_service_setting(keys: str, message: str) -> None:
         ("7", [': expected a list such as ["198.51.100.11:80"], got 7']),
         ('{ address = "198.51.100.11" }', [': expected a list such as ["198.51.100.11:80"], got a table']),
         ("[7]", ["[0]: expected an address, or a table with one, got 7"]),
-        ("[{ weight = 1 }]", ["[0]: address is missing"]),
+        ("[{ weight = 1 }]", ['[0]: address is missing: address = "198.51.100.11:80"']),
         (
             '[{ address = "198.51.100.11", weight = -2 }, { address = "198.51.100.12", weight = 65536 }]',
             ["[0].weight: expected 0..65535, got -2", "[1].weight: expected 0..65535, got 65536"],
@@ -146,7 +146,7 @@ def test_wrong_service_setting(keys: str, message: str) -> None:
             [
                 (
                     '[0]: expected an address and port, got "web1.example.org"; "web1.example.org" is a name, '
-                    "and names would make health depend on DNS"
+                    "and names would make health depend on DNS; write its address"
                 )
             ],
         ),
@@ -272,11 +272,21 @@ def test_key_of_a_check_in_the_service() -> None:
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    [("masq", "nat"), ("NAT", "nat"), ("gate", "dr"), ("droute", "dr"), ("ipip", "tun"), ("gre", "tun"), ("DR", "dr")],
+    [("masq", "nat"), ("NAT", "nat"), ("gate", "dr"), ("droute", "dr"), ("tunnel", "tun"), ("DR", "dr")],
 )
 def test_forwarding_method_by_another_program_s_name(word: str, meant: str) -> None:
     assert errors_of(service(f'forward = "{word}"')) == [
         f'c.toml:6: service "web": forward: expected nat, fullnat, dr or tun, got "{word}"; did you mean "{meant}"?'
+    ]
+
+
+@pytest.mark.parametrize("kind", ["ipip", "GRE", "gue"])
+def test_type_of_a_tunnel_is_no_forwarding_method(kind: str) -> None:
+    assert errors_of(service(f'forward = "{kind}"')) == [
+        (
+            f'c.toml:6: service "web": forward: expected nat, fullnat, dr or tun, got "{kind}"; '
+            f'write forward = "tun" and tun_type = "{kind.lower()}"'
+        )
     ]
 
 
@@ -298,6 +308,5 @@ def test_forwarding_method_by_another_program_s_name(word: str, meant: str) -> N
 )
 def test_one_of_a_range_with_settings_of_its_own(servers: str, place: str, without: str) -> None:
     message = f'c.toml:5: service "web": {place} is already listed, on line 5'
-    if without:
-        message += f", in a range; write the range without it: {without}"
+    message += f", in a range; write the range without it: {without}" if without else "; keep one of them"
     assert errors_of(service(servers=servers)) == [message]

@@ -154,7 +154,10 @@ def test_keys_do_nothing_in_a_check_without_tls(key: str) -> None:
     for check, message in (
         (f'{{ type = "tcp", {key} }}', "this check never begins TLS; add the step { starttls = true }"),
         (f'{{ type = "dns", query = ".", {key} }}', 'this check uses no TLS; write over = "tls"'),
-        (f'{{ type = "http", {key} }}', "http checks have no such key; it belongs to https, tcp, dns and grpc checks"),
+        (
+            f'{{ type = "http", {key} }}',
+            "http checks have no such key; it belongs to https, tcp, dns and grpc checks; leave it out",
+        ),
     ):
         assert f"{AT}{name}: {message}" in errors_of(service(check=check))
 

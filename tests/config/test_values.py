@@ -49,7 +49,7 @@ def test_wrong_duration_is_explained(value: str, message: str) -> None:
     ("key", "bounds", "wrong"),
     [
         ("timeout", "a duration from 10ms to 1h", ['"9ms"', '"61m"']),
-        ("rise", "1..1000", ["0", "1001", "true", "2.0"]),
+        ("rise", "1..1000", ["0", "1001", "true"]),
         ("fall", "1..1000", ["0", "1001"]),
         ("port", "1..65535", ["0", "65536", "-1"]),
         ("max_answer", "1..16777216", ["0", "16777217"]),
@@ -59,6 +59,11 @@ def test_bounds_of_a_check(key: str, bounds: str, wrong: list[str]) -> None:
     for value in wrong:
         text = service(check=f'{{ type = "tcp", {key} = {value} }}')
         assert errors_of(text) == [f'c.toml:4: service "web": check.{key}: expected {bounds}, got {value}']
+
+
+def test_number_with_a_point_has_to_be_a_whole_one() -> None:
+    text = service(check='{ type = "tcp", rise = 2.0 }')
+    assert errors_of(text) == ['c.toml:4: service "web": check.rise: expected 1..1000, got 2.0; a whole number']
 
 
 @pytest.mark.parametrize("value", ["1", "1000"])

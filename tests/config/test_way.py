@@ -40,7 +40,7 @@ OTHERS = "http, https, tcp, udp, dns, grpc, sctp, ping and agent"
         ('type = "tcp", dscp = 64', "check.dscp: expected 0..63, got 64"),
         (
             'type = "exec", command = ["/bin/true"], convention = "mon", mark = 1',
-            f"check.mark: exec checks have no such key; it belongs to {OTHERS} checks",
+            f"check.mark: exec checks have no such key; it belongs to {OTHERS} checks; leave it out",
         ),
     ],
 )

@@ -818,6 +818,11 @@ async def test_dry_run_says_what_a_reload_would_do_and_changes_nothing(site: Sit
                 f"{site.file}: would change: 1 service added, 1 real server added",
                 'service "more": added',
                 'service "more": real server 127.0.0.1:80 added',
+                'table: add_service "more": scheduler wlc (configured)',
+                (
+                    'table: add_server 127.0.0.1:80 of "more": weight 1, forward dr (not proven healthy yet), '
+                    "but only when its checks have passed"
+                ),
             ],
             "",
         )

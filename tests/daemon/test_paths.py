@@ -14,7 +14,8 @@ from lvs_healthd.config.model import Config, Ipvs, Mode
 from lvs_healthd.config.model import Daemon as DaemonSettings
 from lvs_healthd.config.path_rules import SOURCE_PORTS
 from lvs_healthd.daemon.parts import Settings, Surroundings, build
-from lvs_healthd.daemon.paths import FIRST_WRITE_S, REST_S, PathRuns
+from lvs_healthd.daemon.path_marks import REST_S
+from lvs_healthd.daemon.paths import FIRST_WRITE_S, PathRuns
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.director.path_exits import Exit, Question
 from lvs_healthd.events.kinds import Event, PathMarkTaken

@@ -55,14 +55,13 @@ class Director:
         assert status == 0, out + err
 
     def found(self) -> set[str]:
-        """Return what the doctor finds in what is used now, by the findings' names. A test that fails shows all of it."""
+        """Return what the doctor finds in what is used now, by name. A test that fails shows all of it."""
         file = self._folder / "doctor.toml"
         document = _merged(self._used, self._folder)
         document["ipvs"]["netns"] = self.topology.director.name
         file.write_text(tomli_w.dumps(document), encoding="utf-8")
         _, out, err = run_here("doctor", "--json", "--config", str(file))
         assert out, err
-        print(out)  # what pytest shows of a test that fails
         sys.stdout.write(out)
         return {each["name"] for each in json.loads(out)["findings"]}
 

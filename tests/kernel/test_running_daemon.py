@@ -173,6 +173,37 @@ real_server = ["{RS1}"]
     assert "192.0.2.100:80 " in nat.ipvsadm.saved()
 
 
+async def test_dry_run_says_what_the_reload_then_writes_to_the_kernel(
+    nat: Topology, running: DaemonProcess, folder: Path, whole: str
+) -> None:
+    other = f"""
+[[service]]
+name = "admin"
+address = "192.0.2.100:8080"
+scheduler = "wlc"
+check = {{ type = "tcp", port = 80, rise = 1 }}
+real_server = ["{RS2}"]
+"""
+    file = configuration(folder, service=other, servers=f'{{ address = "{RS1}", weight = 5 }}')
+    position = len(running.lines)
+    code, out, err = await run_cli("reload", "--dry-run", "--json", "--config", str(file))
+    assert (code, err) == (0, "")
+    said = json.loads(out)["table"]
+    assert nat.ipvsadm.saved() == whole
+    assert running.of("table.changed")[-1] in running.lines[:position]
+    position = await reload(running)
+    removed = await running.until("table.changed", after=position, operation="delete_server", server=RS2)
+    names = ("operation", "service", "server", "fields", "reason")
+    written = [line for line in running.lines[position : running.lines.index(removed) + 1] if "fields" in line]
+    at_once = [[line.get(name, "") for name in names] for line in said if not line.get("when")]
+    assert sorted(at_once) == sorted([line[name] for name in names] for line in written)
+    assert [line["operation"] for line in written] == ["add_service", "set_server", "delete_server"]
+    (later,) = [line for line in said if line.get("when")]
+    assert (later["operation"], later["server"], later["when"]) == ("add_server", RS2, "when its checks have passed")
+    assert f"-r {RS1} -m -w 5" in nat.ipvsadm.saved()
+    await running.until("table.changed", after=position, operation="add_server", service="admin", server=RS2)
+
+
 async def test_status_shows_wanted_beside_actual(running: DaemonProcess, folder: Path) -> None:
     code, out, _ = await run_cli("status", "--config", str(folder / "config.toml"), "--json")
     assert code == 0

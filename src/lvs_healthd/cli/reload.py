@@ -35,7 +35,7 @@ _COUNTS = (
 def reload(
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print what would change or be rejected; change nothing.")
+        bool, typer.Option("--dry-run", help="Only print what would change, also in the table, or be rejected.")
     ] = False,
     force: Annotated[
         bool,
@@ -86,10 +86,23 @@ def _lines(outcome: ReloadOutcome) -> Iterator[str]:
         yield f'service "{change.service}":{server}{check} {change.how}'
     if outcome.dry_run and (unnamed := _count(outcome) - len(outcome.would_change)) > 0:
         yield f"and {unnamed} more"
+    yield from _table_lines(outcome) if outcome.dry_run else ()
     for each in outcome.restart_needed:
         yield f"{each.key}: {each.configured} needs a restart; {each.in_force} stays in force until then"
     for key in outcome.not_tried:
-        yield f"{key} changes: only the reload shows whether that is possible"
+        yield f"{key} changes: only the reload shows what comes of it"
+
+
+def _table_lines(outcome: ReloadOutcome) -> Iterator[str]:
+    for line in outcome.table:
+        server = f" {line.server} of" if line.server else ""
+        reason = f" ({line.reason})" if line.reason else ""
+        when = f", but only {line.when}" if line.when else ""
+        yield f'table: {line.operation}{server} "{line.service}": {line.fields}{reason}{when}'
+    if (unnamed := outcome.table_count - len(outcome.table)) > 0:
+        yield f"table: and {unnamed} more"
+    if not outcome.table_count:
+        yield "table: no line would change"
 
 
 def _count(outcome: ReloadOutcome) -> int:

@@ -112,7 +112,10 @@ def _hosts_and_port(
     text = string(value)
     if text.count(":") > 1 and not text.startswith("["):
         # "2001:db8::1:80" may be an address whose last group is 80, or an address with port 80.
-        raise expected(what, value, f'write an IPv6 address in brackets: "[{text.partition("%")[0]}]:80"')
+        bare = text.partition("%")[0]
+        first, _, last = bare.rpartition(":")
+        split = f'"[{first}]:{last}" or ' if _is_port(last) and _is_ipv6(first) else ""
+        raise expected(what, value, f'write an IPv6 address in brackets: {split}"[{bare}]:80"')
     host, port = _split(text)
     hosts = _range(host, value, what) if "-" in host else (_host(host, value, what, unicast=unicast),)
     if port is None:
@@ -141,7 +144,9 @@ def _range(text: str, value: object, what: str) -> tuple[str, ...]:
     if first.version != last.version:
         raise expected(what, value, "the range begins in one address family and ends in another")
     if count < 1:
-        raise expected(what, value, "the range ends before it begins")
+        raise expected(
+            what, value, f"the range ends before it begins; write the lower end first: {show(f'{last}-{first}')}"
+        )
     if count > MOST_IN_RANGE:
         raise expected(what, value, f"the range holds {count} addresses, and at most {MOST_IN_RANGE} are allowed")
     return tuple(canonical_address(str(first + index)) for index in range(count))
@@ -176,7 +181,14 @@ def _host(text: str, value: object, what: str, *, unicast: bool = True) -> str:
 
 def _no_address(text: str, value: object, what: str) -> WrongValueError:
     if any(letter.isalpha() for letter in text) and ":" not in text:
-        return expected(what, value, f"{show(text)} is a name, and names would make health depend on DNS")
+        return expected(
+            what, value, f"{show(text)} is a name, and names would make health depend on DNS; write its address"
+        )
+    if "/" in text:
+        return expected(what, value, 'a network is no list of hosts; write a range such as "198.51.100.11-19"')
+    host, blank, port = text.partition(" ")
+    if blank and _is_port(port):
+        return expected(what, value, f'a colon separates them: "{host}:{port}"')
     return expected(what, value, f"{show(text)} is not an IP address")
 
 

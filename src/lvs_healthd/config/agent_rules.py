@@ -9,7 +9,7 @@ def misfits(has: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
     has: returns whether a field is set.
     """
     if not has("port"):
-        yield "type", "port is missing: an agent listens on a port of its own"
+        yield "type", "port is missing: an agent listens on a port of its own, as in port = 3333"
     if has("path") and has("send"):
         yield "send", "over HTTP the agent is sent a request; leave send or path out"
     if has("host") and not has("path"):

@@ -37,7 +37,7 @@ def _validate_min_up(service: Service, table: TomlTable, errors: Errors) -> None
     if min_up.weight and service.slow_start:
         errors.add(at, "a slow start would count as missing weight; write a count instead of a weight")
     if min_up.count > len(servers):
-        errors.add(at, f"{min_up.count} real servers are needed, and there are {len(servers)}")
+        errors.add(at, f"more than the service has real servers, {len(servers)}; write that or less, or add servers")
         return
     weights = [server.weight for server in servers if server.weight]
     most, what = (sum(weights), "weight") if min_up.weight else (len(weights), "servers with a weight above 0")

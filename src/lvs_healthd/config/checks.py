@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from lvs_healthd.config import agent_rules, exec_rules, http_rules
+from lvs_healthd.config import agent_rules, elsewhere, exec_rules, http_rules
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import (
     EXEC_INTERVAL,
@@ -106,7 +106,7 @@ class CheckReader:
         written: the value of `check` in the file.
         """
         if not isinstance(written, dict):
-            self._errors.add_all(("check",), expected("[check.NAME] tables", written))
+            self._errors.add_all(("check",), expected("[check.NAME] tables", written, "with its name: [check.login]"))
             return
         found: dict[str, Template | None] = {}
         for name, entry in written.items():
@@ -214,7 +214,10 @@ class CheckReader:
         self._ready_made.add(type_)
         if ready_made is None:
             known = (*CHECK_TYPES, *self._named, *self._shelf.names())
+            theirs = elsewhere.CHECK_TYPES.get(type_.lower())
             guess = did_you_mean(type_, known, most=_MOST_NEAR if self._named else 1)
+            if theirs is not None:
+                guess = f"write {show(theirs)}"
             self._errors.add_all(table.at("type"), expected(self._types(), type_, guess))
         if ready_made is None or not ready_made.kind:
             return None

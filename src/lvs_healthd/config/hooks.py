@@ -87,7 +87,7 @@ def read_hooks(tables: object, services: Sequence[Service], errors: Errors) -> t
     services: those of the file, to remark on hooks that mean none of them.
     """
     if not isinstance(tables, list):
-        errors.add_all(("hook",), expected("an array of tables: [[hook]]", tables))
+        errors.add_all(("hook",), expected("[[hook]] tables", tables, "in double brackets, once for each hook"))
         return ()
     hooks: list[Hook] = []
     names: dict[str, KeyPath] = {}
@@ -101,7 +101,8 @@ def read_hooks(tables: object, services: Sequence[Service], errors: Errors) -> t
             continue
         hook = _hook(table, mail, names)
         if hook.name in names:
-            errors.add(table.at("name"), f"the hook {errors.on_line(names[hook.name], table.path)} has this name too")
+            other = errors.on_line(names[hook.name], table.path)
+            errors.add(table.at("name"), f"the hook {other} has this name too; give one of them another name")
         names.setdefault(hook.name, table.path)
         _remark(hook, table, services, errors)
         hooks.append(hook)
@@ -152,7 +153,7 @@ def _mail(table: TomlTable, errors: Errors) -> Mail | None:
             errors.add(mail.path, f'{key} is missing: {key} = "oncall@example.org"')
     fields = mail.values
     if bool(fields.get("user")) != bool(fields.get("password_file")):
-        errors.add(mail.path, "user and password_file belong together")
+        errors.add(mail.path, "user and password_file belong together; write both or neither")
     if fields.get("user") and fields.get("tls") not in {MailTls.STARTTLS, MailTls.TLS}:
         errors.add(mail.at("user"), 'a password is sent only to a relay that is verified: tls = "starttls" or "tls"')
     return Mail(**fields) if {"to", "sender"} <= fields.keys() else None
@@ -167,7 +168,7 @@ def _misfits(table: TomlTable) -> Iterator[tuple[KeyPath, str]]:
     way = ways[0]
     for key, fitting in _FITS.items():
         if key in table and way not in fitting:
-            yield table.at(key), f"only for hooks with {values.listing(fitting)}"
+            yield table.at(key), f"only for hooks with {values.listing(fitting)}; leave it out"
     if table.is_wrong("convention"):
         return
     convention = table.values.get("convention", _default_convention(table))
@@ -178,11 +179,11 @@ def _misfits(table: TomlTable) -> Iterator[tuple[KeyPath, str]]:
     if convention is not HookConvention.MON:
         for key in _OF_MON:
             if key in table:
-                yield table.at(key), 'only for convention = "mon"'
+                yield table.at(key), 'only for convention = "mon"; leave it out'
     if convention is not HookConvention.JSON and table.values.get("every"):
         yield table.at("every"), f'{convention} tells of one event at a time; several together need convention = "json"'
     if table.values.get("every") and way == "fifo":
-        yield table.at("every"), "a FIFO takes one line for each event"
+        yield table.at("every"), "a FIFO takes one line for each event; leave it out"
     able = OF_CONVENTION[convention]
     for index, pattern in enumerate(table.values.get("on", ())):
         if not hook_values.matching(pattern) & able:

@@ -100,7 +100,7 @@ def _websocket(fields: Mapping[str, Any], method: str, has: Callable[[str], bool
             yield field, "the answer that opens a WebSocket has no body; expect_headers can look at its headers"
     for field in ("send_body", "redirects", "requests"):
         if has(field):
-            yield field, f"websocket and {field} exclude each other"
+            yield field, f"websocket and {field} exclude each other; keep one of them"
     for name, _ in fields.get("headers", ()):
         if name.lower() in _OF_THE_HANDSHAKE:
             yield "headers", f"with websocket the probe decides about {show(name)} itself"

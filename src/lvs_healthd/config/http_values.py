@@ -71,7 +71,9 @@ def request_target(value: object) -> str:
     text = string(value)
     what, shown = 'a path that starts with "/"', without_secrets(text)
     if not text.startswith("/"):
-        raise expected(what, shown)
+        scheme, _, rest = shown.partition("://")
+        only = f"only the path: {show('/' + rest.partition('/')[2])}" if scheme in {"http", "https"} else ""
+        raise expected(what, shown, only)
     if not _VISIBLE.fullmatch(text):
         raise expected(f"{what}, without blanks, control or non-ASCII characters", shown, "percent-encode them")
     if "#" in text:

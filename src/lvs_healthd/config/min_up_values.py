@@ -40,7 +40,7 @@ def _count(value: object) -> MinUp:
         return MinUp(count=_whole(value))
     if isinstance(value, str) and value.endswith("%"):
         return MinUp(percent=_share(value))
-    fix = f"write {value} without quotes" if isinstance(value, str) and value.isdecimal() else ""
+    fix = f'write {value} without quotes, or "{value}%"' if isinstance(value, str) and value.isdecimal() else ""
     raise expected('a number of servers such as 2, a share such as "50%", or a table', value, fix)
 
 

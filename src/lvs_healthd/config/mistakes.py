@@ -158,6 +158,10 @@ def _explain(error: tomli.TOMLDecodeError) -> Mistake | None:
             return unclosed
     rest = _end_of_line(doc, where.statement)[0]
     if error.msg.startswith("Expected '='") and "=" not in rest:
+        key, colon, meant = rest.strip().partition(":")
+        if colon and re.fullmatch(r"[A-Za-z_-]+", key) and meant.strip():
+            fixed = f"{key} = {meant.strip()}"
+            return Mistake(_line(doc, position), f"a key is followed by =, not by a colon: {_short(fixed)}")
         return Mistake(_line(doc, position), f"not KEY = VALUE: {_short(rest)}")
     if where.value is None or not rest.replace("\t", "").isprintable():
         return None
@@ -204,7 +208,8 @@ def _unclosed(doc: str, position: int, where: _Context) -> Mistake | None:
         if doc[position - 1] in "\"'":
             return _unpaired(doc, position)
         piece = _end_of_line(doc, position)[0]
-        return Mistake(_line(doc, position), f"a comma is missing before {_short(piece)}", f"{doc[:position]},{rest}")
+        message = f"{_named(doc, where)}a comma is missing before {_short(piece)}"
+        return Mistake(_line(doc, position), message, f"{doc[:position]},{rest}")
     return None
 
 
@@ -247,8 +252,9 @@ def _value(doc: str, position: int, where: _Context, value: int) -> Mistake | No
     if any(letter in bare for letter in "\"'[]{}\n,=") and not _IPV6.fullmatch(bare):
         return None
     how = "text stands in quotes" if bare == text else "quotes have to be straight ones"
+    within = "" if key else _named(doc, where)
     return Mistake(
-        line, f'{how}: {key}"{_short(bare)}"', f'{doc[:start]}"{bare}"{doc[end:]}' if "\\" not in bare else None
+        line, f'{within}{how}: {key}"{_short(bare)}"', f'{doc[:start]}"{bare}"{doc[end:]}' if "\\" not in bare else None
     )
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lvs_healthd.config import values
-from lvs_healthd.config.errors import ConfigError, Errors, Part, WrongValueError
+from lvs_healthd.config.errors import ConfigError, Errors, Part, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.shapes import shape_of, with_shape
 from lvs_healthd.config.text import LARGEST_FILE, read_text, toml_document
 
 INCLUDE = "include"
@@ -39,8 +40,17 @@ class Whole(NamedTuple):
     """What is set in two files: one line of text each."""
 
 
-include = values.one_or_more(values.string)
-"""Parses the value of `include`."""
+_names = values.one_or_more(values.string)
+
+
+def include(value: object) -> tuple[str, ...]:
+    """Parse the value of `include`: a file, or a list of files."""
+    if not isinstance(value, str | list):
+        raise expected('a file, or a list such as ["conf.d/*.toml"]', value)
+    return _names(value)
+
+
+with_shape(include, shape_of(_names))
 
 
 def whole_file(path: Path) -> Whole:
@@ -98,7 +108,7 @@ class _Files:
         real = os.path.realpath(path)
         if real in chain:
             names = [name for each, name in itertools.dropwhile(lambda link: link[0] != real, chain.items())]
-            errors.add(at, f"these files include each other for ever: {' > '.join((*names, path))}")
+            errors.add(at, f"these files include each other for ever: {' > '.join((*names, path))}; leave it out")
         elif real in self._seen:
             return  # a list of patterns may name a file twice
         elif len(chain) > MOST_DEEP:

@@ -10,7 +10,7 @@ from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.reuse import fingerprint
-from lvs_healthd.config.schema import Key, TomlTable, read_table
+from lvs_healthd.config.schema import SERVICE_KEYS, Key, TomlTable, read_table
 from lvs_healthd.config.servers import ServerReader, Surroundings
 from lvs_healthd.config.values import did_you_mean
 
@@ -46,7 +46,7 @@ class Pools:
         self._unused: set[str] = set()
         self._fingerprints: dict[str, bytes] = {}
         if not isinstance(written, dict):
-            errors.add_all(("pool",), expected("[pool.NAME] tables", written))
+            errors.add_all(("pool",), expected("[pool.NAME] tables", written, _in_single_brackets(written)))
             return
         for name, entry in written.items():
             path: KeyPath = ("pool", name)
@@ -54,7 +54,13 @@ class Pools:
                 values.label(name)
             except WrongValueError as error:
                 errors.add_all(path, error)
-            table = read_table(entry, path, POOL_KEYS, errors)
+            own = entry
+            if isinstance(entry, dict):
+                of_services = SERVICE_KEYS.keys() - POOL_KEYS.keys()
+                own = {key: value for key, value in entry.items() if key not in of_services}
+                for key in [key for key in entry if key in of_services]:
+                    errors.add((*path, key), "a key of a service, not of a pool; write it in the services")
+            table = read_table(own, path, POOL_KEYS, errors)
             servers = table.values.get("real_server", [])
             if "real_server" not in table and isinstance(entry, dict):
                 errors.add(path, "real_server is missing: a pool needs at least one")
@@ -107,6 +113,11 @@ class Pools:
 
     def _known(self) -> str:
         if not self._servers:
-            return "there is none"
+            return "there is none; write one, with its real_server"
         more = ", …" if len(self._servers) > _MOST_NEAR else ""
         return f"there is {', '.join(itertools.islice(self._servers, _MOST_NEAR))}{more}"
+
+
+def _in_single_brackets(written: object) -> str:
+    """Return how to write a pool that stands in double brackets, as services do."""
+    return "in single brackets, with its name: [pool.web]" if isinstance(written, list) else ""

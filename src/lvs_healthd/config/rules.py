@@ -24,11 +24,13 @@ def validate_service(service: Service, table: TomlTable, errors: Errors) -> None
     _validate_persistence(service, table, errors)
     is_udp = service.endpoint is None or service.protocol is Protocol.UDP
     if service.one_packet and not is_udp:
-        errors.add(table.at("one_packet"), f"only for udp and firewall marks: {service.protocol} has connections")
+        errors.add(
+            table.at("one_packet"), f"only for udp and firewall marks: {service.protocol} has connections; leave it out"
+        )
     if not any(server.forward is Forward.TUN for server in service.servers) and not table.is_wrong("forward"):
         for field in _TUNNEL_FIELDS:
             if field in table and field not in table.elsewhere:  # a default may be meant for other services
-                errors.add(table.at(field), 'only for forward = "tun", and no server here has that')
+                errors.add(table.at(field), 'only for forward = "tun", and no server here has that; leave it out')
     _validate_synproxy(service, table, errors)
     validate_capacity(service, table, errors)
     for flag in service.scheduler_flags:
@@ -37,7 +39,9 @@ def validate_service(service: Service, table: TomlTable, errors: Errors) -> None
             # `ipvsadm -S` has no name for flag-3 with sh and mh, and would write a line that `ipvsadm -R` rejects.
             errors.add(table.at("scheduler_flags"), f"{service.scheduler} has only two flags, and flag-3 is neither")
         if owner in _FLAG_OWNERS and owner != service.scheduler and not table.is_wrong("scheduler"):
-            message = f'{flag} is a flag of scheduler = "{owner}", and the scheduler is "{service.scheduler}"'
+            message = (
+                f'{flag} is a flag of scheduler = "{owner}", and the scheduler is "{service.scheduler}"; leave it out'
+            )
             errors.add(table.at("scheduler_flags"), message)
 
 
@@ -89,7 +93,8 @@ def validate_servers(service: Service, table: TomlTable, servers: Sequence[Place
         if endpoint in seen:
             other = seen[endpoint]
             message = f"{endpoint.shown} is already listed, {errors.on_line(other.path, placed.path)}"
-            errors.add(placed.path, message + _how_to_split(placed, other, servers))
+            fix = _how_to_split(placed, other, servers) or "; keep one of them"
+            errors.add(placed.path, message + fix)
         seen.setdefault(endpoint, placed)
         if "forward" not in placed.wrong:
             _validate_forwarding(service, placed, errors)
@@ -159,7 +164,9 @@ def _validate_tunnel(placed: Placed, around: TomlTable, errors: Errors) -> None:
     if server.forward is not Forward.TUN:
         for field in _TUNNEL_FIELDS:
             if field in table:
-                errors.add(table.at(field), f'only for forward = "tun", and this server has "{server.forward}"')
+                errors.add(
+                    table.at(field), f'only for forward = "tun", and this server has "{server.forward}"; leave it out'
+                )
         return
     if "tun_type" in placed.wrong:
         return
@@ -176,7 +183,11 @@ def _validate_tunnel(placed: Placed, around: TomlTable, errors: Errors) -> None:
 def _validate_thresholds(placed: Placed, around: TomlTable, errors: Errors) -> None:
     upper, lower = placed.server.upper_threshold, placed.server.lower_threshold
     if lower > upper and not placed.wrong & {"upper_threshold", "lower_threshold"}:
-        fix = f"above the upper one, {upper}" if upper else "without an upper_threshold it does nothing"
+        fix = (
+            f"above the upper one, {upper}; it has to be that or less"
+            if upper
+            else "without an upper_threshold it does nothing"
+        )
         errors.add(_place(placed, around, "lower_threshold"), f"{lower} is {fix}" if upper else fix)
 
 
@@ -264,13 +275,15 @@ def validate_together(services: Sequence[tuple[KeyPath, Service]], errors: Error
     for path, service in services:
         if service.name in names:
             line = errors.on_line(names[service.name], path)
-            errors.add((*path, "name"), f"the service {line} is called {show(service.name)} too")
+            errors.add(
+                (*path, "name"), f"the service {line} is called {show(service.name)} too; give one of them another name"
+            )
         names.setdefault(service.name, path)
         identity = (service.endpoint, service.protocol) if service.endpoint else (service.fwmark, service.family)
         if identity in tuples:
             other, other_name = tuples[identity]
             what = f"{service.endpoint}/{service.protocol}" if service.endpoint else f"fwmark {service.fwmark}"
             key = "address" if service.endpoint else "fwmark"
-            message = f"{what} is already service {show(other_name)}, {errors.on_line(other, path)}"
+            message = f"{what} is already service {show(other_name)}, {errors.on_line(other, path)}; keep one of them"
             errors.add((*path, key), message)
         tuples.setdefault(identity, (path, service.name))

@@ -14,6 +14,7 @@ from lvs_healthd.config import (
     conversation,
     damping_values,
     dns_values,
+    elsewhere,
     exec_values,
     http_values,
     json_fields,
@@ -46,6 +47,7 @@ from lvs_healthd.config.check_ways import Way
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import Below, ForeignServers, Forward, Mode, OnFailure, TunChecksum, TunType
+from lvs_healthd.config.shapes import shape_of, with_shape
 
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos")
 """Every scheduler in the kernel's net/netfilter/ipvs/."""
@@ -114,12 +116,23 @@ class Key(msgspec.Struct, frozen=True):
 _FORWARD_ELSEWHERE = {
     **dict.fromkeys(("masq", "masquerade", "masquerading", "-m"), Forward.NAT),
     **dict.fromkeys(("gate", "gateway", "gatewaying", "droute", "route", "direct", "-g"), Forward.DR),
-    **dict.fromkeys(("ipip", "tunnel", "tunneling", "gue", "gre", "-i"), Forward.TUN),
+    **dict.fromkeys(("tunnel", "tunneling", "-i"), Forward.TUN),
 }
-"""What ipvsadm, ldirectord and keepalived call the forwarding methods. ipip, gue and gre are tunnel types."""
+"""What ipvsadm, ldirectord and keepalived call the forwarding methods."""
+
+
+def _forward(value: object) -> Forward:
+    """Parse a forwarding method. A tunnel's type is no method, and has a key of its own."""
+    if isinstance(value, str) and value.lower() in set(TunType):
+        raise expected(values.listing(Forward), value, f'write forward = "tun" and tun_type = "{value.lower()}"')
+    return _FORWARD(value)
+
+
+_FORWARD = values.member(Forward, _FORWARD_ELSEWHERE)
+with_shape(_forward, shape_of(_FORWARD))
 
 SERVER_KEYS = {
-    "forward": Key(values.member(Forward, _FORWARD_ELSEWHERE)),
+    "forward": Key(_forward),
     "tun_type": Key(values.member(TunType)),
     "tun_port": Key(values.integer(1, 65535)),
     "tun_checksum": Key(values.member(TunChecksum)),
@@ -141,7 +154,7 @@ SERVICE_KEYS = {
     "persistence_mask": Key(addresses.mask),
     "persistence_engine": Key(values.one_of(("", "sip"))),
     "one_packet": Key(values.boolean),
-    "on_failure": Key(values.member(OnFailure)),
+    "on_failure": Key(values.member(OnFailure, elsewhere.ON_FAILURE)),
     "foreign_servers": Key(values.member(ForeignServers)),
     "damping": Key(damping_values.damping),
     "min_up": Key(min_up_values.min_up),
@@ -322,7 +335,7 @@ def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Er
         field = key.field or name
         other = groups.setdefault(key.group or field, name)
         if other != name:
-            errors.add((*path, name), f"{other} and {name} exclude each other")
+            errors.add((*path, name), f"{other} and {name} exclude each other; keep one of them")
             continue
         try:
             parsed = key.parse(value)
@@ -364,6 +377,11 @@ def _misplaced_key(name: str, path: KeyPath, errors: Errors) -> str:
 
 def stray_key(name: str, keys: Mapping[str, Key]) -> str:
     """Return the message for an unknown key. It suggests the key that was probably meant, or lists the known ones."""
+    key, example = elsewhere.KEYS.get(name.lower(), ("", ""))
+    if key in keys:
+        return f"unknown key; write {key} = {example}"
+    if "check" in keys and key in CHECK_KEYS:
+        return f"unknown key; write {key} = {example} in a check: check = {{ type = …, {key} = {example} }}"
     guess = values.did_you_mean(name, keys)
     return f"unknown key; {guess}" if guess else f"unknown key; known here: {', '.join(keys)}"
 
@@ -372,7 +390,7 @@ def refuse_foreign_keys(table: TomlTable, kind: str, errors: Errors) -> None:
     """Add an error for every key of a check's table that checks of type `kind` do not have."""
     for field in table.written:
         if kind == "ping" and field == "port":
-            errors.add(table.at(field), "ping checks have no port: ICMP knows none")
+            errors.add(table.at(field), "ping checks have no port: ICMP knows none; leave it out")
         elif field not in CHECK_FIELDS[kind] and field not in OF_READY_MADE:
             owners = values.listing((owner for owner, fields in CHECK_FIELDS.items() if field in fields), "and")
-            errors.add(table.at(field), f"{kind} checks have no such key; it belongs to {owners} checks")
+            errors.add(table.at(field), f"{kind} checks have no such key; it belongs to {owners} checks; leave it out")

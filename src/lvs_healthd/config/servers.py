@@ -102,7 +102,7 @@ class ServerReader:
             table = read_table(entry, path, keys, self._errors)
             address_path = table.at("endpoint")
             if "endpoint" not in table:
-                self._errors.add(path, "address is missing")
+                self._errors.add(path, 'address is missing: address = "198.51.100.11:80"')
         else:
             self._errors.add_all(path, expected("an address, or a table with one", entry))
             return

@@ -43,8 +43,15 @@ def string(value: object) -> str:
 def boolean(value: object) -> bool:
     """Parse true or false."""
     if not isinstance(value, bool):
-        raise expected("true or false", value)
+        meant = _SWITCHES.get(value.lower()) if isinstance(value, str) else None
+        raise expected("true or false", value, f"write {meant}, without quotes" if meant else "")
     return value
+
+
+_SWITCHES = {
+    **dict.fromkeys(("true", "yes", "on", "1"), "true"),
+    **dict.fromkeys(("false", "no", "off", "0"), "false"),
+}
 
 
 LONGEST_LABEL = 128
@@ -74,7 +81,8 @@ def integer(least: int, most: int) -> Callable[[object], int]:
 
     def parse(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise expected(f"{least}..{most}", value, "without quotes" if isinstance(value, str) else "")
+            fix = "a whole number" if isinstance(value, float) else "without quotes" if isinstance(value, str) else ""
+            raise expected(f"{least}..{most}", value, fix)
         return value
 
     return shaped(f"{least}..{most}", type="integer", minimum=least, maximum=most)(parse)
@@ -87,9 +95,7 @@ def percentage(least: int, most: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
         digits = value.removesuffix("%") if isinstance(value, str) and value.endswith("%") else ""
         if not (digits.isascii() and digits.isdecimal() and len(digits) <= len(str(most))):
-            raise expected(
-                what, value, f'write "{value}%"' if isinstance(value, int) and not isinstance(value, bool) else ""
-            )
+            raise expected(what, value, _as_share(value))
         if not least <= int(digits) <= most:
             raise expected(what, value)
         return int(digits)
@@ -98,13 +104,25 @@ def percentage(least: int, most: int) -> Callable[[object], int]:
     return with_shape(parse, Shape(schema=shape, words=what, write=lambda percent: f"{percent}%"))
 
 
+def _as_share(value: object) -> str:
+    """Return how to write a number as a percentage, such as 80 or 0.8; empty if it is no such number."""
+    match value:
+        case bool():
+            return ""
+        case int():
+            return f'write "{value}%"'
+        case float() if 0 < value <= 1:
+            return f'write "{value * 100:.0f}%"'
+    return ""
+
+
 def one_of(choices: Iterable[str]) -> Callable[[object], str]:
     """Return a parser for a string that must be one of `choices`."""
     known = tuple(choices)
 
     def parse(value: object) -> str:
         if not isinstance(value, str) or value not in known:
-            raise expected(listing(known), value, did_you_mean(value, known))
+            raise expected(listing(each or '""' for each in known), value, did_you_mean(value, known))
         return value
 
     return shaped(listing(f'"{each}"' for each in known), enum=list(known))(parse)
@@ -153,7 +171,8 @@ def duration(least: str, most: str, *, whole: bool = False) -> Callable[[object]
 
     def parse(value: object) -> Seconds:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            fix = f'give it a unit: "{value}s"' if 0 <= value < 10**9 else "give it a unit"
+            unit = "d" if most.endswith("d") else "s"
+            fix = f'give it a unit: "{value}{unit}"' if 0 <= value < 10**9 else "give it a unit"
             raise expected(what, value, fix)
         match = _DURATION.fullmatch(value) if isinstance(value, str) else None
         if match is None:
@@ -311,10 +330,12 @@ def several(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
     def parse_several(value: object) -> tuple[T, ...]:
         if value == []:
             return ()
+        if isinstance(value, str | int):
+            raise expected("a list", value, f"write [{show(value)}]")
         found = listed(parse, "a list")(value)
         for index, element in enumerate(found):
             if element in found[:index]:
-                raise WrongValueError(Problem((index,), f"{show(element)} is already listed"))
+                raise WrongValueError(Problem((index,), f"{show(element)} is already listed; keep one of them"))
         return found
 
     one = shape_of(parse)

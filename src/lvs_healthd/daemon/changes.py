@@ -67,7 +67,7 @@ def not_tried(old: Config, new: Config, *, takes_lock: bool) -> tuple[str, ...]:
 
     takes_lock: whether the daemon would begin to write to the table. For that it must be the only daemon.
     """
-    keys = ("listen", "control", "state")
+    keys = ("listen", "control", "state", "maintenance_dir")
     changed = [f"daemon.{key}" for key in keys if getattr(old.daemon, key) != getattr(new.daemon, key)]
     return (*(["daemon.mode"] if takes_lock else []), *changed)
 

@@ -36,6 +36,7 @@ from lvs_healthd.events.bus import Bus
 from lvs_healthd.events.kinds import StateError, StateRecovered
 from lvs_healthd.hooks.hooks import Hooks
 from lvs_healthd.ipvs.interface import IpvsTable
+from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.log import EventLog
 from lvs_healthd.metrics import Metrics
 from lvs_healthd.plan.records import service_key
@@ -161,9 +162,7 @@ class Parts:
         self.facts.mode = Mode.SHADOW if self.is_shadow(config) else Mode.ENFORCE
         self.facts.resync_s = config.daemon.resync
         self.tracking.configured(config, shadow=self.is_shadow(config))
-        self.reconciler.gate.shadowed = frozenset(
-            service_key(service) for service in config.services if service.mode is Mode.SHADOW
-        )
+        self.reconciler.gate.shadowed = shadowed(config)
         self.hooks.configure(config, helper_socket(config.daemon), is_shadow=self.is_shadow(config))
 
     async def start_programs(self, config: Config, ready: Mapping[ProbeKey, Target]) -> None:
@@ -324,6 +323,11 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
     )
     held.append(parts)
     return parts
+
+
+def shadowed(config: Config) -> frozenset[ServiceKey]:
+    """Return the services that are in shadow mode by themselves."""
+    return frozenset(service_key(service) for service in config.services if service.mode is Mode.SHADOW)
 
 
 def _is_shadow(settings: Settings, config: Config) -> bool:

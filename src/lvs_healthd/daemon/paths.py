@@ -8,17 +8,15 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from collections.abc import Set as AbstractSet
-from itertools import chain
 
 import msgspec
 
 from lvs_healthd.config.basics import Protocol
 from lvs_healthd.config.check_model import AnyCheck, data_path
 from lvs_healthd.config.check_ways import DataPath, PathWay
-from lvs_healthd.config.model import Config, Service
+from lvs_healthd.config.model import Config
 from lvs_healthd.config.path_rules import SOURCE_PORTS
-from lvs_healthd.config.per_service import PerService
+from lvs_healthd.daemon.path_marks import REST_S, assign, use_range
 from lvs_healthd.decide.arrivals import ProbeChanges
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ProbeState
@@ -28,7 +26,6 @@ from lvs_healthd.director.path_exits import Exit, Question, exits
 from lvs_healthd.events.kinds import Event, PathMarkTaken
 from lvs_healthd.ipvs.records import ServiceEntry, ServiceKey, Table
 from lvs_healthd.plan.leases import Leases
-from lvs_healthd.plan.mark_services import found_again, mark_service
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.outcome import NO_COURSE, Outcome, Reason, unsure
 from lvs_healthd.probes.targets import ProbeKey
@@ -38,12 +35,6 @@ from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.threads import HungError, in_thread
 from lvs_healthd.state.file import Lease, Saved
-
-REST_S = 330.0
-"""How long a mark or a source port rests before another probe gets it, seconds. IPVS remembers for 300 s where the
-datagrams of a port go (IP_VS_UDP_S_NORMAL in net/netfilter/ipvs/ip_vs_proto_udp.c)."""
-_UDP_MARGIN_S = 30.0
-"""How much longer than a configured udp timeout a number rests, seconds."""
 
 FIRST_WRITE_S = 5.0
 """How long after a new configuration a missing mark service is not yet reported, seconds. It is about to be written."""
@@ -151,35 +142,27 @@ class PathRuns:
         runs: whether path probes are to be run. If not, there are no mark services.
         """
         self._paths.runs = runs
-        first, last = config.ipvs.path_marks
-        self._marks.numbers = range(first, last + 1)
-        self._marks.rest_s = self._ports.rest_s = max(REST_S, (config.ipvs.timeouts.udp or 0.0) + _UDP_MARGIN_S)
+        use_range(self._marks, config)
+        self._ports.rest_s = self._marks.rest_s
         virtual = {service.endpoint.address for service in config.services if service.endpoint is not None}
         self._services = frozenset(virtual | {key.address for key in actual if key.address})
         self._resync_s = config.daemon.resync
         self._configured = self._clock()
         self._entries = {}
         if runs:
-            self._assign({str(path): path for path in _ways(config)}, actual)
+            owned = self._reconciler.ownership.services
+            self._entries, others = assign(self._marks, config, actual, owned, self._wall())
+            self._tell(others)
         return {entry.service.key: entry for entry in self._entries.values()}
 
-    def _assign(self, ways: Mapping[str, DataPath], actual: Table) -> None:
-        owned = self._reconciler.ownership.services
-        theirs = {key: entry for key, entry in actual.items() if key.fwmark and key not in owned}
-        # Services that are exactly as ours would be are ours, though the state file was lost.
-        again = {str(path): mark for path, mark in found_again(theirs, ways.values(), self._marks.numbers).items()}
-        taken = {key.fwmark for key in theirs}
-        self._marks.hold(
-            ways,
-            self._wall(),
-            is_free=lambda way, mark: mark not in taken or again.get(way) == mark,
-            preferred=again.get,
-        )
-        for name, path in ways.items():
-            mark = self._marks.of(name)
-            if mark is not None:
-                self._entries[path] = mark_service(path, mark)
-        self._tell(key for key in theirs if key.fwmark in self._marks.numbers and key.fwmark not in again.values())
+    def foreseen(self, config: Config, actual: Table, *, runs: bool) -> Table:
+        """Return the mark services that `plan` would return. Nothing is changed for that."""
+        if not runs:
+            return {}
+        marks, owned = self._marks.copy(), self._reconciler.ownership.services
+        use_range(marks, config)
+        entries, _ = assign(marks, config, actual, owned, self._wall())
+        return {entry.service.key: entry for entry in entries.values()}
 
     def _tell(self, foreign: Iterable[ServiceKey]) -> None:
         for key in foreign if self._entries else ():
@@ -364,19 +347,6 @@ def _question(probe: PathProbeState) -> Question:
     way = probe.check.way
     source, interface = ("", "") if way is None else (way.source, way.interface)
     return Question(probe.path, probe.check.address, source, interface)
-
-
-def _ways(config: Config) -> AbstractSet[DataPath]:
-    """Return the ways of all checks that go through a service, in the order of the configuration."""
-    return dict.fromkeys(chain.from_iterable(_ways_to_servers.of(config.services))).keys()
-
-
-def _find_ways(service: Service) -> tuple[DataPath, ...]:
-    checks = [check for server in service.real_servers for check in server.checks if check.way is not None]
-    return tuple([path for check in checks if (path := data_path(check)) is not None])
-
-
-_ways_to_servers = PerService(_find_ways)
 
 
 def _port_holders(probes: Iterable[PathProbeState]) -> dict[PathProbeState, str]:

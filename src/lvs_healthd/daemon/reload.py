@@ -12,6 +12,7 @@ from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Config, Mode
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.changes import (
+    MOST_FINDINGS,
     Differences,
     changes,
     counted,
@@ -21,6 +22,7 @@ from lvs_healthd.daemon.changes import (
     restart_needed,
     shortened,
 )
+from lvs_healthd.daemon.foresight import lines_changed
 from lvs_healthd.daemon.guard import refuse_loss
 from lvs_healthd.daemon.operators import overrides_file
 from lvs_healthd.daemon.parts import Parts
@@ -106,9 +108,12 @@ class Reloads:
         mode = Mode.SHADOW if parts.is_shadow(config) else Mode.ENFORCE
         event = changes(file, parts.config, config, was=parts.facts.mode, mode=mode)
         outcome = _outcome(event, restart_needed(file, self._started, config))
+        lines = await lines_changed(parts, config)
         return msgspec.structs.replace(
             outcome,
             dry_run=True,
+            table=tuple(lines[:MOST_FINDINGS]),
+            table_count=len(lines),
             would_change=named_changes(parts.config, config),
             not_tried=not_tried(parts.config, config, takes_lock=mode is Mode.ENFORCE is not parts.facts.mode),
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.model import RealServer, Service
 from lvs_healthd.decide.agents import silent_agent
 from lvs_healthd.decide.beginnings import (
     carried_over,
@@ -19,15 +20,17 @@ from lvs_healthd.decide.beginnings import (
 )
 from lvs_healthd.decide.held import ProbeState, ServerState, ServiceState, Watch
 from lvs_healthd.decide.paths import Paths
+from lvs_healthd.decide.slow_start import serves
 from lvs_healthd.decide.tally import Tally
 from lvs_healthd.decide.verdicts import Verdicts
 from lvs_healthd.decide.wrong_clock import longest_wait_s
 from lvs_healthd.health.damping import Flaps
 from lvs_healthd.health.machine import DOWN, UP, Health
-from lvs_healthd.ipvs.records import Table
+from lvs_healthd.ipvs.records import DestinationKey, Table
 from lvs_healthd.plan.records import destination_key
 from lvs_healthd.probes.outcome import AskedWeight
 from lvs_healthd.probes.targets import ProbeKey, probe_key
+from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.file import SavedVerdict
 
 
@@ -83,13 +86,13 @@ class Arrivals:
 
     def fill(self, service: ServiceState, old: ServiceState | None, origins: Origins) -> None:
         """Give a new or changed service its servers. Unchanged servers move over from the old service as they are."""
-        known = {server.key: server for server in old.members} if old is not None else {}
+        known = _members(old)
         if old is None and failed_open(service.config, service.key, origins.actual, origins.saved):
             origins = origins._replace(failed_open=True)
         for config in service.config.servers:
             key = destination_key(config)
             server = known.get(key)
-            if server is not None and server.config == config and server.service.config.name == service.config.name:
+            if server is not None and _stays(server, config, service):
                 server.service = service
                 service.add(server)
                 if old is not None and old.config.slow_start != service.config.slow_start and not server.is_spare:
@@ -102,6 +105,32 @@ class Arrivals:
             service.serving = old.serving
         elif service.may_serve():
             service.serving = True
+
+    async def foreseen(
+        self, config: Service, old: ServiceState | None, actual: Table, *, runs_paths: bool
+    ) -> ServiceState:
+        """Return a new or changed service as a reload would make it. Nothing that exists is changed.
+
+        Its unchanged servers are those of the old service, and still say that they belong to it.
+
+        actual: the kernel's table.
+        runs_paths: whether path probes would be run.
+        """
+        service, known = ServiceState(config), _members(old)
+        origins = Origins(actual, {}, {}, is_reload=True)
+
+        def probe_of(key: ProbeKey, check: AnyCheck) -> ProbeState:
+            probe = self.probes.get(key) or self._paths.unlisted(key, check, self._verdicts, runs=runs_paths)
+            return probe or ProbeState(key, check, self._verdicts)
+
+        async for each in paced(config.servers):
+            key = destination_key(each)
+            server = known.get(key)
+            if server is None or not _stays(server, each, service):
+                server, before = ServerState(service, each, key), server
+                self._begin(server, before, origins, probe_of)
+            service.add(server)
+        return service
 
     def rewatched(self, touched: Touched) -> ProbeChanges:
         """Give the probes their new watches, and remove the watches of forgotten servers."""
@@ -142,22 +171,52 @@ class Arrivals:
         return changes
 
     def _add_server(self, server: ServerState, old: ServerState | None, origins: Origins) -> None:
+        """Add a new server to its service, and make it known to all who look after servers and probes."""
+        service = server.service
+        since = self._begin(server, old, origins, self._probe)
+        for watch in server.watches:
+            before = _watch_before(watch.check, old)
+            if before is not None and before.probe is not watch.probe:
+                watch.probe.inherit(before.probe)
+            origins.touched.setdefault(watch.probe, []).append(watch)
+        self._verdicts.flapping.keep(server, server.flaps)
+        if service.config.slow_start and not server.is_spare:
+            self._verdicts.slow_starts.began(server, since=since, is_new=origins.is_reload)
+        service.add(server)
+        if old is not None and old.health.verdict is not server.health.verdict:
+            self._verdicts.tell(server, old.health, server.health, None, self._verdicts.clock())
+
+    def _probe(self, key: ProbeKey, check: AnyCheck) -> ProbeState:
+        probe = self.probes.get(key)
+        if probe is None:
+            path_probe = self._paths.probe(key, check, self._verdicts)
+            self.probes[key] = probe = path_probe or ProbeState(key, check, self._verdicts)
+        return probe
+
+    def _begin(
+        self,
+        server: ServerState,
+        old: ServerState | None,
+        origins: Origins,
+        probe_of: Callable[[ProbeKey, AnyCheck], ProbeState],
+    ) -> float | None:
+        """Give a new server its checks, and what it begins with. Nothing but this server is changed.
+
+        Return since when it comes back with a slow start, seconds on the monotonic clock; None if it does not.
+
+        old: the server with the same address before a reload; None if it is new.
+        probe_of: returns the probe of a check.
+        """
         service, config = server.service, server.config
         now = self._verdicts.clock()
         shift_s = self._wall() - now
         present = old is None and is_serving(config, service.key, server.key, origins.actual)
         for check in config.checks:
-            key = probe_key(check)
-            probe = self.probes.get(key)
-            if probe is None:
-                path_probe = self._paths.probe(key, check, self._verdicts)
-                self.probes[key] = probe = path_probe or ProbeState(key, check, self._verdicts)
+            probe = probe_of(probe_key(check), check)
             known = probe.known(check.rise, check.fall)
             if old is not None:
-                before = next((watch for watch in old.watches if watch.check.name == check.name), None)
+                before = _watch_before(check, old)
                 health, asks = carried_over(check, old, known, now), before.asks if before is not None else None
-                if before is not None and before.probe is not probe:
-                    probe.inherit(before.probe)
             else:
                 memory = origins.saved.get((str(service.key), str(server.key), check.name)) if origins.saved else None
                 is_open = origins.failed_open and memory is not None and memory.verdict == DOWN
@@ -167,33 +226,35 @@ class Arrivals:
             watch.asks = asks
             watch.remarked = () if old is None else remarked(check, old)
             watch.rate = None if old is None else rate_before(check, old)
-            origins.touched.setdefault(probe, []).append(watch)
             server.watches += (watch,)
         server.health = server.combined() if server.watches else Health(UP, now)
-        self._verdicts.flapping.keep(server, old.flaps if old is not None else _remembered(server, origins, shift_s))
+        server.flaps = old.flaps if old is not None else _remembered(server, origins, shift_s)
         server.hand = self._verdicts.overrides.hand_of(service.key, server.key)
         server.special = server.reconsidered(server.hand)
-        if service.config.slow_start and not server.is_spare:
-            self._begin_slowly(server, old, origins, shift_s)
+        if not service.config.slow_start or server.is_spare:
+            return None
+        since = self._coming_since(server, old, origins, shift_s)
+        if since is not None:
+            server.ramp = self._verdicts.slow_starts.share(server, since)
             server.special = server.reconsidered(server.hand)
-        service.add(server)
-        if old is not None and old.health.verdict is not server.health.verdict:
-            self._verdicts.tell(server, old.health, server.health, None, now)
+        return since
 
-    def _begin_slowly(self, server: ServerState, old: ServerState | None, origins: Origins, shift_s: float) -> None:
-        """Let a slow start that was under way before a reload or a restart go on.
+    def _coming_since(
+        self, server: ServerState, old: ServerState | None, origins: Origins, shift_s: float
+    ) -> float | None:
+        """Return since when a server comes back with a slow start that was under way before a reload or a restart.
+
+        Seconds on the monotonic clock; None if none was.
 
         old: the server before a reload; None if it is new.
         shift_s: Unix time minus monotonic time, seconds.
         """
         if old is not None:
-            self._verdicts.slow_starts.replaced(old, server)
-            return
+            return self._verdicts.slow_starts.continued(old, server)
         memory = _memory(server, origins)
-        since = memory.rising if memory is not None else None
-        self._verdicts.slow_starts.began(
-            server, since=None if since is None else since - shift_s, is_new=origins.is_reload
-        )
+        if memory is None or memory.rising is None or not serves(server):
+            return None
+        return memory.rising - shift_s
 
     def forget(self, server: ServerState, touched: Touched) -> None:
         """Drop a server's watches. Without them, it counts as forgotten."""
@@ -201,6 +262,24 @@ class Arrivals:
             touched.setdefault(watch.probe, [])
         server.watches = ()
         self._verdicts.slow_starts.forget(server)
+
+
+def _members(service: ServiceState | None) -> dict[DestinationKey, ServerState]:
+    return {server.key: server for server in service.members} if service is not None else {}
+
+
+def _stays(server: ServerState, config: RealServer, service: ServiceState) -> bool:
+    """Return whether a server moves over to a changed service as it is.
+
+    config: how it is configured in that service.
+    """
+    return server.config == config and server.service.config.name == service.config.name
+
+
+def _watch_before(check: AnyCheck, old: ServerState | None) -> Watch | None:
+    """Return the watch of a check of the same name before a reload; None if there was none."""
+    watches = old.watches if old is not None else ()
+    return next((watch for watch in watches if watch.check.name == check.name), None)
 
 
 def _memory(server: ServerState, origins: Origins) -> SavedVerdict | None:

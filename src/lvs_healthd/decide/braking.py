@@ -12,6 +12,7 @@ in slices, until it is clear what has happened.
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
+from types import MappingProxyType
 
 from lvs_healthd.config.model import Below
 from lvs_healthd.decide import brake as rules
@@ -33,6 +34,9 @@ SEARCH_EVERY_S = 0.05
 
 MOST_CAUSES = 5
 """How many causes of one brake are named at most. Without routes, each target has one of its own."""
+
+NOTHING_CHANGED: Mapping[ServiceKey, ServiceState] = MappingProxyType({})
+"""No service would be another one."""
 
 SEARCHED = 512
 """How many probes one search looks at. The next search continues from there."""
@@ -293,14 +297,22 @@ class Braking:
         """Whether a server that went down has been kept in the table since."""
         return server in self._down
 
-    def kept(self) -> dict[ServiceKey, Braked]:
-        """Return what the brake keeps from being written: servers that stay, and a fallback that does not come."""
+    def kept(self, changed: Mapping[ServiceKey, ServiceState] = NOTHING_CHANGED) -> dict[ServiceKey, Braked]:
+        """Return what the brake keeps from being written: servers that stay, and a fallback that does not come.
+
+        changed: services as a reload would make them, planned, in place of what they are. A server that it would
+            replace is not kept.
+        """
+        members = {key: frozenset(service.members) for key, service in changed.items()} if self._down else {}
         services: dict[ServiceState, set[DestinationKey]] = {}
         spares: dict[ServiceState, set[DestinationKey]] = {}
         for server in self._down:
+            key = server.service.key
+            if key in members and (server in self._risen or server not in members[key]):
+                continue
             if server.watches and not _is_ordered_out(server):
                 silent = spares if server.is_spare else services
-                silent.setdefault(server.service, set()).add(server.key)
+                silent.setdefault(changed.get(key, server.service), set()).add(server.key)
         kept = {
             service.key: Braked(servers | _held_out(service), frozenset(map(destination_key, service.config.fallback)))
             for service, servers in services.items()

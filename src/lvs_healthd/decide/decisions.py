@@ -4,8 +4,9 @@
 keeps its key keeps its state.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from lvs_healthd.config.model import Config
 from lvs_healthd.decide.arrivals import Arrivals, Origins, ProbeChanges, Touched
@@ -23,7 +24,19 @@ from lvs_healthd.ipvs.records import ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.plan.planner import Planner
 from lvs_healthd.plan.records import service_key
 from lvs_healthd.probes.targets import ProbeKey
+from lvs_healthd.reconcile.gate import Braked
+from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.file import SavedVerdict
+
+
+class Foreseen(NamedTuple):
+    """What a configuration would bring if it were taken over now."""
+
+    wanted: Wanted
+    changed: Mapping[ServiceKey, ServiceState]
+    """The services that would be new or different, with their plan."""
+    kept: Mapping[ServiceKey, Braked]
+    """What the brake would hold."""
 
 
 class Decisions:
@@ -191,22 +204,33 @@ class Decisions:
         probes = self._arrivals.rewatched(touched)
         self._suspended = {probe for probe in self._suspended if probe.watches}
         self.server_count = sum(len(state.servers) for state in self.services)
-        self._planner.configure(
-            [state.planned for state in self.services],
-            {(state.key, server.key): server.health for state in changed for server in state.servers},
-            {
-                (state.key, server.key): server.special
-                for state in changed
-                for server in state.servers
-                if server.special is not None
-            },
-            mark_services,
-        )
-        for spare in (spare for state in changed for spare in state.spares):
-            if spare.watches or spare.special is not None:
-                self._planner.spare_changed(spare.service.key, spare.key, spare.health, spare.special)
+        _plan_for(self._planner, self.services, changed, mark_services)
         self.verdicts.switched(self.paths.switched(), runs=self.paths.runs)
         return probes
+
+    async def foreseen(
+        self, config: Config, actual: Table, mark_services: Table | None = None, *, runs_paths: bool = False
+    ) -> Foreseen:
+        """Return what would be wanted if a configuration were taken over by a reload. Nothing is changed for that.
+
+        The verdicts are those of now. `configure` explains the arguments.
+
+        runs_paths: whether path probes would be run.
+        """
+        services: list[ServiceState] = []
+        changed: dict[ServiceKey, ServiceState] = {}
+        async for service in paced(config.services):
+            key = service_key(service)
+            state = self._by_key.get(key)
+            if state is None or state.config is not service:
+                state = changed[key] = await self._arrivals.foreseen(service, state, actual, runs_paths=runs_paths)
+            services.append(state)
+        planner = self._planner.copy()
+        _plan_for(planner, services, changed.values(), mark_services)
+        for key in planner.plan(actual, ()):
+            changed[key].plan = planner.standing(key)
+        kept = self.braking.kept(changed)
+        return Foreseen(planner.wanted, changed, {key: kept[key] for key in kept if key in planner.wanted.table})
 
     def wanted(self, actual: Table, moved: Iterable[TableLine] | None = None) -> Wanted:
         """Return the wanted table, and report services that lost their last server or got one back.
@@ -232,3 +256,30 @@ class Decisions:
             for server in list(service.members):
                 for watch in server.watches:
                     yield saved_verdict(watch, self.slow_starts.since(server), shift_s)
+
+
+def _plan_for(
+    planner: Planner,
+    services: Iterable[ServiceState],
+    changed: Collection[ServiceState],
+    mark_services: Table | None,
+) -> None:
+    """Have a planner plan for these services from now on.
+
+    changed: those of them that are new or different.
+    """
+    planner.configure(
+        [state.planned for state in services],
+        {(state.key, server.key): server.health for state in changed for server in state.servers},
+        {
+            (state.key, server.key): server.special
+            for state in changed
+            for server in state.servers
+            if server.special is not None
+        },
+        mark_services,
+    )
+    for state in changed:
+        for spare in state.spares:
+            if spare.watches or spare.special is not None:
+                planner.spare_changed(state.key, spare.key, spare.health, spare.special)

@@ -164,14 +164,24 @@ class Paths:
 
     def probe(self, key: ProbeKey, check: AnyCheck, judge: Judge) -> PathProbeState | None:
         """Return the state of a new path probe; None for another check."""
-        path, way = data_path(check), check.way
-        if path is None or not isinstance(way, PathWay):
+        probe, way = self.unlisted(key, check, judge, runs=self.runs), check.way
+        if probe is not None and isinstance(way, PathWay):
+            path = probe.path
+            alike = (path.protocol, path.family, path.forward, path.tun_type, way.source, way.interface, way.dscp)
+            probe.group = self._groups.setdefault(alike, probe.group)
+            self.probes[key] = probe
+        return probe
+
+    def unlisted(self, key: ProbeKey, check: AnyCheck, judge: Judge, *, runs: bool) -> PathProbeState | None:
+        """Return the state of a path probe that is not among `probes`; None for another check.
+
+        runs: whether path probes are run.
+        """
+        path = data_path(check)
+        if path is None or not isinstance(check.way, PathWay):
             return None
-        alike = (path.protocol, path.family, path.forward, path.tun_type, way.source, way.interface, way.dscp)
-        group = self._groups.setdefault(alike, _Group())
-        probe = PathProbeState(key, check, judge, paths=self, path=path, group=group)
-        probe.last = None if self.runs else NOT_RUN
-        self.probes[key] = probe
+        probe = PathProbeState(key, check, judge, paths=self, path=path, group=_Group())
+        probe.last = None if runs else NOT_RUN
         return probe
 
     def forget(self, probe: ProbeState) -> None:

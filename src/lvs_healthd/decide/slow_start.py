@@ -35,27 +35,27 @@ class SlowStarts:
         self._since: dict[ServerState, float] = {}
         """When each server that is coming back began to, seconds on the monotonic clock."""
 
+    def continued(self, old: ServerState, server: ServerState) -> float | None:
+        """Return since when a server comes back that replaces one with the same address, as after a reload.
+
+        Seconds on the monotonic clock; None if it has its whole weight, or does not serve. Nothing is noted.
+        """
+        if not serves(server):
+            return None
+        since = self._since.get(old)
+        return self._clock() if since is None and old in self._out else since
+
     def began(self, server: ServerState, *, since: float | None, is_new: bool) -> None:
         """Note how a server stands that the configuration has just brought.
 
-        since: when it had begun to come back before a restart, seconds on the monotonic clock; None if it had not.
+        since: since when it comes back, seconds on the monotonic clock; None if it does not.
         is_new: whether it was brought by a reload, and not by the start.
         """
         if serves(server):
             if since is not None:
                 self._since[server] = since
-                server.ramp = self._share(server)
         elif is_new or server.health.verdict is not Verdict.UNKNOWN:
             self._out.add(server)
-
-    def replaced(self, old: ServerState, server: ServerState) -> None:
-        """Note that a reload has replaced a server by one with the same address."""
-        since = self._since.get(old)
-        if not serves(server):
-            self._out.add(server)
-        elif since is not None or old in self._out:
-            self._since[server] = self._clock() if since is None else since
-            server.ramp = self._share(server)
 
     def changed(self, server: ServerState) -> None:
         """Note that a reload has changed the slow start of a server's service. One that is under way ends in time."""
@@ -94,8 +94,8 @@ class SlowStarts:
         elif server in self._out:
             self._out.discard(server)
             if not has_served:
-                self._since[server] = self._clock()
-                server.ramp = self._share(server)
+                self._since[server] = since = self._clock()
+                server.ramp = self.share(server, since)
         return server.ramp != before
 
     async def turn(self) -> None:
@@ -103,16 +103,20 @@ class SlowStarts:
         async for server in paced(tuple(self._since)):
             if server not in self._since:
                 continue
-            share = self._share(server)
+            share = self.share(server, self._since[server])
             if share == FULL:
                 del self._since[server]
             if share != server.ramp:
                 server.ramp = share
                 self._grown((server,))
 
-    def _share(self, server: ServerState) -> int:
+    def share(self, server: ServerState, since: float) -> int:
+        """Return the share of its weight that a server has now, percent.
+
+        since: when it began to come back, seconds on the monotonic clock.
+        """
         whole_s = server.service.config.slow_start
-        passed_s = self._clock() - self._since[server]
+        passed_s = self._clock() - since
         if passed_s >= whole_s:
             return FULL
         return max(STEP, int(FULL / STEP * passed_s / whole_s) * STEP)

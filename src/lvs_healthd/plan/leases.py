@@ -28,6 +28,12 @@ class Leases:
         """Where in the range to look for the next number, so that a number is not given out again soon."""
         self._saved: tuple[Lease, ...] | None = ()
 
+    def copy(self) -> "Leases":
+        """Return leases of their own that are the same now."""
+        other = Leases(self.numbers, self.rest_s)
+        other._held, other._resting, other._next = dict(self._held), dict(self._resting), self._next
+        return other
+
     def of(self, holder: str) -> int | None:
         """Return a holder's number; None if it has none, because none was free."""
         return self._held.get(holder)

@@ -204,6 +204,18 @@ class Planner:
         self._marked: list[tuple[ServiceKey, DestinationKey]] = []
         """The servers of mark services."""
 
+    def copy(self) -> "Planner":
+        """Return a planner that can be given another configuration and plan for it without any effect on this one.
+
+        Both have the unchanged services in common. So the copy must be told of no change of these (`changed`,
+        `spare_changed`), and plan without `moved` lines.
+        """
+        other = Planner()
+        other.wanted, other.up = self.wanted, self.up
+        other._services = dict(self._services)  # another planner's
+        other._marked = list(self._marked)
+        return other
+
     def configure(
         self,
         services: Iterable[PlannedService],

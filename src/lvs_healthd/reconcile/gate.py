@@ -4,6 +4,7 @@ The wanted table stays as the plan says, so whatever is written once the gate op
 is kept back remains to be done, and is no error.
 """
 
+import enum
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -23,6 +24,16 @@ class Braked(NamedTuple):
     """The fallback servers that are not brought in beside them."""
 
 
+class Stop(enum.Enum):
+    """What forbids a write."""
+
+    SHADOW = "shadow"
+    HOLD = "hold"
+    BRAKE = "brake"
+    GUARD = "guard"
+    """Not the gate: the service would be left with none of the servers that are to serve (see `guard`)."""
+
+
 class Gate:
     """Decides which writes may be made now."""
 
@@ -32,6 +43,13 @@ class Gate:
         self._braked: Mapping[ServiceKey, Braked] = {}
         self.shadowed: frozenset[ServiceKey] = frozenset()
         """The services in shadow mode. What would be written to them is reported."""
+
+    def copy(self) -> "Gate":
+        """Return a gate with the same holds, brake and shadow modes. To change it has no effect on this one."""
+        other = Gate()
+        other._is_all_held, other._held = self._is_all_held, self._held
+        other._braked, other.shadowed = self._braked, self.shadowed
+        return other
 
     def hold(self, services: Iterable[ServiceKey | None]) -> None:
         """Permit no write to these services from now on, and any to all others. None stands for the whole table."""
@@ -60,15 +78,21 @@ class Gate:
 
     def permits(self, operation: Operation) -> bool:
         """Whether a write may be made now."""
+        return self.stop(operation) is None
+
+    def stop(self, operation: Operation) -> Stop | None:
+        """Return what forbids a write now; None if nothing does."""
         service, server = operation.service.key, operation.destination
-        if service in self.shadowed or self.is_held(service):
-            return False
+        if service in self.shadowed:
+            return Stop.SHADOW
+        if self.is_held(service):
+            return Stop.HOLD
         braked = self._braked.get(service)
         if braked is None or server is None:
-            return True
+            return None
         if takes_capacity(operation):
-            return server.key not in braked.servers
-        return server.key not in braked.fallback or phase(operation) not in _GIVING
+            return Stop.BRAKE if server.key in braked.servers else None
+        return Stop.BRAKE if server.key in braked.fallback and phase(operation) in _GIVING else None
 
     def permitted(self, operations: Iterable[Operation]) -> list[Operation]:
         """Return the writes that may be made now, in the same order."""

@@ -23,6 +23,13 @@ class Ownership:
         self.servers: dict[ServiceKey, set[DestinationKey]] = {}
         """Our servers in each shared service, where somebody else may also have some. Preset from the saved state."""
 
+    def copy(self) -> "Ownership":
+        """Return an ownership of the same services and servers that can be changed without any effect on this one."""
+        other = Ownership()
+        other.services = set(self.services)
+        other.servers = {key: set(servers) for key, servers in self.servers.items()}
+        return other
+
     def saved(self) -> Ours:
         """Return what is ours, for the state file."""
         shared = (SharedService(key, tuple(sorted(servers))) for key, servers in sorted(self.servers.items()))

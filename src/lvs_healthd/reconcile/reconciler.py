@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from lvs_healthd.events.kinds import Event, TableError, TableRecovered
@@ -23,7 +23,8 @@ from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
 from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.ipvs.refusals import GONE_ANYWAY, MISMATCH, code_name
 from lvs_healthd.reconcile.fights import Fights
-from lvs_healthd.reconcile.gate import Gate
+from lvs_healthd.reconcile.foreseeing import Circumstances, Foreseen, foresee
+from lvs_healthd.reconcile.gate import Braked, Gate
 from lvs_healthd.reconcile.guard import Guard
 from lvs_healthd.reconcile.ownership import Ownership
 from lvs_healthd.reconcile.readback import Readback, Reading
@@ -228,6 +229,13 @@ class Reconciler:
     def due(self, line: TableLine) -> Operation | None:
         """Return the write that a line of the table needs to be as wanted; None if it is."""
         return None if self._wanted is None else self._operation_on(line)
+
+    async def foreseen(
+        self, wanted: Wanted, braked: Mapping[ServiceKey, Braked], *, shadow: bool, shadowed: frozenset[ServiceKey]
+    ) -> list[Foreseen]:
+        """Return what would be written, or kept back, if this table were wanted. See `foresee` for the arguments."""
+        circumstances = Circumstances(self.actual, self.ownership, self.gate, self._reports)
+        return await foresee(circumstances, wanted, braked, shadow=shadow, shadowed=shadowed)
 
     async def run(self) -> None:
         """Keep the kernel's table as wanted until cancelled."""

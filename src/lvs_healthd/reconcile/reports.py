@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+import msgspec
+
 from lvs_healthd.events.kinds import Event, TableChanged, TableDrift, TableError
 from lvs_healthd.ipvs.describe import describe
 from lvs_healthd.ipvs.diff import line_of, takes_capacity
@@ -81,7 +83,7 @@ class TableReports:
 
     def written(self, operation: Operation) -> None:
         """Report a write that the kernel has acknowledged."""
-        why = self._why(operation)
+        why = _why(operation, self._wanted)
         detection_s = self._detection(operation, why)
         if detection_s is not None:
             self._observer.detection(detection_s)
@@ -97,7 +99,7 @@ class TableReports:
             self._told.pop(line, None)
         elif self._told.get(line) != operation:
             self._told[line] = operation
-            self._emit_changed(operation, self._why(operation), shadow=True, detection_s=None)
+            self._emit_changed(operation, _why(operation, self._wanted), shadow=True, detection_s=None)
 
     @property
     def would_be_written(self) -> list[TableLine]:
@@ -124,17 +126,27 @@ class TableReports:
             retry_s=0.0,
         )
 
+    def foreseen(self, operation: Operation, wanted: Wanted) -> TableChanged:
+        """Return the event that would report a write if another table were wanted.
+
+        wanted: that table.
+        """
+        name = wanted.names.get(operation.service.key) or self.name(operation.service.key)
+        return self._changed(operation, _why(operation, wanted), name)
+
     def _emit_changed(self, operation: Operation, why: Why | None, *, shadow: bool, detection_s: float | None) -> None:
-        self._emit(
-            TableChanged(
-                operation=operation.verb.value,
-                service=self.name(operation.service.key),
-                server=str(operation.destination.key) if operation.destination else "",
-                reason=self._reason(operation, why),
-                fields=describe(operation),
-                shadow=shadow,
-                detection_s=detection_s,
-            )
+        changed = self._changed(operation, why, self.name(operation.service.key))
+        self._emit(msgspec.structs.replace(changed, shadow=shadow, detection_s=detection_s))
+
+    def _changed(self, operation: Operation, why: Why | None, name: str) -> TableChanged:
+        return TableChanged(
+            operation=operation.verb.value,
+            service=name,
+            server=str(operation.destination.key) if operation.destination else "",
+            reason=self._reason(operation, why),
+            fields=describe(operation),
+            shadow=False,
+            detection_s=None,
         )
 
     def _detection(self, operation: Operation, why: Why | None) -> float | None:
@@ -157,14 +169,15 @@ class TableReports:
             reason = why.reason if why else NOT_CONFIGURED
         return f"repair: {reason}" if (key, server) in self._repairs else reason
 
-    def _why(self, operation: Operation) -> Why | None:
-        if operation.destination is None:
-            return None
-        return self._wanted.why.get((operation.service.key, operation.destination.key))
-
     def name(self, key: ServiceKey) -> str:
         """Return the configured name of a service, even if a reload has dropped it."""
         return self._names.get(key) or str(key)
+
+
+def _why(operation: Operation, wanted: Wanted) -> Why | None:
+    if operation.destination is None:
+        return None
+    return wanted.why.get((operation.service.key, operation.destination.key))
 
 
 def _keeps_serving(operation: Operation) -> bool:

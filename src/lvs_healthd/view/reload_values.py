@@ -30,6 +30,20 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """The check's name; "" when the server itself differs."""
 
 
+class LineChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the kernel's table that a reload would change. Most fields are those of the event `table.changed`."""
+
+    operation: str
+    service: str
+    """The service's name."""
+    server: str = ""
+    """The real server's address and port; "" for the line of the service itself."""
+    fields: str
+    reason: str
+    when: str = ""
+    """For what the change would have to wait, such as "when its checks have passed"; "" if it would come at once."""
+
+
 class RestartNeeded(msgspec.Struct, frozen=True, kw_only=True):
     """A key whose new value takes effect only at the next start."""
 
@@ -65,3 +79,8 @@ class ReloadOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """After a dry run: the changes that the counts above include, at most a hundred of them."""
     not_tried: tuple[str, ...] = ()
     """After a dry run: changed keys that it could not check. Only a reload shows whether they can take effect."""
+    table: tuple[LineChange, ...] = ()
+    """After a dry run: the lines of the kernel's table that would change, in the order of the writes, at most a hundred
+    of them. Those that would have to wait come last."""
+    table_count: int = 0
+    """After a dry run: how many lines of the kernel's table would change, with those that would have to wait."""
