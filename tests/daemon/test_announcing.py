@@ -1,5 +1,6 @@
 """The announced addresses of a daemon whose probes the test answers. The interface is real; the table is in memory."""
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -331,6 +332,19 @@ async def test_reload_carries_on_and_takes_off_what_is_not_configured_any_more(a
         running.configure(msgspec.structs.replace(PLAIN, announce=None))
         assert not await running.goes_on()
         assert running.runs.saved() == ()
+
+
+async def test_nothing_is_looked_at_until_a_reload_brings_an_address(at: Namespace) -> None:
+    async with site(at, A, B) as running:
+        running.configure(service(server(A), server(B)))
+        task = asyncio.create_task(running.runs.run())
+        await asyncio.sleep(3 * announcing.TURN_S)
+        assert not running.runs._is_loaded, "pyroute2 is imported for nobody"
+        running.configure(PLAIN)
+        async with asyncio.timeout(20):
+            while VIP not in running.addresses:
+                await asyncio.sleep(0.02)
+        task.cancel()
 
 
 async def test_error_is_shown_and_tried_again_soon(at: Namespace) -> None:

@@ -106,6 +106,7 @@ class AnnounceRuns:
         """When the interfaces are to be read next, seconds on the monotonic clock."""
         self._wants = 0
         """How often `configured` was called."""
+        self._woken = asyncio.Event()
         self._is_loaded = False
         """Whether pyroute2 is imported."""
 
@@ -139,6 +140,7 @@ class AnnounceRuns:
         self._vips, self._is_shadow, self._resync_s = vips, shadow, config.daemon.resync
         self._read_at = -math.inf
         self._wants += 1
+        self._woken.set()
 
     @property
     def statuses(self) -> tuple[AnnounceStatus, ...]:
@@ -180,12 +182,20 @@ class AnnounceRuns:
     async def run(self) -> None:
         """Keep the addresses true until cancelled."""
         while True:
+            if self._is_idle:
+                self._woken.clear()
+                await self._woken.wait()
             await self.turn()
             await asyncio.sleep(TURN_S)
 
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no address is configured, and none is left to be taken off."""
+        return not self._vips and not self._announcer.ours
+
     async def turn(self) -> None:
         """Look at every announced service once, and at the interfaces if that is due. `run` repeats this."""
-        if not self._vips and not self._announcer.ours:
+        if self._is_idle:
             return
         if not self._is_loaded:
             with contextlib.suppress(HungError):  # a disk that hangs; the next turn tries again
