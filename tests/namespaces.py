@@ -29,6 +29,17 @@ def namespace(name: str = "host") -> Iterator[Namespace]:
         subprocess.run(["ip", "netns", "delete", made.name], check=False)
 
 
+def dummy(at: Namespace, name: str) -> None:
+    """Make an interface for addresses that BGP announces, and set it up.
+
+    It is half of a pair where the kernel has no dummies. To addresses that is the same.
+    """
+    if at.run(["ip", "link", "add", name, "type", "dummy"], check=False).returncode:
+        at.run(["ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}-peer"])
+        at.run(["ip", "link", "set", f"{name}-peer", "up"])
+    at.run(["ip", "link", "set", name, "up"])
+
+
 class Server:
     """A TCP server in a namespace, which counts its connections, says "hi" on each and closes it."""
 

@@ -3,6 +3,7 @@
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, Statistics, encoded
 from lvs_healthd.ipvs.records import DestinationKey
 from lvs_healthd.ipvs.words import AF_INET
+from lvs_healthd.view.announce_values import AnnounceStatus
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.status_values import (
     CheckStatus,
@@ -66,6 +67,8 @@ def daemon(
     maintenance_unused: tuple[str, ...] = (),
     pair_error: str = "",
     track: TrackStatus | None = None,
+    announced: tuple[AnnounceStatus, ...] = (),
+    announced_foreign: tuple[str, ...] = (),
 ) -> DaemonStatus:
     return DaemonStatus(
         version="0.1.0",
@@ -99,6 +102,8 @@ def daemon(
         maintenance_unused_files=len(maintenance_unused),
         pair_error=pair_error,
         track=track,
+        announced=announced,
+        announced_foreign=announced_foreign,
     )
 
 
@@ -188,11 +193,24 @@ BRAKE = BrakeStatus(way="eth1", since=NOW - 5, silent=9, targets=10, cause="our 
 TRACK = TrackStatus(file="/run/lvs-healthd/track", value=0, reason="every tracked service may serve")
 
 
+ANNOUNCED = AnnounceStatus(
+    vip="192.0.2.100",
+    interface="lvs0",
+    services=("web",),
+    wanted=True,
+    present=True,
+    since=NOW - 600,
+    reason="web: enough real servers may serve",
+)
+
+
 async def sampled() -> Samples:
     """Return samples in which every metric has a value."""
     checked = service("checked", real_server("198.51.100.99:80", "up", fallback=True), role="standby")
     services = (*status().services, checked)
-    return samples(Status(daemon=daemon(holds=(HOLD,), brakes=(BRAKE,), track=TRACK), services=services))
+    return samples(
+        Status(daemon=daemon(holds=(HOLD,), brakes=(BRAKE,), track=TRACK, announced=(ANNOUNCED,)), services=services)
+    )
 
 
 def samples(status: Status) -> Samples:

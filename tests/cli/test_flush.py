@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,21 @@ import typer
 from typer.testing import CliRunner
 
 from lvs_healthd.cli import flush as module
+from lvs_healthd.director.announced import Place
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.runtime.lock import AlreadyRunningError
 from lvs_healthd.runtime.netns import Netns
-from lvs_healthd.state.file import Lease, Ours, SavedDrain, SavedVerdict, SharedService, read_state, write_state
+from lvs_healthd.state.file import (
+    Lease,
+    Ours,
+    SavedDrain,
+    SavedPlace,
+    SavedVerdict,
+    SharedService,
+    read_state,
+    write_state,
+)
 from tests.ipvs.tables import DNS, MARK, WEB, copy, entry, server, service, table
 
 TABLE = table(
@@ -58,6 +69,26 @@ def test_ours_are_deleted_and_theirs_are_not(site: Site) -> None:
     assert site.memory.entries == table(entry(service(MARK), server("198.51.100.3")))
     saved = read_state(site.state)
     assert (saved.owned, saved.verdicts) == ((), (VERDICT,))
+
+
+def test_addresses_are_taken_off_before_anything_is_deleted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients go to another director while this one still serves them."""
+    places = (SavedPlace("lvs0", "192.0.2.100"), SavedPlace("lvs0", "2001:db8::53"))
+    write_state(site.state, Ours(frozenset({WEB, DNS}), announced=places), [VERDICT])
+    taken = []
+
+    def write(_: Netns, add: Iterable[Place], delete: Iterable[Place]) -> dict[Place, str]:
+        assert not [*add]
+        taken.append(([*delete], copy(site.memory.entries) == TABLE))
+        return {Place("lvs0", "2001:db8::53"): "not permitted"}
+
+    monkeypatch.setattr(module, "write", write)
+    code, out, err = site.flush("--yes")
+    assert taken == [([Place(*each) for each in (("lvs0", "192.0.2.100"), ("lvs0", "2001:db8::53"))], True)]
+    assert (code, "not permitted" in err) == (1, True)
+    assert out.startswith("192.0.2.100 on lvs0, from which BGP announces it\n2001:db8::53 on lvs0, from which BGP")
+    assert read_state(site.state).announced == places[1:], "what is still there is still ours"
+    assert WEB not in site.memory.entries
 
 
 def test_ports_of_path_probes_stay_reserved(site: Site) -> None:

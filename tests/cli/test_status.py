@@ -12,6 +12,7 @@ import pytest
 
 from lvs_healthd.cli.asking import ControlError, RunningDaemon
 from lvs_healthd.view.status_values import Status, TrackStatus
+from lvs_healthd.view.words import announcement
 from tests import statuses
 from tests.cli.conftest import Daemon
 from tests.cli.running import COMMAND, Run, on_terminal
@@ -520,6 +521,32 @@ def test_standby_service_is_marked_on_a_terminal_and_in_a_pipe(run: Run, daemon:
     assert "STANDBY, NOT PROBED: 192.0.2.100 is not here" in text
 
 
+WITHDRAWN = msgspec.structs.replace(
+    statuses.ANNOUNCED, wanted=False, present=False, reason="web: no real server may serve"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({}, "announced, since TIME (10m): web: enough real servers may serve"),
+        ({"present": False}, "announced, but is not there yet, since TIME (10m): web: enough"),
+        ({"wanted": False, "present": False}, "withdrawn, since TIME (10m): web: enough"),
+        ({"wanted": False}, "withdrawn, but is still there, since TIME (10m): web: enough"),
+        ({"shadow": True}, "would be announced, since TIME (10m): web: enough"),
+        ({"shadow": True, "wanted": False}, "would be withdrawn, since TIME (10m): web: enough"),
+        ({"wanted": None, "since": None}, "left as it is, announced: web: enough"),
+        ({"wanted": None, "since": None, "present": False}, "left as it is, withdrawn: web: enough"),
+        ({"pending": "web: nobody"}, "may serve; about to change, if it lasts: web: nobody"),
+    ],
+)
+def test_announced_address_is_shown_with_since_when_and_why(change: dict[str, Any], shown: str) -> None:
+    line = announcement(msgspec.structs.replace(statuses.ANNOUNCED, **change), statuses.NOW)
+    line = re.sub(r"\d\d:\d\d:\d\d", "TIME", line)
+    assert line.startswith("192.0.2.100 on lvs0 ")
+    assert shown in line
+
+
 @pytest.mark.parametrize(
     ("keys", "code", "check", "shown"),
     [
@@ -541,9 +568,33 @@ def test_standby_service_is_marked_on_a_terminal_and_in_a_pipe(run: Run, daemon:
             "track file not written",
             "TRACK FILE: /t: cannot write: No space left on device",
         ),
+        (
+            {"announced": (WITHDRAWN,)},
+            1,
+            "192.0.2.100 is withdrawn: web: no real server may serve",
+            "WITHDRAWN: 192.0.2.100 on lvs0: web: no real server may serve",
+        ),
+        (
+            {"announced": (msgspec.structs.replace(WITHDRAWN, shadow=True),)},
+            0,
+            "0 of 0 real servers up",
+            "WOULD BE WITHDRAWN: 192.0.2.100 on lvs0: web: no real server may serve",
+        ),
+        (
+            {"announced": (msgspec.structs.replace(statuses.ANNOUNCED, present=False, error="there is no lvs0"),) * 2},
+            2,
+            "addresses are not announced as wanted",
+            "ANNOUNCE ERROR: there is no lvs0",
+        ),
+        (
+            {"announced": (statuses.ANNOUNCED,), "announced_foreign": ("192.0.2.7/32 on lvs0",)},
+            1,
+            "foreign addresses: 192.0.2.7/32 on lvs0",
+            "FOREIGN ADDRESSES, which BGP may announce: 192.0.2.7/32 on lvs0",
+        ),
     ],
 )
-def test_what_is_wrong_with_the_pair_is_told(
+def test_what_is_wrong_with_a_pair_or_a_fleet_is_told(
     run: Run, daemon: Daemon, keys: dict[str, Any], code: int, check: str, shown: str
 ) -> None:
     daemon.status = Status(daemon=statuses.daemon(**keys), services=())

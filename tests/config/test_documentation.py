@@ -105,7 +105,7 @@ def test_documented_defaults_are_the_defaults() -> None:
         for field in msgspec.structs.fields(record):
             value = field.default
             durations = {"interval", "timeout", "resync", "persistence", "within", "slow_start"}
-            durations |= {"track_after", "track_back", *KEPT_FIELDS}
+            durations |= {"track_after", "track_back", "announce_after", "withdraw_after", *KEPT_FIELDS}
             text = f'"{duration_text(value)}"' if field.name in durations else spell(value)
             text = f'"{days_text(value)}"' if field.name in {"expires_within", "expires_fail"} else text
             text = f'"{value}%"' if field.name in {"share", "reload_guard"} else text

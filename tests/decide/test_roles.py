@@ -1,10 +1,9 @@
 """Which services are active, by the addresses of the host."""
 
-import pytest
+import msgspec
 
-from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.model import ActiveWhen, Pair, Service
-from lvs_healthd.decide.roles import Role, Roles, vip_of
+from lvs_healthd.decide.roles import Role, Roles
 from lvs_healthd.plan.records import service_key
 from tests.configs import server, service
 
@@ -68,19 +67,13 @@ def test_reload_keeps_the_standing_of_an_address_and_forgets_it_with_its_last_se
     assert [turn.vip for turn in made.see({"192.0.2.1"}, 6.0)] == ["192.0.2.2"]
 
 
-@pytest.mark.parametrize(
-    ("vip", "of", "expected"),
-    [
-        (None, WEB, "192.0.2.1"),
-        ("192.0.2.9", WEB, "192.0.2.9"),
-        ("", WEB, ""),
-        (None, MARK, ""),
-        ("192.0.2.9", MARK, "192.0.2.9"),
-    ],
-)
-def test_own_address_counts_unless_the_service_names_another(vip: str | None, of: Service, expected: str) -> None:
-    made = Service(name=of.name, endpoint=of.endpoint and Endpoint(of.endpoint.address, 80), fwmark=of.fwmark, vip=vip)
-    assert vip_of(made) == expected
+def test_service_that_is_announced_has_no_role() -> None:
+    """Whether its address is here follows from its servers, so its absence must not make their loss harmless."""
+    made = roles(msgspec.structs.replace(WEB, announce="lvs0"), DNS)
+    made.see({"192.0.2.2"}, 1.0)
+    assert standing(made, WEB) is None
+    assert not made.is_standby(service_key(WEB))
+    assert standing(made, DNS) is not None
 
 
 def test_service_that_no_address_decides_about_is_always_active() -> None:

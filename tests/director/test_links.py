@@ -1,6 +1,8 @@
 """The state of interfaces, as the kernel's reports tell it. pyroute2 makes the reports; a dump is this machine's."""
 
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -161,3 +163,23 @@ def test_this_machine_s_interfaces_can_be_listed_and_routes_asked_for(director: 
         links.routes(["nonsense"])
     with links.listener() as reports:
         assert reports.fileno() >= 0
+
+
+def test_threads_import_pyroute2_one_after_another() -> None:
+    """Its modules import each other. Two threads that begin at different ends have met a deadlock."""
+    code = """
+import sys, threading, time
+from lvs_healthd.director import announced, links
+
+threads = [threading.Thread(target=each) for each in (links.parser, announced.load_library)]
+with links.IMPORTING:
+    for each in threads:
+        each.start()
+    time.sleep(0.5)
+    print("pyroute2" in sys.modules)
+for each in threads:
+    each.join()
+print("pyroute2" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
+    assert run.stdout == "False\nTrue\n"

@@ -94,6 +94,9 @@ HEALTHY = {
     "the backup of a pair under keepalived": director(
         service(way=Way(interface="clients")), host=host(writers=("keepalived",))
     ),
+    "an address that is withdrawn": director(
+        service(way=Way(interface="clients")), daemon=Daemon(version="1", mode="enforce", not_announced=(VIP,))
+    ),
     "an address that policy routing takes": director(service(way=Way(interface="clients"), local_elsewhere=True)),
     "a drained server that is off": director(
         service(server(), server(RS2, weight=None, state="drained", verdict="down", answers_arp=False))
@@ -124,6 +127,7 @@ def test_what_looks_odd_and_is_well_is_noted() -> None:
     assert said == ["34 packets in and none out: as it should be if nobody answers, as with traps and logs"]
     assert "by dr, answers do not pass the director" in notes(HEALTHY["dr without forwarding"])[0].text
     assert "waits for it" in notes(HEALTHY["the backup of a pair"])[0].text
+    assert "is not here: it is not announced" in notes(HEALTHY["an address that is withdrawn"])[0].text
     assert notes(HEALTHY["nat"]) == []
 
 

@@ -123,6 +123,9 @@ def _merged(names: Sequence[str], folder: Path) -> dict[str, Any]:
             known = whole["ipvs"].setdefault(table, {})
             assert all(known.get(key, value) == value for key, value in values.items()), f"{name} does not fit {names}"
             known.update(values)
+        if "defaults" in document:
+            assert len(names) == 1, f"{name} has defaults, which would count for others too: {names}"
+            whole["defaults"] = document.pop("defaults")
         assert not document, f"{name} has more than this function merges: {document}"
     return whole
 

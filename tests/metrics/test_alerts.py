@@ -56,6 +56,10 @@ def firing(series: dict[str, str], alert: str, *, at: str, folder: Path, step: s
 ACTIVE, SUSPENDED = f"lvs_healthd_service_active{SERVICE}", f"lvs_healthd_service_suspended{SERVICE}"
 FALLBACK = f"lvs_healthd_service_in_fallback{SERVICE}"
 OTHER = 'lvs_healthd_service_active{instance="lvs2", service="web"}'
+ANNOUNCED, ANNOUNCED_TOO = (
+    f'lvs_healthd_announced{{instance="lvs{number}", interface="lvs0", job="lvs", vip="192.0.2.100"}}'
+    for number in (1, 2)
+)
 STALE = 'lvs_healthd_service_checks_stale{instance="lvs1", service="web"}'
 DAMPED = 'lvs_healthd_service_real_servers_damped{instance="lvs1", service="web"}'
 HOOK_FAILED = 'lvs_healthd_hook_messages_total{instance="lvs1", hook="mail", result="failed"}'
@@ -190,6 +194,10 @@ CASES = [
     ("LvsNobodyActive", {ACTIVE: "1x3 0x40", OTHER: "0x40"}, "4m", True),
     ("LvsTwoActive", {ACTIVE: "1x3 0x40", OTHER: "0x4 1x40"}, "4m", False),
     ("LvsTwoActive", {ACTIVE: "1x40", OTHER: "0x4 1x40"}, "4m", True),
+    ("LvsAnnouncedNowhere", {ANNOUNCED: "1x3 0x40", ANNOUNCED_TOO: "0x4 1x40"}, "4m", False),
+    ("LvsAnnouncedNowhere", {ANNOUNCED: "1x3 0x40", ANNOUNCED_TOO: "0x40"}, "4m", True),
+    ("LvsWithdrawn", {ANNOUNCED: "1x3 0x40", ANNOUNCED_TOO: "1x40"}, "4m", True),
+    ("LvsWithdrawn", {ANNOUNCED: "1x3 0x2 1x40"}, "4m", False),
     ("LvsTrackFault", {'lvs_healthd_track_value{instance="lvs1"}': "0x3 1x20"}, "3m", True),
     ("LvsTrackFault", {'lvs_healthd_track_value{instance="lvs1"}': "0x3 1x2 0x20"}, "3m", False),
     *(
@@ -197,6 +205,7 @@ CASES = [
         for alert, metric, late in (
             ("LvsPairError", "lvs_healthd_pair_error", "3m"),
             ("LvsTrackFileError", "lvs_healthd_track_error", "2m"),
+            ("LvsAnnounceError", "lvs_healthd_announce_error", "2m"),
             ("LvsTableError", "lvs_healthd_table_error", "2m"),
             ("LvsSettingError", "lvs_healthd_setting_error", "2m"),
             ("LvsStateNotSaved", "lvs_healthd_state_error", "7m"),

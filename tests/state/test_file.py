@@ -16,6 +16,7 @@ from lvs_healthd.state.file import (
     Saved,
     SavedDrain,
     SavedFlaps,
+    SavedPlace,
     SavedVerdict,
     SharedService,
     read_state,
@@ -46,6 +47,12 @@ def test_what_the_maintenance_folder_drained_comes_back(tmp_path: Path) -> None:
     )
     write_state(tmp_path / "state.json", Ours(maintenance=drained), [])
     assert read_state(tmp_path / "state.json").maintenance == drained
+
+
+def test_announced_addresses_come_back(tmp_path: Path) -> None:
+    places = (SavedPlace("lvs0", "192.0.2.100"), SavedPlace("lvs1", "2001:db8::100"))
+    write_state(tmp_path / "state.json", Ours(announced=places), [])
+    assert read_state(tmp_path / "state.json").announced == places
 
 
 def test_absent_file_is_empty(tmp_path: Path) -> None:

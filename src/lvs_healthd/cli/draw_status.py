@@ -12,6 +12,7 @@ from lvs_healthd.view.words import (
     HELD,
     ago,
     alarms,
+    announcement,
     notices,
     remarks,
     shortage,
@@ -31,6 +32,9 @@ COLOURS = {
 }
 ALARM = "bold red"
 NOTICE = "bold yellow"
+
+MOST_ANNOUNCED = 10
+"""How many announced addresses are shown above the services, which must stay in sight."""
 
 WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table; - means not in it"
 
@@ -92,6 +96,10 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
         f"  mode {daemon.mode}  up {ago(now - daemon.started)}  pid {daemon.pid}{workers}",
     )
     yield Text(f"table {printable(daemon.table)}, {read}")
+    for each in daemon.announced[:MOST_ANNOUNCED]:
+        yield Text(f"address {announcement(each, now)}")
+    if (more := len(daemon.announced) - MOST_ANNOUNCED) > 0:
+        yield Text(f"and {more} more addresses: lvs-healthd status --json")
     yield Text(f"configuration {printable(daemon.config_file)}, loaded {ago(now - daemon.config_loaded)} ago")
     if daemon.mode == "shadow":
         yield Text("SHADOW MODE: nothing is written to the kernel's table", style=NOTICE)

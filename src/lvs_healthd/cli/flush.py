@@ -16,6 +16,7 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.config.model import Daemon, Ipvs
 from lvs_healthd.config.parts import whole_file
+from lvs_healthd.director.announced import Place, write
 from lvs_healthd.director.rules import remove_rules
 from lvs_healthd.ipvs.diff import diff, update
 from lvs_healthd.ipvs.interface import IpvsTable
@@ -26,7 +27,7 @@ from lvs_healthd.reconcile.ownership import Ownership
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.lock import AlreadyRunningError, lock_table
 from lvs_healthd.runtime.netns import Netns
-from lvs_healthd.state.file import Saved, read_state, write_state
+from lvs_healthd.state.file import Saved, SavedPlace, read_state, write_state
 
 _NOTHING = Wanted({}, {}, {})
 
@@ -40,9 +41,10 @@ def flush(
     """Delete our services and their servers from the kernel's table. Foreign services are not touched.
 
     Our services are those that lvs-healthd has made or taken over; its state file lists them. The nftables table
-    lvs_healthd is deleted too. A service that also has somebody else's servers (foreign_servers = "keep") stays, with
-    those servers. The daemon must be stopped first: it would put everything back. Exit status: 1 the deletion failed or
-    was not confirmed, 2 there is no terminal on which to confirm it: add --yes.
+    lvs_healthd is deleted too. Addresses that the daemon announces are taken off their interfaces first. A service that
+    also has somebody else's servers (foreign_servers = "keep") stays, with those servers. The daemon must be stopped
+    first: it would put everything back. Exit status: 1 the deletion failed or was not confirmed, 2 there is no terminal
+    on which to confirm it: add --yes.
     """
     if table is TableKind.MEMORY:
         typer.echo("nothing of ours is in the table: one in memory ends with its daemon")
@@ -51,7 +53,7 @@ def flush(
     try:
         with lock_table(netns):
             saved = read_state(state, put_aside=False)
-            asyncio.run(_flush(IpvsClient(netns=netns), state, saved, ask=not yes))
+            asyncio.run(_flush(IpvsClient(netns=netns), netns, state, saved, ask=not yes))
             if remove_rules(netns):
                 typer.echo("nftables table lvs_healthd deleted")
     except AlreadyRunningError as error:
@@ -81,21 +83,24 @@ def _string(config: Path, document: dict[str, Any], table: str, key: str, defaul
     return found
 
 
-async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> None:
+async def _flush(table: IpvsTable, netns: Netns, state: Path, saved: Saved, *, ask: bool) -> None:
     ours = Ownership()
     ours.take_over(saved)
     try:
         await table.open()
         present = await table.read_services(saved.owned)
         operations = diff({}, present, ours.services, ours.servers)
-        if not operations:
+        places = [Place(each.interface, each.address) for each in saved.announced]
+        if not operations and not places:
             typer.echo("nothing of ours is in the table")
             return
-        _confirm(present, operations, ask=ask)
+        _confirm(present, operations, places, ask=ask)
+        # First of all, so that clients go to another director while this one still serves them.
+        still_there = await asyncio.to_thread(write, netns, (), places) if places else {}
         results = await table.apply(operations)
     finally:
         table.close()
-    before, failed = len(present), list[str]()
+    before, failed = len(present), [*still_there.values()]
     for operation, result in zip(operations, results, strict=True):
         if result.ok or (operation.verb, result.errno) in GONE_ANYWAY:
             update(present, operation)
@@ -106,7 +111,11 @@ async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> N
     ours.give_up_gone(_NOTHING, present)
     # The kernel remembers for some minutes where the datagrams of path probes went, so their ports stay reserved.
     kept = msgspec.structs.replace(
-        ours.saved(), path_marks=saved.path_marks, path_ports=saved.path_ports, maintenance=saved.maintenance
+        ours.saved(),
+        path_marks=saved.path_marks,
+        path_ports=saved.path_ports,
+        maintenance=saved.maintenance,
+        announced=tuple(SavedPlace(*place) for place in still_there),
     )
     write_state(state, kept, saved.verdicts, saved.written)
     typer.echo(f"{_count(before - len(present), 'service')} deleted")
@@ -114,7 +123,9 @@ async def _flush(table: IpvsTable, state: Path, saved: Saved, *, ask: bool) -> N
         end("flush", "\n".join(failed))
 
 
-def _confirm(present: Table, operations: list[Operation], *, ask: bool) -> None:
+def _confirm(present: Table, operations: list[Operation], places: list[Place], *, ask: bool) -> None:
+    for place in places:
+        typer.echo(f"{place.address} on {place.interface}, from which BGP announces it")
     going = {operation.service.key for operation in operations if operation.verb is Verb.DELETE_SERVICE}
     removed = Counter(operation.service.key for operation in operations if operation.destination is not None)
     touched = [key for key in present if key in going or key in removed]

@@ -71,6 +71,11 @@ def _of_daemon(status: Status) -> Iterator[Trouble]:
         yield Trouble(NagiosStatus.CRITICAL, "track file not written")
     if daemon.track is not None and daemon.track.value:
         yield Trouble(NagiosStatus.WARNING, f"the track file says 1: {printable(daemon.track.reason)}")
+    if any(each.error for each in daemon.announced):
+        yield Trouble(NagiosStatus.CRITICAL, "addresses are not announced as wanted")
+    for each in daemon.announced:
+        if each.wanted is False and not each.shadow:
+            yield Trouble(NagiosStatus.WARNING, f"{each.vip} is withdrawn: {printable(each.reason)}")
     if daemon.network_faults:
         yield Trouble(NagiosStatus.WARNING, printable("; ".join(daemon.network_faults)))
     serves_nobody = bool(status.services) and all(service.role == "standby" for service in status.services)
@@ -89,6 +94,8 @@ def _notices(status: Status) -> Iterator[Trouble]:
     if daemon.setting_advice:
         sysctls = ", ".join(advice.partition(" ")[0] for advice in daemon.setting_advice)
         yield Trouble(NagiosStatus.WARNING, f"advice on {printable(sysctls)}")
+    if daemon.announced_foreign:
+        yield Trouble(NagiosStatus.WARNING, f"foreign addresses: {printable(', '.join(daemon.announced_foreign))}")
     if daemon.config_remarks:
         yield Trouble(NagiosStatus.WARNING, "remarks on the configuration")
     if daemon.maintenance_unused_files:

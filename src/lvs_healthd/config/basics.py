@@ -25,6 +25,13 @@ class Family(enum.StrEnum):
     IPV6 = "ipv6"
 
 
+class AnnounceWhen(enum.StrEnum):
+    """How many of the announced services of one address must be able to serve, so that it is announced."""
+
+    ANY = "any"
+    ALL = "all"
+
+
 class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     """An IP address, in the kernel's canonical spelling (`socket.inet_ntop`), and a port."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import tomli_w
 
+from lvs_healthd.config import announcing
 from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.check_model import (
     AgentCheck,
@@ -47,7 +48,10 @@ from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, wit
 from lvs_healthd.config.values import days_text, duration_text
 
 _NAMED_VALUES = {"environment", "headers", "expect_headers", "expect_headers_regex"}
-_DURATIONS = {*PACES, *KEPT_FIELDS, "timeout", "resync", "within", "longest", "track_after", "track_back"}
+_DURATIONS = {
+    *(*PACES, *KEPT_FIELDS, "timeout", "resync", "within", "longest"),
+    *("track_after", "track_back", "announce_after", "withdraw_after"),
+}
 _LONG_DURATIONS = {"expires_within", "expires_fail"}
 
 
@@ -119,6 +123,7 @@ def _service(service: Service) -> dict[str, Any]:
         "mode": str(service.mode),
         "brake": service.brake,
         **({} if service.vip is None else {"vip": service.vip}),
+        **_announce(service),
         **_synproxy(service),
         "fallback": [{**_server(server), "tier": server.tier} for server in service.fallback],
         "real_server": [_server(server) for server in service.real_servers],
@@ -148,6 +153,12 @@ def _min_up(min_up: MinUp) -> dict[str, Any]:
     count = f"{min_up.percent}%" if min_up.percent else min_up.count
     needed = {"weight": min_up.weight} if min_up.weight else {"count": count}
     return {**needed, "hysteresis": min_up.hysteresis}
+
+
+def _announce(service: Service) -> dict[str, Any]:
+    if not service.announce:
+        return {} if service.announce is None else {"announce": ""}
+    return {key: _value(key, getattr(service, key)) for key in ("announce", *announcing.HOW)}
 
 
 def _synproxy(service: Service) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from lvs_healthd.config.basics import Endpoint, Family, Protocol, Seconds
+from lvs_healthd.config.basics import AnnounceWhen, Endpoint, Family, Protocol, Seconds
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.hook_model import Hook
 
@@ -198,6 +198,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     vip: str | None = None
     """The address of this host by which the service is active here (see `Pair`). None: the service's own address. "":
     the service is always active, as is one by a firewall mark that has no such key."""
+    announce: str | None = None
+    """The interface that has the service's address while it may serve, so that BGP announces it. None or "": none."""
+    announce_when: AnnounceWhen = AnnounceWhen.ANY
+    """If several services have one address. With `any`, one of them is enough to keep the clients of all here."""
+    announce_after: Seconds = Seconds(30.0)
+    """How long it must be able to serve until it is announced again. A route that flaps may be away for a minute."""
+    withdraw_after: Seconds = Seconds(2.0)
+    """How long it must be unable to serve until it is withdrawn. What passes sooner costs less than another route."""
     synproxy: bool = False
     """Complete TCP handshakes on the director, with nftables, so that spoofed SYNs create no IPVS connections."""
     synproxy_mss: int | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 
+from lvs_healthd.config import announcing
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
 from lvs_healthd.config.capacity_rules import validate_capacity
 from lvs_healthd.config.check_model import data_path, transport
@@ -33,6 +34,7 @@ def validate_service(service: Service, table: TomlTable, errors: Errors) -> None
                 errors.add(table.at(field), 'only for forward = "tun", and no server here has that; leave it out')
     _validate_synproxy(service, table, errors)
     validate_capacity(service, table, errors)
+    announcing.validate_keys(service, table, errors)
     for flag in service.scheduler_flags:
         owner = flag.partition("-")[0]
         if flag == "flag-3" and service.scheduler in _FLAG_OWNERS:

@@ -23,7 +23,7 @@ from lvs_healthd.config import (
     tls_values,
     values,
 )
-from lvs_healthd.config.basics import Family, Protocol
+from lvs_healthd.config.basics import AnnounceWhen, Family, Protocol
 from lvs_healthd.config.check_model import (
     AgentCheck,
     AnyCheck,
@@ -163,6 +163,10 @@ SERVICE_KEYS = {
     "mode": Key(values.member(Mode)),
     "brake": Key(values.boolean),
     "vip": Key(addresses.optional_address),
+    "announce": Key(values.optional_interface),
+    "announce_when": Key(values.member(AnnounceWhen)),
+    "announce_after": Key(values.duration("0s", "1h")),
+    "withdraw_after": Key(values.duration("0s", "10m")),
     "synproxy": Key(values.boolean),
     "synproxy_mss": Key(values.integer(536, 65495)),
     "synproxy_wscale": Key(values.integer(0, 14)),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from lvs_healthd.config import path_rules, rules
+from lvs_healthd.config import announcing, path_rules, rules
 from lvs_healthd.config.basics import Endpoint, Family, Protocol
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, Problem, expected, show
@@ -78,6 +78,7 @@ def read_services(written: object, around: ForServices, errors: Errors) -> tuple
         errors.remark(remark.at, remark.message)
     errors.about_service = None
     rules.validate_together(services, errors)
+    announcing.validate_announced(services, errors)
     rules.validate_targets(services, written, errors)
     path_rules.validate_paths(services, ipvs, errors)
     rules.remark_quiescing(services, ipvs, errors)

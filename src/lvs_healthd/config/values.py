@@ -271,6 +271,12 @@ def interface(value: object) -> str:
     return text
 
 
+@shaped('the name of an interface, or ""', type="string", pattern=r"^[^/\s]{0,15}$")
+def optional_interface(value: object) -> str:
+    """Parse the name of a network interface, or "" for none."""
+    return "" if value == "" else interface(value)
+
+
 _HEX_PAIR = re.compile(r"[0-9A-Fa-f?]{2}")
 
 

@@ -151,6 +151,7 @@ class Daemon:
                 group.create_task(parts.pair.run(), name="pair"),
                 group.create_task(parts.suspension.run(), name="suspended probes"),
                 group.create_task(parts.tracking.run(), name="track file"),
+                group.create_task(parts.announcing.run(), name="announced addresses"),
                 group.create_task(parts.keeper.run(), name="keeper"),
                 group.create_task(parts.own_faults.run(), name="own faults"),
                 group.create_task(parts.brakes.run(), name="brakes"),
@@ -203,6 +204,7 @@ async def _start(parts: Parts, config: Config) -> bool:
     # The settings must be in place before the first packet that needs them. The table is read after they are set, so
     # that nothing has to wait between the reading and the first decision.
     await parts.pair.prepare(config)
+    parts.announcing.restore(saved.announced)
     parts.keeper.want(parts.enforced(config), shadow=parts.is_shadow(config))
     await parts.keeper.turn()
     actual = await parts.reconciler.adopt()

@@ -14,6 +14,7 @@ import msgspec
 from lvs_healthd.api import ApiServer, create_app
 from lvs_healthd.config.load import helper_socket
 from lvs_healthd.config.model import Config, Mode
+from lvs_healthd.daemon.announcing import AnnounceRuns
 from lvs_healthd.daemon.brakes import BrakeRuns
 from lvs_healthd.daemon.holding import Holding
 from lvs_healthd.daemon.hook_facts import HookFacts
@@ -112,6 +113,7 @@ class Parts:
     pair: PairRuns
     suspension: Suspension
     tracking: TrackRuns
+    announcing: AnnounceRuns
     keeper: Keeper
     own_faults: OwnFaults
     operators: OperatorsHand
@@ -162,6 +164,7 @@ class Parts:
         self.facts.mode = Mode.SHADOW if self.is_shadow(config) else Mode.ENFORCE
         self.facts.resync_s = config.daemon.resync
         self.tracking.configured(config, shadow=self.is_shadow(config))
+        self.announcing.configured(config, shadow=self.is_shadow(config))
         self.reconciler.gate.shadowed = shadowed(config)
         self.hooks.configure(config, helper_socket(config.daemon), is_shadow=self.is_shadow(config))
 
@@ -249,12 +252,15 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         symptoms=lambda: _symptoms(decisions, own_faults, reconciler),
         clock=clock,
     )
+    announcing = AnnounceRuns(decisions, reconciler, around.netns, bus.emit, clock=clock)
     pair = PairRuns(roles, around.netns, bus.emit, suspension, clock=clock)
     keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock, more_advice=lambda: paths.advice)
 
     remembering = Remembering(past, bus.emit, asyncio.get_running_loop())
     writer = _state_writer(bus)
-    saver = Saver(writer, decisions.saved_verdicts, _ours(paths, decisions, reconciler), decisions.state_written)
+    saver = Saver(
+        writer, decisions.saved_verdicts, _ours(paths, announcing, decisions, reconciler), decisions.state_written
+    )
 
     view = View(
         facts=facts,
@@ -273,6 +279,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         roles=roles,
         pair_error=lambda: pair.error,
         track=lambda: tracking.status,
+        announcing=announcing,
     )
     held: list[Parts] = []
 
@@ -309,6 +316,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         pair=pair,
         suspension=suspension,
         tracking=tracking,
+        announcing=announcing,
         keeper=keeper,
         own_faults=own_faults,
         operators=operators,
@@ -356,14 +364,18 @@ def _prober(config: Config, bus: Bus, metrics: Metrics) -> Prober:
     )
 
 
-def _ours(paths: PathRuns, decisions: Decisions, reconciler: Reconciler) -> Callable[[], Ours]:
+def _ours(
+    paths: PathRuns, announcing: AnnounceRuns, decisions: Decisions, reconciler: Reconciler
+) -> Callable[[], Ours]:
     """Return what says, for the state file, what in the kernel is the daemon's own."""
 
     def ours() -> Ours:
         marks, ports = paths.saved()
         drained = decisions.overrides.maintenance.folder.saved
         owned = reconciler.ownership.saved()
-        return msgspec.structs.replace(owned, path_marks=marks, path_ports=ports, maintenance=drained)
+        return msgspec.structs.replace(
+            owned, path_marks=marks, path_ports=ports, maintenance=drained, announced=announcing.saved()
+        )
 
     return ours
 

@@ -8,6 +8,7 @@ import enum
 from collections.abc import Container, Iterable
 from typing import NamedTuple
 
+from lvs_healthd.config.announcing import vip_of
 from lvs_healthd.config.model import ActiveWhen, Pair, Service
 from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.plan.records import service_key
@@ -55,10 +56,13 @@ class Roles:
         self._standings: dict[str, RoleStanding] = {}
 
     def configured(self, services: Iterable[Service], pair: Pair) -> None:
-        """Take over a configuration. `see` must be called next, for addresses that are new in it."""
+        """Take over a configuration. `see` must be called next, for addresses that are new in it.
+
+        A service that is announced has no role, because whether its address is here is decided here.
+        """
         self._vip_of, self._services = {}, {}
         for service in services if pair.active_when is ActiveWhen.VIP_PRESENT else ():
-            if vip := vip_of(service):
+            if (vip := vip_of(service)) and not service.announce:
                 self._vip_of[service_key(service)] = vip
                 self._services.setdefault(vip, []).append(service.name)
         self._standings = {vip: known for vip, known in self._standings.items() if vip in self._services}
@@ -92,10 +96,3 @@ class Roles:
         """Whether a service's clients are not here."""
         standing = self.of(key)[1]
         return standing is not None and standing.role is Role.STANDBY
-
-
-def vip_of(service: Service) -> str:
-    """Return the address whose presence makes a service active; "" if it is always active."""
-    if service.vip is not None:
-        return service.vip
-    return service.endpoint.address if service.endpoint is not None else ""

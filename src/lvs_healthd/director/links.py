@@ -11,6 +11,7 @@ import math
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -46,6 +47,9 @@ _BUFFER_BYTES = 1024 * 1024
 
 DEADLINE_S = 2.0
 """How long the kernel may take for one answer, seconds. Another program may hold the kernel's lock for interfaces."""
+
+IMPORTING = threading.Lock()
+"""Held by a thread that imports pyroute2. Its modules import each other, so two threads at once would deadlock."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -236,7 +240,8 @@ def parser() -> Any:  # noqa: ANN401
     The first call imports pyroute2, which takes a quarter of a second, and ten times as long in an emulated guest. A
     thread makes this call once the daemon probes, so that the start does not wait for it.
     """
-    from pyroute2.netlink.rtnl.marshal import MarshalRtnl  # noqa: PLC0415
+    with IMPORTING:
+        from pyroute2.netlink.rtnl.marshal import MarshalRtnl  # noqa: PLC0415
 
     return MarshalRtnl()
 

@@ -253,13 +253,20 @@ def _addressed(seen: Observations) -> Iterator[Service]:
 
 
 def _is_elsewhere(seen: Observations, service: Service) -> bool:
-    """Whether another director has the address now: this one is the backup."""
+    """Whether another director has the address now: this one is the backup, or the daemon does not announce it here."""
+    if is_withdrawn(seen, service):
+        return True
     return bool(service.answerers) or bool(_ADDRESS_KEEPERS & set(seen.host.writers))
 
 
 def is_standby(seen: Observations, service: Service) -> bool:
     """Whether this director waits to get the service's address from another one."""
     return bool(service.address) and service.is_located and not service.is_here and _is_elsewhere(seen, service)
+
+
+def is_withdrawn(seen: Observations, service: Service) -> bool:
+    """Whether the daemon has the service's address on no interface, because it may not be announced from here."""
+    return seen.daemon is not None and service.address in seen.daemon.not_announced
 
 
 def _cloud(vendor: str) -> str:

@@ -118,7 +118,10 @@ def _of_service(seen: Observations, service: Service) -> Iterator[Note]:
             service=service.name,
         )
     if arrival.is_standby(seen, service):
-        yield Note(text=f"{service.address} is not here: this director waits for it", service=service.name)
+        why = "this director waits for it"
+        if arrival.is_withdrawn(seen, service):
+            why = "it is not announced, because its services may not serve; lvs-healthd status says why"
+        yield Note(text=f"{service.address} is not here: {why}", service=service.name)
 
 
 FEW_SENDERS = 10

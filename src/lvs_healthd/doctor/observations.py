@@ -224,6 +224,8 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """Its advice on sysctls: "NAME is VALUE: what to do"."""
     fights: int = 0
     """How many lines of the table somebody else undoes again and again."""
+    not_announced: tuple[str, ...] = ()
+    """The addresses that it has taken off their interfaces, or not put there yet, so that nobody announces them."""
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):

@@ -341,6 +341,7 @@ def _daemon(status: Status | None) -> Daemon | None:
         *((f"the state file: {said.state_error}",) if said.state_error else ()),
         *((f"the clock: {said.clock_suspected}",) if said.clock_suspected else ()),
         *said.network_faults,
+        *dict.fromkeys(f"announced addresses: {each.error}" for each in said.announced if each.error),
     ]
     return Daemon(
         version=said.version,
@@ -348,4 +349,5 @@ def _daemon(status: Status | None) -> Daemon | None:
         troubles=tuple(troubles),
         advice=said.setting_advice,
         fights=said.table_fights,
+        not_announced=tuple(each.vip for each in said.announced if not (each.wanted or each.error or each.shadow)),
     )

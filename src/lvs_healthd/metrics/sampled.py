@@ -123,6 +123,22 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         [("", int(daemon.track is not None and bool(daemon.track.error)))],
     )
     yield from family(
+        "announced",
+        "gauge",
+        "1 while a virtual address is to be announced, 0 while it is withdrawn; no sample while that is not known.",
+        [
+            (labelled(vip=each.vip, interface=each.interface), int(each.wanted))
+            for each in daemon.announced
+            if each.wanted is not None
+        ],
+    )
+    yield from family(
+        "announce_error",
+        "gauge",
+        "1 while a virtual address is not on its interface as wanted, or BGP does not see it there.",
+        [(labelled(vip=each.vip, interface=each.interface), int(bool(each.error))) for each in daemon.announced],
+    )
+    yield from family(
         "state_error",
         "gauge",
         "1 while the state file cannot be written.",

@@ -74,8 +74,15 @@ class SavedDrain(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     addresses: tuple[str, ...]
 
 
+class SavedPlace(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An address that the daemon has put on an interface, so that BGP announces it."""
+
+    interface: str
+    address: str
+
+
 class Ours(msgspec.Struct, frozen=True):
-    """What belongs to the daemon: its part of the kernel's table, and the marks and ports of its path probes.
+    """What belongs to the daemon: its part of the kernel's table, addresses, and the marks and ports of path probes.
 
     Also what the maintenance folder drained, which must not be put back while the folder cannot be read.
     """
@@ -85,6 +92,7 @@ class Ours(msgspec.Struct, frozen=True):
     path_marks: tuple[Lease, ...] = ()
     path_ports: tuple[Lease, ...] = ()
     maintenance: tuple[SavedDrain, ...] = ()
+    announced: tuple[SavedPlace, ...] = ()
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +109,8 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     """The source ports of path probes over udp."""
     maintenance: tuple[SavedDrain, ...] = ()
     """The files of the maintenance folder that drained servers."""
+    announced: tuple[SavedPlace, ...] = ()
+    """The addresses that the daemon has put on interfaces. When they leave the configuration, they are taken off."""
     verdicts: tuple[SavedVerdict, ...] = ()
     written: float = 0.0
     """The latest time at which the file was written, Unix time. One without it has that of the file system instead."""
@@ -165,6 +175,8 @@ def _content(ours: Ours, verdicts: Iterable[SavedVerdict], written: float) -> It
         yield b'"path_marks":%b,\n"path_ports":%b,\n' % (encode(ours.path_marks), encode(ours.path_ports))
     if ours.maintenance:
         yield b'"maintenance":%b,\n' % encode(ours.maintenance)
+    if ours.announced:
+        yield b'"announced":%b,\n' % encode(ours.announced)
     yield b'"verdicts":['
     for number, verdict in enumerate(verdicts):
         yield b",\n" if number else b"\n"

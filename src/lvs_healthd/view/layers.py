@@ -15,6 +15,7 @@ from lvs_healthd.ipvs.describe import describe
 from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.state.holds import Hold
+from lvs_healthd.view.announce_values import Announcing, dated
 from lvs_healthd.view.status import role_values, uses_fallback, weight_in
 from lvs_healthd.view.why_values import DampingWhy, KeptBack, KernelWhy, Layers, OrderWhy, PlanWhy, RoleWhy
 
@@ -33,6 +34,7 @@ class Around(NamedTuple):
     ways: Ways
     roles: Roles
     """The role of each service."""
+    announcing: Announcing
     mode: Mode
     config_error: str
     """Why the last reload was rejected; empty if it was not."""
@@ -47,6 +49,7 @@ class Around(NamedTuple):
 def layers(server: ServerState, around: Around) -> Layers:
     """Explain one real server or fallback server."""
     kept_back = tuple(_kept_back(server, around))
+    found = around.announcing.of(server.service.key)
     return Layers(
         orders=tuple(_orders(server, around.overrides)),
         damping=_damping(server, around),
@@ -54,6 +57,7 @@ def layers(server: ServerState, around: Around) -> Layers:
         plan=_plan(server, around.reconciler),
         kernel=_kernel(server, kept_back, around),
         role=_role(server, around),
+        announced=None if found is None else dated(found, around.shift_s),
     )
 
 

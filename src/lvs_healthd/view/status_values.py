@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
+from lvs_healthd.view.announce_values import AnnounceStatus
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 
 
@@ -175,6 +176,10 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The track file; None without one, and in shadow mode."""
     pair_error: str = ""
     """Why the addresses of this host are not known, so that every service counts as active; empty while they are."""
+    announced: tuple[AnnounceStatus, ...] = ()
+    """The addresses that BGP announces while their services may serve."""
+    announced_foreign: tuple[str, ...] = ()
+    """The addresses on the same interfaces that are none of ours, so that BGP may announce them too."""
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from lvs_healthd.probing.prober import Prober
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.holds import Hold
+from lvs_healthd.view.announce_values import Announcing, dated
 from lvs_healthd.view.guards import brake_statuses, hold_statuses
 from lvs_healthd.view.layers import Around
 from lvs_healthd.view.naming import UnknownNameError, canonical
@@ -47,6 +48,9 @@ RECONCILER_STUCK_S = 30.0
 """If the reconciler makes no progress for more than this many seconds, the daemon counts as stuck. Normally the
 reconciler makes progress every second, but it may wait for the kernel up to 5 s per request."""
 
+
+MOST_NAMED = 3
+"""How many addresses the line for systemd names at most."""
 
 CLOCK_SET_S = 1.0
 """When Unix time has moved by more than this against the monotonic clock, somebody has set it."""
@@ -78,6 +82,7 @@ class View:
     roles: the role of each service.
     pair_error: returns why the roles are not known; "" if they are.
     track: returns what the track file says; None without one.
+    announcing: knows the announced addresses.
     state_error: returns why the state cannot be written; "" if it can.
     past: what has happened to each real server.
     """
@@ -101,6 +106,7 @@ class View:
         roles: Roles,
         pair_error: Callable[[], str],
         track: Callable[[], TrackStatus | None],
+        announcing: Announcing,
     ) -> None:
         self._facts = facts
         self._decisions = decisions
@@ -118,6 +124,7 @@ class View:
         self._roles = roles
         self._pair_error = pair_error
         self._track = track
+        self._announcing = announcing
         self._shift = time.time() - clock()
 
     async def status(self) -> Status:
@@ -223,6 +230,8 @@ class View:
             holds=hold_statuses(self._holds()),
             track=self._track(),
             pair_error=self._pair_error(),
+            announced=tuple(dated(each, self._shift_s()) for each in self._announcing.statuses),
+            announced_foreign=self._announcing.foreign,
         )
 
     def overrides(self) -> tuple[OverrideValues, ...]:
@@ -308,6 +317,7 @@ class View:
             brakes=self._decisions.braking.held,
             ways=self._decisions.braking.ways,
             roles=self._roles,
+            announcing=self._announcing,
             mode=self._facts.mode,
             config_error=self._facts.config_error,
             config_loaded=self._facts.config_loaded,
@@ -396,6 +406,8 @@ class View:
             line += f"; MAINTENANCE FOLDER: {self._decisions.overrides.maintenance.error}"
         if self._decisions.clock_suspected:
             line += f"; CLOCK SUSPECTED: {self._decisions.clock_suspected}"
+        if withdrawn := [each.vip for each in self._announcing.statuses if each.wanted is False and not each.shadow]:
+            line += f"; WITHDRAWN: {', '.join(withdrawn[:MOST_NAMED])}"
         for brake in self._decisions.braking.held:
             line += f"; BRAKE ON {brake.way}: {brake.silent} of {brake.targets} targets are silent"
         if holds := self._holds():

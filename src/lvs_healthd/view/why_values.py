@@ -5,6 +5,8 @@ A field that is added later has a default, so that a new command line reads an o
 
 import msgspec
 
+from lvs_healthd.view.announce_values import AnnounceStatus
+
 
 class CourseValues(msgspec.Struct, frozen=True, kw_only=True):
     """How one probe went. Times are seconds since its start; None for what it did not reach."""
@@ -150,6 +152,8 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
     kernel: KernelWhy
     role: RoleWhy | None = None
     """None for a service that is always active."""
+    announced: AnnounceStatus | None = None
+    """The service's address, as BGP announces it; None if the daemon has nothing to do with that."""
 
 
 class PastWhy(msgspec.Struct, frozen=True, kw_only=True):

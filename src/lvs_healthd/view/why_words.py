@@ -18,7 +18,7 @@ from lvs_healthd.view.why_values import (
     StreakValues,
     Why,
 )
-from lvs_healthd.view.words import ago, time_of_day
+from lvs_healthd.view.words import ago, announcement, time_of_day
 
 
 def lines(answer: Why) -> Iterator[str]:
@@ -79,6 +79,8 @@ def _layers(server: ServerWhy, layers: Layers, now: float) -> Iterator[str]:
             yield f"  configuration: of {loaded}; {printable(each.reason)} -> {printable(each.todo)}"
     if layers.role is not None:
         yield f"  role: {_role(layers.role, now)}"
+    if layers.announced is not None:
+        yield f"  address: {announcement(layers.announced, now)}"
     plan, kernel = layers.plan, layers.kernel
     service = f"; {printable(plan.service)}" if plan.service else ""
     configured = "" if plan.weight in {None, server.weight_configured} else f" (configured {server.weight_configured})"

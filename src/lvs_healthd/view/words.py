@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from lvs_healthd.runtime.printable import printable
+from lvs_healthd.view.announce_values import AnnounceStatus
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus
 
@@ -52,6 +53,12 @@ def alarms(daemon: DaemonStatus) -> Iterator[str]:
         yield f"TRACK FILE: {printable(daemon.track.error)}"
     if daemon.track is not None and daemon.track.value:
         yield f"TRACK FILE says 1, so VRRP keeps the addresses away from here: {printable(daemon.track.reason)}"
+    for error in dict.fromkeys(each.error for each in daemon.announced if each.error):
+        yield f"ANNOUNCE ERROR: {printable(error)}"
+    for each in daemon.announced:
+        if each.wanted is False:
+            would = "WOULD BE WITHDRAWN" if each.shadow else "WITHDRAWN"
+            yield f"{would}: {each.vip} on {printable(each.interface)}: {printable(each.reason)}"
     if daemon.clock_suspected:
         yield f"CLOCK SUSPECTED: {printable(daemon.clock_suspected)}"
     if daemon.config_error:
@@ -67,6 +74,8 @@ def notices(daemon: DaemonStatus, now: float) -> Iterator[str]:
     for hold in daemon.holds:
         release = f"lvs-healthd release {hold.service}".rstrip()
         yield f"HELD: {held(hold, now)}; nothing is written to it until `{printable(release)}`"
+    if daemon.announced_foreign:
+        yield f"FOREIGN ADDRESSES, which BGP may announce: {printable(', '.join(daemon.announced_foreign))}"
     if daemon.state_error:
         yield f"STATE NOT SAVED: {printable(daemon.state_error)}"
     yield from (f"HOOK FAILS: {printable(each)}" for each in daemon.hook_errors)
@@ -82,6 +91,26 @@ def notices(daemon: DaemonStatus, now: float) -> Iterator[str]:
         if len(daemon.config_remarks) > MOST_REMARKS:
             rest = len(daemon.config_remarks) - MOST_REMARKS
             yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
+
+
+def announcement(each: AnnounceStatus, now: float) -> str:
+    """Say in words whether an address is announced, since when and why, and whether that is about to change.
+
+    `now` is Unix time.
+    """
+    if each.wanted is None:
+        how = "left as it is" + ("" if each.present is None else ", announced" if each.present else ", withdrawn")
+    elif each.shadow:
+        how = "would be announced" if each.wanted else "would be withdrawn"
+    elif each.wanted:
+        how = "announced" + ("" if each.present else ", but is not there yet")
+    else:
+        how = "withdrawn" + (", but is still there" if each.present else "")
+    since = "" if each.since is None else f", since {time_of_day(each.since, now)} ({ago(now - each.since)})"
+    change = f"; about to change, if it lasts: {printable(each.pending)}" if each.pending else ""
+    error = f"; {printable(each.error)}" if each.error else ""
+    where = f"{printable(each.vip)} on {printable(each.interface)}"
+    return f"{where} {how}{since}: {printable(each.reason)}{change}{error}"
 
 
 def braked(brake: BrakeStatus) -> str:

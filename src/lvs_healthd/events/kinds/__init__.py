@@ -4,6 +4,14 @@ An event's name is a stable dotted noun. Operators build alerts on names and fie
 docs/logs.md documents. A probe that merely passes causes no event.
 """
 
+from lvs_healthd.events.kinds.announcing import (
+    AnnounceDrift,
+    AnnounceError,
+    AnnounceForeign,
+    AnnounceOff,
+    AnnounceOn,
+    AnnounceRecovered,
+)
 from lvs_healthd.events.kinds.daemon import (
     ConfigRejected,
     ConfigReloaded,
@@ -92,6 +100,12 @@ from lvs_healthd.events.kinds.table import (
 
 __all__ = [
     "EVENTS",
+    "AnnounceDrift",
+    "AnnounceError",
+    "AnnounceForeign",
+    "AnnounceOff",
+    "AnnounceOn",
+    "AnnounceRecovered",
     "BrakeOff",
     "BrakeOn",
     "CertificateEnding",

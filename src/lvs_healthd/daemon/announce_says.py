@@ -1,0 +1,49 @@
+"""Says what one service has to say about its address: whether it may serve here, for `decide.announcing`."""
+
+from lvs_healthd.decide.announcing import Say
+from lvs_healthd.decide.held import ServiceState
+from lvs_healthd.plan.policy import Rule
+from lvs_healthd.reconcile.reconciler import Reconciler
+from lvs_healthd.view.serving import takers
+
+
+def said(service: ServiceState, reconciler: Reconciler, *, shadow: bool) -> Say:
+    """Say whether a service may serve here.
+
+    shadow: whether nothing is written for it, so that the kernel's table tells nothing.
+
+    - It may if so many of its servers may as `min_up` says; below it if the fallback serves, or it fails open.
+    - And one of them must get clients in the kernel's table, as it should.
+    - While servers are not proven yet, while they are about to be written, and while an operator or the brake holds a
+      table in which servers are, nothing changes.
+    """
+    name, plan, key = service.config.name, service.plan, service.key
+    gets = shadow or next(takers(service, reconciler), None) is not None
+    instead = "it fails open" if plan.rule is Rule.FAIL_OPEN else "the fallback serves" if plan.uses_fallback else ""
+    if gets and not plan.is_below:
+        return Say(True, f"{name}: enough real servers may serve")
+    if gets and instead:
+        return Say(True, f"{name}: {instead}")
+    has_servers = _has_servers(service, reconciler)
+    gate = reconciler.gate
+    if has_servers and gate.is_held(key):
+        return Say(None, f"{name}: an operator holds its table, in which servers serve")
+    if has_servers and gate.is_braked(key):
+        return Say(None, f"{name}: the brake holds its table, in which servers serve")
+    if plan.is_below and not instead:
+        if plan.is_waiting or not plan.is_settled:
+            return Say(None, f"{name}: its servers are not proven yet")
+        if not plan.may_serve:
+            return Say(False, f"{name}: no real server may serve")
+        return Say(False, f"{name}: only {plan.able} may serve, and min_up is {service.planned.floor.needed}")
+    if reconciler.last_error:
+        return Say(False, f"{name}: its servers are not in the kernel's table: {reconciler.last_error}")
+    if has_servers:
+        return Say(None, f"{name}: its table is being written")
+    return Say(False, f"{name}: its servers are not in the kernel's table")
+
+
+def _has_servers(service: ServiceState, reconciler: Reconciler) -> bool:
+    """Whether any server of a service gets clients in the kernel's table, whether it should or not."""
+    entry = reconciler.actual.get(service.key)
+    return entry is not None and any(record.weight for record in entry.destinations.values())

@@ -1,0 +1,85 @@
+"""Decides whether a virtual address is announced by this director. It is pure.
+
+A change of the route costs clients their connections, and a router may keep a route that flaps away for a minute. So a
+fault must last before the address is withdrawn, and all must be well for longer before it is announced again.
+
+This director decides alone. `combined` is where it would ask what other directors say of the same address: one that
+knows that nobody else can serve either would go on announcing, so that clients are refused and do not wait in vain.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from lvs_healthd.config.basics import AnnounceWhen
+
+MOST_NAMED = 3
+"""How many services a reason names at most."""
+
+
+class Say(NamedTuple):
+    """What one service of an address says."""
+
+    may: bool | None
+    """Whether it may serve here. None: that is not known, or is not to change anything, so all stays as it is."""
+    why: str
+    """In words, with the service's name: "web: no real server may serve"."""
+
+
+class Finding(NamedTuple):
+    """What all services of an address say together."""
+
+    may: bool | None
+    """Whether the address may be announced; None leaves it as it is."""
+    why: str
+
+
+def combined(says: Iterable[Say], when: AnnounceWhen) -> Finding:
+    """Return what the services of one address say together.
+
+    when: whether one service that may serve is enough, or all must.
+    """
+    found = list(says)
+    decisive = when is AnnounceWhen.ANY
+    for may in (decisive, None, not decisive):
+        if words := [say.why for say in found if say.may is may]:
+            more = len(words) - MOST_NAMED
+            shown = words[:MOST_NAMED] + ([f"and {more} more"] if more > 0 else [])
+            return Finding(may, "; ".join(shown))
+    return Finding(None, "no service says anything")
+
+
+class Announcement:
+    """What is wanted for one address."""
+
+    def __init__(self) -> None:
+        self.wanted: bool | None = None
+        """Whether it is to be announced. None while that is not known: then it is left as it is."""
+        self.reason = ""
+        """Why it is so, in words; while nothing is known, why not."""
+        self.since: float | None = None
+        """When it was decided, seconds on the monotonic clock; None while nothing is."""
+        self.pending = ""
+        """Why it is about to change, if that lasts; empty while it is not."""
+        self._contrary_since = 0.0
+        """Since when the findings differ from what is wanted. It means something only while `pending` does."""
+
+    def look(self, finding: Finding, now: float, *, announce_after_s: float, withdraw_after_s: float) -> bool:
+        """Take a finding. Return whether what is wanted has changed.
+
+        now: seconds on the monotonic clock.
+        announce_after_s: how long it must be able to serve until it is announced again. It counts only after it was
+            withdrawn, not after a start.
+        withdraw_after_s: how long it must be unable to serve until it is withdrawn.
+        """
+        if finding.may is None or finding.may is self.wanted:
+            self.pending = ""
+            if self.wanted is None:
+                self.reason = finding.why
+            return False
+        if not self.pending:
+            self.pending, self._contrary_since = finding.why, now
+        wait_s = withdraw_after_s if not finding.may else announce_after_s if self.wanted is not None else 0.0
+        if now - self._contrary_since < wait_s:
+            return False
+        self.wanted, self.reason, self.since, self.pending = finding.may, finding.why, now, ""
+        return True

@@ -1,0 +1,117 @@
+"""Makes the addresses on interfaces what they should be, and leaves alone what others have put there."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
+
+from lvs_healthd.director import announced
+from lvs_healthd.director.announced import Found, Place
+from lvs_healthd.events.kinds import AnnounceError, AnnounceForeign, AnnounceRecovered, Event
+from lvs_healthd.runtime.exceptions import HostError
+from lvs_healthd.runtime.netns import Netns
+from lvs_healthd.runtime.threads import LoneCall
+
+RETRY_S = 2.0
+"""How soon to try again after an error, seconds."""
+
+KERNEL_S = 5.0
+"""How long reading or writing addresses may take, seconds."""
+
+
+class Done(NamedTuple):
+    """What one turn has found and done."""
+
+    there: frozenset[Place]
+    """The addresses that are on their interfaces now."""
+    added: frozenset[Place]
+    deleted: frozenset[Place]
+
+
+class Announcer:
+    """Puts addresses on interfaces and takes them off.
+
+    netns: the network namespace of the interfaces.
+    emit: receives the events.
+    """
+
+    def __init__(self, netns: Netns, emit: Callable[[Event], None]) -> None:
+        self._netns = netns
+        self._emit = emit
+        self.ours: set[Place] = set()
+        """The addresses that were put there by the daemon, or were there while they were configured."""
+        self.errors: dict[str, str] = {}
+        """What is wrong with each interface, if anything is."""
+        self.foreign: frozenset[tuple[str, str]] = frozenset()
+        """The interfaces and addresses that are none of ours. They have been told."""
+        self._call = LoneCall()
+
+    async def turn(
+        self, wanted: Mapping[Place, bool | None], known: Collection[Place], *, writes: bool, is_old: Callable[[], bool]
+    ) -> Done | None:
+        """Read the interfaces, and write what differs.
+
+        wanted: whether each address is to be there. None leaves it as it is.
+        known: all addresses that are configured, of which `wanted` may leave some out, because nobody may write them.
+        writes: whether those of ours are taken off that are not configured any more.
+        is_old: returns whether another configuration has come, so that nothing of this is to be written any more.
+
+        Return None if that was not possible, or another configuration has come.
+        """
+        gone = {place for place in self.ours if place not in known} if writes else set()
+        interfaces = {place.interface for place in (*known, *gone)}
+        try:
+            found: dict[str, Found] = await self._asked(announced.read, interfaces)
+            if is_old():
+                return None
+            there = announced.listed({*known, *gone}, found)
+            add = {place for place in wanted.keys() - there if wanted[place] and place.interface in found}
+            delete = {place for place in wanted.keys() & there if wanted[place] is False} | (gone & there)
+            self.ours = (self.ours - (gone - there)) | (there & wanted.keys()) | add
+            failed: dict[Place, str] = await self._asked(announced.write, add, delete) if add or delete else {}
+        except HostError as error:
+            self._trouble(dict.fromkeys(interfaces, str(error)))
+            return None
+        added, deleted = frozenset(add - failed.keys()), frozenset(delete - failed.keys())
+        self.ours -= gone & deleted
+        if is_old():
+            return None
+        self._tell_foreign(known, found)
+        self._trouble(dict(_troubles({place.interface for place in known}, found, failed)))
+        return Done((there | added) - deleted, added, deleted)
+
+    async def _asked(self, function: Callable[..., dict], *arguments: object) -> dict:  # type: ignore[type-arg]
+        what = "asking the kernel for addresses"
+        return await self._call(function, self._netns, *arguments, timeout_s=KERNEL_S, what=what)
+
+    def _tell_foreign(self, known: Iterable[Place], found: Mapping[str, Found]) -> None:
+        """Tell of addresses that are none of ours, each once for as long as it is there."""
+        ours = {
+            (place.interface, f"{place.address}/{announced.alone(place.address)}") for place in (*known, *self.ours)
+        }
+        seen = {(name, f"{address}/{length}") for name, each in found.items() for address, length in each.addresses}
+        foreign = frozenset(seen - ours)
+        for interface, address in sorted(foreign - self.foreign):
+            self._emit(AnnounceForeign(interface=interface, address=address))
+        self.foreign = foreign
+
+    def _trouble(self, errors: dict[str, str]) -> None:
+        """Tell of errors that are new, and of those that are over."""
+        for interface, error in errors.items():
+            if error != self.errors.get(interface):
+                self._emit(AnnounceError(interface=interface, error=error, retry_s=RETRY_S))
+        for interface in self.errors.keys() - errors.keys():
+            self._emit(AnnounceRecovered(interface=interface))
+        self.errors = errors
+
+
+def _troubles(
+    interfaces: AbstractSet[str], found: Mapping[str, Found], failed: Mapping[Place, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with each interface. Of several things, the last one stays."""
+    for name in sorted(interfaces):
+        if name not in found:
+            yield name, announced.missing(name)
+        elif not found[name].is_up:
+            yield name, announced.is_down(name)
+    for place, why in sorted(failed.items()):
+        yield place.interface, why

@@ -1,0 +1,139 @@
+"""Whether an address is announced, by what its services say, and how long that takes."""
+
+import itertools
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvs_healthd.config.basics import AnnounceWhen
+from lvs_healthd.decide.announcing import Announcement, Finding, Say, combined
+
+MAY, MAY_NOT, UNKNOWN = (
+    Finding(True, "web: enough real servers may serve"),
+    Finding(False, "web: no real server may serve"),
+    Finding(None, "web: its servers are not proven yet"),
+)
+WITHDRAW_S, ANNOUNCE_S, STEP_S = 2.0, 30.0, 0.25
+
+
+class Story:
+    def __init__(self) -> None:
+        self.announcement = Announcement()
+        self.now = 100.0
+        self.changes: list[tuple[float, bool]] = []
+
+    def look(self, finding: Finding) -> None:
+        it = self.announcement
+        before = it.wanted
+        is_changed = it.look(finding, self.now, announce_after_s=ANNOUNCE_S, withdraw_after_s=WITHDRAW_S)
+        assert is_changed is (it.wanted is not before)
+        if is_changed:
+            assert it.wanted is not None
+            assert (it.since, it.reason, it.pending) == (self.now, finding.why, "")
+            self.changes.append((self.now, it.wanted))
+
+    def goes_on(self, finding: Finding, for_s: float) -> bool | None:
+        """Let the findings be like this for some seconds, looked at four times a second."""
+        end = self.now + for_s
+        while self.now < end:
+            self.look(finding)
+            self.now += STEP_S
+        return self.announcement.wanted
+
+
+def test_nothing_is_wanted_until_something_is_known() -> None:
+    story = Story()
+    assert story.goes_on(UNKNOWN, 60.0) is None
+    assert (story.announcement.reason, story.announcement.since) == (UNKNOWN.why, None)
+    assert story.goes_on(MAY, STEP_S) is True, "a director that starts need not wait"
+
+
+def test_director_that_starts_without_servers_withdraws_after_the_usual_time() -> None:
+    story = Story()
+    assert story.goes_on(MAY_NOT, WITHDRAW_S) is None
+    assert story.goes_on(MAY_NOT, STEP_S) is False
+
+
+def test_fault_must_last_and_being_well_must_last_longer() -> None:
+    story = Story()
+    story.goes_on(MAY, 1.0)
+    assert story.goes_on(MAY_NOT, WITHDRAW_S) is True
+    assert story.announcement.pending == MAY_NOT.why
+    assert story.goes_on(MAY_NOT, STEP_S) is False
+    assert story.goes_on(MAY, ANNOUNCE_S) is False
+    assert story.announcement.pending == MAY.why
+    assert story.goes_on(MAY, STEP_S) is True
+
+
+@pytest.mark.parametrize("between", [MAY, UNKNOWN])
+def test_flap_or_doubt_begins_the_wait_again(between: Finding) -> None:
+    story = Story()
+    story.goes_on(MAY, 1.0)
+    for _ in range(20):
+        assert story.goes_on(MAY_NOT, WITHDRAW_S) is True
+        assert story.goes_on(between, STEP_S) is True
+        assert story.announcement.pending == ""
+
+
+FINDINGS = st.sampled_from([MAY, MAY_NOT, UNKNOWN])
+
+
+@given(st.lists(st.tuples(FINDINGS, st.floats(0.01, 40.0)), max_size=60))
+def test_address_follows_what_lasts_and_never_flaps_faster_than_the_waits(looks: list[tuple[Finding, float]]) -> None:
+    """What is wanted is compared after each look with what follows from the looks before it."""
+    story, seen = Story(), list[tuple[float, bool | None]]()
+    for finding, pause_s in looks:
+        before = story.announcement.wanted
+        seen.append((story.now, finding.may))
+        story.look(finding)
+        assert story.announcement.wanted is expected(before, seen, story.changes)
+        story.now += pause_s
+    for (earlier, _), (later, wanted) in itertools.pairwise(story.changes):
+        assert later - earlier >= (ANNOUNCE_S if wanted else WITHDRAW_S)
+    values = [wanted for _, wanted in story.changes]
+    assert all(one is not other for one, other in itertools.pairwise(values))
+
+
+def expected(
+    before: bool | None, seen: list[tuple[float, bool | None]], changes: Iterable[tuple[float, bool]]
+) -> bool | None:
+    """Return what is to be wanted after the last look: what all looks of the wait said, if they say the same."""
+    now, last = seen[-1]
+    if last is None or last is before:
+        return before
+    same_since = now
+    for at, may in reversed(seen):
+        if may is not last:
+            break
+        same_since = at
+    wait_s = WITHDRAW_S if not last else ANNOUNCE_S if [*changes] and before is not None else 0.0
+    return last if now - same_since >= wait_s else before
+
+
+SAYS = st.lists(st.builds(Say, st.sampled_from([True, False, None]), st.text("abc", min_size=1)), max_size=8)
+
+
+@given(SAYS)
+def test_any_announces_iff_one_may_and_withdraws_iff_none_may(says: list[Say]) -> None:
+    found = combined(says, AnnounceWhen.ANY)
+    assert (found.may is True) is any(say.may is True for say in says)
+    assert (found.may is False) is (bool(says) and all(say.may is False for say in says))
+    assert found.why
+
+
+@given(SAYS)
+def test_all_announces_iff_all_may_and_withdraws_iff_one_may_not(says: list[Say]) -> None:
+    found = combined(says, AnnounceWhen.ALL)
+    assert (found.may is True) is (bool(says) and all(say.may is True for say in says))
+    assert (found.may is False) is any(say.may is False for say in says)
+
+
+def test_reason_names_those_who_decide_and_not_too_many() -> None:
+    says = [Say(False, f"s{number}: no real server may serve") for number in range(5)]
+    found = combined([*says, Say(True, "dns: enough real servers may serve")], AnnounceWhen.ALL)
+    assert found.why == (
+        "s0: no real server may serve; s1: no real server may serve; s2: no real server may serve; and 2 more"
+    )
+    assert combined([*says, Say(True, "dns: it fails open")], AnnounceWhen.ANY).why == "dns: it fails open"
