@@ -79,7 +79,7 @@ async def test_wrong_file_is_refused_by_reload_dry_run_and_validate_with_the_sam
         message = (
             f'{site.parts}/second.toml:4: service "second": address: 192.0.2.1:80/tcp is already service "first", '
         )
-        message += f"on line 2 of {site.parts}/first.toml"
+        message += f"on line 2 of {site.parts}/first.toml; keep one of them"
         for words in (("--dry-run",), ()):
             code, out, err = await site.reload(*words)
             assert (code, out, err.splitlines()[0]) == (1, "", message)

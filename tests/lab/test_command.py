@@ -33,7 +33,8 @@ class FakeGuest:
 def test_exit_status_of_the_demo_comes_out_of_the_guest(
     monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], inside: int | None, outside: int
 ) -> None:
-    def boot(demo: list[str], *, folder: Path, cwd: Path, deadline_s: float) -> FakeGuest:
+    def boot(demo: list[str], *, folder: Path, cwd: Path, deadline_s: float, card: str) -> FakeGuest:
+        assert not card
         assert demo[:3] == [sys.executable, "-m", "lab.demo"]
         return FakeGuest(demo, folder=folder, status=inside)
 
