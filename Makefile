@@ -28,8 +28,9 @@ fuzzing := .venv/.fuzz-$(shell cat requirements/fuzz.txt | sha256sum | cut -c 1-
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-# One process waits for the guests that run the kernel tests, and helps the other when they are through.
-together := -n 2
+# One process waits for the guests that run the kernel tests, and helps the others when they are through. These two often
+# wait too.
+together := -n 3
 
 # Two at a time, after the packages that both need.
 setup: packages ## Install everything that tests and demo need, once

@@ -1,6 +1,7 @@
 """The lab's commands, for the Makefile: `python -m lab setup | demo [PORT] | shell [PORT]`.
 
-With a PORT of this machine's loopback, a browser sees the daemon's status page there; 1 is any free port.
+With a PORT of this machine's loopback, a browser sees the daemon's status page there; 1 is any free port. Without a
+guest, any PORT means an address of the lab, which is printed.
 """
 
 import subprocess

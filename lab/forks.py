@@ -23,6 +23,8 @@ from lab.netns import Namespace
 _ANSWER_S = 120.0
 """How long the first process may take to appear, in an emulated guest that has everything to import, seconds."""
 
+_GONE = "the process that forks lvs-healthd has ended; if it said why, that is on standard error"
+
 
 class Fork:
     """One running lvs-healthd, or one that has ended. Its methods are those of `subprocess.Popen`."""
@@ -66,7 +68,7 @@ class Fork:
         while not line.endswith(b"\n"):
             more = self._answers.recv(1)
             if not more:
-                raise ChildProcessError("the process that forks lvs-healthd has ended; its reason is on standard error")
+                raise ChildProcessError(_GONE)
             line += more
         return int(line)
 
@@ -101,7 +103,11 @@ def fork(
         message = json.dumps(order).encode()
         if len(message) >= ORDER_BYTES:
             raise ValueError(f"the order is longer than {ORDER_BYTES} bytes: {message[:200]!r}")
-        socket.send_fds(_forking()[0], [message], [theirs.fileno(), network.fileno(), *standard])
+        try:
+            socket.send_fds(_forking()[0], [message], [theirs.fileno(), network.fileno(), *standard])
+        except BrokenPipeError:
+            _forking.cache_clear()  # the next call starts another
+            raise ChildProcessError(_GONE) from None
     return Fork(ours)
 
 

@@ -15,17 +15,20 @@ from lab.host import MODE
 from lab.netns import Namespace
 from lab.topologies.wiring import ip_batch
 
-ADDRESS = "10.0.2.15"
-"""The director's address there: that to which QEMU forwards."""
-
 PORT = 9880
-_OUTSIDE = "10.0.2.2"
+_IN_GUEST = "10.0.2.15"
+"""The address of a guest to which QEMU forwards."""
+
+ADDRESS = _IN_GUEST if MODE == "inside" else "169.254.98.2"
+"""The director's address there. Without a guest it is one that no other network of this machine has."""
+
+_OUTSIDE = "169.254.98.1"
 _CARD = "page"
 
 
 def card_of_guest(port: int) -> str:
     """Return the words for QEMU that give a guest the network card. `port` of this machine's loopback leads to it."""
-    return f"-nic user,model=virtio-net-pci,restrict=on,hostfwd=tcp:127.0.0.1:{port}-{ADDRESS}:{PORT}"
+    return f"-nic user,model=virtio-net-pci,restrict=on,hostfwd=tcp:127.0.0.1:{port}-{_IN_GUEST}:{PORT}"
 
 
 def free_port() -> int:
@@ -60,8 +63,8 @@ def connected(director: Namespace) -> Iterator[None]:
         return
     ip_batch([f"link add {_CARD} type veth peer name {_CARD} netns {director.name}"])
     try:
-        ip_batch([f"address add {_OUTSIDE}/24 dev {_CARD}", f"link set {_CARD} up"])
-        ip_batch([f"address add {ADDRESS}/24 dev {_CARD}", f"link set {_CARD} up"], inside=director)
+        ip_batch([f"address add {_OUTSIDE}/30 dev {_CARD}", f"link set {_CARD} up"])
+        ip_batch([f"address add {ADDRESS}/30 dev {_CARD}", f"link set {_CARD} up"], inside=director)
         yield
     finally:
         ip_batch([f"link delete {_CARD}"])

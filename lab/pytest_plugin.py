@@ -4,7 +4,7 @@ If this machine has no IPVS, guests are booted when the tests start. They divide
 themselves, while the host runs its own tests. After those, the reports of the kernel tests arrive from the guests, and
 appear here in the usual order.
 
-Where several processes share the host's tests (`pytest -n 2`), one of them waits for the guests (`lab.workers`).
+Where several processes share the host's tests (`pytest -n 3`), one of them waits for the guests (`lab.workers`).
 """
 
 import contextlib

@@ -106,7 +106,7 @@ class Faults:
             for each in TEN:
                 while not self._is_up(f"{each}:80"):
                     await asyncio.sleep(0.5)
-        await asyncio.sleep(SLACK_S)  # for what the log still has to say of it
+        await asyncio.sleep(1.5)  # for what the log still has to say of it
         self.began = len(self.running.lines)
 
     def _is_up(self, server: str) -> bool:

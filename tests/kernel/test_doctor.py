@@ -126,12 +126,14 @@ def test_forwarding_is_off(doctor: Doctor, nat: Topology) -> None:
 @pytest.mark.parametrize(
     ("rules", "hook", "command"),
     [
-        (
+        pytest.param(
             ("add chain ip f c { type filter hook forward priority 0 ; policy drop ; }",),
             "answers-dropped",
             "nft insert",
+            id="policy",
+            marks=pytest.mark.long,
         ),
-        (
+        pytest.param(
             (
                 "add chain ip f c { type filter hook forward priority 0 ; }",
                 "add rule ip f c ct state established,related accept",
@@ -139,17 +141,19 @@ def test_forwarding_is_off(doctor: Doctor, nat: Topology) -> None:
             ),
             "answers-dropped",
             "sysctl -w net.ipv4.vs.conntrack=1",
+            id="invalid",
         ),
-        (
+        pytest.param(
             (
                 "add chain ip f c { type filter hook input priority 0 ; policy drop ; }",
                 "add rule ip f c tcp dport 22 accept",
             ),
             "input-dropped",
             "nft insert",
+            id="input",
+            marks=pytest.mark.long,
         ),
     ],
-    ids=["policy", "invalid", "input"],
 )
 def test_own_firewall_drops(doctor: Doctor, nat: Topology, rules: tuple[str, ...], hook: str, command: str) -> None:
     with changed(doctor, "nft add table ip f", "nft delete table ip f"):

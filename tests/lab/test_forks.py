@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import forks
 from lab.forks import fork, run
 from lab.host import REPOSITORY
 from lab.wait import wait_until
@@ -68,3 +69,13 @@ def test_ends_with_whoever_started_it(config: Path) -> None:
 def test_what_only_a_new_interpreter_heeds_is_refused() -> None:
     with pytest.raises(ValueError, match="PYTHONPATH"):
         fork(["--version"], env={"PYTHONPATH": "/tmp"})
+
+
+def test_after_the_end_of_the_process_that_forks_there_is_another() -> None:
+    assert run(["--version"], timeout_s=TIMEOUT_S).returncode == 0
+    _, forking = forks._forking()
+    forking.kill()
+    forking.wait()
+    with pytest.raises(ChildProcessError, match="has ended"):
+        fork(["--version"])
+    assert run(["--version"], timeout_s=TIMEOUT_S).returncode == 0

@@ -59,9 +59,7 @@ def overview(page: Shown) -> Iterator[str]:
 def starting() -> str:
     """Return the page of a daemon that knows nothing yet. The browser asks again by itself."""
     more = f'<meta http-equiv="refresh" content="{SOON_S}">\n'
-    body = (
-        "<header>\n<h1>lvs-healthd</h1>\n</header>\n<main>\n<p>the daemon is starting</p>\n</main>\n</body>\n</html>\n"
-    )
+    body = "<header>\n<h1>lvs-healthd</h1>\n</header>\n<main>\n<p>the daemon is starting</p>\n</main>\n"
     return _HEAD.format(title="lvs-healthd", more=more) + f"{body}</body>\n</html>\n"
 
 

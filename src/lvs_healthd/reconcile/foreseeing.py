@@ -59,10 +59,10 @@ async def foresee(
     gate.shadowed = shadowed
     gate.brake(braked)
     todo.is_whole = True
-    await todo.take_news(wanted.table, now.actual, ours)
-    phases = await todo.operations(wanted.table, now.actual, ours)
-    touched = {operation.service.key for operation in itertools.chain.from_iterable(phases.values())}
-    table = {key: _copy(entry) if key in touched else entry for key, entry in now.actual.items()}
+    # The table may be read anew meanwhile, and all of this must be about the same one.
+    table = {key: ServiceEntry(entry.service, dict(entry.destinations)) for key, entry in now.actual.items()}
+    await todo.take_news(wanted.table, table, ours)
+    phases = await todo.operations(wanted.table, table, ours)
     guard, found = Guard(), []
     for step in STEPS:
         guard.forget()
@@ -74,7 +74,3 @@ async def foresee(
                 update(table, operation)
             found.append(Foreseen(operation, now.reports.foreseen(operation, wanted), stop))
     return found
-
-
-def _copy(entry: ServiceEntry) -> ServiceEntry:
-    return ServiceEntry(entry.service, dict(entry.destinations))
