@@ -62,12 +62,12 @@ JSON = tuple(
 )
 CODED = (
     *(
-        answer(gzip.compress(BODY), b"Content-Encoding: gzip"),
+        answer(gzip.compress(BODY, mtime=0), b"Content-Encoding: gzip"),
         answer(zlib.compress(BODY), b"Content-Encoding: deflate"),
     ),
-    *(chunked(gzip.compress(BODY)).replace(b"\r\n\r\n", b"\r\nContent-Encoding: x-gzip\r\n\r\n", 1),),
+    *(chunked(gzip.compress(BODY, mtime=0)).replace(b"\r\n\r\n", b"\r\nContent-Encoding: x-gzip\r\n\r\n", 1),),
     *(answer(BODY, b"Content-Encoding: gzip"), answer(BODY, b"Content-Encoding: br, identity")),
-    *(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(9999)),),
+    *(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(9999), mtime=0),),
 )
 REDIRECTS = tuple(
     PART.join((redirect, answer(BODY)))

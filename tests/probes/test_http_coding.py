@@ -28,14 +28,14 @@ def chunked_gzip(body: bytes) -> bytes:
 @pytest.mark.parametrize(
     "whole",
     [
-        answer(gzip.compress(PAGE), GZIP),
-        answer(gzip.compress(PAGE), "CONTENT-encoding:  X-GZip "),
-        answer(gzip.compress(PAGE), "Content-Encoding: identity", GZIP),
+        answer(gzip.compress(PAGE, mtime=0), GZIP),
+        answer(gzip.compress(PAGE, mtime=0), "CONTENT-encoding:  X-GZip "),
+        answer(gzip.compress(PAGE, mtime=0), "Content-Encoding: identity", GZIP),
         answer(zlib.compress(PAGE), "Content-Encoding: deflate"),
         answer(PAGE, "Content-Encoding: identity"),
         answer(PAGE, "Content-Encoding:"),
-        answer(gzip.compress(PAGE) + b"ignored", GZIP),
-        chunked_gzip(gzip.compress(PAGE)),
+        answer(gzip.compress(PAGE, mtime=0) + b"ignored", GZIP),
+        chunked_gzip(gzip.compress(PAGE, mtime=0)),
     ],
 )
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_body_is_decoded_before_it_is_examined(whole: bytes, keys: dict[str, str
 
 
 def test_what_the_body_lacks_is_said_of_the_decoded_body() -> None:
-    assert judged(check(body="BUSY"), answer(gzip.compress(PAGE), GZIP)) == (
+    assert judged(check(body="BUSY"), answer(gzip.compress(PAGE, mtime=0), GZIP)) == (
         'expected text not in the body: "all is READY now"'
     )
 
@@ -94,7 +94,7 @@ def test_damaged_data_is_quoted_without_secrets() -> None:
 
 @pytest.mark.parametrize("keys", [{"body": "later"}, {"body_regex": "x"}, {"absent": "x"}, {"digest": MD5}])
 def test_compressed_data_that_breaks_off_does_not_pass(keys: dict[str, str]) -> None:
-    cut = gzip.compress(PAGE)[:-4]
+    cut = gzip.compress(PAGE, mtime=0)[:-4]
     outcome = feed(check(**keys), answer(cut, GZIP))
     assert outcome is not None
     assert (outcome.reason, outcome.detail) == (
@@ -108,7 +108,7 @@ def test_compressed_data_that_breaks_off_does_not_pass(keys: dict[str, str]) -> 
 
 def test_compressed_data_ends_before_the_connection_does() -> None:
     head = f"HTTP/1.0 200 OK\r\n{GZIP}\r\n\r\n".encode()
-    assert judged(check(absent="x"), head + gzip.compress(PAGE)) == PASSED
+    assert judged(check(absent="x"), head + gzip.compress(PAGE, mtime=0)) == PASSED
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_no_body_at_all_needs_no_decoding(head: str, coding: str) -> None:
 
 
 def test_max_body_counts_decoded_bytes() -> None:
-    whole = answer(gzip.compress(b"1234567READY"), GZIP)
+    whole = answer(gzip.compress(b"1234567READY", mtime=0), GZIP)
     assert judged(check(body="READY", max_body=12), whole) == PASSED
     assert judged(check(body="READY", max_body=11), whole).startswith('expected text not in the first 11 bytes: "1234')
     assert judged(check(json=(("a", "1"),), max_body=11), whole).startswith("body longer than 11 bytes")
@@ -154,7 +154,7 @@ def test_no_compressed_data_raises(data: bytes) -> None:
 
 
 async def test_real_server_that_compresses_without_being_asked(tmp_path: Path) -> None:
-    (tmp_path / "page.gz").write_bytes(gzip.compress(PAGE))
+    (tmp_path / "page.gz").write_bytes(gzip.compress(PAGE, mtime=0))
     with nginx(tmp_path, f"location / {{ root {tmp_path}; gzip_static always; }}") as port:
         wanted, unwanted = (check(port=port, path="/page", **{key: "READY"}) for key in ("body", "absent"))
         assert await found(wanted, unwanted) == [PASSED, 'unwanted text in the body: "READY"']
