@@ -22,7 +22,7 @@ from lvs_healthd.events.kinds import AnnounceDrift, AnnounceError, AnnounceOff, 
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.log import configure
 from lvs_healthd.plan.records import destination_key, service_key
-from lvs_healthd.probes.outcome import Course, Outcome, Reason, down, up
+from lvs_healthd.probes.outcome import Course, Outcome, Reason, down, unsure, up
 from lvs_healthd.reconcile.gate import Braked
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.view.announce_values import AnnounceStatus
@@ -36,6 +36,8 @@ A, B, SPARE = "198.51.100.1", "198.51.100.2", "198.51.100.99"
 VIP = "192.0.2.100"
 ANSWER = up("connected")
 REFUSED = down(Reason.REFUSED, "connection refused")
+NO_CARRIER = "our interface eth1 has no carrier"
+BLIND = unsure(Reason.LOCAL_NETWORK, NO_CARRIER)
 WITHDRAW_S, ANNOUNCE_S, RESYNC_S = 2.0, 30.0, 10.0
 
 
@@ -44,9 +46,15 @@ class Site:
         self.at = at
         self.parts = parts
         self.now = time.monotonic()
+        self.symptoms: list[str] = []
         self.events: list[Event] = []
         self.runs = AnnounceRuns(
-            parts.decisions, parts.reconciler, Netns(at.name), self.events.append, clock=lambda: self.now
+            parts.decisions,
+            parts.reconciler,
+            Netns(at.name),
+            self.events.append,
+            symptoms=lambda: self.symptoms,
+            clock=lambda: self.now,
         )
         parts.decisions.verdicts.clock = lambda: self.now
 
@@ -240,20 +248,83 @@ async def test_fewer_than_min_up_do_not_count_unless_the_fallback_serves_or_it_f
             assert running.status.reason == why
 
 
+def braked(running: Site, patched: pytest.MonkeyPatch) -> None:
+    """Let the brake keep all servers of the service in."""
+    kept = {service_key(PLAIN): Braked(frozenset(destination_key(each) for each in PLAIN.real_servers), frozenset())}
+    patched.setattr(running.parts.decisions.braking, "kept", lambda: kept)
+
+
+async def test_director_whose_probes_cannot_tell_is_withdrawn_though_its_table_is_full(at: Namespace) -> None:
+    """Others may reach the servers. Its verdicts and its table stay, because the servers may be well."""
+    async with site(at, A, B) as running:
+        running.configure(PLAIN)
+        assert await running.goes_on()
+        await running.answer(BLIND, A, B)
+        assert await running.goes_on(WITHDRAW_S)
+        assert not await running.goes_on()
+        assert running.told()[-1] == ("announce.off", f"web: {NO_CARRIER}: none of its servers is reached")
+        await running.answer(ANSWER, B)
+        assert await running.goes_on(ANNOUNCE_S + announcing.TURN_S)
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+async def test_brake_keeps_the_address_unless_this_director_has_a_fault(
+    at: Namespace, monkeypatch: pytest.MonkeyPatch, is_own: bool
+) -> None:
+    """Without a fault here, all directors may see the same, and to withdraw it everywhere would help nobody."""
+    async with site(at, A, B) as running:
+        running.configure(PLAIN)
+        assert await running.goes_on()
+        with monkeypatch.context() as patched:
+            braked(running, patched)
+            await running.answer(REFUSED, A, B)
+            running.symptoms += [NO_CARRIER] if is_own else []
+            assert await running.goes_on(60.0) is not is_own
+        why = f"web: {NO_CARRIER}: none of its servers is reached"
+        assert running.told()[1:] == ([("announce.off", why)] if is_own else [])
+
+
+async def test_fault_of_this_director_withdraws_nothing_while_a_server_is_reached_or_an_operator_holds(
+    at: Namespace,
+) -> None:
+    async with site(at, A, B) as running:
+        running.configure(PLAIN)
+        running.symptoms.append(NO_CARRIER)
+        await running.answer(ANSWER, A)
+        await running.answer(BLIND, B)
+        assert await running.goes_on(60.0)
+        running.parts.reconciler.gate.hold([service_key(PLAIN)])
+        await running.answer(BLIND, A)
+        assert await running.goes_on(60.0)
+        running.parts.reconciler.gate.hold([])
+        assert not await running.goes_on(WITHDRAW_S + announcing.TURN_S)
+
+
+async def test_director_that_starts_with_a_fault_leaves_the_address_until_it_has_probed_its_servers(
+    at: Namespace,
+) -> None:
+    async with site(at, A, B) as running:
+        running.ip(f"address add {VIP}/32 dev lvs0")
+        running.configure(PLAIN)
+        running.symptoms.append(NO_CARRIER)
+        assert await running.goes_on(60.0)
+        assert running.status.reason == "web: its servers are not probed yet"
+        await running.answer(BLIND, A, B)
+        assert not await running.goes_on(WITHDRAW_S + announcing.TURN_S)
+
+
 @pytest.mark.parametrize("how", ["hold", "brake"])
 async def test_held_or_braked_service_that_still_has_servers_goes_on_being_announced(
     at: Namespace, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    key = service_key(PLAIN)
-    all_kept = {key: Braked(frozenset(destination_key(each) for each in PLAIN.real_servers), frozenset())}
     async with site(at, A, B) as running:
         running.configure(PLAIN)
         assert await running.goes_on()
         with monkeypatch.context() as patched:
             if how == "hold":
-                running.parts.reconciler.gate.hold([key])
+                running.parts.reconciler.gate.hold([service_key(PLAIN)])
             else:
-                patched.setattr(running.parts.decisions.braking, "kept", lambda: all_kept)
+                braked(running, patched)
             await running.answer(REFUSED, A, B)
             assert await running.goes_on(60.0)
             assert running.status.wanted is True

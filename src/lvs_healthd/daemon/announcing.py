@@ -7,7 +7,7 @@ all addresses stay as they are, as the table does.
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from lvs_healthd.config.announcing import vip_of
 from lvs_healthd.config.basics import AnnounceWhen
@@ -81,6 +81,7 @@ class AnnounceRuns:
     reconciler: knows the kernel's table.
     netns: the network namespace of the IPVS table, in which the interfaces are.
     emit: receives the events.
+    symptoms: returns what is wrong with this director's own network now, in words.
     clock: monotonic time, seconds.
     """
 
@@ -91,11 +92,13 @@ class AnnounceRuns:
         netns: Netns,
         emit: Callable[[Event], None],
         *,
+        symptoms: Callable[[], Sequence[str]],
         clock: Callable[[], float],
     ) -> None:
         self._decisions = decisions
         self._reconciler = reconciler
         self._emit = emit
+        self._symptoms = symptoms
         self._clock = clock
         self._announcer = Announcer(netns, emit)
         self._vips: dict[Place, _Vip] = {}
@@ -204,17 +207,18 @@ class AnnounceRuns:
             if not self._is_loaded:
                 return
         wants, is_due = self._wants, self._clock() >= self._read_at
+        local = "; ".join(self._symptoms())
         async for vip in paced(list(self._vips.values())):
-            finding = combined(self._says(vip), vip.when)
+            finding = combined(self._says(vip, local), vip.when)
             is_due |= vip.announcement.look(
                 finding, self._clock(), announce_after_s=vip.announce_after_s, withdraw_after_s=vip.withdraw_after_s
             )
         if is_due and wants == self._wants:
             await self._make_true()
 
-    def _says(self, vip: _Vip) -> list[Say]:
+    def _says(self, vip: _Vip, local: str) -> list[Say]:
         services = [self._decisions.service(key) for key in vip.keys]
-        return [said(each, self._reconciler, shadow=vip.is_shadow) for each in services if each is not None]
+        return [said(each, self._reconciler, local, shadow=vip.is_shadow) for each in services if each is not None]
 
     async def _make_true(self) -> None:
         """Compare the interfaces with what is wanted, have the difference written, and tell what has changed."""

@@ -26,7 +26,8 @@ from lvs_healthd.daemon.remembering import Remembering
 from lvs_healthd.daemon.replans import Replans
 from lvs_healthd.daemon.requests import ReloadRequests, Requests
 from lvs_healthd.daemon.suspending import Suspension
-from lvs_healthd.daemon.tracking import TrackRuns
+from lvs_healthd.daemon.tracking import TrackRuns, tracking_symptoms
+from lvs_healthd.decide import own_fault
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.roles import Roles
 from lvs_healthd.director.aspect import Aspect
@@ -249,10 +250,17 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         decisions,
         reconciler,
         bus.emit,
-        symptoms=lambda: _symptoms(decisions, own_faults, reconciler),
+        symptoms=lambda: tracking_symptoms(own_faults.ongoing, decisions, reconciler),
         clock=clock,
     )
-    announcing = AnnounceRuns(decisions, reconciler, around.netns, bus.emit, clock=clock)
+    announcing = AnnounceRuns(
+        decisions,
+        reconciler,
+        around.netns,
+        bus.emit,
+        symptoms=lambda: own_fault.symptoms(own_faults.ongoing, decisions.braking.held),
+        clock=clock,
+    )
     pair = PairRuns(roles, around.netns, bus.emit, suspension, clock=clock)
     keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock, more_advice=lambda: paths.advice)
 
@@ -385,12 +393,6 @@ def _state_writer(bus: Bus) -> _StateWriter:
         write_state(path, ours, verdicts, written)
 
     return Writer(asyncio.get_running_loop(), write, lambda path, error: _state_told(bus, path, error))
-
-
-def _symptoms(decisions: Decisions, own: OwnFaults, reconciler: Reconciler) -> tuple[str, ...]:
-    """Return what is wrong with this director now, so that it may be the reason why it cannot serve."""
-    braked = tuple([f"the brake is on for {held.way}" for held in decisions.braking.held])
-    return (*braked, *own.ongoing, *((f"table: {reconciler.last_error}",) if reconciler.last_error else ()))
 
 
 def _state_told(bus: Bus, path: Path, error: StateFileError | None) -> None:

@@ -6,20 +6,20 @@ is never removed, and is made again when somebody has removed or changed it. It 
 
 import asyncio
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from lvs_healthd.config.model import Config, Mode, Pair, TrackFault
 from lvs_healthd.decide.blame import is_loopback
 from lvs_healthd.decide.decisions import Decisions
-from lvs_healthd.decide.held import ServiceState, Watch
-from lvs_healthd.decide.silence import answered_since, is_up
+from lvs_healthd.decide.held import ServiceState
+from lvs_healthd.decide.own_fault import NOT_REACHED, cut_off, own_fault
+from lvs_healthd.decide.silence import answered_since
 from lvs_healthd.decide.tracking import CAN_SERVE, CANNOT_SERVE, Finding, Tracking
 from lvs_healthd.events.kinds import Event, TrackFileChanged, TrackFileError, TrackFileRecovered
 from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.plan.policy import Rule
 from lvs_healthd.plan.records import service_key
-from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.exceptions import HostError
 from lvs_healthd.runtime.pace import paced
@@ -40,6 +40,15 @@ nothing about the way to it."""
 
 _VALUES = {b"%d\n" % value: value for value in (CAN_SERVE, CANNOT_SERVE)}
 """What the file may hold, byte for byte, and what it means."""
+
+
+def tracking_symptoms(ongoing: Iterable[str], decisions: Decisions, reconciler: Reconciler) -> tuple[str, ...]:
+    """Return what is wrong with this director now, so that it may be the reason why it cannot serve.
+
+    ongoing: the faults of its own network.
+    """
+    braked = tuple([f"the brake is on for {held.way}" for held in decisions.braking.held])
+    return (*braked, *ongoing, *((f"table: {reconciler.last_error}",) if reconciler.last_error else ()))
 
 
 class TrackRuns:
@@ -149,8 +158,8 @@ class TrackRuns:
             service = self._decisions.service(key)
             if service is None:
                 continue
-            own = symptoms or _blind(service)
-            trouble = self._trouble(service, is_ours=bool(own))
+            own = own_fault(service, symptoms)
+            trouble = self._trouble(service, symptoms)
             if not trouble:
                 continue
             if is_unproven(service) and not own:
@@ -161,18 +170,16 @@ class TrackRuns:
                 return Finding("; ".join(filter(None, (f"{service.config.name}: {trouble}", why))))
         return Finding("", is_known)
 
-    def _trouble(self, service: ServiceState, *, is_ours: bool) -> str:
+    def _trouble(self, service: ServiceState, symptoms: str) -> str:
         """Say why a service does not serve its clients; empty if it may.
 
-        is_ours: whether anything is wrong with this director, so that servers in the table may be out of reach.
+        symptoms: what is wrong with this director, so that servers in the table may be out of reach.
         """
         if next(takers(service, self._reconciler), None) is None:
             return "nobody may serve"
         if service.plan.rule is Rule.FAIL_OPEN:
             return "it fails open"
-        if is_ours and not _is_reached(service):
-            return "none of its servers is reached"
-        return ""
+        return NOT_REACHED if cut_off(service, symptoms) else ""
 
     async def _nobody_reached(self) -> str:
         """Say that no target of any probe has answered lately; empty if one has, or if there are too few to say so."""
@@ -186,30 +193,6 @@ class TrackRuns:
                 return ""
             silent.add(check.address)
         return f"none of {len(silent)} targets is reached" if len(silent) >= LEAST_TARGETS else ""
-
-
-def _is_reached(service: ServiceState) -> bool:
-    """Whether a probe of any server of a service passed last, or a server serves that is not checked."""
-    spares = service.plan.spares
-    unchecked = any(not spare.watches and any(spare.key == each.key for each in spares) for spare in service.spares)
-    return unchecked or any(_probed_up(server.watches) for server in service.members)
-
-
-def _blind(service: ServiceState) -> str:
-    """Say why no probe of a service can tell anything; empty if one can. That is this director's fault by definition.
-
-    Each must have been unsure as often in succession as takes a server down.
-    """
-    watches = [watch for server in service.members for watch in server.watches if not watch.probe.is_agent]
-    for watch in watches:
-        last = watch.probe.last
-        if last is None or last.kind is not OutcomeKind.UNSURE or watch.probe.streak < watch.check.fall:
-            return ""
-    return watches[0].probe.last.detail if watches and watches[0].probe.last is not None else ""
-
-
-def _probed_up(watches: Sequence[Watch]) -> bool:
-    return bool(watches) and all(is_up(watch.probe) for watch in watches)
 
 
 def _made_true(file: Path, value: int | None) -> tuple[int | None, int]:
