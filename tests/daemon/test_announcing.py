@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import json
 import time
@@ -20,6 +21,7 @@ from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.director.announcer import RETRY_S
 from lvs_healthd.events.kinds import AnnounceDrift, AnnounceError, AnnounceOff, AnnounceOn, Event
 from lvs_healthd.ipvs.in_memory import MemoryTable
+from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.log import configure
 from lvs_healthd.plan.records import destination_key, service_key
 from lvs_healthd.probes.outcome import Course, Outcome, Reason, down, unsure, up
@@ -42,9 +44,10 @@ WITHDRAW_S, ANNOUNCE_S, RESYNC_S = 2.0, 30.0, 10.0
 
 
 class Site:
-    def __init__(self, at: Namespace, parts: Parts) -> None:
+    def __init__(self, at: Namespace, parts: Parts, kernel: MemoryTable) -> None:
         self.at = at
         self.parts = parts
+        self.kernel = kernel
         self.now = time.monotonic()
         self.symptoms: list[str] = []
         self.events: list[Event] = []
@@ -66,11 +69,16 @@ class Site:
 
     async def answer(self, outcome: Outcome, *addresses: str) -> None:
         """Let the last probes of these servers have this outcome, so often that their verdicts follow; and write."""
+        self.find(outcome, *addresses)
+        await self.write()
+
+    def find(self, outcome: Outcome, *addresses: str) -> None:
+        """Do the same, but write nothing."""
         for probe in list(self.parts.decisions.probes.values()):
             if probe.check.address in addresses:
                 for _ in range(3):
                     probe.outcome(outcome, Course(0.001, connected_s=0.001 if outcome is ANSWER else None))
-        await self.write()
+        self.parts.replans.now()
 
     async def write(self) -> None:
         self.parts.replans.now()
@@ -118,7 +126,7 @@ async def site(at: Namespace, *present: str) -> AsyncIterator[Site]:
     around = Surroundings(table=kernel, log=configure(), netns=Netns(), aspects=(), exclusive=False)
     parts = build(Settings(config_file=Path("config.toml")), Config(), around)
     await parts.reconciler.adopt()
-    yield Site(at, parts)
+    yield Site(at, parts, kernel)
     parts.prober.close()
 
 
@@ -126,6 +134,7 @@ def announce(made: Service, **more: object) -> Service:
     return msgspec.structs.replace(made, announce="lvs0", **more)
 
 
+AT_ONCE = {"withdraw_after": Seconds(0.0)}
 PLAIN = announce(service(server(A), server(B)))
 TLS = announce(service(server(B, 8443), name="tls", port=443))
 WELL, DEAD = "web: enough real servers may serve", "web: no real server may serve"
@@ -160,10 +169,7 @@ async def test_address_is_there_once_servers_are_proven_and_written_and_gone_aft
 async def test_server_that_may_serve_but_is_not_written_announces_nothing(at: Namespace) -> None:
     async with site(at) as running:
         running.configure(PLAIN)
-        for probe in list(running.parts.decisions.probes.values()):
-            for _ in range(3):
-                probe.outcome(ANSWER, Course(0.001, connected_s=0.001))
-        running.parts.replans.now()
+        running.find(ANSWER, A, B)
         assert not await running.goes_on(WITHDRAW_S)
         await running.write()
         assert await running.goes_on()
@@ -344,15 +350,58 @@ async def test_held_service_without_servers_is_withdrawn(at: Namespace) -> None:
 
 async def test_all_servers_replaced_at_once_withdraw_nothing(at: Namespace) -> None:
     """Their lines are written one after another, and nobody may take that for a service without servers."""
-    at_once = {"withdraw_after": Seconds(0.0)}
     async with site(at, A) as running:
-        running.configure(announce(service(server(A)), **at_once))
+        running.configure(announce(service(server(A)), **AT_ONCE))
         assert await running.goes_on()
-        running.configure(announce(service(server(B)), **at_once))
+        running.configure(announce(service(server(B)), **AT_ONCE))
         assert await running.goes_on()
         await running.answer(ANSWER, B)
         assert await running.goes_on()
         assert [name for name, _ in running.told()] == ["announce.on"]
+
+
+async def test_error_of_another_service_withdraws_nothing(at: Namespace) -> None:
+    odd = service(server(B, 8443), name="tls", port=443, scheduler="nonesuch")
+    async with site(at, A) as running:
+        running.configure(announce(service(server(A)), **AT_ONCE), odd)
+        await running.answer(ANSWER, A, B)
+        assert running.parts.reconciler.last_error
+        assert await running.goes_on()
+        running.configure(announce(service(server(B)), **AT_ONCE), odd)
+        running.find(ANSWER, B)
+        assert await running.goes_on()
+        assert running.told() == [("announce.on", WELL)]
+
+
+async def test_kernel_that_takes_no_server_of_the_service_withdraws_its_address_and_is_named(at: Namespace) -> None:
+    async with site(at) as running:
+        running.ip(f"address add {VIP}/32 dev lvs0")
+        running.configure(PLAIN)
+        running.kernel.fail_next(Verb.ADD_SERVER, errno.ENOMEM, times=2)
+        await running.answer(ANSWER, A, B)
+        assert not await running.goes_on(WITHDRAW_S + announcing.TURN_S)
+        error = running.parts.reconciler.error_of(service_key(PLAIN))
+        assert error
+        assert running.told() == [("announce.off", f"web: its servers are not in the kernel's table: {error}")]
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+async def test_servers_that_stay_in_because_the_kernel_refuses_the_new_ones_count_unless_they_are_dead(
+    at: Namespace, is_dead: bool
+) -> None:
+    async with site(at, A) as running:
+        running.configure(announce(service(server(A)), **AT_ONCE))
+        assert await running.goes_on()
+        running.kernel.fail_next(Verb.ADD_SERVER, errno.ENOMEM, times=100)
+        if is_dead:
+            running.configure(announce(service(server(A), fallback=(SPARE,)), below=Below.FALLBACK, **AT_ONCE))
+            await running.answer(REFUSED, A)
+        else:
+            running.configure(announce(service(server(B)), **AT_ONCE))
+            await running.answer(ANSWER, B)
+        assert running.parts.reconciler.error_of(service_key(PLAIN))
+        assert [key.address for key in running.kernel.entries[service_key(PLAIN)].destinations] == [A]
+        assert await running.goes_on(WITHDRAW_S) is not is_dead
 
 
 @pytest.mark.parametrize("is_daemon", [True, False])

@@ -3,6 +3,7 @@
 from lvs_healthd.decide.announcing import Say
 from lvs_healthd.decide.held import ServiceState
 from lvs_healthd.decide.own_fault import NOT_REACHED, cut_off
+from lvs_healthd.health.machine import Verdict
 from lvs_healthd.plan.policy import Rule
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.view.serving import takers
@@ -20,7 +21,8 @@ def said(service: ServiceState, reconciler: Reconciler, local: str, *, shadow: b
     - It may if so many of its servers may as `min_up` says; below it if the fallback serves, or it fails open.
     - And one of them must get clients in the kernel's table, as it should.
     - While servers are not proven yet, while they are about to be written, and while an operator or the brake holds a
-      table in which servers are, nothing changes.
+      table in which servers are, nothing changes. The same if the kernel refuses what is written for this service, and
+      servers that were to leave are still in.
     """
     name, plan, key = service.config.name, service.plan, service.key
     if why := cut_off(service, local):
@@ -43,11 +45,11 @@ def said(service: ServiceState, reconciler: Reconciler, local: str, *, shadow: b
         if not plan.may_serve:
             return Say(False, f"{name}: no real server may serve")
         return Say(False, f"{name}: only {plan.able} may serve, and min_up is {service.planned.floor.needed}")
-    if reconciler.last_error:
-        return Say(False, f"{name}: its servers are not in the kernel's table: {reconciler.last_error}")
-    if has_servers:
-        return Say(None, f"{name}: its table is being written")
-    return Say(False, f"{name}: its servers are not in the kernel's table")
+    error = reconciler.error_of(key)
+    after = f": {error}" if error else ""
+    if has_servers and not (error and _are_dead(service, reconciler)):
+        return Say(None, f"{name}: its table is being written{after}")
+    return Say(False, f"{name}: its servers are not in the kernel's table{after}")
 
 
 def _said_cut_off(service: ServiceState, reconciler: Reconciler, why: str) -> Say:
@@ -79,3 +81,10 @@ def _has_servers(service: ServiceState, reconciler: Reconciler) -> bool:
     """Whether any server of a service gets clients in the kernel's table, whether it should or not."""
     entry = reconciler.actual.get(service.key)
     return entry is not None and any(record.weight for record in entry.destinations.values())
+
+
+def _are_dead(service: ServiceState, reconciler: Reconciler) -> bool:
+    """Whether all servers that get a service's clients are known to be down. Those configured no more may serve yet."""
+    entry = reconciler.actual.get(service.key)
+    getting = {key for key, record in entry.destinations.items() if record.weight} if entry is not None else set()
+    return getting <= {server.key for server in service.members if server.health.verdict is Verdict.DOWN}

@@ -43,6 +43,8 @@ _BATCH = 128
 _ADOPTION_READS = 3
 """The maximum number of readings after the first one. Reading stops earlier when two in succession are the same."""
 
+KEEPS_CHANGING = "the table keeps changing under our writes"
+
 
 class Reconciler:
     """Keeps the kernel's table equal to the wanted table last given to `want`.
@@ -73,6 +75,8 @@ class Reconciler:
         """Which writes an operator or the brake forbids. Whoever changes it calls `look_again`."""
         self.last_error = ""
         """Why the table is not as wanted; empty when it is."""
+        self._errors: Mapping[ServiceKey, str] | None = {}
+        """Why services are not as wanted, for each that is not. None: `last_error` concerns all."""
         self.was_read: Callable[[float, Collection[ServiceKey] | None], None] = _nobody
         """Called after each reading, with the time when it began, on `clock`, and with the services that were read;
         None means all."""
@@ -222,6 +226,10 @@ class Reconciler:
         """Return when a service by firewall mark was last seen to change, on `clock`; minus infinity for never."""
         return self._readback.changed_at.get(key, -math.inf)
 
+    def error_of(self, key: ServiceKey) -> str:
+        """Return why a service is not in the kernel's table as wanted; empty if nothing has failed."""
+        return self.last_error if self._errors is None else self._errors.get(key, "")
+
     def in_sync(self, key: ServiceKey) -> bool:
         """Whether a service is in the kernel's table exactly as wanted."""
         return self._wanted is not None and is_in_sync(key, self._wanted.table, self.actual, self.ownership.servers)
@@ -263,7 +271,7 @@ class Reconciler:
             except TableUnavailableError as error:
                 self._readback.is_all_stale = True
                 unavailable = TableError(operation=operation, service="", server="", error=str(error), retry_s=0.0)
-                await self._fail([unavailable])
+                await self._fail([unavailable], None)
                 self._readback.due = max(self._readback.due, self._trouble.retry_at)
             self.has_turned()
         self._readback.progress = self._clock()
@@ -401,6 +409,7 @@ class Reconciler:
     async def _conclude(self, wanted: Wanted, failed: dict[TableLine, str]) -> None:
         """Report whether the table is as wanted after an attempt. Later changes are left to the next attempt."""
         errors: list[TableError] = []
+        of: dict[ServiceKey, str] = {}
         left: Operation | None = None
         is_pending = False
         phases = await self._todo.operations(wanted.table, self.actual, self.ownership)
@@ -409,14 +418,15 @@ class Reconciler:
             line = line_of(operation)
             if line in failed:
                 errors.append(self._reports.error(operation, failed[line]))
+                of.setdefault(operation.service.key, failed[line])
             elif self._is_new or self._todo.is_whole or self._todo.is_news(line):
                 is_pending = True
             else:
                 left = operation
         if errors:
-            await self._fail(errors)
+            await self._fail(errors, of)
         elif left is not None and not is_pending:
-            await self._fail([self._reports.error(left, "the table keeps changing under our writes")])
+            await self._fail([self._reports.error(left, KEEPS_CHANGING)], {left.service.key: KEEPS_CHANGING})
         elif not any(phases.values()):
             if not is_held:
                 self._reports.repaired()
@@ -487,17 +497,21 @@ class Reconciler:
 
     # Trouble
 
-    async def _fail(self, errors: Sequence[TableError]) -> None:
+    async def _fail(self, errors: Sequence[TableError], of: Mapping[ServiceKey, str] | None) -> None:
+        """Report errors.
+
+        of: the first error of each service that has one. None: they concern all services.
+        """
         now = self._clock()
         self._trouble.attempt_failed(now, len(errors))
-        self.last_error = errors[0].error
+        self.last_error, self._errors = errors[0].error, of
         async for error in paced(errors):
             self._trouble.note(error, now)
         for error in self._trouble.worth_telling(now):
             self._emit(error)
 
     def _recover(self) -> None:
-        self.last_error = ""
+        self.last_error, self._errors = "", {}
         if self._trouble.since is not None:
             after_s = self._clock() - self._trouble.since
             self._emit(TableRecovered(errors=self._trouble.errors, after_s=after_s))
