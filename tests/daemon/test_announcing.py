@@ -94,7 +94,10 @@ class Site:
 
     @property
     def addresses(self) -> set[str]:
-        (found,) = json.loads(self.at.run(["ip", "-j", "address", "show", "dev", "lvs0"]).stdout)
+        return self.on("lvs0")
+
+    def on(self, interface: str) -> set[str]:
+        (found,) = json.loads(self.at.run(["ip", "-j", "address", "show", "dev", interface]).stdout)
         return {each["local"] for each in found["addr_info"] if each["scope"] == "global"}
 
     @property
@@ -452,6 +455,61 @@ async def test_reload_carries_on_and_takes_off_what_is_not_configured_any_more(a
         running.configure(msgspec.structs.replace(PLAIN, announce=None))
         assert not await running.goes_on()
         assert running.runs.saved() == ()
+
+
+@pytest.mark.parametrize("is_restart", [False, True])
+async def test_address_that_moves_to_another_interface_stays_until_it_is_there(at: Namespace, is_restart: bool) -> None:
+    moved = msgspec.structs.replace(PLAIN, announce="lvs1")
+    async with site(at, A, B) as running:
+        running.configure(PLAIN)
+        assert await running.goes_on()
+        saved = running.runs.saved()
+        if not is_restart:
+            since = running.status.since
+            running.configure(moved)
+            assert running.status.wanted is True, "what was decided goes along"
+            since_moved = running.status.since
+            assert since_moved != since
+            assert await running.goes_on(60.0)
+            dummy(at, "lvs1")
+            assert not await running.goes_on(RETRY_S + announcing.TURN_S)
+            assert running.on("lvs1") == {VIP}
+            assert running.told() == [("announce.on", WELL)] * 2
+            assert running.status.since == since_moved, "and from then on it counts how long that took"
+            return
+    dummy(at, "lvs1")
+    async with site(at) as running:
+        running.runs.restore(saved)
+        running.configure(moved)
+        assert await running.goes_on(60.0), "its servers are not proven yet"
+        await running.answer(ANSWER, A)
+        assert not await running.goes_on()
+        assert running.on("lvs1") == {VIP}
+
+
+async def test_address_that_was_withdrawn_and_moves_is_not_announced_sooner(at: Namespace) -> None:
+    dummy(at, "lvs1")
+    async with site(at, A, B) as running:
+        running.configure(PLAIN)
+        await running.answer(REFUSED, A, B)
+        assert not await running.goes_on(WITHDRAW_S + announcing.TURN_S)
+        await running.answer(ANSWER, A, B)
+        assert not await running.goes_on(ANNOUNCE_S / 2)
+        running.configure(msgspec.structs.replace(PLAIN, announce="lvs1"))
+        await running.goes_on(ANNOUNCE_S / 2)
+        assert running.on("lvs1") == set()
+        await running.goes_on()
+        assert running.on("lvs1") == {VIP}
+
+
+async def test_service_that_goes_to_shadow_mode_and_to_another_interface_writes_nothing(at: Namespace) -> None:
+    dummy(at, "lvs1")
+    async with site(at, A, B) as running:
+        running.configure(PLAIN)
+        assert await running.goes_on()
+        running.configure(msgspec.structs.replace(PLAIN, announce="lvs1", mode=Mode.SHADOW))
+        assert await running.goes_on(RESYNC_S)
+        assert running.on("lvs1") == set()
 
 
 async def test_nothing_is_looked_at_until_a_reload_brings_an_address(at: Namespace) -> None:

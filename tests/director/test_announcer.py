@@ -109,6 +109,55 @@ async def test_address_moves_to_another_interface_without_being_nowhere(site: Si
     assert [each["event"] for data in told for each in links.parser().parse(data)] == ["RTM_NEWADDR", "RTM_DELADDR"]
 
 
+MOVED = Place("lvs1", VIP.address)
+
+
+async def test_address_whose_new_interface_is_missing_or_down_stays_until_it_is_there(site: Site) -> None:
+    await site.turn({VIP: True})
+    for _ in range(2):
+        await site.turn({MOVED: True})
+        assert site.addresses().keys() == {"192.0.2.100/32"}
+    dummy(site.at, "lvs1")
+    site.ip("link set lvs1 down")
+    assert await site.turn({MOVED: True}) == Done(frozenset({VIP}), frozenset({MOVED}), frozenset())
+    assert site.addresses().keys() == {"192.0.2.100/32"}, "BGP announces nothing from an interface that is down"
+    site.ip("link set lvs1 up")
+    assert await site.turn({MOVED: True}) == Done(frozenset({MOVED}), frozenset(), frozenset({VIP}))
+    assert site.addresses() == {}
+    assert site.announcer.ours == {MOVED}
+
+
+async def test_address_whose_new_interface_refuses_it_stays(site: Site) -> None:
+    dummy(site.at, "lvs1")
+    site.at.run(["sysctl", "-qw", "net.ipv6.conf.lvs1.disable_ipv6=1"])
+    moved = Place("lvs1", VIP6.address)
+    await site.turn({VIP6: True})
+    await site.turn({moved: True})
+    assert site.addresses().keys() == {"2001:db8::100/128"}
+    site.at.run(["sysctl", "-qw", "net.ipv6.conf.lvs1.disable_ipv6=0"])
+    await site.turn({moved: True})
+    assert site.addresses() == {}
+
+
+async def test_address_that_moves_undecided_stays_until_that_is_decided(site: Site) -> None:
+    dummy(site.at, "lvs1")
+    await site.turn({VIP: True})
+    await site.turn({MOVED: None})
+    assert site.addresses().keys() == {"192.0.2.100/32"}
+    await site.turn({MOVED: False})
+    assert site.addresses() == {}
+    assert site.addresses("lvs1") == {}
+
+
+async def test_address_whose_services_go_to_shadow_mode_and_to_another_interface_stays(site: Site) -> None:
+    dummy(site.at, "lvs1")
+    await site.turn({VIP: True})
+    site.ip("address add 192.0.2.100/32 dev lvs1")
+    await site.announcer.turn({}, {MOVED}, writes=True, is_old=lambda: False)
+    assert site.addresses().keys() == {"192.0.2.100/32"}
+    assert site.announcer.ours == {VIP}
+
+
 async def test_address_that_was_there_already_is_ours_because_it_is_configured(site: Site) -> None:
     site.ip("address add 192.0.2.100/32 dev lvs0")
     assert await site.turn({VIP: None}) == Done(frozenset({VIP}), frozenset(), frozenset())

@@ -58,15 +58,25 @@ class _Vip:
         self.told: tuple[bool, float] | None = None
         """What was told last to be done, and since when it was wanted, seconds on the monotonic clock."""
         self.is_present: bool | None = None
-        """Whether the interface has it, as last read or written; None before."""
+        """Whether the interface has it and is up, as last read or written; None before."""
         self.not_before = -math.inf
         """When it may be put back if somebody else has taken it off, seconds on the monotonic clock."""
 
-    def take_over(self, other: "_Vip") -> None:
-        """Carry on what is known of the same address from the configuration before."""
-        if self.is_shadow is other.is_shadow:
-            self.announcement, self.told, self.not_before = other.announcement, other.told, other.not_before
-        self.is_present = other.is_present
+    def take_over(self, other: "_Vip", now: float) -> None:
+        """Carry on what is known of the same address from the configuration before, perhaps on another interface.
+
+        now: seconds on the monotonic clock.
+        """
+        is_same_place = self.place == other.place
+        if is_same_place:
+            self.is_present = other.is_present
+        if self.is_shadow is not other.is_shadow:
+            return
+        self.announcement = other.announcement
+        if is_same_place:
+            self.told, self.not_before = other.told, other.not_before
+        elif self.announcement.since is not None:
+            self.announcement.since = now  # that it is to be on this interface, as it will be told
 
     @property
     def is_told(self) -> bool:
@@ -137,9 +147,10 @@ class AnnounceRuns:
                 if vip.is_shadow is is_shadow:
                     vip.keys.append(service_key(service))
                     vip.names.append(service.name)
-        for place, vip in vips.items():
-            if (before := self._vips.get(place)) is not None:
-                vip.take_over(before)
+        known = {vip.place.address: vip for vip in self._vips.values()}
+        for vip in vips.values():
+            if (before := known.get(vip.place.address)) is not None:
+                vip.take_over(before, self._clock())
         self._vips, self._is_shadow, self._resync_s = vips, shadow, config.daemon.resync
         self._read_at = -math.inf
         self._wants += 1

@@ -121,6 +121,11 @@ def listed(places: Iterable[Place], found: Mapping[str, Found]) -> frozenset[Pla
     )
 
 
+def shown(places: Iterable[Place], found: Mapping[str, Found]) -> frozenset[Place]:
+    """Return those of these addresses whose interfaces are up. BGP sees no other."""
+    return frozenset(place for place in places if place.interface in found and found[place.interface].is_up)
+
+
 def _fields(place: Place, index: int, *, is_new: bool) -> dict[str, object]:
     fields: dict[str, object] = {"index": index, "address": place.address, "prefixlen": alone(place.address)}
     if is_new and ":" in place.address:

@@ -1,6 +1,6 @@
 """Makes the addresses on interfaces what they should be, and leaves alone what others have put there."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ class Done(NamedTuple):
     """What one turn has found and done."""
 
     there: frozenset[Place]
-    """The addresses that are on their interfaces now."""
+    """The addresses that are now on interfaces that are up, so that BGP sees them there."""
     added: frozenset[Place]
     deleted: frozenset[Place]
 
@@ -52,7 +52,8 @@ class Announcer:
 
         wanted: whether each address is to be there. None leaves it as it is.
         known: all addresses that are configured, of which `wanted` may leave some out, because nobody may write them.
-        writes: whether those of ours are taken off that are not configured any more.
+        writes: whether those of ours are taken off that are not configured any more. One that is configured on another
+            interface stays until it is there, or is not to be there.
         is_old: returns whether another configuration has come, so that nothing of this is to be written any more.
 
         Return None if that was not possible, or another configuration has come.
@@ -65,9 +66,14 @@ class Announcer:
                 return None
             there = announced.listed({*known, *gone}, found)
             add = {place for place in wanted.keys() - there if wanted[place] and place.interface in found}
-            delete = {place for place in wanted.keys() & there if wanted[place] is False} | (gone & there)
+            delete = {place for place in wanted.keys() & there if wanted[place] is False}
             self.ours = (self.ours - (gone - there)) | (there & wanted.keys()) | add
             failed: dict[Place, str] = await self._asked(announced.write, add, delete) if add or delete else {}
+            there |= add - failed.keys()
+            leaving = _replaced(gone & there, wanted, known, announced.shown(there, found))
+            if leaving and not is_old():
+                failed |= await self._asked(announced.write, (), leaving)
+                delete |= leaving
         except HostError as error:
             self._trouble(dict.fromkeys(interfaces, str(error)))
             return None
@@ -77,7 +83,7 @@ class Announcer:
             return None
         self._tell_foreign(known, found)
         self._trouble(dict(_troubles({place.interface for place in known}, found, failed)))
-        return Done((there | added) - deleted, added, deleted)
+        return Done(announced.shown(there - deleted, found), added, deleted)
 
     async def _asked(self, function: Callable[..., dict], *arguments: object) -> dict:  # type: ignore[type-arg]
         what = "asking the kernel for addresses"
@@ -102,6 +108,27 @@ class Announcer:
         for interface in self.errors.keys() - errors.keys():
             self._emit(AnnounceRecovered(interface=interface))
         self.errors = errors
+
+
+def _replaced(
+    gone: Iterable[Place], wanted: Mapping[Place, bool | None], known: Iterable[Place], shown: Container[Place]
+) -> set[Place]:
+    """Return those of ours that are configured there no more, and that nobody would miss.
+
+    One that has only moved to another interface is missed until it is there, or it is decided that it is not to be. If
+    nothing may be written there, because its services are in shadow mode, it stays.
+
+    gone: those of ours that are configured there no more, and are there.
+    wanted, known: as for `turn`.
+    shown: the addresses that are where BGP sees them.
+    """
+    elsewhere: dict[str, Place] = {place.address: place for place in known}
+    leaving = set()
+    for place in gone:
+        other = elsewhere.get(place.address)
+        if other is None or (other in wanted and (wanted[other] is False or other in shown)):
+            leaving.add(place)
+    return leaving
 
 
 def _troubles(

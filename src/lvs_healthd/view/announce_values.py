@@ -17,7 +17,7 @@ class AnnounceStatus(msgspec.Struct, frozen=True, kw_only=True):
     wanted: bool | None
     """Whether it is to be announced; None while that is not known, and it is left as it is."""
     present: bool | None
-    """Whether the interface has it, as last read or written; None before the first reading."""
+    """Whether the interface has it and is up, as last read or written; None before the first reading."""
     since: float | None = None
     """Since when that is wanted, Unix time; None while nothing is."""
     reason: str = ""

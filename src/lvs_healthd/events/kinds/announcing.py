@@ -15,7 +15,7 @@ class AnnounceOn(Event, frozen=True, kw_only=True):
     """How many there are."""
     reason: str
     after_s: float | None = None
-    """How long it had been withdrawn, seconds; None at a start."""
+    """How long it had been withdrawn, seconds; None at a start, and after a move to another interface."""
     took_s: float = 0.0
     """How long it took from the decision until the kernel had done it, seconds."""
     shadow: bool = False
@@ -34,7 +34,7 @@ class AnnounceOff(Event, frozen=True, kw_only=True):
     """How many there are."""
     reason: str
     after_s: float | None = None
-    """How long it had been announced, seconds; None at a start."""
+    """How long it had been announced, seconds; None at a start, and after a move to another interface."""
     took_s: float = 0.0
     """How long it took from the decision until the kernel had done it, seconds."""
     shadow: bool = False
