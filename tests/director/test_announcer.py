@@ -201,6 +201,20 @@ async def test_what_the_kernel_refuses_is_told_and_the_rest_is_done(site: Site) 
     }
 
 
+async def test_ipv6_address_that_is_there_with_its_network_is_an_error_that_says_what_to_type(site: Site) -> None:
+    """The kernel has it only once there, and says that it is there already. BIRD announces the whole network."""
+    site.ip("-6 address add 2001:db8::100/64 dev lvs0 nodad")
+    done = await site.turn({VIP6: True})
+    assert done == Done(frozenset(), frozenset(), frozenset())
+    (told,) = site.told(AnnounceError)
+    assert isinstance(told, AnnounceError)
+    what, _, command = told.error.partition(": ip ")
+    assert what == "2001:db8::100 cannot be put on lvs0 alone, because 2001:db8::100/64 is there"
+    site.ip(command)
+    assert await site.turn({VIP6: True}) == Done(frozenset({VIP6}), frozenset({VIP6}), frozenset())
+    assert site.addresses().keys() == {"2001:db8::100/128"}
+
+
 async def test_network_namespace_that_is_not_there_is_an_error(site: Site) -> None:
     site.announcer = Announcer(Netns("no-such-namespace"), site.events.append)
     assert await site.turn({VIP: True}) is None

@@ -20,9 +20,6 @@ _IFA_F_NODAD = 0x02
 _FOREVER = 0xFFFFFFFF
 """linux/if_addr.h: an address without an end."""
 
-_DONE_ALREADY = {"add": errno.EEXIST, "del": errno.EADDRNOTAVAIL}
-"""The errors that say that somebody else has just done the same."""
-
 
 class Place(NamedTuple):
     """An address on an interface."""
@@ -58,9 +55,8 @@ def read(netns: Netns, interfaces: Iterable[str]) -> dict[str, Found]:
         with netns.entered(), IPRoute() as kernel:
             for name in set(interfaces):
                 if (link := _link(kernel, name)) is not None:
-                    messages = list(kernel.addr("dump", index=link["index"]))
-                    shown = {(_own_address(each), each["prefixlen"]) for each in messages}
-                    addresses = frozenset(pair for pair in shown if not _is_of_the_link(pair[0]))
+                    present = _addresses(kernel, link["index"])
+                    addresses = frozenset(pair for pair in present if not _is_of_the_link(pair[0]))
                     found[name] = Found(bool(link["flags"] & _IFF_UP), addresses)
     except (NetlinkError, OSError) as error:
         raise AnnounceError(f"the addresses of this host cannot be read: {error}") from error
@@ -87,8 +83,8 @@ def write(netns: Netns, add: Iterable[Place], delete: Iterable[Place]) -> dict[P
                     try:
                         kernel.addr(verb, **_fields(place, link["index"], is_new=verb == "add"))
                     except NetlinkError as error:
-                        if error.code != _DONE_ALREADY[verb]:
-                            failed[place] = _refusal(verb, place, error.code)
+                        if why := _failure(kernel, verb, place, link["index"], error.code):
+                            failed[place] = why
     except (NetlinkError, OSError) as error:
         raise AnnounceError(f"the addresses of this host cannot be written: {error}") from error
     return failed
@@ -146,6 +142,11 @@ def _link(kernel: Any, name: str) -> Any:  # noqa: ANN401  # pyroute2 has no typ
     return link
 
 
+def _addresses(kernel: Any, index: int) -> set[tuple[str, int]]:  # noqa: ANN401
+    """Return the addresses of an interface with the lengths of their prefixes."""
+    return {(_own_address(each), each["prefixlen"]) for each in kernel.addr("dump", index=index)}
+
+
 def _own_address(message: Any) -> str:  # noqa: ANN401
     return canonical_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
 
@@ -153,6 +154,27 @@ def _own_address(message: Any) -> str:  # noqa: ANN401
 def _is_of_the_link(address: str) -> bool:
     parsed = ipaddress.ip_address(address)
     return parsed.is_link_local or parsed.is_loopback
+
+
+def _failure(kernel: Any, verb: str, place: Place, index: int, code: int) -> str:  # noqa: ANN401
+    """Say why an address could not be written; "" if somebody else has just done the same.
+
+    An interface has an IPv6 address only once, with whatever prefix (net/ipv6/addrconf.c, `ipv6_add_addr`). With
+    another one, BGP would announce a whole network, or nothing.
+    """
+    if verb == "del" and code == errno.EADDRNOTAVAIL:
+        return ""
+    if verb == "add" and code == errno.EEXIST:
+        lengths = [length for address, length in _addresses(kernel, index) if address == place.address]
+        if alone(place.address) in lengths:
+            return ""
+        for length in lengths:
+            where = f"{place.address}/{length}"
+            return (
+                f"{place.address} cannot be put on {place.interface} alone, because {where} is there: "
+                f"ip address del {where} dev {place.interface}"
+            )
+    return _refusal(verb, place, code)
 
 
 def _refusal(verb: str, place: Place, code: int) -> str:
