@@ -12,7 +12,7 @@ import pytest
 
 from lvs_healthd.cli.asking import ControlError, RunningDaemon
 from lvs_healthd.view.status_values import Status, TrackStatus
-from lvs_healthd.view.words import announcement
+from lvs_healthd.view.words import alarms, announcement
 from tests import statuses
 from tests.cli.conftest import Daemon
 from tests.cli.running import COMMAND, Run, on_terminal
@@ -545,6 +545,14 @@ def test_announced_address_is_shown_with_since_when_and_why(change: dict[str, An
     line = re.sub(r"\d\d:\d\d:\d\d", "TIME", line)
     assert line.startswith("192.0.2.100 on lvs0 ")
     assert shown in line
+
+
+def test_many_faults_of_addresses_leave_the_rest_in_sight() -> None:
+    away = msgspec.structs.replace(statuses.ANNOUNCED, present=False)
+    many = tuple(msgspec.structs.replace(away, error=f"refused {number}") for number in range(30))
+    lines = [line for line in alarms(statuses.daemon(announced=many)) if line.startswith("ANNOUNCE ERROR")]
+    assert len(lines) == 11
+    assert lines[-1] == "ANNOUNCE ERROR: and 20 more"
 
 
 @pytest.mark.parametrize(

@@ -189,16 +189,22 @@ async def test_interface_that_is_down_is_an_error_because_nobody_announces_its_a
     assert site.addresses().keys() == {"192.0.2.100/32"}
     site.ip("link set lvs0 up")
     await site.turn({VIP: True})
-    assert site.announcer.errors == {}
+    assert site.announcer.error_of(VIP) == ""
 
 
 async def test_what_the_kernel_refuses_is_told_and_the_rest_is_done(site: Site) -> None:
     site.at.run(["sysctl", "-qw", "net.ipv6.conf.lvs0.disable_ipv6=1"])
     done = await site.turn({VIP: True, VIP6: True})
     assert done == Done(frozenset({VIP}), frozenset({VIP}), frozenset())
-    assert site.announcer.errors == {
-        "lvs0": "2001:db8::100 cannot be put on lvs0: IPv6 is off there: sysctl net.ipv6.conf.lvs0.disable_ipv6=0"
-    }
+    refused = "2001:db8::100 cannot be put on lvs0: IPv6 is off there: sysctl net.ipv6.conf.lvs0.disable_ipv6=0"
+    assert [site.announcer.error_of(each) for each in (VIP, VIP6)] == ["", refused], "nothing is wrong with the others"
+    other = Place("lvs0", "2001:db8::101")
+    await site.turn({VIP: True, VIP6: True, other: True})
+    assert [each.error for each in site.told(AnnounceError)] == [refused, f"{refused} (and 1 more)"]  # type: ignore[attr-defined]
+    site.ip("link set lvs0 down")
+    await site.turn({VIP: True, VIP6: True})
+    down = announced.is_down("lvs0")
+    assert [site.announcer.error_of(each) for each in (VIP, VIP6)] == [down] * 2, "that concerns all"
 
 
 async def test_ipv6_address_that_is_there_with_its_network_is_an_error_that_says_what_to_type(site: Site) -> None:

@@ -183,7 +183,7 @@ class AnnounceRuns:
             reason=it.reason,
             pending=it.pending,
             shadow=vip.is_shadow,
-            error=self._announcer.errors.get(vip.place.interface, "") or self._wait(vip),
+            error=self._announcer.error_of(vip.place) or self._wait(vip),
         )
 
     def _wait(self, vip: _Vip) -> str:
@@ -240,7 +240,7 @@ class AnnounceRuns:
         )
         if wants != self._wants:
             return  # a reload has come meanwhile, and has made the next turn due
-        pause_s = min(RETRY_S, self._resync_s) if self._announcer.errors else self._resync_s
+        pause_s = min(RETRY_S, self._resync_s) if self._announcer.has_errors else self._resync_s
         waits = [vip.not_before for vip in self._vips.values() if self._wait(vip)]
         self._read_at = min([now + pause_s, *waits])
         for vip in self._vips.values():

@@ -39,11 +39,22 @@ class Announcer:
         self._emit = emit
         self.ours: set[Place] = set()
         """The addresses that were put there by the daemon, or were there while they were configured."""
-        self.errors: dict[str, str] = {}
-        """What is wrong with each interface, if anything is."""
+        self._errors: dict[Place, str] = {}
+        """What is wrong with addresses, and with whole interfaces (`_whole`), if anything is."""
+        self._told: dict[str, str] = {}
+        """What was told last of each interface with which anything is wrong."""
         self.foreign: frozenset[tuple[str, str]] = frozenset()
         """The interfaces and addresses that are none of ours. They have been told."""
         self._call = LoneCall()
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether anything is wrong."""
+        return bool(self._errors)
+
+    def error_of(self, place: Place) -> str:
+        """Return what is wrong with an address or its interface; empty if nothing is."""
+        return self._errors.get(_whole(place.interface), "") or self._errors.get(place, "")
 
     async def turn(
         self, wanted: Mapping[Place, bool | None], known: Collection[Place], *, writes: bool, is_old: Callable[[], bool]
@@ -75,14 +86,14 @@ class Announcer:
                 failed |= await self._asked(announced.write, (), leaving)
                 delete |= leaving
         except HostError as error:
-            self._trouble(dict.fromkeys(interfaces, str(error)))
+            self._trouble({_whole(name): str(error) for name in interfaces})
             return None
         added, deleted = frozenset(add - failed.keys()), frozenset(delete - failed.keys())
         self.ours -= gone & deleted
         if is_old():
             return None
         self._tell_foreign(known, found)
-        self._trouble(dict(_troubles({place.interface for place in known}, found, failed)))
+        self._trouble(dict(_troubles({place.interface for place in known}, found)) | failed)
         return Done(announced.shown(there - deleted, found), added, deleted)
 
     async def _asked(self, function: Callable[..., dict], *arguments: object) -> dict:  # type: ignore[type-arg]
@@ -100,14 +111,26 @@ class Announcer:
             self._emit(AnnounceForeign(interface=interface, address=address))
         self.foreign = foreign
 
-    def _trouble(self, errors: dict[str, str]) -> None:
-        """Tell of errors that are new, and of those that are over."""
-        for interface, error in errors.items():
-            if error != self.errors.get(interface):
+    def _trouble(self, errors: dict[Place, str]) -> None:
+        """Tell of each interface with which something is wrong that was not told yet, and of each that is well again.
+
+        errors: what is wrong with addresses and with whole interfaces.
+        """
+        of: dict[str, list[str]] = {}
+        for place in sorted(errors):
+            of.setdefault(place.interface, []).append(errors[place])
+        told = {name: each[0] + (f" (and {len(each) - 1} more)" if len(each) > 1 else "") for name, each in of.items()}
+        for interface, error in told.items():
+            if error != self._told.get(interface):
                 self._emit(AnnounceError(interface=interface, error=error, retry_s=RETRY_S))
-        for interface in self.errors.keys() - errors.keys():
+        for interface in self._told.keys() - told.keys():
             self._emit(AnnounceRecovered(interface=interface))
-        self.errors = errors
+        self._errors, self._told = errors, told
+
+
+def _whole(interface: str) -> Place:
+    """Return the place that stands for a whole interface."""
+    return Place(interface, "")
 
 
 def _replaced(
@@ -131,14 +154,10 @@ def _replaced(
     return leaving
 
 
-def _troubles(
-    interfaces: AbstractSet[str], found: Mapping[str, Found], failed: Mapping[Place, str]
-) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with each interface. Of several things, the last one stays."""
+def _troubles(interfaces: AbstractSet[str], found: Mapping[str, Found]) -> Iterator[tuple[Place, str]]:
+    """Yield what is wrong with whole interfaces."""
     for name in sorted(interfaces):
         if name not in found:
-            yield name, announced.missing(name)
+            yield _whole(name), announced.missing(name)
         elif not found[name].is_up:
-            yield name, announced.is_down(name)
-    for place, why in sorted(failed.items()):
-        yield place.interface, why
+            yield _whole(name), announced.is_down(name)

@@ -32,6 +32,7 @@ from lvs_healthd.ipvs.saved import saved
 from lvs_healthd.runtime.exceptions import HostError
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.threads import Threads, in_thread
+from lvs_healthd.view.announce_values import errors_of
 from lvs_healthd.view.naming import UnknownNameError, canonical, spellings
 from lvs_healthd.view.status_values import Status
 
@@ -341,7 +342,7 @@ def _daemon(status: Status | None) -> Daemon | None:
         *((f"the state file: {said.state_error}",) if said.state_error else ()),
         *((f"the clock: {said.clock_suspected}",) if said.clock_suspected else ()),
         *said.network_faults,
-        *dict.fromkeys(f"announced addresses: {each.error}" for each in said.announced if each.error),
+        *(f"announced addresses: {error}" for error in errors_of(each for each in said.announced if not each.shadow)),
     ]
     return Daemon(
         version=said.version,

@@ -1,10 +1,14 @@
 """An announced address as values, for /api/v1/status, `lvs-healthd status` and `why`, and the metrics."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import msgspec
 
 from lvs_healthd.ipvs.records import ServiceKey
+
+MOST_ERRORS = 10
+"""How many different faults of addresses are listed. The rest of the status must stay in sight."""
 
 
 class AnnounceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +32,13 @@ class AnnounceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Whether nothing is written, because all services that decide about it are in shadow mode, or the daemon is."""
     error: str = ""
     """Why it is not as wanted; empty while it is."""
+
+
+def errors_of(statuses: Iterable[AnnounceStatus]) -> list[str]:
+    """Return what is wrong with these addresses, each fault once, and at most `MOST_ERRORS` of them with a remark."""
+    errors = list(dict.fromkeys(each.error for each in statuses if each.error))
+    more = len(errors) - MOST_ERRORS
+    return [*errors[:MOST_ERRORS], *([f"and {more} more"] if more > 0 else [])]
 
 
 class Announcing(Protocol):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from lvs_healthd.runtime.printable import printable
-from lvs_healthd.view.announce_values import AnnounceStatus
+from lvs_healthd.view.announce_values import AnnounceStatus, errors_of
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus
 
@@ -53,7 +53,7 @@ def alarms(daemon: DaemonStatus) -> Iterator[str]:
         yield f"TRACK FILE: {printable(daemon.track.error)}"
     if daemon.track is not None and daemon.track.value:
         yield f"TRACK FILE says 1, so VRRP keeps the addresses away from here: {printable(daemon.track.reason)}"
-    for error in dict.fromkeys(each.error for each in daemon.announced if each.error):
+    for error in errors_of(daemon.announced):
         yield f"ANNOUNCE ERROR: {printable(error)}"
     for each in daemon.announced:
         if each.wanted is False:
