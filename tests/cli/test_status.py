@@ -595,6 +595,12 @@ def test_many_faults_of_addresses_leave_the_rest_in_sight() -> None:
             "ANNOUNCE ERROR: there is no lvs0",
         ),
         (
+            {"announced": (msgspec.structs.replace(statuses.ANNOUNCED, shadow=True, error="there is no lvs0"),)},
+            0,
+            "0 of 0 real servers up",
+            "ANNOUNCE ERROR: there is no lvs0",
+        ),
+        (
             {"announced": (statuses.ANNOUNCED,), "announced_foreign": ("192.0.2.7/32 on lvs0",)},
             1,
             "foreign addresses: 192.0.2.7/32 on lvs0",

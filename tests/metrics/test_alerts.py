@@ -60,6 +60,7 @@ ANNOUNCED, ANNOUNCED_TOO = (
     f'lvs_healthd_announced{{instance="lvs{number}", interface="lvs0", job="lvs", vip="192.0.2.100"}}'
     for number in (1, 2)
 )
+HAS, HAS_TOO = (each.replace("announced{", "announced_present{") for each in (ANNOUNCED, ANNOUNCED_TOO))
 STALE = 'lvs_healthd_service_checks_stale{instance="lvs1", service="web"}'
 DAMPED = 'lvs_healthd_service_real_servers_damped{instance="lvs1", service="web"}'
 HOOK_FAILED = 'lvs_healthd_hook_messages_total{instance="lvs1", hook="mail", result="failed"}'
@@ -194,8 +195,23 @@ CASES = [
     ("LvsNobodyActive", {ACTIVE: "1x3 0x40", OTHER: "0x40"}, "4m", True),
     ("LvsTwoActive", {ACTIVE: "1x3 0x40", OTHER: "0x4 1x40"}, "4m", False),
     ("LvsTwoActive", {ACTIVE: "1x40", OTHER: "0x4 1x40"}, "4m", True),
-    ("LvsAnnouncedNowhere", {ANNOUNCED: "1x3 0x40", ANNOUNCED_TOO: "0x4 1x40"}, "4m", False),
-    ("LvsAnnouncedNowhere", {ANNOUNCED: "1x3 0x40", ANNOUNCED_TOO: "0x40"}, "4m", True),
+    *(
+        ("LvsAnnouncedNowhere", {ANNOUNCED: "1x3 0x40", HAS: "1x3 0x40", **other}, "4m", fires)
+        for other, fires in (
+            ({}, True),
+            ({ANNOUNCED_TOO: "0x4 1x40", HAS_TOO: "0x4 1x40"}, False),
+            ({ANNOUNCED_TOO: "0x40", HAS_TOO: "0x40"}, True),
+            # It wants the address, and its interface is missing; or it cannot take it off, and its servers are dead.
+            ({ANNOUNCED_TOO: "1x40", HAS_TOO: "0x40"}, True),
+            ({ANNOUNCED_TOO: "0x40", HAS_TOO: "1x40"}, True),
+            # It has started, and does not know yet whether it may.
+            ({HAS_TOO: "1x40"}, False),
+            ({HAS_TOO: "0x40"}, True),
+            # Its daemon is gone.
+            ({ANNOUNCED_TOO: "1x3 stale", HAS_TOO: "1x3 stale"}, True),
+        )
+    ),
+    ("LvsAnnouncedNowhere", {ANNOUNCED: "1x3 stale", HAS: "1x3 stale"}, "4m", False),
     ("LvsWithdrawn", {ANNOUNCED: "1x3 0x40", ANNOUNCED_TOO: "1x40"}, "4m", True),
     ("LvsWithdrawn", {ANNOUNCED: "1x3 0x2 1x40"}, "4m", False),
     ("LvsTrackFault", {'lvs_healthd_track_value{instance="lvs1"}': "0x3 1x20"}, "3m", True),

@@ -33,6 +33,16 @@ def test_real_server_is_up_or_down_and_has_no_sample_while_it_is_unknown() -> No
     assert found["service_real_servers"]["web", "unknown"] == 1
 
 
+def test_announced_address_has_samples_of_what_is_wanted_and_of_what_is_and_none_in_shadow_mode() -> None:
+    names = ("announced", "announced_present", "announce_error")
+    away = msgspec.structs.replace(statuses.ANNOUNCED, present=False, error="there is no lvs0")
+    unknown = msgspec.structs.replace(statuses.ANNOUNCED, vip="192.0.2.101", wanted=None, present=None)
+    shadow = msgspec.structs.replace(away, vip="192.0.2.102", shadow=True)
+    found = read(Status(daemon=statuses.daemon(announced=(away, unknown, shadow)), services=()))
+    here, other = ("192.0.2.100", "lvs0"), ("192.0.2.101", "lvs0")
+    assert [found[name] for name in names] == [{here: 1}, {here: 0}, {here: 1, other: 0}]
+
+
 def test_remarks_on_the_configuration_are_counted() -> None:
     status = Status(daemon=statuses.daemon(config_remarks=("config.toml:9: late", "config.toml:10: late")), services=())
     assert read(status)["config_remarks"] == {(): 2}

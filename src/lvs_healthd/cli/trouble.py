@@ -71,7 +71,7 @@ def _of_daemon(status: Status) -> Iterator[Trouble]:
         yield Trouble(NagiosStatus.CRITICAL, "track file not written")
     if daemon.track is not None and daemon.track.value:
         yield Trouble(NagiosStatus.WARNING, f"the track file says 1: {printable(daemon.track.reason)}")
-    if any(each.error for each in daemon.announced):
+    if any(each.error and not each.shadow for each in daemon.announced):
         yield Trouble(NagiosStatus.CRITICAL, "addresses are not announced as wanted")
     for each in daemon.announced:
         if each.wanted is False and not each.shadow:

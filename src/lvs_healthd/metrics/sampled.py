@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from lvs_healthd.metrics.exposition import PREFIX, escape, family, labelled
+from lvs_healthd.view.announce_values import AnnounceStatus
 from lvs_healthd.view.status_values import DaemonStatus, Samples, ServiceSamples
 
 STATES = ("up", "down", "unknown")
@@ -122,22 +123,7 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         "1 while the track file cannot be read or written.",
         [("", int(daemon.track is not None and bool(daemon.track.error)))],
     )
-    yield from family(
-        "announced",
-        "gauge",
-        "1 while a virtual address is to be announced, 0 while it is withdrawn; no sample while that is not known.",
-        [
-            (labelled(vip=each.vip, interface=each.interface), int(each.wanted))
-            for each in daemon.announced
-            if each.wanted is not None
-        ],
-    )
-    yield from family(
-        "announce_error",
-        "gauge",
-        "1 while a virtual address is not on its interface as wanted, or BGP does not see it there.",
-        [(labelled(vip=each.vip, interface=each.interface), int(bool(each.error))) for each in daemon.announced],
-    )
+    yield from _announced(daemon.announced)
     yield from family(
         "state_error",
         "gauge",
@@ -264,6 +250,29 @@ def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
         "gauge",
         "Checks of the service whose verdict is only held, because no outcome has renewed it for long.",
         [(labelled(service=service.name), service.checks_stale) for service in services],
+    )
+
+
+def _announced(announced: Iterable[AnnounceStatus]) -> Iterator[str]:
+    """Yield the metrics of announced addresses. Those for which nothing is written are left out."""
+    labels = [(each, labelled(vip=each.vip, interface=each.interface)) for each in announced if not each.shadow]
+    yield from family(
+        "announced",
+        "gauge",
+        "1 while a virtual address is to be announced, 0 while it is withdrawn; no sample while that is not known.",
+        [(label, int(each.wanted)) for each, label in labels if each.wanted is not None],
+    )
+    yield from family(
+        "announced_present",
+        "gauge",
+        "1 while a virtual address is on its interface, which is up, 0 while it is not; no sample before it was read.",
+        [(label, int(each.present)) for each, label in labels if each.present is not None],
+    )
+    yield from family(
+        "announce_error",
+        "gauge",
+        "1 while a virtual address is not on its interface as wanted, or BGP does not see it there.",
+        [(label, int(bool(each.error))) for each, label in labels],
     )
 
 
