@@ -16,8 +16,11 @@ from lab.netns import Namespace
 from lvs_healthd.config.basics import AnnounceWhen, Seconds
 from lvs_healthd.config.model import Below, Config, MinUp, Mode, Service
 from lvs_healthd.daemon import announcing
+from lvs_healthd.daemon.announce_says import said
 from lvs_healthd.daemon.announcing import AnnounceRuns
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
+from lvs_healthd.decide.announcing import Say
+from lvs_healthd.decide.held import ServiceState
 from lvs_healthd.director.announcer import RETRY_S
 from lvs_healthd.events.kinds import AnnounceDrift, AnnounceError, AnnounceOff, AnnounceOn, Event
 from lvs_healthd.ipvs.in_memory import MemoryTable
@@ -26,6 +29,7 @@ from lvs_healthd.log import configure
 from lvs_healthd.plan.records import destination_key, service_key
 from lvs_healthd.probes.outcome import Course, Outcome, Reason, down, unsure, up
 from lvs_healthd.reconcile.gate import Braked
+from lvs_healthd.runtime import pace
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.view.announce_values import AnnounceStatus
 from tests.configs import server, service
@@ -510,6 +514,47 @@ async def test_service_that_goes_to_shadow_mode_and_to_another_interface_writes_
         running.configure(msgspec.structs.replace(PLAIN, announce="lvs1", mode=Mode.SHADOW))
         assert await running.goes_on(RESYNC_S)
         assert running.on("lvs1") == set()
+
+
+def many(count: int) -> list[Service]:
+    """Return services of one address."""
+    return [announce(service(server(A, 1000 + each), name=f"s{each}", port=1000 + each)) for each in range(count)]
+
+
+async def test_many_services_of_one_address_do_not_hold_the_loop(
+    at: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock goes on by a tenth of a slice whenever it is asked."""
+    async with site(at) as running:
+        running.configure(*many(500))
+        await running.answer(REFUSED, A)
+        await running.runs.turn()
+        asked = itertools.count()
+        monkeypatch.setattr(pace, "clock", lambda: next(asked) * pace.SLICE_S / 10)
+        turn = asyncio.create_task(running.runs.turn())
+        rests = 0
+        while not turn.done():
+            await asyncio.sleep(0)
+            rests += 1
+        assert rests >= 500 / 11
+
+
+async def test_no_service_is_asked_after_one_that_decides(at: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+
+    def noted(state: ServiceState, *arguments: object, **more: bool) -> Say:
+        names.append(state.config.name)
+        return said(state, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(announcing, "said", noted)
+    async with site(at) as running:
+        running.configure(*many(500))
+        await running.answer(ANSWER, A)
+        await running.runs.turn()
+        assert names == ["s0"]
+        await running.answer(REFUSED, A)
+        await running.runs.turn()
+        assert len(names) == 1 + 500
 
 
 async def test_nothing_is_looked_at_until_a_reload_brings_an_address(at: Namespace) -> None:

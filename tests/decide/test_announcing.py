@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.config.basics import AnnounceWhen
-from lvs_healthd.decide.announcing import Announcement, Finding, Say, combined
+from lvs_healthd.decide.announcing import Announcement, Finding, Hearing, Say
 
 MAY, MAY_NOT, UNKNOWN = (
     Finding(True, "web: enough real servers may serve"),
@@ -112,7 +112,17 @@ def expected(
     return last if now - same_since >= wait_s else before
 
 
-SAYS = st.lists(st.builds(Say, st.sampled_from([True, False, None]), st.text("abc", min_size=1)), max_size=8)
+SAYS = st.lists(st.builds(Say, st.sampled_from([True, False, None]), st.just("web"), st.just("so")), max_size=8)
+
+
+def combined(says: list[Say], when: AnnounceWhen) -> Finding:
+    """Let services be heard until that is enough. To hear the others too must change nothing but the words."""
+    first, whole = Hearing(when), Hearing(when)
+    any(first.hear(say) for say in says)
+    for say in says:
+        whole.hear(say)
+    assert first.finding.may is whole.finding.may
+    return first.finding
 
 
 @given(SAYS)
@@ -131,9 +141,16 @@ def test_all_announces_iff_all_may_and_withdraws_iff_one_may_not(says: list[Say]
 
 
 def test_reason_names_those_who_decide_and_not_too_many() -> None:
-    says = [Say(False, f"s{number}: no real server may serve") for number in range(5)]
-    found = combined([*says, Say(True, "dns: enough real servers may serve")], AnnounceWhen.ALL)
-    assert found.why == (
+    says = [Say(False, f"s{number}", "no real server may serve") for number in range(5)]
+    assert combined(says, AnnounceWhen.ANY).why == (
         "s0: no real server may serve; s1: no real server may serve; s2: no real server may serve; and 2 more"
     )
-    assert combined([*says, Say(True, "dns: it fails open")], AnnounceWhen.ANY).why == "dns: it fails open"
+    assert combined([*says, Say(True, "dns", "it fails open")], AnnounceWhen.ANY).why == "dns: it fails open"
+
+
+def test_nobody_is_heard_after_the_first_one_that_decides() -> None:
+    well, dead = Say(True, "dns", "it fails open"), Say(False, "web", "no real server may serve")
+    for when, decisive, other in ((AnnounceWhen.ANY, well, dead), (AnnounceWhen.ALL, dead, well)):
+        hearing = Hearing(when)
+        assert [hearing.hear(each) for each in (other, Say(None, "x", "unproven"), decisive)] == [False, False, True]
+        assert hearing.finding == Finding(decisive.may, f"{decisive.service}: {decisive.why}")

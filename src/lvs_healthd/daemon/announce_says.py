@@ -30,26 +30,26 @@ def said(service: ServiceState, reconciler: Reconciler, local: str, *, shadow: b
     gets = shadow or next(takers(service, reconciler), None) is not None
     instead = "it fails open" if plan.rule is Rule.FAIL_OPEN else "the fallback serves" if plan.uses_fallback else ""
     if gets and not plan.is_below:
-        return Say(True, f"{name}: enough real servers may serve")
+        return Say(True, name, "enough real servers may serve")
     if gets and instead:
-        return Say(True, f"{name}: {instead}")
+        return Say(True, name, instead)
     has_servers = _has_servers(service, reconciler)
     gate = reconciler.gate
     if has_servers and gate.is_held(key):
-        return Say(None, f"{name}: {HELD}")
+        return Say(None, name, HELD)
     if has_servers and gate.is_braked(key):
-        return Say(None, f"{name}: the brake holds its table, in which servers serve")
+        return Say(None, name, "the brake holds its table, in which servers serve")
     if plan.is_below and not instead:
         if plan.is_waiting or not plan.is_settled:
-            return Say(None, f"{name}: its servers are not proven yet")
+            return Say(None, name, "its servers are not proven yet")
         if not plan.may_serve:
-            return Say(False, f"{name}: no real server may serve")
-        return Say(False, f"{name}: only {plan.able} may serve, and min_up is {service.planned.floor.needed}")
+            return Say(False, name, "no real server may serve")
+        return Say(False, name, f"only {plan.able} may serve, and min_up is {service.planned.floor.needed}")
     error = reconciler.error_of(key)
     after = f": {error}" if error else ""
     if has_servers and not (error and _are_dead(service, reconciler)):
-        return Say(None, f"{name}: its table is being written{after}")
-    return Say(False, f"{name}: its servers are not in the kernel's table{after}")
+        return Say(None, name, f"its table is being written{after}")
+    return Say(False, name, f"its servers are not in the kernel's table{after}")
 
 
 def _said_cut_off(service: ServiceState, reconciler: Reconciler, why: str) -> Say:
@@ -59,10 +59,10 @@ def _said_cut_off(service: ServiceState, reconciler: Reconciler, why: str) -> Sa
     """
     name = service.config.name
     if reconciler.gate.is_held(service.key) and _has_servers(service, reconciler):
-        return Say(None, f"{name}: {HELD}")
+        return Say(None, name, HELD)
     if not _is_tried(service, reconciler):
-        return Say(None, f"{name}: its servers are not probed yet")
-    return Say(False, f"{name}: {why}: {NOT_REACHED}")
+        return Say(None, name, "its servers are not probed yet")
+    return Say(False, name, f"{why}: {NOT_REACHED}")
 
 
 def _is_tried(service: ServiceState, reconciler: Reconciler) -> bool:

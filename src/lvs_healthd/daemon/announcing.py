@@ -13,7 +13,7 @@ from lvs_healthd.config.announcing import vip_of
 from lvs_healthd.config.basics import AnnounceWhen
 from lvs_healthd.config.model import Config, Mode, Service
 from lvs_healthd.daemon.announce_says import said
-from lvs_healthd.decide.announcing import Announcement, Say, combined
+from lvs_healthd.decide.announcing import Announcement, Finding, Hearing
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.director import announced
 from lvs_healthd.director.announced import Place
@@ -220,16 +220,26 @@ class AnnounceRuns:
         wants, is_due = self._wants, self._clock() >= self._read_at
         local = "; ".join(self._symptoms())
         async for vip in paced(list(self._vips.values())):
-            finding = combined(self._says(vip, local), vip.when)
+            finding = await self._found(vip, local)
+            if wants != self._wants:
+                return  # a reload has come meanwhile, and has made the next turn due
             is_due |= vip.announcement.look(
                 finding, self._clock(), announce_after_s=vip.announce_after_s, withdraw_after_s=vip.withdraw_after_s
             )
         if is_due and wants == self._wants:
             await self._make_true()
 
-    def _says(self, vip: _Vip, local: str) -> list[Say]:
-        services = [self._decisions.service(key) for key in vip.keys]
-        return [said(each, self._reconciler, local, shadow=vip.is_shadow) for each in services if each is not None]
+    async def _found(self, vip: _Vip, local: str) -> Finding:
+        """Ask the services of an address until it is clear what they say together. There may be thousands.
+
+        local: what is wrong with this director's own network, in words; empty if nothing is.
+        """
+        hearing = Hearing(vip.when)
+        async for key in paced(vip.keys):
+            service = self._decisions.service(key)
+            if service is not None and hearing.hear(said(service, self._reconciler, local, shadow=vip.is_shadow)):
+                break
+        return hearing.finding
 
     async def _make_true(self) -> None:
         """Compare the interfaces with what is wanted, have the difference written, and tell what has changed."""

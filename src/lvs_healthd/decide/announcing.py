@@ -3,11 +3,10 @@
 A change of the route costs clients their connections, and a router may keep a route that flaps away for a minute. So a
 fault must last before the address is withdrawn, and all must be well for longer before it is announced again.
 
-This director decides alone. `combined` is where it would ask what other directors say of the same address: one that
+This director decides alone. `Hearing` is where it would ask what other directors say of the same address: one that
 knows that nobody else can serve either would go on announcing, so that clients are refused and do not wait in vain.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from lvs_healthd.config.basics import AnnounceWhen
@@ -21,8 +20,10 @@ class Say(NamedTuple):
 
     may: bool | None
     """Whether it may serve here. None: that is not known, or is not to change anything, so all stays as it is."""
+    service: str
+    """The service's name."""
     why: str
-    """In words, with the service's name: "web: no real server may serve"."""
+    """In words: "no real server may serve"."""
 
 
 class Finding(NamedTuple):
@@ -33,19 +34,35 @@ class Finding(NamedTuple):
     why: str
 
 
-def combined(says: Iterable[Say], when: AnnounceWhen) -> Finding:
-    """Return what the services of one address say together.
+class Hearing:
+    """Hears the services of one address, one after another, until it is clear what they say together.
 
     when: whether one service that may serve is enough, or all must.
     """
-    found = list(says)
-    decisive = when is AnnounceWhen.ANY
-    for may in (decisive, None, not decisive):
-        if words := [say.why for say in found if say.may is may]:
-            more = len(words) - MOST_NAMED
-            shown = words[:MOST_NAMED] + ([f"and {more} more"] if more > 0 else [])
-            return Finding(may, "; ".join(shown))
-    return Finding(None, "no service says anything")
+
+    def __init__(self, when: AnnounceWhen) -> None:
+        self._decisive = when is AnnounceWhen.ANY
+        self._named: dict[bool | None, list[Say]] = {}
+        """The first ones that said so."""
+        self._counts: dict[bool | None, int] = {}
+
+    def hear(self, say: Say) -> bool:
+        """Take what one service says. Return whether that decides, so that no other need be heard."""
+        named = self._named.setdefault(say.may, [])
+        if len(named) < MOST_NAMED:
+            named.append(say)
+        self._counts[say.may] = self._counts.get(say.may, 0) + 1
+        return say.may is self._decisive
+
+    @property
+    def finding(self) -> Finding:
+        """What they say together, as far as they were heard."""
+        for may in (self._decisive, None, not self._decisive):
+            if named := self._named.get(may):
+                more = self._counts[may] - len(named)
+                words = [f"{say.service}: {say.why}" for say in named] + ([f"and {more} more"] if more else [])
+                return Finding(may, "; ".join(words))
+        return Finding(None, "no service says anything")
 
 
 class Announcement:
