@@ -53,12 +53,24 @@ def test_what_is_written_out_reads_the_same(lines: str) -> None:
             'announce = "lvs0"\nvip = "127.0.0.1"',
             'announce: 127.0.0.1 is no address that others could reach; name one: vip = "192.0.2.100"',
         ),
+        (
+            'announce = "lvs0"\nvip = "192.0.2.9"',
+            (
+                "announce: it would announce 192.0.2.9, which vip names, though clients reach this service at "
+                '192.0.2.100: leave out vip; or announce nothing: announce = ""'
+            ),
+        ),
     ],
 )
 def test_what_cannot_work_or_does_nothing_is_an_error(lines: str, message: str) -> None:
     (error,) = errors_of(service(lines))
     assert error.partition('service "web": ')[2] == message
     assert error.startswith("c.toml:")
+
+
+def test_vip_that_names_the_own_address_or_goes_with_no_announcement_is_well() -> None:
+    assert read(service('announce = "lvs0"\nvip = "192.0.2.100"')).services[0].announce == "lvs0"
+    assert read(service('vip = "192.0.2.9"')).services[0].vip == "192.0.2.9"
 
 
 def test_mark_must_name_its_address() -> None:

@@ -68,6 +68,12 @@ def _not_announced(service: Service, vip: str) -> str:
         return f'{what} has no address to announce; name it: vip = "192.0.2.100"; or announce nothing: announce = ""'
     if (parsed := ipaddress.ip_address(vip)).is_loopback or parsed.is_unspecified:
         return f'{vip} is no address that others could reach; name one: vip = "192.0.2.100"'
+    if service.endpoint is not None and vip != service.endpoint.address:
+        own = service.endpoint.address
+        return (
+            f"it would announce {vip}, which vip names, though clients reach this service at {own}: leave out vip; "
+            f'or announce nothing: announce = ""'
+        )
     return ""
 
 
