@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.view.reload_values import Change, LineChange, ReloadOutcome, RestartNeeded
+from lvs_healthd.view.reload_values import AddressChange, Change, LineChange, ReloadOutcome, RestartNeeded
 from tests.cli.conftest import Daemon
 from tests.cli.running import Run
 
@@ -87,6 +87,16 @@ def test_dry_run_names_what_would_change_and_what_only_a_reload_shows(run: Run, 
             ),
         ),
         table_count=150,
+        addresses=(
+            AddressChange(address="192.0.2.100", was="lvs0", change="would be taken off lvs0"),
+            AddressChange(
+                address="192.0.2.101",
+                interface="lvs0",
+                change="would be put on lvs0",
+                when="when its services may serve",
+            ),
+        ),
+        addresses_count=3,
     )
     ran = run("--dry-run", "--control", str(daemon.control))
     assert (ran.code, ran.err) == (0, "")
@@ -102,6 +112,9 @@ def test_dry_run_names_what_would_change_and_what_only_a_reload_shows(run: Run, 
             "but only when its checks have passed"
         ),
         "table: and 148 more",
+        "address: 192.0.2.100 would be taken off lvs0",
+        "address: 192.0.2.101 would be put on lvs0, but only when its services may serve",
+        "address: and 1 more",
         "daemon.listen changes: only the reload shows what comes of it",
     ]
     run("--force", "--control", str(daemon.control))

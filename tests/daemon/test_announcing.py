@@ -13,14 +13,16 @@ import msgspec
 import pytest
 
 from lab.netns import Namespace
-from lvs_healthd.config.basics import AnnounceWhen, Seconds
+from lvs_healthd.config.basics import AnnounceWhen, Endpoint, Seconds
 from lvs_healthd.config.model import Below, Config, MinUp, Mode, Service
 from lvs_healthd.daemon import announcing
+from lvs_healthd.daemon.announce_foresight import WAITS
 from lvs_healthd.daemon.announce_says import said
 from lvs_healthd.daemon.announcing import AnnounceRuns
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.decide.announcing import Say
 from lvs_healthd.decide.held import ServiceState
+from lvs_healthd.director import announced
 from lvs_healthd.director.announcer import RETRY_S
 from lvs_healthd.events.kinds import AnnounceDrift, AnnounceError, AnnounceOff, AnnounceOn, Event
 from lvs_healthd.ipvs.in_memory import MemoryTable
@@ -32,6 +34,7 @@ from lvs_healthd.reconcile.gate import Braked
 from lvs_healthd.runtime import pace
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.view.announce_values import AnnounceStatus
+from lvs_healthd.view.reload_values import AddressChange
 from tests.configs import server, service
 from tests.ipvs.tables import entry, table
 from tests.ipvs.tables import server as line
@@ -514,6 +517,53 @@ async def test_service_that_goes_to_shadow_mode_and_to_another_interface_writes_
         running.configure(msgspec.structs.replace(PLAIN, announce="lvs1", mode=Mode.SHADOW))
         assert await running.goes_on(RESYNC_S)
         assert running.on("lvs1") == set()
+
+
+MISSING = announced.missing("lvs1")
+
+
+@pytest.mark.parametrize(
+    ("change", "said_of_it"),
+    [
+        ({}, []),
+        ({"announce": ""}, ["would be taken off lvs0"]),
+        ({"announce": "lvs1"}, [f"would stay on lvs0: {MISSING}"]),
+        ({"announce": "lvs2"}, ["would move from lvs0 to lvs2"]),
+        ({"announce": "lvs2", "mode": Mode.SHADOW}, ["would stay on lvs0: its services would be in shadow mode"]),
+        ({"mode": Mode.SHADOW}, []),
+    ],
+)
+async def test_dry_run_says_what_would_become_of_addresses_and_the_reload_does_so(
+    at: Namespace, change: dict[str, object], said_of_it: list[str]
+) -> None:
+    dummy(at, "lvs2")
+    async with site(at, A, B) as running:
+        running.configure(PLAIN)
+        assert await running.goes_on()
+        changed = msgspec.structs.replace(PLAIN, **change)
+        found = await running.runs.foreseen(Config(services=(changed,)), shadow=False)
+        assert [each.change for each in found] == said_of_it
+        assert {(each.address, each.was, each.when) for each in found} <= {(VIP, "lvs0", "")}
+        assert await running.runs.foreseen(Config(services=(changed,)), shadow=True) == []
+        assert await running.goes_on(), "nothing has changed"
+        running.configure(changed)
+        stays = not said_of_it or said_of_it[0].startswith("would stay")
+        assert await running.goes_on() is stays
+        assert running.on("lvs2") == ({VIP} if said_of_it == ["would move from lvs0 to lvs2"] else set())
+
+
+async def test_dry_run_names_new_addresses_and_interfaces_that_are_missing(at: Namespace) -> None:
+    async with site(at) as running:
+        running.configure()
+        there, away = (
+            msgspec.structs.replace(PLAIN, announce=interface, endpoint=Endpoint(address, 80), name=address)
+            for interface, address in (("lvs0", "192.0.2.1"), ("lvs1", "192.0.2.2"))
+        )
+        found = await running.runs.foreseen(Config(services=(there, away)), shadow=False)
+        assert found == [
+            AddressChange(address="192.0.2.1", interface="lvs0", change="would be put on lvs0", when=WAITS),
+            AddressChange(address="192.0.2.2", interface="lvs1", change=f"could not be announced from lvs1: {MISSING}"),
+        ]
 
 
 def many(count: int) -> list[Service]:

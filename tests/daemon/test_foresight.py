@@ -373,3 +373,14 @@ async def test_servers_that_the_brake_keeps_stay_in_a_service_that_is_changed(tm
     assert [(each["operation"], each["fields"]) for each in told] == [("set_service", "scheduler wrr -> wlc")]
     kept = {("delete_server", host): STOPS[Stop.BRAKE] for host in HOSTS[:3]}
     assert whens(said) == {("set_service", ""): AT_ONCE, **kept}
+
+
+async def test_dry_run_names_an_address_that_could_not_be_announced(tmp_path: Path) -> None:
+    web = '[[service]]\nname = "web"\naddress = "192.0.2.100:80"\ncheck = "tcp"\nreal_server = ["198.51.100.11"]\n'
+    async with site(tmp_path, head(tmp_path, "enforce") + web) as running:
+        running.file.write_text(head(tmp_path, "enforce") + web.replace("check", 'announce = "no-such-lvs0"\ncheck'))
+        outcome = await running.requests.outcome(DRY)
+        (found,) = outcome.addresses
+        assert outcome.addresses_count == 1
+        assert (found.address, found.interface) == ("192.0.2.100", "no-such-lvs0")
+        assert found.change.startswith("could not be announced from no-such-lvs0: there is no interface no-such-lvs0")

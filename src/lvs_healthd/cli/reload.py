@@ -87,6 +87,7 @@ def _lines(outcome: ReloadOutcome) -> Iterator[str]:
     if outcome.dry_run and (unnamed := _count(outcome) - len(outcome.would_change)) > 0:
         yield f"and {unnamed} more"
     yield from _table_lines(outcome) if outcome.dry_run else ()
+    yield from _address_lines(outcome)
     for each in outcome.restart_needed:
         yield f"{each.key}: {each.configured} needs a restart; {each.in_force} stays in force until then"
     for key in outcome.not_tried:
@@ -103,6 +104,14 @@ def _table_lines(outcome: ReloadOutcome) -> Iterator[str]:
         yield f"table: and {unnamed} more"
     if not outcome.table_count:
         yield "table: no line would change"
+
+
+def _address_lines(outcome: ReloadOutcome) -> Iterator[str]:
+    for each in outcome.addresses:
+        when = f", but only {each.when}" if each.when else ""
+        yield f"address: {' '.join(filter(None, (each.address, each.change)))}{when}"
+    if (unnamed := outcome.addresses_count - len(outcome.addresses)) > 0:
+        yield f"address: and {unnamed} more"
 
 
 def _count(outcome: ReloadOutcome) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from lvs_healthd.config.announcing import vip_of
 from lvs_healthd.config.basics import AnnounceWhen
 from lvs_healthd.config.model import Config, Mode, Service
+from lvs_healthd.daemon.announce_foresight import address_changes
 from lvs_healthd.daemon.announce_says import said
 from lvs_healthd.decide.announcing import Announcement, Finding, Hearing
 from lvs_healthd.decide.decisions import Decisions
@@ -22,11 +23,13 @@ from lvs_healthd.events.kinds import AnnounceDrift, AnnounceOff, AnnounceOn, Eve
 from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.plan.records import service_key
 from lvs_healthd.reconcile.reconciler import Reconciler
+from lvs_healthd.runtime.exceptions import HostError
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.threads import HungError, in_thread
 from lvs_healthd.state.file import SavedPlace
 from lvs_healthd.view.announce_values import AnnounceStatus
+from lvs_healthd.view.reload_values import AddressChange
 
 TURN_S = 0.25
 """How often the announced services are looked at, seconds."""
@@ -136,17 +139,7 @@ class AnnounceRuns:
 
         shadow: whether nothing is to be written.
         """
-        vips: dict[Place, _Vip] = {}
-        self._of = {}
-        # A service in shadow mode has a say only where all services of the address are. Then nothing is written.
-        for service in sorted(config.services, key=lambda each: each.mode is Mode.SHADOW):
-            if service.announce:
-                is_shadow = shadow or service.mode is Mode.SHADOW
-                vip = _Vip(service, shadow=is_shadow)
-                vip = self._of[service_key(service)] = vips.setdefault(vip.place, vip)
-                if vip.is_shadow is is_shadow:
-                    vip.keys.append(service_key(service))
-                    vip.names.append(service.name)
+        vips, self._of = _made(config, shadow=shadow)
         known = {vip.place.address: vip for vip in self._vips.values()}
         for vip in vips.values():
             if (before := known.get(vip.place.address)) is not None:
@@ -155,6 +148,28 @@ class AnnounceRuns:
         self._read_at = -math.inf
         self._wants += 1
         self._woken.set()
+
+    async def foreseen(self, config: Config, *, shadow: bool) -> list[AddressChange]:
+        """Return which addresses a reload would put on interfaces, take off them, or move. Nothing is changed.
+
+        config, shadow: as for `configured`.
+        """
+        vips, _ = _made(config, shadow=shadow)
+        known = {place: not vip.is_shadow for place, vip in vips.items()}
+        gone = {place for place in self._announcer.ours if place not in known} if not shadow else set()
+        written = {place for place, vip in self._vips.items() if not vip.is_shadow}
+        new = {place for place, is_written in known.items() if is_written} - written
+        if not gone and not new:
+            return []
+        addresses = {place.address for place in gone}
+        others = {place for place in known if place.address in addresses}
+        try:
+            await self._load()
+            found = await self._announcer.look({place.interface for place in gone | new | others})
+        except HostError as error:
+            return [AddressChange(address="", change=f"what would become of them is not known: {error}")]
+        decided = {vip.place.address: vip.announcement.wanted for vip in self._vips.values() if not vip.is_shadow}
+        return list(address_changes(gone, new, known=known, decided=decided, found=found))
 
     @property
     def statuses(self) -> tuple[AnnounceStatus, ...]:
@@ -213,8 +228,7 @@ class AnnounceRuns:
             return
         if not self._is_loaded:
             with contextlib.suppress(HungError):  # a disk that hangs; the next turn tries again
-                await in_thread(announced.load_library, timeout_s=IMPORT_S, what="importing pyroute2")
-                self._is_loaded = True
+                await self._load()
             if not self._is_loaded:
                 return
         wants, is_due = self._wants, self._clock() >= self._read_at
@@ -228,6 +242,12 @@ class AnnounceRuns:
             )
         if is_due and wants == self._wants:
             await self._make_true()
+
+    async def _load(self) -> None:
+        """Import pyroute2, if that is not done yet. Raises `HungError`."""
+        if not self._is_loaded:
+            await in_thread(announced.load_library, timeout_s=IMPORT_S, what="importing pyroute2")
+            self._is_loaded = True
 
     async def _found(self, vip: _Vip, local: str) -> Finding:
         """Ask the services of an address until it is clear what they say together. There may be thousands.
@@ -292,3 +312,22 @@ class AnnounceRuns:
             )
         )
         vip.told = it.wanted, it.since
+
+
+def _made(config: Config, *, shadow: bool) -> tuple[dict[Place, _Vip], dict[ServiceKey, _Vip]]:
+    """Return the addresses of a configuration, by what they are and by service.
+
+    shadow: whether nothing is to be written.
+    """
+    vips: dict[Place, _Vip] = {}
+    of: dict[ServiceKey, _Vip] = {}
+    # A service in shadow mode has a say only where all services of the address are. Then nothing is written.
+    for service in sorted(config.services, key=lambda each: each.mode is Mode.SHADOW):
+        if service.announce:
+            is_shadow = shadow or service.mode is Mode.SHADOW
+            vip = _Vip(service, shadow=is_shadow)
+            vip = of[service_key(service)] = vips.setdefault(vip.place, vip)
+            if vip.is_shadow is is_shadow:
+                vip.keys.append(service_key(service))
+                vip.names.append(service.name)
+    return vips, of

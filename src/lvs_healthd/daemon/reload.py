@@ -109,11 +109,14 @@ class Reloads:
         event = changes(file, parts.config, config, was=parts.facts.mode, mode=mode)
         outcome = _outcome(event, restart_needed(file, self._started, config))
         lines = await lines_changed(parts, config)
+        addresses = await parts.announcing.foreseen(config, shadow=parts.is_shadow(config))
         return msgspec.structs.replace(
             outcome,
             dry_run=True,
             table=tuple(lines[:MOST_FINDINGS]),
             table_count=len(lines),
+            addresses=tuple(addresses[:MOST_FINDINGS]),
+            addresses_count=len(addresses),
             would_change=named_changes(parts.config, config),
             not_tried=not_tried(parts.config, config, takes_lock=mode is Mode.ENFORCE is not parts.facts.mode),
         )

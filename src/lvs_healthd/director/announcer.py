@@ -46,6 +46,7 @@ class Announcer:
         self.foreign: frozenset[tuple[str, str]] = frozenset()
         """The interfaces and addresses that are none of ours. They have been told."""
         self._call = LoneCall()
+        self._looking = LoneCall()
 
     @property
     def has_errors(self) -> bool:
@@ -95,6 +96,11 @@ class Announcer:
         self._tell_foreign(known, found)
         self._trouble(dict(_troubles({place.interface for place in known}, found)) | failed)
         return Done(announced.shown(there - deleted, found), added, deleted)
+
+    async def look(self, interfaces: AbstractSet[str]) -> dict[str, Found]:
+        """Return each of these interfaces that is there. Raises `HostError`."""
+        what = "asking the kernel for addresses"
+        return await self._looking(announced.read, self._netns, interfaces, timeout_s=KERNEL_S, what=what)
 
     async def _asked(self, function: Callable[..., dict], *arguments: object) -> dict:  # type: ignore[type-arg]
         what = "asking the kernel for addresses"

@@ -44,6 +44,21 @@ class LineChange(msgspec.Struct, frozen=True, kw_only=True):
     """For what the change would have to wait, such as "when its checks have passed"; "" if it would come at once."""
 
 
+class AddressChange(msgspec.Struct, frozen=True, kw_only=True):
+    """An announced address that a reload would put on an interface, take off it, or move."""
+
+    address: str
+    """Empty if nothing could be found out."""
+    was: str = ""
+    """The interface from which it would be taken; "" for none."""
+    interface: str = ""
+    """The interface on which it would be configured; "" for none."""
+    change: str
+    """What would become of it, in words: "would be taken off lvs0"."""
+    when: str = ""
+    """For what that would have to wait; "" if it would come at once, or not at all."""
+
+
 class RestartNeeded(msgspec.Struct, frozen=True, kw_only=True):
     """A key whose new value takes effect only at the next start."""
 
@@ -84,3 +99,7 @@ class ReloadOutcome(msgspec.Struct, frozen=True, kw_only=True):
     of them. Those that would have to wait come last."""
     table_count: int = 0
     """After a dry run: how many lines of the kernel's table would change, with those that would have to wait."""
+    addresses: tuple[AddressChange, ...] = ()
+    """After a dry run: the announced addresses that would come, go or move, at most a hundred of them."""
+    addresses_count: int = 0
+    """After a dry run: how many there are."""
