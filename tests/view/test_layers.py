@@ -21,6 +21,7 @@ from lvs_healthd.view.override_values import OverrideRequest
 from lvs_healthd.view.why_values import KeptBack, Layers, ServerWhy
 from tests import configs
 from tests.decide.test_decisions import FAIL, PASS
+from tests.ipvs.tables import MARK
 
 A, B, SPARE = "198.51.100.11", "198.51.100.12", "198.51.100.99"
 ROOT = Peer(1, 0, frozenset())
@@ -221,7 +222,9 @@ async def test_line_that_somebody_else_keeps_changing_is_told(site: Site) -> Non
 
 async def test_table_error_and_rejected_reload_are_told(site: Site) -> None:
     await site.start()
-    site.parts.reconciler.last_error = "the kernel is out of memory"
+    site.parts.reconciler._errors = {MARK: "no such scheduler"}
+    assert site.layers().kept_back == (), "another service has an error"
+    site.parts.reconciler.last_error, site.parts.reconciler._errors = "the kernel is out of memory", None
     site.parts.facts.config_error = "config.toml:3: " + "x" * 500
     error, reload = site.layers().kept_back
     assert (error.by, error.reason) == ("error", "the kernel is out of memory")

@@ -5,7 +5,7 @@ import pytest
 from lvs_healthd.probes.outcome import Course, Outcome, Reason, down, up
 from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.view import View
-from tests.ipvs.tables import WEB
+from tests.ipvs.tables import MARK, WEB
 from tests.view.test_view import viewed
 
 A, B, SPARE = "198.51.100.1", "198.51.100.2", "198.51.100.99"
@@ -42,7 +42,9 @@ async def test_server_that_is_only_wanted_does_not_serve() -> None:
         assert said(view) == (False, "no real server is proven healthy yet")
         answer(view, up("connected"), B)
         assert said(view) == (False, "the servers that may serve are not in the kernel's table")
-        view._reconciler.last_error = "add_server: EPERM"
+        view._reconciler._errors = {MARK: "add_server: EPERM"}
+        assert said(view)[1].endswith("are not in the kernel's table"), "another service has an error"
+        view._reconciler._errors = {WEB: "add_server: EPERM"}
         assert said(view)[1].endswith("are not in the kernel's table: add_server: EPERM")
 
 
