@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import math
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +29,10 @@ from lvs_healthd.events.kinds import (
     Event,
 )
 from lvs_healthd.ipvs.in_memory import MemoryTable
+from lvs_healthd.ipvs.records import DestinationRecord, ServiceEntry, ServiceRecord
+from lvs_healthd.ipvs.words import ForwardingMethod
 from lvs_healthd.log import configure
+from lvs_healthd.plan.records import destination_key, service_key
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.state.listed import read_lists
 from lvs_healthd.view.reload_values import ReloadRequest
@@ -73,10 +78,12 @@ def entries(*numbers: int, weight: int = 1) -> tuple[Entry, ...]:
 class Site:
     """A daemon whose sources say what the test wants. Nothing in it waits for time to pass."""
 
-    def __init__(self, folder: Path, text: str, sources: dict[str, Told], options: dict[str, bool]) -> None:
+    def __init__(
+        self, folder: Path, text: str, sources: dict[str, Told], table: MemoryTable, options: dict[str, bool]
+    ) -> None:
         self.file = folder / "config.toml"
         self.file.write_text(f'[daemon]\nlisten = ""\ncontrol = "{folder}/c"\nstate = "{folder}/state.json"\n{text}')
-        self.table = MemoryTable()
+        self.table = table
         self.events: list[Event] = []
         self._sources, self._options = sources, options
         self.now = 1000.0
@@ -119,9 +126,11 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def site(folder: Path, sources: dict[str, Told], text: str = "", **options: bool) -> AsyncIterator[Site]:
+async def site(
+    folder: Path, sources: dict[str, Told], text: str = "", table: MemoryTable | None = None, **options: bool
+) -> AsyncIterator[Site]:
     files = ", ".join(f'{{ file = "{file}" }}' for file in sources)
-    made = Site(folder, text or WEB.format(source=f"[{files}]"), sources, options)
+    made = Site(folder, text or WEB.format(source=f"[{files}]"), sources, table or MemoryTable(), options)
     await made.start()
     try:
         yield made
@@ -352,6 +361,69 @@ async def test_why_names_the_source_of_a_server(tmp_path: Path) -> None:
         assert server.layers is not None
         assert server.layers.source is not None
         assert server.layers.source.services == ("web",)
+
+
+def in_table(running: Site) -> list[str]:
+    """Return the addresses of the servers in the table that get clients."""
+    (entry,) = running.table.entries.values()
+    return sorted(key.address for key, record in entry.destinations.items() if record.weight)
+
+
+async def reconciled(running: Site) -> None:
+    for _ in range(3):
+        await running.parts.reconciler.read_back(2.0)
+
+
+@pytest.mark.parametrize("lost", [(), ("sources.json",), ("sources.json", "state.json")])
+async def test_servers_in_the_table_stay_while_a_source_fails_whatever_else_is_lost(
+    tmp_path: Path, lost: tuple[str, ...]
+) -> None:
+    source, table = Told(entries(11, 12)), MemoryTable()
+    async with site(tmp_path, {"/web": source}) as running:
+        (web,) = running.parts.config.services
+        servers = [DestinationRecord(destination_key(each), ForwardingMethod.MASQ, 1) for each in web.real_servers]
+        key = service_key(web)
+        table.entries = {key: ServiceEntry(ServiceRecord(key, "wlc"), {each.key: each for each in servers})}
+    async with site(tmp_path, {"/web": source}, table=table) as running:
+        await reconciled(running)
+        running.parts.saver.changed()
+        await running.parts.save(math.inf)
+        await running.parts.flush()
+        assert in_table(running) == ["198.51.100.11", "198.51.100.12"]
+    for name in lost:
+        (tmp_path / name).unlink()
+    source.tell(ListError("it cannot be read"))
+    async with site(tmp_path, {"/web": source}, table=table) as running:
+        await running.turn()
+        await reconciled(running)
+        assert in_table(running) == ["198.51.100.11", "198.51.100.12"]
+        source.tell(entries(11, 13, 14))
+        await running.turn()
+        await reconciled(running)
+        # Only the first list, of which nothing was known, may take out one of two.
+        assert in_table(running) == (["198.51.100.11"] if lost else ["198.51.100.11", "198.51.100.12"])
+
+
+async def test_list_that_takes_out_too_much_of_all_services_is_held_and_asked_for_once(tmp_path: Path) -> None:
+    source, table = Told(entries(*range(11, 31))), MemoryTable()
+    text = WEB.format(source='{ file = "/web" }')
+    async with site(tmp_path, {"/web": source}, text) as running:
+        (web,) = running.parts.config.services
+        # Of the twenty listed servers, ten serve, and the list drops six of those.
+        servers = [DestinationRecord(destination_key(each), ForwardingMethod.MASQ, 1) for each in web.real_servers[:10]]
+        key = service_key(web)
+        table.entries = {key: ServiceEntry(ServiceRecord(key, "wlc"), {each.key: each for each in servers})}
+    async with site(tmp_path, {"/web": source}, text, table=table) as running:
+        await reconciled(running)
+        source.tell(entries(*range(17, 31)))
+        for _ in range(3):
+            await running.turn()
+        assert running.servers == [*range(11, 31)]
+        (held,) = running.told(DiscoveryHeld)
+        assert held.reason.startswith("file /web: 6 of the 10 servers that serve now would be taken out")
+        assert running.parts.discovery.ready() == {}
+        assert not (await running.reloads._reload_or_reject(ReloadRequest(force=True))).errors
+        assert running.servers == [*range(17, 31)]
 
 
 answers = st.one_of(
