@@ -253,6 +253,7 @@ async def test_entry_that_does_not_fit_the_configuration_refuses_its_list_and_no
         assert failed.error.startswith('/web:4: service "web": address: ')
         await running.turn()
         assert len(running.told(DiscoveryFailed)) == 1
+        assert running.parts.discovery.ready() == {}
         one.tell(entries(11, 12, 13))
         await running.turn()
         assert running.servers == [11, 12, 13, 21, 22, 23]

@@ -82,7 +82,7 @@ class Sourced:
 
     def weigh(self) -> None:
         """Decide whether what it lists now may come into force."""
-        if self.found is None or self.is_refused:
+        if self.found is None:
             return
         if self.entries is not None and said(self.found) == said(self.entries):
             self.entries, self.found = self.found, None  # its lines may have moved
