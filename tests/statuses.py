@@ -5,6 +5,7 @@ from lvs_healthd.ipvs.records import DestinationKey
 from lvs_healthd.ipvs.words import AF_INET
 from lvs_healthd.view.announce_values import AnnounceStatus
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
+from lvs_healthd.view.source_values import SourceStatus
 from lvs_healthd.view.status_values import (
     CheckStatus,
     DaemonStatus,
@@ -69,6 +70,7 @@ def daemon(
     track: TrackStatus | None = None,
     announced: tuple[AnnounceStatus, ...] = (),
     announced_foreign: tuple[str, ...] = (),
+    sources: tuple[SourceStatus, ...] = (),
 ) -> DaemonStatus:
     return DaemonStatus(
         version="0.1.0",
@@ -104,6 +106,7 @@ def daemon(
         track=track,
         announced=announced,
         announced_foreign=announced_foreign,
+        sources=sources,
     )
 
 
@@ -204,12 +207,18 @@ ANNOUNCED = AnnounceStatus(
 )
 
 
+SOURCE = SourceStatus(source="file /etc/web.list", services=("web",), servers=3, changed=NOW - 600)
+
+
 async def sampled() -> Samples:
     """Return samples in which every metric has a value."""
     checked = service("checked", real_server("198.51.100.99:80", "up", fallback=True), role="standby")
     services = (*status().services, checked)
     return samples(
-        Status(daemon=daemon(holds=(HOLD,), brakes=(BRAKE,), track=TRACK, announced=(ANNOUNCED,)), services=services)
+        Status(
+            daemon=daemon(holds=(HOLD,), brakes=(BRAKE,), track=TRACK, announced=(ANNOUNCED,), sources=(SOURCE,)),
+            services=services,
+        )
     )
 
 

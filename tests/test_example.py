@@ -150,8 +150,13 @@ def test_no_other_table_has_keys_of_its_own() -> None:
 
 @pytest.mark.parametrize(("line", "key"), ALTERNATIVE.findall(TEXT))
 def test_every_alternative_is_a_right_value(line: str, key: str) -> None:
-    known = TOP_KEYS | PAIR_KEYS | SYSCTL_KEYS | SYNC_KEYS | TIMEOUT_KEYS | SERVICE_KEYS | CHECK_KEYS
+    tables = (TOP_KEYS, PAIR_KEYS, SYSCTL_KEYS, SYNC_KEYS, TIMEOUT_KEYS, SERVICE_KEYS, CHECK_KEYS)
+    assert any(is_right(table[key], tomli.loads(line)[key]) for table in tables if key in table)
+
+
+def is_right(key: Key, value: object) -> bool:
     try:
-        known[key].parse(tomli.loads(line)[key])
-    except WrongValueError as error:
-        pytest.fail(str(error))
+        key.parse(value)
+    except WrongValueError:
+        return False
+    return True

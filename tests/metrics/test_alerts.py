@@ -225,6 +225,8 @@ CASES = [
             ("LvsTableError", "lvs_healthd_table_error", "2m"),
             ("LvsSettingError", "lvs_healthd_setting_error", "2m"),
             ("LvsStateNotSaved", "lvs_healthd_state_error", "7m"),
+            ("LvsSourceError", "lvs_healthd_source_error", "7m"),
+            ("LvsSourceHeld", "lvs_healthd_source_held", "7m"),
             ("LvsMaintenanceFolderUnread", "lvs_healthd_maintenance_error", "7m"),
             ("LvsMaintenanceFileUnused", "lvs_healthd_maintenance_files_unused", "7m"),
         )

@@ -17,6 +17,7 @@ from lvs_healthd.view.words import (
     remarks,
     shortage,
     since,
+    sourced,
     standby,
     verdict_word,
     weight_words,
@@ -33,8 +34,8 @@ COLOURS = {
 ALARM = "bold red"
 NOTICE = "bold yellow"
 
-MOST_ANNOUNCED = 10
-"""How many announced addresses are shown above the services, which must stay in sight."""
+MOST_SHOWN = 10
+"""How many announced addresses, and how many sources, are shown above the services, which must stay in sight."""
 
 WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table; - means not in it"
 
@@ -96,10 +97,15 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
         f"  mode {daemon.mode}  up {ago(now - daemon.started)}  pid {daemon.pid}{workers}",
     )
     yield Text(f"table {printable(daemon.table)}, {read}")
-    for each in daemon.announced[:MOST_ANNOUNCED]:
+    for each in daemon.announced[:MOST_SHOWN]:
         yield Text(f"address {announcement(each, now)}")
-    if (more := len(daemon.announced) - MOST_ANNOUNCED) > 0:
+    if (more := len(daemon.announced) - MOST_SHOWN) > 0:
         yield Text(f"and {more} more addresses: lvs-healthd status --json")
+    for source in daemon.sources[:MOST_SHOWN]:
+        used = f" of {printable(', '.join(source.services))}"
+        yield Text(f"servers{used} from {sourced(source, now)}")
+    if (more := len(daemon.sources) - MOST_SHOWN) > 0:
+        yield Text(f"and {more} more sources: lvs-healthd status --json")
     yield Text(f"configuration {printable(daemon.config_file)}, loaded {ago(now - daemon.config_loaded)} ago")
     if daemon.mode == "shadow":
         yield Text("SHADOW MODE: nothing is written to the kernel's table", style=NOTICE)

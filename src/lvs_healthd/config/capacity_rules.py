@@ -29,6 +29,7 @@ def _validate_min_up(service: Service, table: TomlTable, errors: Errors) -> None
         "min_up" not in table
         or table.is_wrong("min_up")
         or not servers
+        or service.sources  # which may list any number
         or table.is_wrong("real_server")
         or table.is_wrong("pool")
     ):
@@ -66,7 +67,7 @@ def _validate_slow_start(service: Service, table: TomlTable, errors: Errors) -> 
         errors.add(at, "fo sends everything to the server with the greatest weight, so nothing can come slowly")
     elif scheduler in _HASHING:
         errors.remark(at, f"{scheduler} gives some clients of other servers a new server at each step, of up to 20")
-    if service.real_servers and all(server.weight <= 1 for server in service.real_servers):
+    if service.real_servers and not service.sources and all(server.weight <= 1 for server in service.real_servers):
         errors.remark(
             at, "weights are whole numbers and all are 1, so it does nothing; write weight = 100, for example"
         )

@@ -126,6 +126,7 @@ def _service(service: Service) -> dict[str, Any]:
         **_announce(service),
         **_synproxy(service),
         "fallback": [{**_server(server), "tier": server.tier} for server in service.fallback],
+        **({"source": [{"file": each.file} for each in service.sources]} if service.sources else {}),
         "real_server": [_server(server) for server in service.real_servers],
     }
 

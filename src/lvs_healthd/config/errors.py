@@ -8,7 +8,7 @@ import datetime as dt
 import itertools
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,10 @@ _SHOWN_LENGTH = 80
 
 _SERVICE_PARTS = 2
 """The first parts of a key path that say which service it is about: "service" and its number."""
+
+
+_OUTSIDE_PARTS = 3
+"""The first parts of a key path that say which entry of a list it is about that is in none of the files."""
 
 
 class ConfigError(InputError):
@@ -152,9 +156,18 @@ class Errors:
         self._found: _Findings = {}
         self._remarks: _Findings = {}
         self._service_names: dict[int, str] = {}
+        self._elsewhere: dict[KeyPath, Callable[[int], str]] = {}
         self.about_service: int | None = None
         """The number of the service that is being read. What is found in another table, from which the service has a
         value, is told with the service's name."""
+
+    def name_places(self, path: KeyPath, place: Callable[[int], str]) -> None:
+        """Set what says where the entries of a list are that is in none of the files.
+
+        path: the key path of the list, with two parts.
+        place: returns the place of the entry with this number.
+        """
+        self._elsewhere[path] = place
 
     def name_service(self, index: int, name: str) -> None:
         """Set the name that messages use for `service[index]`."""
@@ -200,8 +213,14 @@ class Errors:
 
     def on_line(self, path: KeyPath, seen_from: KeyPath) -> str:
         """Return where a key path is, for a message about another one: "on line 7", with the file if that differs."""
+        if (outside := self._outside(path)) is not None:
+            return f"in {outside}"
         part, line = self._place(path)
-        of = "" if part == self._part_of(seen_from) else f" of {self._parts[part].file}"
+        of = (
+            ""
+            if self._outside(seen_from) is None and part == self._part_of(seen_from)
+            else f" of {self._parts[part].file}"
+        )
         return f"on line {line}{of}"
 
     def _place(self, path: KeyPath) -> tuple[int, int]:
@@ -248,17 +267,27 @@ class Errors:
 
         services: the numbers of the services that it is about, if the place is in another table.
         """
+        outside = self._outside(path)
         part, line = self._place(path)
         file = self._parts[part].file
-        places = [f"{file}:{line}" if line else file]
+        places = [outside or (f"{file}:{line}" if line else file)]
         places += [f"{self._service(first)}{_and_more(len(services) - 1)}" for first in itertools.islice(services, 1)]
         match path:
             case ("service", int() as index, *rest):
                 places.append(self._service(index))
                 path = tuple(rest)
+        if outside is not None:
+            path = path[_OUTSIDE_PARTS:]
         if path:
             places.append(show_path(path))
         return ": ".join(places)
+
+    def _outside(self, path: KeyPath) -> str | None:
+        """Return the place of what is in none of the files; None for what is in one of them."""
+        match path:
+            case (first, second, int() as index, *_) if (first, second) in self._elsewhere:
+                return self._elsewhere[first, second](index)
+        return None
 
     def _service(self, index: int) -> str:
         name = self._service_names.get(index)

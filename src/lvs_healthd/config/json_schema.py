@@ -47,7 +47,7 @@ def json_schema() -> _Schema:
                 "pair": _table(found["[pair]"]),
                 "ipvs": ipvs,
                 "defaults": _closed({"check": _defaults(found[CHECKS]), "service": _service_defaults(found)}),
-                "pool": _named(_table(found["[pool.NAME]"], required=["real_server"], real_server=_servers_of(found))),
+                "pool": _named(_pool(found)),
                 "check": _named(_CHECK),
                 "service": {"type": "array", "items": _service(found)},
                 "hook": {"type": "array", "items": _hook(found)},
@@ -73,6 +73,11 @@ def _service(found: Mapping[str, TableReference]) -> _Schema:
 def _named(schema: _Schema) -> _Schema:
     """Return the schema of a table of tables with names of their own."""
     return {"type": "object", "additionalProperties": schema}
+
+
+def _pool(found: Mapping[str, TableReference]) -> _Schema:
+    pool = _table(found["[pool.NAME]"], real_server=_servers_of(found))
+    return pool | {"anyOf": [{"required": [key]} for key in ("real_server", "source")]}
 
 
 def _servers_of(found: Mapping[str, TableReference]) -> _Schema:

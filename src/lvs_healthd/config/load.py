@@ -1,6 +1,6 @@
 """Reads a configuration, with the files that it includes, into records. Reports all errors and remarks at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lvs_healthd.config.checks import CheckReader
@@ -10,7 +10,7 @@ from lvs_healthd.config.hooks import read_hooks
 from lvs_healthd.config.ipvs import read_ipvs, validate_ipvs
 from lvs_healthd.config.model import Brake, Config, Daemon
 from lvs_healthd.config.pair import read_pair, validate_pair
-from lvs_healthd.config.parts import whole
+from lvs_healthd.config.parts import Whole, whole
 from lvs_healthd.config.pools import Pools
 from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.readymade import Shelf, search_path
@@ -18,24 +18,42 @@ from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.config.schema import read_table
 from lvs_healthd.config.service_defaults import read_service_defaults
 from lvs_healthd.config.services import ForServices, read_services
+from lvs_healthd.config.sources import Lists
 from lvs_healthd.config.text import DEFAULT_FILE, read_text
 
-__all__ = ["DEFAULT_FILE", "ConfigError", "load", "parse"]
+__all__ = ["DEFAULT_FILE", "ConfigError", "load", "parse", "relist"]
 
 
-def load(path: Path, memory: LastReading | None = None) -> Config:
+def load(path: Path, memory: LastReading | None = None, lists: Lists | None = None) -> Config:
     """Read a configuration file.
 
     memory: the services of the last reading. A service that has not changed since then is returned as the same object.
+    lists: what sources list; None if nobody has asked them.
 
     Raises only `ConfigError`, which holds every error.
     """
+    return _never_failing(str(path), lambda: parse(read_text(path), str(path), memory=memory, lists=lists))
+
+
+def relist(again: Whole, memory: LastReading, lists: Lists) -> Config:
+    """Return a configuration that has been read before, with other servers from its sources. No file is read again.
+
+    again: the configuration, as `memory` has kept it.
+    memory: the services of the last reading, as for `load`.
+    lists: what sources list.
+
+    Raises only `ConfigError`, which holds every error.
+    """
+    return _never_failing(again.parts[0].file, lambda: _records(again, memory, lists))
+
+
+def _never_failing(file: str, read: Callable[[], Config]) -> Config:
     try:
-        return parse(read_text(path), str(path), memory=memory)
+        return read()
     except ConfigError:
         raise
     except Exception as error:  # a file must never end a running daemon
-        text = f"{path}: lvs-healthd failed to read it because of an internal error: {type(error).__name__}: {error}"
+        text = f"{file}: lvs-healthd failed to read it because of an internal error: {type(error).__name__}: {error}"
         raise ConfigError((text,)) from error
 
 
@@ -45,19 +63,32 @@ def helper_socket(daemon: Daemon) -> str:
 
 
 def parse(
-    text: str, file: str, *, checks_dirs: Sequence[Path] | None = None, memory: LastReading | None = None
+    text: str,
+    file: str,
+    *,
+    checks_dirs: Sequence[Path] | None = None,
+    memory: LastReading | None = None,
+    lists: Lists | None = None,
 ) -> Config:
     """Read a configuration from text.
 
     file: path of the file, for error messages and for the default of `checks_dirs`.
     checks_dirs: the directories in which to search for ready-made checks. Default: `search_path(file)`.
     memory: the services of the last reading. A service that has not changed since then is returned as the same object.
+    lists: what sources list; None if nobody has asked them.
 
     Raises only `ConfigError`, which holds every error.
     """
-    memory = memory or LastReading()
-    document, parts, twice = whole(text, file)
-    errors = Errors(file, text, parts)
+    return _records(whole(text, file), memory or LastReading(), lists, checks_dirs)
+
+
+def _records(
+    read: Whole, memory: LastReading, lists: Lists | None, checks_dirs: Sequence[Path] | None = None
+) -> Config:
+    """Turn the document of a configuration into records. The arguments are those of `parse`."""
+    document, parts, twice = read
+    file = parts[0].file
+    errors = Errors(file, parts[0].text, parts)
     shelf = Shelf(search_path(file) if checks_dirs is None else checks_dirs)
     top = read_table(document, (), TOP_KEYS, errors).values
     daemon = read_table(top.get("daemon", {}), ("daemon",), DAEMON_KEYS, errors).values
@@ -73,7 +104,7 @@ def parse(
     reader.read_named(top.get("check", {}))
     service_defaults = read_service_defaults(defaults.get("service", {}), reader, errors)
     memory.begin((file, defaults, top.get("check"), helper), shelf)
-    around = ForServices(ipvs, reader, memory, service_defaults, Pools(top.get("pool", {}), errors))
+    around = ForServices(ipvs, reader, memory, service_defaults, Pools(top.get("pool", {}), errors, lists))
     services = read_services(top.get("service", []), around, errors)
     for part in parts:
         remark_public_secret(part, errors)
@@ -86,7 +117,7 @@ def parse(
     found, remarks = (*twice, *errors.texts(), *shelf.errors), (*errors.remark_texts(), *shelf.remarks)
     if found:
         raise ConfigError(found, remarks)
-    memory.keep()
+    memory.keep(read if any(service.sources for service in services) else None)
     return Config(
         daemon=Daemon(**daemon),
         ipvs=ipvs,

@@ -15,6 +15,7 @@ import msgspec
 from lvs_healthd.config.basics import AnnounceWhen, Endpoint, Family, Protocol, Seconds
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.hook_model import Hook
+from lvs_healthd.config.sources import Source
 
 
 class Forward(enum.StrEnum):
@@ -214,6 +215,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """Window scale announced to clients (RFC 7323). 7 is what Linux uses with its default buffers."""
     fallback: tuple[FallbackServer, ...] = ()
     """Servers to use while no real server may serve, or fewer than `min_up`."""
+    sources: tuple[Source, ...] = msgspec.field(default=(), name="source")
+    """Files from which it has real servers besides its own and those of its pools: `{ file = "/etc/web.list" }` or a
+    list of such tables. They are read again whenever they change."""
     real_servers: tuple[RealServer, ...] = msgspec.field(default=(), name="real_server")
 
     @property

@@ -1,7 +1,8 @@
 """Reads the `[pool.NAME]` tables: lists of real servers that several services share."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from lvs_healthd.config import values
@@ -12,9 +13,10 @@ from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.reuse import fingerprint
 from lvs_healthd.config.schema import SERVICE_KEYS, Key, TomlTable, read_table
 from lvs_healthd.config.servers import ServerReader, Surroundings
+from lvs_healthd.config.sources import LISTED, Entry, Lists, Source, said, sources
 from lvs_healthd.config.values import did_you_mean
 
-POOL_KEYS = {"real_server": Key(values.anything)}
+POOL_KEYS = {"real_server": Key(values.anything), "source": SERVICE_KEYS["source"]}
 
 _MOST_NEAR = 3
 """How many names an error about an unknown pool offers."""
@@ -38,11 +40,16 @@ class Pools:
 
     written: the value of `pool` in the file.
     errors: errors are added here. A pool that is wrong as a whole counts as present, with no servers.
+    lists: what sources list; None if nobody has asked them.
     """
 
-    def __init__(self, written: object, errors: Errors) -> None:
+    def __init__(self, written: object, errors: Errors, lists: Lists | None = None) -> None:
         self._errors = errors
+        self._lists = lists
         self._servers: dict[str, object] = {}
+        self._sources: dict[str, tuple[Source, ...]] = {}
+        for source, entries in (lists or {}).items():
+            errors.name_places((LISTED, str(source)), partial(_place, entries))
         self._unused: set[str] = set()
         self._fingerprints: dict[str, bytes] = {}
         if not isinstance(written, dict):
@@ -62,7 +69,10 @@ class Pools:
                     errors.add((*path, key), "a key of a service, not of a pool; write it in the services")
             table = read_table(own, path, POOL_KEYS, errors)
             servers = table.values.get("real_server", [])
-            if "real_server" not in table and isinstance(entry, dict):
+            self._sources[name] = table.values.get("sources", ())
+            if "sources" in table:
+                pass  # which may have all of its servers
+            elif "real_server" not in table and isinstance(entry, dict):
                 errors.add(path, "real_server is missing: a pool needs at least one")
             elif servers == [] and isinstance(entry, dict):
                 errors.add(table.at("real_server"), "the list is empty: a pool needs at least one")
@@ -87,6 +97,21 @@ class Pools:
         for name in table.values.get("pool", ()):
             yield self._servers[name], ("pool", name, "real_server")
 
+    def sources(self, table: TomlTable) -> tuple[Source, ...]:
+        """Return the sources of a service: its own, and those of its pools."""
+        of_pools = [source for name in table.values.get("pool", ()) for source in self._sources[name]]
+        return tuple(dict.fromkeys((*of_pools, *table.values.get("sources", ()))))
+
+    def listed(self, its_sources: Iterable[Source]) -> Iterator[tuple[object, KeyPath]]:
+        """Yield the servers that sources list, as a file would write them, and where they are."""
+        for source in its_sources:
+            entries = (self._lists or {}).get(source, ())
+            yield [{"address": each.address, "weight": each.weight} for each in entries], (LISTED, str(source))
+
+    def is_unknown(self, source: Source) -> bool:
+        """Return whether a source has been asked, and nothing is known of what it lists."""
+        return self._lists is not None and source not in self._lists
+
     def read_unused(self, reader: CheckReader) -> None:
         """Report what is wrong with the servers of pools that no service uses."""
         for name in self._unused:
@@ -99,23 +124,42 @@ class Pools:
 
         inherited: the value of `pool` in `[defaults.service]`, or None.
         """
+        own = [] if self._lists is None else [self._said(source) for source in _own_sources(entry)]
         named = entry.get("pool", inherited)
         if named is None:
-            return entry
+            return (entry, own) if own else entry
         names = [name for name in (named if isinstance(named, list | tuple) else [named]) if isinstance(name, str)]
         self._unused.difference_update(names)
-        return entry, [self._fingerprint(name) for name in names if name in self._servers]
+        return entry, own, [self._fingerprint(name) for name in names if name in self._servers]
 
     def _fingerprint(self, name: str) -> bytes:
         if name not in self._fingerprints:
-            self._fingerprints[name] = fingerprint((name, self._servers[name]))
+            listed = [self._said(source) for source in self._sources.get(name, ())]
+            self._fingerprints[name] = fingerprint((name, self._servers[name], listed))
         return self._fingerprints[name]
+
+    def _said(self, source: Source) -> object:
+        """Return what stands for a source and what it lists, if that is known."""
+        entries = (self._lists or {}).get(source)
+        return str(source), None if entries is None else said(entries)
 
     def _known(self) -> str:
         if not self._servers:
             return "there is none; write one, with its real_server"
         more = ", …" if len(self._servers) > _MOST_NEAR else ""
         return f"there is {', '.join(itertools.islice(self._servers, _MOST_NEAR))}{more}"
+
+
+def _place(entries: Sequence[Entry], index: int) -> str:
+    return entries[index].place
+
+
+def _own_sources(entry: dict[str, Any]) -> tuple[Source, ...]:
+    """Return the sources in a service's table; none if they are wrong, which is told when the table is read."""
+    try:
+        return sources(entry["source"]) if "source" in entry else ()
+    except WrongValueError:
+        return ()
 
 
 def _in_single_brackets(written: object) -> str:

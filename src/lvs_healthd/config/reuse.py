@@ -13,6 +13,7 @@ import msgspec
 
 from lvs_healthd.config.errors import Problem
 from lvs_healthd.config.model import Service
+from lvs_healthd.config.parts import Whole
 from lvs_healthd.config.readymade import Shelf
 
 
@@ -41,6 +42,8 @@ class LastReading:
         self._found: dict[bytes, Reading] = {}
         """The readings of the configuration that is being read."""
         self._shelf = Shelf(())
+        self.whole: Whole | None = None
+        """The last valid configuration itself, if it has sources; None if it has none."""
 
     def copy(self) -> "LastReading":
         """Return a memory of the same configuration. What is read with it does not change this one."""
@@ -75,8 +78,12 @@ class LastReading:
         """Remember what was read from a table."""
         self._found[fingerprint(entry)] = reading
 
-    def keep(self) -> None:
-        """Keep the readings of the configuration that was just read, because it is valid."""
+    def keep(self, whole: Whole | None = None) -> None:
+        """Keep the readings of the configuration that was just read, because it is valid.
+
+        whole: the configuration itself, to be read again when its sources list other servers.
+        """
+        self.whole = whole
         self._readings, self._found = self._found, {}
         self._ready_made = self._shelf.texts
 

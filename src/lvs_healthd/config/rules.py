@@ -28,7 +28,9 @@ def validate_service(service: Service, table: TomlTable, errors: Errors) -> None
         errors.add(
             table.at("one_packet"), f"only for udp and firewall marks: {service.protocol} has connections; leave it out"
         )
-    if not any(server.forward is Forward.TUN for server in service.servers) and not table.is_wrong("forward"):
+    is_tunnel = any(server.forward is Forward.TUN for server in service.servers)
+    may_come = bool(service.sources) and service.forward is Forward.TUN
+    if not is_tunnel and not may_come and not table.is_wrong("forward"):
         for field in _TUNNEL_FIELDS:
             if field in table and field not in table.elsewhere:  # a default may be meant for other services
                 errors.add(table.at(field), 'only for forward = "tun", and no server here has that; leave it out')

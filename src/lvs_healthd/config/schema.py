@@ -20,6 +20,7 @@ from lvs_healthd.config import (
     json_fields,
     min_up_values,
     secret_files,
+    sources,
     tls_values,
     values,
 )
@@ -174,9 +175,10 @@ SERVICE_KEYS = {
     "fallback": Key(values.anything),
     "real_server": Key(values.anything),
     "pool": Key(values.one_or_more(values.label)),
+    "source": Key(sources.sources, "sources"),
 }
 
-NOT_INHERITED_BY_SERVICES = ("name", "endpoint", "fwmark", "family", "vip", "real_server")
+NOT_INHERITED_BY_SERVICES = ("name", "endpoint", "fwmark", "family", "vip", "real_server", "sources")
 """The fields of a service that `[defaults.service]` cannot set: what tells one service from another."""
 
 REAL_SERVER_KEYS = {

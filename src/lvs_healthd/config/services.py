@@ -9,7 +9,7 @@ from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, Problem, expected, show
 from lvs_healthd.config.exec_rules import told_about
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import Below, Ipvs, Service
+from lvs_healthd.config.model import Below, ForeignServers, Ipvs, Service
 from lvs_healthd.config.pools import Pools
 from lvs_healthd.config.reuse import LastReading, Reading
 from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, TomlTable, read_table
@@ -17,8 +17,8 @@ from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundi
 from lvs_healthd.config.service_defaults import with_defaults
 from lvs_healthd.config.values import LONGEST_LABEL
 
-_OWN_FIELDS = frozenset({"name", "endpoint", "forward", *SERVICE_KEYS}) - (
-    frozenset({"address", "check", "fallback", "real_server", "pool", *SERVER_KEYS}) - {"forward"}
+_OWN_FIELDS = frozenset({"name", "endpoint", "forward", "sources", *SERVICE_KEYS}) - (
+    frozenset({"address", "check", "fallback", "real_server", "pool", "source", *SERVER_KEYS}) - {"forward"}
 )
 """The fields of a service's record that are copied from its table."""
 
@@ -136,12 +136,21 @@ def _read_one(table: TomlTable, identity: dict[str, Any], around: ForServices, e
     """Read one service of a table. `identity` holds its name, endpoint and protocol."""
     values = table.values | identity
     endpoint: Endpoint | None = values["endpoint"]
-    if "real_server" not in table and "pool" not in table and not _has_servers_below(table):
+    sources = values["sources"] = around.pools.sources(table)
+    if sources or table.is_wrong("sources"):
+        _validate_sourced(table, errors)
+    elif "real_server" not in table and "pool" not in table and not _has_servers_below(table):
         errors.add(table.path, "real_server is missing: a service needs at least one")
     elif values.get("real_server") == []:
         errors.add(table.at("real_server"), "the list is empty: a service needs at least one")
-    lists = [*around.pools.servers(table), (values.get("real_server", []), table.at("real_server"))]
+    if any(around.pools.is_unknown(source) for source in sources):
+        # Until it is known which servers are configured, those that serve now are left alone.
+        values["foreign_servers"] = ForeignServers.KEEP
+    own_list = (values.get("real_server", []), table.at("real_server"))
+    lists = [*around.pools.servers(table), own_list, *around.pools.listed(sources)]
     has_check = any(_any_has_check(written) for written, _ in lists)
+    if has_check and sources and "check" not in table:
+        errors.add(table.path, f"servers from a source need the checks of the service: {NO_CHECK}")
     surroundings = _surroundings(table, identity, around.reader, errors, servers_have_checks=has_check)
     server_reader = ServerReader(surroundings, around.reader, errors)
     servers = [placed for written, path in lists for placed in server_reader.real_servers(written, path)]
@@ -204,6 +213,12 @@ def _validate_identity(table: TomlTable, errors: Errors) -> None:
             errors.add(table.at("protocol"), "not for a fwmark: a firewall mark matches any protocol")
     else:
         errors.add(table.path, 'address is missing: "192.0.2.100:80", or a firewall mark: fwmark = 7')
+
+
+def _validate_sourced(table: TomlTable, errors: Errors) -> None:
+    """Add an error for what a service must say itself, because its servers may come later."""
+    if "endpoint" not in table and "fwmark" in table and "family" not in table:
+        errors.add(table.path, 'servers from a source may come later: say which family clients use: family = "ipv4"')
 
 
 def _has_servers_below(table: TomlTable) -> bool:

@@ -20,9 +20,11 @@ from lvs_healthd.api import ApiError
 from lvs_healthd.config.model import Config
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.daemon.changes import remarks
+from lvs_healthd.daemon.discovering import unknown
 from lvs_healthd.daemon.guard import refuse_loss
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
-from lvs_healthd.daemon.reload import READ_S, Reloads, read_config
+from lvs_healthd.daemon.relisting import READ_S, relisted
+from lvs_healthd.daemon.reload import Reloads, read_config
 from lvs_healthd.daemon.requests import ReloadRequests
 from lvs_healthd.decide import flapping, slow_start, stale
 from lvs_healthd.director.aspect import Aspect
@@ -96,7 +98,7 @@ class Daemon:
         # This must precede the first call on a thread, because the standard executor would wait for a call that hangs.
         loop.set_default_executor(Threads())
         last_reading = LastReading()
-        config = await self._unless_stopped(read_config(self._settings.config_file, last_reading))
+        config = await self._unless_stopped(read_config(self._settings.config_file, last_reading, {}))
         if config is None:
             return
         self._around.netns.name = config.ipvs.netns
@@ -106,7 +108,7 @@ class Daemon:
         try:
             parts.lock_state(config)
             try:
-                if await self._unless_stopped(_start(parts, config)):
+                if await self._unless_stopped(_start(parts, config, last_reading)):
                     await self._serve(parts, Reloads(parts, last_reading, self._reloads))
             except HealthdError:
                 raise
@@ -156,6 +158,7 @@ class Daemon:
                 group.create_task(parts.own_faults.run(), name="own faults"),
                 group.create_task(parts.brakes.run(), name="brakes"),
                 group.create_task(parts.maintenance.run(), name="maintenance folder"),
+                group.create_task(parts.discovery.run(), name="sources of servers"),
                 group.create_task(parts.hooks.run(), name="hooks"),
                 group.create_task(reloads.run(), name="reloads"),
                 group.create_task(_keep_house(parts), name="housekeeping"),
@@ -181,13 +184,20 @@ class Daemon:
         if self._is_started:
             parts.saver.changed()
             await parts.save(math.inf)
-        for step in (parts.flush, parts.api.stop, lambda: parts.hooks.stop(HOOKS_S), parts.programs.stop):
+        for step in (
+            parts.flush,
+            parts.discovery.save,
+            parts.api.stop,
+            lambda: parts.hooks.stop(HOOKS_S),
+            parts.programs.stop,
+        ):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await step()
 
 
-async def _start(parts: Parts, config: Config) -> bool:
+async def _start(parts: Parts, config: Config, last_reading: LastReading) -> bool:
+    config = await _with_lists(parts, config, last_reading)
     ready = await in_thread(
         targets, config.services, timeout_s=READ_S, what="reading the certificates and secrets of checks"
     )
@@ -241,6 +251,19 @@ async def _start(parts: Parts, config: Config) -> bool:
     return True
 
 
+async def _with_lists(parts: Parts, config: Config, last_reading: LastReading) -> Config:
+    """Return the configuration with the servers of its sources, as they were known before or are known now."""
+    if last_reading.whole is None:
+        return config
+    discovery, state = parts.discovery, config.daemon.state
+    await discovery.remembered(state)
+    found = await relisted(last_reading.whole, last_reading, {}, await discovery.first(config))
+    discovery.configured(found.config, found.lists, state, shadow=parts.is_shadow(config))
+    for source, errors in found.refused.items():
+        discovery.refused(source, errors)
+    return found.config
+
+
 async def _refuse_loss(parts: Parts, saved: Saved) -> None:
     """Raise `ConfigError` when too many of our servers in the kernel's table would be taken out (see `guard`)."""
     if parts.settings.force or parts.is_shadow(parts.config):
@@ -249,7 +272,8 @@ async def _refuse_loss(parts: Parts, saved: Saved) -> None:
     present = await parts.table.read_services([key for key in saved.owned if key.fwmark not in marks])
     shared = {each.service: each.servers for each in saved.shared}
     if_meant = "lvs-healthd run --force" if parts.config.services else "lvs-healthd flush"
-    await refuse_loss(parts.facts.config_file, parts.config, present, shared, if_meant)
+    unchanged = unknown(parts.config, parts.discovery.lists)
+    await refuse_loss(parts.facts.config_file, parts.config, present, shared, if_meant, unchanged=unchanged)
 
 
 async def _read_state(parts: Parts) -> Saved:

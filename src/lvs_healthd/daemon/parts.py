@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from socket import AF_UNIX
@@ -16,6 +16,7 @@ from lvs_healthd.config.load import helper_socket
 from lvs_healthd.config.model import Config, Mode
 from lvs_healthd.daemon.announcing import AnnounceRuns
 from lvs_healthd.daemon.brakes import BrakeRuns
+from lvs_healthd.daemon.discovering import Discovery
 from lvs_healthd.daemon.holding import Holding
 from lvs_healthd.daemon.hook_facts import HookFacts
 from lvs_healthd.daemon.maintenance import MaintenanceRuns
@@ -25,6 +26,7 @@ from lvs_healthd.daemon.paths import PathRuns
 from lvs_healthd.daemon.remembering import Remembering
 from lvs_healthd.daemon.replans import Replans
 from lvs_healthd.daemon.requests import ReloadRequests, Requests
+from lvs_healthd.daemon.saving import StateWriter, ours_of, state_writer
 from lvs_healthd.daemon.suspending import Suspension
 from lvs_healthd.daemon.tracking import TrackRuns, tracking_symptoms
 from lvs_healthd.decide import own_fault
@@ -35,7 +37,6 @@ from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.director.own_faults import OwnFaults
 from lvs_healthd.director.ways import Ways
 from lvs_healthd.events.bus import Bus
-from lvs_healthd.events.kinds import StateError, StateRecovered
 from lvs_healthd.hooks.hooks import Hooks
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.ipvs.records import ServiceKey
@@ -53,10 +54,7 @@ from lvs_healthd.reconcile.suspects import suspects
 from lvs_healthd.runtime.lock import LockFileError, StateLock, TableLock
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.notify import Notifier
-from lvs_healthd.state.file import Ours, SavedVerdict, write_state
-from lvs_healthd.state.safe_file import StateFileError
 from lvs_healthd.state.saver import Saver
-from lvs_healthd.state.writer import Writer
 from lvs_healthd.view.past import Past
 from lvs_healthd.view.view import Facts, View
 
@@ -82,9 +80,6 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """The director's settings that the daemon keeps as configured, in addition to the table."""
     exclusive: bool
     """Whether to keep any other daemon from writing to the same table."""
-
-
-_StateWriter = Writer[[Ours, Iterable[SavedVerdict], float]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,8 +114,9 @@ class Parts:
     own_faults: OwnFaults
     operators: OperatorsHand
     maintenance: MaintenanceRuns
+    discovery: Discovery
     hooks: Hooks
-    state_writer: _StateWriter
+    state_writer: StateWriter
     saver: Saver
     past: Past
     remembering: Remembering
@@ -157,10 +153,14 @@ class Parts:
         with contextlib.suppress(LockFileError):
             self.state_lock.move(None if self.is_shadow(config) else Path(config.daemon.state))
 
-    def adopt(self, config: Config) -> None:
-        """Record that `config` is in force from now on."""
+    def adopt(self, config: Config, *, was_loaded: bool = True) -> None:
+        """Record that `config` is in force from now on.
+
+        was_loaded: whether its files have been read. Otherwise only its sources list other servers.
+        """
         self.config = config
-        self.facts.config_loaded, self.facts.config_error = time.time(), ""
+        if was_loaded:
+            self.facts.config_loaded, self.facts.config_error = time.time(), ""
         self.facts.config_remarks = config.remarks
         self.facts.mode = Mode.SHADOW if self.is_shadow(config) else Mode.ENFORCE
         self.facts.resync_s = config.daemon.resync
@@ -264,10 +264,12 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
     pair = PairRuns(roles, around.netns, bus.emit, suspension, clock=clock)
     keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock, more_advice=lambda: paths.advice)
 
+    reloads = reloads or ReloadRequests()
+    discovery = Discovery(bus.emit, ask=reloads.ask_lists)
     remembering = Remembering(past, bus.emit, asyncio.get_running_loop())
-    writer = _state_writer(bus)
+    writer = state_writer(bus)
     saver = Saver(
-        writer, decisions.saved_verdicts, _ours(paths, announcing, decisions, reconciler), decisions.state_written
+        writer, decisions.saved_verdicts, ours_of(paths, announcing, decisions, reconciler), decisions.state_written
     )
 
     view = View(
@@ -277,7 +279,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         reconciler=reconciler,
         keeper=keeper,
         own_faults=own_faults,
-        state_error=lambda: writer.error or remembering.error,
+        state_error=lambda: writer.error or remembering.error or discovery.error,
         past=past,
         table=around.table,
         log=around.log,
@@ -288,6 +290,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         pair_error=lambda: pair.error,
         track=lambda: tracking.status,
         announcing=announcing,
+        sources=discovery,
     )
     held: list[Parts] = []
 
@@ -299,7 +302,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         decisions, reconciler, bus.emit, file=orders_file, replan=replans.now, clock=clock, wall=time.time
     )
     maintenance = MaintenanceRuns(decisions, bus.emit, replan=replans.now, clock=clock, wall=time.time)
-    requests = Requests(reloads or ReloadRequests(), operators, holding, bus.emit)
+    requests = Requests(reloads, operators, holding, bus.emit)
     parts = Parts(
         settings=settings,
         config=config,
@@ -329,6 +332,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         own_faults=own_faults,
         operators=operators,
         maintenance=maintenance,
+        discovery=discovery,
         hooks=hooks,
         state_writer=writer,
         saver=saver,
@@ -370,31 +374,3 @@ def _prober(config: Config, bus: Bus, metrics: Metrics) -> Prober:
         emit=bus.emit,
         max_in_flight=probes_within_limit(config.daemon.max_probes),
     )
-
-
-def _ours(
-    paths: PathRuns, announcing: AnnounceRuns, decisions: Decisions, reconciler: Reconciler
-) -> Callable[[], Ours]:
-    """Return what says, for the state file, what in the kernel is the daemon's own."""
-
-    def ours() -> Ours:
-        marks, ports = paths.saved()
-        drained = decisions.overrides.maintenance.folder.saved
-        owned = reconciler.ownership.saved()
-        return msgspec.structs.replace(
-            owned, path_marks=marks, path_ports=ports, maintenance=drained, announced=announcing.saved()
-        )
-
-    return ours
-
-
-def _state_writer(bus: Bus) -> _StateWriter:
-    def write(path: Path, ours: Ours, verdicts: Iterable[SavedVerdict], written: float, /) -> None:
-        write_state(path, ours, verdicts, written)
-
-    return Writer(asyncio.get_running_loop(), write, lambda path, error: _state_told(bus, path, error))
-
-
-def _state_told(bus: Bus, path: Path, error: StateFileError | None) -> None:
-    file = str(path)
-    bus.emit(StateRecovered(file=file) if error is None else StateError(file=file, error=str(error)))

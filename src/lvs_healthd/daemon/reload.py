@@ -11,6 +11,7 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import load
 from lvs_healthd.config.model import Config, Mode
 from lvs_healthd.config.reuse import LastReading
+from lvs_healthd.config.sources import Lists
 from lvs_healthd.daemon.changes import (
     MOST_FINDINGS,
     Differences,
@@ -22,12 +23,14 @@ from lvs_healthd.daemon.changes import (
     restart_needed,
     shortened,
 )
+from lvs_healthd.daemon.discovering import unknown
 from lvs_healthd.daemon.foresight import lines_changed
 from lvs_healthd.daemon.guard import refuse_loss
 from lvs_healthd.daemon.operators import overrides_file
 from lvs_healthd.daemon.parts import Parts
+from lvs_healthd.daemon.relisting import READ_S, Relisted, relisted
 from lvs_healthd.daemon.requests import ReloadRequests
-from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, ConfigRestartNeeded
+from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, ConfigRestartNeeded, DiscoveryChanged
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.targets import ProbeKey, read_certificates, read_secrets, targets
 from lvs_healthd.probing.descriptors import probes_within_limit
@@ -54,13 +57,15 @@ class _Ready(NamedTuple):
 IF_MEANT = "lvs-healthd reload --force"
 """What to type when a configuration is meant that takes out too much."""
 
-READ_S = 20.0
-"""How long reading files may take, seconds. Fifty thousand servers take 2 s, but a network file system may be slow."""
 
+async def read_config(file: Path, last_reading: LastReading, lists: Lists) -> Config:
+    """Read the configuration on a thread.
 
-async def read_config(file: Path, last_reading: LastReading) -> Config:
-    """Read the configuration on a thread. Raises `ConfigError`, or `HungError` if that takes longer than `READ_S`."""
-    return await in_thread(load, file, last_reading, timeout_s=READ_S, what=f"reading {file}")
+    lists: what its sources list, as far as that is known.
+
+    Raises `ConfigError`, or `HungError` if that takes longer than `READ_S`.
+    """
+    return await in_thread(load, file, last_reading, lists, timeout_s=READ_S, what=f"reading {file}")
 
 
 class Reloads:
@@ -75,6 +80,8 @@ class Reloads:
         self._parts = parts
         self._last_reading = last_reading
         self._requests = requests
+        self._whole = last_reading.whole
+        """The configuration in force as it was read, if it has sources."""
         self._started = parts.config
         """The configuration with which the daemon started. Keys that need a restart keep its values until then."""
 
@@ -86,6 +93,8 @@ class Reloads:
                 for each in waiting:
                     if not each.done():  # whoever asked may have given up
                         each.set_result(outcome)
+            if self._requests.take_lists():
+                await self._take(self._parts.discovery.ready())
 
     async def _reload_or_reject(self, request: ReloadRequest) -> ReloadOutcome:
         notifier, view = self._parts.notifier, self._parts.view
@@ -102,7 +111,7 @@ class Reloads:
         parts = self._parts
         file = str(parts.settings.config_file)
         try:
-            config, _ = await self._read(request, self._last_reading.copy())
+            (config, *_), _ = await self._read(request, self._last_reading.copy())
         except (HealthdError, OSError) as error:
             return ReloadOutcome(file=file, errors=_errors(error, file), dry_run=True)
         mode = Mode.SHADOW if parts.is_shadow(config) else Mode.ENFORCE
@@ -121,30 +130,93 @@ class Reloads:
             not_tried=not_tried(parts.config, config, takes_lock=mode is Mode.ENFORCE is not parts.facts.mode),
         )
 
-    async def _read(self, request: ReloadRequest, last_reading: LastReading) -> tuple[Config, "_Ready"]:
+    async def _read(self, request: ReloadRequest, last_reading: LastReading) -> tuple[Relisted, "_Ready"]:
         """Read the file, and prepare what can be prepared without changing anything.
 
         Raises `ConfigError`, or `HungError` when a file system hangs.
         """
         parts = self._parts
-        config = await read_config(parts.settings.config_file, last_reading)
-        if not parts.is_shadow(config) and not request.force:
-            ours, actual = parts.reconciler.ownership, parts.reconciler.actual
-            present = {
-                key: actual[key] for key in ours.services if key in actual and not parts.paths.is_mark_service(key)
-            }
-            same = set(map(id, config.services))
-            unchanged = {each.key for each in parts.decisions.services if id(each.config) in same}
-            file = str(parts.settings.config_file)
-            await refuse_loss(file, config, present, ours.servers, IF_MEANT, unchanged=unchanged)
-        ready = await in_thread(
-            self._make_ready, config, timeout_s=READ_S, what="reading the certificates and secrets of checks"
-        )
-        return config, ready
+        config = await read_config(parts.settings.config_file, last_reading, parts.discovery.lists)
+        found = await self._listed(config, request, last_reading)
+        if not request.force:
+            await self._refuse_loss(found.config, found.lists, str(parts.settings.config_file))
+        return found, await self._made_ready(found.config)
+
+    async def _listed(self, config: Config, request: ReloadRequest, last_reading: LastReading) -> Relisted:
+        """Return a configuration with the lists of which nothing was known, and those that are held and meant."""
+        discovery = self._parts.discovery
+        used = {source for service in config.services for source in service.sources}
+        lists = {source: entries for source, entries in discovery.lists.items() if source in used}
+        new = await discovery.first(config)
+        if request.force:
+            new |= discovery.meant(config)
+        if not new or last_reading.whole is None:
+            return Relisted(config, lists, {})
+        return await relisted(last_reading.whole, last_reading, lists, new)
+
+    async def _refuse_loss(self, config: Config, lists: Lists, source: str) -> None:
+        """Raise `ConfigError` if a configuration takes out too many servers.
+
+        lists: what its sources list.
+        source: what has brought it, for the error.
+        """
+        parts = self._parts
+        if parts.is_shadow(config):
+            return
+        ours, actual = parts.reconciler.ownership, parts.reconciler.actual
+        present = {key: actual[key] for key in ours.services if key in actual and not parts.paths.is_mark_service(key)}
+        same = set(map(id, config.services))
+        unchanged = {each.key for each in parts.decisions.services if id(each.config) in same}
+        unchanged |= unknown(config, lists)
+        await refuse_loss(source, config, present, ours.servers, IF_MEANT, unchanged=unchanged)
+
+    async def _made_ready(self, config: Config) -> "_Ready":
+        what = "reading the certificates and secrets of checks"
+        return await in_thread(self._make_ready, config, timeout_s=READ_S, what=what)
+
+    async def _take(self, new: Lists) -> None:
+        """Put what sources list into force as a reload would, with the configuration's files as they were read last."""
+        parts, discovery = self._parts, self._parts.discovery
+        if not new or self._whole is None:
+            return
+        try:
+            found = await relisted(self._whole, self._last_reading, discovery.lists, new)
+            for source, errors in found.refused.items():
+                discovery.refused(source, errors)
+            taken = {source: entries for source, entries in new.items() if source not in found.refused}
+            if not taken or not await self._is_allowed(found, taken):
+                return
+            ready = await self._made_ready(found.config)
+            await parts.reconciler.read_back(READ_BACK_S)
+            await parts.start_programs(found.config, ready.targets)
+            await parts.pair.prepare(found.config)
+        except (HealthdError, OSError) as error:
+            if isinstance(error, HungError):
+                self._last_reading = LastReading()
+            for source in new:
+                discovery.put_off(source, str(error))
+            return
+        # Nothing below can fail or wait.
+        differences, at = Differences(parts.config, found.config), time.time()
+        self._replace(found.config, ready, lambda: discovery.accepted(taken), was_loaded=False)
+        await parts.past.reloaded(differences.of_servers(), at, DiscoveryChanged.name)
+
+    async def _is_allowed(self, found: Relisted, new: Lists) -> bool:
+        """Return whether lists take out no more servers altogether than they may. Otherwise, hold those that do."""
+        try:
+            await self._refuse_loss(found.config, found.lists, ", ".join(map(str, new)))
+        except ConfigError as error:
+            if len(new) > 1:
+                for source, entries in new.items():
+                    await self._take({source: entries})
+            for source in new if len(new) == 1 else ():
+                self._parts.discovery.hold(source, "; ".join(error.errors))
+            return False
+        return True
 
     async def _reload(self, request: ReloadRequest) -> ReloadOutcome:
         parts = self._parts
-        config, ready = await self._read(request, self._last_reading)
+        (config, lists, refused), ready = await self._read(request, self._last_reading)
         newly_locked = parts.take_lock(config)
         try:
             parts.lock_state(config)
@@ -165,24 +237,40 @@ class Reloads:
         # Nothing below can fail or wait: the new configuration replaces the old one in a single step.
         found, at = Differences(parts.config, config), time.time()
         outcome = self._switch(config, ready, found)
+        self._whole = self._last_reading.whole
+        parts.discovery.configured(config, lists, config.daemon.state, shadow=parts.is_shadow(config))
+        for source, errors in refused.items():
+            parts.discovery.refused(source, errors)
         await parts.past.reloaded(found.of_servers(), at)
         return outcome
 
     def _switch(self, config: Config, ready: "_Ready", found: Differences) -> ReloadOutcome:
         parts = self._parts
+        mode = Mode.SHADOW if parts.is_shadow(config) else Mode.ENFORCE
+        event = counted(found, str(parts.settings.config_file), was=parts.facts.mode, mode=mode)
+        restarts = list(restart_needed(event.file, self._started, config))
+        parts.reconciler.set_resync(config.daemon.resync)
+        parts.reconciler.shadow = mode is Mode.SHADOW
+        if mode is Mode.SHADOW:
+            parts.lock.release()
+        self._replace(config, ready, lambda: parts.bus.emit(event))
+        for each in (*restarts, *remarks(event.file, config)):
+            parts.bus.emit(each)
+        return _outcome(event, restarts)
+
+    def _replace(self, config: Config, ready: "_Ready", tell: Callable[[], None], *, was_loaded: bool = True) -> None:
+        """Replace the configuration in force.
+
+        tell: tells of it.
+        was_loaded: whether its files have been read.
+        """
+        parts, old = self._parts, self._parts.config
         ready.trust_certificates()
         ready.use_secrets()
-        old, is_shadow = parts.config, parts.is_shadow(config)
-        mode = Mode.SHADOW if is_shadow else Mode.ENFORCE
-        event = counted(found, str(parts.settings.config_file), was=parts.facts.mode, mode=mode)
         for name in {each.name for each in old.services} - {each.name for each in config.services}:
             parts.metrics.forget_service(name)
-        parts.adopt(config)
+        parts.adopt(config, was_loaded=was_loaded)
         parts.prober.max_in_flight = probes_within_limit(config.daemon.max_probes)
-        parts.reconciler.set_resync(config.daemon.resync)
-        parts.reconciler.shadow = is_shadow
-        if is_shadow:
-            parts.lock.release()
         actual = parts.reconciler.actual
         marked = parts.paths.plan(config, actual, runs=parts.runs_paths(config))
         probes = parts.decisions.configure(config, actual, {}, marked)
@@ -191,16 +279,12 @@ class Reloads:
         roles = parts.pair.configured(config)
         added, dropped = parts.paths.configured(probes, ready.targets)
         parts.prober.update(*parts.suspension.configured(config.pair, added, dropped, ready.targets))
-        parts.bus.emit(event)
+        tell()
         parts.pair.tell(roles)
-        restarts = list(restart_needed(event.file, self._started, config))
-        for each in (*restarts, *remarks(event.file, config)):
-            parts.bus.emit(each)
-        parts.keeper.want(parts.enforced(config), shadow=is_shadow)
+        parts.keeper.want(parts.enforced(config), shadow=parts.is_shadow(config))
         parts.replans.now()
         parts.saver.changed()
         spare_long_lived()
-        return _outcome(event, restarts)
 
     def _make_ready(self, config: Config) -> "_Ready":
         """Prepare whatever a new configuration needs that can fail. This runs on a thread. Raises `ConfigError`."""

@@ -29,12 +29,23 @@ class ReloadRequests:
     def __init__(self) -> None:
         self._asked = asyncio.Event()
         self._signalled = False
+        self._lists_asked = False
         self._waiting: list[Waiting] = []
 
     def ask(self) -> None:
         """Ask for a reload as SIGHUP does: a real one, never forced, without waiting for it."""
         self._signalled = True
         self._asked.set()
+
+    def ask_lists(self) -> None:
+        """Ask for what sources list now to come into force. The configuration's files are not read."""
+        self._lists_asked = True
+        self._asked.set()
+
+    def take_lists(self) -> bool:
+        """Return whether somebody has asked for lists since this was called last."""
+        asked, self._lists_asked = self._lists_asked, False
+        return asked
 
     async def outcome(self, request: ReloadRequest = PLAIN) -> ReloadOutcome:
         """Ask for a reload, wait for it, and return what it changes or why it is rejected."""

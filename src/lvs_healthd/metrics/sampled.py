@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from lvs_healthd.metrics.exposition import PREFIX, escape, family, labelled
 from lvs_healthd.view.announce_values import AnnounceStatus
+from lvs_healthd.view.source_values import SourceStatus
 from lvs_healthd.view.status_values import DaemonStatus, Samples, ServiceSamples
 
 STATES = ("up", "down", "unknown")
@@ -124,6 +125,7 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         [("", int(daemon.track is not None and bool(daemon.track.error)))],
     )
     yield from _announced(daemon.announced)
+    yield from _sources(daemon.sources)
     yield from family(
         "state_error",
         "gauge",
@@ -159,6 +161,33 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         "gauge",
         "The configured time between two readings of the kernel's whole table.",
         [("", daemon.resync_s)],
+    )
+
+
+def _sources(sources: tuple[SourceStatus, ...]) -> Iterator[str]:
+    yield from family(
+        "source_servers",
+        "gauge",
+        "Real servers of a source that are in force; no sample while it has never listed any.",
+        [(labelled(source=each.source), each.servers) for each in sources if each.servers is not None],
+    )
+    yield from family(
+        "source_changed_timestamp_seconds",
+        "gauge",
+        "When the servers of a source last changed, Unix time; no sample while it has never listed any.",
+        [(labelled(source=each.source), each.changed) for each in sources if each.changed is not None],
+    )
+    yield from family(
+        "source_error",
+        "gauge",
+        "1 while a source cannot be read, or what it lists is wrong, so that what it listed before stays in force.",
+        [(labelled(source=each.source), int(bool(each.error))) for each in sources],
+    )
+    yield from family(
+        "source_held",
+        "gauge",
+        "1 while what a source lists takes effect only if somebody says that it is meant.",
+        [(labelled(source=each.source), int(bool(each.held))) for each in sources],
     )
 
 

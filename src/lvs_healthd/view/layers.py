@@ -16,6 +16,7 @@ from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.state.holds import Hold
 from lvs_healthd.view.announce_values import Announcing, dated
+from lvs_healthd.view.source_values import Sources
 from lvs_healthd.view.status import role_values, uses_fallback, weight_in
 from lvs_healthd.view.why_values import DampingWhy, KeptBack, KernelWhy, Layers, OrderWhy, PlanWhy, RoleWhy
 
@@ -35,6 +36,7 @@ class Around(NamedTuple):
     roles: Roles
     """The role of each service."""
     announcing: Announcing
+    sources: Sources
     mode: Mode
     config_error: str
     """Why the last reload was rejected; empty if it was not."""
@@ -58,6 +60,7 @@ def layers(server: ServerState, around: Around) -> Layers:
         kernel=_kernel(server, kept_back, around),
         role=_role(server, around),
         announced=None if found is None else dated(found, around.shift_s),
+        source=None if server.is_spare else around.sources.of(server.service.config, server.config.endpoint),
     )
 
 

@@ -276,10 +276,11 @@ class Past:
                     if any(is_called(word, spellings(server)) for word in event.servers):
                         yield service.config.name, server
 
-    async def reloaded(self, changes: Iterable[ReloadChange], at: float) -> None:
+    async def reloaded(self, changes: Iterable[ReloadChange], at: float, event: str = ConfigReloaded.name) -> None:
         """Remember what a reload has changed.
 
         at: when it was, Unix time.
+        event: the name of the event that told of it.
         """
         names = {key: name for name, key in self._keys.items()}
         async for service, server, how, what in paced(changes):
@@ -298,7 +299,7 @@ class Past:
                     known = self._of.setdefault(place.service, {})
                 text = _RELOADED.get(how, f"configured: {what}")
                 before = known.get(place.server, ())
-                known[place.server] = (*before, self._entry((), ConfigReloaded.name, text, at))[-self.most :]
+                known[place.server] = (*before, self._entry((), event, text, at))[-self.most :]
                 self.is_changed = True
         self._forget_oldest()
 

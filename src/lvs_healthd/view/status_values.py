@@ -13,6 +13,7 @@ import msgspec
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
 from lvs_healthd.view.announce_values import AnnounceStatus
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
+from lvs_healthd.view.source_values import SourceStatus
 
 
 class CheckStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -180,6 +181,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The addresses that BGP announces while their services may serve."""
     announced_foreign: tuple[str, ...] = ()
     """The addresses on the same interfaces that are none of ours, so that BGP may announce them too."""
+    sources: tuple[SourceStatus, ...] = ()
+    """The sources of real servers besides the configuration, such as files that list them."""
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):

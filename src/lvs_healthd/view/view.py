@@ -34,6 +34,7 @@ from lvs_healthd.view.overrides import listed_overrides
 from lvs_healthd.view.past import Past
 from lvs_healthd.view.samples import service_samples
 from lvs_healthd.view.serving import ServingAnswer, serving_answer
+from lvs_healthd.view.source_values import Sources
 from lvs_healthd.view.status import role_values, service_status
 from lvs_healthd.view.status_values import DaemonStatus, Samples, Status, TrackStatus
 from lvs_healthd.view.table import listed, meant
@@ -83,6 +84,7 @@ class View:
     pair_error: returns why the roles are not known; "" if they are.
     track: returns what the track file says; None without one.
     announcing: knows the announced addresses.
+    sources: knows the sources of real servers.
     state_error: returns why the state cannot be written; "" if it can.
     past: what has happened to each real server.
     """
@@ -107,6 +109,7 @@ class View:
         pair_error: Callable[[], str],
         track: Callable[[], TrackStatus | None],
         announcing: Announcing,
+        sources: Sources,
     ) -> None:
         self._facts = facts
         self._decisions = decisions
@@ -125,6 +128,7 @@ class View:
         self._pair_error = pair_error
         self._track = track
         self._announcing = announcing
+        self._sources = sources
         self._shift = time.time() - clock()
 
     async def status(self) -> Status:
@@ -232,6 +236,7 @@ class View:
             pair_error=self._pair_error(),
             announced=tuple(dated(each, self._shift_s()) for each in self._announcing.statuses),
             announced_foreign=self._announcing.foreign,
+            sources=self._sources.statuses,
         )
 
     def overrides(self) -> tuple[OverrideValues, ...]:
@@ -318,6 +323,7 @@ class View:
             ways=self._decisions.braking.ways,
             roles=self._roles,
             announcing=self._announcing,
+            sources=self._sources,
             mode=self._facts.mode,
             config_error=self._facts.config_error,
             config_loaded=self._facts.config_loaded,

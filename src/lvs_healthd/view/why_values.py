@@ -6,6 +6,7 @@ A field that is added later has a default, so that a new command line reads an o
 import msgspec
 
 from lvs_healthd.view.announce_values import AnnounceStatus
+from lvs_healthd.view.source_values import SourceStatus
 
 
 class CourseValues(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +155,8 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
     """None for a service that is always active."""
     announced: AnnounceStatus | None = None
     """The service's address, as BGP announces it; None if the daemon has nothing to do with that."""
+    source: SourceStatus | None = None
+    """The source that lists the server; None if it is configured."""
 
 
 class PastWhy(msgspec.Struct, frozen=True, kw_only=True):

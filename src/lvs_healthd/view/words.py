@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.announce_values import AnnounceStatus, errors_of
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
+from lvs_healthd.view.source_values import SourceStatus
 from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus
 
 HELD = {"shadow": "SHADOW MODE", "operator": "HELD BY AN OPERATOR", "brake": "HELD BY THE BRAKE"}
@@ -76,6 +77,10 @@ def notices(daemon: DaemonStatus, now: float) -> Iterator[str]:
         yield f"HELD: {held(hold, now)}; nothing is written to it until `{printable(release)}`"
     if daemon.announced_foreign:
         yield f"FOREIGN ADDRESSES, which BGP may announce: {printable(', '.join(daemon.announced_foreign))}"
+    for each in daemon.sources:
+        if trouble := source_trouble(each, now):
+            stays = "nothing is known of it yet" if each.servers is None else "what it listed before stays in force"
+            yield f"SOURCE {printable(each.source)}: {trouble}; {stays}"
     if daemon.state_error:
         yield f"STATE NOT SAVED: {printable(daemon.state_error)}"
     yield from (f"HOOK FAILS: {printable(each)}" for each in daemon.hook_errors)
@@ -91,6 +96,28 @@ def notices(daemon: DaemonStatus, now: float) -> Iterator[str]:
         if len(daemon.config_remarks) > MOST_REMARKS:
             rest = len(daemon.config_remarks) - MOST_REMARKS
             yield f"  and {rest} more: lvs-healthd validate {printable(daemon.config_file)}"
+
+
+def sourced(each: SourceStatus, now: float) -> str:
+    """Say in words what a source lists, since when, and why that is not what it lists now.
+
+    `now` is Unix time.
+    """
+    if each.servers is None or each.changed is None:
+        listed = "no list yet, so what serves is left alone"
+    else:
+        servers = "1 server" if each.servers == 1 else f"{each.servers} servers"
+        listed = f"{servers}, since {time_of_day(each.changed, now)} ({ago(now - each.changed)})"
+    trouble = source_trouble(each, now)
+    return f"{printable(each.source)}: {listed}" + (f"; {trouble}" if trouble else "")
+
+
+def source_trouble(each: SourceStatus, now: float) -> str:
+    """Say in words why what a source lists now is not in force; "" if it is. `now` is Unix time."""
+    since = "" if each.since is None else f", for {ago(now - each.since)}"
+    if each.error:
+        return f"{printable(each.error)}{since}"
+    return f"held{since}: {printable(each.held)}; if that is meant: {printable(each.todo)}" if each.held else ""
 
 
 def announcement(each: AnnounceStatus, now: float) -> str:

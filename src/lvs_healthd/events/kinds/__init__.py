@@ -40,6 +40,12 @@ from lvs_healthd.events.kinds.director import (
     SettingDrift,
     SettingFailed,
 )
+from lvs_healthd.events.kinds.discovery import (
+    DiscoveryChanged,
+    DiscoveryFailed,
+    DiscoveryHeld,
+    DiscoveryRecovered,
+)
 from lvs_healthd.events.kinds.event import Event
 from lvs_healthd.events.kinds.hooks import HookDropped, HookFailed, HookRecovered
 from lvs_healthd.events.kinds.orders import (
@@ -124,6 +130,10 @@ __all__ = [
     "DaemonFailed",
     "DaemonStarted",
     "DaemonStopping",
+    "DiscoveryChanged",
+    "DiscoveryFailed",
+    "DiscoveryHeld",
+    "DiscoveryRecovered",
     "Event",
     "ExecFailed",
     "FallbackDown",

@@ -1,0 +1,1 @@
+"""Sources of real servers: asks each what it lists, and whether that has changed."""

@@ -1,0 +1,160 @@
+"""`source`: servers that are listed elsewhere, and where what is wrong with them is told."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from lvs_healthd.config.effective import to_toml
+from lvs_healthd.config.load import ConfigError, load, parse, relist
+from lvs_healthd.config.model import Config, ForeignServers, Service
+from lvs_healthd.config.reuse import LastReading
+from lvs_healthd.config.sources import Entry, Lists, Source
+from tests.config.reading import errors_of, read
+
+WEB = Source(file="/etc/web.list")
+SPARE = Source(file="/etc/spare.list")
+SERVICE = '[[service]]\nname = "web"\naddress = "192.0.2.100:80"\ncheck = "tcp"\n'
+SOURCED = SERVICE + 'source = { file = "/etc/web.list" }\n'
+
+
+def listed(*addresses: str, weight: int = 1, file: str = "/etc/web.list") -> tuple[Entry, ...]:
+    return tuple(Entry(address, weight, f"{file}:{line}") for line, address in enumerate(addresses, start=1))
+
+
+def with_lists(text: str, lists: Lists) -> Config:
+    return parse(text, "c.toml", lists=lists)
+
+
+def servers(service: Service) -> list[tuple[str, int]]:
+    return [(str(server.endpoint), server.weight) for server in service.real_servers]
+
+
+def errors_with(text: str, lists: Lists) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        with_lists(text, lists)
+    return list(caught.value.errors)
+
+
+def test_servers_of_a_source_are_like_those_of_the_file() -> None:
+    text = SOURCED + 'real_server = ["198.51.100.10"]\n'
+    (web,) = with_lists(text, {WEB: listed("198.51.100.11", "198.51.100.12:81", weight=3)}).services
+    assert servers(web) == [("198.51.100.10:80", 1), ("198.51.100.11:80", 3), ("198.51.100.12:81", 3)]
+    assert [check.port for server in web.real_servers for check in server.checks] == [80, 80, 81]
+    assert web.sources == (WEB,)
+    assert web.foreign_servers is ForeignServers.REMOVE
+
+
+def test_pool_has_sources_too_and_each_service_gives_their_servers_its_port() -> None:
+    text = (
+        '[pool.web]\nsource = [{ file = "/etc/web.list" }, { file = "/etc/spare.list" }]\n'
+        + (SERVICE + 'pool = "web"\n')
+        + '[[service]]\nname = "tls"\naddress = "192.0.2.100:443"\ncheck = "tcp"\npool = "web"\n'
+        + 'source = { file = "/etc/spare.list" }\n'
+    )
+    lists = {WEB: listed("198.51.100.11"), SPARE: listed("198.51.100.21:8080", file="/etc/spare.list")}
+    web, tls = with_lists(text, lists).services
+    assert servers(web) == [("198.51.100.11:80", 1), ("198.51.100.21:8080", 1)]
+    assert servers(tls) == [("198.51.100.11:443", 1), ("198.51.100.21:8080", 1)]
+    assert web.sources == tls.sources == (WEB, SPARE)
+
+
+def test_while_nothing_is_known_of_a_source_what_serves_is_left_alone() -> None:
+    (web,) = with_lists(SOURCED, {}).services
+    assert (web.real_servers, web.foreign_servers) == ((), ForeignServers.KEEP)
+    (web,) = with_lists(SOURCED, {WEB: ()}).services
+    assert (web.real_servers, web.foreign_servers) == ((), ForeignServers.REMOVE)
+
+
+def test_validation_asks_nobody(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(SOURCED.replace("/etc/web.list", f"{tmp_path}/missing"))
+    (web,) = load(file).services
+    assert (web.real_servers, web.foreign_servers) == ((), ForeignServers.REMOVE)
+
+
+def test_it_is_written_out() -> None:
+    assert tomllib.loads(to_toml(read(SOURCED)))["service"][0]["source"] == [{"file": "/etc/web.list"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        (SERVICE + 'source = "/etc/web.list"\n', ['got "/etc/web.list"; write source = { file = "/etc/web.list" }']),
+        (SERVICE + 'source = { file = "web.list" }\n', ['source.file: expected an absolute path, got "web.list"']),
+        (SERVICE + "source = {}\n", ["source: file is missing: source = {"]),
+        (SERVICE + "source = []\n", ["source: expected a table, got an empty array"]),
+        (SERVICE + 'source = { dns = "web.example.net" }\n', ["source.dns: unknown key; known here: file"]),
+        (SERVICE + 'source = [{ file = "/a" }, { file = "/a" }]\n', ["source[1]: "]),
+        (
+            SOURCED.replace('check = "tcp"\n', ""),
+            ["no check; "],
+        ),
+        (
+            SOURCED.replace('check = "tcp"\n', "")
+            + 'real_server = [{ address = "198.51.100.11", check = { type = "tcp" } }]\n',
+            ["servers from a source need the checks of the service: no check; "],
+        ),
+        (
+            SOURCED.replace('address = "192.0.2.100:80"', "fwmark = 7"),
+            ['servers from a source may come later: say which family clients use: family = "ipv4"'],
+        ),
+        ('[defaults.service]\nsource = { file = "/a" }\n' + SERVICE, ["source cannot be inherited", "real_server is"]),
+        ("[pool.web]\n" + SERVICE + 'pool = "web"\n', ["real_server is missing: a pool needs at least one"]),
+    ],
+)
+def test_errors(text: str, messages: list[str]) -> None:
+    found = errors_of(text)
+    assert len(found) == len(messages)
+    for error, message in zip(found, messages, strict=True):
+        assert message in error
+
+
+def test_what_does_not_fit_is_told_with_the_place_in_the_list() -> None:
+    (error,) = errors_with(SOURCED, {WEB: listed("198.51.100.11", "[2001:db8::1]:80")})
+    assert error.startswith('/etc/web.list:2: service "web": address: ')
+    own = SOURCED + 'real_server = ["198.51.100.11"]\n'
+    (error,) = errors_with(own, {WEB: listed("198.51.100.12", "198.51.100.11")})
+    already = '/etc/{}: service "web": address: 198.51.100.11:80 is already listed, {}; keep one of them'
+    assert error == already.format("web.list:2", "on line 6 of c.toml")
+    two = SERVICE + 'source = [{ file = "/etc/web.list" }, { file = "/etc/spare.list" }]\n'
+    lists = {WEB: listed("198.51.100.11"), SPARE: listed("198.51.100.11", file="/etc/spare.list")}
+    (error,) = errors_with(two, lists)
+    assert error == already.format("spare.list:1", "in /etc/web.list:1")
+
+
+def test_number_of_servers_is_not_judged_while_it_may_change() -> None:
+    (web,) = with_lists(SOURCED + "min_up = 3\n", {WEB: listed("198.51.100.11")}).services
+    assert web.min_up.count == 3
+    tunnel = SOURCED + 'forward = "tun"\ntun_type = "gue"\ntun_port = 6080\n'
+    assert read(tunnel).services[0].real_servers == ()
+
+
+def test_other_lists_change_their_services_and_no_others() -> None:
+    memory = LastReading()
+    text = (
+        SOURCED + '[[service]]\nname = "b"\naddress = "192.0.2.100:81"\ncheck = "tcp"\nreal_server = ["198.51.100.1"]\n'
+    )
+    before = parse(text, "c.toml", memory=memory, lists={WEB: listed("198.51.100.11")})
+    whole = memory.whole
+    assert whole is not None
+    same = relist(whole, memory, {WEB: listed("198.51.100.11")})
+    assert [one is other for one, other in zip(before.services, same.services, strict=True)] == [True, True]
+    after = relist(whole, memory, {WEB: listed("198.51.100.12")})
+    assert [one is other for one, other in zip(before.services, after.services, strict=True)] == [False, True]
+    assert servers(after.services[0]) == [("198.51.100.12:80", 1)]
+
+
+def test_pool_whose_list_has_changed_is_read_again() -> None:
+    memory = LastReading()
+    text = '[pool.web]\nsource = { file = "/etc/web.list" }\n' + SERVICE + 'pool = "web"\n'
+    parse(text, "c.toml", memory=memory, lists={})
+    assert memory.whole is not None
+    after = relist(memory.whole, memory, {WEB: listed("198.51.100.12")})
+    assert servers(after.services[0]) == [("198.51.100.12:80", 1)]
+
+
+def test_configuration_without_sources_is_not_kept() -> None:
+    memory = LastReading()
+    parse(SERVICE + 'real_server = ["198.51.100.1"]\n', "c.toml", memory=memory, lists={})
+    assert memory.whole is None
