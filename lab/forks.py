@@ -4,6 +4,7 @@ What runs is the same as in a process of its own from the moment at which everyt
 that moment would come after about ten seconds (docs/lab.md).
 """
 
+import atexit
 import contextlib
 import functools
 import json
@@ -106,7 +107,8 @@ def fork(
         try:
             socket.send_fds(_forking()[0], [message], [theirs.fileno(), network.fileno(), *standard])
         except BrokenPipeError:
-            _forking.cache_clear()  # the next call starts another
+            ours.close()
+            _end()  # the next call starts another
             raise ChildProcessError(_GONE) from None
     return Fork(ours)
 
@@ -139,7 +141,18 @@ def new_interpreter(variable: str) -> bool:
 def _forking() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Return the socket for orders, and the process that forks for them. It ends when this one does."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    atexit.register(_end)
     with theirs:
         # Not `-m`, so that the command line's library takes the program's name from its arguments.
         command = [sys.executable, "-c", "from lab.forking import wait_for_order; wait_for_order()()"]
         return ours, subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True, cwd=REPOSITORY)
+
+
+def _end() -> None:
+    """End the process that forks."""
+    atexit.unregister(_end)
+    ours, process = _forking()
+    ours.close()
+    process.kill()
+    process.wait()
+    _forking.cache_clear()

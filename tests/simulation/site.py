@@ -13,7 +13,7 @@ import msgspec
 
 from lvs_healthd.config import load
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.daemon import brakes, daemon, holding, parts, reload, remembering, replans
+from lvs_healthd.daemon import brakes, daemon, holding, parts, reload, remembering, replans, saving
 from lvs_healthd.daemon.daemon import Daemon
 from lvs_healthd.daemon.parts import Parts, Settings
 from lvs_healthd.daemon.requests import Requests
@@ -158,7 +158,8 @@ class Site:
 
         replaced: list[tuple[ModuleType, dict[str, Any]]] = [
             (parts, {"time": times, "Metrics": NoMetrics, "OwnFaults": Faults, "prober": self._prober}),
-            (parts, {"Ways": FixedWays, "Keeper": NoSettings, "Writer": LoopWriter, "StateLock": Unlocked}),
+            (parts, {"Ways": FixedWays, "Keeper": NoSettings, "StateLock": Unlocked}),
+            (saving, {"Writer": LoopWriter}),
             (parts, {"TableLock": Unlocked, "Child": NoPrograms, "ApiServer": Door, "create_app": app}),
             (parts, {"suspects": lambda *_: ()}),
             (daemon, {"time": times, "build": build, "spare_long_lived": _nothing, "raise_descriptor_limit": _nothing}),
