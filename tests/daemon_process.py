@@ -132,20 +132,22 @@ async def daemon(
     command: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
     before: str = "",
+    imports: bool = False,
     namespace: Namespace | None = None,
 ) -> AsyncIterator[DaemonProcess]:
     """Run `lvs-healthd run --config FILE OPTIONS` for the block.
 
-    It is a fork of a process that has imported everything already, but not with a `command`, with `before`, or with an
-    `env` that Python itself reads.
+    It is a fork of a process that has imported everything already, but not with a `command`, with `before`, with
+    `imports`, or with an `env` that Python itself reads.
 
     command: words to put before those of lvs-healthd (as in `prlimit …`).
     before: Python code to run first in the daemon's process, for example to shorten a time limit.
+    imports: whether it must import by itself, as at a real start.
     namespace: the network namespace to run in.
     """
     words = ["run", "--config", str(config), *options]
     process: asyncio.subprocess.Process | ForkedProcess
-    if command or before or any(map(new_interpreter, env or {})):
+    if command or before or imports or any(map(new_interpreter, env or {})):
         changed = (sys.executable, "-c", f"{before}\nfrom lvs_healthd.cli import main; main()")
         process = await asyncio.create_subprocess_exec(
             *(namespace.prefix if namespace else ()),

@@ -689,7 +689,7 @@ async def test_reload_from_a_file_system_that_hangs_is_rejected_and_the_next_one
 
 
 async def test_sighup_while_it_starts_does_not_end_the_daemon(site: Site) -> None:
-    async with daemon(site.file, "--table", "memory") as running:
+    async with daemon(site.file, "--table", "memory", imports=True) as running:
         status = Path(f"/proc/{running.process.pid}/status")
         async with asyncio.timeout(TIMEOUT_S):
             # Until the interpreter has come to our first line, or much later to the one that serves the signal.
