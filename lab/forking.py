@@ -42,7 +42,9 @@ def wait_for_order() -> Callable[[], None]:
         if not message:
             sys.exit()
         if not os.fork():
+            # Only the process that waits for orders may have the socket: it is closed when that one ends.
             orders.close()
+            os.close(0)
             _become(json.loads(message), files, here)
             return main
         for file in files:
