@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import page
-from lab.daemon import FALL, INTERVAL_S, RESYNC_S, RISE, TIMEOUT_S, WEIGHT, Daemon, moment, write_configuration
+from lab.daemon import FALL, INTERVAL_S, RESYNC_S, RISE, TIMEOUT_S, WEIGHT, Daemon, moment
 from lab.host import MODE
 from lab.load import Load, by_server
 from lab.narrator import Narrator
@@ -52,10 +52,7 @@ def main() -> int:
         topology = stack.enter_context(Topology.nat(servers=2))
         web = [stack.enter_context(Nginx.serving(server)) for server in topology.servers]
         topology.ipvsadm.restore(FOREIGN)
-        url = page.wanted()
-        if url:
-            stack.enter_context(page.connected(topology.director))
-        file = write_configuration(folder, topology, listen=page.listen() if url else "")
+        file, url = stack.enter_context(page.offered(topology, folder))
         story = Story(tell, topology, web, Daemon(topology.director, file))
         tell.say(f"kernel {os.uname().release}; nginx on {' and '.join(server.address for server in topology.servers)}")
         tell.say(f"(+{MARGIN_S:g} s) below is what this machine may add to the daemon's own times")

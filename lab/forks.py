@@ -128,12 +128,14 @@ def run(
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-        written = [(file.seek(0), file.read().decode())[1] for file in (out, err)]
+        for file in (out, err):
+            file.seek(0)
+        written = out.read().decode(), err.read().decode()
     return subprocess.CompletedProcess(["lvs-healthd", *words], status, *written)
 
 
 def new_interpreter(variable: str) -> bool:
-    """Whether only an interpreter that starts anew heeds this variable of the environment."""
+    """Whether this variable of the environment has an effect only while an interpreter starts."""
     return variable.startswith("PYTHON")
 
 

@@ -11,9 +11,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.daemon import write_configuration
 from lab.host import MODE
 from lab.netns import Namespace
 from lab.topologies.wiring import ip_batch
+from lab.topology import Topology
 
 PORT = 9880
 _IN_GUEST = "10.0.2.15"
@@ -38,9 +40,15 @@ def free_port() -> int:
         return port
 
 
-def wanted() -> str:
-    """Return where a browser finds the page, from this command's `--page=URL`; empty if nobody wants it."""
-    return next((word.removeprefix("--page=") for word in sys.argv if word.startswith("--page=")), "")
+@contextlib.contextmanager
+def offered(topology: Topology, folder: Path) -> Iterator[tuple[Path, str]]:
+    """Write the daemon's configuration into `folder`. Give its path and the page's URL, or "" if nobody wants the page.
+
+    Whoever wants it has given this command `--page=URL`. The page can be reached for the length of the block.
+    """
+    url = next((word.removeprefix("--page=") for word in sys.argv if word.startswith("--page=")), "")
+    with connected(topology.director) if url else contextlib.nullcontext():
+        yield write_configuration(folder, topology, listen=listen() if url else ""), url
 
 
 def listen() -> str:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from lab import page
-from lab.daemon import Daemon, program, write_configuration
+from lab.daemon import Daemon, program
 from lab.host import REPOSITORY
 from lab.nginx import Nginx
 from lab.topology import Topology
@@ -34,10 +34,7 @@ def main() -> None:
         print("Building the lab and starting lvs-healthd ...", flush=True)
         topology = stack.enter_context(Topology.nat(servers=2))
         web = [stack.enter_context(Nginx.serving(server)) for server in topology.servers]
-        url = page.wanted()
-        if url:
-            stack.enter_context(page.connected(topology.director))
-        configuration = write_configuration(folder, topology, listen=page.listen() if url else "")
+        configuration, url = stack.enter_context(page.offered(topology, folder))
         daemon = Daemon(topology.director, configuration)
         daemon.start()
         stack.callback(daemon.stop)

@@ -59,7 +59,7 @@ async def foresee(
     gate.shadowed = shadowed
     gate.brake(braked)
     todo.is_whole = True
-    # The table may be read anew meanwhile, and all of this must be about the same one.
+    # The table may be read again before this is done, and all of this must be about the same one.
     table = {key: ServiceEntry(entry.service, dict(entry.destinations)) for key, entry in now.actual.items()}
     await todo.take_news(wanted.table, table, ours)
     phases = await todo.operations(wanted.table, table, ours)
