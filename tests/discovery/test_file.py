@@ -145,7 +145,6 @@ async def test_first_reads_at_once(path: Path) -> None:
 async def test_file_system_that_hangs_keeps_one_thread_and_is_read_when_it_comes_back(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_module, "LOOK_S", 0.05)
     comes_back, stats = threading.Event(), []
     real = os.stat
 
@@ -157,6 +156,7 @@ async def test_file_system_that_hangs_keeps_one_thread_and_is_read_when_it_comes
 
     watch = Watch(path)
     assert await watch.settled() == ["198.51.100.11"]
+    monkeypatch.setattr(file_module, "LOOK_S", 0.05)
     monkeypatch.setattr(os, "stat", hanging)
     began = time.monotonic()
     for _ in range(3):
