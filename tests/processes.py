@@ -13,6 +13,15 @@ def is_running(pid: int) -> bool:
     return _stat(pid)[:1] not in ([], ["Z"])
 
 
+def is_stopped(pid: int) -> bool:
+    """Return whether all threads of a process are stopped, or it has ended.
+
+    SIGSTOP is obeyed a while after it was sent, thread by thread, on a busy machine also milliseconds later.
+    """
+    stats = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] in "TZ" for stat in stats)
+
+
 def children(pid: int) -> list[int]:
     """Return the processes that this one has started."""
     numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]

@@ -23,6 +23,7 @@ from tests.pacing import EXTENDED
 from tests.probes.http2_peer import SETTINGS, Fields, Peer, frame, over_network, talk, talk_raw
 from tests.probes.http_talk import outcomes
 from tests.probes.peers import answering, free_port, stream_server
+from tests.processes import is_stopped
 
 SERVER = Path(__file__).with_name("grpc_server.py")
 
@@ -53,6 +54,12 @@ class Server:
         assert self.process.stdin is not None
         self.process.stdin.write(text.encode() + b"\n")
         await self.line()
+
+    async def freeze(self) -> None:
+        """Stop its threads, and wait until none of them can answer any more."""
+        self.process.send_signal(signal.SIGSTOP)
+        while not is_stopped(self.process.pid):
+            await asyncio.sleep(0.001)
 
 
 @contextlib.asynccontextmanager
@@ -91,7 +98,7 @@ async def test_server_that_is_healthy_and_then_is_not_and_is_stopped_and_ends() 
         for state in ("NOT_SERVING", "UNKNOWN"):
             await server.set(f"={state}")
             assert (await outcome(check(port=port))).detail == f"its state is {state}, expected SERVING"
-        server.process.send_signal(signal.SIGSTOP)
+        await server.freeze()
         stopped = await outcome(check(port=port, timeout=Seconds(0.3)))
         told = stopped.detail.removesuffix(EXTENDED)
         assert (stopped.reason, told) == (Reason.TIMEOUT, "connected, but no answer in 300ms")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import children, is_running
+from tests.processes import children, is_running, is_stopped
 
 CACHE = Path(__file__).parents[2] / ".cache"
 UNPACKED = CACHE / "servers"
@@ -105,7 +105,7 @@ class Server:
     def freeze(self) -> None:
         """Stop all its processes, with their sockets open, and wait until every thread stands still."""
         self._signal(signal.SIGSTOP)
-        while not all(_is_stopped(pid) for pid in self._pids(self._process.pid)):
+        while not all(is_stopped(pid) for pid in self._pids(self._process.pid)):
             time.sleep(0.001)
 
     def thaw(self) -> None:
@@ -138,12 +138,6 @@ class Server:
 
     def _pids(self, pid: int) -> list[int]:
         return [pid, *(below for child in children(pid) for below in self._pids(child))]
-
-
-def _is_stopped(pid: int) -> bool:
-    """Return whether all threads of a process are stopped, or it has ended."""
-    stats = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return all(stat.rpartition(")")[2].split()[0] in "TZ" for stat in stats)
 
 
 @functools.cache

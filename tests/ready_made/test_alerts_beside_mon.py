@@ -177,7 +177,7 @@ state = "{folder}/state.json"
 [[service]]
 name = "web"
 address = "127.0.0.100:80"
-check = {{ {check}, interval = "300ms", timeout = "300ms", rise = 1, fall = 1, environment = {{ {told} }} }}
+check = {{ {check}, interval = "2s", timeout = "2s", rise = 1, fall = 1, environment = {{ {told} }} }}
 real_server = {json.dumps(list(HOSTS))}
 {hooks}"""
     )
