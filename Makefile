@@ -28,10 +28,6 @@ fuzzing := .venv/.fuzz-$(shell cat requirements/fuzz.txt | sha256sum | cut -c 1-
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-# One process waits for the guests that run the kernel tests, and helps the others when they are through. These two often
-# wait too.
-together := -n 3
-
 # Two at a time, after the packages that both need.
 setup: packages ## Install everything that tests and demo need, once
 	@$(MAKE) --no-print-directory --silent --jobs=2 servers $(locked) kernel
@@ -64,16 +60,16 @@ lint: packages $(locked) ## Check style and types
 
 test: packages ## Check style and types, then run the tests, those on the real kernel too; KERNEL=sid for another kernel
 	@$(MAKE) --no-print-directory --silent --jobs=2 servers $(locked) kernel lint
-	@$(bin)/pytest $(together) -m "not long"
+	@lab/run-tests -m "not long"
 
 browser: packages
 	@lab/install-packages lab/browser.txt
 
 test-all: setup servers-long browser lint ## The same, with the tests that take long
-	@$(bin)/pytest $(together)
+	@lab/run-tests --hypothesis-profile thorough
 
 test-quick: packages servers $(locked) lint ## The same as `make test`, without those on the real kernel
-	@$(bin)/pytest $(together) -m "not kernel and not boots and not long"
+	@lab/run-tests -m "not kernel and not boots and not long"
 
 demo: setup ## Watch it work: servers die, hang and return, the daemon is killed, the table is vandalised; PAGE=1
 	@$(bin)/python -m lab demo $(PAGE)
