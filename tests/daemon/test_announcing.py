@@ -375,7 +375,7 @@ async def test_error_of_another_service_withdraws_nothing(at: Namespace) -> None
     async with site(at, A) as running:
         running.configure(announce(service(server(A)), **AT_ONCE), odd)
         await running.answer(ANSWER, A, B)
-        assert running.parts.reconciler.last_error
+        assert running.parts.reconciler.errors.last
         assert await running.goes_on()
         running.configure(announce(service(server(B)), **AT_ONCE), odd)
         running.find(ANSWER, B)
@@ -390,7 +390,7 @@ async def test_kernel_that_takes_no_server_of_the_service_withdraws_its_address_
         running.kernel.fail_next(Verb.ADD_SERVER, errno.ENOMEM, times=2)
         await running.answer(ANSWER, A, B)
         assert not await running.goes_on(WITHDRAW_S + announcing.TURN_S)
-        error = running.parts.reconciler.error_of(service_key(PLAIN))
+        error = running.parts.reconciler.errors.of(service_key(PLAIN))
         assert error
         assert running.told() == [("announce.off", f"web: its servers are not in the kernel's table: {error}")]
 
@@ -409,7 +409,7 @@ async def test_servers_that_stay_in_because_the_kernel_refuses_the_new_ones_coun
         else:
             running.configure(announce(service(server(B)), **AT_ONCE))
             await running.answer(ANSWER, B)
-        assert running.parts.reconciler.error_of(service_key(PLAIN))
+        assert running.parts.reconciler.errors.of(service_key(PLAIN))
         assert [key.address for key in running.kernel.entries[service_key(PLAIN)].destinations] == [A]
         assert await running.goes_on(WITHDRAW_S) is not is_dead
 

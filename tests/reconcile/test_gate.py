@@ -27,7 +27,7 @@ async def test_nothing_is_written_to_a_held_table_and_everything_at_its_release(
     await bench.resync()
     assert bench.table.writes == []
     assert not bench.reconciler.in_sync(WEB)
-    assert bench.reconciler.last_error == ""
+    assert bench.reconciler.errors.last == ""
     assert bench.told(TableError) == []
     bench.reconciler.gate.hold([])
     bench.reconciler.look_again()

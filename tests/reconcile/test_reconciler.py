@@ -304,7 +304,7 @@ async def test_a_refused_write_is_told_and_tried_again_until_it_works() -> None:
             retry_s=0.25,
         )
     ]
-    assert "CAP_NET_ADMIN" in bench.reconciler.last_error
+    assert "CAP_NET_ADMIN" in bench.reconciler.errors.last
     assert not bench.reconciler.in_sync(WEB)
     bench.now += 0.25
     await bench.reconciler.turn()
@@ -321,7 +321,7 @@ async def test_a_refused_write_is_told_and_tried_again_until_it_works() -> None:
         ),
         TableRecovered(errors=2, after_s=0.75),
     ]
-    assert bench.reconciler.last_error == ""
+    assert bench.reconciler.errors.last == ""
     assert bench.counts.operations == [("add_server", False, "EPERM")] * 2 + [("add_server", True, "")]
 
 
@@ -490,7 +490,7 @@ async def test_a_table_that_cannot_be_read_is_told_retried_and_recovered_from() 
     assert bench.events == [
         TableError(operation="read", service="", server="", error="the kernel did not answer within 5s", retry_s=0.25)
     ]
-    assert bench.reconciler.last_error == "the kernel did not answer within 5s"
+    assert bench.reconciler.errors.last == "the kernel did not answer within 5s"
     bench.now += 0.25
     await bench.reconciler.turn()
     bench.now += 0.5

@@ -364,7 +364,7 @@ def test_whatever_happens_the_table_is_as_wanted_in_the_end(steps: list[tuple[st
             await life.bench.reconciler.turn()
         assert life.table.entries == life.living.table
         assert life.bench.reconciler.actual == life.table.entries
-        assert life.bench.reconciler.last_error == ""
+        assert life.bench.reconciler.errors.last == ""
         writes = len(life.table.writes)
         await life.bench.resync()
         assert len(life.table.writes) == writes
@@ -510,4 +510,4 @@ async def test_a_reload_to_shadow_stops_the_writes_under_way(moment: str) -> Non
     would_write = [event for event in bench.told(TableChanged) if isinstance(event, TableChanged) and event.shadow]
     assert len(would_write) == len(eventful.entries[WEB].destinations) > 0
     assert bench.told(TableError) == []
-    assert bench.reconciler.last_error == ""
+    assert bench.reconciler.errors.last == ""

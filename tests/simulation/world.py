@@ -334,7 +334,7 @@ class World:
         self.site.table.mend()
         self.site.disk.broken = False
         self.site.loop.thread_s = self.site.clock.work_s = self.site.clock.slice_s = 0.0
-        had_trouble = bool(self.site.running.reconciler.last_error)
+        had_trouble = bool(self.site.running.reconciler.errors.last)
         wait_s = RESYNC_S + 1.0 + (RETRY_MAX_S if had_trouble else 0.0)
         self.do_round(int(wait_s / INTERVAL_S) + 1)
         self.eyes.look()

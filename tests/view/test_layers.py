@@ -222,9 +222,9 @@ async def test_line_that_somebody_else_keeps_changing_is_told(site: Site) -> Non
 
 async def test_table_error_and_rejected_reload_are_told(site: Site) -> None:
     await site.start()
-    site.parts.reconciler._errors = {MARK: "no such scheduler"}
+    site.parts.reconciler.errors._of = {MARK: "no such scheduler"}
     assert site.layers().kept_back == (), "another service has an error"
-    site.parts.reconciler.last_error, site.parts.reconciler._errors = "the kernel is out of memory", None
+    site.parts.reconciler.errors.last, site.parts.reconciler.errors._of = "the kernel is out of memory", None
     site.parts.facts.config_error = "config.toml:3: " + "x" * 500
     error, reload = site.layers().kept_back
     assert (error.by, error.reason) == ("error", "the kernel is out of memory")

@@ -42,9 +42,9 @@ async def test_server_that_is_only_wanted_does_not_serve() -> None:
         assert said(view) == (False, "no real server is proven healthy yet")
         answer(view, up("connected"), B)
         assert said(view) == (False, "the servers that may serve are not in the kernel's table")
-        view._reconciler._errors = {MARK: "add_server: EPERM"}
+        view._reconciler.errors._of = {MARK: "add_server: EPERM"}
         assert said(view)[1].endswith("are not in the kernel's table"), "another service has an error"
-        view._reconciler._errors = {WEB: "add_server: EPERM"}
+        view._reconciler.errors._of = {WEB: "add_server: EPERM"}
         assert said(view)[1].endswith("are not in the kernel's table: add_server: EPERM")
 
 

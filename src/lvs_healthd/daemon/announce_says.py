@@ -45,7 +45,7 @@ def said(service: ServiceState, reconciler: Reconciler, local: str, *, shadow: b
         if not plan.may_serve:
             return Say(False, name, "no real server may serve")
         return Say(False, name, f"only {plan.able} may serve, and min_up is {service.planned.floor.needed}")
-    error = reconciler.error_of(key)
+    error = reconciler.errors.of(key)
     after = f": {error}" if error else ""
     if has_servers and not (error and _are_dead(service, reconciler)):
         return Say(None, name, f"its table is being written{after}")

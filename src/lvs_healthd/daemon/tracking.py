@@ -48,7 +48,7 @@ def tracking_symptoms(ongoing: Iterable[str], decisions: Decisions, reconciler: 
     ongoing: the faults of its own network.
     """
     braked = tuple([f"the brake is on for {held.way}" for held in decisions.braking.held])
-    return (*braked, *ongoing, *((f"table: {reconciler.last_error}",) if reconciler.last_error else ()))
+    return (*braked, *ongoing, *((f"table: {reconciler.errors.last}",) if reconciler.errors.last else ()))
 
 
 class TrackRuns:

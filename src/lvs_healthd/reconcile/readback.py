@@ -59,6 +59,10 @@ class Readback:
         self._table = table
         self._clock = clock
 
+    def note_progress(self) -> None:
+        """Note that the reading or writing makes progress now."""
+        self.progress = self._clock()
+
     async def read_whole(self) -> Table:
         """Read the whole table and return it. `actual` stays as it is.
 

@@ -16,21 +16,20 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from lvs_healthd.events.kinds import Event, TableError, TableRecovered
-from lvs_healthd.ipvs.diff import STEPS, Phase, is_in_sync, is_uncovered, line_of, operation_on
+from lvs_healthd.events.kinds import Event, TableError
+from lvs_healthd.ipvs.diff import Phase, is_in_sync, is_uncovered, line_of, operation_on
 from lvs_healthd.ipvs.interface import IpvsTable, TableUnavailableError
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
-from lvs_healthd.ipvs.records import Operation, Result, ServiceKey, Table, TableLine, Wanted
-from lvs_healthd.ipvs.refusals import GONE_ANYWAY, MISMATCH, code_name
+from lvs_healthd.ipvs.records import Operation, ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.reconcile.fights import Fights
 from lvs_healthd.reconcile.foreseeing import Circumstances, Foreseen, foresee
 from lvs_healthd.reconcile.gate import Braked, Gate
-from lvs_healthd.reconcile.guard import Guard
 from lvs_healthd.reconcile.ownership import Ownership
 from lvs_healthd.reconcile.readback import Readback, Reading
 from lvs_healthd.reconcile.reports import TableObserver, TableReports
 from lvs_healthd.reconcile.todo import ToDo
-from lvs_healthd.reconcile.trouble import Trouble
+from lvs_healthd.reconcile.trouble import TableErrors
+from lvs_healthd.reconcile.writing import Attempt, Writing
 from lvs_healthd.runtime.pace import paced
 
 HEARTBEAT_S = 1.0
@@ -38,8 +37,6 @@ HEARTBEAT_S = 1.0
 _ROUNDS = 3
 """The maximum number of attempts within one turn, when the table turns out to differ from what we knew. Services in
 doubt are read back before each attempt but the first."""
-_BATCH = 128
-"""The maximum number of writes sent before `progress` is updated and the event loop gets its turn."""
 _ADOPTION_READS = 3
 """The maximum number of readings after the first one. Reading stops earlier when two in succession are the same."""
 
@@ -73,10 +70,8 @@ class Reconciler:
         """Which part of the table is ours. Preset from the saved state."""
         self.gate = Gate()
         """Which writes an operator or the brake forbids. Whoever changes it calls `look_again`."""
-        self.last_error = ""
-        """Why the table is not as wanted; empty when it is."""
-        self._errors: Mapping[ServiceKey, str] | None = {}
-        """Why services are not as wanted, for each that is not. None: `last_error` concerns all."""
+        self.errors = TableErrors(emit, clock)
+        """Why the table is not as wanted."""
         self.was_read: Callable[[float, Collection[ServiceKey] | None], None] = _nobody
         """Called after each reading, with the time when it began, on `clock`, and with the services that were read;
         None means all."""
@@ -101,10 +96,19 @@ class Reconciler:
         self._wanted: Wanted | None = None
         self._todo = ToDo()
         self._was_shadow = shadow
-        self._guard = Guard()
+        self._writing = Writing(
+            table,
+            readback=self._readback,
+            ownership=self.ownership,
+            gate=self.gate,
+            todo=self._todo,
+            reports=self._reports,
+            observer=observer,
+            wanted=lambda: self._wanted,
+            may_write=lambda: not self.shadow,
+        )
         self._is_new = False
         """Whether `want` or `look_again` has been called since the last attempt."""
-        self._trouble = Trouble()
 
     @property
     def actual(self) -> Table:
@@ -171,7 +175,7 @@ class Reconciler:
             self._todo.add(touched)
         else:
             return
-        self._guard.forget()
+        self._writing.wanted_changed()
         self._is_new = True
         self._wake.set()
 
@@ -226,10 +230,6 @@ class Reconciler:
         """Return when a service by firewall mark was last seen to change, on `clock`; minus infinity for never."""
         return self._readback.changed_at.get(key, -math.inf)
 
-    def error_of(self, key: ServiceKey) -> str:
-        """Return why a service is not in the kernel's table as wanted; empty if nothing has failed."""
-        return self.last_error if self._errors is None else self._errors.get(key, "")
-
     def in_sync(self, key: ServiceKey) -> bool:
         """Whether a service is in the kernel's table exactly as wanted."""
         return self._wanted is not None and is_in_sync(key, self._wanted.table, self.actual, self.ownership.servers)
@@ -271,14 +271,14 @@ class Reconciler:
             except TableUnavailableError as error:
                 self._readback.is_all_stale = True
                 unavailable = TableError(operation=operation, service="", server="", error=str(error), retry_s=0.0)
-                await self._fail([unavailable], None)
-                self._readback.due = max(self._readback.due, self._trouble.retry_at)
+                await self.errors.fail([unavailable], None)
+                self._readback.due = max(self._readback.due, self.errors.retry_at)
             self.has_turned()
-        self._readback.progress = self._clock()
+        self._readback.note_progress()
 
     def _next_due(self) -> float:
-        due = min(self._readback.due, self._trouble.retry_at, -math.inf if self._is_new or self._asked else math.inf)
-        return max(due, self._trouble.not_before)
+        due = min(self._readback.due, self.errors.retry_at, -math.inf if self._is_new or self._asked else math.inf)
+        return max(due, self.errors.not_before)
 
     # Reading
 
@@ -312,7 +312,7 @@ class Reconciler:
     async def _report(self, reading: Reading) -> None:
         """Report what a reading showed: writes that turn out to be in effect, and what somebody else has changed."""
         async for operation in paced(reading.confirmed):
-            self._confirm(operation)
+            self._writing.confirm(operation)
         if self.shadow:
             return
         now = self._clock()
@@ -335,24 +335,23 @@ class Reconciler:
     async def _converge(self) -> None:
         """Write the difference between the wanted and the actual table, or report it in shadow mode."""
         if self._wanted is None:
-            self._recover()
+            self.errors.recover()
             return
         if self.shadow is not self._was_shadow:
             self._was_shadow = self.shadow
             self._todo.is_whole = True
         if self.shadow:
             await self._watch(self._wanted)
-            self._recover()
+            self.errors.recover()
             return
         self._reports.writes_again(self.gate.shadowed)
         is_whole = self._todo.is_whole
-        failed: dict[TableLine, str] = {}
-        refused: dict[TableLine, Operation] = {}
+        attempt = Attempt()
         for _ in range(_ROUNDS):
             await self._todo.take_news(self._wanted.table, self.actual, self.ownership)
             phases = await self._todo.operations(self._wanted.table, self.actual, self.ownership)
             self._hold_back(phases)
-            if not await self._write(phases, failed, refused):
+            if not await self._writing.write(phases, attempt):
                 self._is_new = True  # the next turn reports what is left
                 return
             if not self._readback.stale:
@@ -360,7 +359,7 @@ class Reconciler:
             await self._reread()
         if is_whole:
             self.ownership.give_up_gone(self._wanted, self.actual)
-        await self._conclude(self._wanted, failed)
+        await self._conclude(self._wanted, attempt.failed)
 
     async def _watch(self, wanted: Wanted) -> None:
         """Report what would be written. Used in shadow mode."""
@@ -369,42 +368,6 @@ class Reconciler:
         await self._todo.take_news(wanted.table, self.actual, self.ownership)
         async for line in paced(self._todo.take_lines()):
             self._reports.would_write(line, self._operation_on(line))
-
-    async def _write(
-        self, due: dict[Phase, list[Operation]], failed: dict[TableLine, str], refused: dict[TableLine, Operation]
-    ) -> bool:
-        """Write in three steps, each of which is acknowledged before the next begins.
-
-        Return False if `shadow` has been set meanwhile. The remaining batches are then not sent.
-
-        due: the writes of each phase.
-        failed: the errors of this turn, by line. Updated.
-        refused: the writes that the kernel has refused in this turn, which are not sent again. Updated.
-        """
-        for phases in STEPS:
-            step = list(itertools.chain.from_iterable(due[each] for each in phases))
-            self._guard.forget()
-            for start in range(0, len(step), _BATCH):
-                if self.shadow:
-                    return False
-                # Check each batch against the newest wanted table, because a reload may have replaced it meanwhile.
-                batch = self._guard.permitted(
-                    self.gate.permitted(step[start : start + _BATCH]),
-                    self._wanted_table,
-                    self.actual,
-                    refused=refused,
-                    has_news=self._todo.has_news,
-                )
-                try:
-                    results = await self._table.apply(batch) if batch else []
-                except TableUnavailableError:
-                    self._readback.unconfirmed += batch
-                    raise
-                for operation, result in zip(batch, results, strict=True):
-                    self._take_result(operation, result, failed, refused)
-                self._readback.progress = self._clock()
-                await asyncio.sleep(0)
-        return not self.shadow
 
     async def _conclude(self, wanted: Wanted, failed: dict[TableLine, str]) -> None:
         """Report whether the table is as wanted after an attempt. Later changes are left to the next attempt."""
@@ -424,44 +387,13 @@ class Reconciler:
             else:
                 left = operation
         if errors:
-            await self._fail(errors, of)
+            await self.errors.fail(errors, of)
         elif left is not None and not is_pending:
-            await self._fail([self._reports.error(left, KEEPS_CHANGING)], {left.service.key: KEEPS_CHANGING})
+            await self.errors.fail([self._reports.error(left, KEEPS_CHANGING)], {left.service.key: KEEPS_CHANGING})
         elif not any(phases.values()):
             if not is_held:
                 self._reports.repaired()
-            self._recover()
-
-    def _take_result(
-        self, operation: Operation, result: Result, failed: dict[TableLine, str], refused: dict[TableLine, Operation]
-    ) -> None:
-        """Act on the kernel's answer to one write."""
-        self._observer.operation(operation.verb.value, result.ok, "" if result.ok else code_name(result.errno))
-        line = line_of(operation)
-        failed.pop(line, None)
-        if result.errno == 0:
-            self._readback.take_in(operation)
-            self._confirm(operation)
-            return
-        if result.errno is None:
-            self._readback.unconfirmed.append(operation)
-            self._readback.stale.add(operation.service.key)
-        elif (operation.verb, result.errno) in GONE_ANYWAY:
-            self._readback.take_in(operation)
-            if self._wanted is not None:
-                self.ownership.wrote(operation, self._wanted)
-            return
-        elif (operation.verb, result.errno) in MISMATCH:
-            self._readback.stale.add(operation.service.key)
-        else:
-            refused[line] = operation
-        failed[line] = result.message
-
-    def _confirm(self, operation: Operation) -> None:
-        """Report a write that is in effect, and update what is ours."""
-        if self._wanted is not None:
-            self.ownership.wrote(operation, self._wanted)
-        self._reports.written(operation)
+            self.errors.recover()
 
     def _hold_back(self, phases: dict[Phase, list[Operation]]) -> bool:
         is_held = False
@@ -494,28 +426,6 @@ class Reconciler:
 
     def _is_configured(self, line: TableLine) -> bool:
         return self._wanted is not None and line in self._wanted.why
-
-    # Trouble
-
-    async def _fail(self, errors: Sequence[TableError], of: Mapping[ServiceKey, str] | None) -> None:
-        """Report errors.
-
-        of: the first error of each service that has one. None: they concern all services.
-        """
-        now = self._clock()
-        self._trouble.attempt_failed(now, len(errors))
-        self.last_error, self._errors = errors[0].error, of
-        async for error in paced(errors):
-            self._trouble.note(error, now)
-        for error in self._trouble.worth_telling(now):
-            self._emit(error)
-
-    def _recover(self) -> None:
-        self.last_error, self._errors = "", {}
-        if self._trouble.since is not None:
-            after_s = self._clock() - self._trouble.since
-            self._emit(TableRecovered(errors=self._trouble.errors, after_s=after_s))
-            self._trouble = Trouble()
 
 
 def _nobody(*_: object) -> None:

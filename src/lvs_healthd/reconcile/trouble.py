@@ -1,8 +1,11 @@
 """Decides what to do about errors of the table: when to try again, and which errors to report."""
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 
-from lvs_healthd.events.kinds import TableError
+from lvs_healthd.events.kinds import Event, TableError, TableRecovered
+from lvs_healthd.ipvs.records import ServiceKey
+from lvs_healthd.runtime.pace import paced
 
 RETRY_MIN_S = 0.25
 """The pause before the first retry, and the minimum time between two attempts while something fails, seconds. A person
@@ -18,7 +21,59 @@ _Identity = tuple[str, str, str, str]
 """An error's operation, service, server and text. Two errors that agree in all of these are the same error."""
 
 
-class Trouble:
+class TableErrors:
+    """Why the table is not as wanted, and when to try again.
+
+    emit: receives the events.
+    clock: monotonic, seconds.
+    """
+
+    def __init__(self, emit: Callable[[Event], None], clock: Callable[[], float]) -> None:
+        self.last = ""
+        """Why the table is not as wanted; empty when it is."""
+        self._of: Mapping[ServiceKey, str] | None = {}
+        """Why services are not as wanted, for each that is not. None: `last` concerns all."""
+        self._emit = emit
+        self._clock = clock
+        self._trouble = _Trouble()
+
+    @property
+    def retry_at(self) -> float:
+        """When to try again, on `clock`; infinity while nothing fails."""
+        return self._trouble.retry_at
+
+    @property
+    def not_before(self) -> float:
+        """Before which time not to try again, whatever else happens, on `clock`."""
+        return self._trouble.not_before
+
+    def of(self, key: ServiceKey) -> str:
+        """Return why a service is not in the kernel's table as wanted; empty if nothing has failed."""
+        return self.last if self._of is None else self._of.get(key, "")
+
+    async def fail(self, errors: Sequence[TableError], of: Mapping[ServiceKey, str] | None) -> None:
+        """Report the errors of an attempt, at least one.
+
+        of: the first error of each service that has one. None: they concern all services.
+        """
+        now = self._clock()
+        self._trouble.attempt_failed(now, len(errors))
+        self.last, self._of = errors[0].error, of
+        async for error in paced(errors):
+            self._trouble.note(error, now)
+        for error in self._trouble.worth_telling(now):
+            self._emit(error)
+
+    def recover(self) -> None:
+        """Note that the table is as wanted."""
+        self.last, self._of = "", {}
+        if self._trouble.since is not None:
+            after_s = self._clock() - self._trouble.since
+            self._emit(TableRecovered(errors=self._trouble.errors, after_s=after_s))
+            self._trouble = _Trouble()
+
+
+class _Trouble:
     """Holds the errors since the table was last as wanted. Decides when to try again and which errors to report."""
 
     def __init__(self) -> None:

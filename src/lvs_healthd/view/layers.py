@@ -122,7 +122,7 @@ def _kept_back(server: ServerState, around: Around) -> Iterator[KeptBack]:
             f"somebody else undoes what is written, so the line is left alone for {round(until - around.now)}s more"
         )
         yield KeptBack(by="fight", reason=reason, todo="stop the other program: table.fight in the log names suspects")
-    if error := around.reconciler.error_of(service.key):
+    if error := around.reconciler.errors.of(service.key):
         todo = "it is tried again and again; the cause is on the kernel's side"
         yield KeptBack(by="error", reason=error, todo=todo)
     if around.config_error:

@@ -95,7 +95,7 @@ def _why_not(service: ServiceState, reconciler: Reconciler, held_by: str) -> str
     want = wanted.table.get(service.key) if wanted is not None else None
     if want is not None and any(record.weight for record in want.destinations.values()):
         why = f", and nothing is written: {held_by}" if held_by else ""
-        error = reconciler.error_of(service.key)
+        error = reconciler.errors.of(service.key)
         return f"the servers that may serve are not in the kernel's table{why}{f': {error}' if error else ''}"
     if is_unproven(service):
         return "no real server is proven healthy yet"

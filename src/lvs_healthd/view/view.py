@@ -219,7 +219,7 @@ class View:
             probes_unsure=unsure,
             unsure_reason=unsure_reason,
             table_fights=self._reconciler.fights.count,
-            table_error=self._reconciler.last_error,
+            table_error=self._reconciler.errors.last,
             setting_error=self._keeper.last_error,
             network_faults=self._own_faults.ongoing,
             setting_advice=tuple(f"{each.name} is {each.value}: {each.text}" for each in self._keeper.advice),
@@ -379,8 +379,8 @@ class View:
     def health(self) -> str:
         """Return what is wrong with the daemon itself, or "" while it does its work."""
         now = self._clock()
-        if self._reconciler.last_error:
-            return f"table: {self._reconciler.last_error}"
+        if self._reconciler.errors.last:
+            return f"table: {self._reconciler.errors.last}"
         if self._keeper.last_error:
             return f"settings: {self._keeper.last_error}"
         if too_old := self._unread():
@@ -402,8 +402,8 @@ class View:
         line = f"{self._facts.mode}: {decisions.up} of {servers} real servers up in {services} services"
         if not services:
             line = f"{self._facts.mode}: no services are configured"
-        if self._reconciler.last_error:
-            line += f"; TABLE ERROR: {self._reconciler.last_error}"
+        if self._reconciler.errors.last:
+            line += f"; TABLE ERROR: {self._reconciler.errors.last}"
         if self._keeper.last_error:
             line += f"; SETTING ERROR: {self._keeper.last_error}"
         if self._state_error():
