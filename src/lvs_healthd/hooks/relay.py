@@ -10,9 +10,10 @@ import aiosmtplib
 from lvs_healthd.config.hook_model import Hook, Mail, MailTls
 from lvs_healthd.config.secret_files import read_password
 from lvs_healthd.hooks.facts import NotToldError
-from lvs_healthd.hooks.lookup import LoneResolver, found
+from lvs_healthd.hooks.lookup import found
 from lvs_healthd.hooks.trust import READ_S, trusting
 from lvs_healthd.runtime.printable import printable
+from lvs_healthd.runtime.resolver import LoneResolver
 from lvs_healthd.runtime.threads import HungError, in_thread
 
 _SHOWN = 200

@@ -3,7 +3,7 @@
 import ssl
 
 from lvs_healthd.hooks.facts import NotToldError
-from lvs_healthd.probes.authorities import load_system_authorities
+from lvs_healthd.runtime.authorities import load_system_authorities
 from lvs_healthd.runtime.threads import HungError, in_thread
 
 READ_S = 5.0

@@ -13,9 +13,9 @@ from lvs_healthd import __version__
 from lvs_healthd.config.hook_model import Hook
 from lvs_healthd.config.secret_files import read_password
 from lvs_healthd.hooks.facts import NotToldError
-from lvs_healthd.hooks.lookup import LoneResolver
 from lvs_healthd.hooks.trust import READ_S, trusting
 from lvs_healthd.runtime.printable import printable
+from lvs_healthd.runtime.resolver import LoneResolver
 from lvs_healthd.runtime.threads import HungError, in_thread
 
 SIGNATURE = "X-Signature-256"

@@ -15,7 +15,6 @@ import msgspec
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import GrpcCheck, HttpsCheck, Tls, TlsCheck
 from lvs_healthd.config.tls_values import VERSIONS, load_client_pair
-from lvs_healthd.probes.authorities import load_system_authorities
 from lvs_healthd.probes.certificate import certificate_end
 from lvs_healthd.probes.exchange import (
     Exchange,
@@ -31,6 +30,7 @@ from lvs_healthd.probes.exchange import (
 )
 from lvs_healthd.probes.outcome import HEARD_BYTES, Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probes.tls_words import ends_soon, failure, not_selected, refusal
+from lvs_healthd.runtime.authorities import load_system_authorities
 
 _READ_SIZE = 65536
 

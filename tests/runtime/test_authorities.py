@@ -12,11 +12,11 @@ import trustme
 
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import HttpsCheck, Tls
-from lvs_healthd.probes import authorities
-from lvs_healthd.probes.authorities import load_system_authorities
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probes.targets import target
 from lvs_healthd.probing.once import run_once
+from lvs_healthd.runtime import authorities
+from lvs_healthd.runtime.authorities import load_system_authorities
 from tests.probes.peers import answering, stream_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -1,0 +1,1 @@
+"""etcd by its JSON gateway: requests and their answers, and following all keys below a prefix."""
