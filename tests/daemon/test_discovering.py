@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvs_healthd.config.basics import Endpoint
+from lvs_healthd.config.load import load
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.config.sources import Entry
 from lvs_healthd.daemon import daemon as daemon_module
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
-from lvs_healthd.daemon.reload import Reloads, read_config
+from lvs_healthd.daemon.reload import Reloads
 from lvs_healthd.daemon.requests import ReloadRequests
+from lvs_healthd.daemon.store_asked import Beginning
 from lvs_healthd.discovery.listing import ListError
 from lvs_healthd.events.kinds import (
     ConfigReloaded,
@@ -92,13 +94,13 @@ class Site:
 
     async def start(self) -> None:
         reading, requests = LastReading(), ReloadRequests()
-        config = await read_config(self.file, reading, {})
+        config = load(self.file, reading, {})
         around = Surroundings(table=self.table, log=configure(), netns=Netns(), aspects=(), exclusive=False)
         self.parts = build(Settings(config_file=self.file, **self._options), config, around, requests)
         self.parts.discovery._read_with = lambda source: self._sources[source.file]
         self.parts.discovery._clock = lambda: self.now
         self.parts.bus.subscribe(self.events.append)
-        assert await daemon_module._start(self.parts, config, reading)
+        assert await daemon_module._start(self.parts, Beginning(config), reading)
         self.reloads = Reloads(self.parts, reading, requests)
         self._reconciling = asyncio.create_task(self.parts.reconciler.run())
 

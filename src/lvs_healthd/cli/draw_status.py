@@ -19,6 +19,7 @@ from lvs_healthd.view.words import (
     since,
     sourced,
     standby,
+    stored,
     verdict_word,
     weight_words,
 )
@@ -101,6 +102,8 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
         yield Text(f"address {announcement(each, now)}")
     if (more := len(daemon.announced) - MOST_SHOWN) > 0:
         yield Text(f"and {more} more addresses: lvs-healthd status --json")
+    if daemon.store is not None:
+        yield Text(f"services from etcd {printable(daemon.store.prefix)}: {stored(daemon.store, now)}")
     for source in daemon.sources[:MOST_SHOWN]:
         used = f" of {printable(', '.join(source.services))}"
         yield Text(f"servers{used} from {sourced(source, now)}")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from lvs_healthd.cli.asking import NagiosStatus
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.status_values import Status
-from lvs_healthd.view.words import braked, held, remarks, shortage, source_trouble
+from lvs_healthd.view.words import braked, held, remarks, shortage, source_trouble, store_trouble
 
 LONGEST_LINE = 300
 """The maximum length of the line for a monitoring system, characters. Such lines are sent as text messages."""
@@ -58,6 +58,8 @@ def _of_daemon(status: Status) -> Iterator[Trouble]:
         if source.error or source.held:
             what = source_trouble(source, time.time())
             yield Trouble(NagiosStatus.WARNING, f"source {printable(source.source)}: {what}")
+    if daemon.store is not None and (what := store_trouble(daemon.store, time.time())):
+        yield Trouble(NagiosStatus.WARNING, f"etcd {printable(daemon.store.prefix)}: {what}")
     if daemon.state_error:
         yield Trouble(NagiosStatus.WARNING, "state not saved")
     if daemon.hook_errors:

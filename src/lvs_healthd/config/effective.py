@@ -28,6 +28,8 @@ from lvs_healthd.config.check_model import (
     uses_tls,
 )
 from lvs_healthd.config.effective_hooks import hook_table
+from lvs_healthd.config.fleet import FLEET_KEYS
+from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.general_keys import BRAKE_KEYS, DAEMON_KEYS
 from lvs_healthd.config.ipvs import TIMEOUT_KEYS, sysctl_value
 from lvs_healthd.config.model import ActiveWhen, Brake, Config, Damping, Forward, Ipvs, MinUp, Pair, RealServer, Service
@@ -65,6 +67,7 @@ def to_toml(config: Config) -> str:
         "ipvs": _ipvs(config.ipvs),
         "brake": _brake(config.brake),
         "pair": _pair(config.pair),
+        **({"fleet": _fleet(config.fleet)} if config.fleet.store else {}),
         "service": services,
     }
     return tomli_w.dumps(tables | ({"hook": [hook_table(hook) for hook in config.hooks]} if config.hooks else {}))
@@ -93,6 +96,12 @@ def _pair(pair: Pair) -> dict[str, Any]:
     left_out |= set() if pair.track_file else {"track", "track_fault", "track_after", "track_back"}
     keys = {key: _value(key, getattr(pair, key)) for key in PAIR_KEYS.keys() - left_out}
     return {key: keys[key] for key in PAIR_KEYS if key in keys}
+
+
+def _fleet(fleet: Fleet) -> dict[str, Any]:
+    """Return the `[fleet]` table. Keys that are empty are left out, because they are errors without another."""
+    keys = {key: getattr(fleet, key) for key in FLEET_KEYS}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items() if value}
 
 
 def _present(fields: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from lvs_healthd.config.lines import KeyPath, line_numbers
+from lvs_healthd.config.lines import KeyPath, json_line_numbers, line_numbers
 from lvs_healthd.runtime.exceptions import InputError
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -109,6 +109,18 @@ class Part(msgspec.Struct, frozen=True):
     """What it says. Not needed if it is the only file."""
     first: dict[str, int] = {}
     """The number that the first entry of each of its arrays of tables has in the whole configuration."""
+    inside: KeyPath = ()
+    """Where in the document its text belongs. Empty for a file, whose text is the whole document."""
+    is_json: bool = False
+    """Whether its text is JSON; otherwise, it is TOML."""
+
+    def lines(self) -> dict[KeyPath, int]:
+        """Return the line of each key path of its document."""
+        lines = json_line_numbers(self.text) if self.is_json else line_numbers(self.text)
+        if not self.inside:
+            return lines
+        around = {self.inside[: length + 1]: 1 for length in range(len(self.inside))}
+        return around | {(*self.inside, *path): line for path, line in lines.items()}
 
     def in_whole(self, path: KeyPath) -> KeyPath:
         """Return the key path in the whole configuration of what has this path in the file."""
@@ -228,7 +240,7 @@ class Errors:
         number = self._part_of(path)
         part = self._parts[number]
         if number not in self._lines:
-            self._lines[number] = line_numbers(part.text)
+            self._lines[number] = part.lines()
         lines, path = self._lines[number], part.in_file(path)
         while path and path not in lines:
             path = path[:-1]

@@ -10,6 +10,7 @@ TOP_KEYS = {
     "ipvs": Key(values.anything),
     "brake": Key(values.anything),
     "pair": Key(values.anything),
+    "fleet": Key(values.anything),
     "defaults": Key(values.anything),
     "pool": Key(values.anything),
     "check": Key(values.anything),

@@ -45,6 +45,7 @@ def json_schema() -> _Schema:
                 "daemon": _table(found["[daemon]"]),
                 "brake": _table(found["[brake]"]),
                 "pair": _table(found["[pair]"]),
+                "fleet": _table(found["[fleet]"]),
                 "ipvs": ipvs,
                 "defaults": _closed({"check": _defaults(found[CHECKS]), "service": _service_defaults(found)}),
                 "pool": _named(_pool(found)),

@@ -16,6 +16,7 @@ KeyPath = tuple[str | int, ...]
 # on groups (gh-106052).
 _BLANK = re.compile(r"(?:[ \t\n]++|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")
+_LINES = re.compile(r"[ \t\n]*")  # only JSON has line breaks between a key and its value
 _KEY_PART = re.compile(r"""[A-Za-z0-9_-]+|'[^'\n]*'|"(?:[^"\\\n]++|\\.)*\"""")
 # A multi-line string may itself end with one or two quotes, right before its three closing quotes.
 _SCALAR = re.compile(
@@ -37,6 +38,11 @@ def line_numbers(text: str) -> dict[KeyPath, int]:
     return Scanner(text).scan()
 
 
+def json_line_numbers(text: str) -> dict[KeyPath, int]:
+    """Map every key path of a valid JSON object to its line, as `line_numbers` does for TOML."""
+    return Scanner(text).scan_object()
+
+
 class Scanner:
     """Reads a document once, and notes the line of every key path."""
 
@@ -54,6 +60,15 @@ class Scanner:
             self._document()
         except _LostError:
             # The document uses TOML newer than this scanner. The lines found so far still help to locate errors.
+            return self._lines
+        return self._lines
+
+    def scan_object(self) -> dict[KeyPath, int]:
+        """Return the lines of a JSON object, which is as an inline table of TOML with colons and more line breaks."""
+        try:
+            self._skip(_BLANK)
+            self._value(())
+        except (_LostError, tomli.TOMLDecodeError):  # JSON has escapes that TOML has not
             return self._lines
         return self._lines
 
@@ -111,8 +126,8 @@ class Scanner:
         for part in self._key_parts():
             path = (*path, part)
             self._lines.setdefault(path, line)
-        self._pos += 1  # the equals sign
-        self._skip(_SPACE)
+        self._pos += 1  # the equals sign, or JSON's colon
+        self._skip(_LINES)
         return path
 
     def _key_parts(self) -> list[str]:

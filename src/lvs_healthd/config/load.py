@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import ConfigError, Errors
+from lvs_healthd.config.fleet import read_fleet
+from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.general_keys import BRAKE_KEYS, DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS
 from lvs_healthd.config.hooks import read_hooks
 from lvs_healthd.config.ipvs import read_ipvs, validate_ipvs
 from lvs_healthd.config.model import Brake, Config, Daemon
 from lvs_healthd.config.pair import read_pair, validate_pair
-from lvs_healthd.config.parts import Whole, whole
+from lvs_healthd.config.parts import Whole, joined, whole
 from lvs_healthd.config.pools import Pools
 from lvs_healthd.config.public import remark_public_secret, remark_public_secret_files
 from lvs_healthd.config.readymade import Shelf, search_path
@@ -19,35 +22,60 @@ from lvs_healthd.config.schema import read_table
 from lvs_healthd.config.service_defaults import read_service_defaults
 from lvs_healthd.config.services import ForServices, read_services
 from lvs_healthd.config.sources import Lists
+from lvs_healthd.config.stored import Stored, stored_parts
 from lvs_healthd.config.text import DEFAULT_FILE, read_text
 
-__all__ = ["DEFAULT_FILE", "ConfigError", "load", "parse", "relist"]
+__all__ = ["DEFAULT_FILE", "ConfigError", "about_store", "load", "parse", "read_files", "relist"]
 
 
-def load(path: Path, memory: LastReading | None = None, lists: Lists | None = None) -> Config:
+_Read = TypeVar("_Read")
+
+
+def load(
+    path: Path, memory: LastReading | None = None, lists: Lists | None = None, stored: Stored | None = None
+) -> Config:
     """Read a configuration file.
 
     memory: the services of the last reading. A service that has not changed since then is returned as the same object.
     lists: what sources list; None if nobody has asked them.
+    stored: what etcd says; None if nothing is known of that, or there is none.
 
     Raises only `ConfigError`, which holds every error.
     """
-    return _never_failing(str(path), lambda: parse(read_text(path), str(path), memory=memory, lists=lists))
+    text = str(path)
+    return _never_failing(text, lambda: parse(read_text(path), text, memory=memory, lists=lists, stored=stored))
 
 
-def relist(again: Whole, memory: LastReading, lists: Lists) -> Config:
-    """Return a configuration that has been read before, with other servers from its sources. No file is read again.
+def read_files(path: Path) -> Whole:
+    """Read a configuration file and those that it includes, for `about_store` and `relist`. Raises `ConfigError`."""
+    return _never_failing(str(path), lambda: whole(read_text(path), str(path)))
 
-    again: the configuration, as `memory` has kept it.
+
+def about_store(files: Whole) -> tuple[Fleet, Daemon]:
+    """Return what a configuration says of etcd, and of the daemon, before etcd can be asked for the rest.
+
+    What is wrong with that is told by `relist`.
+    """
+    errors = Errors("", "")
+    return read_fleet(files.document.get("fleet", {}), errors), Daemon(
+        **read_table(files.document.get("daemon", {}), ("daemon",), DAEMON_KEYS, errors).values
+    )
+
+
+def relist(again: Whole, memory: LastReading, lists: Lists, stored: Stored | None = None) -> Config:
+    """Return a configuration that has been read before, with other servers or services. No file is read again.
+
+    again: the configuration's files, as `memory` has kept them.
     memory: the services of the last reading, as for `load`.
     lists: what sources list.
+    stored: what etcd says, as for `load`.
 
     Raises only `ConfigError`, which holds every error.
     """
-    return _never_failing(again.parts[0].file, lambda: _records(again, memory, lists))
+    return _never_failing(again.parts[0].file, lambda: _records(again, memory, lists, stored))
 
 
-def _never_failing(file: str, read: Callable[[], Config]) -> Config:
+def _never_failing(file: str, read: Callable[[], _Read]) -> _Read:
     try:
         return read()
     except ConfigError:
@@ -69,6 +97,7 @@ def parse(
     checks_dirs: Sequence[Path] | None = None,
     memory: LastReading | None = None,
     lists: Lists | None = None,
+    stored: Stored | None = None,
 ) -> Config:
     """Read a configuration from text.
 
@@ -76,17 +105,22 @@ def parse(
     checks_dirs: the directories in which to search for ready-made checks. Default: `search_path(file)`.
     memory: the services of the last reading. A service that has not changed since then is returned as the same object.
     lists: what sources list; None if nobody has asked them.
+    stored: what etcd says; None if nothing is known of that, or there is none.
 
     Raises only `ConfigError`, which holds every error.
     """
-    return _records(whole(text, file), memory or LastReading(), lists, checks_dirs)
+    return _records(whole(text, file), memory or LastReading(), lists, stored, checks_dirs)
 
 
 def _records(
-    read: Whole, memory: LastReading, lists: Lists | None, checks_dirs: Sequence[Path] | None = None
+    files: Whole,
+    memory: LastReading,
+    lists: Lists | None,
+    stored: Stored | None,
+    checks_dirs: Sequence[Path] | None = None,
 ) -> Config:
     """Turn the document of a configuration into records. The arguments are those of `parse`."""
-    document, parts, twice = read
+    document, parts, twice = files if stored is None else joined([*files.parts, *stored_parts(stored)])
     file = parts[0].file
     errors = Errors(file, parts[0].text, parts)
     shelf = Shelf(search_path(file) if checks_dirs is None else checks_dirs)
@@ -98,6 +132,7 @@ def _records(
         errors.add(("daemon", "state"), "the same as control, which is a socket; state needs a file of its own")
     brake = read_table(top.get("brake", {}), ("brake",), BRAKE_KEYS, errors).values
     pair, pair_table = read_pair(top.get("pair", {}), errors)
+    fleet = read_fleet(top.get("fleet", {}), errors)
     ipvs = read_ipvs(top.get("ipvs", {}), errors)
     defaults = read_table(top.get("defaults", {}), ("defaults",), DEFAULTS_KEYS, errors).values
     reader.read_defaults(defaults.get("check", {}), ("defaults", "check"))
@@ -112,17 +147,18 @@ def _records(
     hooks = read_hooks(top.get("hook", []), services, errors)
     validate_ipvs(ipvs, services, errors)
     validate_pair(pair, pair_table, Daemon(**daemon), services, errors)
-    if top.get("service", []) == []:
+    if top.get("service", []) == [] and not fleet.store:
         errors.remark((), "no [[service]]: nothing is probed, and the table stays as it is, until a reload brings one")
     found, remarks = (*twice, *errors.texts(), *shelf.errors), (*errors.remark_texts(), *shelf.remarks)
     if found:
         raise ConfigError(found, remarks)
-    memory.keep(read if any(service.sources for service in services) else None)
+    memory.keep(files if fleet.store or any(service.sources for service in services) else None)
     return Config(
         daemon=Daemon(**daemon),
         ipvs=ipvs,
         brake=Brake(**brake),
         pair=pair,
+        fleet=fleet,
         services=services,
         hooks=hooks,
         remarks=remarks,

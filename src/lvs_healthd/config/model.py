@@ -14,6 +14,7 @@ import msgspec
 
 from lvs_healthd.config.basics import AnnounceWhen, Endpoint, Family, Protocol, Seconds
 from lvs_healthd.config.check_model import AnyCheck
+from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.hook_model import Hook
 from lvs_healthd.config.sources import Source
 
@@ -390,6 +391,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ipvs: Ipvs = Ipvs()
     brake: Brake = Brake()
     pair: Pair = Pair()
+    fleet: Fleet = Fleet()
     services: tuple[Service, ...] = msgspec.field(default=(), name="service")
     hooks: tuple[Hook, ...] = msgspec.field(default=(), name="hook")
     remarks: tuple[str, ...] = ()

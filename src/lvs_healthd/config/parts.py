@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from lvs_healthd.config import values
 from lvs_healthd.config.errors import ConfigError, Errors, Part, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
@@ -23,7 +25,7 @@ _LISTS = ("service", "hook")
 """The arrays of tables, to which every file may add."""
 
 _TABLES = {
-    *(("daemon",), ("brake",), ("pair",), ("pool",), ("check",)),
+    *(("daemon",), ("brake",), ("pair",), ("fleet",), ("pool",), ("check",)),
     *(("defaults",), ("defaults", "check"), ("defaults", "service")),
     *(("ipvs",), ("ipvs", "timeouts"), ("ipvs", "sync"), ("ipvs", "sysctl")),
 }
@@ -72,7 +74,7 @@ def whole(text: str, file: str) -> Whole:
         (part,) = found.read_files
         document = {key: value for key, value in part.document.items() if key != INCLUDE}
         return Whole(document, (part,))
-    return _joined(found.read_files)
+    return joined(found.read_files)
 
 
 class _Files:
@@ -152,15 +154,15 @@ def _paths(written: object, file: str, errors: Errors) -> Iterator[tuple[KeyPath
                     yield at, os.path.join(folder, each)  # noqa: PTH118
 
 
-def _joined(read_files: Sequence[Part]) -> Whole:
-    """Join the documents of several files."""
+def joined(read_files: Sequence[Part]) -> Whole:
+    """Join the documents of several files, or of files and keys of etcd."""
     document: dict[str, Any] = {}
     parts: list[Part] = []
     errors: list[str] = []
     for each in read_files:
         first = {key: len(document.get(key, ())) for key in _LISTS if isinstance(each.document.get(key), list)}
-        part = Part(each.file, each.text, each.document, first)
-        twice = Errors(each.file, each.text)
+        part = msgspec.structs.replace(each, first=first)
+        twice = Errors(each.file, each.text, [each])
         for path in _add(document, each.document, ()):
             before = Errors("", "", parts)
             twice.add(path, f"already set in {before.where(path).partition(': ')[0]}; keep one of them")

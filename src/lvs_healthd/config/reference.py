@@ -12,6 +12,8 @@ import msgspec
 from lvs_healthd.config.check_model import EXEC_INTERVAL, EXEC_TIMEOUT, Check, Kept, Tls
 from lvs_healthd.config.check_ways import Way
 from lvs_healthd.config.errors import WrongValueError
+from lvs_healthd.config.fleet import FLEET_KEYS
+from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.general_keys import BRAKE_KEYS, DAEMON_KEYS
 from lvs_healthd.config.hook_model import Hook, Mail
 from lvs_healthd.config.hooks import HOOK_KEYS, MAIL_KEYS
@@ -76,6 +78,7 @@ def tables() -> Mapping[str, TableReference]:
         _table("[daemon]", DAEMON_KEYS, Daemon),
         _table("[brake]", BRAKE_KEYS, Brake),
         _table("[pair]", PAIR_KEYS, Pair),
+        _table("[fleet]", FLEET_KEYS, Fleet),
         _table("[ipvs]", IPVS_KEYS, Ipvs),
         _table("[ipvs.timeouts]", TIMEOUT_KEYS, Timeouts),
         _table("[ipvs.sync.master]", SYNC_KEYS, SyncDaemon),

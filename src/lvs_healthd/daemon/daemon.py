@@ -24,8 +24,9 @@ from lvs_healthd.daemon.discovering import unknown
 from lvs_healthd.daemon.guard import refuse_loss
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.daemon.relisting import READ_S, relisted
-from lvs_healthd.daemon.reload import Reloads, read_config
+from lvs_healthd.daemon.reload import Reloads
 from lvs_healthd.daemon.requests import ReloadRequests
+from lvs_healthd.daemon.store_asked import Beginning, beginning
 from lvs_healthd.decide import flapping, slow_start, stale
 from lvs_healthd.director.aspect import Aspect
 from lvs_healthd.events.kinds import (
@@ -38,6 +39,7 @@ from lvs_healthd.events.kinds import (
 )
 from lvs_healthd.ipvs.interface import IpvsTable
 from lvs_healthd.log import EventLog
+from lvs_healthd.plan.records import service_key
 from lvs_healthd.probes.targets import targets
 from lvs_healthd.probing.descriptors import raise_descriptor_limit
 from lvs_healthd.runtime.exceptions import HealthdError
@@ -46,6 +48,7 @@ from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.threads import HungError, Threads, in_thread
 from lvs_healthd.state.file import Saved, read_state
 from lvs_healthd.state.safe_file import StateFileError
+from lvs_healthd.state.stored import store_beside
 
 _T = TypeVar("_T")
 
@@ -98,9 +101,10 @@ class Daemon:
         # This must precede the first call on a thread, because the standard executor would wait for a call that hangs.
         loop.set_default_executor(Threads())
         last_reading = LastReading()
-        config = await self._unless_stopped(read_config(self._settings.config_file, last_reading, {}))
-        if config is None:
+        began = await self._unless_stopped(beginning(self._settings.config_file, last_reading))
+        if began is None:
             return
+        config = began.config
         self._around.netns.name = config.ipvs.netns
         raise_descriptor_limit()
         parts = build(self._settings, config, self._around, self._reloads)
@@ -108,7 +112,7 @@ class Daemon:
         try:
             parts.lock_state(config)
             try:
-                if await self._unless_stopped(_start(parts, config, last_reading)):
+                if await self._unless_stopped(_start(parts, began, last_reading)):
                     await self._serve(parts, Reloads(parts, last_reading, self._reloads))
             except HealthdError:
                 raise
@@ -159,6 +163,7 @@ class Daemon:
                 group.create_task(parts.brakes.run(), name="brakes"),
                 group.create_task(parts.maintenance.run(), name="maintenance folder"),
                 group.create_task(parts.discovery.run(), name="sources of servers"),
+                group.create_task(parts.desired.run(), name="services of etcd"),
                 group.create_task(parts.hooks.run(), name="hooks"),
                 group.create_task(reloads.run(), name="reloads"),
                 group.create_task(_keep_house(parts), name="housekeeping"),
@@ -187,6 +192,7 @@ class Daemon:
         for step in (
             parts.flush,
             parts.discovery.save,
+            parts.desired.save,
             parts.api.stop,
             lambda: parts.hooks.stop(HOOKS_S),
             parts.programs.stop,
@@ -196,15 +202,15 @@ class Daemon:
                     await step()
 
 
-async def _start(parts: Parts, config: Config, last_reading: LastReading) -> bool:
-    config = await _with_lists(parts, config, last_reading)
+async def _start(parts: Parts, began: Beginning, last_reading: LastReading) -> bool:
+    config = await _with_lists(parts, began, last_reading)
     ready = await in_thread(
         targets, config.services, timeout_s=READ_S, what="reading the certificates and secrets of checks"
     )
     parts.facts.table = await parts.reconciler.open()
     parts.adopt(config)
     await parts.start_programs(config, ready)
-    saved = await _read_state(parts)
+    saved = parts.desired.set_aside(await _read_state(parts), {service_key(each) for each in config.services})
     before = await parts.remembering.read(config.daemon.state, rescue=not parts.is_shadow(config))
     await parts.holding.restore(config.daemon.state)
     await _refuse_loss(parts, saved)
@@ -251,13 +257,23 @@ async def _start(parts: Parts, config: Config, last_reading: LastReading) -> boo
     return True
 
 
-async def _with_lists(parts: Parts, config: Config, last_reading: LastReading) -> Config:
+async def _with_lists(parts: Parts, began: Beginning, last_reading: LastReading) -> Config:
     """Return the configuration with the servers of its sources, as they were known before or are known now."""
-    if last_reading.whole is None:
+    config, state = began.config, began.config.daemon.state
+    if began.error:
+        parts.bus.emit(StateError(file=str(store_beside(state)), error=began.error))
+    parts.desired.configured(
+        config.fleet,
+        began.stored,
+        state,
+        shadow=parts.is_shadow(config),
+        changed=began.changed,
+    )
+    if not any(service.sources for service in config.services) or last_reading.whole is None:
         return config
-    discovery, state = parts.discovery, config.daemon.state
+    discovery = parts.discovery
     await discovery.remembered(state)
-    found = await relisted(last_reading.whole, last_reading, {}, await discovery.first(config))
+    found = await relisted(last_reading.whole, last_reading, {}, await discovery.first(config), began.stored)
     discovery.configured(found.config, found.lists, state, shadow=parts.is_shadow(config))
     for source, errors in found.refused.items():
         discovery.refused(source, errors)

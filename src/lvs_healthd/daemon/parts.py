@@ -16,6 +16,7 @@ from lvs_healthd.config.load import helper_socket
 from lvs_healthd.config.model import Config, Mode
 from lvs_healthd.daemon.announcing import AnnounceRuns
 from lvs_healthd.daemon.brakes import BrakeRuns
+from lvs_healthd.daemon.desired import Desired
 from lvs_healthd.daemon.discovering import Discovery
 from lvs_healthd.daemon.holding import Holding
 from lvs_healthd.daemon.hook_facts import HookFacts
@@ -115,6 +116,7 @@ class Parts:
     operators: OperatorsHand
     maintenance: MaintenanceRuns
     discovery: Discovery
+    desired: Desired
     hooks: Hooks
     state_writer: StateWriter
     saver: Saver
@@ -266,10 +268,14 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
 
     reloads = reloads or ReloadRequests()
     discovery = Discovery(bus.emit, ask=reloads.ask_lists)
+    desired = Desired(bus.emit, ask=reloads.ask_lists)
     remembering = Remembering(past, bus.emit, asyncio.get_running_loop())
     writer = state_writer(bus)
     saver = Saver(
-        writer, decisions.saved_verdicts, ours_of(paths, announcing, decisions, reconciler), decisions.state_written
+        writer,
+        decisions.saved_verdicts,
+        ours_of(paths, announcing, decisions, reconciler, desired),
+        decisions.state_written,
     )
 
     view = View(
@@ -279,7 +285,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         reconciler=reconciler,
         keeper=keeper,
         own_faults=own_faults,
-        state_error=lambda: writer.error or remembering.error or discovery.error,
+        state_error=lambda: writer.error or remembering.error or discovery.error or desired.error,
         past=past,
         table=around.table,
         log=around.log,
@@ -291,6 +297,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         track=lambda: tracking.status,
         announcing=announcing,
         sources=discovery,
+        store=desired,
     )
     held: list[Parts] = []
 
@@ -333,6 +340,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         operators=operators,
         maintenance=maintenance,
         discovery=discovery,
+        desired=desired,
         hooks=hooks,
         state_writer=writer,
         saver=saver,

@@ -1,17 +1,19 @@
 """Reloads the configuration. Everything that can fail is done first, so a bad configuration changes nothing."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.load import load
+from lvs_healthd.config.fleet_model import Fleet
+from lvs_healthd.config.load import about_store, read_files, relist
 from lvs_healthd.config.model import Config, Mode
+from lvs_healthd.config.parts import Whole
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.config.sources import Lists
+from lvs_healthd.config.stored import Stored
 from lvs_healthd.daemon.changes import (
     MOST_FINDINGS,
     Differences,
@@ -29,14 +31,17 @@ from lvs_healthd.daemon.guard import refuse_loss
 from lvs_healthd.daemon.operators import overrides_file
 from lvs_healthd.daemon.parts import Parts
 from lvs_healthd.daemon.relisting import READ_S, Relisted, relisted
-from lvs_healthd.daemon.requests import ReloadRequests
-from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, ConfigRestartNeeded, DiscoveryChanged
+from lvs_healthd.daemon.requests import PLAIN, ReloadRequests
+from lvs_healthd.daemon.store_asked import asked
+from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, ConfigRestartNeeded, DiscoveryChanged, StoreChanged
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.targets import ProbeKey, read_certificates, read_secrets, targets
 from lvs_healthd.probing.descriptors import probes_within_limit
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
 from lvs_healthd.runtime.threads import HungError, in_thread
+from lvs_healthd.state.file import Saved
+from lvs_healthd.store.errors import StoreError
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest, RestartNeeded
 
 READ_BACK_S = 2.0
@@ -54,18 +59,17 @@ class _Ready(NamedTuple):
     """Makes every http check authenticate with the secret that its file holds now."""
 
 
+class _Read(NamedTuple):
+    """A configuration that may come into force."""
+
+    found: Relisted
+    stored: Stored | None
+    """What etcd says in it; None if nothing is known of that, or there is none."""
+    ready: _Ready
+
+
 IF_MEANT = "lvs-healthd reload --force"
 """What to type when a configuration is meant that takes out too much."""
-
-
-async def read_config(file: Path, last_reading: LastReading, lists: Lists) -> Config:
-    """Read the configuration on a thread.
-
-    lists: what its sources list, as far as that is known.
-
-    Raises `ConfigError`, or `HungError` if that takes longer than `READ_S`.
-    """
-    return await in_thread(load, file, last_reading, lists, timeout_s=READ_S, what=f"reading {file}")
 
 
 class Reloads:
@@ -95,6 +99,7 @@ class Reloads:
                         each.set_result(outcome)
             if self._requests.take_lists():
                 await self._take(self._parts.discovery.ready())
+                await self._take_stored(self._parts.desired.ready())
 
     async def _reload_or_reject(self, request: ReloadRequest) -> ReloadOutcome:
         notifier, view = self._parts.notifier, self._parts.view
@@ -111,7 +116,7 @@ class Reloads:
         parts = self._parts
         file = str(parts.settings.config_file)
         try:
-            (config, *_), _ = await self._read(request, self._last_reading.copy())
+            config = (await self._read(request, self._last_reading.copy())).found.config
         except (HealthdError, OSError) as error:
             return ReloadOutcome(file=file, errors=_errors(error, file), dry_run=True)
         mode = Mode.SHADOW if parts.is_shadow(config) else Mode.ENFORCE
@@ -130,19 +135,56 @@ class Reloads:
             not_tried=not_tried(parts.config, config, takes_lock=mode is Mode.ENFORCE is not parts.facts.mode),
         )
 
-    async def _read(self, request: ReloadRequest, last_reading: LastReading) -> tuple[Relisted, "_Ready"]:
+    async def _read(self, request: ReloadRequest, last_reading: LastReading) -> "_Read":
         """Read the file, and prepare what can be prepared without changing anything.
 
         Raises `ConfigError`, or `HungError` when a file system hangs.
         """
-        parts = self._parts
-        config = await read_config(parts.settings.config_file, last_reading, parts.discovery.lists)
-        found = await self._listed(config, request, last_reading)
-        if not request.force:
-            await self._refuse_loss(found.config, found.lists, str(parts.settings.config_file))
-        return found, await self._made_ready(found.config)
+        file = self._parts.settings.config_file
+        files = await in_thread(read_files, file, timeout_s=READ_S, what=f"reading {file}")
+        fleet, _ = about_store(files)
+        candidates = await self._candidates(fleet, request)
+        for stored in candidates:
+            try:
+                found = await self._whole_of(files, stored, request, last_reading)
+                if not request.force:
+                    await self._refuse_loss(found.config, found.lists, stored, str(file))
+            except ConfigError:
+                if stored is candidates[-1]:
+                    raise
+            else:
+                return _Read(found, stored, await self._made_ready(found.config))
+        raise AssertionError("there is always a candidate")
 
-    async def _listed(self, config: Config, request: ReloadRequest, last_reading: LastReading) -> Relisted:
+    async def _candidates(self, fleet: Fleet, request: ReloadRequest) -> Sequence[Stored | None]:
+        """Return what etcd may say in a new configuration, the best first; None for nothing.
+
+        Raises `ConfigError` if a store is new and cannot be asked. One that has never answered may go on so.
+        """
+        if not fleet.store:
+            return [None]
+        if known := self._parts.desired.candidates(fleet, force=request.force):
+            return known
+        try:
+            return [await asked(fleet)]
+        except StoreError as error:
+            if self._parts.config.fleet.store and self._parts.config.fleet.prefix == fleet.prefix:
+                return [None]
+            why = f"nothing is known of what etcd says: {error}"
+            raise ConfigError((f"{self._parts.settings.config_file}: fleet.store: {why}",)) from error
+
+    async def _whole_of(
+        self, files: Whole, stored: Stored | None, request: ReloadRequest, last_reading: LastReading
+    ) -> Relisted:
+        """Return the configuration of files, of what etcd says, and of what the sources list."""
+        lists = self._parts.discovery.lists
+        what = f"reading {files.parts[0].file}"
+        config = await in_thread(relist, files, last_reading, lists, stored, timeout_s=READ_S, what=what)
+        return await self._listed(config, request, last_reading, stored)
+
+    async def _listed(
+        self, config: Config, request: ReloadRequest, last_reading: LastReading, stored: Stored | None
+    ) -> Relisted:
         """Return a configuration with the lists of which nothing was known, and those that are held and meant."""
         discovery = self._parts.discovery
         used = {source for service in config.services for source in service.sources}
@@ -152,23 +194,28 @@ class Reloads:
             new |= discovery.meant(config)
         if not new or last_reading.whole is None:
             return Relisted(config, lists, {})
-        return await relisted(last_reading.whole, last_reading, lists, new)
+        return await relisted(last_reading.whole, last_reading, lists, new, stored)
 
-    async def _refuse_loss(self, config: Config, lists: Lists, source: str) -> None:
+    async def _refuse_loss(self, config: Config, lists: Lists, stored: Stored | None, source: str) -> None:
         """Raise `ConfigError` if a configuration takes out too many servers.
 
         lists: what its sources list.
+        stored: what etcd says in it.
         source: what has brought it, for the error.
         """
         parts = self._parts
         if parts.is_shadow(config):
             return
         ours, actual = parts.reconciler.ownership, parts.reconciler.actual
-        present = {key: actual[key] for key in ours.services if key in actual and not parts.paths.is_mark_service(key)}
+        # What is set aside would be taken out by a configuration in which etcd is known.
+        aside = Saved() if stored is None else parts.desired.aside
+        owned = ours.services.union(aside.owned)
+        present = {key: actual[key] for key in owned if key in actual and not parts.paths.is_mark_service(key)}
+        shared = {**ours.servers, **{each.service: each.servers for each in aside.shared}}
         same = set(map(id, config.services))
         unchanged = {each.key for each in parts.decisions.services if id(each.config) in same}
         unchanged |= unknown(config, lists)
-        await refuse_loss(source, config, present, ours.servers, IF_MEANT, unchanged=unchanged)
+        await refuse_loss(source, config, present, shared, IF_MEANT, unchanged=unchanged)
 
     async def _made_ready(self, config: Config) -> "_Ready":
         what = "reading the certificates and secrets of checks"
@@ -180,7 +227,7 @@ class Reloads:
         if not new or self._whole is None:
             return
         try:
-            found = await relisted(self._whole, self._last_reading, discovery.lists, new)
+            found = await relisted(self._whole, self._last_reading, discovery.lists, new, parts.desired.stored)
             for source, errors in found.refused.items():
                 discovery.refused(source, errors)
             taken = {source: entries for source, entries in new.items() if source not in found.refused}
@@ -204,7 +251,8 @@ class Reloads:
     async def _is_allowed(self, found: Relisted, new: Lists) -> bool:
         """Return whether lists take out no more servers altogether than they may. Otherwise, hold those that do."""
         try:
-            await self._refuse_loss(found.config, found.lists, ", ".join(map(str, new)))
+            stored = self._parts.desired.stored
+            await self._refuse_loss(found.config, found.lists, stored, ", ".join(map(str, new)))
         except ConfigError as error:
             if len(new) > 1:
                 for source, entries in new.items():
@@ -214,9 +262,51 @@ class Reloads:
             return False
         return True
 
+    async def _take_stored(self, stored: Stored | None) -> None:
+        """Put what etcd says into force as a reload would, with the configuration's files as they were read last."""
+        parts, desired = self._parts, self._parts.desired
+        if stored is None or self._whole is None:
+            return
+        try:
+            found = await self._whole_of(self._whole, stored, PLAIN, self._last_reading)
+        except ConfigError as error:
+            desired.refuse(error.errors)
+            return
+        except (HealthdError, OSError) as error:
+            if isinstance(error, HungError):
+                self._last_reading = LastReading()
+            desired.put_off(str(error))
+            return
+        try:
+            await self._refuse_loss(found.config, found.lists, stored, f"etcd {stored.prefix}")
+        except ConfigError as error:
+            desired.hold("; ".join(error.errors))
+            return
+        try:
+            ready = await self._made_ready(found.config)
+            await parts.reconciler.read_back(READ_BACK_S)
+            await parts.start_programs(found.config, ready.targets)
+            await parts.pair.prepare(found.config)
+        except (HealthdError, OSError) as error:
+            desired.put_off(str(error))
+            return
+        # Nothing below can fail or wait.
+        differences, at = Differences(parts.config, found.config), time.time()
+        parts.reconciler.ownership.take_over(desired.take_aside())
+        self._replace(found.config, ready, lambda: desired.accept(stored), was_loaded=False)
+        self._use_sources(found)
+        await parts.past.reloaded(differences.of_servers(), at, StoreChanged.name)
+
+    def _use_sources(self, found: Relisted) -> None:
+        parts, config = self._parts, found.config
+        parts.discovery.configured(config, found.lists, config.daemon.state, shadow=parts.is_shadow(config))
+        for source, errors in found.refused.items():
+            parts.discovery.refused(source, errors)
+
     async def _reload(self, request: ReloadRequest) -> ReloadOutcome:
         parts = self._parts
-        (config, lists, refused), ready = await self._read(request, self._last_reading)
+        read, stored, ready = await self._read(request, self._last_reading)
+        config = read.config
         newly_locked = parts.take_lock(config)
         try:
             parts.lock_state(config)
@@ -236,11 +326,12 @@ class Reloads:
         await parts.pair.prepare(config)
         # Nothing below can fail or wait: the new configuration replaces the old one in a single step.
         found, at = Differences(parts.config, config), time.time()
+        if stored is not None or not config.fleet.store:
+            parts.reconciler.ownership.take_over(parts.desired.take_aside())
         outcome = self._switch(config, ready, found)
         self._whole = self._last_reading.whole
-        parts.discovery.configured(config, lists, config.daemon.state, shadow=parts.is_shadow(config))
-        for source, errors in refused.items():
-            parts.discovery.refused(source, errors)
+        parts.desired.configured(config.fleet, stored, config.daemon.state, shadow=parts.is_shadow(config))
+        self._use_sources(read)
         await parts.past.reloaded(found.of_servers(), at)
         return outcome
 

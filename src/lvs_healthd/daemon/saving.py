@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from lvs_healthd.daemon.announcing import AnnounceRuns
+from lvs_healthd.daemon.desired import Desired
 from lvs_healthd.daemon.paths import PathRuns
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.events.bus import Bus
@@ -20,14 +21,14 @@ StateWriter = Writer[[Ours, Iterable[SavedVerdict], float]]
 
 
 def ours_of(
-    paths: PathRuns, announcing: AnnounceRuns, decisions: Decisions, reconciler: Reconciler
+    paths: PathRuns, announcing: AnnounceRuns, decisions: Decisions, reconciler: Reconciler, desired: Desired
 ) -> Callable[[], Ours]:
     """Return what says, for the state file, what in the kernel is the daemon's own."""
 
     def ours() -> Ours:
         marks, ports = paths.saved()
         drained = decisions.overrides.maintenance.folder.saved
-        owned = reconciler.ownership.saved()
+        owned = desired.with_aside(reconciler.ownership.saved())
         return msgspec.structs.replace(
             owned, path_marks=marks, path_ports=ports, maintenance=drained, announced=announcing.saved()
         )

@@ -6,6 +6,7 @@ from lvs_healthd.metrics.exposition import PREFIX, escape, family, labelled
 from lvs_healthd.view.announce_values import AnnounceStatus
 from lvs_healthd.view.source_values import SourceStatus
 from lvs_healthd.view.status_values import DaemonStatus, Samples, ServiceSamples
+from lvs_healthd.view.store_values import StoreStatus
 
 STATES = ("up", "down", "unknown")
 MODES = ("enforce", "shadow")
@@ -126,6 +127,7 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
     )
     yield from _announced(daemon.announced)
     yield from _sources(daemon.sources)
+    yield from _store(daemon.store)
     yield from family(
         "state_error",
         "gauge",
@@ -161,6 +163,41 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         "gauge",
         "The configured time between two readings of the kernel's whole table.",
         [("", daemon.resync_s)],
+    )
+
+
+def _store(store: StoreStatus | None) -> Iterator[str]:
+    if store is None:
+        return
+    yield from family(
+        "store_services",
+        "gauge",
+        "Keys of services in etcd that are in force; no sample while nothing is known of them.",
+        [] if store.services is None else [("", store.services)],
+    )
+    yield from family(
+        "store_changed_timestamp_seconds",
+        "gauge",
+        "When what etcd says last changed, Unix time; no sample while nothing is known of it.",
+        [] if store.changed is None else [("", store.changed)],
+    )
+    yield from family(
+        "store_heard_timestamp_seconds",
+        "gauge",
+        "When a server of etcd answered last, Unix time; no sample while none has.",
+        [] if store.heard is None else [("", store.heard)],
+    )
+    yield from family(
+        "store_error",
+        "gauge",
+        "1 while etcd does not answer, or what it says is wrong, so that what it said before stays in force.",
+        [("", int(bool(store.error)))],
+    )
+    yield from family(
+        "store_held",
+        "gauge",
+        "1 while what etcd says takes effect only if somebody says that it is meant.",
+        [("", int(bool(store.held)))],
     )
 
 

@@ -18,6 +18,7 @@ from lvs_healthd.state.holds import Hold
 from lvs_healthd.view.announce_values import Announcing, dated
 from lvs_healthd.view.source_values import Sources
 from lvs_healthd.view.status import role_values, uses_fallback, weight_in
+from lvs_healthd.view.store_values import KeyWhy, Store
 from lvs_healthd.view.why_values import DampingWhy, KeptBack, KernelWhy, Layers, OrderWhy, PlanWhy, RoleWhy
 
 MOST_ERROR = 200
@@ -37,6 +38,7 @@ class Around(NamedTuple):
     """The role of each service."""
     announcing: Announcing
     sources: Sources
+    store: Store
     mode: Mode
     config_error: str
     """Why the last reload was rejected; empty if it was not."""
@@ -61,7 +63,13 @@ def layers(server: ServerState, around: Around) -> Layers:
         role=_role(server, around),
         announced=None if found is None else dated(found, around.shift_s),
         source=None if server.is_spare else around.sources.of(server.service.config, server.config.endpoint),
+        key=_key(server, around.store),
     )
+
+
+def _key(server: ServerState, store: Store) -> KeyWhy | None:
+    key, status = store.key_of(server.service.config.name), store.status
+    return KeyWhy(key=key, store=status) if key and status is not None else None
 
 
 def _role(server: ServerState, around: Around) -> RoleWhy | None:

@@ -14,6 +14,7 @@ from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
 from lvs_healthd.view.announce_values import AnnounceStatus
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.source_values import SourceStatus
+from lvs_healthd.view.store_values import StoreStatus
 
 
 class CheckStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -183,6 +184,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The addresses on the same interfaces that are none of ours, so that BGP may announce them too."""
     sources: tuple[SourceStatus, ...] = ()
     """The sources of real servers besides the configuration, such as files that list them."""
+    store: StoreStatus | None = None
+    """etcd, from which services come besides those of the configuration; None without one."""
 
 
 class ServiceSamples(msgspec.Struct, frozen=True, kw_only=True):

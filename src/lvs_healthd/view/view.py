@@ -37,6 +37,7 @@ from lvs_healthd.view.serving import ServingAnswer, serving_answer
 from lvs_healthd.view.source_values import Sources
 from lvs_healthd.view.status import role_values, service_status
 from lvs_healthd.view.status_values import DaemonStatus, Samples, Status, TrackStatus
+from lvs_healthd.view.store_values import Store
 from lvs_healthd.view.table import listed, meant
 from lvs_healthd.view.why import explained_servers
 from lvs_healthd.view.why_values import Why
@@ -85,6 +86,7 @@ class View:
     track: returns what the track file says; None without one.
     announcing: knows the announced addresses.
     sources: knows the sources of real servers.
+    store: knows what etcd says.
     state_error: returns why the state cannot be written; "" if it can.
     past: what has happened to each real server.
     """
@@ -110,6 +112,7 @@ class View:
         track: Callable[[], TrackStatus | None],
         announcing: Announcing,
         sources: Sources,
+        store: Store,
     ) -> None:
         self._facts = facts
         self._decisions = decisions
@@ -129,6 +132,7 @@ class View:
         self._track = track
         self._announcing = announcing
         self._sources = sources
+        self._store = store
         self._shift = time.time() - clock()
 
     async def status(self) -> Status:
@@ -237,6 +241,7 @@ class View:
             announced=tuple(dated(each, self._shift_s()) for each in self._announcing.statuses),
             announced_foreign=self._announcing.foreign,
             sources=self._sources.statuses,
+            store=self._store.status,
         )
 
     def overrides(self) -> tuple[OverrideValues, ...]:
@@ -324,6 +329,7 @@ class View:
             roles=self._roles,
             announcing=self._announcing,
             sources=self._sources,
+            store=self._store,
             mode=self._facts.mode,
             config_error=self._facts.config_error,
             config_loaded=self._facts.config_loaded,

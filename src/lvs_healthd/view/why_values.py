@@ -7,6 +7,7 @@ import msgspec
 
 from lvs_healthd.view.announce_values import AnnounceStatus
 from lvs_healthd.view.source_values import SourceStatus
+from lvs_healthd.view.store_values import KeyWhy
 
 
 class CourseValues(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +158,8 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
     """The service's address, as BGP announces it; None if the daemon has nothing to do with that."""
     source: SourceStatus | None = None
     """The source that lists the server; None if it is configured."""
+    key: KeyWhy | None = None
+    """The key of etcd that the service comes from; None if it is of the configuration's files."""
 
 
 class PastWhy(msgspec.Struct, frozen=True, kw_only=True):

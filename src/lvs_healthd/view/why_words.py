@@ -18,7 +18,7 @@ from lvs_healthd.view.why_values import (
     StreakValues,
     Why,
 )
-from lvs_healthd.view.words import ago, announcement, sourced, time_of_day
+from lvs_healthd.view.words import ago, announcement, sourced, stored, time_of_day
 
 
 def lines(answer: Why) -> Iterator[str]:
@@ -68,6 +68,8 @@ def _layers(server: ServerWhy, layers: Layers, now: float) -> Iterator[str]:
     """Yield a line for each layer from the verdict to the kernel, and lines for what it consists of."""
     if not server.is_fallback or server.checks:
         yield f"  verdict: {server.verdict}{_since(server.since, now)}"
+    if layers.key is not None:
+        yield f"  service: from etcd {printable(layers.key.key)}; {stored(layers.key.store, now)}"
     if layers.source is not None:
         yield f"  source: {sourced(layers.source, now)}"
     yield "  orders: " + ("; ".join([_order(each, now) for each in layers.orders]) or "none")

@@ -11,6 +11,7 @@ from lvs_healthd.view.announce_values import AnnounceStatus, errors_of
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.source_values import SourceStatus
 from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus
+from lvs_healthd.view.store_values import StoreStatus
 
 HELD = {"shadow": "SHADOW MODE", "operator": "HELD BY AN OPERATOR", "brake": "HELD BY THE BRAKE"}
 """What keeps the daemon from writing what is wanted for a service, in words."""
@@ -81,6 +82,9 @@ def notices(daemon: DaemonStatus, now: float) -> Iterator[str]:
         if trouble := source_trouble(each, now):
             stays = "nothing is known of it yet" if each.servers is None else "what it listed before stays in force"
             yield f"SOURCE {printable(each.source)}: {trouble}; {stays}"
+    if daemon.store is not None and (trouble := store_trouble(daemon.store, now)):
+        stays = "nothing is known of it yet" if daemon.store.services is None else "what it said before stays in force"
+        yield f"ETCD {printable(daemon.store.prefix)}: {trouble}; {stays}"
     if daemon.state_error:
         yield f"STATE NOT SAVED: {printable(daemon.state_error)}"
     yield from (f"HOOK FAILS: {printable(each)}" for each in daemon.hook_errors)
@@ -110,6 +114,29 @@ def sourced(each: SourceStatus, now: float) -> str:
         listed = f"{servers}, since {time_of_day(each.changed, now)} ({ago(now - each.changed)})"
     trouble = source_trouble(each, now)
     return f"{printable(each.source)}: {listed}" + (f"; {trouble}" if trouble else "")
+
+
+def stored(store: StoreStatus, now: float) -> str:
+    """Say in words what etcd says, since when, how old its word is, and why that is not what it says now.
+
+    `now` is Unix time.
+    """
+    if store.services is None or store.changed is None:
+        said = "nothing is known of it yet, so what serves is left alone"
+    else:
+        services = "1 service" if store.services == 1 else f"{store.services} services"
+        said = f"{services}, since {time_of_day(store.changed, now)} ({ago(now - store.changed)})"
+    heard = "no answer yet" if store.heard is None else f"heard {ago(now - store.heard)} ago"
+    trouble = store_trouble(store, now)
+    return f"{said}, {heard}" + (f"; {trouble}" if trouble else "")
+
+
+def store_trouble(store: StoreStatus, now: float) -> str:
+    """Say in words why what etcd says now is not in force, or not known; "" if it is. `now` is Unix time."""
+    since = "" if store.since is None else f", for {ago(now - store.since)}"
+    if store.error:
+        return f"{printable(store.error)}{since}"
+    return f"held{since}: {printable(store.held)}; if that is meant: {printable(store.todo)}" if store.held else ""
 
 
 def source_trouble(each: SourceStatus, now: float) -> str:

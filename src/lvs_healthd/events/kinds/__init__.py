@@ -91,6 +91,7 @@ from lvs_healthd.events.kinds.services import (
     ServiceFallback,
     ServiceServing,
 )
+from lvs_healthd.events.kinds.store import StoreChanged, StoreFailed, StoreHeld, StoreRecovered
 from lvs_healthd.events.kinds.table import (
     BrakeOff,
     BrakeOn,
@@ -177,6 +178,10 @@ __all__ = [
     "SettingFailed",
     "StateError",
     "StateRecovered",
+    "StoreChanged",
+    "StoreFailed",
+    "StoreHeld",
+    "StoreRecovered",
     "TableChanged",
     "TableDrift",
     "TableError",
