@@ -11,6 +11,7 @@ import pytest
 import tomli
 
 from lvs_healthd.config.errors import WrongValueError
+from lvs_healthd.config.fleet import FLEET_KEYS
 from lvs_healthd.config.general_keys import BRAKE_KEYS, DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS
 from lvs_healthd.config.hooks import HOOK_KEYS, MAIL_KEYS
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS, TIMEOUT_KEYS
@@ -31,6 +32,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "daemon": DAEMON_KEYS,
     "brake": BRAKE_KEYS,
     "pair": PAIR_KEYS,
+    "fleet": FLEET_KEYS,
     "ipvs": {key: IPVS_KEYS[key] for key in ("netns", "path_marks")},  # the others are tables
     "ipvs.timeouts": TIMEOUT_KEYS,
     "ipvs.sync.master": SYNC_KEYS,
@@ -141,7 +143,7 @@ def test_every_key_there_is_is_shown_in_its_place(section: str) -> None:
 
 def test_no_other_table_has_keys_of_its_own() -> None:
     assert set(TOP_KEYS) == {
-        *("include", "daemon", "ipvs", "brake", "pair", "defaults", "pool", "check", "service", "hook"),
+        *("include", "daemon", "ipvs", "brake", "pair", "fleet", "defaults", "pool", "check", "service", "hook"),
     }
     assert set(IPVS_KEYS) == {"netns", "path_marks", "timeouts", "sync", "sysctl"}
     assert set(DEFAULTS_KEYS) == {"check", "service"}

@@ -69,7 +69,7 @@ def test_file_is_called_what_the_caller_calls_it() -> None:
         parse("x = 1\n" + service(), "/etc/lvs-healthd/config.toml")
     assert str(caught.value) == (
         "/etc/lvs-healthd/config.toml:1: x: unknown key; known here: include, daemon, ipvs, brake, "
-        "pair, defaults, pool, check, service, hook"
+        "pair, fleet, defaults, pool, check, service, hook"
     )
 
 

@@ -227,6 +227,8 @@ CASES = [
             ("LvsStateNotSaved", "lvs_healthd_state_error", "7m"),
             ("LvsSourceError", "lvs_healthd_source_error", "7m"),
             ("LvsSourceHeld", "lvs_healthd_source_held", "7m"),
+            ("LvsStoreError", "lvs_healthd_store_error", "7m"),
+            ("LvsStoreHeld", "lvs_healthd_store_held", "7m"),
             ("LvsMaintenanceFolderUnread", "lvs_healthd_maintenance_error", "7m"),
             ("LvsMaintenanceFileUnused", "lvs_healthd_maintenance_files_unused", "7m"),
         )

@@ -36,6 +36,7 @@ VERBS = {
     "release": "End a hold: write what is wanted.",
     "export": "Write the daemon's IPVS table in the format of ipvsadm -R.",
     "import": "Make a configuration from a saved IPVS table.",
+    "fleet": "Put services into the etcd that directors share, or get them.",
     "flush": "Remove what is ours from the kernel's IPVS table.",
     "reference": "Write manual pages, completion and the file's schema.",
 }

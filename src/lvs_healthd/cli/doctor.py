@@ -21,8 +21,9 @@ from lvs_healthd.cli.asking import (
 )
 from lvs_healthd.cli.draw_doctor import lines, remarks
 from lvs_healthd.cli.exit_status import ExitStatus
+from lvs_healthd.cli.loading import loaded
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.load import DEFAULT_FILE, load
+from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.config.model import Config
 from lvs_healthd.doctor.bundle import BundleError, parts, write_bundle
 from lvs_healthd.doctor.finding import Finding, Note
@@ -74,18 +75,18 @@ def doctor(
     """
     if bundle is not None and (bundle.exists() or bundle.is_symlink()):
         end("doctor", f"{bundle}: it exists, and is not overwritten")
-    loaded, errors = _configuration(config)
+    configured, errors = _configuration(config)
     status, body, daemon_error = _status(config, control)
     with _progress() as progress:
         try:
-            seen = observe(Asked(loaded, errors, status, daemon_error, service), progress)
+            seen = observe(Asked(configured, errors, status, daemon_error, service), progress)
         except UnknownNameError as error:
             end("doctor", str(error), ExitStatus.USAGE)
     if NO_PERMISSION in seen.table_error:
         end("doctor", seen.table_error)
     found, remarked = judge(seen), notes(seen)
     if bundle is not None:
-        _write(bundle, parts(config or DEFAULT_FILE, loaded, body, seen, (found, remarked)))
+        _write(bundle, parts(config or DEFAULT_FILE, configured, body, seen, (found, remarked)))
     _show(_Answer(found, remarked, len(seen.services), _servers(seen), status is not None, seen.kernel), json=json)
     if found:
         raise typer.Exit(ExitStatus.TROUBLE)
@@ -94,7 +95,7 @@ def doctor(
 def _configuration(config: Path | None) -> tuple[Config | None, tuple[str, ...]]:
     """Return the configuration, or None and its errors. Without any file there is neither."""
     try:
-        return load(config or DEFAULT_FILE), ()
+        return loaded("doctor", config or DEFAULT_FILE), ()
     except ConfigError as error:
         is_absent = isinstance(error.__cause__, FileNotFoundError)
         if is_absent and config is not None:

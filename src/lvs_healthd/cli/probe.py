@@ -15,9 +15,10 @@ from lvs_healthd.cli.asking import FileOption, end
 from lvs_healthd.cli.choosing import DownOption, WhatArgument, chosen
 from lvs_healthd.cli.draw_status import rows
 from lvs_healthd.cli.exit_status import ExitStatus
+from lvs_healthd.cli.loading import loaded
 from lvs_healthd.config.check_model import AnyCheck, data_path
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.load import DEFAULT_FILE, load
+from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.config.model import RealServer, Service
 from lvs_healthd.decide.blame import blamed_together
 from lvs_healthd.plan.records import service_key
@@ -75,11 +76,11 @@ def probe(
     """
     try:
         raise_descriptor_limit()
-        loaded = load(config)
-        members = list(_members(loaded.services, what or []))
-        room = probes_within_limit(loaded.daemon.max_probes)
+        whole = loaded("probe", config)
+        members = list(_members(whole.services, what or []))
+        room = probes_within_limit(whole.daemon.max_probes)
         checks = [check for check in _checks(members) if data_path(check) is None]
-        probed = asyncio.run(_probed(checks, room, has_own_unit=bool(loaded.daemon.exec_socket)))
+        probed = asyncio.run(_probed(checks, room, has_own_unit=bool(whole.daemon.exec_socket)))
     except UnknownNameError as error:
         # The file was an argument in former versions.
         hint = "; name a file with --config" if any(Path(word).is_file() for word in what or []) else ""

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from lvs_healthd.cli.exit_status import ExitStatus
+from lvs_healthd.cli.loading import loaded
 from lvs_healthd.config.effective import to_toml
-from lvs_healthd.config.load import DEFAULT_FILE, ConfigError, load
+from lvs_healthd.config.load import DEFAULT_FILE, ConfigError
 from lvs_healthd.config.model import Config
 
 
@@ -36,7 +37,7 @@ def validate(
     config: Config | None = None
     errors: tuple[str, ...] = ()
     try:
-        config = load(file)
+        config = loaded("validate", file)
         remarks = config.remarks
     except ConfigError as error:
         errors, remarks = error.errors, error.remarks

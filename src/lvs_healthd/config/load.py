@@ -62,7 +62,7 @@ def about_store(files: Whole) -> tuple[Fleet, Daemon]:
     )
 
 
-def relist(again: Whole, memory: LastReading, lists: Lists, stored: Stored | None = None) -> Config:
+def relist(again: Whole, memory: LastReading, lists: Lists | None, stored: Stored | None = None) -> Config:
     """Return a configuration that has been read before, with other servers or services. No file is read again.
 
     again: the configuration's files, as `memory` has kept them.

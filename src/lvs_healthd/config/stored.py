@@ -77,6 +77,22 @@ def stored_parts(stored: Stored) -> list[Part]:
     return found
 
 
+def stored_bodies(stored: Stored) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
+    """Return the body of each key, without the wrong ones, and what is wrong with those. Bodies have no `name`."""
+    found: dict[str, dict[str, Any]] = {}
+    errors: list[str] = []
+    for key, value in sorted(stored.values.items()):
+        try:
+            part = _part(key, key.removeprefix(stored.prefix + FOLDER), value)
+        except ConfigError as error:
+            errors += error.errors
+            continue
+        kind, step = part.inside
+        body = part.document[str(kind)][step]
+        found[key] = {name: each for name, each in body.items() if name != "name"} if kind == "service" else body
+    return found, tuple(errors)
+
+
 def _part(key: str, name: str, value: bytes) -> Part:
     place = f"etcd {key}"
     kind, _, name = name.partition("/")
@@ -92,7 +108,7 @@ def _part(key: str, name: str, value: bytes) -> Part:
     inside: KeyPath = ("service", 0) if kind == "service" else (kind, name)
     errors = Errors(place, text, [Part(place, text, _document(kind, name, body), inside=inside, is_json=is_json)])
     errors.name_service(0, name)
-    for path, message in _mistakes(kind, name, body):
+    for path, message in mistakes(kind, name, body):
         errors.add((*inside, *path), message)
     if found := errors.texts():
         raise ConfigError(found)
@@ -130,8 +146,13 @@ def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is no number")
 
 
-def _mistakes(kind: str, name: str, body: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    """Yield what a key may not hold although a file may: each key path with the reason, and what to do."""
+def mistakes(kind: str, name: str, body: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield what a key may not hold although a file may: each key path with the reason, and what to do.
+
+    kind: one of `KINDS`.
+    name: the rest of the key.
+    body: what it says.
+    """
     if isinstance(body.get(kind), list | dict):
         yield (kind,), f"the key itself stands for {_HEADERS[kind]}; leave that line out"
     if kind == "service" and body.get("name", name) != name:

@@ -16,7 +16,7 @@ from lvs_healthd.runtime.threads import HungError, in_thread
 from lvs_healthd.state.safe_file import StateFileError
 from lvs_healthd.state.stored import SavedStore, read_store, store_beside
 from lvs_healthd.store.client import Access, Client, prefix_end
-from lvs_healthd.store.errors import StoreError
+from lvs_healthd.store.errors import StoreError, UnansweredError
 from lvs_healthd.store.following import Snapshot
 
 FIRST_S = 5.0
@@ -34,20 +34,21 @@ async def asked(fleet: Fleet, timeout_s: float = FIRST_S) -> Stored:
     timeout_s: how long that may take, seconds.
     """
     client, prefix = client_of(fleet), f"{fleet.prefix}{FOLDER}".encode()
-    errors: list[str] = []
+    errors: list[StoreError] = []
     try:
         for _ in fleet.store:
             try:
                 found = await client.range(prefix, prefix_end(prefix), timeout_s=timeout_s / len(fleet.store))
             except StoreError as error:
-                errors.append(str(error))
+                errors.append(error)
                 client.go_on()
             else:
                 values = {each.key: each.value for each in found.kvs}
                 return stored_of(fleet.prefix, Snapshot(values, found.header.revision))
     finally:
         await client.close()
-    raise StoreError("; ".join(errors))
+    kind = UnansweredError if all(isinstance(error, UnansweredError) for error in errors) else StoreError
+    raise kind("; ".join(map(str, errors)))
 
 
 def stored_of(prefix: str, snapshot: Snapshot) -> Stored:
