@@ -16,6 +16,7 @@ from lvs_healthd.view.status_values import (
     Status,
     TrackStatus,
 )
+from lvs_healthd.view.store_values import StoreStatus
 from lvs_healthd.view.table_values import (
     Difference,
     ListedServer,
@@ -71,6 +72,7 @@ def daemon(
     announced: tuple[AnnounceStatus, ...] = (),
     announced_foreign: tuple[str, ...] = (),
     sources: tuple[SourceStatus, ...] = (),
+    store: StoreStatus | None = None,
 ) -> DaemonStatus:
     return DaemonStatus(
         version="0.1.0",
@@ -107,6 +109,7 @@ def daemon(
         announced=announced,
         announced_foreign=announced_foreign,
         sources=sources,
+        store=store,
     )
 
 
@@ -210,13 +213,25 @@ ANNOUNCED = AnnounceStatus(
 SOURCE = SourceStatus(source="file /etc/web.list", services=("web",), servers=3, changed=NOW - 600)
 
 
+STORE = StoreStatus(
+    endpoints=("https://etcd1.example.net:2379",),
+    prefix="/lvs-healthd/",
+    services=3,
+    revision=45,
+    changed=NOW - 600,
+    heard=NOW - 2,
+)
+
+
 async def sampled() -> Samples:
     """Return samples in which every metric has a value."""
     checked = service("checked", real_server("198.51.100.99:80", "up", fallback=True), role="standby")
     services = (*status().services, checked)
     return samples(
         Status(
-            daemon=daemon(holds=(HOLD,), brakes=(BRAKE,), track=TRACK, announced=(ANNOUNCED,), sources=(SOURCE,)),
+            daemon=daemon(
+                holds=(HOLD,), brakes=(BRAKE,), track=TRACK, announced=(ANNOUNCED,), sources=(SOURCE,), store=STORE
+            ),
             services=services,
         )
     )

@@ -89,6 +89,7 @@ def test_every_example_is_marked_as_one_and_loads() -> None:
         "[daemon]",
         "[brake]",
         "[pair]",
+        "[fleet]",
         "[ipvs]",
         "[ipvs.timeouts]",
         "[ipvs.sysctl]",
@@ -152,7 +153,7 @@ def test_no_other_table_has_keys_of_its_own() -> None:
 
 @pytest.mark.parametrize(("line", "key"), ALTERNATIVE.findall(TEXT))
 def test_every_alternative_is_a_right_value(line: str, key: str) -> None:
-    tables = (TOP_KEYS, PAIR_KEYS, SYSCTL_KEYS, SYNC_KEYS, TIMEOUT_KEYS, SERVICE_KEYS, CHECK_KEYS)
+    tables = (TOP_KEYS, PAIR_KEYS, FLEET_KEYS, SYSCTL_KEYS, SYNC_KEYS, TIMEOUT_KEYS, SERVICE_KEYS, CHECK_KEYS)
     assert any(is_right(table[key], tomli.loads(line)[key]) for table in tables if key in table)
 
 

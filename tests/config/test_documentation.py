@@ -24,6 +24,8 @@ from lvs_healthd.config.check_model import (
     Tls,
     UdpCheck,
 )
+from lvs_healthd.config.fleet import FLEET_KEYS
+from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.general_keys import BRAKE_KEYS, DAEMON_KEYS
 from lvs_healthd.config.ipvs import IPVS_KEYS, SYNC_KEYS, SYSCTL_KEYS
 from lvs_healthd.config.load import load
@@ -70,6 +72,7 @@ def test_every_key_is_documented_and_no_other() -> None:
         DAEMON_KEYS,
         BRAKE_KEYS,
         PAIR_KEYS,
+        FLEET_KEYS,
         *ipvs,
         service,
         POOL_KEYS,
@@ -89,6 +92,7 @@ def test_documented_defaults_are_the_defaults() -> None:
         Daemon,
         Brake,
         Pair,
+        Fleet,
         Ipvs,
         SyncDaemon,
         Service,

@@ -117,7 +117,7 @@ async def test_first_steps_of_an_operator(store: Etcd, tmp_path: Path) -> None:
         async with director(tmp_path, file) as one:
             await one.until_table({"web": [f"127.0.0.2:{port}", f"127.0.0.3:{port}"]})
             away = await one.running.until("store.error")
-            assert away["errors"] == [f"{store.url}: no connection: Connection refused"]
+            assert away["error"] == f"{store.url}: no connection: Connection refused"
             store.start()
             await one.running.until("store.recovered")
             store.put(PREFIX + "service/web", web(port, 3))
@@ -175,7 +175,7 @@ async def test_table_is_right_through_all_that_happens_to_etcd_under_churn(store
                     case "refused":
                         await asyncio.to_thread(store.post, "auth/user/revoke", name="director", role="director")
                         error = await one.running.until("store.error", after=before)
-                        assert "permission denied; see `etcdctl role get NAME`" in error["errors"][0]
+                        assert "permission denied; see `etcdctl role get NAME`" in error["error"]
                         store.login("root", "secret")
                         await churn(6)
                         await asyncio.to_thread(store.post, "auth/user/grant", user="director", role="director")

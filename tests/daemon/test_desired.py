@@ -116,7 +116,7 @@ class Site:
 
     @property
     def errors(self) -> list[str]:
-        return [error.replace(f"etcd {PREFIX}config/", "@") for error in self.told(StoreFailed)[-1].errors]
+        return self.told(StoreFailed)[-1].error.replace(f"etcd {PREFIX}config/", "@").split("; @")
 
 
 class Etcd:
@@ -347,7 +347,7 @@ async def test_away_is_told_once_every_server_has_failed_twice(etcd: Etcd, tmp_p
         await running.say(web=web())
         for failures in range(1, 8):
             desired.lose(StoreError(f"no {failures}"), failures)
-        assert [each.errors for each in running.told(StoreFailed)] == [("no 4",)]
+        assert [each.error for each in running.told(StoreFailed)] == ["no 4"]
         status = desired.status
         assert status is not None
         assert (status.error, status.services) == ("no 7", 1)

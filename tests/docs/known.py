@@ -111,7 +111,20 @@ KNOWN: dict[str, Callable[[Words], str]] = {
     "sysctl": sysctl,
     **dict.fromkeys(
         (
-            *("adduser", "apt", "cat", "chronyc", "df", "echo", "editor", "grep", "install", "ip", "iptables"),
+            *(
+                "adduser",
+                "apt",
+                "cat",
+                "chronyc",
+                "df",
+                "echo",
+                "editor",
+                "etcdctl",
+                "grep",
+                "install",
+                "ip",
+                "iptables",
+            ),
             *("ipvsadm", "jq", "ldirectord", "ln", "ls", "lsmod", "nft", "openssl", "pip", "pipx", "pytest", "rm"),
             *("runuser", "sed", "socat", "sort", "systemd-analyze", "systemd-cgtop", "systemd-sysusers", "tcpdump"),
             *("timedatectl", "touch", "uniq", "userdel"),

@@ -46,10 +46,7 @@ ROUNDS_UNTOLD = 2
 """Every server must have failed so often in a row before that is told. A restart of one is nothing to tell of."""
 
 MOST_NAMED = 20
-"""How many keys an event names at most."""
-
-MOST_ERRORS = 100
-"""How many errors an event lists at most. journald splits lines above 48 KiB."""
+"""How many keys, or mistakes, an event names at most."""
 
 IF_MEANT = "lvs-healthd reload --force"
 """What to type if what etcd says is meant although it is held."""
@@ -267,7 +264,7 @@ class Desired:
         if errors != self._told:
             self._told = errors
             services = None if self.stored is None else len(self.stored.services)
-            self._emit(StoreFailed(prefix=self._fleet.prefix, services=services, errors=errors[:MOST_ERRORS]))
+            self._emit(StoreFailed(prefix=self._fleet.prefix, services=services, error=_joined(errors)))
 
     def _begin(self) -> None:
         if self._since is None:
@@ -294,7 +291,7 @@ class Desired:
             changed=None if self.stored is None else self._changed,
             heard=self._heard,
             held=self._held,
-            error="; ".join(filter(None, (*self._refused[:MOST_NAMED], self._away))),
+            error="; ".join(filter(None, (_joined(self._refused), self._away))),
             since=self._since,
             todo=IF_MEANT if self._held else "",
         )
@@ -355,6 +352,11 @@ class Desired:
         if self.error:
             self.error = ""
             self._emit(StateRecovered(file=str(path)))
+
+
+def _joined(errors: tuple[str, ...]) -> str:
+    more = (f"and {len(errors) - MOST_NAMED} more",) if len(errors) > MOST_NAMED else ()
+    return "; ".join((*errors[:MOST_NAMED], *more))
 
 
 async def _ended(task: asyncio.Task[Any] | None) -> None:

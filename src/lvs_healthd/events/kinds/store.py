@@ -46,8 +46,8 @@ class StoreFailed(Event, frozen=True, kw_only=True):
     prefix: str
     services: int | None
     """How many keys of services stay in force; None if nothing is known of them yet."""
-    errors: tuple[str, ...]
-    """What is wrong, at most a hundred findings, each with key and line."""
+    error: str
+    """What is wrong: of mistakes at most twenty, each with key and line."""
 
 
 class StoreRecovered(Event, frozen=True, kw_only=True):
