@@ -1,0 +1,1 @@
+"""Measures several directors together."""
