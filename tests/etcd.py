@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -36,13 +37,14 @@ class Etcd:
         self.port, self._peer = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = ""
+        self.trust: ssl.SSLContext | None = None
         self.server: Server | None = None
         self._stack = contextlib.ExitStack()
 
     def start(self, *options: str) -> None:
-        self.server = self._stack.enter_context(
-            running(command(self.port, self._peer, self.folder, *options), self.folder)
-        )
+        scheme = self.url.partition(":")[0]
+        words = command(self.port, self._peer, self.folder, *options, scheme=scheme)
+        self.server = self._stack.enter_context(running(words, self.folder))
         self.wait()
 
     def wait(self) -> None:
@@ -74,7 +76,7 @@ class Etcd:
         }
         headers = {"Authorization": self.token} if self.token else {}
         request = urllib.request.Request(f"{self.url}/v3/{path}", json.dumps(body).encode(), headers)  # noqa: S310  # of our own making
-        with urllib.request.urlopen(request, timeout=5) as answered:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=5, context=self.trust) as answered:  # noqa: S310
             answer: dict[str, Any] = json.load(answered)
             return answer
 

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import aiohttp.web
 import pytest
+import trustme
 
 from lvs_healthd.store.client import Access, Ask, Client, Compare, Delete, Put, prefix_end
 from lvs_healthd.store.errors import RefusedError, StoreError, UnansweredError
@@ -115,6 +118,37 @@ async def test_password_that_cannot_be_read(shared: Etcd) -> None:
     async with client(shared.url, user="director", password=missing) as store:
         with pytest.raises(StoreError, match=r"\[fleet\] password_file: .*/secret"):
             await store.range(b"/nothing")
+
+
+async def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    for name, each in (("ca", authority), ("other", stranger)):
+        each.cert_pem.write_to_path(str(tmp_path / f"{name}.pem"))
+    for name, host in (("right", "127.0.0.1"), ("wrong", "192.0.2.1")):
+        certificate = authority.issue_cert(host)
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / f"{name}.pem"))
+    for name, told in (
+        ("right", ""),
+        ("wrong", "its certificate is not trusted: .*192|its certificate is not trusted"),
+    ):
+        store = Etcd(tmp_path / name)
+        store.folder.mkdir()
+        store.url = store.url.replace("http:", "https:")
+        store.trust = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+        store.trust.check_hostname = False
+        try:
+            store.start("--cert-file", str(tmp_path / f"{name}.pem"), "--key-file", str(tmp_path / f"{name}.pem"))
+            for ca, error in (("ca", told), ("other", "its certificate is not trusted")):
+                client = Client(Access((store.url,), ca=str(tmp_path / f"{ca}.pem")))
+                expected = pytest.raises(UnansweredError, match=error) if error else contextlib.nullcontext()
+                with expected:
+                    await client.range(b"/nothing")
+                await client.close()
+            missing = Client(Access((store.url,), ca="/nonexistent"))
+            with pytest.raises(StoreError, match=r"\[fleet\] ca: cannot use /nonexistent"):
+                await missing.range(b"/nothing")
+        finally:
+            store.close()
 
 
 async def test_next_server_is_asked_in_turn(shared: Etcd) -> None:

@@ -322,8 +322,13 @@ class Desired:
         fleet = self._fleet
         if not fleet.store:
             return None
+
+        def take(snapshot: Snapshot) -> None:
+            if fleet == self._fleet:  # a reload may have come meanwhile
+                self.take(snapshot)
+
         follows = Following(
-            client_of(fleet), f"{fleet.prefix}{FOLDER}".encode(), take=self.take, heard=self.hear, failed=self.lose
+            client_of(fleet), f"{fleet.prefix}{FOLDER}".encode(), take=take, heard=self.hear, failed=self.lose
         )
         return asyncio.create_task(follows.run(len(fleet.store)), name="following etcd")
 
