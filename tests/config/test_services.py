@@ -145,8 +145,8 @@ def test_wrong_service_setting(keys: str, message: str) -> None:
             '["web1.example.org"]',
             [
                 (
-                    '[0]: expected an address and port, got "web1.example.org"; "web1.example.org" is a name, '
-                    "and names would make health depend on DNS; write its address"
+                    '[0]: expected an address and port, got "web1.example.org"; "web1.example.org" is a name; '
+                    'write its address, or have DNS list the servers: source = { dns = "web1.example.org" }'
                 )
             ],
         ),

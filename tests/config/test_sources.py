@@ -3,8 +3,10 @@
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from lvs_healthd.config.basics import Endpoint, Family, Seconds
 from lvs_healthd.config.effective import to_toml
 from lvs_healthd.config.load import ConfigError, load, parse, relist
 from lvs_healthd.config.model import Config, ForeignServers, Service
@@ -77,14 +79,100 @@ def test_it_is_written_out() -> None:
     assert tomllib.loads(to_toml(read(SOURCED)))["service"][0]["source"] == [{"file": "/etc/web.list"}]
 
 
+NAMED = '{ dns = "Web.Example.net.", port = 8080, nameserver = ["192.0.2.53", "[2001:db8::53]:5353"], min_ttl = "1m" }'
+BY_NAME = Source(
+    dns="web.example.net",
+    family=Family.IPV4,
+    port=8080,
+    nameserver=(Endpoint("192.0.2.53", 53), Endpoint("2001:db8::53", 5353)),
+    min_ttl=Seconds(60.0),
+)
+
+
+def test_name_is_asked_for_addresses_of_the_family_of_the_service() -> None:
+    text = (
+        f'[pool.web]\nsource = {NAMED}\n{SERVICE}pool = "web"\n'
+        f'{SERVICE.replace("192.0.2.100", "[2001:db8::100]").replace("web", "six")}pool = "web"\n'
+        f'{SERVICE.replace("192.0.2.100:80", "192.0.2.101:80").replace("web", "tun")}forward = "tun"\n'
+        'source = { dns = "_http._tcp.web.example", family = "ipv6" }\n'
+    )
+    web, six, tun = read(text).services
+    by_name_6 = msgspec.structs.replace(BY_NAME, family=Family.IPV6)
+    assert (web.sources, six.sources) == ((BY_NAME,), (by_name_6,))
+    assert tun.sources == (Source(dns="_http._tcp.web.example", family=Family.IPV6),)
+    assert [str(each.sources[0]) for each in (web, six, tun)] == [
+        "dns web.example.net A port 8080 from 192.0.2.53, [2001:db8::53]:5353 every 1m",
+        "dns web.example.net AAAA port 8080 from 192.0.2.53, [2001:db8::53]:5353 every 1m",
+        "dns _http._tcp.web.example SRV AAAA",
+    ]
+
+
+def test_name_is_written_out_with_what_is_not_usual() -> None:
+    whole = SERVICE + f'source = [{NAMED}, {{ dns = "b.example" }}]\n'
+    written = to_toml(read(whole))
+    assert tomllib.loads(written)["service"][0]["source"] == [
+        {
+            "dns": "web.example.net",
+            "family": "ipv4",
+            "port": 8080,
+            "nameserver": ["192.0.2.53", "[2001:db8::53]:5353"],
+            "min_ttl": "1m",
+        },
+        {"dns": "b.example", "family": "ipv4"},
+    ]
+
+
+def test_other_list_of_a_name_changes_its_services() -> None:
+    for text in (
+        SERVICE + 'source = { dns = "web.example.net" }\n',
+        '[pool.web]\nsource = { dns = "web.example.net" }\n' + SERVICE + 'pool = "web"\n',
+    ):
+        memory, source = LastReading(), Source(dns="web.example.net", family=Family.IPV4)
+        parse(text, "c.toml", memory=memory, lists={source: listed("198.51.100.11")})
+        assert memory.whole is not None
+        (web,) = relist(memory.whole, memory, {source: listed("198.51.100.12")}).services
+        assert servers(web) == [("198.51.100.12:80", 1)]
+
+
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
         (SERVICE + 'source = "/etc/web.list"\n', ['got "/etc/web.list"; write source = { file = "/etc/web.list" }']),
         (SERVICE + 'source = { file = "web.list" }\n', ['source.file: expected an absolute path, got "web.list"']),
-        (SERVICE + "source = {}\n", ["source: file is missing: source = {"]),
+        (
+            SERVICE + "source = {}\n",
+            ['source: file or dns is missing: source = { file = "/etc/lvs-healthd/web.list" } or { dns = "web.ex'],
+        ),
         (SERVICE + "source = []\n", ["source: expected a table, got an empty array"]),
-        (SERVICE + 'source = { dns = "web.example.net" }\n', ["source.dns: unknown key; known here: file"]),
+        (SERVICE + 'source = { consul = "web" }\n', ["source.consul: unknown key; known here: file, dns, family, "]),
+        (SERVICE + 'source = { file = "/a", port = 80 }\n', ["source.port: unknown key; known here: file"]),
+        (
+            SERVICE + 'source = { file = "/a", dns = "a.example" }\n',
+            ["file and dns are sources of their own: source = [{ file = … }, { dns = … }]"],
+        ),
+        (
+            SERVICE + 'source = { dns = "192.0.2.7" }\n',
+            ['source.dns: expected a domain name, got "192.0.2.7"; it is an address, which needs no look-up: real_s'],
+        ),
+        (
+            SERVICE + 'source = { dns = "a.example", family = "ipv6" }\n',
+            ['"dns a.example AAAA" lists ipv6 only, and the service is ipv4; leave out `family`'],
+        ),
+        (SERVICE + 'source = { dns = "." }\n', ["source.dns: expected a domain name"]),
+        (SERVICE + 'source = { dns = "a..b" }\n', ["source.dns: expected a domain name"]),
+        (
+            SERVICE + 'source = { dns = "_http._tcp.web.example", port = 80 }\n',
+            ["source.port: SRV records have ports of their own; leave it out"],
+        ),
+        (
+            SERVICE + 'source = { dns = "a.example", nameserver = "192.0.2.1-9" }\n',
+            ["source.nameserver: expected the address of a name server"],
+        ),
+        (
+            SERVICE + 'source = { dns = "a.example", nameserver = "ns.example" }\n',
+            ['source.nameserver: expected the address of a name server, got "ns.example"; an IP address, alone or'],
+        ),
+        (SERVICE + 'source = { dns = "a.example", min_ttl = "0s" }\n', ["source.min_ttl: expected a duration from 1s"]),
         (SERVICE + 'source = [{ file = "/a" }, { file = "/a" }]\n', ["source[1]: "]),
         (
             SOURCED.replace('check = "tcp"\n', ""),

@@ -11,11 +11,14 @@ from lvs_healthd.config.shapes import shaped
 from lvs_healthd.config.values import string
 
 _PORT = re.compile(r"[0-9]{1,5}")
+_NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z][A-Za-z0-9_.-]*")
 _IPV4_BITS = 32
 _IPV4_ONES = 0xFFFFFFFF
 _IPV6_BITS = 128
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
 
+
+MOST_PORT = 65535
 
 MOST_IN_RANGE = 1024
 """The largest number of addresses allowed in one range. It keeps a typing mistake from creating a million services."""
@@ -67,7 +70,15 @@ def endpoints(value: object) -> tuple[Endpoint, ...]:
 @shaped('an address such as "198.51.100.11:80", or a range', type="string", minLength=2)
 def server_addresses(value: object) -> ServerAddresses:
     """Parse the address of a real server, or a range of addresses, with or without a port."""
-    return ServerAddresses(*_hosts_and_port(value, "an address and port"))
+    what = "an address and port"
+    try:
+        return ServerAddresses(*_hosts_and_port(value, what))
+    except WrongValueError:
+        host = value.partition(":")[0] if isinstance(value, str) else ""
+        if _NAME.fullmatch(host):
+            how = f'write its address, or have DNS list the servers: source = {{ dns = "{host}" }}'
+            raise expected(what, value, f"{show(host)} is a name; {how}") from None
+        raise
 
 
 @shaped(
@@ -162,7 +173,7 @@ def _split(text: str) -> tuple[str, str | None]:
 
 
 def _is_port(text: str, least: int = 1) -> bool:
-    return bool(_PORT.fullmatch(text)) and least <= int(text) <= 65535
+    return bool(_PORT.fullmatch(text)) and least <= int(text) <= MOST_PORT
 
 
 def _host(text: str, value: object, what: str, *, unicast: bool = True) -> str:

@@ -47,6 +47,8 @@ from lvs_healthd.config.schema import (
     WAY_FIELDS,
 )
 from lvs_healthd.config.secrecy import HIDDEN, is_secret, is_secret_command, without_secrets
+from lvs_healthd.config.shapes import shape_of
+from lvs_healthd.config.sources import sources
 from lvs_healthd.config.values import days_text, duration_text
 
 _NAMED_VALUES = {"environment", "headers", "expect_headers", "expect_headers_regex"}
@@ -135,7 +137,7 @@ def _service(service: Service) -> dict[str, Any]:
         **_announce(service),
         **_synproxy(service),
         "fallback": [{**_server(server), "tier": server.tier} for server in service.fallback],
-        **({"source": [{"file": each.file} for each in service.sources]} if service.sources else {}),
+        **({"source": shape_of(sources).write(service.sources)} if service.sources else {}),
         "real_server": [_server(server) for server in service.real_servers],
     }
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from lvs_healthd.config import values
-from lvs_healthd.config.basics import Protocol
+from lvs_healthd.config.basics import Family, Protocol
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
@@ -97,10 +97,14 @@ class Pools:
         for name in table.values.get("pool", ()):
             yield self._servers[name], ("pool", name, "real_server")
 
-    def sources(self, table: TomlTable) -> tuple[Source, ...]:
-        """Return the sources of a service: its own, and those of its pools."""
+    def sources(self, table: TomlTable, family: Family) -> tuple[Source, ...]:
+        """Return the sources of a service: its own, and those of its pools.
+
+        family: the service's family.
+        """
         of_pools = [source for name in table.values.get("pool", ()) for source in self._sources[name]]
-        return tuple(dict.fromkeys((*of_pools, *table.values.get("sources", ()))))
+        both = (*of_pools, *table.values.get("sources", ()))
+        return tuple(dict.fromkeys(source.of_family(family) for source in both))
 
     def listed(self, its_sources: Iterable[Source]) -> Iterator[tuple[object, KeyPath]]:
         """Yield the servers that sources list, as a file would write them, and where they are."""
@@ -140,8 +144,8 @@ class Pools:
 
     def _said(self, source: Source) -> object:
         """Return what stands for a source and what it lists, if that is known."""
-        entries = (self._lists or {}).get(source)
-        return str(source), None if entries is None else said(entries)
+        lists = [(self._lists or {}).get(each) for each in source.variants]
+        return str(source), [None if entries is None else said(entries) for entries in lists]
 
     def _known(self) -> str:
         if not self._servers:

@@ -113,7 +113,7 @@ _ABOUT = {
         "check",
     ): "The checks of its real servers, all of which must pass: one or a list, each a table or a type.",
     (POOL, "real_server"): "The real servers: a list of addresses and tables, as in a service.",
-    (POOL, "source"): "Files from which it has real servers besides these, as in a service.",
+    (POOL, "source"): "Files or names from which it has real servers besides these, as in a service.",
     (
         "[[service]]",
         "pool",

@@ -9,12 +9,13 @@ from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import Errors, Problem, expected, show
 from lvs_healthd.config.exec_rules import told_about
 from lvs_healthd.config.lines import KeyPath
-from lvs_healthd.config.model import Below, ForeignServers, Ipvs, Service
+from lvs_healthd.config.model import Below, ForeignServers, Forward, Ipvs, Service
 from lvs_healthd.config.pools import Pools
 from lvs_healthd.config.reuse import LastReading, Reading
 from lvs_healthd.config.schema import SERVER_KEYS, SERVICE_KEYS, TomlTable, read_table
 from lvs_healthd.config.servers import NO_CHECK, Placed, ServerReader, Surroundings
 from lvs_healthd.config.service_defaults import with_defaults
+from lvs_healthd.config.sources import Source
 from lvs_healthd.config.values import LONGEST_LABEL
 
 _OWN_FIELDS = frozenset({"name", "endpoint", "forward", "sources", *SERVICE_KEYS}) - (
@@ -136,9 +137,10 @@ def _read_one(table: TomlTable, identity: dict[str, Any], around: ForServices, e
     """Read one service of a table. `identity` holds its name, endpoint and protocol."""
     values = table.values | identity
     endpoint: Endpoint | None = values["endpoint"]
-    sources = values["sources"] = around.pools.sources(table)
+    family = Family(values.get("family", Family.IPV4)) if endpoint is None else endpoint.family
+    sources = values["sources"] = around.pools.sources(table, family)
     if sources or table.is_wrong("sources"):
-        _validate_sourced(table, errors)
+        _validate_sourced(table, sources, family, errors)
     elif "real_server" not in table and "pool" not in table and not _has_servers_below(table):
         errors.add(table.path, "real_server is missing: a service needs at least one")
     elif values.get("real_server") == []:
@@ -215,10 +217,21 @@ def _validate_identity(table: TomlTable, errors: Errors) -> None:
         errors.add(table.path, 'address is missing: "192.0.2.100:80", or a firewall mark: fwmark = 7')
 
 
-def _validate_sourced(table: TomlTable, errors: Errors) -> None:
-    """Add an error for what a service must say itself, because its servers may come later."""
+def _validate_sourced(table: TomlTable, sources: Iterable[Source], family: Family, errors: Errors) -> None:
+    """Add an error for what a service must say itself, because its servers may come later.
+
+    sources: the service's sources.
+    family: its family.
+    """
     if "endpoint" not in table and "fwmark" in table and "family" not in table:
         errors.add(table.path, 'servers from a source may come later: say which family clients use: family = "ipv4"')
+    elif table.values.get("forward") is not Forward.TUN:
+        for source in sources:
+            if source.family not in {None, family}:
+                errors.add(
+                    table.path,
+                    f'"{source}" lists {source.family} only, and the service is {family}; leave out `family`',
+                )
 
 
 def _has_servers_below(table: TomlTable) -> bool:

@@ -169,11 +169,11 @@ def _entries(value: object, place: str) -> Iterator[Entry]:
     except WrongValueError as error:
         raise ListError(f"{place}: {error}") from None
     for address in found.addresses:
-        yield Entry(_written(address, found.port), weight, place)
+        yield Entry(written_address(address, found.port), weight, place)
 
 
-def _written(address: str, port: int | None) -> str:
-    """Write an address as `real_server` does."""
+def written_address(address: str, port: int | None) -> str:
+    """Write the address of a server as `real_server` does."""
     if port is not None:
         return str(Endpoint(address, port))
     return f"[{address}]" if ":" in address else address

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from lvs_healthd.config.sources import Entry, Source
+from lvs_healthd.discovery.dns import DnsReader
 from lvs_healthd.discovery.file import FileReader
 
 
@@ -22,4 +23,4 @@ class Reader(Protocol):
 
 def reader(source: Source) -> Reader:
     """Return a new reader of a source."""
-    return FileReader(source.file)
+    return DnsReader(source) if source.dns else FileReader(source.file)
