@@ -141,7 +141,9 @@ def test_other_list_of_a_name_changes_its_services() -> None:
         (SERVICE + 'source = { file = "web.list" }\n', ['source.file: expected an absolute path, got "web.list"']),
         (
             SERVICE + "source = {}\n",
-            ['source: file or dns is missing: source = { file = "/etc/lvs-healthd/web.list" } or { dns = "web.ex'],
+            [
+                'source: file, dns or etcd is missing: source = { file = "/etc/lvs-healthd/web.list" } or { dns = "web.ex'
+            ],
         ),
         (SERVICE + "source = []\n", ["source: expected a table, got an empty array"]),
         (SERVICE + 'source = { consul = "web" }\n', ["source.consul: unknown key; known here: file, dns, family, "]),
@@ -246,3 +248,15 @@ def test_configuration_without_sources_is_not_kept() -> None:
     memory = LastReading()
     parse(SERVICE + 'real_server = ["198.51.100.1"]\n', "c.toml", memory=memory, lists={})
     assert memory.whole is None
+
+
+def test_keys_of_etcd() -> None:
+    text = SERVICE + 'real_server = ["198.51.100.11"]\nsource = { etcd = "web" }\n'
+    fleet = '[fleet]\nstore = "https://etcd1:2379"\n'
+    config = read(text + fleet)
+    assert [str(each) for each in config.services[0].sources] == ["etcd web"]
+    assert tomllib.loads(to_toml(config))["service"][0]["source"] == [{"etcd": "web"}]
+    (error,) = errors_of(text)
+    assert 'service "web" has servers from etcd; say where it is, below [fleet]: store = "https://etcd1' in error
+    (error,) = errors_of(SERVICE + 'source = { etcd = "/lvs-healthd/web/" }\n' + fleet)
+    assert 'source.etcd: expected a name such as "web", for the keys PREFIX/servers/web and' in error

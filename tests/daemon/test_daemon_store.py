@@ -107,7 +107,7 @@ async def test_first_steps_of_an_operator(store: Etcd, tmp_path: Path) -> None:
             error = await one.running.until("store.error")
             assert (
                 f'etcd {PREFIX}service/mail:2: service "mail": chek: unknown key; did you mean "check"?'
-                in error["errors"]
+                in error["error"]
             )
             code, out, _ = await run_cli("status", "--check", *one.control)
             assert (code, f"etcd /lvs-healthd/: etcd {PREFIX}service/mail:" in out) == (1, True)
@@ -191,3 +191,33 @@ async def test_table_is_right_through_all_that_happens_to_etcd_under_churn(store
                 await one.until_table(expected())
             assert not one.running.of("store.held")
             assert not one.running.of("real_server.down")
+
+
+async def test_servers_register_themselves_with_a_lease(store: Etcd, tmp_path: Path) -> None:
+    port = free_port()
+    file = config(tmp_path, store.url)
+    text = file.read_text().replace('reload_guard = "100%"', "")
+    service = web(port).replace("real_server = []", 'source = { etcd = "web" }')
+    file.write_text(f'{text}\n[[service]]\nname = "web"\n{service}')
+    own = [f"127.0.0.{number}:{port}" for number in (2, 3, 4)]
+    store.put("/lvs-healthd/servers/web", "127.0.0.2\n127.0.0.3\n")
+    with servers(port, 2, 3, 4):
+        async with director(tmp_path, file) as one:
+            await one.until_table({"web": own[:2]})
+            lease = store.post("lease/grant", TTL=60)["ID"]
+            key = f"/lvs-healthd/servers/web/{own[2]}".encode()
+            store.post("kv/put", key=key, value=b"", lease=lease)
+            await one.until_table({"web": own})
+            code, out, _ = await run_cli("why", "web", own[2], *one.control)
+            assert (code, "  source: etcd web: 3 servers, since " in out) == (0, True)
+            store.post("lease/revoke", ID=lease)
+            await one.until_table({"web": own[:2]})
+            store.delete("/lvs-healthd/servers/web")
+            held = await one.running.until("discovery.held")
+            assert held["reason"].startswith("it lists no server any more, and 2 servers before")
+            assert await one.table() == {"web": own[:2]}
+        store.kill()
+        async with director(tmp_path, file) as one:
+            await one.until_table({"web": own[:2]})
+            error = await one.running.until("discovery.error")
+            assert error["error"] == f"{store.url}: no connection: Connection refused"

@@ -2,12 +2,14 @@
 
 import re
 import urllib.parse
+from collections.abc import Iterable
 
 from lvs_healthd.config import hook_values, secret_files, tls_values, values
 from lvs_healthd.config.basics import canonical_address
-from lvs_healthd.config.errors import Errors, Problem, WrongValueError, expected
+from lvs_healthd.config.errors import Errors, Problem, WrongValueError, expected, show
 from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.lines import KeyPath
+from lvs_healthd.config.model import Service
 from lvs_healthd.config.schema import Key, TomlTable, read_table
 from lvs_healthd.config.shapes import shaped
 
@@ -85,6 +87,17 @@ def _validate(fleet: Fleet, table: TomlTable, errors: Errors) -> None:
             errors.remark(
                 table.at("store"),
                 f"whoever is on the way to {url} can read the password and change services; use https://",
+            )
+
+
+def validate_sources(fleet: Fleet, services: Iterable[Service], errors: Errors) -> None:
+    """Add an error if a service has servers from etcd, and there is no etcd."""
+    for service in services:
+        if not fleet.store and any(source.etcd for source in service.sources):
+            errors.add(
+                (),
+                f"service {show(service.name)} has servers from etcd; say where it is, below [fleet]: "
+                'store = "https://etcd1.example.net:2379"',
             )
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from lvs_healthd.config.checks import CheckReader
 from lvs_healthd.config.errors import ConfigError, Errors
-from lvs_healthd.config.fleet import read_fleet
+from lvs_healthd.config.fleet import read_fleet, validate_sources
 from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.general_keys import BRAKE_KEYS, DAEMON_KEYS, DEFAULTS_KEYS, TOP_KEYS
 from lvs_healthd.config.hooks import read_hooks
@@ -144,6 +144,7 @@ def _records(
     for part in parts:
         remark_public_secret(part, errors)
         remark_public_secret_files(part, errors)
+    validate_sources(fleet, services, errors)
     hooks = read_hooks(top.get("hook", []), services, errors)
     validate_ipvs(ipvs, services, errors)
     validate_pair(pair, pair_table, Daemon(**daemon), services, errors)

@@ -217,8 +217,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     fallback: tuple[FallbackServer, ...] = ()
     """Servers to use while no real server may serve, or fewer than `min_up`."""
     sources: tuple[Source, ...] = msgspec.field(default=(), name="source")
-    """Files or names from which it has real servers besides its own and those of its pools:
-    `{ file = "/etc/web.list" }`, `{ dns = "web.example.net" }` or a list of such tables. They are followed."""
+    """Files, names or keys of etcd from which it has real servers too: `{ file = "/etc/web.list" }`,
+    `{ dns = "web.example.net" }`, `{ etcd = "web" }` or a list of such tables. They are followed."""
     real_servers: tuple[RealServer, ...] = msgspec.field(default=(), name="real_server")
 
     @property

@@ -16,7 +16,16 @@ from lvs_healthd.config.basics import Endpoint, Family, Seconds, canonical_addre
 from lvs_healthd.config.errors import Problem, WrongValueError, expected
 from lvs_healthd.config.inline_table import inline_table
 from lvs_healthd.config.shapes import Shape, shape_of, shaped, table_shape, with_shape
-from lvs_healthd.config.values import absolute_path, duration, duration_text, integer, member, one_or_more
+from lvs_healthd.config.values import (
+    absolute_path,
+    duration,
+    duration_text,
+    integer,
+    listing,
+    member,
+    one_or_more,
+    string,
+)
 
 LISTED = "listed"
 """The first part of the key path of an entry that a source lists. Its name and the entry's number follow."""
@@ -28,11 +37,12 @@ that, and it is about as long as a server takes to be proven."""
 
 DNS_PORT = 53
 
+_KEY = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 class Source(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where real servers come from. One of `file` and `dns` is set."""
+    """Where real servers come from. One of `file`, `dns` and `etcd` is set."""
 
     file: str = ""
     """Path of a file that lists them."""
@@ -47,8 +57,13 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     min_ttl: Seconds = MIN_TTL
     """dns: how soon to ask again at the earliest, whatever the records allow, seconds."""
 
+    etcd: str = ""
+    """The name of the keys of etcd that list them, after the prefix of `[fleet]` and `servers/`."""
+
     def __str__(self) -> str:
         """Name the source for people, logs and metrics. No two sources have the same name."""
+        if self.etcd:
+            return f"etcd {self.etcd}"
         if self.file:
             return f"file {self.file}"
         kinds = [*(["SRV"] if self.is_srv else []), *(["A"] if self.family is Family.IPV4 else [])]
@@ -128,6 +143,16 @@ def _nameserver(value: object) -> Endpoint:
 
 with_shape(_nameserver, msgspec.structs.replace(shape_of(_nameserver), write=_short))
 
+
+@shaped('the name of keys such as "web"', type="string", pattern="^[^/]")
+def _key_name(value: object) -> str:
+    """Parse the name of keys of etcd, which is without the prefix."""
+    text = string(value)
+    if not _KEY.fullmatch(text):
+        raise expected('a name such as "web", for the keys PREFIX/servers/web and PREFIX/servers/web/ADDRESS', value)
+    return text
+
+
 _PARSERS: dict[str, dict[str, Callable[[object], Any]]] = {
     "file": {"file": absolute_path},
     "dns": {
@@ -137,10 +162,15 @@ _PARSERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "nameserver": one_or_more(_nameserver),
         "min_ttl": duration("1s", "1h"),
     },
+    "etcd": {"etcd": _key_name},
 }
 """The keys of each kind of source. The first one names it."""
 
-_EXAMPLES = {"file": '{ file = "/etc/lvs-healthd/web.list" }', "dns": '{ dns = "web.example.net" }'}
+_EXAMPLES = {
+    "file": '{ file = "/etc/lvs-healthd/web.list" }',
+    "dns": '{ dns = "web.example.net" }',
+    "etcd": '{ etcd = "web" }',
+}
 
 
 def _source(value: object) -> Source:
@@ -154,7 +184,7 @@ def _source(value: object) -> Source:
     if not kinds:
         inline_table(value, {key: parse for keys in _PARSERS.values() for key, parse in keys.items()})
         examples = " or ".join(_EXAMPLES.values())
-        raise WrongValueError(Problem((), f"{' or '.join(_PARSERS)} is missing: source = {examples}"))
+        raise WrongValueError(Problem((), f"{listing(_PARSERS)} is missing: source = {examples}"))
     found = Source(**inline_table(value, _PARSERS[kinds[0]]))
     if found.is_srv and found.port:
         raise WrongValueError(Problem(("port",), "SRV records have ports of their own; leave it out"))
@@ -173,7 +203,7 @@ with_shape(
     _source,
     Shape(
         schema={"anyOf": [dict(table_shape(keys, "", required=[kind]).schema) for kind, keys in _PARSERS.items()]},
-        words="a table with `file`, an absolute path, or with `dns`, a domain name",
+        words="a table with `file`, an absolute path, or with `dns`, a domain name, or with `etcd`, the name of keys",
         write=_written,
     ),
 )

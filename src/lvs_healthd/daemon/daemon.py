@@ -164,6 +164,7 @@ class Daemon:
                 group.create_task(parts.maintenance.run(), name="maintenance folder"),
                 group.create_task(parts.discovery.run(), name="sources of servers"),
                 group.create_task(parts.desired.run(), name="services of etcd"),
+                group.create_task(parts.store_lists.run(), name="servers of etcd"),
                 group.create_task(parts.hooks.run(), name="hooks"),
                 group.create_task(reloads.run(), name="reloads"),
                 group.create_task(_keep_house(parts), name="housekeeping"),
@@ -272,6 +273,7 @@ async def _with_lists(parts: Parts, began: Beginning, last_reading: LastReading)
     if not any(service.sources for service in config.services) or last_reading.whole is None:
         return config
     discovery = parts.discovery
+    parts.store_lists.configured(config)
     await discovery.remembered(state)
     found = await relisted(last_reading.whole, last_reading, {}, await discovery.first(config), began.stored)
     discovery.configured(found.config, found.lists, state, shadow=parts.is_shadow(config))

@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
 
 import msgspec
 
 from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.stored import FOLDER, Stored
-from lvs_healthd.daemon.store_asked import client_of, stored_of
+from lvs_healthd.daemon.store_asked import stored_of
+from lvs_healthd.daemon.store_follower import StoreFollower
 from lvs_healthd.events.kinds import (
     Event,
     StateError,
@@ -30,7 +30,7 @@ from lvs_healthd.state.file import Ours, Saved, SharedService
 from lvs_healthd.state.safe_file import StateFileError
 from lvs_healthd.state.stored import SavedStore, store_beside, write_store
 from lvs_healthd.store.errors import StoreError
-from lvs_healthd.store.following import Following, Snapshot
+from lvs_healthd.store.following import Snapshot
 from lvs_healthd.view.store_values import StoreStatus
 
 TURN_S = 1.0
@@ -102,6 +102,7 @@ class Desired:
         self._write = LoneCall()
         self.error = ""
         """Why the file of what etcd said cannot be written; "" while it can."""
+        self._follower = StoreFollower(FOLDER, take=self.take, heard=self.hear, failed=self.lose)
         self._woken = asyncio.Event()
 
     # Its part in a start and in reloads.
@@ -133,6 +134,7 @@ class Desired:
             self._end()
         self._unsaved |= state != self._state or self._writes is shadow
         self._fleet, self._state, self._writes = fleet, state, not shadow
+        self._follower.follow(fleet)
         # What it says may fit this configuration.
         self._refused, self._not_before, self._is_new = (), 0.0, self._found is not None
         if stored is not None:
@@ -304,33 +306,16 @@ class Desired:
 
     async def run(self) -> None:
         """Follow etcd, whichever is configured, until cancelled."""
-        followed, following = Fleet(), None
         try:
             while True:
-                if self._fleet != followed or (following is not None and following.done()):
-                    await _ended(following)
-                    followed, following = self._fleet, self._begin_to_follow()
                 self._woken.clear()
+                await self._follower.turn()
                 await self.turn()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TURN_S if self._fleet.store or self._unsaved else None):
                         await self._woken.wait()
         finally:
-            await _ended(following)
-
-    def _begin_to_follow(self) -> asyncio.Task[None] | None:
-        fleet = self._fleet
-        if not fleet.store:
-            return None
-
-        def take(snapshot: Snapshot) -> None:
-            if fleet == self._fleet:  # a reload may have come meanwhile
-                self.take(snapshot)
-
-        follows = Following(
-            client_of(fleet), f"{fleet.prefix}{FOLDER}".encode(), take=take, heard=self.hear, failed=self.lose
-        )
-        return asyncio.create_task(follows.run(len(fleet.store)), name="following etcd")
+            await self._follower.stop()
 
     async def turn(self) -> None:
         """Ask for what is ready, and save what has come into force."""
@@ -362,13 +347,3 @@ class Desired:
 def _joined(errors: tuple[str, ...]) -> str:
     more = (f"and {len(errors) - MOST_NAMED} more",) if len(errors) > MOST_NAMED else ()
     return "; ".join((*errors[:MOST_NAMED], *more))
-
-
-async def _ended(task: asyncio.Task[Any] | None) -> None:
-    """End a task. If it has failed, its exception is raised, because it is a mistake of this program."""
-    if task is None:
-        return
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled() and (error := task.exception()) is not None:
-        raise error

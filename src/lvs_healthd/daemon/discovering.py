@@ -13,7 +13,7 @@ from lvs_healthd.config.model import Config, Service
 from lvs_healthd.config.sources import Entry, Lists, Source, said
 from lvs_healthd.daemon.sourced import Sourced
 from lvs_healthd.discovery.listing import ListError
-from lvs_healthd.discovery.reader import Reader, reader
+from lvs_healthd.discovery.reader import Reader
 from lvs_healthd.events.kinds import Event, StateError, StateRecovered
 from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.plan.records import service_key
@@ -56,7 +56,7 @@ class Discovery:
         emit: Callable[[Event], None],
         *,
         ask: Callable[[], None],
-        read_with: Callable[[Source], Reader] = reader,
+        read_with: Callable[[Source], Reader],
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:

@@ -28,6 +28,7 @@ from lvs_healthd.daemon.remembering import Remembering
 from lvs_healthd.daemon.replans import Replans
 from lvs_healthd.daemon.requests import ReloadRequests, Requests
 from lvs_healthd.daemon.saving import StateWriter, ours_of, state_writer
+from lvs_healthd.daemon.store_lists import StoreLists
 from lvs_healthd.daemon.suspending import Suspension
 from lvs_healthd.daemon.tracking import TrackRuns, tracking_symptoms
 from lvs_healthd.decide import own_fault
@@ -37,6 +38,7 @@ from lvs_healthd.director.aspect import Aspect
 from lvs_healthd.director.keeper import Keeper
 from lvs_healthd.director.own_faults import OwnFaults
 from lvs_healthd.director.ways import Ways
+from lvs_healthd.discovery.reader import reader
 from lvs_healthd.events.bus import Bus
 from lvs_healthd.hooks.hooks import Hooks
 from lvs_healthd.ipvs.interface import IpvsTable
@@ -117,6 +119,7 @@ class Parts:
     maintenance: MaintenanceRuns
     discovery: Discovery
     desired: Desired
+    store_lists: StoreLists
     hooks: Hooks
     state_writer: StateWriter
     saver: Saver
@@ -166,6 +169,7 @@ class Parts:
         self.facts.config_remarks = config.remarks
         self.facts.mode = Mode.SHADOW if self.is_shadow(config) else Mode.ENFORCE
         self.facts.resync_s = config.daemon.resync
+        self.store_lists.configured(config)
         self.tracking.configured(config, shadow=self.is_shadow(config))
         self.announcing.configured(config, shadow=self.is_shadow(config))
         self.reconciler.gate.shadowed = shadowed(config)
@@ -267,7 +271,8 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
     keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock, more_advice=lambda: paths.advice)
 
     reloads = reloads or ReloadRequests()
-    discovery = Discovery(bus.emit, ask=reloads.ask_lists)
+    store_lists = StoreLists()
+    discovery = Discovery(bus.emit, ask=reloads.ask_lists, read_with=lambda source: reader(source, store_lists.lists))
     desired = Desired(bus.emit, ask=reloads.ask_lists)
     remembering = Remembering(past, bus.emit, asyncio.get_running_loop())
     writer = state_writer(bus)
@@ -341,6 +346,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         maintenance=maintenance,
         discovery=discovery,
         desired=desired,
+        store_lists=store_lists,
         hooks=hooks,
         state_writer=writer,
         saver=saver,

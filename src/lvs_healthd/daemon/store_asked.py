@@ -28,12 +28,13 @@ def client_of(fleet: Fleet) -> Client:
     return Client(Access(fleet.store, fleet.ca, fleet.user, lambda: read_password(fleet.password_file)))
 
 
-async def asked(fleet: Fleet, timeout_s: float = FIRST_S) -> Stored:
+async def asked(fleet: Fleet, timeout_s: float = FIRST_S, *, folder: str = FOLDER) -> Stored:
     """Ask etcd once what it says now, one server after the other. Raises `StoreError`.
 
+    folder: what follows the prefix in the names of the keys.
     timeout_s: how long that may take, seconds.
     """
-    client, prefix = client_of(fleet), f"{fleet.prefix}{FOLDER}".encode()
+    client, prefix = client_of(fleet), f"{fleet.prefix}{folder}".encode()
     errors: list[StoreError] = []
     try:
         for _ in fleet.store:

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from lvs_healthd.config.sources import Entry, Source
 from lvs_healthd.discovery.dns import DnsReader
+from lvs_healthd.discovery.etcd import EtcdReader, StoredLists
 from lvs_healthd.discovery.file import FileReader
 
 
@@ -21,6 +22,11 @@ class Reader(Protocol):
         """Return what the source lists if that may have changed since it was asked last; None if it has not."""
 
 
-def reader(source: Source) -> Reader:
-    """Return a new reader of a source."""
+def reader(source: Source, lists: StoredLists) -> Reader:
+    """Return a new reader of a source.
+
+    lists: what is known of the keys of etcd that list servers.
+    """
+    if source.etcd:
+        return EtcdReader(source, lists)
     return DnsReader(source) if source.dns else FileReader(source.file)
