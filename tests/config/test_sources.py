@@ -142,7 +142,7 @@ def test_other_list_of_a_name_changes_its_services() -> None:
         (
             SERVICE + "source = {}\n",
             [
-                'source: file, dns or etcd is missing: source = { file = "/etc/lvs-healthd/web.list" } or { dns = "web.ex'
+                'source: file, dns or etcd is missing: source = { file = "/etc/lvs-healthd/web.list" } or { dns'
             ],
         ),
         (SERVICE + "source = []\n", ["source: expected a table, got an empty array"]),

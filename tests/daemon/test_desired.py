@@ -12,7 +12,7 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.reuse import LastReading
 from lvs_healthd.config.stored import Stored
 from lvs_healthd.daemon import daemon as daemon_module
-from lvs_healthd.daemon import reload as reload_module
+from lvs_healthd.daemon import desired as desired_module
 from lvs_healthd.daemon import store_asked
 from lvs_healthd.daemon.parts import Parts, Settings, Surroundings, build
 from lvs_healthd.daemon.reload import Reloads
@@ -134,7 +134,7 @@ class Etcd:
 @pytest.fixture
 def etcd(monkeypatch: pytest.MonkeyPatch) -> Etcd:
     found = Etcd()
-    for module in (store_asked, reload_module):
+    for module in (store_asked, desired_module):
         monkeypatch.setattr(module, "asked", found.asked)
     return found
 

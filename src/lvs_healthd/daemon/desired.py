@@ -7,13 +7,14 @@ nothing: what it said last stays in force, and survives a restart in a file of i
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
+from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.stored import FOLDER, Stored
-from lvs_healthd.daemon.store_asked import stored_of
+from lvs_healthd.daemon.store_asked import asked, stored_of
 from lvs_healthd.daemon.store_follower import StoreFollower
 from lvs_healthd.events.kinds import (
     Event,
@@ -107,15 +108,26 @@ class Desired:
 
     # Its part in a start and in reloads.
 
-    def candidates(self, fleet: Fleet, *, force: bool) -> list[Stored]:
-        """Return what a configuration may be read with, the best first; nothing if nothing is known.
+    async def offered(self, fleet: Fleet, file: str, *, force: bool) -> Sequence[Stored | None]:
+        """Return what etcd may say in a new configuration, the best first; None for nothing. It is never empty.
 
+        file: the configuration's path, for the error.
         force: whether what is held is meant.
+
+        Raises `ConfigError` if the etcd is a new one and does not answer. One that never has may go on so.
         """
-        if not fleet.store or fleet.prefix != self._fleet.prefix:
-            return []
+        if not fleet.store:
+            return [None]
+        is_same = bool(self._fleet.store) and fleet.prefix == self._fleet.prefix
         found = self._found if force or not self._held else None
-        return [each for each in (found, self.stored) if each is not None]
+        if known := [each for each in (found, self.stored) if each is not None and is_same]:
+            return known
+        try:
+            return [await asked(fleet)]
+        except StoreError as error:
+            if is_same:
+                return [None]
+            raise ConfigError((f"{file}: fleet.store: nothing is known of what etcd says: {error}",)) from error
 
     def configured(
         self, fleet: Fleet, stored: Stored | None, state: str, *, shadow: bool, changed: float = 0.0

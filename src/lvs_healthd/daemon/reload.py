@@ -1,13 +1,12 @@
 """Reloads the configuration. Everything that can fail is done first, so a bad configuration changes nothing."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.load import about_store, read_files, relist
 from lvs_healthd.config.model import Config, Mode
 from lvs_healthd.config.parts import Whole
@@ -32,7 +31,6 @@ from lvs_healthd.daemon.operators import overrides_file
 from lvs_healthd.daemon.parts import Parts
 from lvs_healthd.daemon.relisting import READ_S, Relisted, relisted
 from lvs_healthd.daemon.requests import PLAIN, ReloadRequests
-from lvs_healthd.daemon.store_asked import asked
 from lvs_healthd.events.kinds import ConfigRejected, ConfigReloaded, ConfigRestartNeeded, DiscoveryChanged, StoreChanged
 from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.targets import ProbeKey, read_certificates, read_secrets, targets
@@ -41,7 +39,6 @@ from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
 from lvs_healthd.runtime.threads import HungError, in_thread
 from lvs_healthd.state.file import Saved
-from lvs_healthd.store.errors import StoreError
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest, RestartNeeded
 
 READ_BACK_S = 2.0
@@ -143,7 +140,7 @@ class Reloads:
         file = self._parts.settings.config_file
         files = await in_thread(read_files, file, timeout_s=READ_S, what=f"reading {file}")
         fleet, _ = about_store(files)
-        candidates = await self._candidates(fleet, request)
+        candidates = await self._parts.desired.offered(fleet, str(file), force=request.force)
         for stored in candidates:
             try:
                 found = await self._whole_of(files, stored, request, last_reading)
@@ -155,23 +152,6 @@ class Reloads:
             else:
                 return _Read(found, stored, await self._made_ready(found.config))
         raise AssertionError("there is always a candidate")
-
-    async def _candidates(self, fleet: Fleet, request: ReloadRequest) -> Sequence[Stored | None]:
-        """Return what etcd may say in a new configuration, the best first; None for nothing.
-
-        Raises `ConfigError` if a store is new and cannot be asked. One that has never answered may go on so.
-        """
-        if not fleet.store:
-            return [None]
-        if known := self._parts.desired.candidates(fleet, force=request.force):
-            return known
-        try:
-            return [await asked(fleet)]
-        except StoreError as error:
-            if self._parts.config.fleet.store and self._parts.config.fleet.prefix == fleet.prefix:
-                return [None]
-            why = f"nothing is known of what etcd says: {error}"
-            raise ConfigError((f"{self._parts.settings.config_file}: fleet.store: {why}",)) from error
 
     async def _whole_of(
         self, files: Whole, stored: Stored | None, request: ReloadRequest, last_reading: LastReading
