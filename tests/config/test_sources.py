@@ -141,9 +141,7 @@ def test_other_list_of_a_name_changes_its_services() -> None:
         (SERVICE + 'source = { file = "web.list" }\n', ['source.file: expected an absolute path, got "web.list"']),
         (
             SERVICE + "source = {}\n",
-            [
-                'source: file, dns or etcd is missing: source = { file = "/etc/lvs-healthd/web.list" } or { dns'
-            ],
+            ['source: file, dns or etcd is missing: source = { file = "/etc/lvs-healthd/web.list" } or { dns'],
         ),
         (SERVICE + "source = []\n", ["source: expected a table, got an empty array"]),
         (SERVICE + 'source = { consul = "web" }\n', ["source.consul: unknown key; known here: file, dns, family, "]),

@@ -144,11 +144,25 @@ async def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
                 with expected:
                     await client.range(b"/nothing")
                 await client.close()
+            plain = Client(Access((store.url.replace("https:", "http:"),)))
+            with pytest.raises(
+                UnansweredError, match=r"it has hung up: it is stopping, or wants https:// in \[fleet\] store"
+            ):
+                await plain.range(b"/nothing")
+            await plain.close()
             missing = Client(Access((store.url,), ca="/nonexistent"))
             with pytest.raises(StoreError, match=r"\[fleet\] ca: cannot use /nonexistent"):
                 await missing.range(b"/nothing")
         finally:
             store.close()
+
+
+async def test_tls_where_there_is_none(shared: Etcd) -> None:
+    async with client(shared.url.replace("http:", "https:")) as store:
+        with pytest.raises(
+            UnansweredError, match=r"it has hung up: it is stopping, or wants http:// in \[fleet\] store"
+        ):
+            await store.range(b"/nothing")
 
 
 async def test_next_server_is_asked_in_turn(shared: Etcd) -> None:

@@ -293,7 +293,7 @@ class Client:
         except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, ValueError) as error:
             if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
                 raise
-            raise UnansweredError(f"{self.endpoint}: {_why(error)}") from error
+            raise UnansweredError(f"{self.endpoint}: {_why(error, self.endpoint)}") from error
 
     async def _opened(self) -> aiohttp.ClientSession:
         hosts = [urllib.parse.urlsplit(each) for each in self._access.endpoints]
@@ -336,15 +336,23 @@ async def _decoded(decode: Callable[[bytes], _Decoded], content: bytes) -> _Deco
         raise UnansweredError(str(error)) from error
 
 
-def _why(error: Exception) -> str:
+def _why(error: Exception, endpoint: str) -> str:
+    """Say in words why there is no answer from a server."""
+    other = "http" if endpoint.startswith("https:") else "https"
+    hung_up = f"it has hung up: it is stopping, or wants {other}:// in [fleet] store"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return hung_up
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not trusted: {printable(str(error.certificate_error))[:_SHOWN]}; see [fleet] ca"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        reason = getattr(error.os_error, "reason", "") or str(error.os_error)
+        return f"no TLS: {printable(reason)[:_SHOWN]}; if etcd has no certificate, write http:// in [fleet] store"
     if isinstance(error, aiohttp.ServerTimeoutError):
         return f"no connection in {CONNECT_S:g}s"
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
         reason = os.strerror(number) if number else error.strerror or str(error.os_error)
-        return f"no connection: {printable(reason)[:_SHOWN]}"
+        return f"no connection: {printable(reason)[:_SHOWN]}" if reason else hung_up
     return printable(str(error) or type(error).__name__)[:_SHOWN]
 
 
