@@ -193,6 +193,7 @@ async def test_table_is_right_through_all_that_happens_to_etcd_under_churn(store
             assert not one.running.of("real_server.down")
 
 
+@pytest.mark.long
 async def test_servers_register_themselves_with_a_lease(store: Etcd, tmp_path: Path) -> None:
     port = free_port()
     file = config(tmp_path, store.url)

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.reuse import LastReading
@@ -275,10 +278,18 @@ async def test_first_start_without_etcd_leaves_alone_what_may_be_configured_ther
             await running.parts.reconciler.read_back(2.0)
             assert not (await running.reload(FLEET + LOCAL)).errors
             assert running.present == ["100", "101", "200"]
+            etcd.says = Stored(PREFIX, {}, 9)
+            assert not (await running.reload(FLEET + LOCAL)).errors
+            await running.parts.reconciler.read_back(2.0)
+            assert running.present == ["100", "101", "200"]  # nor does the next start, at which etcd says the same
     (tmp_path / "store.json").unlink(missing_ok=True)
     async with site(tmp_path, FLEET + LOCAL, table) as running:
         await running.say()  # an etcd that has lost its data, perhaps
         assert running.told(StoreHeld)[0].reason == "it has no service any more, and 2 before"
+        etcd.says = Stored(PREFIX, {}, 9)
+        assert not (await running.reload(FLEET + LOCAL)).errors
+        await running.parts.reconciler.read_back(2.0)
+        assert running.present == ["100", "101", "200"]
         await running.say(web=web())
         await running.until_present(100, 200)
 
@@ -366,3 +377,49 @@ async def test_shadow_mode_reads_the_file_and_does_not_write_it(etcd: Etcd, tmp_
     await found.say(web=web(servers=3))
     await found.stop()
     assert (tmp_path / "store.json").read_bytes() == before
+
+
+words = st.one_of(
+    st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(1, 3), max_size=3),
+    st.just({"a": 0}),  # a mistake
+    st.just("restart"),
+    st.just("reload"),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(words, max_size=10))
+def test_what_is_in_force_is_what_etcd_said_last_that_was_right_and_not_empty(
+    says: list[dict[str, int] | str],
+) -> None:
+    async def run(folder: Path) -> None:
+        table, known = MemoryTable(), dict[str, int]()
+        running = Site(folder, table)
+        running.write(FLEET + LOCAL)
+        await running.start()
+        for word in says:
+            if word == "restart":
+                revision = running.revision
+                await running.stop()
+                running = Site(folder, table)
+                running.revision = revision
+                await running.start()
+            elif word == "reload":
+                assert not (await running.reload(FLEET + LOCAL)).errors
+            elif isinstance(word, dict):
+                numbers = {"a": 101, "b": 102, "c": 103}
+                await running.say(**{name: web(numbers[name], servers) for name, servers in word.items()})
+                if 0 not in word.values() and (word or not known):
+                    known = word
+            found = {each.name: len(each.real_servers) for each in running.parts.config.services}
+            assert found == {**known, "local": 1}
+        await running.until_present(200, *(100 + "abc".index(name) + 1 for name in known))
+        await running.stop()
+
+    async def away(*_: object) -> Stored:
+        raise StoreError("http://127.0.0.1:1: no connection")
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        for module in (store_asked, desired_module):
+            patch.setattr(module, "asked", away)
+        asyncio.run(run(Path(folder)))

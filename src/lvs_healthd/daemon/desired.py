@@ -120,14 +120,17 @@ class Desired:
             return [None]
         is_same = bool(self._fleet.store) and fleet.prefix == self._fleet.prefix
         found = self._found if force or not self._held else None
-        if known := [each for each in (found, self.stored) if each is not None and is_same]:
-            return known
+        if is_same and (self._found is not None or self.stored is not None):
+            # The last one may be None: what it says first of all is wrong, or held, and the files must not wait for it.
+            return [self.stored] if found is None else [found, self.stored]
         try:
-            return [await asked(fleet)]
+            answer = await asked(fleet)
         except StoreError as error:
             if is_same:
                 return [None]
             raise ConfigError((f"{file}: fleet.store: nothing is known of what etcd says: {error}",)) from error
+        # As in `take`: an etcd without any service is no reason to take out what may have been there.
+        return [None if self.aside.owned and not answer.services and not force else answer]
 
     def configured(
         self, fleet: Fleet, stored: Stored | None, state: str, *, shadow: bool, changed: float = 0.0

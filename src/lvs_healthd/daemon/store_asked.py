@@ -1,5 +1,6 @@
 """Asks etcd what it says of services, and reads the configuration with that at the start."""
 
+import contextlib
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import NamedTuple
@@ -98,6 +99,10 @@ async def beginning(file: Path, memory: LastReading) -> Beginning:
         if wrong is not None:
             raise ConfigError((*wrong.errors, f"what etcd says now is not known: {away}")) from away
         return Beginning(await _alone(with_stored(None), away), error=error)
+    if not stored.services:
+        with contextlib.suppress(ConfigError):
+            # An etcd that has lost its data says the same as a new one. `Desired` decides, which knows what was ours.
+            return Beginning(await with_stored(None), error=error)
     try:
         return Beginning(await with_stored(stored), stored, error=error)
     except ConfigError as mistake:
