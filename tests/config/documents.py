@@ -120,9 +120,13 @@ def services(draw: st.DrawFn, index: int) -> dict[str, Any]:
         "upper_threshold": st.sampled_from([0, 1000]),
         "on_failure": st.sampled_from(["remove", "quiesce"]),
         "fallback": st.just(["203.0.113.99"]),
+        "source": st.sampled_from([{"file": "/etc/web.list"}, [{"file": "/etc/a.list"}, {"file": "/etc/b.list"}]]),
     }
     chosen = draw(st.lists(st.sampled_from(sorted(options)), unique=True))
     made = identity | {"check": written, "real_server": servers} | {key: draw(options[key]) for key in chosen}
+    if "source" in made:
+        made["real_server"] = servers = draw(st.sampled_from([servers, []]))
+        made |= {"family": "ipv4"} if is_mark else {}
     if made.get("forward") == "tun":
         made |= draw(st.sampled_from(TUNNELS))
     elif draw(st.booleans()):

@@ -70,7 +70,7 @@ def test_search_path_in_an_installed_wheel(tmp_path: Path, monkeypatch: pytest.M
         ("", [": description is missing", ": type is missing"]),
         (
             GOOD + "colour = 1\n",
-            [":5: colour: unknown key; known here: description, type, interval, fast_interval, down_interval,"],
+            [":5: colour: unknown key; those of [service.check] are in lvs-healthd.toml(5)"],
         ),
         (GOOD + 'name = "x"\n', [":5: name: unknown key;"]),
         (

@@ -135,6 +135,27 @@ def test_other_list_of_a_name_changes_its_services() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        SOURCED,
+        SOURCED.replace('"tcp"', '[{ type = "https", sni = "a.example", requests = [{}, { path = "/b" }] }, "ping"]'),
+        SOURCED.replace('"tcp"', '[{ type = "http", port = 81 }, { type = "grpc", address = "198.51.100.9" }, "agent"]')
+        .replace('"agent"', '{ type = "agent", path = "/", port = 82 }'),
+        SOURCED.replace('"tcp"', '["tcp", { type = "tcp", name = "path", through = "vip" }]'),
+        SOURCED + 'forward = "tun"\ntun_type = "gue"\ntun_port = 6080\nupper_threshold = 9\nlower_threshold = 3\n'
+        'real_server = ["198.51.100.10", { address = "198.51.100.20", forward = "nat", check = { rise = 7 } }]\n',
+        SOURCED.replace('address = "192.0.2.100:80"', 'fwmark = 7\nfamily = "ipv6"')
+        .replace('"tcp"', '{ type = "https", port = 443 }'),
+    ],
+)  # fmt: skip
+def test_what_is_written_out_gives_servers_from_sources_the_same(text: str) -> None:
+    lists = {WEB: listed("[2001:db8::11]" if "ipv6" in text else "198.51.100.11", weight=3)}
+    written = to_toml(read(text))
+    assert with_lists(written, lists).services == with_lists(text, lists).services
+    assert to_toml(read(written)) == written
+
+
+@pytest.mark.parametrize(
     ("text", "messages"),
     [
         (SERVICE + 'source = "/etc/web.list"\n', ['got "/etc/web.list"; write source = { file = "/etc/web.list" }']),

@@ -6,10 +6,7 @@ DURATION = "expected a duration from 50ms to 24h"
 UNITS = 'write one number and a unit: "250ms", "2s", "1.5m", "1h" or "14d"'
 
 
-KNOWN = (
-    "known here: listen, control, state, overrides, maintenance_dir, mode, resync, reload_guard, max_probes, history, "
-    "max_exec, exec_socket, probe_workers"
-)
+KNOWN = "those of [daemon] are in lvs-healthd.toml(5)"
 
 
 @pytest.mark.parametrize(

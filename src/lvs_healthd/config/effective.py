@@ -41,6 +41,7 @@ from lvs_healthd.config.schema import (
     CHECK_TYPES,
     KEPT_FIELDS,
     REQUEST_KEYS,
+    SERVER_KEYS,
     SHORT_FORM,
     THROUGH_VIP,
     TLS_FIELDS,
@@ -138,8 +139,30 @@ def _service(service: Service) -> dict[str, Any]:
         **_synproxy(service),
         "fallback": [{**_server(server), "tier": server.tier} for server in service.fallback],
         **({"source": shape_of(sources).write(service.sources)} if service.sources else {}),
+        **(_passed_on(service.pattern) if service.pattern is not None else {}),
         "real_server": [_server(server) for server in service.real_servers],
     }
+
+
+def _passed_on(pattern: RealServer) -> dict[str, Any]:
+    """Return what a service passes on to servers from its sources. What differs from server to server is left out."""
+    own = _server(pattern)
+    checks = [_without(pattern.endpoint, check) for check in own.pop("check", [])]
+    return {key: own[key] for key in own if key in SERVER_KEYS} | {"check": checks}
+
+
+def _without(nowhere: Endpoint, check: dict[str, Any]) -> dict[str, Any]:
+    """Return a check without the keys whose values come from the server's address."""
+    host = str(nowhere).removesuffix(":0")
+
+    def is_from_it(key: str, value: object) -> bool:
+        is_text = isinstance(value, str) and (value in (nowhere.address, host) or value.startswith(f"{host}:"))
+        return is_text or (key == "port" and not value)
+
+    kept = {key: value for key, value in check.items() if not is_from_it(key, value)}
+    if "requests" in kept:
+        kept["requests"] = [_without(nowhere, request) for request in kept["requests"]]
+    return kept
 
 
 def _persistence(service: Service) -> dict[str, Any]:

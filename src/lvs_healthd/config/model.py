@@ -219,6 +219,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[Source, ...] = msgspec.field(default=(), name="source")
     """Files, names or keys of etcd from which it has real servers too: `{ file = "/etc/web.list" }`,
     `{ dns = "web.example.net" }`, `{ etcd = "web" }` or a list of such tables. They are followed."""
+    pattern: RealServer | None = None
+    """What it gives the servers that its sources list: a server without an address. None without sources."""
     real_servers: tuple[RealServer, ...] = msgspec.field(default=(), name="real_server")
 
     @property

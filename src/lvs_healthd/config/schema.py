@@ -48,6 +48,7 @@ from lvs_healthd.config.check_ways import Way
 from lvs_healthd.config.errors import Errors, WrongValueError, expected
 from lvs_healthd.config.lines import KeyPath
 from lvs_healthd.config.model import Below, ForeignServers, Forward, Mode, OnFailure, TunChecksum, TunType
+from lvs_healthd.config.sections import known_keys
 from lvs_healthd.config.shapes import shape_of, with_shape
 
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos")
@@ -336,7 +337,7 @@ def read_table(table: object, path: KeyPath, keys: Mapping[str, Key], errors: Er
     for name, value in table.items():
         key = keys.get(name)
         if key is None:
-            errors.add((*path, name), _misplaced_key(name, path, errors) or stray_key(name, keys))
+            errors.add((*path, name), _misplaced_key(name, path, errors) or _stray_key(name, path, keys))
             continue
         field = key.field or name
         other = groups.setdefault(key.group or field, name)
@@ -381,15 +382,15 @@ def _misplaced_key(name: str, path: KeyPath, errors: Errors) -> str:
     return ""
 
 
-def stray_key(name: str, keys: Mapping[str, Key]) -> str:
-    """Return the message for an unknown key. It suggests the key that was probably meant, or lists the known ones."""
+def _stray_key(name: str, path: KeyPath, keys: Mapping[str, Key]) -> str:
+    """Return the message for an unknown key. It suggests the key that was probably meant, or says which there are."""
     key, example = elsewhere.KEYS.get(name.lower(), ("", ""))
     if key in keys:
         return f"unknown key; write {key} = {example}"
     if "check" in keys and key in CHECK_KEYS:
         return f"unknown key; write {key} = {example} in a check: check = {{ type = …, {key} = {example} }}"
     guess = values.did_you_mean(name, keys)
-    return f"unknown key; {guess}" if guess else f"unknown key; known here: {', '.join(keys)}"
+    return f"unknown key; {guess or known_keys(path, keys)}"
 
 
 def refuse_foreign_keys(table: TomlTable, kind: str, errors: Errors) -> None:

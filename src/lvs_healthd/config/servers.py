@@ -7,7 +7,7 @@ import msgspec
 
 from lvs_healthd.config import checks, path_rules
 from lvs_healthd.config.addresses import ServerAddresses, server_addresses
-from lvs_healthd.config.basics import Endpoint, Protocol
+from lvs_healthd.config.basics import Endpoint, Family, Protocol
 from lvs_healthd.config.build import build
 from lvs_healthd.config.check_model import AnyCheck
 from lvs_healthd.config.check_ways import DataPath
@@ -18,6 +18,10 @@ from lvs_healthd.config.schema import FALLBACK_KEYS, REAL_SERVER_KEYS, SERVER_KE
 from lvs_healthd.config.template import Template
 
 NO_CHECK = 'no check; the simplest is check = { type = "tcp" }'
+
+
+NOWHERE = {Family.IPV4: Endpoint("0.0.0.0", 0), Family.IPV6: Endpoint("::", 0)}  # noqa: S104  # nobody binds
+"""Stands for the addresses of servers that a source lists: no server can have it."""
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -81,6 +85,18 @@ class ServerReader:
         """Read `fallback`, which is like `real_server`, but does not inherit the service's checks."""
         placed = self._read(written, path, FALLBACK_KEYS)
         return [(each, _as_fallback(each.server, tier)) for each, tier in placed]
+
+    def pattern(self, family: Family) -> RealServer:
+        """Return a server as a source lists it: with what the service passes on, and `NOWHERE` for its address."""
+        around, endpoint = self._around, NOWHERE[family]
+        virtual, fields = None if around.portless else around.endpoint, self._handed_down[0]
+        checks = []
+        for template in around.checks:
+            path = None
+            if path_rules.goes_through(template) and around.endpoint is not None:
+                path = path_rules.path_to(around.endpoint, around.protocol, endpoint, fields)
+            checks.append(build(template, endpoint, virtual, path))
+        return RealServer(endpoint=endpoint, checks=tuple(checks), **fields)
 
     def _read(self, written: object, path: KeyPath, keys: Mapping[str, Key]) -> list[tuple[Placed, int]]:
         """Read a list of servers. Return each with its tier, which is 1 for a real server."""

@@ -171,6 +171,7 @@ def _read_one(table: TomlTable, identity: dict[str, Any], around: ForServices, e
     own = {field: value for field, value in values.items() if field in _OWN_FIELDS}
     service = Service(
         **own,
+        pattern=server_reader.pattern(values["family"]) if sources else None,
         real_servers=tuple(placed.server for placed in servers),
         fallback=tuple(server for _, server in fallback),
     )

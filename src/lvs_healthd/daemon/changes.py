@@ -194,8 +194,10 @@ def _spares(services: Mapping[ServiceKey, Service]) -> set[_Server]:
 
 
 def _services(services: Iterable[Service]) -> dict[ServiceKey, Service]:
-    """Return each service by its key, without its real servers."""
-    return {service_key(service): msgspec.structs.replace(service, real_servers=()) for service in services}
+    """Return each service by its key, without its real servers, and without what servers from its sources get."""
+    return {
+        service_key(service): msgspec.structs.replace(service, real_servers=(), pattern=None) for service in services
+    }
 
 
 def _servers(services: Iterable[Service]) -> dict[_Server, RealServer]:
