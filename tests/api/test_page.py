@@ -8,7 +8,11 @@ import msgspec
 import pytest
 
 from lvs_healthd.api import page
+from lvs_healthd.page.rows import Asked
+from lvs_healthd.view.status_values import ServiceStatus, Status
+from tests import statuses
 from tests.api.conftest import ShownApp
+from tests.pacing import READINGS_PER_SLICE
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 
@@ -118,3 +122,58 @@ async def test_browser_that_leaves_is_no_error(
         response.close()
     await asyncio.sleep(0.2)
     assert caplog.records == []
+
+
+class Asking:
+    """A daemon's status, and how often somebody has asked for it."""
+
+    def __init__(self, *services: ServiceStatus) -> None:
+        self.status = Status(daemon=statuses.daemon(), services=services)
+        self.times = 0
+
+    async def __call__(self) -> Status:
+        self.times += 1
+        await asyncio.sleep(0)
+        return self.status
+
+
+async def test_what_many_pages_show_is_made_once() -> None:
+    asking = Asking(statuses.service("web", statuses.real_server("198.51.100.1:80")))
+    maker = page._Maker(asking)
+    all_of_it, only_bad = Asked(), Asked(only_bad=True)
+    shown = await asyncio.gather(*(maker.shown(asked) for asked in (all_of_it, only_bad, all_of_it)))
+    assert shown[0] is shown[2]
+    assert (len(shown[0].blocks), len(shown[1].blocks)) == (1, 0)
+    assert asking.times == 1
+
+
+async def test_page_that_is_old_is_made_again_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "EVERY_S", 0.01)
+    monkeypatch.setattr(page, "SHARE", 0)
+    asking = Asking()
+    maker = page._Maker(asking)
+    first = await maker.shown(Asked())
+    async with asyncio.timeout(10):
+        while await maker.shown(Asked()) is first:
+            await asyncio.sleep(0.01)
+        while maker._latest is not None:
+            await asyncio.sleep(0.01)
+    assert (asking.times, maker._made) == (2, {})
+
+
+@pytest.mark.usefixtures("counted_pace")
+async def test_probes_go_on_while_a_page_is_made() -> None:
+    servers = [statuses.real_server(f"198.51.{at // 250}.{at % 250}:80") for at in range(10 * READINGS_PER_SLICE)]
+    maker = page._Maker(Asking(statuses.service("web", *servers)))
+    turns = 0
+
+    async def probe() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    probing = asyncio.create_task(probe())
+    await maker.shown(Asked())
+    probing.cancel()
+    assert turns >= 10

@@ -5,18 +5,16 @@
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from lab.browser import Browser, browsing
 from lvs_healthd.api import ApiServer
-from lvs_healthd.view.hold_values import BrakeStatus
-from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus, Status
 from tests import statuses
-from tests.page.browser import Browser, browsing
+from tests.pictured import braked, ten_thousand, well
 from tests.shown import Shown, shown_app
 
 pytestmark = pytest.mark.long
@@ -55,32 +53,6 @@ async def picture(browser: Browser, name: str, folder: Path) -> None:
     assert (where / f"{name}.png").stat().st_size > 5_000
 
 
-def server(number: int, *, is_down: bool = False) -> RealServerStatus:
-    since = time.time() - 600
-    name = f"198.51.{number // 250}.{number % 250 + 1}:80"
-    if is_down:
-        found = statuses.real_server(name, "down", "http: no answer in 1s", since=since, weights=(1, None, None))
-    else:
-        found = statuses.real_server(name, since=since, latency_s=0.001 * (1 + number % 7))
-    checks = tuple(msgspec.structs.replace(each, target=name) for each in found.checks)
-    return msgspec.structs.replace(found, checks=checks)
-
-
-def service(name: str, *servers: RealServerStatus) -> ServiceStatus:
-    lacks = all(each.verdict == "down" for each in servers)
-    return statuses.service(name, *servers, in_fallback=lacks)
-
-
-def daemon() -> DaemonStatus:
-    now = time.time()
-    return msgspec.structs.replace(statuses.daemon(), started=now - 7200, config_loaded=now - 3600, last_resync=now - 3)
-
-
-def well(*down: int) -> Status:
-    servers = [server(number, is_down=number in down) for number in range(6)]
-    return Status(daemon=daemon(), services=(service("web", *servers[:4]), service("dns", *servers[4:])))
-
-
 async def test_what_changes_is_seen_without_a_reload(
     address: str, shown: Shown, browser: Browser, tmp_path: Path
 ) -> None:
@@ -103,8 +75,7 @@ async def test_what_changes_is_seen_without_a_reload(
 
 
 async def test_brake_and_dark_and_narrow(address: str, shown: Shown, browser: Browser, tmp_path: Path) -> None:
-    brake = BrakeStatus(way="eth1", silent=5, targets=6, since=time.time() - 20, cause="eth1 has no carrier")
-    shown.status = msgspec.structs.replace(well(0), daemon=msgspec.structs.replace(daemon(), brakes=(brake,)))
+    shown.status = braked()
     await browser.visit(address)
     assert "BRAKE: 5 of 6 targets behind eth1" in await browser.value(
         "document.querySelector('[role=alert]').textContent"
@@ -177,11 +148,7 @@ async def test_page_without_a_daemon_says_that_it_is_old(shown: Shown, browser: 
 async def test_ten_thousand_servers(
     address: str, shown: Shown, browser: Browser, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    services = tuple(
-        service(f"s{at:03}", *(server(at * 100 + number, is_down=number == at % 100) for number in range(100)))
-        for at in range(100)
-    )
-    shown.status = Status(daemon=daemon(), services=services)
+    shown.status = ten_thousand()
     await browser.visit(address)
     assert await browser.value("document.querySelector('.sum a').textContent") == "100 are bad"
     await browser.until("document.querySelectorAll('tbody tr').length === 500")

@@ -85,4 +85,13 @@ def test_messages_are_bounded_and_the_rest_follows() -> None:
     assert len(sizes) > 3
     assert max(sizes) <= MOST_BYTES
     assert max(lengths) <= 50_000
-    assert set(browser.take(told.news(now))) == {"times"}
+    assert told.news(now) == b""
+    assert set(browser.take(told.news(page(*many)))) == {"times"}
+
+
+def test_times_are_told_once_while_parts_of_the_same_page_follow() -> None:
+    many = [real_server(f"198.51.{number // 250}.{number % 250}:80", reason="x" * 200) for number in range(MOST_ROWS)]
+    told, now = Told(Shown.nothing(Asked())), page(*many)
+    first, second = json.loads(told.news(now)), json.loads(told.news(now))
+    assert ("times" in first, "times" in second) == (True, False)
+    assert "parts" in second

@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 
 from aiohttp import web
 
 from lvs_healthd.api.answers import refused
 from lvs_healthd.page import document
 from lvs_healthd.page.feed import Told
-from lvs_healthd.page.rows import Asked, Shown, shown
+from lvs_healthd.page.rows import Asked, Shown, making
+from lvs_healthd.runtime.pace import Pace, chunks
 from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.status_values import Status
 from lvs_healthd.view.why_values import Why
@@ -24,8 +25,7 @@ EVERY_S = 1.0
 """How often an open page is told what has changed, seconds."""
 
 SHARE = 10
-"""All open pages together cost about one part in so many of one processor: the more there is to tell, and to how many,
-the more rarely."""
+"""Pages cost about one part in so many of one processor: the longer one takes to make, the more rarely it is made."""
 
 _SLOW_S = 10.0
 """How long a browser may take to receive a message before it loses its place, seconds."""
@@ -74,13 +74,65 @@ async def _to_page(_: web.Request) -> web.Response:
     return web.Response(status=307, headers={"Location": PATH})
 
 
+class _Maker:
+    """Makes what pages show, once for all that ask for the same at about the same time.
+
+    It does so on the event loop, in small steps. On a thread, each system call of the loop would have to wait for the
+    interpreter's lock until the thread is through.
+    """
+
+    def __init__(self, status: Callable[[], Awaitable[Status]]) -> None:
+        self._status = status
+        self._turn = asyncio.Lock()
+        self._latest: Status | None = None
+        self._made: dict[Asked, Shown] = {}
+        self._stale_at = 0.0
+        self._end: asyncio.TimerHandle | None = None
+
+    async def shown(self, asked: Asked) -> Shown:
+        """Return a page as new as `EVERY_S` and `SHARE` allow. Until it is older, it is the same object."""
+        async with self._turn:
+            began, began_s = time.monotonic(), time.thread_time()
+            status = self._latest
+            if status is None:
+                self._stale_at = began + EVERY_S
+                status = self._latest = await self._status()
+            made = self._made
+            page = made.get(asked)
+            if page is None:
+                page = made[asked] = await _in_steps(making(status, asked, time.time()))
+                # Probes that ran meanwhile count too, but not other programs, however busy the machine is.
+                self._stale_at = max(self._stale_at, began + SHARE * (time.thread_time() - began_s))
+                if self._end is not None:
+                    self._end.cancel()
+                self._end = asyncio.get_running_loop().call_later(self._stale_at - time.monotonic(), self._forget)
+            return page
+
+    def _forget(self) -> None:
+        # Not kept for the next visitor, who may come in a week.
+        self._latest = self._end = None
+        self._made = {}
+
+
+async def _in_steps(steps: Generator[None, None, Shown]) -> Shown:
+    """Run a generator to its end, and let the event loop run every few milliseconds. Return its result."""
+    pace = Pace()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            made: Shown = end.value
+            return made
+        if pace.is_over():
+            await pace.rest()
+
+
 class _Page:
-    """Answers for the page. The HTML is made on a thread, by one at a time."""
+    """Answers for the page."""
 
     def __init__(self, status: Callable[[], Awaitable[Status]], why: Callable[[str, str], Why]) -> None:
-        self._status = status
+        self._maker = _Maker(status)
         self._why = why
-        self._turn = asyncio.Lock()
         self._open = 0
 
     async def overview(self, request: web.Request) -> web.StreamResponse:
@@ -88,10 +140,8 @@ class _Page:
             asked = _asked(request)
         except ValueError as error:
             return refused(request, 400, str(error))
-        async with self._turn:
-            status = await self._status()
-            html = await asyncio.to_thread(lambda: "".join(document.overview(shown(status, asked, time.time()))))
-        return _html(html)
+        page = await self._maker.shown(asked)
+        return _html("".join([part async for part in chunks(document.overview(page))]))
 
     async def server(self, request: web.Request) -> web.StreamResponse:
         service, server = (request.query.get(word, "") for word in ("service", "server"))
@@ -122,15 +172,11 @@ class _Page:
             # The page was made a moment ago, perhaps by a state that is no longer true: it is told everything once.
             told = Told(Shown.nothing(asked))
             while True:
-                began = time.monotonic()
-                async with self._turn:
-                    status = await self._status()
-                    message = await asyncio.to_thread(lambda: told.news(shown(status, asked, time.time())))  # noqa: B023
-                cost_s = time.monotonic() - began
+                message = told.news(await self._maker.shown(asked))
                 async with asyncio.timeout(_SLOW_S):
                     # A comment, when there is nothing new, finds out whether anybody still listens.
                     await response.write(b"data: " + message + b"\n\n" if message else b":\n\n")
-                await asyncio.sleep(max(EVERY_S, SHARE * cost_s * self._open))
+                await asyncio.sleep(EVERY_S)
         return response
 
 

@@ -18,16 +18,20 @@ class Told:
     """
 
     def __init__(self, page: Shown) -> None:
+        self._page, self._is_whole = page, True
         self._parts: dict[str, str] = dict(_parts(page))
         self._order = _order(page)
 
     def news(self, page: Shown) -> bytes:
-        """Return what to tell an open page so that it shows `page`; b"" for nothing.
+        """Return what to tell an open page so that it shows `page`; b"" for nothing, as when it is the same page again.
 
         The message is JSON. `parts` has an id and the new HTML of each part that changed. `order`, if it is there, has
         the id of each service with those of its rows; what is not in it is gone. `times` has the id of each row and its
         latency in milliseconds. An order may name parts that come later; they are left out until then.
         """
+        is_again = page is self._page
+        if is_again and self._is_whole:
+            return b""
         message: dict[str, Any] = {}
         order, parts = _order(page), dict(_parts(page))
         changed: list[tuple[str, str]] = []
@@ -49,15 +53,19 @@ class Told:
             message["order"] = order
         # Once the rest has come, the page must find a place for it.
         self._order = order if is_whole else []
-        times = [
-            (row.name, latency)
-            for block in page.blocks
-            for row, latency in zip(block.rows, block.latencies, strict=True)
-            if latency is not None
-        ]
-        if times:
+        self._page, self._is_whole = page, is_whole
+        if not is_again and (times := _times(page)):
             message["times"] = times
         return msgspec.json.encode(message) if message else b""
+
+
+def _times(page: Shown) -> list[tuple[str, float]]:
+    return [
+        (row.name, latency)
+        for block in page.blocks
+        for row, latency in zip(block.rows, block.latencies, strict=True)
+        if latency is not None
+    ]
 
 
 def _parts(page: Shown) -> list[Part]:

@@ -4,7 +4,7 @@ Every part is HTML with an id, and says all that it says in words; colours and s
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from html import escape
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -80,29 +80,53 @@ class Shown(NamedTuple):
         return cls(Part("top", ""), (), 0, asked)
 
 
+class _Found(NamedTuple):
+    """A service of which something is shown."""
+
+    service: ServiceStatus
+    servers: list[RealServerStatus]
+    """Its real servers that match what was asked for, bad ones first."""
+    is_wrong: bool
+
+
+class _Counts:
+    """How many real servers there are, whether they are shown or not."""
+
+    def __init__(self) -> None:
+        self.ours = 0
+        """Without those of fallbacks."""
+        self.up = 0
+        self.bad = 0
+        """With those of fallbacks."""
+
+
 def shown(status: Status, asked: Asked, now: float) -> Shown:
-    """Return what a page shows: services with something wrong first, and in each of them bad servers first.
+    """Return what a page shows, at once. The arguments are those of `making`."""
+    steps = making(status, asked, now)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            made: Shown = end.value
+            return made
+
+
+def making(status: Status, asked: Asked, now: float) -> Generator[None, None, Shown]:
+    """Make what a page shows: services with something wrong first, and in each of them bad servers first.
+
+    It yields after each small step, of which there are tens of thousands if there are so many servers, and returns the
+    page at the end.
 
     now: Unix time.
     """
-    wanted = asked.text.casefold()
-    is_written = status.daemon.mode != "shadow"
-    found: list[tuple[bool, ServiceStatus, list[RealServerStatus]]] = []
+    counts, found = _Counts(), []
     for service in status.services:
-        is_named = wanted in f"{service.service} {service.address}".casefold()
-        servers = [
-            each
-            for each in service.real_servers
-            if (is_named or wanted in f"{each.server} {each.reason} {each.override}".casefold())
-            and (not asked.only_bad or is_bad(each, is_written=is_written))
-        ]
-        is_wrong = _is_wrong(service, is_written=is_written)
-        if servers or (is_named and not asked.text and (is_wrong or not asked.only_bad)):
-            servers.sort(key=lambda each: not is_bad(each, is_written=is_written))
-            found.append((is_wrong, service, servers))
-    found.sort(key=lambda each: (not _lacks(each[1]), not each[0]))
+        one = yield from _looking(service, asked, counts, is_written=status.daemon.mode != "shadow")
+        if one is not None:
+            found.append(one)
+    found.sort(key=lambda each: (not _lacks(each.service), not each.is_wrong))
     blocks, left_out, room = [], asked.first, MOST_ROWS
-    for _, service, servers in found:
+    for service, servers, _ in found:
         if left_out and left_out >= len(servers):
             left_out -= len(servers)
             continue
@@ -111,35 +135,51 @@ def shown(status: Status, asked: Asked, now: float) -> Shown:
         if not kept and servers:
             break
         room -= len(kept)
-        blocks.append(_block(service, kept, status.daemon, now))
-    total = sum(len(servers) for _, _, servers in found)
-    return Shown(_top(status, now), tuple(blocks), total, asked)
+        blocks.append((yield from _block(service, kept, status.daemon, now)))
+    total = sum(len(each.servers) for each in found)
+    return Shown(_top(status, counts, now), tuple(blocks), total, asked)
+
+
+def _looking(
+    service: ServiceStatus, asked: Asked, counts: _Counts, *, is_written: bool
+) -> Generator[None, None, _Found | None]:
+    """Count a service's real servers, and find those that are asked for. The result is None if it is not shown."""
+    wanted = asked.text.casefold()
+    is_named = not wanted or wanted in f"{service.service} {service.address}".casefold()
+    bad: list[RealServerStatus] = []
+    good: list[RealServerStatus] = []
+    has_bad = False
+    for each in service.real_servers:
+        is_it_bad = is_bad(each, is_written=is_written)
+        counts.bad += is_it_bad
+        counts.ours += not each.fallback
+        counts.up += not each.fallback and each.verdict == "up"
+        has_bad = has_bad or is_it_bad
+        if is_named or wanted in f"{each.server} {each.reason} {each.override}".casefold():
+            (bad if is_it_bad else good).append(each)
+        yield
+    servers = bad if asked.only_bad else bad + good
+    is_wrong = has_bad or bool(shortage(service)) or (is_written and not service.in_sync)
+    if servers or (not wanted and (is_wrong or not asked.only_bad)):
+        return _Found(service, servers, is_wrong)
+    return None
 
 
 def _lacks(service: ServiceStatus) -> bool:
     return bool(shortage(service)) and not service.suspended
 
 
-def _is_wrong(service: ServiceStatus, *, is_written: bool) -> bool:
-    is_lacking = bool(shortage(service)) or (is_written and not service.in_sync)
-    return is_lacking or any(is_bad(each, is_written=is_written) for each in service.real_servers)
-
-
-def _top(status: Status, now: float) -> Part:
-    daemon = status.daemon
-    servers = [each for service in status.services for each in service.real_servers if not each.fallback]
-    up = sum(each.verdict == "up" for each in servers)
+def _top(status: Status, counts: _Counts, now: float) -> Part:
+    daemon, bad = status.daemon, counts.bad
     read = "never read" if daemon.last_resync is None else f"read at {time_of_day(daemon.last_resync, now)}"
     about = (
         f"lvs-healthd {escape(daemon.version)}, mode <b>{escape(daemon.mode)}</b>, "
         f"since {time_of_day(daemon.started, now)}; table {escape(printable(daemon.table))}, {read}; "
         f"configuration {escape(printable(daemon.config_file))}, loaded at {time_of_day(daemon.config_loaded, now)}"
     )
-    is_written = daemon.mode != "shadow"
-    bad = sum(is_bad(each, is_written=is_written) for service in status.services for each in service.real_servers)
     those = f'; <a href="./?bad=1">{bad} {"is" if bad == 1 else "are"} bad</a>' if bad else ""
     lines = [
-        f'<p class="sum">{up} of {len(servers)} real servers up in {len(status.services)} services{those}</p>',
+        f'<p class="sum">{counts.up} of {counts.ours} real servers up in {len(status.services)} services{those}</p>',
         f"<p>{about}</p>",
     ]
     if daemon.mode == "shadow":
@@ -149,11 +189,15 @@ def _top(status: Status, now: float) -> Part:
     return Part("top", "".join(lines))
 
 
-def _block(service: ServiceStatus, servers: Sequence[RealServerStatus], daemon: DaemonStatus, now: float) -> Block:
-    name = name_of(service.service)
-    rows = tuple(_row(service, each, now, is_written=daemon.mode != "shadow") for each in servers)
+def _block(
+    service: ServiceStatus, servers: Sequence[RealServerStatus], daemon: DaemonStatus, now: float
+) -> Generator[None, None, Block]:
+    name, rows = name_of(service.service), []
+    for each in servers:
+        rows.append(_row(service, each, now, is_written=daemon.mode != "shadow"))
+        yield
     latencies = tuple(_latency_ms(each) for each in servers)
-    return Block(Part(name, _heading(service, daemon)), rows, latencies)
+    return Block(Part(name, _heading(service, daemon)), tuple(rows), latencies)
 
 
 def _heading(service: ServiceStatus, daemon: DaemonStatus) -> str:

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -13,7 +15,7 @@ from typing import Any
 import aiohttp
 
 PROGRAM = "chromium-headless-shell"
-START_S = 30.0
+START_S = 60.0
 
 
 class Browser:
@@ -88,6 +90,7 @@ async def browsing(*, scripts: bool = True) -> AsyncIterator[Browser]:
             [PROGRAM, "--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             port = await _port(Path(profile) / "DevToolsActivePort")
@@ -101,7 +104,8 @@ async def browsing(*, scripts: bool = True) -> AsyncIterator[Browser]:
                         await browser.tell("Emulation.setScriptExecutionDisabled", value=True)
                     yield browser
         finally:
-            process.kill()
+            # The program is a script of the shell, which starts the browser as its child.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
