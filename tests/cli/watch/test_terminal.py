@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -22,78 +22,27 @@ from rich.console import Console
 from rich.style import Style
 
 from tests.cli.watch.screens import IS_WRITTEN, expected
+from tests.cli.watch.tmux import PATIENCE_S, Terminal
 from tests.daemon_process import DaemonProcess, LvsHealthd, daemon
 from tests.probes.peers import free_port, silent, stream_server
 
-PATIENCE_S = 20.0
-"""Far more than a screen takes to show what it should."""
+
+async def is_screen(terminal: Terminal, name: str, text: str) -> None:
+    """Wait for a text, and then for the whole screen with its colours to be the one of this name."""
+    await terminal.shows(text)
+    limit = time.monotonic() + (0 if IS_WRITTEN else PATIENCE_S)
+    while (found := _masked(terminal)) != expected(name, found) and time.monotonic() < limit:
+        await asyncio.sleep(0.1)
+    assert found == expected(name, found)
 
 
-class Terminal:
-    """A terminal of 80 columns and 24 lines in which a program runs."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._socket = str(folder / "tmux")
-
-    def start(self, command: str, **environment: str) -> None:
-        bare = {
-            name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "LINES", "COLUMNS", "TMUX")
-        }
-        self._tmux(
-            *("-u", "-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", command),
-            env={**bare, "LC_ALL": "C.UTF-8", "TZ": "UTC", **environment},
-        )
-
-    def keys(self, *keys: str) -> None:
-        self._tmux("send-keys", *keys)
-
-    def typed(self, text: str) -> None:
-        self._tmux("send-keys", "-l", text)
-
-    def resize(self, width: int, height: int) -> None:
-        self._tmux("resize-window", "-x", str(width), "-y", str(height))
-
-    def says(self, what: str) -> str:
-        return self._tmux("display-message", "-p", f"#{{{what}}}").strip()
-
-    def text(self, *options: str) -> str:
-        return self._tmux("capture-pane", "-p", *options)
-
-    def end(self) -> None:
-        with contextlib.suppress(subprocess.CalledProcessError):  # its program has ended, and so has it
-            self._tmux("kill-server")
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        limit = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < limit, self.text()
-            await asyncio.sleep(0.05)
-
-    async def shows(self, text: str) -> None:
-        await self.until(lambda: text in self.text())
-
-    async def is_screen(self, name: str, text: str) -> None:
-        """Wait for a text, and then for the whole screen with its colours to be the one of this name."""
-        await self.shows(text)
-        limit = time.monotonic() + (0 if IS_WRITTEN else PATIENCE_S)
-        while (found := self._masked()) != expected(name, found) and time.monotonic() < limit:
-            await asyncio.sleep(0.1)
-        assert found == expected(name, found)
-
-    def _masked(self) -> str:
-        """Return the screen with its colours, without times, process ids, ports and the folder's random name."""
-        text = marked_up(self.text("-e")).replace(str(self._folder), "FOLDER")
-        text = re.sub(r" *\b\d+[smhd]\b", " TIME", text)
-        text = re.sub(r"\d\d:\d\d:\d\d", "CLOCK", text)
-        text = re.sub(r"pid \d+ +", "pid N ", text)
-        return re.sub(r":\d{5}\b", ":PORT", text)
-
-    def _tmux(self, *words: str, env: dict[str, str] | None = None) -> str:
-        ran = subprocess.run(
-            ["tmux", "-S", self._socket, *words], check=True, capture_output=True, text=True, encoding="utf-8", env=env
-        )
-        return ran.stdout
+def _masked(terminal: Terminal) -> str:
+    """Return the screen with its colours, without times, process ids, ports and the folder's random name."""
+    text = marked_up(terminal.text("-e")).replace(str(terminal.folder), "FOLDER")
+    text = re.sub(r" *\b\d+[smhd]\b", " TIME", text)
+    text = re.sub(r"\d\d:\d\d:\d\d", "CLOCK", text)
+    text = re.sub(r"pid \d+ +", "pid N ", text)
+    return re.sub(r":\d{5}\b", ":PORT", text)
 
 
 def marked_up(text: str) -> str:
@@ -180,11 +129,11 @@ async def test_all_is_well_then_filter_help_size_and_a_dead_server(site: Site, t
     async with site.server(1), site.server(2), contextlib.AsyncExitStack() as third, site.daemon():
         await third.enter_async_context(site.server(3))
         terminal.start(site.command)
-        await terminal.is_screen("tmux-well", "3 up")
+        await is_screen(terminal, "tmux-well", "3 up")
         terminal.keys("/")
         terminal.typed("WEX")
         terminal.keys("BSpace", "b")
-        await terminal.is_screen("tmux-filter", "filter: WEb_")
+        await is_screen(terminal, "tmux-filter", "filter: WEb_")
         terminal.keys("Enter")
         await terminal.shows('filter "WEb"')
         terminal.keys("Escape")
@@ -192,30 +141,30 @@ async def test_all_is_well_then_filter_help_size_and_a_dead_server(site: Site, t
         terminal.keys("b")
         await terminal.shows("nothing is bad")
         terminal.keys("b", "?")
-        await terminal.is_screen("tmux-help", "this help, or back")
+        await is_screen(terminal, "tmux-help", "this help, or back")
         terminal.keys("?")
         terminal.resize(200, 50)
-        await terminal.is_screen("tmux-well-wide", "of 5")
+        await is_screen(terminal, "tmux-well-wide", "of 5")
         terminal.resize(40, 8)
-        await terminal.is_screen("tmux-well-small", "5")
+        await is_screen(terminal, "tmux-well-small", "5")
         terminal.keys("j")
         await terminal.shows("2-")
         terminal.keys("k")
         terminal.resize(80, 24)
         await third.aclose()
-        await terminal.is_screen("tmux-down", "1 down")
+        await is_screen(terminal, "tmux-down", "1 down")
 
 
 async def test_a_daemon_that_stops_is_told_and_one_that_starts_is_seen(site: Site, terminal: Terminal) -> None:
     async with site.server(1), site.server(2), site.server(3):
         async with site.daemon() as running:
             terminal.start(site.command, NO_COLOR="1")
-            await terminal.is_screen("tmux-no-color", "3 up")
+            await is_screen(terminal, "tmux-no-color", "3 up")
             assert await running.stop() == 0
-            await terminal.is_screen("tmux-away", "NO ANSWER since")
+            await is_screen(terminal, "tmux-away", "NO ANSWER since")
         async with site.daemon():
             await terminal.until(lambda: "NO ANSWER" not in terminal.text())
-            await terminal.is_screen("tmux-no-color", "3 up")
+            await is_screen(terminal, "tmux-no-color", "3 up")
 
 
 ENDS: dict[str, tuple[str | signal.Signals, int]] = {
