@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from lvs_healthd.api import page
-from lvs_healthd.page.rows import Asked
+from lvs_healthd.page.feed import Told
+from lvs_healthd.page.rows import Asked, Shown
 from lvs_healthd.view.status_values import ServiceStatus, Status
 from tests import statuses
 from tests.api.conftest import ShownApp
@@ -177,3 +178,25 @@ async def test_probes_go_on_while_a_page_is_made() -> None:
     await maker.shown(Asked())
     probing.cancel()
     assert turns >= 10
+
+
+async def test_open_pages_are_told_one_in_each_turn_of_the_loop() -> None:
+    maker = page._Maker(Asking(statuses.service("web", statuses.real_server("198.51.100.1:80"))))
+    await maker.shown(Asked())
+    turns, told_in = 0, []
+
+    class Noted(Told):
+        def news(self, page: Shown) -> bytes:
+            told_in.append(turns)
+            return super().news(page)
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await asyncio.gather(*(maker.news(Noted(Shown.nothing(Asked())), Asked()) for _ in range(page.MOST_PAGES)))
+    counting.cancel()
+    assert len(set(told_in)) == len(told_in) == page.MOST_PAGES

@@ -92,21 +92,31 @@ class _Maker:
     async def shown(self, asked: Asked) -> Shown:
         """Return a page as new as `EVERY_S` and `SHARE` allow. Until it is older, it is the same object."""
         async with self._turn:
-            began, began_s = time.monotonic(), time.thread_time()
-            status = self._latest
-            if status is None:
-                self._stale_at = began + EVERY_S
-                status = self._latest = await self._status()
-            made = self._made
-            page = made.get(asked)
-            if page is None:
-                page = made[asked] = await _in_steps(making(status, asked, time.time()))
-                # Probes that ran meanwhile count too, but not other programs, however busy the machine is.
-                self._stale_at = max(self._stale_at, began + SHARE * (time.thread_time() - began_s))
-                if self._end is not None:
-                    self._end.cancel()
-                self._end = asyncio.get_running_loop().call_later(self._stale_at - time.monotonic(), self._forget)
-            return page
+            return await self._fresh(asked)
+
+    async def news(self, told: Told, asked: Asked) -> bytes:
+        """Return what to tell an open page, which is one of many: one of them in each turn of the event loop."""
+        async with self._turn:
+            message = told.news(await self._fresh(asked))
+            await asyncio.sleep(0)
+        return message
+
+    async def _fresh(self, asked: Asked) -> Shown:
+        began, began_s = time.monotonic(), time.thread_time()
+        status = self._latest
+        if status is None:
+            self._stale_at = began + EVERY_S
+            status = self._latest = await self._status()
+        made = self._made
+        page = made.get(asked)
+        if page is None:
+            page = made[asked] = await _in_steps(making(status, asked, time.time()))
+            # Probes that ran meanwhile count too, but not other programs, however busy the machine is.
+            self._stale_at = max(self._stale_at, began + SHARE * (time.thread_time() - began_s))
+            if self._end is not None:
+                self._end.cancel()
+            self._end = asyncio.get_running_loop().call_later(self._stale_at - time.monotonic(), self._forget)
+        return page
 
     def _forget(self) -> None:
         # Not kept for the next visitor, who may come in a week.
@@ -172,7 +182,7 @@ class _Page:
             # The page was made a moment ago, perhaps by a state that is no longer true: it is told everything once.
             told = Told(Shown.nothing(asked))
             while True:
-                message = told.news(await self._maker.shown(asked))
+                message = await self._maker.news(told, asked)
                 async with asyncio.timeout(_SLOW_S):
                     # A comment, when there is nothing new, finds out whether anybody still listens.
                     await response.write(b"data: " + message + b"\n\n" if message else b":\n\n")
