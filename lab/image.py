@@ -48,7 +48,7 @@ def images(scratch: Path) -> list[Image]:
     for image in ours:
         # Compile here, because the guest is slow to compile and cannot keep the result.
         compileall.compile_dir(image.folder, quiet=2)
-        _write(image)
+        write(image)
     return [*lasting, *ours]
 
 
@@ -62,11 +62,12 @@ def _kept(folder: Path) -> Image:
     if not image.file.exists():
         for old in image.file.parent.glob(f"{prefix}*"):
             old.unlink()
-        _write(image)
+        write(image)
     return image
 
 
-def _write(image: Image) -> None:
+def write(image: Image) -> None:
+    """Write the image of its folder. Raises `ImageError`."""
     inodes, blocks = 0, _SPARE_BLOCKS
     for path in image.folder.rglob("*"):
         inodes += 1

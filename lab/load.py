@@ -126,7 +126,7 @@ class Load:
                 process = client.popen([*command, *arguments, *words], stdout=output)
             load = cls(process, record, timeout_s)
             try:
-                wait_until(lambda: bool(load.requests()), timeout_s=30, what="the first request")
+                wait_until(lambda: bool(load.requests()), timeout_s=120, what="the first request")
                 yield load
             finally:
                 if process.poll() is None:

@@ -1,22 +1,23 @@
 """The package, installed on clean Debian 12 and 13: from nothing to the first verdict, upgrade, removal, purge.
 
-The containers share this machine's kernel, which may have no IPVS. So the daemon keeps its table in memory here, and
-tests/kernel/test_systemd.py shows on a real table that a stop leaves it as it is.
+The containers share this machine's kernel, which may have no IPVS. So the daemon keeps its table in memory here;
+test_installed.py has a real one.
 """
 
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.packaging.package import SUITES, as_version, built
 from tests.packaging.root import REPOSITORY, Machine, clean_root
 
 pytestmark = pytest.mark.long
 
-SUITES = ("bookworm", "trixie")
 INSTALL = (REPOSITORY / "docs" / "install.md").read_text()
 CONFIG = "/etc/lvs-healthd/config.toml"
 IN_MEMORY = f"[Service]\nExecStart=\nExecStart=/usr/bin/lvs-healthd run --config {CONFIG} --table memory\n"
@@ -25,9 +26,7 @@ MOST_COMMANDS = 4
 
 @pytest.fixture(scope="module")
 def package() -> Path:
-    subprocess.run([str(REPOSITORY / "lab" / "install-packages"), "packaging/packages.txt"], check=True, cwd=REPOSITORY)
-    built = subprocess.run([str(REPOSITORY / "packaging" / "build-deb")], check=True, capture_output=True, text=True)
-    return REPOSITORY / built.stdout.splitlines()[-1]
+    return built()
 
 
 @pytest.fixture(scope="module", params=SUITES)
@@ -44,12 +43,9 @@ def pid(machine: Machine) -> str:
     return machine.run("systemctl show --property MainPID --value lvs-healthd").stdout.strip()
 
 
-def installed_as(machine: Machine, version: str) -> str:
-    """Install the same package as another version, as an upgrade; return what was said."""
-    machine.run(
-        "cd /root; rm -rf x; dpkg-deb -R lvs-healthd_*_*.deb x; "
-        f"sed -i 's/^Version: .*/Version: {version}/' x/DEBIAN/control; dpkg-deb -Znone -b x {version}.deb; rm -rf x"
-    )
+def installed_as(machine: Machine, package: Path, version: str, folder: Path) -> str:
+    """Install a package as another version, as an upgrade; return what was said."""
+    shutil.move(as_version(package, version, folder), machine.root / "root")
     ran = machine.run(f"apt-get install --yes --quiet=2 /root/{version}.deb")
     return ran.stdout + ran.stderr
 
@@ -62,7 +58,9 @@ def test_lintian_finds_no_error(package: Path) -> None:
     assert ran.stdout == ""
 
 
-def test_story_of_a_package(machine: Machine) -> None:
+def test_story_of_a_package(
+    machine: Machine, package: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """One test, because each part begins with what the one before has left."""
     drop_in = machine.root / "etc/systemd/system/lvs-healthd.service.d/memory.conf"
     drop_in.parent.mkdir(parents=True)
@@ -74,6 +72,7 @@ def test_story_of_a_package(machine: Machine) -> None:
     service = re.findall(r"(?s)```toml\n(.*?)```", debian)[0]
     install, reload, status = commands
     assert len(commands) + 1 <= MOST_COMMANDS  # one more edits the file
+    began = time.monotonic()
     machine.run(f"cd /root; {install.replace('apt', 'apt-get --yes --quiet=2')}")
     assert machine.run("systemctl is-active lvs-healthd").stdout == "active\n"
     assert machine.run("systemctl is-enabled lvs-healthd-exec.socket", check=False).stdout == "disabled\n"
@@ -85,6 +84,8 @@ def test_story_of_a_package(machine: Machine) -> None:
         file.write(f"\n{service}")
     assert "1 service added, 2 real servers added" in machine.run(reload).stdout
     machine.until("journalctl --unit lvs-healthd --output cat", '"event":"real_server.up"')
+    record_property("commands", len(commands) + 1)
+    record_property("seconds_to_real_server_up", round(time.monotonic() - began))
     assert '"mode":"shadow"' in machine.run("journalctl --unit lvs-healthd --output cat").stdout
     assert re.search(r"web +198.51.100.11:80 +up", machine.run(status, check=False).stdout)
 
@@ -97,11 +98,11 @@ def test_story_of_a_package(machine: Machine) -> None:
 
     # An upgrade restarts the daemon, unless the new version refuses the file.
     before = pid(machine)
-    installed_as(machine, "1000-1")
+    installed_as(machine, package, "1000-1", tmp_path)
     after = pid(machine)
     assert before != after != "0"
     machine.run(f"echo nonsense = 1 >> {CONFIG}")
-    assert "this version refuses" in installed_as(machine, "1000-2")
+    assert "this version refuses" in installed_as(machine, package, "1000-2", tmp_path)
     assert pid(machine) == after
     machine.run(f"sed -i '$d' {CONFIG}")
 
