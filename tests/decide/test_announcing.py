@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvs_healthd.config.basics import AnnounceWhen
-from lvs_healthd.decide.announcing import Announcement, Finding, Hearing, Say
+from lvs_healthd.decide.announcing import Announcement, Finding, Hearing, Say, combined
 
 MAY, MAY_NOT, UNKNOWN = (
     Finding(True, "web: enough real servers may serve"),
@@ -115,7 +115,7 @@ def expected(
 SAYS = st.lists(st.builds(Say, st.sampled_from([True, False, None]), st.just("web"), st.just("so")), max_size=8)
 
 
-def combined(says: list[Say], when: AnnounceWhen) -> Finding:
+def heard_together(says: list[Say], when: AnnounceWhen) -> Finding:
     """Let services be heard until that is enough. To hear the others too must change nothing but the words."""
     first, whole = Hearing(when), Hearing(when)
     any(first.hear(say) for say in says)
@@ -127,7 +127,7 @@ def combined(says: list[Say], when: AnnounceWhen) -> Finding:
 
 @given(SAYS)
 def test_any_announces_iff_one_may_and_withdraws_iff_none_may(says: list[Say]) -> None:
-    found = combined(says, AnnounceWhen.ANY)
+    found = heard_together(says, AnnounceWhen.ANY)
     assert (found.may is True) is any(say.may is True for say in says)
     assert (found.may is False) is (bool(says) and all(say.may is False for say in says))
     assert found.why
@@ -135,17 +135,17 @@ def test_any_announces_iff_one_may_and_withdraws_iff_none_may(says: list[Say]) -
 
 @given(SAYS)
 def test_all_announces_iff_all_may_and_withdraws_iff_one_may_not(says: list[Say]) -> None:
-    found = combined(says, AnnounceWhen.ALL)
+    found = heard_together(says, AnnounceWhen.ALL)
     assert (found.may is True) is (bool(says) and all(say.may is True for say in says))
     assert (found.may is False) is any(say.may is False for say in says)
 
 
 def test_reason_names_those_who_decide_and_not_too_many() -> None:
     says = [Say(False, f"s{number}", "no real server may serve") for number in range(5)]
-    assert combined(says, AnnounceWhen.ANY).why == (
+    assert heard_together(says, AnnounceWhen.ANY).why == (
         "s0: no real server may serve; s1: no real server may serve; s2: no real server may serve; and 2 more"
     )
-    assert combined([*says, Say(True, "dns", "it fails open")], AnnounceWhen.ANY).why == "dns: it fails open"
+    assert heard_together([*says, Say(True, "dns", "it fails open")], AnnounceWhen.ANY).why == "dns: it fails open"
 
 
 def test_nobody_is_heard_after_the_first_one_that_decides() -> None:
@@ -154,3 +154,52 @@ def test_nobody_is_heard_after_the_first_one_that_decides() -> None:
         hearing = Hearing(when)
         assert [hearing.hear(each) for each in (other, Say(None, "x", "unproven"), decisive)] == [False, False, True]
         assert hearing.finding == Finding(decisive.may, f"{decisive.service}: {decisive.why}")
+
+
+def test_director_goes_on_announcing_if_nobody_else_may_serve_either() -> None:
+    kept = combined(MAY_NOT, "", {"b": False, "c": False})
+    assert kept == Finding(None, "web: no real server may serve; nor may any on b, c, so clients are refused here")
+    assert "on b, c, d and 1 more, so" in combined(MAY_NOT, "", dict.fromkeys("bcde", False)).why
+
+
+FINDINGS = st.sampled_from([MAY, MAY_NOT, UNKNOWN])
+OTHERS = st.dictionaries(st.sampled_from("bcd"), st.sampled_from([True, False, None]))
+
+
+@given(FINDINGS, st.sampled_from(["", "eth1 has no carrier"]), OTHERS)
+def test_others_withdraw_nothing_announce_nothing_and_keep_only_what_nobody_may_serve(
+    own: Finding, local: str, others: dict[str, bool | None]
+) -> None:
+    found = combined(own, local, others)
+    if own is MAY_NOT and not local and others and set(others.values()) == {False}:
+        assert found.may is None
+    else:
+        assert found is own
+
+
+DEATHS = st.lists(st.floats(1.0, 20.0), min_size=2, max_size=4)
+
+
+@given(DEATHS, st.floats(0.0, WITHDRAW_S - 2 * STEP_S), st.sets(st.integers(0, 3), max_size=1))
+def test_when_all_servers_die_one_director_that_is_well_goes_on_announcing(
+    deaths: list[float], delay_s: float, faulty: set[int]
+) -> None:
+    """Every director loses its servers at another moment, and hears of the others late. One has a fault of its own."""
+    stories = [Story() for _ in deaths]
+    began = stories[0].now
+    well = [index for index in range(len(deaths)) if index not in faulty]
+    while stories[0].now < began + 60.0:
+        past = stories[0].now - began
+        for index, story in enumerate(stories):
+            own = MAY if past < deaths[index] else MAY_NOT
+            local = "eth1 has no carrier" if index in faulty else ""
+            others = {
+                str(each): each not in faulty and past - delay_s < deaths[each]
+                for each in range(len(deaths))
+                if each != index
+            }
+            story.look(combined(MAY_NOT if local else own, local, others))
+            story.now += STEP_S
+    assert not any(stories[index].announcement.wanted for index in faulty)
+    if len(well) > 1:
+        assert any(stories[index].announcement.wanted for index in well)

@@ -11,6 +11,8 @@ from lvs_healthd.decide.way import Change, Finding
 from lvs_healthd.director.diagnosis import Answer, Diagnosis, Question
 from lvs_healthd.director.ways import Ways
 from lvs_healthd.events.kinds import BrakeOff, BrakeOn, Event
+from lvs_healthd.ipvs.records import ServiceKey
+from lvs_healthd.reconcile.gate import Braked
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.threads import HungError, in_thread
 
@@ -40,6 +42,7 @@ class BrakeRuns:
     reconciler: its gate keeps back what the brake holds.
     emit: receives the events.
     faults: returns other faults of the director that stand now, in words.
+    vetoed: returns what other directors hold.
     """
 
     def __init__(
@@ -50,12 +53,14 @@ class BrakeRuns:
         emit: Callable[[Event], None],
         *,
         faults: Callable[[], tuple[str, ...]],
+        vetoed: Callable[[], Mapping[ServiceKey, Braked]],
     ) -> None:
         self._braking = braking
         self._ways = ways
         self._reconciler = reconciler
         self._emit = emit
         self._faults = faults
+        self._vetoed = vetoed
         self._diagnosis = Diagnosis()
         self._answers: dict[str, Answer] = {}
         braking.ways = ways
@@ -93,7 +98,9 @@ class BrakeRuns:
         for change in await self._braking.turn(self._findings()):
             self._emit(_event(change))
         self._ways.is_frozen = self._braking.is_holding
-        if self._reconciler.gate.brake(self._braking.kept()):
+        # Whom the brake lets go, others may still hold.
+        vetoes = self._reconciler.gate.veto(self._vetoed())
+        if self._reconciler.gate.brake(self._braking.kept()) or vetoes:
             self._reconciler.look_again()
         return time.perf_counter() - started
 

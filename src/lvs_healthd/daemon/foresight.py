@@ -26,6 +26,7 @@ STOPS = {
     Stop.SHADOW: "when its mode is not shadow any more",
     Stop.HOLD: "when the hold is released",
     Stop.BRAKE: "when the brake is let go",
+    Stop.VETO: "until other directors see it down too, five minutes at most",
     Stop.GUARD: "when a server that is to serve instead is in",
 }
 

@@ -247,6 +247,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         reconciler,
         bus.emit,
         faults=lambda: (*own_faults.full_tables, *lag.standing(clock())),
+        vetoed=decisions.vetoing.kept,
     )
     replans = Replans(decisions, reconciler)
     paths = PathRuns(decisions, runs_probes, reconciler, bus.emit, clock=clock, wall=time.time)

@@ -28,7 +28,9 @@ class Replans:
         self._due.clear()
         wanted = self._decisions.wanted(self._reconciler.actual, self._reconciler.take_moved())
         self._decisions.braking.planned()
+        self._decisions.vetoing.planned()
         self._reconciler.gate.brake(self._decisions.braking.kept())
+        self._reconciler.gate.veto(self._decisions.vetoing.kept())
         self._reconciler.want(wanted, self._decisions.take_touched())
 
     async def run(self) -> None:

@@ -3,10 +3,11 @@
 A change of the route costs clients their connections, and a router may keep a route that flaps away for a minute. So a
 fault must last before the address is withdrawn, and all must be well for longer before it is announced again.
 
-This director decides alone. `Hearing` is where it would ask what other directors say of the same address: one that
-knows that nobody else can serve either would go on announcing, so that clients are refused and do not wait in vain.
+If other directors say that they cannot serve either, a director goes on announcing (`combined`): clients are then
+refused, and do not wait in vain. What others say never withdraws an address, and never announces one.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from lvs_healthd.config.basics import AnnounceWhen
@@ -63,6 +64,24 @@ class Hearing:
                 words = [f"{say.service}: {say.why}" for say in named] + ([f"and {more} more"] if more else [])
                 return Finding(may, "; ".join(words))
         return Finding(None, "no service says anything")
+
+
+def combined(own: Finding, local: str, others: Mapping[str, bool | None]) -> Finding:
+    """Return what is found about an address, after other directors were heard.
+
+    own: what this director finds.
+    local: what is wrong with this director itself, in words; empty if nothing is. Then others may serve all the same.
+    others: whether each other director that has been heard lately may serve; None if that is not known.
+
+    If none of them may, this director leaves the address where it is: whoever announces it at last refuses clients.
+    """
+    if own.may is not False or local or not others or any(may is not False for may in others.values()):
+        return own
+    names = sorted(others)
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return Finding(
+        None, f"{own.why}; nor may any on {', '.join(names[:MOST_NAMED])}{more}, so clients are refused here"
+    )
 
 
 class Announcement:

@@ -67,6 +67,8 @@ class Braking:
         """When the brake was let go for each of them whose own next probes decide. Seconds on the monotonic clock."""
         self._unsearched: Iterator[ProbeState] = iter(())
         self._next_search = 0.0
+        self.let_go: Callable[[ServerState], None] = lambda _: None
+        """Called with each server that is down and not kept any more."""
         self._fit: frozenset[str] = frozenset()
         """The addresses of fallback servers at which a check passes."""
 
@@ -207,6 +209,7 @@ class Braking:
             elif not self._may_recover(server):
                 self._down.pop(server, None)
                 self._let_go.pop(server, None)
+                self.let_go(server)
         self._fit = await self._answering({each for server in self._down for each in _fallbacks(server)})
         return changes
 
@@ -310,11 +313,11 @@ class Braking:
             key = server.service.key
             if key in members and (server in self._risen or server not in members[key]):
                 continue
-            if server.watches and not _is_ordered_out(server):
+            if server.watches and not is_ordered_out(server):
                 silent = spares if server.is_spare else services
                 silent.setdefault(changed.get(key, server.service), set()).add(server.key)
         kept = {
-            service.key: Braked(servers | _held_out(service), frozenset(map(destination_key, service.config.fallback)))
+            service.key: Braked(servers | held_out(service), frozenset(map(destination_key, service.config.fallback)))
             for service, servers in services.items()
             if not self._goes_to_fallback(service, servers)
         }
@@ -346,13 +349,13 @@ def _fallbacks(server: ServerState) -> Iterator[str]:
     return (each.endpoint.address for each in server.service.config.fallback)
 
 
-def _held_out(service: ServiceState) -> set[DestinationKey]:
+def held_out(service: ServiceState) -> set[DestinationKey]:
     """Return the servers that may serve, and that the plan holds out because the fallback is to serve."""
     if service.plan.rule is not policy.Rule.HELD_OUT:
         return set()
     return {server.key for server in service.servers if server.may_serve(server.special)}
 
 
-def _is_ordered_out(server: ServerState) -> bool:
+def is_ordered_out(server: ServerState) -> bool:
     """Whether an operator takes a server out. The brake never blocks that."""
     return server.is_ordered_out or (server.hand is not None and server.hand.weight == 0)

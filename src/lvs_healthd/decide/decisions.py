@@ -87,6 +87,7 @@ class Decisions:
         self.slow_starts = self.verdicts.slow_starts
         self.endings = self.verdicts.endings
         self.braking = self.verdicts.braking
+        self.vetoing = self.verdicts.vetoing
         self.stale = Stale(self.probes.values, clock)
         self.paths = Paths(table or NoTable(), faults, clock)
         self._arrivals = Arrivals(self.probes, self.verdicts, self.paths, tally, wall)

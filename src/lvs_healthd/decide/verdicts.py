@@ -21,6 +21,7 @@ from lvs_healthd.decide.paths import PathProbeState
 from lvs_healthd.decide.silence import may_be_silence
 from lvs_healthd.decide.slow_start import SlowStarts, is_needed
 from lvs_healthd.decide.telling import failing, is_news, not_sure, verdict_changed, weight_changed
+from lvs_healthd.decide.vetoing import Vetoing
 from lvs_healthd.decide.wrong_clock import WrongClock
 from lvs_healthd.events.kinds import Event
 from lvs_healthd.health import machine
@@ -94,6 +95,8 @@ class Verdicts:
         self.endings = Endings()
         self.wrong_clock = WrongClock(RELEASED.timestamp())
         self.braking = Braking(probes, own, clock)
+        self.vetoing = Vetoing(self.braking.keeps, clock)
+        self.braking.let_go = self.vetoing.consider
         self._blame = Blame(probes, own)
         self.unsure: dict[ProbeState, str] = {}
         """Each probe whose last outcome was unsure, with the reason in words."""
@@ -245,7 +248,7 @@ class Verdicts:
         """Find out what sets a server apart now. Return what did before."""
         was, server.special = server.special, server.reconsidered(server.hand)
         if server.service.config.slow_start and not server.is_spare:
-            has_served = is_needed(server, was) or self.braking.keeps(server)
+            has_served = is_needed(server, was) or self.braking.keeps(server) or self.vetoing.keeps(server)
             if self.slow_starts.follow(server, has_served=has_served):
                 server.special = server.reconsidered(server.hand)
         return was
@@ -280,6 +283,7 @@ class Verdicts:
             self._set_apart(server)
         self._plan_anew(server)
         self.braking.health_changed(server)
+        self.vetoing.health_changed(server, was.verdict)
         self.tell(server, was, after, watch.check, now)
         self._changed()
         if was.verdict is UP and health.verdict is DOWN and not server.is_ordered_out:

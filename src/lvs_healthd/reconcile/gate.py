@@ -1,4 +1,6 @@
-"""Keeps back writes that an operator's `hold`, a service's shadow mode or the brake forbids. Nothing else does.
+"""Keeps back writes that an operator's `hold`, a service's shadow mode, the brake or a veto of other directors forbids.
+
+Nothing else does.
 
 The wanted table stays as the plan says, so whatever is written once the gate opens is what is wanted then. A write that
 is kept back remains to be done, and is no error.
@@ -16,7 +18,7 @@ _GIVING = (Phase.ADD_SERVERS, Phase.RAISE)
 
 
 class Braked(NamedTuple):
-    """What the brake holds of one service."""
+    """What the brake, or other directors, hold of one service."""
 
     servers: Collection[DestinationKey]
     """The real servers that are not taken out."""
@@ -30,6 +32,8 @@ class Stop(enum.Enum):
     SHADOW = "shadow"
     HOLD = "hold"
     BRAKE = "brake"
+    VETO = "veto"
+    """Other directors see the server up."""
     GUARD = "guard"
     """Not the gate: the service would be left with none of the servers that are to serve (see `guard`)."""
 
@@ -41,6 +45,7 @@ class Gate:
         self._is_all_held = False
         self._held: frozenset[ServiceKey] = frozenset()
         self._braked: Mapping[ServiceKey, Braked] = {}
+        self._vetoed: Mapping[ServiceKey, Braked] = {}
         self.shadowed: frozenset[ServiceKey] = frozenset()
         """The services in shadow mode. What would be written to them is reported."""
 
@@ -48,7 +53,7 @@ class Gate:
         """Return a gate with the same holds, brake and shadow modes. To change it has no effect on this one."""
         other = Gate()
         other._is_all_held, other._held = self._is_all_held, self._held
-        other._braked, other.shadowed = self._braked, self.shadowed
+        other._braked, other._vetoed, other.shadowed = self._braked, self._vetoed, self.shadowed
         return other
 
     def hold(self, services: Iterable[ServiceKey | None]) -> None:
@@ -63,6 +68,12 @@ class Gate:
         self._braked = braked
         return is_changed
 
+    def veto(self, vetoed: Mapping[ServiceKey, Braked]) -> bool:
+        """Keep these servers of these services in too from now on, and no others. Return whether that is a change."""
+        is_changed = vetoed != self._vetoed
+        self._vetoed = vetoed
+        return is_changed
+
     def is_held(self, service: ServiceKey) -> bool:
         """Whether an operator holds this service."""
         return self._is_all_held or service in self._held
@@ -71,10 +82,17 @@ class Gate:
         """Whether the brake concerns servers of this service."""
         return service in self._braked
 
+    def is_vetoed(self, service: ServiceKey) -> bool:
+        """Whether other directors hold servers of this service."""
+        return service in self._vetoed
+
     def keeps(self, service: ServiceKey, server: DestinationKey) -> bool:
         """Whether the brake keeps this server as it is: a real server in, or a fallback server out."""
-        braked = self._braked.get(service)
-        return braked is not None and (server in braked.servers or server in braked.fallback)
+        return _is_in(self._braked.get(service), server)
+
+    def vetoes(self, service: ServiceKey, server: DestinationKey) -> bool:
+        """Whether other directors keep this server as it is, in the same way."""
+        return _is_in(self._vetoed.get(service), server)
 
     def permits(self, operation: Operation) -> bool:
         """Whether a write may be made now."""
@@ -82,20 +100,31 @@ class Gate:
 
     def stop(self, operation: Operation) -> Stop | None:
         """Return what forbids a write now; None if nothing does."""
-        service, server = operation.service.key, operation.destination
+        service = operation.service.key
         if service in self.shadowed:
             return Stop.SHADOW
         if self.is_held(service):
             return Stop.HOLD
-        braked = self._braked.get(service)
-        if braked is None or server is None:
-            return None
-        if takes_capacity(operation):
-            return Stop.BRAKE if server.key in braked.servers else None
-        return Stop.BRAKE if server.key in braked.fallback and phase(operation) in _GIVING else None
+        if _forbids(self._braked.get(service), operation):
+            return Stop.BRAKE
+        return Stop.VETO if _forbids(self._vetoed.get(service), operation) else None
 
     def permitted(self, operations: Iterable[Operation]) -> list[Operation]:
         """Return the writes that may be made now, in the same order."""
-        if not (self._is_all_held or self._held or self._braked or self.shadowed):
+        if not (self._is_all_held or self._held or self._braked or self._vetoed or self.shadowed):
             return list(operations)
         return [operation for operation in operations if self.permits(operation)]
+
+
+def _is_in(braked: Braked | None, server: DestinationKey) -> bool:
+    return braked is not None and (server in braked.servers or server in braked.fallback)
+
+
+def _forbids(braked: Braked | None, operation: Operation) -> bool:
+    """Whether a write takes out a server that stays, or brings in a fallback that is not to come beside it."""
+    server = operation.destination
+    if braked is None or server is None:
+        return False
+    if takes_capacity(operation):
+        return server.key in braked.servers
+    return server.key in braked.fallback and phase(operation) in _GIVING
