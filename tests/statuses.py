@@ -3,6 +3,7 @@
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, Statistics, encoded
 from lvs_healthd.ipvs.records import DestinationKey
 from lvs_healthd.ipvs.words import AF_INET
+from lvs_healthd.view.agreement_values import AgreementStatus, DirectorStatus, VetoStatus
 from lvs_healthd.view.announce_values import AnnounceStatus
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.source_values import SourceStatus
@@ -73,6 +74,7 @@ def daemon(
     announced_foreign: tuple[str, ...] = (),
     sources: tuple[SourceStatus, ...] = (),
     store: StoreStatus | None = None,
+    agreement: AgreementStatus | None = None,
 ) -> DaemonStatus:
     return DaemonStatus(
         version="0.1.0",
@@ -110,6 +112,7 @@ def daemon(
         announced_foreign=announced_foreign,
         sources=sources,
         store=store,
+        agreement=agreement,
     )
 
 
@@ -223,6 +226,28 @@ STORE = StoreStatus(
 )
 
 
+AGREEMENT = AgreementStatus(
+    director="lvs1",
+    agree=3,
+    heard=1,
+    directors=(
+        DirectorStatus(director="lvs2", age_s=1.5, is_heard=True, at=NOW - 60, not_up=2),
+        DirectorStatus(director="lvs3", age_s=61.0, is_heard=False, at=NOW - 120),
+        DirectorStatus(director="lvs4", age_s=1.5, is_heard=False, error="its format is 2"),
+    ),
+    vetoes=(
+        VetoStatus(
+            service="web",
+            server="198.51.100.11:80",
+            reason="seen up by lvs2: 1 of 2 needed see it down",
+            since=NOW - 20,
+            until=NOW + 280,
+        ),
+    ),
+    vetoed=1,
+)
+
+
 async def sampled() -> Samples:
     """Return samples in which every metric has a value."""
     checked = service("checked", real_server("198.51.100.99:80", "up", fallback=True), role="standby")
@@ -230,7 +255,13 @@ async def sampled() -> Samples:
     return samples(
         Status(
             daemon=daemon(
-                holds=(HOLD,), brakes=(BRAKE,), track=TRACK, announced=(ANNOUNCED,), sources=(SOURCE,), store=STORE
+                holds=(HOLD,),
+                brakes=(BRAKE,),
+                track=TRACK,
+                announced=(ANNOUNCED,),
+                sources=(SOURCE,),
+                store=STORE,
+                agreement=AGREEMENT,
             ),
             services=services,
         )

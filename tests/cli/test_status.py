@@ -606,6 +606,18 @@ def test_many_faults_of_addresses_leave_the_rest_in_sight() -> None:
             "foreign addresses: 192.0.2.7/32 on lvs0",
             "FOREIGN ADDRESSES, which BGP may announce: 192.0.2.7/32 on lvs0",
         ),
+        (
+            {"agreement": statuses.AGREEMENT},
+            1,
+            "veto: 1 server is down here, and held by other directors; directors: 1 of 2 other directors needed are",
+            "VETO: web 198.51.100.11:80 is down here, and stays: seen up by lvs2: 1 of 2 needed see it down",
+        ),
+        (
+            {"agreement": msgspec.structs.replace(statuses.AGREEMENT, agree=2, vetoed=0, vetoes=(), error="no leader")},
+            1,
+            "directors: no leader",
+            "DIRECTORS: no leader",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_pair_or_a_fleet_is_told(

@@ -171,8 +171,8 @@ def test_range_makes_a_service_of_each_address(written: str, first: str, last: s
         (
             "a-1.example:80",
             (
-                f'{WHAT}, got "a-1.example:80"; "a-1.example" is a name; write its address, or have DNS list the '
-                'servers: source = { dns = "a-1.example" }'
+                f'{WHAT}, got "a-1.example:80"; "a-1.example" is a name, and names would make health depend on DNS; '
+                "write its address"
             ),
         ),
         (

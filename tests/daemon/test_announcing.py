@@ -57,6 +57,8 @@ class Site:
         self.kernel = kernel
         self.now = time.monotonic()
         self.symptoms: list[str] = []
+        self.elsewhere: dict[str, bool | None] = {}
+        """Whether other directors may serve, by name."""
         self.events: list[Event] = []
         self.runs = AnnounceRuns(
             parts.decisions,
@@ -64,6 +66,8 @@ class Site:
             Netns(at.name),
             self.events.append,
             symptoms=lambda: self.symptoms,
+            others=lambda services: [(name, [may for _ in services]) for name, may in self.elsewhere.items()],
+            changed=lambda: None,
             clock=lambda: self.now,
         )
         parts.decisions.verdicts.clock = lambda: self.now
@@ -281,6 +285,29 @@ async def test_director_whose_probes_cannot_tell_is_withdrawn_though_its_table_i
         assert running.told()[-1] == ("announce.off", f"web: {NO_CARRIER}: none of its servers is reached")
         await running.answer(ANSWER, B)
         assert await running.goes_on(ANNOUNCE_S + announcing.TURN_S)
+
+
+async def test_address_stays_while_nobody_else_may_serve_either(at: Namespace) -> None:
+    async with site(at) as it:
+        it.configure(PLAIN)
+        await it.answer(ANSWER, A)
+        assert await it.goes_on()
+        it.elsewhere = {"b": True, "c": False}
+        await it.answer(REFUSED, A, B)
+        assert await it.goes_on(WITHDRAW_S - 0.5)
+        it.elsewhere["b"] = False
+        assert await it.goes_on(3 * WITHDRAW_S), "clients are refused"
+        it.symptoms = [NO_CARRIER]
+        assert not await it.goes_on(WITHDRAW_S + 0.5), "a fault of its own: others may be well"
+        it.symptoms, it.elsewhere = [], {"b": True}
+        assert not await it.goes_on(ANNOUNCE_S)
+    async with site(at) as it:
+        it.configure(PLAIN)
+        await it.answer(ANSWER, A)
+        assert await it.goes_on()
+        it.elsewhere = {"b": True}
+        await it.answer(REFUSED, A, B)
+        assert not await it.goes_on(WITHDRAW_S + 0.5), "another director may serve"
 
 
 @pytest.mark.parametrize("is_own", [True, False])

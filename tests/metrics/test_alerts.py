@@ -30,6 +30,8 @@ ENDS = "lvs_healthd_real_server_certificate_expiry_timestamp_seconds"
 DAY = 86400
 ENFORCED = 'lvs_healthd_mode{instance="lvs1", mode="enforce"}'
 SHADOWED = f"lvs_healthd_service_shadow{SERVICE}"
+HEARD = 'lvs_healthd_directors_heard{instance="lvs1"}'
+NEEDED = 'lvs_healthd_directors_needed{instance="lvs1"}'
 BRAKE = 'lvs_healthd_brake_start_timestamp_seconds{instance="lvs1", way="eth1"}'
 IN_SYNC = f"lvs_healthd_service_in_sync{SERVICE}"
 
@@ -229,12 +231,17 @@ CASES = [
             ("LvsSourceHeld", "lvs_healthd_source_held", "7m"),
             ("LvsStoreError", "lvs_healthd_store_error", "7m"),
             ("LvsStoreHeld", "lvs_healthd_store_held", "7m"),
+            ("LvsVetoed", "lvs_healthd_vetoed_servers", "3m"),
             ("LvsMaintenanceFolderUnread", "lvs_healthd_maintenance_error", "7m"),
             ("LvsMaintenanceFileUnused", "lvs_healthd_maintenance_files_unused", "7m"),
         )
         # After 15 seconds it may still end by itself.
         for at, fires in (("75s", False), (late, True))
     ),
+    ("LvsVetoed", {'lvs_healthd_vetoed_servers{instance="lvs1"}': "0x3 2x3 0x20"}, "2m", False),
+    ("LvsDecidesAlone", {HEARD: "1x3 0x40", NEEDED: "1x43"}, "7m", True),
+    ("LvsDecidesAlone", {HEARD: "1x3 0x40", NEEDED: "1x43"}, "75s", False),
+    ("LvsDecidesAlone", {HEARD: "0x43", NEEDED: "0x43"}, "7m", False),
     ("LvsTableFought", {'lvs_healthd_table_fights{instance="lvs1"}': "0x3 2x20"}, "2m", True),
     ("LvsTableFought", {'lvs_healthd_table_fights{instance="lvs1"}': "0x3 2x3 0x20"}, "4m", False),
     ("LvsConfigRejected", {'lvs_healthd_config_last_reload_successful{instance="lvs1"}': "1x3 0x20"}, "2m", True),

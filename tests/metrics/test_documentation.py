@@ -76,4 +76,4 @@ def test_promtool_accepts_the_alert_rules() -> None:
         ["promtool", "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False, timeout=30
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "41 rules found" in checked.stdout
+    assert "43 rules found" in checked.stdout

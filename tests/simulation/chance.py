@@ -17,6 +17,7 @@ from tests.simulation.outcomes import (
     TIMEOUT,
     UNREACHABLE,
 )
+from tests.simulation.peers import MODES
 from tests.simulation.world import Step
 
 _ALL = (1 << len(HOSTS)) - 1
@@ -168,6 +169,11 @@ class Chance:
     def _work(self) -> Step:
         return "work", self._chooser.choice((0.0, 0.0, 0.02, 0.05))
 
+    def _peers(self) -> Step:
+        choose = self._chooser.choice
+        agree = choose((1, 2, 2, 3))
+        return "peers", agree, tuple(choose(MODES) for _ in range(choose((0, 1, 1, 2, 3)))) if agree > 1 else ()
+
     def _settle(self) -> Step:
         return ("settle",)
 
@@ -205,5 +211,6 @@ _WEIGHTS = {
     "mend": 60,
     "fault": 90,
     "settle": 70,
+    "peers": 60,
 }
 """How often each kind of step is drawn, of about twenty thousand."""

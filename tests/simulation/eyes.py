@@ -12,6 +12,7 @@ from lvs_healthd.health.damping import Flaps
 from lvs_healthd.ipvs.records import DestinationKey, Operation, ServiceKey, Verb
 from lvs_healthd.probes.outcome import OutcomeKind
 from lvs_healthd.probes.targets import ProbeKey
+from lvs_healthd.reconcile.gate import Gate
 from lvs_healthd.view.why_values import Layers, ServerWhy
 from tests.simulation import invariants
 from tests.simulation.documents import AGENT, INTERVAL_S, LONGEST_S, TIMEOUT_S, WITHIN_S
@@ -32,6 +33,9 @@ from tests.simulation.outcomes import (
 )
 from tests.simulation.outside import interface_of
 from tests.simulation.site import Site
+
+VETO_S = 300.0
+"""For how long other directors may hold a server, seconds."""
 
 _Line = tuple[ServiceKey, DestinationKey]
 
@@ -224,6 +228,11 @@ class Eyes:
             most_s = {Stage.DOUBT: WITHIN_S, Stage.BRAKED: LONGEST_S}.get(brake.stage, math.inf)
             if lasted_s > most_s + LATE_S and now > self.stalled_until:
                 self.find("lets go of the brake", f"{way} is in {brake.stage} for {lasted_s:.1f}s")
+        for held, veto in self.site.running.decisions.vetoing.held:
+            if now - veto.since > VETO_S + LATE_S and now > self.stalled_until:
+                self.find("others hold nobody for long", f"{held.key} is held for {now - veto.since:.1f}s")
+            if held.health.verdict != DOWN or self.model.state_of(held.service.key, held.key):
+                self.find("others hold only who is down", f"{held.key} is held: {veto.vote}")
 
     def look_again(self) -> None:
         """Note who is held out because it flaps, and which brakes hold nobody any more."""
@@ -236,7 +245,7 @@ class Eyes:
             place.is_below = service is not None and service.plan.is_below
             place.is_settled = service is None or service.plan.is_settled
             gate = self.site.running.reconciler.gate
-            is_kept_back = place.is_shadow or self.model.is_held(place.key) or gate.is_braked(place.key)
+            is_kept_back = place.is_shadow or self.model.is_held(place.key) or _is_gated(gate, place.key)
             for server in place.members.values():
                 if is_kept_back:
                     server.came_at = now  # it may come slowly once it is written again
@@ -316,7 +325,7 @@ class Eyes:
 
     def _is_settled(self, place: Virtual) -> bool:
         gate, now = self.site.running.reconciler.gate, self.site.clock.now
-        if place.is_shadow or self.model.is_held(place.key) or gate.is_braked(place.key):
+        if place.is_shadow or self.model.is_held(place.key) or _is_gated(gate, place.key):
             return False
         if self.strangers.get(place.key) and self.model.due(place, has_left=False).waits:
             return (
@@ -378,6 +387,11 @@ class Eyes:
         kinds = {each.kind for each in layers.orders}
         if (order := self.model.state_of(place.key, server.key)) and order not in kinds:
             yield "the order"
+
+
+def _is_gated(gate: Gate, service: ServiceKey) -> bool:
+    """Whether the brake or other directors keep a service as it is."""
+    return gate.is_braked(service) or gate.is_vetoed(service)
 
 
 def _begun(watch: Watch) -> Check:

@@ -21,7 +21,7 @@ STEPS = 400_000
 PATIENCE_S = 600.0
 """How long one mutation may take, seconds."""
 
-PRODUCTS = ("health", "precedence", "brake", "damping")
+PRODUCTS = ("health", "precedence", "brake", "damping", "veto")
 """The exhaustive products, `test_product_NAME.py`."""
 
 
@@ -113,6 +113,30 @@ MUTATIONS = (
         "decide/braking.py",
         "            if self._is_held(server):\n                self._let_go.pop(server, None)\n",
         "            if self._is_held(server) and not self.held:\n                self._let_go.pop(server, None)\n",
+    ),
+    Mutation(
+        "other directors hold a server for as long as they like",
+        "decide/agreeing.py",
+        "now - before.since >= LONGEST_S",
+        "now - before.since >= 1000 * LONGEST_S",
+    ),
+    Mutation(
+        "a veto that is over begins again",
+        "decide/agreeing.py",
+        "    if before.over:\n        return before\n",
+        "    if before.over and not vote.holds:\n        return before\n",
+    ),
+    Mutation(
+        "the word of a director that is silent counts",
+        "decide/agreeing.py",
+        "        is_fresh = 0.0 <= age_s <= lease_s\n",
+        "        is_fresh = 0.0 <= age_s\n",
+    ),
+    Mutation(
+        "others hold a server that an operator takes out",
+        "decide/vetoing.py",
+        "    return bool(server.watches) and not is_ordered_out(server)\n",
+        "    return bool(server.watches)\n",
     ),
     Mutation(
         "each hold of a server that flaps is as long as the first",

@@ -13,7 +13,7 @@ import msgspec
 
 from lvs_healthd.config import load
 from lvs_healthd.config.errors import ConfigError
-from lvs_healthd.daemon import brakes, daemon, holding, parts, reload, remembering, replans, saving
+from lvs_healthd.daemon import agreeing, brakes, daemon, holding, parts, reload, remembering, replans, saving
 from lvs_healthd.daemon.daemon import Daemon
 from lvs_healthd.daemon.parts import Parts, Settings
 from lvs_healthd.daemon.requests import Requests
@@ -44,6 +44,7 @@ from tests.simulation.outside import (
     Unlocked,
     app,
 )
+from tests.simulation.peers import Peers, Runs
 from tests.simulation.virtual_loop import Clock, Running, VirtualLoop
 
 CONFIG = "/etc/lvs-healthd/config.toml"
@@ -122,6 +123,7 @@ class Site:
         self.loop = VirtualLoop(self.clock)
         self.disk = Disk()
         self.director = Director()
+        self.peers = Peers()
         self.text = ""
         """The configuration file."""
         self.entries: Table = {}
@@ -148,6 +150,7 @@ class Site:
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """Put this site under the daemon's code while the block lasts."""
+        Runs.exchange = self.peers
         Handed.director = Faults.director = Diagnosis.director = self.director
         clock, built = self.clock, parts.build
         times = SimpleNamespace(monotonic=clock.monotonic, time=clock.time, perf_counter=clock.perf_counter)
@@ -160,6 +163,8 @@ class Site:
             (parts, {"time": times, "Metrics": NoMetrics, "OwnFaults": Faults, "prober": self._prober}),
             (parts, {"Ways": FixedWays, "Keeper": NoSettings, "StateLock": Unlocked}),
             (saving, {"Writer": LoopWriter}),
+            (parts, {"AgreementRuns": Runs}),
+            (agreeing, {"time": times}),
             (parts, {"TableLock": Unlocked, "Child": NoPrograms, "ApiServer": Door, "create_app": app}),
             (parts, {"suspects": lambda *_: ()}),
             (daemon, {"time": times, "build": build, "spare_long_lived": _nothing, "raise_descriptor_limit": _nothing}),

@@ -327,10 +327,19 @@ class World:
         """The disk is full, or has room again."""
         self.site.disk.broken = broken
 
+    # Other directors
+
+    def do_peers(self, agree: int, modes: tuple[str, ...]) -> None:
+        """Other directors say something else."""
+        self.site.peers.say(self.site.running.agreement, agree, modes)
+        self.site.running.agreement.adopt(self.site.running.config)
+        self.site.running.replans.now()
+
     # The end
 
     def do_settle(self) -> None:
         """Nothing happens any more but probes. Then everything must be as it ought to be."""
+        self.do_peers(1, ())
         self.site.table.mend()
         self.site.disk.broken = False
         self.site.loop.thread_s = self.site.clock.work_s = self.site.clock.slice_s = 0.0

@@ -13,6 +13,7 @@ from lvs_healthd.view.words import (
     ago,
     alarms,
     announcement,
+    directors,
     notices,
     remarks,
     shortage,
@@ -104,6 +105,8 @@ def header(daemon: DaemonStatus, now: float) -> Iterator[Text]:
         yield Text(f"and {more} more addresses: lvs-healthd status --json")
     if daemon.store is not None:
         yield Text(f"services from etcd {printable(daemon.store.prefix)}: {stored(daemon.store, now)}")
+    if daemon.agreement is not None:
+        yield Text(directors(daemon.agreement))
     for source in daemon.sources[:MOST_SHOWN]:
         used = f" of {printable(', '.join(source.services))}"
         yield Text(f"servers{used} from {sourced(source, now)}")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from lvs_healthd.cli.asking import NagiosStatus
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.status_values import Status
-from lvs_healthd.view.words import braked, held, remarks, shortage, source_trouble, store_trouble
+from lvs_healthd.view.words import agreement_trouble, braked, held, remarks, shortage, source_trouble, store_trouble
 
 LONGEST_LINE = 300
 """The maximum length of the line for a monitoring system, characters. Such lines are sent as text messages."""
@@ -88,6 +88,12 @@ def _of_daemon(status: Status) -> Iterator[Trouble]:
     for brake in daemon.brakes:
         severity = NagiosStatus.WARNING if serves_nobody else NagiosStatus.CRITICAL
         yield Trouble(severity, f"brake: {braked(brake)}")
+    if (agreement := daemon.agreement) is not None:
+        if agreement.vetoed:
+            what = "1 server is" if agreement.vetoed == 1 else f"{agreement.vetoed} servers are"
+            yield Trouble(NagiosStatus.WARNING, f"veto: {what} down here, and held by other directors")
+        if trouble := agreement_trouble(agreement):
+            yield Trouble(NagiosStatus.WARNING, f"directors: {trouble}")
     for hold in daemon.holds:
         yield Trouble(NagiosStatus.WARNING, f"held: {held(hold, time.time())}")
     if daemon.probes_unsure:

@@ -46,18 +46,34 @@ def _prefix(value: object) -> str:
     return text if text.endswith("/") else f"{text}/"
 
 
+MOST_AGREE = 100
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@shaped("1 to 64 letters, digits, dots, - and _", type="string", pattern="^[A-Za-z0-9._-]{1,64}$")
+def _name(value: object) -> str:
+    """Parse the name of a director, which is a part of the name of its key."""
+    text = values.string(value)
+    if not _NAME.fullmatch(text):
+        raise expected('a name such as "lvs1": 1 to 64 letters, digits, dots, "-" and "_"', value)
+    return text
+
+
 FLEET_KEYS = {
     "store": Key(values.one_or_more(_endpoint)),
     "prefix": Key(_prefix),
     "ca": Key(tls_values.ca_file),
     "user": Key(hook_values.user),
     "password_file": Key(secret_files.password_file),
+    "agree": Key(values.integer(1, MOST_AGREE)),
+    "name": Key(_name),
 }
 
 PATH: KeyPath = ("fleet",)
 
-_OF_THE_STORE = ("prefix", "ca", "user", "password_file")
-"""The keys that say how to ask the store."""
+_OF_THE_STORE = ("prefix", "ca", "user", "password_file", "agree", "name")
+"""The keys that do nothing without the store."""
 
 
 def read_fleet(written: object, errors: Errors) -> Fleet:

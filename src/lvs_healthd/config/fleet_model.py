@@ -17,3 +17,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """The user of etcd; empty if it lets everybody in."""
     password_file: str = ""
     """File that holds the user's password. It is read again for each login."""
+    agree: int = 1
+    """How many directors must see a server down so that it is taken out, this one included, while so many are heard."""
+    name: str = ""
+    """How this director is called among the others. Default: the host's name."""

@@ -20,9 +20,9 @@ def said(service: ServiceState, reconciler: Reconciler, local: str, *, shadow: b
     - It may not if this director has a fault and reaches none of the servers, whatever the table says. Others may.
     - It may if so many of its servers may as `min_up` says; below it if the fallback serves, or it fails open.
     - And one of them must get clients in the kernel's table, as it should.
-    - While servers are not proven yet, while they are about to be written, and while an operator or the brake holds a
-      table in which servers are, nothing changes. The same if the kernel refuses what is written for this service, and
-      servers that were to leave are still in.
+    - While servers are not proven yet, while they are about to be written, and while an operator, the brake or other
+      directors hold a table in which servers are, nothing changes. The same if the kernel refuses what is written for
+      this service, and servers that were to leave are still in.
     """
     name, plan, key = service.config.name, service.plan, service.key
     if why := cut_off(service, local):
@@ -39,6 +39,8 @@ def said(service: ServiceState, reconciler: Reconciler, local: str, *, shadow: b
         return Say(None, name, HELD)
     if has_servers and gate.is_braked(key):
         return Say(None, name, "the brake holds its table, in which servers serve")
+    if has_servers and gate.is_vetoed(key):
+        return Say(None, name, "other directors hold servers that are down here, which get its clients")
     if plan.is_below and not instead:
         if plan.is_waiting or not plan.is_settled:
             return Say(None, name, "its servers are not proven yet")

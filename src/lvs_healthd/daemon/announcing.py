@@ -7,15 +7,16 @@ all addresses stay as they are, as the table does.
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from lvs_healthd.config.announcing import vip_of
 from lvs_healthd.config.basics import AnnounceWhen
 from lvs_healthd.config.model import Config, Mode, Service
 from lvs_healthd.daemon.announce_foresight import address_changes
 from lvs_healthd.daemon.announce_says import said
-from lvs_healthd.decide.announcing import Announcement, Finding, Hearing
+from lvs_healthd.decide.announcing import Announcement, Finding, Hearing, Say, combined
 from lvs_healthd.decide.decisions import Decisions
+from lvs_healthd.decide.held import ServiceState
 from lvs_healthd.director import announced
 from lvs_healthd.director.announced import Place
 from lvs_healthd.director.announcer import RETRY_S, Announcer, Done
@@ -58,6 +59,8 @@ class _Vip:
         """The services that decide about it."""
         self.names: list[str] = []
         self.announcement = Announcement()
+        self.may: bool | None = None
+        """Whether it may be announced as far as this director alone knows."""
         self.told: tuple[bool, float] | None = None
         """What was told last to be done, and since when it was wanted, seconds on the monotonic clock."""
         self.is_present: bool | None = None
@@ -95,6 +98,8 @@ class AnnounceRuns:
     netns: the network namespace of the IPVS table, in which the interfaces are.
     emit: receives the events.
     symptoms: returns what is wrong with this director's own network now, in words.
+    others: takes services, and returns each other director that is heard with whether they may serve there.
+    changed: called when what this director would tell others may have changed.
     clock: monotonic time, seconds.
     """
 
@@ -106,12 +111,16 @@ class AnnounceRuns:
         emit: Callable[[Event], None],
         *,
         symptoms: Callable[[], Sequence[str]],
+        others: Callable[[Iterable[ServiceKey]], Iterable[tuple[str, list[bool | None]]]],
+        changed: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
         self._decisions = decisions
         self._reconciler = reconciler
         self._emit = emit
         self._symptoms = symptoms
+        self._others = others
+        self._changed = changed
         self._clock = clock
         self._announcer = Announcer(netns, emit)
         self._vips: dict[Place, _Vip] = {}
@@ -235,6 +244,11 @@ class AnnounceRuns:
         local = "; ".join(self._symptoms())
         async for vip in paced(list(self._vips.values())):
             finding = await self._found(vip, local)
+            if finding.may is not vip.may:
+                vip.may = finding.may
+                self._changed()
+            if finding.may is False:
+                finding = combined(finding, local, dict(self._elsewhere(vip)))
             if wants != self._wants:
                 return  # a reload has come meanwhile, and has made the next turn due
             is_due |= vip.announcement.look(
@@ -242,6 +256,24 @@ class AnnounceRuns:
             )
         if is_due and wants == self._wants:
             await self._make_true()
+
+    def serves(self, service: ServiceState) -> bool | None:
+        """Return whether the clients of an announced service may be served here, for other directors.
+
+        None if that is not known, or if the service is not announced.
+        """
+        vip = self._of.get(service.key)
+        if vip is None:
+            return None
+        return said(service, self._reconciler, "; ".join(self._symptoms()), shadow=vip.is_shadow).may
+
+    def _elsewhere(self, vip: _Vip) -> Iterator[tuple[str, bool | None]]:
+        """Yield each other director that is heard, with whether an address may be announced there."""
+        for director, answers in self._others(vip.keys):
+            hearing = Hearing(vip.when)
+            for may in answers:
+                hearing.hear(Say(may, "", ""))
+            yield director, hearing.finding.may
 
     async def _load(self) -> None:
         """Import pyroute2, if that is not done yet. Raises `HungError`."""

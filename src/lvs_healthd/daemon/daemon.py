@@ -158,6 +158,7 @@ class Daemon:
                 group.create_task(parts.suspension.run(), name="suspended probes"),
                 group.create_task(parts.tracking.run(), name="track file"),
                 group.create_task(parts.announcing.run(), name="announced addresses"),
+                group.create_task(parts.agreement.run(), name="other directors"),
                 group.create_task(parts.keeper.run(), name="keeper"),
                 group.create_task(parts.own_faults.run(), name="own faults"),
                 group.create_task(parts.brakes.run(), name="brakes"),
@@ -194,6 +195,7 @@ class Daemon:
             parts.flush,
             parts.discovery.save,
             parts.desired.save,
+            parts.agreement.stop,
             parts.api.stop,
             lambda: parts.hooks.stop(HOOKS_S),
             parts.programs.stop,
@@ -232,6 +234,7 @@ async def _start(parts: Parts, began: Beginning, last_reading: LastReading) -> b
     probes = parts.decisions.configure(config, actual, saved.by_check(), marked)
     parts.past.configured(parts.decisions.services, config.daemon.history)
     parts.brakes.configured(config.brake)
+    parts.agreement.adopt(config)
     parts.replans.now()
     await parts.remembering.restore(before)
     roles = parts.pair.configured(config)

@@ -14,6 +14,7 @@ import msgspec
 from lvs_healthd.api import ApiServer, create_app
 from lvs_healthd.config.load import helper_socket
 from lvs_healthd.config.model import Config, Mode
+from lvs_healthd.daemon.agreeing import AgreementRuns
 from lvs_healthd.daemon.announcing import AnnounceRuns
 from lvs_healthd.daemon.brakes import BrakeRuns
 from lvs_healthd.daemon.desired import Desired
@@ -113,6 +114,7 @@ class Parts:
     suspension: Suspension
     tracking: TrackRuns
     announcing: AnnounceRuns
+    agreement: AgreementRuns
     keeper: Keeper
     own_faults: OwnFaults
     operators: OperatorsHand
@@ -212,6 +214,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
     def verdicts_changed() -> None:
         saver.changed()
         replans.ask()
+        agreement.look_again()
 
     # The lambdas break a cycle: the metrics read the view, the view reads the parts that are made below, and these
     # parts count in the metrics.
@@ -266,8 +269,11 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         around.netns,
         bus.emit,
         symptoms=lambda: own_fault.symptoms(own_faults.ongoing, decisions.braking.held),
+        others=lambda services: agreement.serving(services),  # noqa: PLW0108
+        changed=lambda: agreement.look_again(),  # noqa: PLW0108
         clock=clock,
     )
+    agreement = AgreementRuns(decisions, reconciler, bus.emit, serves=announcing.serves, clock=clock, wall=time.time)
     pair = PairRuns(roles, around.netns, bus.emit, suspension, clock=clock)
     keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock, more_advice=lambda: paths.advice)
 
@@ -304,6 +310,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         announcing=announcing,
         sources=discovery,
         store=desired,
+        agreeing=agreement,
     )
     held: list[Parts] = []
 
@@ -341,6 +348,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         suspension=suspension,
         tracking=tracking,
         announcing=announcing,
+        agreement=agreement,
         keeper=keeper,
         own_faults=own_faults,
         operators=operators,

@@ -347,6 +347,7 @@ class Reloads:
         probes = parts.decisions.configure(config, actual, {}, marked)
         parts.past.configured(parts.decisions.services, config.daemon.history)
         parts.brakes.configured(config.brake)
+        parts.agreement.adopt(config)
         roles = parts.pair.configured(config)
         added, dropped = parts.paths.configured(probes, ready.targets)
         parts.prober.update(*parts.suspension.configured(config.pair, added, dropped, ready.targets))

@@ -24,9 +24,14 @@ FIRST_S = 5.0
 """How long a start or a reload waits for etcd if nothing is known of what it says, seconds."""
 
 
+def access_of(fleet: Fleet) -> Access:
+    """Return where a fleet's etcd is, and who asks."""
+    return Access(fleet.store, fleet.ca, fleet.user, lambda: read_password(fleet.password_file))
+
+
 def client_of(fleet: Fleet) -> Client:
     """Return a client of a fleet's etcd."""
-    return Client(Access(fleet.store, fleet.ca, fleet.user, lambda: read_password(fleet.password_file)))
+    return Client(access_of(fleet))
 
 
 async def asked(fleet: Fleet, timeout_s: float = FIRST_S, *, folder: str = FOLDER) -> Stored:

@@ -101,6 +101,25 @@ def _daemon(daemon: DaemonStatus) -> Iterator[str]:
         "Since when the brake is on for the servers behind a way, Unix time; no sample while it is off.",
         [(labelled(way=brake.way), brake.since) for brake in daemon.brakes],
     )
+    agreement = daemon.agreement
+    yield from family(
+        "vetoed_servers",
+        "gauge",
+        "Real servers that are down here and stay in the table, because other directors see them up.",
+        _known(agreement.vetoed if agreement is not None else None),
+    )
+    yield from family(
+        "directors_heard",
+        "gauge",
+        "Other directors that are heard; no sample if directors do not tell each other anything.",
+        _known(agreement.heard if agreement is not None else None),
+    )
+    yield from family(
+        "directors_needed",
+        "gauge",
+        "Other directors that must be heard so that this one does not decide alone: agree without itself.",
+        _known(agreement.agree - 1 if agreement is not None else None),
+    )
     yield from family(
         "hold_start_timestamp_seconds",
         "gauge",

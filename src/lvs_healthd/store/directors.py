@@ -97,6 +97,9 @@ class Exchange(Protocol):
     async def run(self) -> None:
         """Exchange until cancelled."""
 
+    async def withdraw(self) -> None:
+        """Say nothing any more, because this director ends. Raises `PeerError`."""
+
 
 class Board:
     """What all directors of one process say, for tests.
@@ -107,15 +110,13 @@ class Board:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.said: dict[str, tuple[bytes, float]] = {}
-        self.is_silent = False
-        """Whether nobody hears anything new."""
+        """What each says, and when it said so, seconds."""
 
 
 class InMemory:
     """An exchange by a board.
 
     name: the director's own name.
-    changed: called when somebody says something.
     """
 
     def __init__(self, board: Board, name: str) -> None:
@@ -126,8 +127,7 @@ class InMemory:
 
     def publish(self, content: bytes) -> None:
         """Say this from now on."""
-        if not self._board.is_silent:
-            self._board.said[self._name] = content, self._board.clock()
+        self._board.said[self._name] = content, self._board.clock()
 
     def peers(self) -> Mapping[str, Heard]:
         """Return what the others say."""
@@ -138,3 +138,7 @@ class InMemory:
 
     async def run(self) -> None:
         """Do nothing: what is said is heard."""
+
+    async def withdraw(self) -> None:
+        """Say nothing any more."""
+        self._board.said.pop(self._name, None)

@@ -175,6 +175,8 @@ class ThroughEtcd:
 
     async def withdraw(self) -> None:
         """Say nothing any more, because the daemon ends. Raises `StoreError`."""
+        if not self._lease:
+            return
         client = Client(self._access)
         try:
             await client.delete(self._key)

@@ -5,16 +5,19 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lvs_healthd.config.model import Below, Mode
+from lvs_healthd.decide.agreeing import LONGEST_S
 from lvs_healthd.decide.flapping import signs
 from lvs_healthd.decide.held import ServerState, ServiceState
 from lvs_healthd.decide.overrides import Overrides, in_words
 from lvs_healthd.decide.roles import Roles
+from lvs_healthd.decide.vetoing import Vetoing
 from lvs_healthd.decide.way import Held, Ways
 from lvs_healthd.health.machine import Verdict
 from lvs_healthd.ipvs.describe import describe
 from lvs_healthd.ipvs.records import Verb
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.state.holds import Hold
+from lvs_healthd.view.agreement_values import Agreeing
 from lvs_healthd.view.announce_values import Announcing, dated
 from lvs_healthd.view.source_values import Sources
 from lvs_healthd.view.status import role_values, uses_fallback, weight_in
@@ -31,6 +34,7 @@ class Around(NamedTuple):
     reconciler: Reconciler
     overrides: Overrides
     holds: tuple[Hold, ...]
+    vetoing: Vetoing
     brakes: tuple[Held, ...]
     """The ways on which the brake is on."""
     ways: Ways
@@ -39,6 +43,7 @@ class Around(NamedTuple):
     announcing: Announcing
     sources: Sources
     store: Store
+    agreeing: Agreeing
     mode: Mode
     config_error: str
     """Why the last reload was rejected; empty if it was not."""
@@ -62,6 +67,7 @@ def layers(server: ServerState, around: Around) -> Layers:
         kernel=_kernel(server, kept_back, around),
         role=_role(server, around),
         announced=None if found is None else dated(found, around.shift_s),
+        directors=() if server.is_spare else around.agreeing.opinions(server.service.key, server.key),
         source=None if server.is_spare else around.sources.of(server.service.config, server.config.endpoint),
         key=_key(server, around.store),
     )
@@ -123,6 +129,8 @@ def _kept_back(server: ServerState, around: Around) -> Iterator[KeptBack]:
             yield KeptBack(by="hold", reason=reason, since=hold.since, todo=_command("release", *which))
     if gate.keeps(service.key, key):
         yield _braked(server, around)
+    if gate.vetoes(service.key, key):
+        yield _vetoed(server, around)
     fights = around.reconciler.fights
     until = fights.held_until((service.key, key), around.now) or fights.held_until((service.key, None), around.now)
     if until is not None:
@@ -164,6 +172,19 @@ def _braked(server: ServerState, around: Around) -> KeptBack:
     causes = f"; {'; '.join(held.causes)}" if held.causes else ""
     reason = f"the brake is on for {held.way}: {held.silent} of {held.targets} targets are silent{causes}"
     return KeptBack(by="brake", reason=reason, since=held.since + around.shift_s, todo=todo)
+
+
+def _vetoed(server: ServerState, around: Around) -> KeptBack:
+    veto = around.vetoing.of(server)
+    if veto is None or not veto.holds:
+        what = "its real servers" if server.is_spare else "others of its service"
+        reason = f"other directors hold {what}, so nothing changes for it"
+        return KeptBack(by="veto", reason=reason, todo="lvs-healthd status names them")
+    disable = _command("disable", server.service.config.name, str(server.key))
+    left_s = max(0, round(veto.since + LONGEST_S - around.now))
+    reason = f"{veto.vote}; it goes in {left_s}s at the latest"
+    todo = f"see to the way from here to it; if it is dead all the same: {disable}"
+    return KeptBack(by="veto", reason=reason, since=veto.since + around.shift_s, todo=todo)
 
 
 def _plan(server: ServerState, reconciler: Reconciler) -> PlanWhy:

@@ -119,6 +119,14 @@ def _brake_off(event: events.BrakeOff) -> str:
     return f"brake off {event.way}: {event.reason}"
 
 
+def _veto_on(event: events.VetoOn) -> str:
+    return f"other directors hold it: {event.reason}"
+
+
+def _veto_off(event: events.VetoOff) -> str:
+    return f"other directors do not hold it any more: {event.reason}"
+
+
 def _fallback(event: events.ServiceFallback) -> str:
     used = f"the fallback is in use: {', '.join(event.fallback)}" if event.fallback else "clients are refused"
     return f"no real server may serve; {used}"
@@ -173,6 +181,8 @@ WORDS: dict[type[events.Event], Callable[[Any], str]] = {
     events.TableReleased: _let_go,
     events.BrakeOn: _brake_on,
     events.BrakeOff: _brake_off,
+    events.VetoOn: _veto_on,
+    events.VetoOff: _veto_off,
     events.ServiceFallback: _fallback,
     events.FallbackUp: _spare,
     events.FallbackDown: _spare,

@@ -55,7 +55,7 @@ async def service_status(
     """Describe one service.
 
     in_sync: whether the kernel's entry of the service equals the wanted one.
-    held_by: what keeps the daemon from writing what is wanted: "operator", "brake" or "".
+    held_by: what keeps the daemon from writing what is wanted: "operator", "brake", "veto" or "".
     role: its role on this director of a pair.
     shift_s: what to add to the monotonic clock to get Unix time, seconds.
     wall: Unix time now.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
+from lvs_healthd.view.agreement_values import AgreementStatus
 from lvs_healthd.view.announce_values import AnnounceStatus
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.source_values import SourceStatus
@@ -89,7 +90,8 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     in_sync: bool = True
     """Whether the kernel's entry equals the wanted one."""
     held_by: str = ""
-    """What keeps the daemon from writing what is wanted: "shadow" (the service's own mode), "operator" or "brake".
+    """What keeps the daemon from writing what is wanted: "shadow" (the service's own mode), "operator", "brake"
+    or "veto" (of other directors).
 
     It is "" if nothing does.
     """
@@ -182,6 +184,8 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The addresses that BGP announces while their services may serve."""
     announced_foreign: tuple[str, ...] = ()
     """The addresses on the same interfaces that are none of ours, so that BGP may announce them too."""
+    agreement: AgreementStatus | None = None
+    """What this director and others tell each other; None if they do not."""
     sources: tuple[SourceStatus, ...] = ()
     """The sources of real servers besides the configuration, such as files that list them."""
     store: StoreStatus | None = None

@@ -25,6 +25,7 @@ from lvs_healthd.probing.prober import Prober
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.holds import Hold
+from lvs_healthd.view.agreement_values import Agreeing, dated_agreement
 from lvs_healthd.view.announce_values import Announcing, dated
 from lvs_healthd.view.guards import brake_statuses, hold_statuses
 from lvs_healthd.view.layers import Around
@@ -87,6 +88,7 @@ class View:
     announcing: knows the announced addresses.
     sources: knows the sources of real servers.
     store: knows what etcd says.
+    agreeing: knows what other directors say.
     state_error: returns why the state cannot be written; "" if it can.
     past: what has happened to each real server.
     """
@@ -113,6 +115,7 @@ class View:
         announcing: Announcing,
         sources: Sources,
         store: Store,
+        agreeing: Agreeing,
     ) -> None:
         self._facts = facts
         self._decisions = decisions
@@ -133,6 +136,7 @@ class View:
         self._announcing = announcing
         self._sources = sources
         self._store = store
+        self._agreeing = agreeing
         self._shift = time.time() - clock()
 
     async def status(self) -> Status:
@@ -242,6 +246,7 @@ class View:
             announced_foreign=self._announcing.foreign,
             sources=self._sources.statuses,
             store=self._store.status,
+            agreement=dated_agreement(self._agreeing.status, self._shift_s()),
         )
 
     def overrides(self) -> tuple[OverrideValues, ...]:
@@ -253,7 +258,9 @@ class View:
         gate = self._reconciler.gate
         if key in gate.shadowed:
             return "shadow"
-        return "operator" if gate.is_held(key) else "brake" if gate.is_braked(key) else ""
+        if gate.is_held(key):
+            return "operator"
+        return "brake" if gate.is_braked(key) else "veto" if gate.is_vetoed(key) else ""
 
     def _state_error(self) -> str:
         """Return why the state cannot be written; empty in shadow mode, in which it is never written."""
@@ -324,12 +331,14 @@ class View:
             reconciler=self._reconciler,
             overrides=self._decisions.overrides,
             holds=self._holds(),
+            vetoing=self._decisions.vetoing,
             brakes=self._decisions.braking.held,
             ways=self._decisions.braking.ways,
             roles=self._roles,
             announcing=self._announcing,
             sources=self._sources,
             store=self._store,
+            agreeing=self._agreeing,
             mode=self._facts.mode,
             config_error=self._facts.config_error,
             config_loaded=self._facts.config_loaded,

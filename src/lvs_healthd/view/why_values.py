@@ -5,6 +5,7 @@ A field that is added later has a default, so that a new command line reads an o
 
 import msgspec
 
+from lvs_healthd.view.agreement_values import OpinionWhy
 from lvs_healthd.view.announce_values import AnnounceStatus
 from lvs_healthd.view.source_values import SourceStatus
 from lvs_healthd.view.store_values import KeyWhy
@@ -95,8 +96,8 @@ class KeptBack(msgspec.Struct, frozen=True, kw_only=True):
     """Something that keeps the daemon from doing what is wanted."""
 
     by: str
-    """"hold", "shadow", "brake", "fight" or "error" for what keeps the server's line from being written; "reload" if
-    the last reload was rejected."""
+    """"hold", "shadow", "brake", "veto", "fight" or "error" for what keeps the server's line from being written;
+    "reload" if the last reload was rejected."""
     reason: str
     since: float | None = None
     """Unix time; None if it is not known. For "reload": when the configuration in force was loaded."""
@@ -156,6 +157,8 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
     """None for a service that is always active."""
     announced: AnnounceStatus | None = None
     """The service's address, as BGP announces it; None if the daemon has nothing to do with that."""
+    directors: tuple[OpinionWhy, ...] = ()
+    """What other directors say of the server."""
     source: SourceStatus | None = None
     """The source that lists the server; None if it is configured."""
     key: KeyWhy | None = None

@@ -18,7 +18,7 @@ from lvs_healthd.view.why_values import (
     StreakValues,
     Why,
 )
-from lvs_healthd.view.words import ago, announcement, sourced, stored, time_of_day
+from lvs_healthd.view.words import ago, announcement, opinion, sourced, stored, time_of_day
 
 
 def lines(answer: Why) -> Iterator[str]:
@@ -64,6 +64,15 @@ def _server(server: ServerWhy, now: float) -> Iterator[str]:
         yield f"    {time_of_day(each.at, now)}  {printable(each.text)}"
 
 
+MOST_DIRECTORS = 5
+"""How many other directors are shown."""
+
+
+def _more(layers: Layers) -> str:
+    more = len(layers.directors) - MOST_DIRECTORS
+    return f"; and {more} more" if more > 0 else ""
+
+
 def _layers(server: ServerWhy, layers: Layers, now: float) -> Iterator[str]:
     """Yield a line for each layer from the verdict to the kernel, and lines for what it consists of."""
     if not server.is_fallback or server.checks:
@@ -72,6 +81,8 @@ def _layers(server: ServerWhy, layers: Layers, now: float) -> Iterator[str]:
         yield f"  service: from etcd {printable(layers.key.key)}; {stored(layers.key.store, now)}"
     if layers.source is not None:
         yield f"  source: {sourced(layers.source, now)}"
+    if layers.directors:
+        yield f"  other directors: {'; '.join(map(opinion, layers.directors[:MOST_DIRECTORS]))}{_more(layers)}"
     yield "  orders: " + ("; ".join([_order(each, now) for each in layers.orders]) or "none")
     if not server.is_fallback:
         yield f"  damping: {_damping(layers.damping, now)}"

@@ -7,14 +7,23 @@ import time
 from collections.abc import Iterator
 
 from lvs_healthd.runtime.printable import printable
+from lvs_healthd.view.agreement_values import AgreementStatus, DirectorStatus, OpinionWhy
 from lvs_healthd.view.announce_values import AnnounceStatus, errors_of
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.source_values import SourceStatus
 from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus
 from lvs_healthd.view.store_values import StoreStatus
 
-HELD = {"shadow": "SHADOW MODE", "operator": "HELD BY AN OPERATOR", "brake": "HELD BY THE BRAKE"}
+HELD = {
+    "shadow": "SHADOW MODE",
+    "operator": "HELD BY AN OPERATOR",
+    "brake": "HELD BY THE BRAKE",
+    "veto": "HELD BY OTHER DIRECTORS",
+}
 """What keeps the daemon from writing what is wanted for a service, in words."""
+
+MOST_VETOES = 5
+"""How many servers that others hold, and how many other directors, are shown above the services."""
 
 MOST_REMARKS = 10
 """How many remarks are shown above the services, which must stay in sight."""
@@ -45,6 +54,11 @@ def alarms(daemon: DaemonStatus) -> Iterator[str]:
     for brake in daemon.brakes:
         cause = f": {printable(brake.cause)}" if brake.cause else ""
         yield f"BRAKE: {braked(brake)}, so none of them is taken out{cause}"
+    if (agreement := daemon.agreement) is not None:
+        for veto in agreement.vetoes[:MOST_VETOES]:
+            yield f"VETO: {printable(veto.service)} {veto.server} is down here, and stays: {printable(veto.reason)}"
+        if (more := agreement.vetoed - MOST_VETOES) > 0:
+            yield f"VETO: and {more} more servers"
     yield from (f"NETWORK FAULT: {printable(fault)}" for fault in daemon.network_faults)
     if daemon.probes_unsure:
         yield f"BLIND: {daemon.probes_unsure} of {daemon.probes} probes cannot tell: {printable(daemon.unsure_reason)}"
@@ -85,6 +99,8 @@ def notices(daemon: DaemonStatus, now: float) -> Iterator[str]:
     if daemon.store is not None and (trouble := store_trouble(daemon.store, now)):
         stays = "nothing is known of it yet" if daemon.store.services is None else "what it said before stays in force"
         yield f"ETCD {printable(daemon.store.prefix)}: {trouble}; {stays}"
+    if daemon.agreement is not None and (trouble := agreement_trouble(daemon.agreement)):
+        yield f"DIRECTORS: {trouble}"
     if daemon.state_error:
         yield f"STATE NOT SAVED: {printable(daemon.state_error)}"
     yield from (f"HOOK FAILS: {printable(each)}" for each in daemon.hook_errors)
@@ -165,6 +181,36 @@ def announcement(each: AnnounceStatus, now: float) -> str:
     error = f"; {printable(each.error)}" if each.error else ""
     where = f"{printable(each.vip)} on {printable(each.interface)}"
     return f"{where} {how}{since}: {printable(each.reason)}{change}{error}"
+
+
+def agreement_trouble(agreement: AgreementStatus) -> str:
+    """Say in words that too few other directors are heard, or what else is wrong with them; empty if all is well."""
+    if agreement.heard >= agreement.agree - 1:
+        return printable(agreement.error)
+    error = f": {printable(agreement.error)}" if agreement.error else ""
+    heard = f"{agreement.heard} of {agreement.agree - 1} other directors needed are heard"
+    return f"{heard}, so this one decides alone{error}"
+
+
+def directors(agreement: AgreementStatus) -> str:
+    """Say in words which other directors are heard."""
+    others = [_director(each) for each in agreement.directors[:MOST_VETOES]]
+    more = len(agreement.directors) - MOST_VETOES
+    named = f": {', '.join(others)}{f' and {more} more' if more > 0 else ''}" if others else ""
+    return f"{printable(agreement.director)} hears {agreement.heard} other directors (agree = {agreement.agree}){named}"
+
+
+def _director(each: DirectorStatus) -> str:
+    name = printable(each.director)
+    if each.error:
+        return f"{name} (not understood: {printable(each.error)})"
+    return f"{name} ({each.not_up} not up)" if each.is_heard else f"{name} (silent for {ago(each.age_s)})"
+
+
+def opinion(each: OpinionWhy) -> str:
+    """Say in words what another director says of a server."""
+    how = {"": "does not know it", "unsure": "cannot tell"}.get(each.sight, each.sight)
+    return f"{printable(each.director)} {how}" if each.is_heard else f"{printable(each.director)} is silent"
 
 
 def braked(brake: BrakeStatus) -> str:

@@ -4,6 +4,13 @@ An event's name is a stable dotted noun. Operators build alerts on names and fie
 docs/logs.md documents. A probe that merely passes causes no event.
 """
 
+from lvs_healthd.events.kinds.agreeing import (
+    VetoAlone,
+    VetoError,
+    VetoOff,
+    VetoOn,
+    VetoTogether,
+)
 from lvs_healthd.events.kinds.announcing import (
     AnnounceDrift,
     AnnounceError,
@@ -193,6 +200,11 @@ __all__ = [
     "TrackFileChanged",
     "TrackFileError",
     "TrackFileRecovered",
+    "VetoAlone",
+    "VetoError",
+    "VetoOff",
+    "VetoOn",
+    "VetoTogether",
     "WorkerFailed",
 ]
 
