@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from lvs_healthd.daemon import orders_file
+from lvs_healthd.events.kinds import OverrideEnded
 from lvs_healthd.runtime.threads import HungError, Threads
 from lvs_healthd.state.overrides import Override, read_overrides, write_overrides
-from tests.daemon.test_operators import A, B, Site, given
+from tests.daemon.test_operators import WALL, A, B, Site, given
 
 
 class Disk:
@@ -83,6 +84,25 @@ async def test_nothing_is_written_beside_a_write_that_still_hangs(site: Site, di
     await site.hand.turn()
     assert drained_in(site.file) == []
     assert not (await site.order("drain", "web", B)).refused
+
+
+async def test_order_ends_on_time_though_another_one_waits_for_the_disk(site: Site, disk: Disk) -> None:
+    await site.order("drain", "web", A, until=site.bench.now + WALL + 60)
+    await writing_has_ended(disk)
+    disk.is_fine.clear()
+    waits = asyncio.create_task(site.order("drain", "other", A))
+    await asyncio.sleep(0)  # now it has the disk
+    site.bench.now += 60.0
+    turn = asyncio.create_task(site.hand.turn())
+    await asyncio.sleep(0)
+    assert [each.server for each in site.bench.of(OverrideEnded)] == [f"{A}:80"]
+    assert not waits.done()
+    assert "hangs" in (await waits).refused
+    await turn
+    disk.is_fine.set()
+    await writing_has_ended(disk)
+    await site.hand.turn()
+    assert drained_in(site.file) == []
 
 
 async def test_daemon_does_not_start_without_orders_that_it_cannot_read_in_time(

@@ -101,6 +101,11 @@ class Eyes:
             (*line, watch.check.name): _begun(watch) for line, server in self._real.items() for watch in server.watches
         }
         self.model.configure(self.site.running.config, self.site.clock.now, begun)
+        for place in self.model.services.values():
+            if place.was_served is None:
+                entry = self.site.entries.get(place.key)
+                serving = () if entry is None else (key for key, each in entry.destinations.items() if each.weight > 0)
+                place.was_served = any(key in place.servers for key in serving)
         self._flaps.clear()
 
     def _adopted(self) -> None:

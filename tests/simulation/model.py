@@ -144,6 +144,8 @@ class Virtual:
     """Whether the daemon says that too few may serve. It counts only where the hysteresis leaves it open."""
     is_settled: bool = True
     """Whether all servers have had their turn, so that `is_below` is more than a beginning."""
+    was_served: bool | None = None
+    """Whether any of the real servers served before the daemon first wrote to the service; None until that is known."""
 
     @property
     def members(self) -> dict[DestinationKey, Server]:
@@ -169,6 +171,15 @@ class Virtual:
             return amount < self.needed
         # As long as not all servers have had their turn, it is not known what was before, and the hysteresis waits.
         return self.is_below and amount < (self.needed + hysteresis if self.is_settled else self.needed)
+
+    def may_suffice(self, amount: int) -> bool:
+        """Return whether this would be enough, of which a part is not proven yet.
+
+        As long as not all servers have had their turn, what served before counts as enough, and the hysteresis with it.
+        """
+        if self.is_settled or not self.was_served:
+            return not self.lacks(amount)
+        return amount > 0 and amount >= self.needed - self.config.min_up.hysteresis
 
     @property
     def is_shadow(self) -> bool:
@@ -235,7 +246,8 @@ class Model:
                     spares[server_key] = server
                 else:
                     servers[server_key] = server
-            self.services[key] = Virtual(key, service, servers, spares)
+            was_served = before[key].was_served if key in before else None
+            self.services[key] = Virtual(key, service, servers, spares, was_served=was_served)
             if service.mode is not Mode.SHADOW:
                 self.ours.add(key)
         self.watching = {}
@@ -350,7 +362,7 @@ class Model:
         fails_open = place.config.below is Below.FAIL_OPEN and bool(in_service)
         if waits and has_left and not (fails_open and goes_on):
             return Due(serving, {}, waits=True)
-        may_suffice = not place.lacks(place.amount(serving) + place.amount(unproven))
+        may_suffice = place.may_suffice(place.amount(serving) + place.amount(unproven))
         if fails_open and (goes_on or not may_suffice):
             return Due(in_service, {}, waits=waits)
         if not serving or (place.config.below is Below.FALLBACK and (goes_on or not may_suffice)):

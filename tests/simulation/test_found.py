@@ -54,3 +54,29 @@ def test_last_server_of_a_service_that_fails_open_does_not_go_while_another_is_u
             ("round", 1),
         ],
     )
+
+
+def test_hysteresis_does_not_take_what_we_wrote_ourselves_for_what_served_before() -> None:
+    replay(
+        20261203003978,
+        [
+            ("round", 1),
+            ("outcome", 4, "tcp", "pass"),
+            ("outcome", 4, "tcp", "refused"),
+            ("outcome", 4, "tcp", "unreachable"),
+            ("undo", "delete", 1, 7, 4),
+        ],
+    )
+
+
+def test_service_that_failed_open_goes_on_after_a_restart_with_one_more_server() -> None:
+    replay(
+        20261203002607,
+        [
+            ("fault", "full", True),
+            ("edit", "server", 0, 1, 297),
+            ("weather", 255, 3, "timeout"),
+            ("restart",),
+            ("settle",),
+        ],
+    )

@@ -216,9 +216,8 @@ class OperatorsHand:
                     in_s=round((each.until or now) - now, 1),
                 )
             )
-        if self._overrides.ended(now):
-            async with self._turn:
-                await self._end(self._overrides.ended(now))
+        if over := self._overrides.ended(now):
+            await self._end(over)
 
     async def _mend(self) -> None:
         """Write the file again if something may be in it that was refused."""
@@ -231,22 +230,26 @@ class OperatorsHand:
                     await self._disk.write(file, self._overrides)
 
     async def _end(self, over: list[Override]) -> None:
-        file = self._file()
-        if file is None:
-            return
+        """Let orders end, and have the file say so after that.
+
+        What has ended has ended, however long the file takes: a restart would end it too, because the file says until
+        when it holds.
+        """
         change = _Change([], over)
-        error = ""
-        try:
-            await self._disk.write(file, self._after(change))
-        except HealthdError as caught:
-            # What has ended has ended: a restart would end it too, because the file says until when it holds.
-            error = str(caught)
-        if error and error != self._error:
-            self._emit(StateError(file=str(file), error=error))
-        self._error = error
         _apply(self._overrides, change)
         await self._tell(change, "its time is over")
         await self._take_effect(over)
+        async with self._turn:
+            file, error = self._file(), ""
+            if file is None:
+                return
+            try:
+                await self._disk.write(file, self._overrides)
+            except HealthdError as caught:
+                error = str(caught)
+            if error and error != self._error:
+                self._emit(StateError(file=str(file), error=error))
+            self._error = error
 
     async def _take_effect(self, orders: Iterable[Override]) -> None:
         """Let orders that were given or have ended count for the servers that they are about."""

@@ -59,6 +59,8 @@ class _Service:
                 NO_PLAN,
                 is_below=was.is_below,
                 is_settled=was.is_settled,
+                is_begun=was.is_begun,
+                was_met=was.was_met,
                 rule=was.rule,
                 spares=was.spares,
                 dropped=old.dropped_by(planned),

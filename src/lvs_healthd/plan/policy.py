@@ -52,6 +52,10 @@ class ServicePlan(msgspec.Struct, frozen=True):
     """Whether fewer may serve than `min_up`."""
     is_settled: bool = False
     """Whether `is_below` says more than that servers are not proven yet, as after a start. Then it stays settled."""
+    is_begun: bool = False
+    """Whether this is a plan at all, and `was_met` was found out."""
+    was_met: bool | None = None
+    """Whether enough could serve before the first plan; None if that is not known. It counts until `is_settled`."""
     spares: tuple[PlannedServer, ...] = ()
     """The fallback servers that serve."""
     able: int = 0
@@ -146,11 +150,13 @@ def plan_service(
             rule=Rule.UP,
             is_below=False,
             is_settled=True,
+            is_begun=True,
             able=enough,
             dropped=_NOBODY,
             is_usual=True,
         )
-    able = _able(service, before, counts, present)
+    was_met = before.was_met if before.is_begun else _was_met(service, present)
+    able = _able(service, before, counts, was_met=was_met)
     leaving: dict[DestinationKey, DestinationRecord] = {}
     if able.is_below and counts.unproven:
         dropped = before.dropped if before.dropped is not None else present.keys() - service.configured
@@ -181,6 +187,8 @@ def plan_service(
         rule=rule,
         is_below=able.is_below,
         is_settled=before.is_settled or not able.is_waiting,
+        is_begun=True,
+        was_met=was_met,
         spares=serving_spares,
         able=able.enough,
         is_waiting=able.is_waiting,
@@ -199,7 +207,7 @@ class _Able(msgspec.Struct, frozen=True, gc=False):
     """Whether it is below, but servers that are not proven yet may suffice."""
 
 
-def _able(service: PlannedService, before: ServicePlan, counts: Counts, present: Present) -> _Able:
+def _able(service: PlannedService, before: ServicePlan, counts: Counts, *, was_met: bool | None) -> _Able:
     floor = service.floor
     servers, damped, unproven = (
         (counts.weight, counts.damped_weight, counts.unproven_weight)
@@ -208,7 +216,8 @@ def _able(service: PlannedService, before: ServicePlan, counts: Counts, present:
     )
     uses_damped = damped > 0 and servers < floor.needed
     enough = servers + (damped if uses_damped else 0)
-    was_met = _was_met(service, before, present)
+    if before.is_settled:
+        was_met = not before.is_below
     is_below = not floor.is_met(enough, was_met=was_met)
     return _Able(enough, uses_damped, is_below, is_below and floor.is_met(enough + unproven, was_met=was_met))
 
@@ -258,13 +267,11 @@ def _keeps_connections(standing: Standing, *, is_needed: bool) -> bool:
     return is_needed and standing.state is None and standing.verdict is not Verdict.DOWN and standing.weight == 0
 
 
-def _was_met(service: PlannedService, before: ServicePlan, present: Present) -> bool | None:
-    """Return whether enough could serve before; None if that is not known.
+def _was_met(service: PlannedService, present: Present) -> bool | None:
+    """Return whether enough could serve before the first plan; None if that is not known.
 
-    At a start, only the kernel's table can tell: if real servers serve in it, enough could.
+    Only the kernel's table can tell, and only before we write to it: if real servers serve in it, enough could.
     """
-    if before.is_settled:
-        return not before.is_below
     if not service.floor.hysteresis:
         return None
     serving = {key for key, record in present.items() if record.weight > 0}
