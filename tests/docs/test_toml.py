@@ -17,6 +17,7 @@ EXAMPLES = [block for block in BLOCKS if "[[service" in block.text or "\ncheck =
 SERVICE = '[[service]]\nname = "completed"\naddress = "192.0.2.9:999"\n'
 SERVERS = 'real_server = ["198.51.100.201-204"]\n'
 CHECK = 'check = "tcp"\n'
+STORE = '[fleet]\nstore = "http://127.0.0.1:2379"\n'
 READY_MADE = 'description = "completed"\ntype = "tcp"\n'
 OWN_CHECK = f'{SERVICE}check = "own"\n{SERVERS}'
 
@@ -28,6 +29,7 @@ def ways(text: str) -> Iterator[tuple[str, str]]:
     yield f"{text}\n{SERVICE}{CHECK}{SERVERS}", ""
     yield f"{service}{text}", ""
     yield f"{service}{CHECK}{text}", ""
+    yield f"{STORE}{service}{CHECK}{text}", ""
     yield f"{SERVICE}{CHECK}{SERVERS}[[hook]]\n{text}", ""
     yield OWN_CHECK, text
     yield OWN_CHECK, READY_MADE + text
