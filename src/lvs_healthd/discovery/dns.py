@@ -2,7 +2,7 @@
 
 What is right about the answer is decided as for a file: a list counts as a whole or not at all. An answer that is an
 error says nothing about the servers. That a name does not exist, or has no records any more, counts as a list of nobody
-only if it lasts: while a zone is loaded anew, name servers say the same.
+only if it lasts: while a zone is loaded again, name servers say the same.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from lvs_healthd.discovery.lookup import Addresses, Lookup, NoRecordsError, Targ
 
 GONE_S = 60.0
 """For how long a name must say that it has no records until that counts as a list of nobody, seconds. To load a zone
-anew takes less, and a reload of the daemon accepts the list only if an operator says so."""
+again takes less, and a reload of the daemon accepts the list only if an operator says so."""
 
 LONGEST_S = 300.0
 """After how long a name is looked up again at the latest, seconds, whatever its records allow: whoever has mended a

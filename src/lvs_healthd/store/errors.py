@@ -25,8 +25,8 @@ class RefusedError(StoreError):
     def __init__(self, endpoint: str, code: int, reason: str) -> None:
         self.code = code
         self.reason = reason
-        todo = next((todo for words, todo in _TODO.items() if words in reason), "")
-        super().__init__(f"{endpoint}: etcd refuses: {printable(reason)[:_SHOWN]}{todo and f'; {todo}'}")
+        cure = next((cure for words, cure in _CURES.items() if words in reason), "")
+        super().__init__(f"{endpoint}: etcd refuses: {printable(reason)[:_SHOWN]}{cure and f'; {cure}'}")
 
 
 class MissedError(StoreError):
@@ -42,7 +42,7 @@ OLD_PERMISSIONS = "revision of auth store is old"
 NO_AUTHENTICATION = "authentication is not enabled"
 """What etcd says to a user while it lets everybody in."""
 
-_TODO = {
+_CURES = {
     "user name is empty": "it wants a user: set [fleet] user and password_file",
     "authentication failed": "see [fleet] user and password_file, and `etcdctl user get NAME`",
     "invalid auth token": "see [fleet] user and password_file",
