@@ -3,13 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from lvs_healthd.metrics.exposition import PREFIX, escape, family, labelled
-from lvs_healthd.view.announce_values import AnnounceStatus
-from lvs_healthd.view.source_values import SourceStatus
-from lvs_healthd.view.status_values import DaemonStatus, Samples, ServiceSamples
-from lvs_healthd.view.store_values import StoreStatus
+from lvs_healthd.metrics.sampled_daemon import known, of_daemon
+from lvs_healthd.view.status_values import Samples, ServiceSamples
 
 STATES = ("up", "down", "unknown")
-MODES = ("enforce", "shadow")
 
 INTERNALS = {
     "probe_workers": ("gauge", "Live processes that run probes. If 1 is configured, that is the daemon itself."),
@@ -26,225 +23,10 @@ INTERNALS = {
 
 def pieces(samples: Samples, internals: Mapping[str, float]) -> Iterator[str]:
     """Yield all sampled metrics in small pieces. Raises `KeyError` for a name that is not in `INTERNALS`."""
-    yield from _daemon(samples.daemon)
+    yield from of_daemon(samples.daemon)
     yield from _internals(internals)
     yield from _services(samples.services)
     yield from _real_servers(samples.services)
-
-
-def _known(value: float | None) -> list[tuple[str, float]]:
-    return [] if value is None else [("", value)]
-
-
-def _daemon(daemon: DaemonStatus) -> Iterator[str]:
-    yield from family(
-        "build_info", "gauge", "Always 1; the version is in the label.", [(labelled(version=daemon.version), 1)]
-    )
-    yield from family("start_time_seconds", "gauge", "When the daemon started, Unix time.", [("", daemon.started)])
-    yield from family(
-        "mode",
-        "gauge",
-        "1 for the mode in force: enforce writes to the kernel, shadow only decides.",
-        [(labelled(mode=mode), int(mode == daemon.mode)) for mode in MODES],
-    )
-    yield from family(
-        "config_last_reload_successful",
-        "gauge",
-        "1 if the last load of the configuration succeeded, 0 if it was rejected and the old one is in force.",
-        [("", int(not daemon.config_error))],
-    )
-    yield from family(
-        "config_last_reload_success_timestamp_seconds",
-        "gauge",
-        "When the configuration in force was loaded, Unix time.",
-        [("", daemon.config_loaded)],
-    )
-    yield from family(
-        "config_remarks",
-        "gauge",
-        "Remarks on the configuration in force: what will probably not do what was meant.",
-        [("", len(daemon.config_remarks))],
-    )
-    yield from family(
-        "table_error",
-        "gauge",
-        "1 while the IPVS table cannot be read or written as wanted.",
-        [("", int(bool(daemon.table_error)))],
-    )
-    yield from family(
-        "setting_error",
-        "gauge",
-        "1 while a setting other than the IPVS table is not as configured.",
-        [("", int(bool(daemon.setting_error)))],
-    )
-    yield from family(
-        "network_faults",
-        "gauge",
-        "Faults of the director's own network that make servers seem dead.",
-        [("", len(daemon.network_faults))],
-    )
-    yield from family(
-        "setting_advice",
-        "gauge",
-        "Sysctls whose values keep a service from working as its operator expects.",
-        [("", len(daemon.setting_advice))],
-    )
-    yield from family(
-        "clock_suspected",
-        "gauge",
-        "1 while certificates are not valid at this time, but perhaps the director's clock is wrong.",
-        [("", int(bool(daemon.clock_suspected)))],
-    )
-    yield from family(
-        "brake_start_timestamp_seconds",
-        "gauge",
-        "Since when the brake is on for the servers behind a way, Unix time; no sample while it is off.",
-        [(labelled(way=brake.way), brake.since) for brake in daemon.brakes],
-    )
-    agreement = daemon.agreement
-    yield from family(
-        "vetoed_servers",
-        "gauge",
-        "Real servers that are down here and stay in the table, because other directors see them up.",
-        _known(agreement.vetoed if agreement is not None else None),
-    )
-    yield from family(
-        "directors_heard",
-        "gauge",
-        "Other directors that are heard; no sample if directors do not tell each other anything.",
-        _known(agreement.heard if agreement is not None else None),
-    )
-    yield from family(
-        "directors_needed",
-        "gauge",
-        "Other directors that must be heard so that this one does not decide alone: agree without itself.",
-        _known(agreement.agree - 1 if agreement is not None else None),
-    )
-    yield from family(
-        "hold_start_timestamp_seconds",
-        "gauge",
-        "Since when an operator holds a service, Unix time; no service: the whole table. No sample without a hold.",
-        [(labelled(service=hold.service), hold.since) for hold in daemon.holds],
-    )
-    yield from family(
-        "pair_error",
-        "gauge",
-        "1 while the addresses of this host are not known, so that every service counts as active.",
-        [("", int(bool(daemon.pair_error)))],
-    )
-    yield from family(
-        "track_value",
-        "gauge",
-        "What the track file says: 0 while this director can serve, 1 while it cannot; no sample without a file.",
-        _known(daemon.track.value if daemon.track is not None else None),
-    )
-    yield from family(
-        "track_error",
-        "gauge",
-        "1 while the track file cannot be read or written.",
-        [("", int(daemon.track is not None and bool(daemon.track.error)))],
-    )
-    yield from _announced(daemon.announced)
-    yield from _sources(daemon.sources)
-    yield from _store(daemon.store)
-    yield from family(
-        "state_error",
-        "gauge",
-        "1 while the state file cannot be written.",
-        [("", int(bool(daemon.state_error)))],
-    )
-    yield from family(
-        "maintenance_error",
-        "gauge",
-        "1 while the maintenance folder cannot be read, so that what it said before is in force.",
-        [("", int(bool(daemon.maintenance_error)))],
-    )
-    yield from family(
-        "maintenance_files",
-        "gauge",
-        "Files of the maintenance folder that drain servers.",
-        [("", daemon.maintenance_files)],
-    )
-    yield from family(
-        "maintenance_files_unused",
-        "gauge",
-        "Files of the maintenance folder that drain nobody, or not what they should.",
-        [("", daemon.maintenance_unused_files)],
-    )
-    yield from family(
-        "last_resync_timestamp_seconds",
-        "gauge",
-        "When the kernel's table was last read whole, Unix time; no sample before the first time.",
-        _known(daemon.last_resync),
-    )
-    yield from family(
-        "resync_interval_seconds",
-        "gauge",
-        "The configured time between two readings of the kernel's whole table.",
-        [("", daemon.resync_s)],
-    )
-
-
-def _store(store: StoreStatus | None) -> Iterator[str]:
-    if store is None:
-        return
-    yield from family(
-        "store_services",
-        "gauge",
-        "Keys of services in etcd that are in force; no sample while nothing is known of them.",
-        [] if store.services is None else [("", store.services)],
-    )
-    yield from family(
-        "store_changed_timestamp_seconds",
-        "gauge",
-        "When what etcd says last changed, Unix time; no sample while nothing is known of it.",
-        [] if store.changed is None else [("", store.changed)],
-    )
-    yield from family(
-        "store_heard_timestamp_seconds",
-        "gauge",
-        "When a server of etcd answered last, Unix time; no sample while none has.",
-        [] if store.heard is None else [("", store.heard)],
-    )
-    yield from family(
-        "store_error",
-        "gauge",
-        "1 while etcd does not answer, or what it says is wrong, so that what it said before stays in force.",
-        [("", int(bool(store.error)))],
-    )
-    yield from family(
-        "store_held",
-        "gauge",
-        "1 while what etcd says takes effect only if somebody says that it is meant.",
-        [("", int(bool(store.held)))],
-    )
-
-
-def _sources(sources: tuple[SourceStatus, ...]) -> Iterator[str]:
-    yield from family(
-        "source_servers",
-        "gauge",
-        "Real servers of a source that are in force; no sample while it has never listed any.",
-        [(labelled(source=each.source), each.servers) for each in sources if each.servers is not None],
-    )
-    yield from family(
-        "source_changed_timestamp_seconds",
-        "gauge",
-        "When the servers of a source last changed, Unix time; no sample while it has never listed any.",
-        [(labelled(source=each.source), each.changed) for each in sources if each.changed is not None],
-    )
-    yield from family(
-        "source_error",
-        "gauge",
-        "1 while a source cannot be read, or what it lists is wrong, so that what it listed before stays in force.",
-        [(labelled(source=each.source), int(bool(each.error))) for each in sources],
-    )
-    yield from family(
-        "source_held",
-        "gauge",
-        "1 while what a source lists takes effect only if somebody says that it is meant.",
-        [(labelled(source=each.source), int(bool(each.held))) for each in sources],
-    )
 
 
 def _internals(values: Mapping[str, float]) -> Iterator[str]:
@@ -252,7 +34,7 @@ def _internals(values: Mapping[str, float]) -> Iterator[str]:
     if unknown:
         raise KeyError(*sorted(unknown))
     for name, (kind, text) in INTERNALS.items():
-        yield from family(name, kind, text, _known(values.get(name)))
+        yield from family(name, kind, text, known(values.get(name)))
 
 
 def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
@@ -335,29 +117,6 @@ def _services(services: tuple[ServiceSamples, ...]) -> Iterator[str]:
         "gauge",
         "Checks of the service whose verdict is only held, because no outcome has renewed it for long.",
         [(labelled(service=service.name), service.checks_stale) for service in services],
-    )
-
-
-def _announced(announced: Iterable[AnnounceStatus]) -> Iterator[str]:
-    """Yield the metrics of announced addresses. Those for which nothing is written are left out."""
-    labels = [(each, labelled(vip=each.vip, interface=each.interface)) for each in announced if not each.shadow]
-    yield from family(
-        "announced",
-        "gauge",
-        "1 while a virtual address is to be announced, 0 while it is withdrawn; no sample while that is not known.",
-        [(label, int(each.wanted)) for each, label in labels if each.wanted is not None],
-    )
-    yield from family(
-        "announced_present",
-        "gauge",
-        "1 while a virtual address is on its interface, which is up, 0 while it is not; no sample before it was read.",
-        [(label, int(each.present)) for each, label in labels if each.present is not None],
-    )
-    yield from family(
-        "announce_error",
-        "gauge",
-        "1 while a virtual address is not on its interface as wanted, or BGP does not see it there.",
-        [(label, int(bool(each.error))) for each, label in labels],
     )
 
 
