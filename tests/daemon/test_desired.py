@@ -66,7 +66,7 @@ class Site:
         began = await beginning(self.file, reading)
         around = Surroundings(table=self.table, log=configure(), netns=Netns(), aspects=(), exclusive=False)
         self.parts = build(Settings(config_file=self.file), began.config, around, requests)
-        self.parts.desired._clock = lambda: self.now
+        self.parts.desired._clock = self.parts.desired.file._clock = lambda: self.now
         self.parts.bus.subscribe(self.events.append)
         assert await daemon_module._start(self.parts, began, reading)
         self.reloads = Reloads(self.parts, reading, requests)

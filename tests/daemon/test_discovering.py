@@ -98,7 +98,7 @@ class Site:
         around = Surroundings(table=self.table, log=configure(), netns=Netns(), aspects=(), exclusive=False)
         self.parts = build(Settings(config_file=self.file, **self._options), config, around, requests)
         self.parts.discovery._read_with = lambda source: self._sources[source.file]
-        self.parts.discovery._clock = lambda: self.now
+        self.parts.discovery._clock = self.parts.discovery.file._clock = lambda: self.now
         self.parts.bus.subscribe(self.events.append)
         assert await daemon_module._start(self.parts, Beginning(config), reading)
         self.reloads = Reloads(self.parts, reading, requests)
@@ -328,12 +328,12 @@ async def test_list_that_cannot_be_saved_is_in_force_and_told(tmp_path: Path) ->
         source.tell(entries(11, 12, 13))
         await running.turn()
         assert running.servers == [11, 12, 13]
-        assert "sources.json: cannot write" in running.parts.discovery.error
+        assert "sources.json: cannot write" in running.parts.discovery.file.error
         assert "sources.json" in (await running.parts.view.status()).daemon.state_error
         (tmp_path / "sources.json").rmdir()
         running.now += 60
         await running.turn()
-        assert running.parts.discovery.error == ""
+        assert running.parts.discovery.file.error == ""
     (saved,) = read_lists(tmp_path / "sources.json").values()
     assert [each.address for each in saved.entries] == [f"198.51.100.{number}" for number in (11, 12, 13)]
 

@@ -14,21 +14,18 @@ import msgspec
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.stored import FOLDER, Stored
+from lvs_healthd.daemon.own_file import RETRY_S, OwnFile
 from lvs_healthd.daemon.store_asked import asked, stored_of
 from lvs_healthd.daemon.store_follower import StoreFollower
 from lvs_healthd.events.kinds import (
     Event,
-    StateError,
-    StateRecovered,
     StoreChanged,
     StoreFailed,
     StoreHeld,
     StoreRecovered,
 )
 from lvs_healthd.ipvs.records import ServiceKey
-from lvs_healthd.runtime.threads import HungError, LoneCall
 from lvs_healthd.state.file import Ours, Saved, SharedService
-from lvs_healthd.state.safe_file import StateFileError
 from lvs_healthd.state.stored import SavedStore, store_beside, write_store
 from lvs_healthd.store.errors import StoreError
 from lvs_healthd.store.following import Snapshot
@@ -36,12 +33,6 @@ from lvs_healthd.view.store_values import StoreStatus
 
 TURN_S = 1.0
 """The time between two turns while nothing happens, seconds."""
-
-RETRY_S = 10.0
-"""After how long to try again what has failed on our side, seconds."""
-
-FILE_S = 20.0
-"""How long reading or writing the file of what etcd said may take, seconds."""
 
 ROUNDS_UNTOLD = 2
 """Every server must have failed so often in a row before that is told. A restart of one is nothing to tell of."""
@@ -96,13 +87,8 @@ class Desired:
         self.aside = Saved()
         """What was ours in the kernel's table before the start, and is not configured, while nothing is known of etcd:
         it may be configured there. So it is left alone."""
-        self._state = ""
-        self._writes = False
-        self._unsaved = False
-        self._save_not_before = 0.0
-        self._write = LoneCall()
-        self.error = ""
-        """Why the file of what etcd said cannot be written; "" while it can."""
+        self.file: OwnFile[SavedStore] = OwnFile(store_beside, write_store, emit, clock)
+        """Keeps what etcd said over a restart."""
         self._follower = StoreFollower(FOLDER, take=self.take, heard=self.hear, failed=self.lose)
         self._woken = asyncio.Event()
 
@@ -147,8 +133,8 @@ class Desired:
         if fleet != self._fleet:
             self._away, self._refused, self._heard = "", (), None
             self._end()
-        self._unsaved |= state != self._state or self._writes is shadow
-        self._fleet, self._state, self._writes = fleet, state, not shadow
+        self.file.is_unsaved |= self.file.configured(state, shadow=shadow)
+        self._fleet = fleet
         self._follower.follow(fleet)
         # What it says may fit this configuration.
         self._refused, self._not_before, self._is_new = (), 0.0, self._found is not None
@@ -165,7 +151,7 @@ class Desired:
         before, was_held, self.stored = self.stored, bool(self._held), stored
         if before is None or stored.values != before.values:
             self._changed = changed or self._wall()
-            self._unsaved |= not changed
+            self.file.is_unsaved |= not changed
             if not changed:
                 self._emit(self._difference(before, stored, was_held=was_held))
         if self._found is not None and self._found.values == stored.values:
@@ -327,7 +313,7 @@ class Desired:
                 await self._follower.turn()
                 await self.turn()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(TURN_S if self._fleet.store or self._unsaved else None):
+                    async with asyncio.timeout(TURN_S if self._fleet.store or self.file.is_unsaved else None):
                         await self._woken.wait()
         finally:
             await self._follower.stop()
@@ -336,27 +322,14 @@ class Desired:
         """Ask for what is ready, and save what has come into force."""
         if self.ready() is not None:
             self._ask()
-        if self._clock() >= self._save_not_before:
-            await self.save()
+        await self.file.save_if_due(self._kept)
 
     async def save(self) -> None:
         """Write what is in force to the file, unless it is there already, or nothing is written."""
-        if not self._unsaved or not self._writes or self.stored is None:
-            return
-        path = store_beside(self._state)
-        saved = SavedStore(stored=self.stored, changed=self._changed)
-        self._unsaved = False
-        try:
-            await self._write(write_store, path, saved, timeout_s=FILE_S, what=f"writing {path}")
-        except (StateFileError, HungError) as error:
-            self._unsaved, self._save_not_before = True, self._clock() + RETRY_S
-            if str(error) != self.error:
-                self.error = str(error)
-                self._emit(StateError(file=str(path), error=self.error))
-            return
-        if self.error:
-            self.error = ""
-            self._emit(StateRecovered(file=str(path)))
+        await self.file.save(self._kept)
+
+    def _kept(self) -> SavedStore | None:
+        return None if self.stored is None else SavedStore(stored=self.stored, changed=self._changed)
 
 
 def _joined(errors: tuple[str, ...]) -> str:

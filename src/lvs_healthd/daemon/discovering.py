@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from lvs_healthd.config.basics import Endpoint
 from lvs_healthd.config.model import Config, Service
 from lvs_healthd.config.sources import Entry, Lists, Source, said
+from lvs_healthd.daemon.own_file import FILE_S, RETRY_S, OwnFile
 from lvs_healthd.daemon.sourced import Sourced
 from lvs_healthd.discovery.listing import ListError
 from lvs_healthd.discovery.reader import Reader
-from lvs_healthd.events.kinds import Event, StateError, StateRecovered
+from lvs_healthd.events.kinds import Event, StateError
 from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.plan.records import service_key
-from lvs_healthd.runtime.threads import HungError, LoneCall, in_thread
+from lvs_healthd.runtime.threads import HungError, in_thread
 from lvs_healthd.state.listed import SavedList, lists_beside, read_lists, write_lists
 from lvs_healthd.state.safe_file import StateFileError
 from lvs_healthd.view.source_values import SourceStatus
@@ -31,14 +32,8 @@ PER_SOURCE_S = 0.005
 FIRST_S = 5.0
 """How long a start or a reload waits for sources of which nothing is known, seconds."""
 
-RETRY_S = 10.0
-"""After how long to try again what has failed on our side, seconds."""
-
 MOST_HUNG = 4
 """How many sources may keep a thread each because their file system hangs. Then no other is looked at."""
-
-FILE_S = 20.0
-"""How long reading or writing the file of lists may take, seconds."""
 
 
 class Discovery:
@@ -68,14 +63,8 @@ class Discovery:
         self._sourced: dict[Source, Sourced] = {}
         self._saved: Mapping[Source, SavedList] = {}
         """What the file said at the start."""
-        self._state = ""
-        self._writes = False
-        self._unsaved = False
-        self._not_before = 0.0
-        """When the file may be written again after an error, monotonic seconds."""
-        self._write = LoneCall()
-        self.error = ""
-        """Why the file of lists cannot be written; "" while it can."""
+        self.file: OwnFile[tuple[SavedList, ...]] = OwnFile(lists_beside, write_lists, emit, clock)
+        """Keeps the lists over a restart."""
         self._woken = asyncio.Event()
 
     @property
@@ -88,8 +77,7 @@ class Discovery:
 
         state: the path of the state file.
         """
-        self._state = state
-        path = lists_beside(state)
+        path = self.file.path(state)
         try:
             self._saved = await in_thread(read_lists, path, timeout_s=FILE_S, what=f"reading {path}")
         except (StateFileError, HungError) as error:
@@ -155,13 +143,12 @@ class Discovery:
             self._sourced[source] = each
             if source in lists:
                 saved = self._saved.get(source) if each.entries is None else None
-                self._unsaved |= each.entries is None or said(each.entries) != said(lists[source])
+                self.file.is_unsaved |= each.entries is None or said(each.entries) != said(lists[source])
                 each.accept(lists[source], None if saved is None else saved.changed)
             each.weigh()
         self._saved = {}
-        is_other = before.keys() != services.keys() or state != self._state or self._writes is shadow
-        self._unsaved |= is_other and bool(before or services)
-        self._state, self._writes = state, not shadow
+        is_other = self.file.configured(state, shadow=shadow) or before.keys() != services.keys()
+        self.file.is_unsaved |= is_other and bool(before or services)
         self._woken.set()
 
     def accepted(self, lists: Lists) -> None:
@@ -169,7 +156,7 @@ class Discovery:
         for source, entries in lists.items():
             if source in self._sourced:
                 self._sourced[source].accept(entries)
-                self._unsaved = True
+                self.file.is_unsaved = True
 
     def refused(self, source: Source, errors: Iterable[str]) -> None:
         """Note that a list does not fit the configuration."""
@@ -205,7 +192,7 @@ class Discovery:
     async def run(self) -> None:
         """Look at every source again and again, until cancelled."""
         while True:
-            if not self._sourced and not self._unsaved:
+            if not self._sourced and not self.file.is_unsaved:
                 self._woken.clear()
                 await self._woken.wait()
             await self.turn()
@@ -221,31 +208,18 @@ class Discovery:
                 each.weigh()
         if self.ready():
             self._ask()
-        if self._clock() >= self._not_before:
-            await self.save()
+        await self.file.save_if_due(self._kept)
 
     async def save(self) -> None:
         """Write what has come into force to the file of lists, unless it is there already, or nothing is written."""
-        if not self._unsaved or not self._writes:
-            return
-        path = lists_beside(self._state)
-        saved = tuple(
+        await self.file.save(self._kept)
+
+    def _kept(self) -> tuple[SavedList, ...]:
+        return tuple(
             SavedList(source=source, entries=each.entries, changed=each.changed)
             for source, each in self._sourced.items()
             if each.entries is not None
         )
-        self._unsaved = False
-        try:
-            await self._write(write_lists, path, saved, timeout_s=FILE_S, what=f"writing {path}")
-        except (StateFileError, HungError) as error:
-            self._unsaved, self._not_before = True, self._clock() + RETRY_S
-            if str(error) != self.error:
-                self.error = str(error)
-                self._emit(StateError(file=str(path), error=self.error))
-            return
-        if self.error:
-            self.error = ""
-            self._emit(StateRecovered(file=str(path)))
 
 
 def unknown(config: Config, lists: Lists) -> set[ServiceKey]:

@@ -297,7 +297,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         reconciler=reconciler,
         keeper=keeper,
         own_faults=own_faults,
-        state_error=lambda: writer.error or remembering.error or discovery.error or desired.error,
+        state_error=lambda: writer.error or remembering.error or discovery.file.error or desired.file.error,
         past=past,
         table=around.table,
         log=around.log,
