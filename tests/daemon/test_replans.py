@@ -10,7 +10,7 @@ from lvs_healthd.ipvs.records import ServiceKey, Table, TableLine, Wanted
 from lvs_healthd.reconcile.gate import Braked, Gate
 
 
-class NothingBraked:
+class NothingKept:
     def planned(self) -> None:
         pass
 
@@ -25,7 +25,7 @@ class Deciding:
         self.cost_s = cost_s
         self.spent_s = 0.0
         self.times = 0
-        self.braking = NothingBraked()
+        self.braking = self.vetoing = NothingKept()
 
     def clock(self) -> float:
         return self.spent_s

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from lvs_healthd.config.lines import KeyPath
 
-MOST_LISTED = 10
+MOST_LISTED = 12
 """How many keys a message lists at most. Nobody reads a list of forty."""
 
 _CHECK = "[service.check]"
