@@ -9,6 +9,7 @@ from lvs_healthd.api import create_app
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.records import Table
+from lvs_healthd.view.director_values import DirectorValues
 from lvs_healthd.view.hold_values import HoldOutcome, HoldRefusedError
 from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.override_values import OverrideOutcome, OverrideRequest, OverrideValues
@@ -30,6 +31,7 @@ class Shown(msgspec.Struct):
         Serving(service="web", ok=True, why="2 of 3 real servers serve"),
         Serving(service="dns", ok=False, why="no real server may serve"),
     )
+    director: DirectorValues = msgspec.field(default_factory=statuses.director)
     health: str = ""
     wanted: Table = {}
     whole: list[str] = []
@@ -78,7 +80,10 @@ class ShownRequests:
 
 
 def shown_app(shown: Shown, metrics: Callable[[], AsyncIterator[bytes]]) -> web.Application:
-    return create_app(ShownView(shown), metrics=metrics, requests=ShownRequests(shown))
+    async def director() -> AsyncIterator[bytes]:
+        yield msgspec.json.encode(shown.director)
+
+    return create_app(ShownView(shown), metrics=metrics, director=director, requests=ShownRequests(shown))
 
 
 def shown() -> Shown:

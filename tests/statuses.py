@@ -5,6 +5,7 @@ from lvs_healthd.ipvs.records import DestinationKey
 from lvs_healthd.ipvs.words import AF_INET
 from lvs_healthd.view.agreement_values import AgreementStatus, DirectorStatus, VetoStatus
 from lvs_healthd.view.announce_values import AnnounceStatus
+from lvs_healthd.view.director_values import DirectorValues, ServiceConfiguration, SyncValues, TimeoutValues
 from lvs_healthd.view.hold_values import BrakeStatus, HoldStatus
 from lvs_healthd.view.source_values import SourceStatus
 from lvs_healthd.view.status_values import (
@@ -47,6 +48,22 @@ NOW = 1_700_000_000.0
 KEY = DestinationKey(AF_INET, "198.51.100.1", 80)
 STATISTICS = Statistics(3, 5, 2, 1000, 12_000, 11_000, 1_300_000, 2**40, 10, 120, 110, 13_000, 99_000)
 """What every line that has been counted is given."""
+
+
+def director() -> DirectorValues:
+    return DirectorValues(
+        run="5f2c",
+        at=NOW,
+        version="0.1",
+        sysctls={"net.ipv4.ip_forward": "1"},
+        timeouts=TimeoutValues(tcp=900, tcp_fin=120, udp=300),
+        sync=(SyncValues(role="master", interface="eth1", syncid=7, group="224.0.0.81", port=8848),),
+        services=(
+            ServiceConfiguration(
+                service="web", address="192.0.2.1:80/tcp", settings={"scheduler": "wrr"}, checks="00aa11bb22cc33dd"
+            ),
+        ),
+    )
 
 
 def daemon(

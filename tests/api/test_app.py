@@ -57,7 +57,7 @@ async def test_index_names_every_endpoint(client: aiohttp.ClientSession) -> None
     paths = [line.split()[0] for line in text.splitlines() if line.startswith("/")]
     assert paths == [
         *("/page/", "/api/v1/openapi.json"),
-        *("/api/v1/status", "/api/v1/table", "/api/v1/connections", "/api/v1/why", "/api/v1/ok"),
+        *("/api/v1/status", "/api/v1/table", "/api/v1/director", "/api/v1/connections", "/api/v1/why", "/api/v1/ok"),
         *("/api/v1/ipvsadm/wanted", "/api/v1/ipvsadm/actual", "/api/v1/overrides"),
         *("/api/v1/reload", "/api/v1/reload/dry-run", "/api/v1/hold", "/api/v1/release", "/metrics", "/healthz"),
     ]

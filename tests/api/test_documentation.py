@@ -11,6 +11,7 @@ from lvs_healthd.api import clients as connections
 from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.ipvs.kernel.connections import Connection
 from lvs_healthd.ipvs.kernel.statistics import Statistics
+from lvs_healthd.view.director_values import DirectorValues, ServiceConfiguration, SyncValues, TimeoutValues
 from lvs_healthd.view.reload_values import ReloadOutcome
 from lvs_healthd.view.status_values import CheckStatus, DaemonStatus, RealServerStatus, ServiceStatus
 from lvs_healthd.view.table_values import ListedServer, ListedService, ServerFields, ServiceFields, State
@@ -58,6 +59,14 @@ def test_every_field_of_the_table_is_documented_and_no_other(what: str, record: 
 def test_every_field_of_a_reload_is_documented_and_no_other() -> None:
     documented = re.findall(r"^\| `(\w+)` \|", section("/api/v1/reload"), re.MULTILINE)
     assert documented == list(ReloadOutcome.__struct_fields__)
+
+
+def test_every_field_of_a_director_is_documented_and_no_other() -> None:
+    text = section("/api/v1/director")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(DirectorValues.__struct_fields__)
+    words = set(re.findall(r"`(\w+)`", text))
+    for record in (ServiceConfiguration, SyncValues, TimeoutValues):
+        assert set(record.__struct_fields__) <= words
 
 
 @pytest.mark.parametrize("record", [ServiceFields, ServerFields, Connection, State])

@@ -58,6 +58,7 @@ _INDEX = """lvs-healthd
 /api/v1/openapi.json  this list for programs, with every field of every answer (OpenAPI)
 /api/v1/status  every service and real server: verdict, reason, weights (JSON)
 /api/v1/table   the kernel's IPVS table beside the wanted one, with its counters (JSON); ?service=NAME for one
+/api/v1/director  how this director is configured and set, to compare it with another one (JSON)
 /api/v1/connections  the kernel's connections, as in /proc/net/ip_vs_conn; on the control socket only
 /api/v1/why     one server from its checks to the kernel, and its history (JSON): why/SERVICE/SERVER or
                 ?service=SERVICE&server=SERVER; on the control socket only
@@ -132,9 +133,16 @@ class Requests(HoldRequests, OrderRequests, Protocol):
         """Reload the configuration, or say what that would change. Return the changes, or why it is rejected."""
 
 
-def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], requests: Requests) -> web.Application:
+def create_app(
+    view: View,
+    *,
+    metrics: Callable[[], AsyncIterator[bytes]],
+    director: Callable[[], AsyncIterator[bytes]],
+    requests: Requests,
+) -> web.Application:
     """Make the application that shows `view`.
 
+    director: describes this director, a `DirectorValues` as JSON.
     requests: carries out what operators ask for.
 
     metrics: renders Prometheus's text format in chunks. Tens of thousands of servers make tens of megabytes, which are
@@ -147,7 +155,6 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
             yield piece
 
     shared_metrics = SharedAnswer(metrics, fresh_s=SCRAPE_FRESH_S, freed=_give_back_memory)
-    shared_status = SharedAnswer(status, fresh_s=0.0, freed=_give_back_memory)
     turn = asyncio.Lock()
     """Whoever makes a part of a table has it."""
 
@@ -165,9 +172,6 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     async def show_health(_: web.Request) -> web.Response:
         trouble = view.health()
         return web.Response(text=f"{trouble or 'ok'}\n", status=503 if trouble else 200)
-
-    async def show_status(request: web.Request) -> web.StreamResponse:
-        return await _stream(request, shared_status(), "application/json")
 
     async def show_table(request: web.Request) -> web.StreamResponse:
         listing = view.listing(request.query.get("service", ""), whole=_ALL in request.query)
@@ -209,7 +213,8 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     app.router.add_get(description.PATH, show_description)
     app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/healthz", show_health)
-    app.router.add_get("/api/v1/status", show_status)
+    app.router.add_get("/api/v1/status", _shows(SharedAnswer(status, fresh_s=0.0, freed=_give_back_memory)))
+    app.router.add_get("/api/v1/director", _shows(SharedAnswer(director, fresh_s=0.0)))
     app.router.add_get("/api/v1/table", show_table)
     app.router.add_get("/api/v1/connections", show_connections)
     add_why(app, view.why)
@@ -223,6 +228,13 @@ def create_app(view: View, *, metrics: Callable[[], AsyncIterator[bytes]], reque
     add_holds(app, requests)
     app.on_response_prepare.append(_add_headers)
     return app
+
+
+def _shows(shared: SharedAnswer) -> _Handler:
+    async def show(request: web.Request) -> web.StreamResponse:
+        return await _stream(request, shared(), "application/json")
+
+    return show
 
 
 async def _stream(request: web.Request, body: AsyncGenerator[bytes, None], content_type: str) -> web.StreamResponse:

@@ -10,6 +10,7 @@ import msgspec
 from lvs_healthd import __version__
 from lvs_healthd.api.answers import Refusal
 from lvs_healthd.runtime.docstrings import docs_of
+from lvs_healthd.view.director_values import DirectorValues
 from lvs_healthd.view.hold_values import HoldOutcome
 from lvs_healthd.view.override_values import OverrideOutcome, OverrideValues
 from lvs_healthd.view.reload_values import ReloadOutcome
@@ -69,6 +70,7 @@ ENDPOINTS = (
     Endpoint("/page/", "The status page for browsers", {200: "text/html", 400: Refusal, 503: "text/html"}),
     Endpoint(PATH, "This description", {200: dict}),
     Endpoint("/api/v1/status", "Every service and every real server", {200: Status}),
+    Endpoint("/api/v1/director", "How this director is configured and set", {200: DirectorValues}),
     Endpoint(
         "/api/v1/table",
         "The kernel's table beside the wanted one",

@@ -1,7 +1,7 @@
 """`lvs-healthd doctor`: finds out what is wrong with this director, and says what to type. It changes nothing."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -26,15 +26,16 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.load import DEFAULT_FILE
 from lvs_healthd.config.model import Config
 from lvs_healthd.doctor.bundle import BundleError, parts, write_bundle
+from lvs_healthd.doctor.comparing import compare, services_named
 from lvs_healthd.doctor.finding import Finding, Note
-from lvs_healthd.doctor.judging import judge, notes
+from lvs_healthd.doctor.judging import judge, merged, notes
 from lvs_healthd.doctor.observations import Observations
 from lvs_healthd.doctor.observe import Asked, observe
+from lvs_healthd.doctor.peers import DIRECTOR, HERE, STATUS, Told, WrongUrlError, ask_peers, url_of
 from lvs_healthd.ipvs.refusals import NO_PERMISSION
+from lvs_healthd.view.director_values import DirectorValues
 from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.status_values import Status
-
-_PATH = "/api/v1/status"
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -60,6 +61,14 @@ def doctor(
         Path | None,
         typer.Option(help="Also write what a bug report needs to this new tar.gz file, without secrets."),
     ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="Compare with this other director, which answers at its [daemon] listen: a host, host:port or "
+            "http://host:port. May be given several times.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: Annotated[Path | None, typer.Option(help="The configuration file.", show_default=str(DEFAULT_FILE))] = None,
     control: ControlOption = None,
@@ -70,21 +79,32 @@ def doctor(
     and asks on the wire who has the services' addresses. That takes some seconds, for at most half a minute. If a
     daemon runs, it is asked for its status. Each finding says how sure it is: certain, likely or possible.
 
+    With --peer, it also says what differs between this director and others that should be like it: versions, clocks,
+    sysctls, sync daemons, services and their servers, verdicts and the kernel's weights.
+
     Exit status: 0 all is well (and in a pipe nothing is printed), 1 refused or failed, 2 wrong usage or no such
     service, 3 trouble found, 4 no daemon was reached at --control.
     """
     if bundle is not None and (bundle.exists() or bundle.is_symlink()):
         end("doctor", f"{bundle}: it exists, and is not overwritten")
+    peers = _urls(peer or ())
     configured, errors = _configuration(config)
     status, body, daemon_error = _status(config, control)
+    own = _own(config, control, status) if peers else None
     with _progress() as progress:
         try:
             seen = observe(Asked(configured, errors, status, daemon_error, service), progress)
         except UnknownNameError as error:
             end("doctor", str(error), ExitStatus.USAGE)
+        if own is not None:
+            progress("asking other directors")
+        told = [] if own is None else ask_peers(peers)
     if NO_PERMISSION in seen.table_error:
         end("doctor", seen.table_error)
     found, remarked = judge(seen), notes(seen)
+    if own is not None:
+        differing, meant = compare(own, told, services_named(each.name for each in seen.services) if service else _any)
+        found, remarked = merged([*found, *differing]), [*remarked, *meant]
     if bundle is not None:
         _write(bundle, parts(config or DEFAULT_FILE, configured, body, seen, (found, remarked)))
     _show(_Answer(found, remarked, len(seen.services), _servers(seen), status is not None, seen.kernel), json=json)
@@ -109,7 +129,7 @@ def _configuration(config: Path | None) -> tuple[Config | None, tuple[str, ...]]
 def _status(config: Path | None, control: str | None) -> tuple[Status | None, bytes, str]:
     """Ask the running daemon. Return its status, its answer as it came, and why a daemon that runs does not answer."""
     try:
-        body = RunningDaemon("doctor", config, control).get(_PATH)
+        body = RunningDaemon("doctor", config, control).get(STATUS)
         return decoded(body, Status), body, ""
     except UnreachableError as error:
         if control is not None:
@@ -122,6 +142,30 @@ def _status(config: Path | None, control: str | None) -> tuple[Status | None, by
     except ControlError as error:
         say("doctor", f"the daemon is not asked: {error}")
         return None, b"", ""
+
+
+def _urls(words: Iterable[str]) -> list[str]:
+    try:
+        return [url_of(each) for each in words]
+    except WrongUrlError as error:
+        end("doctor", f"--peer {error}", ExitStatus.USAGE)
+
+
+def _own(config: Path | None, control: str | None, status: Status | None) -> Told | None:
+    """Return what the daemon here says of itself; None, after saying so, if that is not known."""
+    if status is None:
+        say("doctor", "other directors are not asked: no daemon runs here to compare them with")
+        return None
+    try:
+        director = decoded(RunningDaemon("doctor", config, control).get(DIRECTOR), DirectorValues)
+    except ControlError as error:
+        say("doctor", f"other directors are not asked: the daemon here does not say what it is set to: {error}")
+        return None
+    return Told(name=HERE, status=status, director=director)
+
+
+def _any(_: str) -> bool:
+    return True
 
 
 @contextlib.contextmanager

@@ -59,6 +59,7 @@ from lvs_healthd.runtime.lock import LockFileError, StateLock, TableLock
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.notify import Notifier
 from lvs_healthd.state.saver import Saver
+from lvs_healthd.view.director import Director
 from lvs_healthd.view.past import Past
 from lvs_healthd.view.view import Facts, View
 
@@ -276,7 +277,6 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
     agreement = AgreementRuns(decisions, reconciler, bus.emit, serves=announcing.serves, clock=clock, wall=time.time)
     pair = PairRuns(roles, around.netns, bus.emit, suspension, clock=clock)
     keeper = Keeper(around.aspects, around.netns, bus.emit, clock=clock, more_advice=lambda: paths.advice)
-
     reloads = reloads or ReloadRequests()
     store_lists = StoreLists()
     discovery = Discovery(bus.emit, ask=reloads.ask_lists, read_with=lambda source: reader(source, store_lists.lists))
@@ -312,6 +312,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         store=desired,
         agreeing=agreement,
     )
+    director = Director(decisions, around.netns, is_real=bool(around.aspects))
     held: list[Parts] = []
 
     def orders_file() -> Path | None:
@@ -362,7 +363,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         past=past,
         remembering=remembering,
         view=view,
-        api=ApiServer(create_app(view, metrics=metrics.render, requests=requests)),
+        api=ApiServer(create_app(view, metrics=metrics.render, director=director, requests=requests)),
     )
     held.append(parts)
     return parts

@@ -74,7 +74,7 @@ _WORST = (Sureness.CERTAIN, Sureness.LIKELY, Sureness.POSSIBLE)
 def judge(seen: Observations) -> list[Finding]:
     """Return every finding, the surest first."""
     found = [finding for each in _JUDGES for finding in each(seen)]
-    return sorted(_merged(_unexplained(found)), key=lambda each: _WORST.index(each.sureness))
+    return merged(_unexplained(found))
 
 
 def notes(seen: Observations) -> list[Note]:
@@ -137,8 +137,8 @@ def _unexplained(found: Iterable[Finding]) -> Iterator[Finding]:
             yield each
 
 
-def _merged(found: Iterable[Finding]) -> list[Finding]:
-    """Join findings with the same cure, and count those of one kind that are too many to show."""
+def merged(found: Iterable[Finding]) -> list[Finding]:
+    """Return findings, the surest first. Those with the same cure are joined, and one kind has not too many."""
     kept: list[Finding] = []
     for each in found:
         like = [number for number, other in enumerate(kept) if other.name == each.name]
@@ -150,4 +150,4 @@ def _merged(found: Iterable[Finding]) -> list[Finding]:
             # The one that was seen with more figures stands for all of them.
             shown = each if same and len(each.seen) > len(kept[at].seen) else kept[at]
             kept[at] = msgspec.structs.replace(shown, others=kept[at].others + 1)
-    return kept
+    return sorted(kept, key=lambda each: _WORST.index(each.sureness))
