@@ -33,12 +33,12 @@ def markdown(
     pictures: files beside the report.
     """
     parts = [_HEAD.format(quick=" QUICK=1" if is_quick else "", machine=machine())]
-    parts.append(_markdown_table(summary([claim for outcome in outcomes.values() for claim in outcome.claims])))
+    parts.append(markdown_table(summary([claim for outcome in outcomes.values() for claim in outcome.claims])))
     if failures:
         parts.append("## Not measured\n")
         parts.append("".join(f"- {name}: {_first_line(text)}\n" for name, text in failures.items()))
     for name, outcome in outcomes.items():
-        details = [_markdown_table(table) for table in outcome.tables] + [f"{note}\n" for note in outcome.notes]
+        details = [markdown_table(table) for table in outcome.tables] + [f"{note}\n" for note in outcome.notes]
         if details:
             parts += [f"## {name}\n", *details]
     if pictures:
@@ -56,7 +56,8 @@ def summary(claims: Sequence[Claim]) -> Table:
     )
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """Write a table with its title."""
     lines = [table.head, tuple("---" for _ in table.head), *table.rows]
     body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
     return f"**{table.title}**\n\n{body}\n"

@@ -102,10 +102,15 @@ class Server:
         """Return what it has written, to its own log files too."""
         return "".join(log.read_text(errors="replace") for log in self._logs if log.exists())
 
+    @property
+    def pids(self) -> list[int]:
+        """All its processes."""
+        return self._pids(self._process.pid)
+
     def freeze(self) -> None:
         """Stop all its processes, with their sockets open, and wait until every thread stands still."""
         self._signal(signal.SIGSTOP)
-        while not all(is_stopped(pid) for pid in self._pids(self._process.pid)):
+        while not all(is_stopped(pid) for pid in self.pids):
             time.sleep(0.001)
 
     def thaw(self) -> None:
@@ -130,7 +135,7 @@ class Server:
             time.sleep(0.001)
 
     def _signal(self, number: signal.Signals) -> list[int]:
-        pids = self._pids(self._process.pid)
+        pids = self.pids
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)

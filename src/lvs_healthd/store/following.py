@@ -35,6 +35,20 @@ class Snapshot(NamedTuple):
     """The revision of the last change that is in it, or of its reading."""
 
 
+def pause_s(failures: int, servers: int, chance: Callable[[], float]) -> float:
+    """Return how long to wait before etcd is asked again, seconds. Another server that has not been tried is at once.
+
+    failures: how often asking has failed since a server answered last.
+    servers: how many servers there are to ask in turn.
+    chance: returns a number between 0 and 1.
+    """
+    rounds = failures // servers
+    if not rounds:
+        return 0.0
+    longest = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2.0 ** min(rounds - 1, 10))
+    return longest * (0.5 + 0.5 * chance())
+
+
 class Following:
     """Follows all keys below a prefix.
 
@@ -86,21 +100,13 @@ class Following:
                 except StoreError as error:
                     self._fail(error)
                 self._client.go_on()
-                await asyncio.sleep(self._pause_s(servers))
+                await asyncio.sleep(pause_s(self._failures, servers, self._chance))
         finally:
             await self._client.close()
 
     def _fail(self, error: StoreError) -> None:
         self._failures += 1
         self._failed(error, self._failures)
-
-    def _pause_s(self, servers: int) -> float:
-        """Return how long to wait. Another server that has not been tried is tried at once."""
-        rounds = self._failures // servers
-        if not rounds:
-            return 0.0
-        longest = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2.0 ** min(rounds - 1, 10))
-        return longest * (0.5 + 0.5 * self._chance())
 
     async def _follow(self) -> None:
         """Read everything unless it is known, and follow it until that fails. Raises `StoreError`."""
