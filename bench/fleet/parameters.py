@@ -12,8 +12,8 @@ from lvs_healthd.store.directors import Published, Said, written
 class Costs(NamedTuple):
     """Processor time in seconds. Those of etcd and its clients are from `python -m bench.fleet.calibrate`.
 
-    It was run on a small virtual machine with etcd 3.4, one server, and its JSON gateway: half of what etcd spends is
-    the gateway's.
+    It was run on a small virtual machine with etcd 3.4, one server, by its JSON gateway, while other work ran there. At
+    a quieter time it gave up to a third less, so these are on the safe side.
     """
 
     probe: float = 70e-6
