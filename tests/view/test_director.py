@@ -8,25 +8,27 @@ from lvs_healthd.view.director import SYSCTLS, _configuration
 from tests.configs import server, service, tcp_check
 
 
-def test_only_keys_that_do_not_have_their_default_are_named() -> None:
-    assert _configuration(service(scheduler="wlc")).settings == {}
-    found = _configuration(service(scheduler="wrr", persistence=300.0))
+async def test_only_keys_that_do_not_have_their_default_are_named() -> None:
+    assert (await _configuration(service(scheduler="wlc"))).settings == {}
+    found = await _configuration(service(scheduler="wrr", persistence=300.0))
     assert found.settings == {"scheduler": "wrr", "persistence": "300.0"}
     assert found.address == "192.0.2.100:80/tcp"
 
 
-def test_the_digest_of_checks_does_not_depend_on_the_order_of_servers_or_on_weights() -> None:
+async def test_the_digest_of_checks_does_not_depend_on_the_order_of_servers_or_on_weights() -> None:
     one, two = server("198.51.100.11"), server("198.51.100.12")
     heavy = msgspec.structs.replace(two, weight=7)
-    assert _configuration(service(one, two)).checks == _configuration(service(heavy, one)).checks
+    found = [(await _configuration(each)).checks for each in (service(one, two), service(heavy, one))]
+    assert found[0] == found[1]
 
 
-def test_the_digest_of_checks_differs_for_another_pace_target_or_type() -> None:
-    def digest(**keys: object) -> str:
+async def test_the_digest_of_checks_differs_for_another_pace_target_or_type() -> None:
+    async def digest(**keys: object) -> str:
         check = tcp_check("198.51.100.11", 80, **keys)
-        return _configuration(service(server("198.51.100.11", checks=(check,)))).checks
+        return (await _configuration(service(server("198.51.100.11", checks=(check,))))).checks
 
-    assert len({digest(), digest(interval=3.0), digest(fall=4), digest(name="other"), digest(timeout=0.5)}) == 5
+    others: list[dict[str, object]] = [{"interval": 3.0}, {"fall": 4}, {"name": "other"}, {"timeout": 0.5}]
+    assert len({await digest(**each) for each in [{}, *others]}) == 5
 
 
 def with_path(path: str) -> RealServer:
@@ -35,8 +37,10 @@ def with_path(path: str) -> RealServer:
     )
 
 
-def test_a_secret_in_a_path_does_not_reach_the_digest_and_the_path_does() -> None:
-    found = [_configuration(service(with_path(each))).checks for each in ("/a?token=123456", "/a?token=654321", "/b")]
+async def test_a_secret_in_a_path_does_not_reach_the_digest_and_the_path_does() -> None:
+    found = [
+        (await _configuration(service(with_path(each)))).checks for each in ("/a?token=123456", "/a?token=654321", "/b")
+    ]
     assert found[0] == found[1]
     assert found[0] != found[2]
 

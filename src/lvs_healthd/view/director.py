@@ -1,6 +1,5 @@
 """Says how this director is configured and set, so that it can be compared with another one (/api/v1/director)."""
 
-import asyncio
 import hashlib
 import time
 import uuid
@@ -22,6 +21,7 @@ from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.kernel.settings import SettingsClient
 from lvs_healthd.plan.records import service_key
 from lvs_healthd.runtime.netns import Netns
+from lvs_healthd.runtime.pace import paced
 from lvs_healthd.view.director_values import DirectorValues, ServiceConfiguration, SyncValues, TimeoutValues
 
 _OF_THE_MACHINE = frozenset({"est_cpulist", "est_nice"})
@@ -62,6 +62,8 @@ class Director:
         self._netns = netns
         self._is_real = is_real
         self._run = uuid.uuid4().hex
+        self._known: dict[str, tuple[Service, ServiceConfiguration]] = {}
+        """What was said of each service, by its name, with the configuration that it was made of."""
 
     async def __call__(self) -> AsyncIterator[bytes]:
         """Yield a `DirectorValues` as JSON."""
@@ -70,10 +72,13 @@ class Director:
     async def values(self) -> DirectorValues:
         """Describe it as it is now."""
         sysctls, timeouts, sync, error = await self._kernel()
-        # On a thread, because tens of thousands of servers take longer than the event loop may be held. The records
-        # of a configuration never change.
-        services = [each.config for each in self._decisions.services]
-        described = await asyncio.to_thread(lambda: tuple(map(_configuration, services)))
+        described: dict[str, tuple[Service, ServiceConfiguration]] = {}
+        for service in [each.config for each in self._decisions.services]:
+            known = self._known.get(service.name)
+            if known is None or known[0] is not service:
+                known = service, await _configuration(service)
+            described[service.name] = known
+        self._known = described
         return DirectorValues(
             run=self._run,
             at=time.time(),
@@ -82,7 +87,7 @@ class Director:
             timeouts=timeouts,
             sync=sync,
             error=error,
-            services=described,
+            services=tuple(found for _, found in described.values()),
         )
 
     async def _kernel(self) -> tuple[dict[str, str], TimeoutValues | None, tuple[SyncValues, ...], str]:
@@ -111,24 +116,24 @@ class Director:
         return sysctls, TimeoutValues(tcp=timeouts.tcp, tcp_fin=timeouts.tcp_fin, udp=timeouts.udp), sync, ""
 
 
-def _configuration(service: Service) -> ServiceConfiguration:
-    """Describe a service. A change of anything that is not in it goes unnoticed."""
+async def _configuration(service: Service) -> ServiceConfiguration:
+    """Describe a service. A change of anything that is not in it goes unnoticed. The event loop runs meanwhile."""
     values = {name: getattr(service, name) for name in _SETTINGS}
     return ServiceConfiguration(
         service=service.name,
         address=str(service_key(service)),
         settings={name: _shown(value) for name, value in values.items() if value != _DEFAULTS[name]},
-        checks=_digest(service),
+        checks=await _digest(service),
     )
 
 
-def _digest(service: Service) -> str:
-    found = hashlib.blake2b(digest_size=8)
-    for text in sorted(
-        f"{server.endpoint.shown} {text}" for server in service.real_servers for text in _texts(server.checks)
-    ):
-        found.update(text.encode() + b"\n")
-    return found.hexdigest()
+async def _digest(service: Service) -> str:
+    texts = [
+        f"{server.endpoint.shown} {text}"
+        async for server in paced(service.real_servers)
+        for text in _texts(server.checks)
+    ]
+    return hashlib.blake2b("\n".join(sorted(texts)).encode(), digest_size=8).hexdigest()
 
 
 def _texts(checks: Iterable[AnyCheck]) -> Iterator[str]:
