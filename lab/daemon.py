@@ -82,13 +82,20 @@ class Daemon:
         Raises `TimeoutError`, also when it rejects the configuration, and `ChildProcessError` when it ends.
         """
         position = len(self.lines())
-        if self._process is not None:
-            self._process.send_signal(signal.SIGHUP)
+        self._signal(signal.SIGHUP)
         self.wait_for("config.reloaded", after=position)
 
     def kill(self) -> None:
         """End it as a crash would: kill -9."""
         self._end(signal.SIGKILL)
+
+    def hang(self) -> None:
+        """Stop its time."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let its time go on after `hang`."""
+        self._signal(signal.SIGCONT)
 
     def stop(self) -> int:
         """End it as systemd does, with SIGTERM, and return its exit status."""
@@ -138,6 +145,10 @@ class Daemon:
         """Return what a verb prints, whatever its exit status."""
         words = [name, *arguments, "--config", str(self._configuration)]
         return run(words, namespace=self._director, timeout_s=START_DEADLINE_S).stdout
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def _end(self, number: signal.Signals) -> int:
         if self._process is None:

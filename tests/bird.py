@@ -44,6 +44,11 @@ class Bird:
         result = self._at.run(command, check=False)
         return result.stdout + result.stderr
 
+    def signal(self, number: Signals) -> None:
+        """Send a signal that does not end it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self, number: Signals = Signals.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(number)
