@@ -133,7 +133,7 @@ class Director:
 
     @property
     def has_address(self) -> bool:
-        return f"|-- {self.vip}\n" in self._kernel("fib_trie")
+        return f"|-- {self.vip}\n" in _kernel(self.at, "fib_trie")
 
     @property
     def table(self) -> str:
@@ -145,7 +145,7 @@ class Director:
 
     def knows(self, port: int) -> bool:
         """Return whether its kernel knows a connection from this port of the client."""
-        return f" {port:04X} " in self._kernel("ip_vs_conn")
+        return knows(self.at, port)
 
     async def start(self) -> None:
         """Start all that runs on it, and wait until it can serve. This is the first start."""
@@ -191,10 +191,6 @@ class Director:
 
     def _cable(self, state: str) -> None:
         ip_batch([f"link set {self._port} {state}"], inside=self._router)
-
-    def _kernel(self, file: str) -> str:
-        with self.at.entered():
-            return Path(f"/proc/thread-self/net/{file}").read_text(encoding="ascii")
 
 
 class WithDaemon(Director):
@@ -265,6 +261,16 @@ def second_director(topology: Topology) -> Iterator[Namespace]:
         yield other
     finally:
         take_down([other])
+
+
+def knows(director: Namespace, port: int) -> bool:
+    """Return whether a director's kernel knows a connection from this port of the client."""
+    return f" {port:04X} " in _kernel(director, "ip_vs_conn")
+
+
+def _kernel(director: Namespace, file: str) -> str:
+    with director.entered():
+        return Path(f"/proc/thread-self/net/{file}").read_text(encoding="ascii")
 
 
 class Connection:

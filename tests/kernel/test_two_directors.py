@@ -48,7 +48,7 @@ ROOM_S = 6.0
 IN_FLIGHT = 4
 """Requests that may be under way when the route changes. The other director does not know their connections."""
 ROUTED_S = 2.0
-"""How long it may take from the decision to the router's table here. tests/daemon/test_bird.py says how long it takes."""
+"""How long it may take from the decision to the router's table, emulated. tests/daemon/test_bird.py measures it."""
 CHECKED_S = 2 * 1.0 + 1.0 + 1.0
 """`fall` failures at the check's interval, the last one's timeout, and `withdraw_after`."""
 

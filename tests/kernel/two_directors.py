@@ -24,15 +24,15 @@ from lab.topology import Topology
 from lab.wait import wait_until
 from lvs_healthd.director import links
 from tests.bird import Bird
-from tests.kernel.pair_directors import PORTS, second_director
+from tests.kernel.pair_directors import PORTS, knows, second_director
 
 VIP, VIP6 = "203.0.113.100", "2001:db8:3::100"
 """In no network of the lab: without a route nobody asks for it by ARP."""
 ROUTER = "198.51.100.1"
 SPREAD = {"net.ipv4.fib_multipath_hash_policy": 3, "net.ipv4.fib_multipath_hash_fields": 0x37}
-"""By addresses, protocol and ports. Policy 1 means the same, but takes a hash that the packet already has, and over a veth
-that is the one of the client's socket: a random number, and another one for each SYN that is sent again. So the router
-would send such a SYN another way, as no router does whose packets come from a cable."""
+"""By addresses, protocol and ports. Policy 1 means the same, but takes a hash that the packet has already
+(fib_multipath_hash in net/ipv4/route.c). Over a veth that is a random number of the client's socket, and another one
+for a SYN that is sent again: it would go another way, which no router does whose packets come from a cable."""
 REFUSE, DROP = "reject with tcp reset", "drop"
 """What nftables does with a packet."""
 IN_TIME_S = 90.0
@@ -207,15 +207,14 @@ class Director:
 
     def drain(self) -> None:
         """Take it out of service as docs/fleet.md says."""
-        assert "disabled" in self.bird.ask("disable", "router*")
+        assert "disabled" in self.bird.ask('disable "router*"')
 
     def undrain(self) -> None:
-        assert "enabled" in self.bird.ask("enable", "router*")
+        assert "enabled" in self.bird.ask('enable "router*"')
 
     def knows(self, port: int) -> bool:
         """Return whether its kernel knows a connection from this port of the client."""
-        with self.at.entered():
-            return f" {port:04X} " in Path("/proc/thread-self/net/ip_vs_conn").read_text(encoding="ascii")
+        return knows(self.at, port)
 
     def shut_out(self, verdict: str) -> None:
         """Let the servers refuse what comes from this director, or drop it: `REFUSE`, `DROP`."""
