@@ -6,7 +6,7 @@ nat each director would need servers of its own, and no connection could outlive
 """
 
 import contextlib
-import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +22,6 @@ from lab.topologies.dr import hold_vip
 from lab.topologies.wiring import ip_batch, set_sysctls
 from lab.topology import Topology
 from lab.wait import wait_until
-from lvs_healthd.director import links
 from tests.bird import Bird
 from tests.kernel.pair_directors import PORTS, knows, second_director
 
@@ -35,8 +34,8 @@ SPREAD = {"net.ipv4.fib_multipath_hash_policy": 3, "net.ipv4.fib_multipath_hash_
 for a SYN that is sent again: it would go another way, which no router does whose packets come from a cable."""
 REFUSE, DROP = "reject with tcp reset", "drop"
 """What nftables does with a packet."""
-IN_TIME_S = 90.0
-"""How long a route may take to come or go, seconds, on an emulated machine."""
+IN_TIME_S = 150.0
+"""How long a route may take to come or go, seconds. An emulated daemon may import for a minute what announces it."""
 
 CONFIG = """
 [daemon]
@@ -125,9 +124,7 @@ class Routes:
     """The router's next hops to the address, and when they changed."""
 
     def __init__(self, at: Namespace) -> None:
-        with at.entered():
-            self._reports = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
-        self._reports.bind((0, 0x40))  # RTMGRP_IPV4_ROUTE (linux/rtnetlink.h)
+        self._reports = at.popen(["ip", "-o", "monitor", "route"], stdout=subprocess.PIPE)
         self.seen: list[tuple[float, frozenset[str]]] = [(time.time(), frozenset())]
         """Unix time, and the next hops from then on."""
         threading.Thread(target=self._read, daemon=True).start()
@@ -136,18 +133,21 @@ class Routes:
     def now(self) -> frozenset[str]:
         return self.seen[-1][1]
 
+    def stop(self) -> None:
+        self._reports.kill()
+        self._reports.wait()
+
     def _read(self) -> None:
-        while data := self._reports.recv(65536):
-            at = time.time()
-            for message in links.parser().parse(data):
-                if message.get_attr("RTA_DST") != VIP or message["dst_len"] != 32:
-                    continue
-                several = message.get_attr("RTA_MULTIPATH") or [message]
-                hops = frozenset(hop.get_attr("RTA_GATEWAY") for hop in several)
-                if message["event"] == "RTM_NEWROUTE":
-                    self.seen.append((at, hops))
-                elif hops == self.now:
-                    self.seen.append((at, frozenset()))
+        assert self._reports.stdout is not None
+        for line in self._reports.stdout:
+            words = line.split()
+            if VIP not in words[:2]:
+                continue
+            hops = frozenset(words[at + 1] for at, word in enumerate(words) if word == "via")
+            if words[0] != "Deleted":
+                self.seen.append((time.time(), hops))
+            elif hops == self.now:
+                self.seen.append((time.time(), frozenset()))
 
 
 class Director:
@@ -270,6 +270,7 @@ def fleet(way: Way, folder: Path) -> Iterator[Fleet]:
             hold_vip(server, VIP, VIP6)
             stack.enter_context(Nginx.serving(server))
         routes = Routes(topology.router)
+        stack.callback(routes.stop)
         a, b = (
             Director(at, port, address, folder / name, topology, way)
             for at, port, address, name in zip(
