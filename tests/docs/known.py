@@ -1,5 +1,6 @@
 """What is known of each program that the pages name: whether its words can be right."""
 
+import fnmatch
 import importlib.util
 import re
 from collections.abc import Callable, Sequence
@@ -96,6 +97,16 @@ def sysctl(words: Words) -> str:
     return f"no setting: {wrong}" if wrong else ""
 
 
+def birdc(words: Words) -> str:
+    """An order that birdc gives BIRD is one word of the shell, with quotation marks around a pattern."""
+    order = re.fullmatch(r'(disable|enable) "([\w*]+)"', words[0] if len(words) == 1 else "")
+    protocols = re.findall(
+        r"^protocol bgp (\w+)", (REPOSITORY / "examples/anycast-bird.conf").read_text(), re.MULTILINE
+    )
+    known = order is not None and fnmatch.filter(protocols, order[2])
+    return "" if known else f"birdc does not understand {words}, or no protocol of the example is meant"
+
+
 def anything(words: Words) -> str:
     return ""
 
@@ -109,6 +120,7 @@ KNOWN: dict[str, Callable[[Words], str]] = {
     "python": python,
     "python3": python,
     "sysctl": sysctl,
+    "birdc": birdc,
     **dict.fromkeys(
         (
             *(

@@ -39,6 +39,7 @@ def test_commands_are_found() -> None:
         ("journalctl LVS_EVENT=table.drfit", "no event is called table.drfit"),
         ("systemctl restart lvs-helthd", "no unit ['lvs-helthd']"),
         ("sysctl -w net.ipv4.ip_forward", "no setting"),
+        ("birdc disable router*", "birdc does not understand"),
         ("cat examples/rpd.toml", "no such file: ['examples/rpd.toml']"),
         ("ipvsdam -Ln", "ipvsdam is not known"),
     ],

@@ -1,6 +1,7 @@
 """What clients meet while a router spreads them over two directors, and one of these fails or is taken out of service.
 
-It prints the table of docs/fleet.md (`-rP` shows it).
+It prints a line for each change (`-rP` shows them). Hold times and BFD need a machine that does little else:
+on one that is overloaded, sessions end by themselves, as the next hops show that are printed too.
 """
 
 import contextlib
@@ -135,6 +136,7 @@ def test_what_clients_meet(both: Fleet, name: str) -> None:
             ended = time.monotonic()
             requests = load.stop()
             sys.stdout.write(figures(steps, [each for each in requests if each.started >= begun], ended))
+            sys.stdout.write(f"next hops: {[(round(at, 1), sorted(hops)) for at, hops in both.routes.seen]}\n")
     if happening.decided:
         for event, each in zip(("announce.off", "announce.on"), steps, strict=True):
             line = both.a.daemon.wait_for(event, after=logged)
