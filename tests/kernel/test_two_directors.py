@@ -123,6 +123,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize("name", HAPPENINGS)
 def test_what_clients_meet(both: Fleet, name: str) -> None:
     happening = HAPPENINGS[name]
+    both.until(both.a, both.b)
     logged = len(both.a.daemon.lines())
     with Load.steady(both.topology.client, VIP, every_s=EVERY_S, timeout_s=PATIENCE_S) as load:
         time.sleep(QUIET_S)
@@ -217,6 +218,8 @@ def trouble_s(requests: list[Request], since: float) -> float:
 
 def figures(steps: list[Step], requests: list[Request], ended: float) -> str:
     """Return a line for each step."""
+    if not steps:
+        return ""
     lines = []
     for each, end in zip(steps, [*(later.at for later in steps[1:]), ended], strict=True):
         those = [request for request in requests if each.at <= request.started < end]
