@@ -223,7 +223,7 @@ class Door:
         return False
 
 
-def app(view: object, *, metrics: object, requests: Requests) -> Requests:
+def app(view: object, *, requests: Requests, **_: object) -> Requests:
     """Return what `Door` needs of the application."""
     return requests
 

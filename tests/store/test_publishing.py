@@ -79,10 +79,14 @@ async def test_director_that_ends_is_gone_with_its_lease_and_one_that_lives_stay
             three.say()
             await until(lambda: set(one.heard()) == {"b", "c"})
         await until(lambda: set(one.heard()) == {"b"})
-        (lease,) = {int(each["lease"]) for each in own.post("kv/range", key=b"/p/directors/b")["kvs"]}
+
+        def leases() -> list[int]:
+            return [int(each["lease"]) for each in own.post("kv/range", key=b"/p/directors/b").get("kvs", [])]
+
+        (lease,) = leases()
         own.post("lease/revoke", ID=str(lease))
-        await until(lambda: set(one.heard()) == set())
-        await until(lambda: set(one.heard()) == {"b"})
+        # It is gone for so short a time that a busy machine may not see it.
+        await until(lambda: leases() not in ([], [lease]) and set(one.heard()) == {"b"})
 
 
 async def test_while_etcd_is_away_what_was_heard_grows_old_and_after_that_all_is_said_again(own: Etcd) -> None:
