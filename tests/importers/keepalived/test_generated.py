@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lvs_healthd.importers.account import Account, Fate, Place
@@ -68,5 +68,6 @@ def test_every_line_of_any_file_is_accounted_for(text: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=200))
+@example("\r{")
 def test_any_text_is_accounted_for(text: str) -> None:
     assert account_of(text).unmentioned() == ()

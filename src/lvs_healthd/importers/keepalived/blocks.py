@@ -88,10 +88,14 @@ class Blocks:
     def _node(self, piece: Piece, grammar: Grammar) -> Node | None:
         """Read a keyword, and the block that belongs to it."""
         try:
-            keyword, *rest = words(piece.text)
+            found = words(piece.text)
         except UnmatchedQuoteError:
             self._account.refused(piece.place, "a quote is never closed; what should be in the quotes?")
             return None
+        if not found:
+            self._ignore(piece, "there is no word before this brace, only what ends a line elsewhere")
+            return None
+        keyword, *rest = found
         form = grammar.get(keyword)
         if form is None:
             where = f"in {self._open[-1].keyword}" if self._open else "outside of all blocks"
