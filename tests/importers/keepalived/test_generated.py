@@ -69,5 +69,6 @@ def test_every_line_of_any_file_is_accounted_for(text: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=200))
 @example("\r{")
+@example("virtual_server_group a {\n\r{\n}")
 def test_any_text_is_accounted_for(text: str) -> None:
     assert account_of(text).unmentioned() == ()

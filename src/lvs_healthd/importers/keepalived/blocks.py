@@ -87,13 +87,8 @@ class Blocks:
 
     def _node(self, piece: Piece, grammar: Grammar) -> Node | None:
         """Read a keyword, and the block that belongs to it."""
-        try:
-            found = words(piece.text)
-        except UnmatchedQuoteError:
-            self._account.refused(piece.place, "a quote is never closed; what should be in the quotes?")
-            return None
+        found = self._words(piece)
         if not found:
-            self._ignore(piece, "there is no word before this brace, only what ends a line elsewhere")
             return None
         keyword, *rest = found
         form = grammar.get(keyword)
@@ -155,14 +150,22 @@ class Blocks:
             if needs_brace:
                 self._refuse_open_block(piece)
                 needs_brace = False
-            try:
-                keyword, *rest = words(piece.text)
-            except UnmatchedQuoteError:
-                self._account.refused(piece.place, "a quote is never closed; what should be in the quotes?")
-                continue
-            nodes.append(Node(keyword, rest, piece.text, piece.place, piece.also))
+            if found := self._words(piece):
+                keyword, *rest = found
+                nodes.append(Node(keyword, rest, piece.text, piece.place, piece.also))
         self._account.refused(self._open[-1].place, "its block is never closed; where should its } be?")
         return nodes
+
+    def _words(self, piece: Piece) -> list[str]:
+        """Return the words of a piece; none, and a remark, if it has none that can be read."""
+        try:
+            found = words(piece.text)
+        except UnmatchedQuoteError:
+            self._account.refused(piece.place, "a quote is never closed; what should be in the quotes?")
+            return []
+        if not found:
+            self._ignore(piece, "there is no word before this brace, only what ends a line elsewhere")
+        return found
 
     def _refuse_open_block(self, piece: Piece) -> None:
         """Refuse a block that does not begin with a brace: keepalived takes what follows for what is in it."""
