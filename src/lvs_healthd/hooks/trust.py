@@ -3,7 +3,7 @@
 import ssl
 
 from lvs_healthd.hooks.facts import NotToldError
-from lvs_healthd.runtime.authorities import load_system_authorities
+from lvs_healthd.runtime.authorities import client_context
 from lvs_healthd.runtime.threads import HungError, in_thread
 
 READ_S = 5.0
@@ -17,14 +17,11 @@ async def trusting(ca: str, *, verify: bool = True) -> ssl.SSLContext:
     """
 
     def make() -> ssl.SSLContext:
+        if verify:
+            return client_context(ca)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if not verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        elif ca:
-            context.load_verify_locations(cafile=ca)
-        else:
-            load_system_authorities(context)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
         return context
 
     try:

@@ -23,6 +23,19 @@ _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 """The names that c_rehash gives to certificates. OpenSSL ignores all other files of a folder."""
 
 
+def client_context(ca: str) -> ssl.SSLContext:
+    """Return settings for a client of TLS that trust the certificates in the file `ca`; if empty, those of the system.
+
+    This reads files. Raises `OSError`.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ca:
+        context.load_verify_locations(cafile=ca)
+    else:
+        load_system_authorities(context)
+    return context
+
+
 def load_system_authorities(context: ssl.SSLContext) -> None:
     """Let `context` trust what the system trusts: one file, and the folders in `SSL_CERT_DIR` if that is set.
 

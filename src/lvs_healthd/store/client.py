@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 
-from lvs_healthd.runtime.authorities import load_system_authorities
+from lvs_healthd.runtime.authorities import client_context
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.runtime.resolver import LoneResolver
 from lvs_healthd.runtime.threads import HungError, in_thread
@@ -312,17 +312,8 @@ class Client:
 
     async def _trusting(self) -> ssl.SSLContext:
         ca = self._access.ca
-
-        def make() -> ssl.SSLContext:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            if ca:
-                context.load_verify_locations(cafile=ca)
-            else:
-                load_system_authorities(context)
-            return context
-
         try:
-            return await in_thread(make, timeout_s=FILES_S, what="reading trusted certificates")
+            return await in_thread(client_context, ca, timeout_s=FILES_S, what="reading trusted certificates")
         except (OSError, HungError) as error:
             raise StoreError(f"[fleet] ca: cannot use {ca or 'the certificates of the system'}: {error}") from error
 
