@@ -207,7 +207,7 @@ async def test_files_that_mean_nobody_are_told_once(site: Director) -> None:
     assert dict(site.told(MaintenanceUnused, "file", "why")) == nobody
     assert len(site.bench.of(MaintenanceUnused)) == len(nobody)
     assert site.state.unused == nobody
-    listed = {each.file: each for each in listed_overrides(site.bench.decisions)}
+    listed = {each.file: each for each in listed_overrides(site.bench.decisions, lambda _: False)}
     assert listed[site.path("nohost")].server == "nohost"
     assert listed[site.path("not a name")].server == "not a name"
     assert not any(each.is_configured for each in listed.values())
@@ -464,7 +464,10 @@ async def test_in_shadow_mode_the_files_count_and_nothing_is_written(site: Direc
 async def test_status_and_metrics_show_the_file_and_since_when(site: Director) -> None:
     await site.put(A, f"{A}:80")
     since = site.state.folder.files[site.path(A)].since
-    listed = [(each.kind, each.service, each.server, each.file) for each in listed_overrides(site.bench.decisions)]
+    listed = [
+        (each.kind, each.service, each.server, each.file)
+        for each in listed_overrides(site.bench.decisions, lambda _: False)
+    ]
     assert listed == [
         ("maintenance", "*", A, site.path(A)),
         ("maintenance", "*", f"{A}:80", site.path(f"{A}:80")),

@@ -29,6 +29,7 @@ from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.state.overrides import Kind, read_overrides
 from lvs_healthd.view.override_values import OverrideOutcome, OverrideRequest
 from tests.configs import config, server, service, tcp_check
+from tests.daemon.no_fleet import NoFleet
 from tests.decide.test_decisions import FAIL, PASS, Bench
 from tests.reconciling import Counts
 
@@ -90,6 +91,7 @@ class Site:
             self.bench.decisions,
             self.reconciler,
             self.bench.events.append,
+            fleet=NoFleet(),
             file=lambda: None if self.shadow else self.file,
             replan=lambda: None,
             clock=lambda: self.bench.now,

@@ -16,6 +16,7 @@ from lvs_healthd.view.hold_values import HoldOutcome, HoldRefusedError
 from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.override_values import OverrideRequest
 from lvs_healthd.view.reload_values import ReloadOutcome, ReloadRequest
+from tests.daemon.no_fleet import NoFleet
 from tests.decide.test_decisions import Counting
 
 
@@ -139,6 +140,7 @@ def requests_with(events: list[Event]) -> Requests:
         ),
         cast("Reconciler", None),
         events.append,
+        fleet=NoFleet(),
         file=lambda: None,
         replan=lambda: None,
         clock=time.monotonic,

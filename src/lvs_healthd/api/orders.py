@@ -27,6 +27,7 @@ _FIELDS = {
     "until": "until",
     "deadline": "deadline",
     "force": "force",
+    "fleet": "fleet",
 }
 """The parameters, and the fields that they set. `server` may be there several times."""
 

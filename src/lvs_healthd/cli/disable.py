@@ -3,6 +3,7 @@
 from lvs_healthd.cli.asking import ConfigOption, ControlOption, RunningDaemon
 from lvs_healthd.cli.ordering import (
     EverywhereOption,
+    FleetOption,
     ForceOption,
     ForOption,
     JsonOption,
@@ -25,6 +26,7 @@ def disable(
     for_: ForOption = "",
     until: UntilOption = "",
     force: ForceOption = False,
+    fleet: FleetOption = False,
     json: JsonOption = False,
     config: ConfigOption = None,
     control: ControlOption = None,
@@ -44,5 +46,6 @@ def disable(
         reason=reason,
         until=end_of("disable", for_, until),
         force=force,
+        fleet=fleet,
     )
     give(RunningDaemon("disable", config, control), request, json=json)

@@ -8,6 +8,7 @@ import typer
 from lvs_healthd.cli.asking import ConfigOption, ControlOption, RunningDaemon
 from lvs_healthd.cli.ordering import (
     EverywhereOption,
+    FleetOption,
     ForceOption,
     ForOption,
     JsonOption,
@@ -39,6 +40,7 @@ def drain(
         typer.Option(metavar="10m", help="Remove them after so long, with any connections.", show_default="never"),
     ] = "",
     force: ForceOption = False,
+    fleet: FleetOption = False,
     json: JsonOption = False,
     config: ConfigOption = None,
     control: ControlOption = None,
@@ -60,6 +62,7 @@ def drain(
         until=ends,
         deadline=time.time() + seconds("drain", "--deadline", deadline) if deadline else None,
         force=force,
+        fleet=fleet,
     )
     daemon = RunningDaemon("drain", config, control)
     outcome = give(daemon, request, json=json)

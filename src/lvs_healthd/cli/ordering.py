@@ -21,7 +21,7 @@ from lvs_healthd.view.table_values import ListedServer, Listing
 from lvs_healthd.view.words import ago
 
 TIMEOUT_S = 15.0
-"""How long to wait until an order is carried out, seconds. Writing the file of orders may take a while."""
+"""How long to wait until an order is carried out, seconds. Writing the file of orders, or to etcd, may take a while."""
 
 LOOK_S = 1.0
 """How often `--wait` asks for the connections, seconds. The daemon reads them from the kernel at each `resync`."""
@@ -48,6 +48,9 @@ UntilOption = Annotated[
 ]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Also if that leaves a service without a real server that may serve.")
+]
+FleetOption = Annotated[
+    bool, typer.Option("--fleet", help="On all directors of the fleet, by way of its etcd; else on this one alone.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the daemon's answer as JSON.")]
 

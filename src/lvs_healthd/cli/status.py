@@ -128,7 +128,11 @@ def _override(order: OverrideValues, now: float) -> tuple[str, ...]:
     ends = "" if order.until is None else f"ends in {ago(order.until - now)}"
     missing = "" if order.is_configured else "not configured now"
     since = f"{ago(now - order.since)} ago"
-    by, text = f"uid {order.uid}", [printable(order.reason), ends, missing]
+    lost = "etcd has lost it" if order.is_lost else ""
+    by = f"uid {order.uid}"
+    if order.director:
+        by += f" on {printable(order.director)} for the fleet"
+    text = [printable(order.reason), ends, missing, lost]
     if order.file:  # if its server is not configured, the reason says so
         by, text = "file", [printable(order.file), printable(order.reason)]
     return printable(order.service), order.server, what, since, by, "; ".join(filter(None, text))

@@ -8,6 +8,7 @@ from lvs_healthd.cli.asking import ConfigOption, ControlOption, RunningDaemon, e
 from lvs_healthd.cli.exit_status import ExitStatus
 from lvs_healthd.cli.ordering import (
     EverywhereOption,
+    FleetOption,
     ForceOption,
     ForOption,
     JsonOption,
@@ -34,6 +35,7 @@ def weight(
     for_: ForOption = "",
     until: UntilOption = "",
     force: ForceOption = False,
+    fleet: FleetOption = False,
     json: JsonOption = False,
     config: ConfigOption = None,
     control: ControlOption = None,
@@ -57,5 +59,6 @@ def weight(
         reason=reason,
         until=end_of("weight", for_, until),
         force=force,
+        fleet=fleet,
     )
     give(RunningDaemon("weight", config, control), request, json=json)

@@ -6,7 +6,6 @@ was heard last.
 
 import asyncio
 import contextlib
-import socket
 import time
 import uuid
 import zlib
@@ -17,7 +16,7 @@ import msgspec
 
 from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.model import Config
-from lvs_healthd.daemon.store_asked import access_of
+from lvs_healthd.daemon.store_asked import access_of, name_of
 from lvs_healthd.decide.agreeing import LONGEST_S, Opinion, Sight
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ServiceState
@@ -125,7 +124,7 @@ class AgreementRuns:
             self._fleet = Fleet()
             self.configured("", 1, None)
             return
-        name = fleet.name or socket.gethostname()
+        name = name_of(fleet)
         made_of = msgspec.structs.replace(fleet, agree=1)
         exchange = self._exchange
         if exchange is None or made_of != self._fleet:

@@ -166,6 +166,7 @@ class Daemon:
                 group.create_task(parts.discovery.run(), name="sources of servers"),
                 group.create_task(parts.desired.run(), name="services of etcd"),
                 group.create_task(parts.store_lists.run(), name="servers of etcd"),
+                group.create_task(parts.fleet_orders.run(), name="orders of etcd"),
                 group.create_task(parts.hooks.run(), name="hooks"),
                 group.create_task(reloads.run(), name="reloads"),
                 group.create_task(_keep_house(parts), name="housekeeping"),
@@ -195,6 +196,7 @@ class Daemon:
             parts.flush,
             parts.discovery.save,
             parts.desired.save,
+            parts.fleet_orders.save,
             parts.agreement.stop,
             parts.api.stop,
             lambda: parts.hooks.stop(HOOKS_S),
@@ -218,6 +220,9 @@ async def _start(parts: Parts, began: Beginning, last_reading: LastReading) -> b
     await parts.holding.restore(config.daemon.state)
     await _refuse_loss(parts, saved)
     await parts.operators.load()
+    for order in await parts.fleet_orders.load(config):
+        parts.decisions.overrides.put(order)
+    parts.fleet_orders.configured(config, shadow=parts.is_shadow(config))
     await parts.maintenance.start(config.daemon.maintenance_dir, saved.maintenance)
     await parts.api.start(config.daemon.listen, config.daemon.control, is_starting=True)
     # The settings must be in place before the first packet that needs them. The table is read after they are set, so

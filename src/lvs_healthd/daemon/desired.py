@@ -152,7 +152,7 @@ class Desired:
         if before is None or stored.values != before.values:
             self._changed = changed or self._wall()
             self.file.is_unsaved |= not changed
-            if not changed:
+            if not changed and (before is not None or stored.values):
                 self._emit(self._difference(before, stored, was_held=was_held))
         if self._found is not None and self._found.values == stored.values:
             self._is_in_force()

@@ -47,7 +47,8 @@ def meant_absent(services: Collection[ServiceState], overrides: Overrides, reque
     """
     if not takes_back(request):
         return []
-    like = [each for each in overrides if (each.kind is Kind.WEIGHT) is (request.verb == "weight")]
+    of_fleet = overrides.shared if request.fleet else overrides.own
+    like = [each for each in of_fleet if (each.kind is Kind.WEIGHT) is (request.verb == "weight")]
     absent = [each for each, there in zip(like, are_configured(services, like), strict=True) if not there]
     names = names_of(services, absent)
     found = [each for each in absent if _is_meant(each, names[each.service], request)]

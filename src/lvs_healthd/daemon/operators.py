@@ -6,15 +6,16 @@ An order is written to its file before it takes effect, so that a crash cannot f
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.config.model import Config
 from lvs_healthd.daemon.drains import Drains, drain_advice
 from lvs_healthd.daemon.lacking import lacking
-from lvs_healthd.daemon.meant import meant_absent, meant_servers, takes_back
+from lvs_healthd.daemon.meant import meant_absent, meant_servers
+from lvs_healthd.daemon.order_changes import Change, Giver, RefusedOrderError, change_of, still_ordered
 from lvs_healthd.daemon.orders_file import OrdersFile
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.held import ServerState
@@ -32,22 +33,42 @@ from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.threads import HungError
-from lvs_healthd.state.overrides import EVERYWHERE, Kind, Override
+from lvs_healthd.state.fleet_orders import key_of
+from lvs_healthd.state.overrides import Kind, Override
 from lvs_healthd.state.safe_file import StateFileError
-from lvs_healthd.view.naming import UnknownNameError, canonical
+from lvs_healthd.view.naming import UnknownNameError
 from lvs_healthd.view.override_values import OverriddenServer, OverrideOutcome, OverrideRequest
 
 
-class _Change(NamedTuple):
-    """What an order does to the orders in force."""
+class FleetWide(Protocol):
+    """Carries out orders for the whole fleet; implemented by `FleetOrders`."""
 
-    put: list[Override]
-    removed: list[Override]
+    @property
+    def name(self) -> str:
+        """How this director is called in the fleet."""
+
+    async def order(self, change: Change, why: str) -> None:
+        """Have all directors take what an order changes, and wait until it counts here. Raises `HealthdError`.
+
+        why: who has ordered it.
+        """
+
+
+class _Plan(NamedTuple):
+    """What an order is about, and what it changes."""
+
+    servers: list[ServerState]
+    absent: list[Override]
+    """The orders that it ends about servers that are not configured."""
+    change: Change
+    before: dict[tuple[ServiceKey, DestinationKey], Special | None]
+    """What set each of the servers apart before."""
 
 
 class OperatorsHand:
     """Carries out orders.
 
+    fleet: carries out those for the whole fleet.
     file: returns the path of the file that keeps them, and None in shadow mode, in which there are none.
     replan: brings the wanted table up to date.
     wall: Unix time, seconds.
@@ -59,6 +80,7 @@ class OperatorsHand:
         reconciler: Reconciler,
         emit: Callable[[Event], None],
         *,
+        fleet: FleetWide,
         file: Callable[[], Path | None],
         replan: Callable[[], None],
         clock: Callable[[], float],
@@ -68,6 +90,7 @@ class OperatorsHand:
         self._overrides: Overrides = decisions.overrides
         self._drains = Drains(decisions, reconciler, emit, replan=replan, clock=clock)
         self._emit = emit
+        self._fleet = fleet
         self._file = file
         self._replan = replan
         self._wall = wall
@@ -105,10 +128,10 @@ class OperatorsHand:
                 await self._take_effect(self._overrides)
                 return
             self._kept_in = file
-            if not len(self._overrides):
+            if not self._overrides.own:
                 return
             try:
-                await self._disk.write(file, self._overrides)
+                await self._disk.write(file, self._overrides.own)
             except HealthdError as error:
                 self._emit(StateError(file=str(file), error=str(error)))
 
@@ -119,53 +142,77 @@ class OperatorsHand:
         except StateFileError as error:
             self._emit(StateError(file=str(file), error=str(error)))
             return
-        self._overrides.replace(kept)
+        self._overrides.replace((*(each for each in kept if not each.director), *self._overrides.shared))
 
     async def order(self, request: OverrideRequest, by: Peer) -> OverrideOutcome:
         """Carry out an order. Return what came of it."""
+        try:
+            async with self._turn:
+                plan = self._planned(request, by)
+                if not request.fleet:
+                    await self._carry_out(plan, f"{request.verb} by uid {by.uid}")
+            if request.fleet:
+                # Without the turn: what etcd says of it comes into force by `share`, as on all other directors.
+                await self._fleet.order(plan.change, f"{request.verb} by uid {by.uid}")
+        except (UnknownNameError, RefusedOrderError, HealthdError) as error:
+            return OverrideOutcome(refused=str(error), is_usage=isinstance(error, UnknownNameError))
+        return OverrideOutcome(
+            servers=tuple(self._described(plan.before)),
+            advice=(
+                *(drain_advice(plan.servers) if request.verb == "drain" else ()),
+                *(f"{each.server} is not configured now; it is not {in_words(each)} any more" for each in plan.absent),
+                *still_ordered(self._overrides, request, plan.servers),
+                *(self._still_drained(plan.servers) if request.verb == "enable" else ()),
+            ),
+        )
+
+    def _planned(self, request: OverrideRequest, by: Peer) -> "_Plan":
+        """Return what an order is about and changes. Raises `UnknownNameError` and `RefusedOrderError`."""
+        if self._file() is None:
+            raise RefusedOrderError("this daemon is in shadow mode: it writes nothing, so it takes no orders")
+        servers, absent = self._meant(request)
+        giver = Giver(by.uid, self._fleet.name, self._wall())
+        change = Change([], absent) if absent else change_of(self._overrides, request, servers, giver)
+        if not request.force and (bereft := list(lacking(servers, self._after(change)))):
+            raise RefusedOrderError(f"this would leave {' and '.join(bereft)}; --force if that is meant")
+        return _Plan(servers, absent, change, {(server.service.key, server.key): server.special for server in servers})
+
+    async def _carry_out(self, plan: "_Plan", why: str) -> None:
+        """Put an order for this director into force. Raises `HealthdError` if it cannot be kept."""
+        file = self._file()
+        if file is None:
+            raise RefusedOrderError("this daemon is in shadow mode: it writes nothing, so it takes no orders")
+        await self._disk.write(file, self._after(plan.change).own)
+        plan.change.apply(self._overrides)
+        await self._tell(plan.change, lambda _: why)
+        # A reload may have replaced the servers, or added some, while the file was written.
+        await self._take_effect([*plan.change.put, *plan.change.removed])
+
+    async def share(self, orders: Sequence[Override], why_of: Callable[[Override], str]) -> None:
+        """Put orders into force in place of all others that the fleet shares.
+
+        why_of: says why an order has ended.
+        """
         async with self._turn:
-            file = self._file()
-            if file is None:
-                return OverrideOutcome(
-                    refused="this daemon is in shadow mode: it writes nothing, so it takes no orders"
-                )
-            try:
-                servers, absent = self._meant(request)
-                change = _Change([], absent) if absent else self._change(request, servers, by.uid)
-            except (UnknownNameError, _RefusedError) as error:
-                return OverrideOutcome(refused=str(error), is_usage=isinstance(error, UnknownNameError))
-            after = self._after(change)
-            if not request.force and (bereft := list(lacking(servers, after))):
-                what = " and ".join(bereft)
-                return OverrideOutcome(refused=f"this would leave {what}; --force if that is meant")
-            before = {(server.service.key, server.key): server.special for server in servers}
-            try:
-                await self._disk.write(file, after)
-            except HealthdError as error:
-                return OverrideOutcome(refused=str(error))
-            _apply(self._overrides, change)
-            await self._tell(change, f"{request.verb} by uid {by.uid}")
-            # A reload may have replaced the servers, or added some, while the file was written.
-            await self._take_effect([*change.put, *change.removed])
-            return OverrideOutcome(
-                servers=tuple(self._described(before)),
-                advice=(
-                    *(drain_advice(servers) if request.verb == "drain" else ()),
-                    *(f"{each.server} is not configured now; it is not {in_words(each)} any more" for each in absent),
-                    *(self._still_drained(servers) if request.verb == "enable" else ()),
-                ),
-            )
+            before = self._overrides.shared
+            known, said = set(before), {key_of(each) for each in orders}
+            put = [each for each in orders if each not in known]
+            change = Change(put, [each for each in before if key_of(each) not in said])
+            if put or change.removed:
+                change.apply(self._overrides)
+                await self._tell(change, why_of)
+                await self._take_effect([*change.put, *change.removed])
 
     def _still_drained(self, servers: Iterable[ServerState]) -> Iterator[str]:
         """Say which servers files of the maintenance folder go on draining, each file and server once."""
         told = (self._overrides.maintenance.still_drained(each.key) for each in servers)
         yield from dict.fromkeys(filter(None, told))
 
-    def _after(self, change: _Change) -> Overrides:
+    def _after(self, change: Change) -> Overrides:
         """Return what the orders in force will be."""
         after = Overrides(self._overrides.maintenance)
         after.replace(self._overrides)
-        _apply(after, change)
+        change.apply(after)
         return after
 
     def _meant(self, request: OverrideRequest) -> tuple[list[ServerState], list[Override]]:
@@ -214,6 +261,7 @@ class OperatorsHand:
                     reason=each.reason,
                     uid=each.uid,
                     in_s=round((each.until or now) - now, 1),
+                    director=each.director,
                 )
             )
         if over := self._overrides.ended(now):
@@ -227,7 +275,7 @@ class OperatorsHand:
             file = self._file()
             if file is not None:
                 with contextlib.suppress(HealthdError):  # the next turn tries again
-                    await self._disk.write(file, self._overrides)
+                    await self._disk.write(file, self._overrides.own)
 
     async def _end(self, over: list[Override]) -> None:
         """Let orders end, and have the file say so after that.
@@ -235,16 +283,18 @@ class OperatorsHand:
         What has ended has ended, however long the file takes: a restart would end it too, because the file says until
         when it holds.
         """
-        change = _Change([], over)
-        _apply(self._overrides, change)
-        await self._tell(change, "its time is over")
+        change = Change([], over)
+        change.apply(self._overrides)
+        await self._tell(change, lambda _: "its time is over")
         await self._take_effect(over)
+        if all(each.director for each in over):
+            return
         async with self._turn:
             file, error = self._file(), ""
             if file is None:
                 return
             try:
-                await self._disk.write(file, self._overrides)
+                await self._disk.write(file, self._overrides.own)
             except HealthdError as caught:
                 error = str(caught)
             if error and error != self._error:
@@ -262,56 +312,7 @@ class OperatorsHand:
             self._decisions.reconsider([server])
         self._replan()
 
-    def _change(self, request: OverrideRequest, servers: list[ServerState], uid: int) -> _Change:
-        """Return what an order changes. Raises `_RefusedError`."""
-        if request.everywhere:
-            places = [(EVERYWHERE, canonical(request.everywhere))]
-        else:
-            places = [(str(server.service.key), str(server.key)) for server in servers]
-        now = self._wall()
-        if takes_back(request):
-            return _Change([], list(self._to_remove(request, servers, set(places))))
-        kind = Kind(request.verb)
-        made = [
-            Override(
-                kind=kind,
-                service=service,
-                server=server,
-                weight=request.weight if kind is Kind.WEIGHT else None,
-                reason=request.reason,
-                uid=uid,
-                since=now,
-                until=request.until,
-                deadline=request.deadline if kind is Kind.DRAIN else None,
-            )
-            for service, server in places
-        ]
-        for each in made:
-            replaced = self._overrides.replaced_by(each)
-            if replaced is not None and replaced.kind is not kind and _ends_before(each, replaced):
-                raise _RefusedError(
-                    f"{each.server} is {in_words(replaced)}, which this would end with its own end; leave --for and "
-                    "--until out, or enable it first"
-                )
-        return _Change(made, [])
-
-    def _to_remove(
-        self, request: OverrideRequest, servers: list[ServerState], places: set[tuple[str, str]]
-    ) -> Iterator[Override]:
-        is_weight = request.verb == "weight"
-        for each in self._overrides:
-            if (each.service, each.server) in places and (each.kind is Kind.WEIGHT) is is_weight:
-                yield each
-        if request.everywhere:
-            return
-        for server in servers:
-            counting = self._overrides.of(server.service.key, server.key)[int(is_weight)]
-            if counting is not None and counting.service == EVERYWHERE:
-                again = f"--everywhere {server.key.address}"
-                again = f"weight {again} auto" if is_weight else f"enable {again}"
-                raise _RefusedError(f"{server.key} is {in_words(counting)}; lvs-healthd {again}")
-
-    async def _tell(self, change: _Change, why: str) -> None:
+    async def _tell(self, change: Change, why_of: Callable[[Override], str]) -> None:
         now = self._wall()
         names = names_of(self._decisions.services, [*change.removed, *change.put])
         async for each in paced(change.removed):
@@ -320,8 +321,9 @@ class OperatorsHand:
                     kind=each.kind,
                     service=names[each.service],
                     server=each.server,
-                    why=why,
+                    why=why_of(each),
                     after_s=round(now - each.since, 1),
+                    director=each.director,
                 )
             )
         async for each in paced(change.put):
@@ -334,23 +336,9 @@ class OperatorsHand:
                     reason=each.reason,
                     uid=each.uid,
                     until="" if each.until is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(each.until)),
+                    director=each.director,
                 )
             )
-
-
-class _RefusedError(Exception):
-    """An order that cannot be carried out. The text says why, and what to type instead."""
-
-
-def _ends_before(one: Override, other: Override) -> bool:
-    return one.until is not None and (other.until is None or one.until < other.until)
-
-
-def _apply(overrides: Overrides, change: _Change) -> None:
-    for each in change.removed:
-        overrides.remove(each)
-    for each in change.put:
-        overrides.put(each)
 
 
 def _described(server: ServerState, changed: bool) -> OverriddenServer:  # noqa: FBT001

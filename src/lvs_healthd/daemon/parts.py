@@ -19,6 +19,7 @@ from lvs_healthd.daemon.announcing import AnnounceRuns
 from lvs_healthd.daemon.brakes import BrakeRuns
 from lvs_healthd.daemon.desired import Desired
 from lvs_healthd.daemon.discovering import Discovery
+from lvs_healthd.daemon.fleet_orders import FleetOrders
 from lvs_healthd.daemon.holding import Holding
 from lvs_healthd.daemon.hook_facts import HookFacts
 from lvs_healthd.daemon.maintenance import MaintenanceRuns
@@ -122,6 +123,7 @@ class Parts:
     maintenance: MaintenanceRuns
     discovery: Discovery
     desired: Desired
+    fleet_orders: FleetOrders
     store_lists: StoreLists
     hooks: Hooks
     state_writer: StateWriter
@@ -281,6 +283,11 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
     store_lists = StoreLists()
     discovery = Discovery(bus.emit, ask=reloads.ask_lists, read_with=lambda source: reader(source, store_lists.lists))
     desired = Desired(bus.emit, ask=reloads.ask_lists)
+    fleet_orders = FleetOrders(
+        bus.emit,
+        share=lambda orders, why_of: operators.share(orders, why_of),  # noqa: PLW0108
+        clock=clock,
+    )
     remembering = Remembering(past, bus.emit, asyncio.get_running_loop())
     writer = state_writer(bus)
     saver = Saver(
@@ -297,7 +304,9 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         reconciler=reconciler,
         keeper=keeper,
         own_faults=own_faults,
-        state_error=lambda: writer.error or remembering.error or discovery.file.error or desired.file.error,
+        state_error=lambda: (
+            writer.error or remembering.error or discovery.file.error or desired.file.error or fleet_orders.file.error
+        ),
         past=past,
         table=around.table,
         log=around.log,
@@ -310,6 +319,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         announcing=announcing,
         sources=discovery,
         store=desired,
+        is_lost=fleet_orders.is_lost,
         agreeing=agreement,
     )
     director = Director(decisions, around.netns, is_real=bool(around.aspects))
@@ -320,7 +330,14 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         return None if _is_shadow(settings, config) else overrides_file(config)
 
     operators = OperatorsHand(
-        decisions, reconciler, bus.emit, file=orders_file, replan=replans.now, clock=clock, wall=time.time
+        decisions,
+        reconciler,
+        bus.emit,
+        fleet=fleet_orders,
+        file=orders_file,
+        replan=replans.now,
+        clock=clock,
+        wall=time.time,
     )
     maintenance = MaintenanceRuns(decisions, bus.emit, replan=replans.now, clock=clock, wall=time.time)
     requests = Requests(reloads, operators, holding, bus.emit)
@@ -356,6 +373,7 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
         maintenance=maintenance,
         discovery=discovery,
         desired=desired,
+        fleet_orders=fleet_orders,
         store_lists=store_lists,
         hooks=hooks,
         state_writer=writer,

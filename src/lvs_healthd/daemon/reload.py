@@ -310,7 +310,9 @@ class Reloads:
             parts.reconciler.ownership.take_over(parts.desired.take_aside())
         outcome = self._switch(config, ready, found)
         self._whole = self._last_reading.whole
-        parts.desired.configured(config.fleet, stored, config.daemon.state, shadow=parts.is_shadow(config))
+        shadow = parts.is_shadow(config)
+        parts.desired.configured(config.fleet, stored, config.daemon.state, shadow=shadow)
+        parts.fleet_orders.configured(config, shadow=shadow, force=request.force)
         self._use_sources(read)
         await parts.past.reloaded(found.of_servers(), at)
         return outcome

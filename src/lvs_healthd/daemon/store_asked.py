@@ -1,6 +1,7 @@
 """Asks etcd what it says of services, and reads the configuration with that at the start."""
 
 import contextlib
+import socket
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,11 @@ from lvs_healthd.store.following import Snapshot
 
 FIRST_S = 5.0
 """How long a start or a reload waits for etcd if nothing is known of what it says, seconds."""
+
+
+def name_of(fleet: Fleet) -> str:
+    """Return how this director is called among others."""
+    return fleet.name or socket.gethostname()
 
 
 def access_of(fleet: Fleet) -> Access:

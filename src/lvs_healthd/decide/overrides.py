@@ -3,7 +3,8 @@
 Operators also drain servers by files in the maintenance folder (`maintenance`). An order for a server counts before it.
 
 For each server there is at most one order about its state (drain or disable) and one about its weight, and the same
-once more for all services at once. An order for one service counts before one for all.
+once more for all services at once. An order for one service counts before one for all. All that exists a second time
+for orders that the whole fleet shares, and an order for this director alone counts before any of those.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -12,6 +13,7 @@ from lvs_healthd.decide.held import ServerState, ServiceState
 from lvs_healthd.decide.maintenance import Drain, Maintenance
 from lvs_healthd.ipvs.records import DestinationKey, ServiceKey
 from lvs_healthd.plan.precedence import Hand, State
+from lvs_healthd.runtime.printable import printable
 from lvs_healthd.state.overrides import EVERYWHERE, Kind, Override
 
 ENDING_S = 600.0
@@ -32,21 +34,29 @@ class Overrides:
 
     def __init__(self, maintenance: Maintenance | None = None) -> None:
         self.maintenance = maintenance or Maintenance()
-        self._states: dict[_Place, Override] = {}
-        self._weights: dict[_Place, Override] = {}
+        self._own = _Orders()
+        self._shared = _Orders()
         self._empty: set[_Place] = set()
         """The drained servers, each in one service, whose connections are gone."""
         self._told: set[Override] = set()
         """The orders that were told to end soon."""
 
     def __len__(self) -> int:
-        return len(self._states) + len(self._weights)
+        return len(self._own) + len(self._shared)
 
     def __iter__(self) -> Iterator[Override]:
         """Iterate over all orders, in the order of services and servers."""
-        return iter(
-            sorted((*self._states.values(), *self._weights.values()), key=lambda each: (_place(each), each.kind))
-        )
+        return iter(sorted((*self._own, *self._shared), key=lambda each: (_place(each), each.kind, each.director)))
+
+    @property
+    def own(self) -> list[Override]:
+        """The orders for this director alone, in the order of services and servers."""
+        return [each for each in self if not each.director]
+
+    @property
+    def shared(self) -> list[Override]:
+        """The orders that the whole fleet shares, in the order of services and servers."""
+        return [each for each in self if each.director]
 
     def replaced_by(self, override: Override) -> Override | None:
         """Return the order that this one would replace."""
@@ -59,13 +69,14 @@ class Overrides:
         return before
 
     def _known(self, override: Override) -> dict[_Place, Override]:
-        return self._weights if override.kind is Kind.WEIGHT else self._states
+        orders = self._shared if override.director else self._own
+        return orders.weights if override.kind is Kind.WEIGHT else orders.states
 
     def remove(self, override: Override) -> None:
         """Forget an order."""
-        for known in (self._states, self._weights):
-            if known.get(_place(override)) is override:
-                del known[_place(override)]
+        known = self._known(override)
+        if known.get(_place(override)) is override:
+            del known[_place(override)]
         self._told.discard(override)
         if override.service != EVERYWHERE:
             self._empty.discard(_place(override))
@@ -74,11 +85,13 @@ class Overrides:
 
     def of(self, service: ServiceKey, server: DestinationKey) -> tuple[Override | None, Override | None]:
         """Return the orders about a server's state and about its weight that count."""
-        if not self._states and not self._weights:
+        if not len(self):
             return None, None
-        own, everywhere = _places_of(service, server)
-        state = self._states.get(own) or self._states.get(everywhere)
-        return state, self._weights.get(own) or self._weights.get(everywhere)
+        places = _places_of(service, server)
+        return (
+            self._own.state_of(places) or self._shared.state_of(places),
+            self._own.weight_of(places) or self._shared.weight_of(places),
+        )
 
     def hand_of(self, service: ServiceKey, server: DestinationKey) -> Hand | None:
         """Return what operators want of a server; None for nothing."""
@@ -116,7 +129,7 @@ class Overrides:
 
     def _limited(self) -> Iterator[tuple[Override, float]]:
         """Yield the orders that end by themselves, and when."""
-        for each in (*self._states.values(), *self._weights.values()):
+        for each in (*self._own, *self._shared):
             if each.until is not None:
                 yield each, each.until
 
@@ -133,18 +146,45 @@ class Overrides:
         return found
 
     def replace(self, overrides: Iterable[Override]) -> None:
-        """Take the orders of the file in place of all others."""
-        self._states.clear()
-        self._weights.clear()
+        """Take these orders in place of all others."""
+        self._own, self._shared = _Orders(), _Orders()
         for each in overrides:
             self.put(each)
+
+
+class _Orders:
+    """The orders for this director alone, or those that the fleet shares."""
+
+    def __init__(self) -> None:
+        self.states: dict[_Place, Override] = {}
+        self.weights: dict[_Place, Override] = {}
+
+    def __len__(self) -> int:
+        return len(self.states) + len(self.weights)
+
+    def __iter__(self) -> Iterator[Override]:
+        return iter((*self.states.values(), *self.weights.values()))
+
+    def state_of(self, places: tuple[_Place, _Place]) -> Override | None:
+        """Return the order about a server's state.
+
+        places: of an order for its service, and of one for all its services.
+        """
+        own, everywhere = places
+        return self.states.get(own) or self.states.get(everywhere)
+
+    def weight_of(self, places: tuple[_Place, _Place]) -> Override | None:
+        """Return the order about a server's weight."""
+        own, everywhere = places
+        return self.weights.get(own) or self.weights.get(everywhere)
 
 
 def in_words(override: Override) -> str:
     """Say who wants what, and why: "drained by uid 0: kernel update"."""
     what = f"weight {override.weight}" if override.kind is Kind.WEIGHT else str(_STATES[override.kind])
     where = " in all services" if override.service == EVERYWHERE else ""
-    return f"{what}{where} by uid {override.uid}{f': {override.reason}' if override.reason else ''}"
+    who = f" on {printable(override.director)} for the fleet" if override.director else ""
+    return f"{what}{where} by uid {override.uid}{who}{f': {override.reason}' if override.reason else ''}"
 
 
 def _place(override: Override) -> _Place:

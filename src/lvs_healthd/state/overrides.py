@@ -46,6 +46,8 @@ class Override(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When it ends by itself; None for never."""
     deadline: float | None = None
     """For `DRAIN`: when the server is removed though it has connections; None for never."""
+    director: str = ""
+    """The director on which it was given for the whole fleet. Empty: it is for this director alone."""
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,8 @@ class Snapshot(NamedTuple):
     values: Mapping[bytes, bytes]
     revision: int
     """The revision of the last change that is in it, or of its reading."""
+    cluster: int = 0
+    """The cluster of etcd that has them; 0 if that is not of interest."""
 
 
 def pause_s(failures: int, servers: int, chance: Callable[[], float]) -> float:
@@ -133,7 +135,7 @@ class Following:
         self._values = {each.key: each.value for each in found.kvs}
         self._revision = found.header.revision
         self._is_well()
-        self._take(Snapshot(dict(self._values), self._revision))
+        self._take(Snapshot(dict(self._values), self._revision, self._cluster))
 
     async def _watch(self) -> None:
         watch = self._client.watch(self._prefix, self._end, self._revision + 1)
@@ -146,7 +148,7 @@ class Following:
                     # Not that of the header: after a break, changes may come in several parts, of which each has it.
                     self._revision = max(self._revision, *(each.kv.mod_revision for each in said.events))
                     self._is_well()
-                    self._take(Snapshot(dict(self._values), self._revision))
+                    self._take(Snapshot(dict(self._values), self._revision, self._cluster))
 
     def _apply(self, event: Event) -> None:
         if event.type == "DELETE":

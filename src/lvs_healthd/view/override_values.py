@@ -26,6 +26,8 @@ class OverrideRequest(msgspec.Struct, frozen=True, kw_only=True):
     """For "drain": when a server is removed though it has connections; None for never."""
     force: bool = False
     """Whether it may leave a service without a real server."""
+    fleet: bool = False
+    """Whether it is for all directors of the fleet."""
 
     @property
     def named(self) -> tuple[str, tuple[str, ...]]:
@@ -36,7 +38,8 @@ class OverrideRequest(msgspec.Struct, frozen=True, kw_only=True):
         """Return it as an operator would type it, for the log."""
         what = ["--everywhere", self.everywhere] if self.everywhere else [self.service, *self.servers]
         weight = ["auto" if self.weight is None else str(self.weight)] if self.verb == "weight" else []
-        return " ".join([self.verb, *what, *weight, *(["--force"] if self.force else [])])
+        options = [*(["--fleet"] if self.fleet else []), *(["--force"] if self.force else [])]
+        return " ".join([self.verb, *what, *weight, *options])
 
 
 class OverriddenServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,3 +92,7 @@ class OverrideValues(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the server is configured at the moment."""
     file: str = ""
     """The path of the file in the maintenance folder; empty for an order."""
+    director: str = ""
+    """The director on which it was ordered for the whole fleet; empty: it is for this one alone."""
+    is_lost: bool = False
+    """Whether etcd has it no more though nobody has ended it (see the event override.lost)."""

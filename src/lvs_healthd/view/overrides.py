@@ -1,20 +1,23 @@
 """Lists what operators have ordered about servers, by verbs and by files in the maintenance folder."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lvs_healthd.decide.decisions import Decisions
 from lvs_healthd.decide.maintenance import Maintenance
 from lvs_healthd.decide.overrides import are_configured, names_of
-from lvs_healthd.state.overrides import EVERYWHERE
+from lvs_healthd.state.overrides import EVERYWHERE, Override
 from lvs_healthd.view.override_values import OverrideValues
 
 NOBODY = -1
 """The user of a file: the daemon does not know who has made it."""
 
 
-def listed_overrides(decisions: Decisions) -> Iterator[OverrideValues]:
-    """Describe the orders in force."""
+def listed_overrides(decisions: Decisions, is_lost: Callable[[Override], bool]) -> Iterator[OverrideValues]:
+    """Describe the orders in force.
+
+    is_lost: returns whether etcd has an order no more though nobody has ended it.
+    """
     overrides = list(decisions.overrides)
     present, names = are_configured(decisions.services, overrides), names_of(decisions.services, overrides)
     for each, is_configured in zip(overrides, present, strict=True):
@@ -29,6 +32,8 @@ def listed_overrides(decisions: Decisions) -> Iterator[OverrideValues]:
             until=each.until,
             deadline=each.deadline,
             is_configured=is_configured,
+            director=each.director,
+            is_lost=is_lost(each),
         )
     yield from _of_files(decisions.overrides.maintenance)
 

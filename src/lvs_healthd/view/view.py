@@ -25,6 +25,7 @@ from lvs_healthd.probing.prober import Prober
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.state.holds import Hold
+from lvs_healthd.state.overrides import Override
 from lvs_healthd.view.agreement_values import Agreeing, dated_agreement
 from lvs_healthd.view.announce_values import Announcing, dated
 from lvs_healthd.view.guards import brake_statuses, hold_statuses
@@ -88,6 +89,7 @@ class View:
     announcing: knows the announced addresses.
     sources: knows the sources of real servers.
     store: knows what etcd says.
+    is_lost: returns whether etcd has an order no more though nobody has ended it.
     agreeing: knows what other directors say.
     state_error: returns why the state cannot be written; "" if it can.
     past: what has happened to each real server.
@@ -115,6 +117,7 @@ class View:
         announcing: Announcing,
         sources: Sources,
         store: Store,
+        is_lost: Callable[[Override], bool],
         agreeing: Agreeing,
     ) -> None:
         self._facts = facts
@@ -136,6 +139,7 @@ class View:
         self._announcing = announcing
         self._sources = sources
         self._store = store
+        self._is_lost = is_lost
         self._agreeing = agreeing
         self._shift = time.time() - clock()
 
@@ -251,7 +255,7 @@ class View:
 
     def overrides(self) -> tuple[OverrideValues, ...]:
         """Return what operators have ordered."""
-        return tuple(listed_overrides(self._decisions))
+        return tuple(listed_overrides(self._decisions, self._is_lost))
 
     def _held_by(self, key: ServiceKey) -> str:
         """Return what keeps the daemon from writing what is wanted for a service; "" if nothing does."""

@@ -65,7 +65,9 @@ from lvs_healthd.events.kinds.orders import (
     OperatorRequest,
     OverrideEnded,
     OverrideEnding,
+    OverrideLost,
     OverrideSet,
+    OverrideUnread,
     RealServerDrained,
 )
 from lvs_healthd.events.kinds.pair import (
@@ -161,7 +163,9 @@ __all__ = [
     "OperatorRequest",
     "OverrideEnded",
     "OverrideEnding",
+    "OverrideLost",
     "OverrideSet",
+    "OverrideUnread",
     "PairActive",
     "PairError",
     "PairStandby",

@@ -43,6 +43,8 @@ class OverrideSet(Event, frozen=True, kw_only=True):
     uid: int
     until: str
     """When it ends by itself; empty for never."""
+    director: str = ""
+    """The director on which it was ordered for the whole fleet; empty: it is for this one alone."""
 
 
 class OverrideEnded(Event, frozen=True, kw_only=True):
@@ -56,6 +58,8 @@ class OverrideEnded(Event, frozen=True, kw_only=True):
     """Who has ended it, or "its time is over"."""
     after_s: float
     """How long it was in force, seconds."""
+    director: str = ""
+    """As in override.set."""
 
 
 class OverrideEnding(Event, frozen=True, kw_only=True):
@@ -70,6 +74,30 @@ class OverrideEnding(Event, frozen=True, kw_only=True):
     uid: int
     in_s: float
     """In how many seconds it ends."""
+    director: str = ""
+    """As in override.set."""
+
+
+class OverrideUnread(Event, frozen=True, kw_only=True):
+    """A key of etcd that stands for an order cannot be understood. What it said before stays in force."""
+
+    name = "override.unread"
+    level = "warning"
+    key: str
+    error: str
+    todo: str
+    """What to type so that it is gone."""
+
+
+class OverrideLost(Event, frozen=True, kw_only=True):
+    """etcd has another or an older state, without orders that were in force. They stay in force on this director."""
+
+    name = "override.lost"
+    level = "warning"
+    orders: tuple[str, ...]
+    """What each is about, as the key was named, at most twenty."""
+    count: int
+    todo: str
 
 
 class MaintenanceBegan(Event, frozen=True, kw_only=True):
