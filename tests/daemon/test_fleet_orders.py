@@ -15,7 +15,7 @@ from lvs_healthd.config.model import Config
 from lvs_healthd.daemon.fleet_orders import FleetOrders
 from lvs_healthd.daemon.operators import OperatorsHand
 from lvs_healthd.daemon.order_changes import Change
-from lvs_healthd.events.kinds import OverrideEnded, OverrideLost, OverrideSet, OverrideUnread
+from lvs_healthd.events.kinds import OverrideEnded, OverrideError, OverrideLost, OverrideSet
 from lvs_healthd.state.fleet_orders import FOLDER, key_of, written
 from lvs_healthd.store.errors import UnansweredError
 from lvs_healthd.store.following import Snapshot
@@ -239,7 +239,7 @@ async def test_a_key_that_cannot_be_understood_changes_nothing_and_is_told_once(
     for _ in range(2):
         store.tell()
         await one.turn()
-    told = [each.key for each in one.bench.of(OverrideUnread) if isinstance(each, OverrideUnread)]
+    told = [each.key for each in one.bench.of(OverrideError) if isinstance(each, OverrideError)]
     assert told == [key.decode(), f"{PREFIX}{FOLDER}state/x/y"]
     assert one.in_kernel() == {A: 0, B: 1}
 

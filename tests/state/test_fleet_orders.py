@@ -35,7 +35,7 @@ def test_fields_of_a_newer_daemon_are_passed_over() -> None:
     assert read_order(key_of(DRAIN), changed(colour="green")) == DRAIN
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no director": ({"director": ""}, "director"),
     "a reason of two lines": ({"reason": "kernel\nupdate"}, "reason"),
     "a long reason": ({"reason": "x" * 201}, "reason"),

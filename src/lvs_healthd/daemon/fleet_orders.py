@@ -20,7 +20,7 @@ from lvs_healthd.daemon.order_changes import Change
 from lvs_healthd.daemon.own_file import OwnFile
 from lvs_healthd.daemon.store_asked import client_of, name_of
 from lvs_healthd.daemon.store_follower import StoreFollower
-from lvs_healthd.events.kinds import Event, OverrideLost, OverrideUnread, StateError
+from lvs_healthd.events.kinds import Event, OverrideError, OverrideLost, StateError
 from lvs_healthd.runtime.threads import HungError, in_thread
 from lvs_healthd.state.fleet_orders import (
     FOLDER,
@@ -167,7 +167,7 @@ class FleetOrders:
             if error:
                 wrong.append((f"{begin}{name}", error))
         for key_name, error in wrong[:MOST_NAMED]:
-            self._emit(OverrideUnread(key=key_name, error=error, todo=f"etcdctl del '{key_name}'"))
+            self._emit(OverrideError(key=key_name, error=error, todo=f"etcdctl del '{key_name}'"))
         is_other = self._cluster not in {0, snapshot.cluster} or snapshot.revision < self._revision
         lost = {name: each.override for name, each in before.items() if each.override and name not in self._keys}
         if is_other and (gone := {key_of(each): each for each in in_force(lost.values(), self._wall())}):

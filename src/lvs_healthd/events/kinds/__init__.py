@@ -65,9 +65,9 @@ from lvs_healthd.events.kinds.orders import (
     OperatorRequest,
     OverrideEnded,
     OverrideEnding,
+    OverrideError,
     OverrideLost,
     OverrideSet,
-    OverrideUnread,
     RealServerDrained,
 )
 from lvs_healthd.events.kinds.pair import (
@@ -163,9 +163,9 @@ __all__ = [
     "OperatorRequest",
     "OverrideEnded",
     "OverrideEnding",
+    "OverrideError",
     "OverrideLost",
     "OverrideSet",
-    "OverrideUnread",
     "PairActive",
     "PairError",
     "PairStandby",

@@ -78,10 +78,10 @@ class OverrideEnding(Event, frozen=True, kw_only=True):
     """As in override.set."""
 
 
-class OverrideUnread(Event, frozen=True, kw_only=True):
+class OverrideError(Event, frozen=True, kw_only=True):
     """A key of etcd that stands for an order cannot be understood. What it said before stays in force."""
 
-    name = "override.unread"
+    name = "override.error"
     level = "warning"
     key: str
     error: str
