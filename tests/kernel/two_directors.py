@@ -127,7 +127,8 @@ class Routes:
         self._reports = at.popen(["ip", "-o", "monitor", "route"], stdout=subprocess.PIPE)
         self.seen: list[tuple[float, frozenset[str]]] = [(time.time(), frozenset())]
         """Unix time, and the next hops from then on."""
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
 
     @property
     def now(self) -> frozenset[str]:
@@ -136,18 +137,22 @@ class Routes:
     def stop(self) -> None:
         self._reports.kill()
         self._reports.wait()
+        self._reading.join()
 
     def _read(self) -> None:
         assert self._reports.stdout is not None
-        for line in self._reports.stdout:
-            words = line.split()
-            if VIP not in words[:2]:
-                continue
-            hops = frozenset(words[at + 1] for at, word in enumerate(words) if word == "via")
-            if words[0] != "Deleted":
-                self.seen.append((time.time(), hops))
-            elif hops == self.now:
-                self.seen.append((time.time(), frozenset()))
+        with self._reports.stdout as lines:
+            for line in lines:
+                self._take(line.split())
+
+    def _take(self, words: list[str]) -> None:
+        if VIP not in words[:2]:
+            return
+        hops = frozenset(words[at + 1] for at, word in enumerate(words) if word == "via")
+        if words[0] != "Deleted":
+            self.seen.append((time.time(), hops))
+        elif hops == self.now:
+            self.seen.append((time.time(), frozenset()))
 
 
 class Director:

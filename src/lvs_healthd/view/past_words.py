@@ -57,7 +57,8 @@ def _order(event: events.OverrideSet | events.OverrideEnded) -> str:
     if isinstance(event, events.OverrideEnded):
         return f"no longer {'at ' if event.kind == 'weight' else ''}{what}{where}: {event.why}"
     until = f" until {event.until}" if event.until else ""
-    return f"{what}{where} by uid {event.uid}{until}{_because(event.reason)}"
+    who = f"uid {event.uid}{f' on {event.director} for the fleet' if event.director else ''}"
+    return f"{what}{where} by {who}{until}{_because(event.reason)}"
 
 
 def _filed(event: events.MaintenanceBegan | events.MaintenanceEnded) -> str:
