@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from signal import Signals
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -44,7 +44,7 @@ SETTLED_S = 1.0
 """How long after the router's table has changed each request must be answered, on a busy machine."""
 QUIET_S = 2.0
 """How long requests run undisturbed between two changes."""
-ROOM_S = 6.0
+ROOM_S = 10.0
 """What an emulated machine, which others use too, may add to what the timers say."""
 IN_FLIGHT = 4
 """Requests that may be under way when the route changes. The other director does not know their connections."""
@@ -140,6 +140,7 @@ def test_what_clients_meet(both: Fleet, name: str) -> None:
             ended = time.monotonic()
             requests = load.stop()
             sys.stdout.write(figures(steps, [each for each in requests if each.started >= begun], ended))
+            sys.stdout.write("".join(said(line) for line in both.a.daemon.lines()[logged:]))
             sys.stdout.write(f"next hops: {[(round(at, 1), sorted(hops)) for at, hops in both.routes.seen]}\n")
     if happening.decided:
         for event, each in zip(("announce.off", "announce.on"), steps, strict=True):
@@ -211,6 +212,11 @@ def answered(connection: Connection, name: str) -> bool:
         return connection.ask() == name
     except OSError:
         return False
+
+
+def said(line: dict[str, Any]) -> str:
+    """Return what the daemon said in one short line."""
+    return f"  {line['timestamp'][17:23]} {line['event']} {line.get('server', '')} {line.get('reason', '')}\n"
 
 
 def trouble_s(requests: list[Request], since: float) -> float:
