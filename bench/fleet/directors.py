@@ -13,7 +13,7 @@ from bench.fleet.parameters import Costs, Layout, said_bytes
 from lvs_healthd.daemon.agreeing import PAUSE_S
 from lvs_healthd.store.client import ANSWER_S, CONNECT_S
 from lvs_healthd.store.following import BEAT_ANSWER_S, BEAT_S, READ_S, pause_s
-from lvs_healthd.store.publishing import BYTES_PER_S, KEEP_S, LEAST_S, RETRY_S
+from lvs_healthd.store.publishing import BYTES_PER_S, KEEP_S, LEAST_S
 
 WAY_S = 0.003
 """From a put to the watch's event, if etcd has nothing else to do, seconds (median, with a network of no length)."""
@@ -160,14 +160,16 @@ class Director:
         layout = store.layout
         self._size = said_bytes(layout.own_services)
         self._each = said_bytes(layout.own_services, 100) - said_bytes(layout.own_services, 0)
-        self.followers = [Follower(store, layout.peers, self._size)]
-        # What else it follows: services are a key each, read at the start; only their names are looked at by a beat.
-        self.followers += [
-            Follower(store, layout.own_services, 100 * layout.servers_in_service // 6)
-            for _ in range(layout.followings - 1)
+        self.followers = [
+            Follower(store, layout.peers, self._size),
+            # Services are a key each, read at the start; only their names are looked at by a beat.
+            Follower(store, layout.own_services, 100 * layout.servers_in_service // 6),
+            Follower(store, 0, 0),  # operators' orders, of which there are few
         ]
+        self._chance = store.agenda.random.random
         self.not_up = 0
         self.has_lease = False
+        self._failures = 0
         self._is_new = True
         self._is_saying = False
         self._not_before = 0.0
@@ -227,15 +229,15 @@ class Director:
     def _put(self) -> None:
         self._is_new = False
         size = self._size + self._each * self.not_up // 100
-        pause_s = max(LEAST_S, size / BYTES_PER_S)
-        self._store.write(self, size, partial(self._written, pause_s), self._failed)
+        least_s = max(LEAST_S, size / BYTES_PER_S)
+        self._store.write(self, size, partial(self._written, least_s), self._failed)
 
-    def _written(self, pause_s: float) -> None:
+    def _written(self, least_s: float) -> None:
         now = self._store.agenda.now
-        self.has_lease, self._is_saying = True, False
+        self.has_lease, self._is_saying, self._failures = True, False, 0
         self.said_at.append(now)
-        self._not_before = now + pause_s
-        self._later(pause_s if self._is_new else KEEP_S)
+        self._not_before = now + least_s
+        self._later(least_s if self._is_new else KEEP_S)
 
     def _later(self, delay_s: float) -> None:
         self._turn += 1
@@ -260,8 +262,10 @@ class Director:
     def _failed(self) -> None:
         self.has_lease = self._is_saying = False
         self._is_new = True
-        self._not_before = self._store.agenda.now + RETRY_S
-        self._later(RETRY_S)
+        self._failures += 1
+        wait_s = pause_s(self._failures, self._store.layout.endpoints, self._chance)
+        self._not_before = self._store.agenda.now + wait_s
+        self._later(wait_s)
 
 
 class Fleet:

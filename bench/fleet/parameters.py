@@ -60,8 +60,6 @@ class Layout(NamedTuple):
     """How many processor cores etcd has, at the server that is asked."""
     endpoints: int = 3
     """How many servers of etcd the directors know."""
-    followings: int = 2
-    """How many prefixes each director follows: that of services, and that of what directors say."""
     shuffled: bool = False
     """Whether each director names the servers of etcd in another order. If not, all of them ask the first one."""
 

@@ -91,7 +91,7 @@ def test_etcd_is_asked_no_more_often_at_rest_than_the_limits_say() -> None:
     fleet.agenda.run(30.0)
     fleet.store.asked.clear()
     fleet.agenda.run(90.0)
-    most = 60.0 * SMALL.directors * (SMALL.followings / BEAT_S + 1 / KEEP_S)
+    most = 60.0 * SMALL.directors * (3 / BEAT_S + 1 / KEEP_S)
     assert 0.9 * most < len(fleet.store.asked) <= most + SMALL.directors * 3
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lvs_healthd.store import publishing
+from lvs_healthd.store import following, publishing
 from lvs_healthd.store.client import Access
 from lvs_healthd.store.directors import Published, written
 from lvs_healthd.store.publishing import ThroughEtcd
@@ -105,6 +105,29 @@ async def test_while_etcd_is_away_what_was_heard_grows_old_and_after_that_all_is
         own.start()
         await until(lambda: one.heard() == {"b": newer} and one.exchange.peers()["b"].age_s == 0.0)
         await until(lambda: not (one.exchange.error or two.exchange.error))
+
+
+async def test_etcd_that_is_away_is_asked_ever_less_often(own: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: list[int] = []
+
+    def paused_s(failures: int, servers: int, chance: Callable[[], float]) -> float:
+        failed.append(failures)
+        assert following.pause_s(failures + 1, servers, chance) > 0.0
+        return 0.02
+
+    monkeypatch.setattr(publishing, "pause_s", paused_s)
+    one = Director(own, "a")
+    async with running(one):
+        for sequence in (1, 2):
+            one.say(sequence)
+            await until(lambda: not one.exchange.error and one.exchange._lease > 0)
+            own.kill()
+            one.say(10 + sequence)
+            await until(lambda: len(failed) >= 3)
+            assert failed == [*range(1, len(failed) + 1)]
+            own.start()
+            await until(lambda: not one.exchange.error and one.exchange._lease > 0)
+            failed.clear()
 
 
 async def test_two_directors_with_one_name_are_told(shared: Etcd) -> None:

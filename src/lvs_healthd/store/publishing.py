@@ -6,13 +6,14 @@ hangs or is cut off loses its key with the lease. While etcd does not answer, al
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import Callable, Mapping
 
 from lvs_healthd.store.client import Access, Client
 from lvs_healthd.store.directors import LARGEST, LONGEST_NAME, MOST_DIRECTORS, Heard, WrongSayingError, read
 from lvs_healthd.store.errors import StoreError
-from lvs_healthd.store.following import Following, Snapshot
+from lvs_healthd.store.following import Following, Snapshot, pause_s
 
 FOLDER = "directors/"
 """What follows the prefix in the names of the keys."""
@@ -22,9 +23,6 @@ LEASE_S = 10
 
 KEEP_S = 3.0
 """The time between two words to keep it alive, seconds."""
-
-RETRY_S = 1.0
-"""After how long to try again, seconds."""
 
 LEAST_S = 0.2
 """The least time between two writes of the key, seconds."""
@@ -64,6 +62,8 @@ class ThroughEtcd:
         self._content = b""
         self._is_new = asyncio.Event()
         self._lease = 0
+        self._failures = 0
+        """How often saying something has failed since a server took it last."""
         self._kept = 0.0
         """When the lease began last, monotonic seconds."""
         self._values: Mapping[bytes, bytes] = {}
@@ -136,12 +136,12 @@ class ThroughEtcd:
                 await self._is_new.wait()
                 try:
                     await self._say(client)
-                    self._writing_error = ""
                 except StoreError as error:
                     self._lease, self._writing_error = 0, str(error)
                     client.go_on()
                     self._is_new.set()
-                    await asyncio.sleep(RETRY_S)
+                    self._failures += 1
+                    await asyncio.sleep(pause_s(self._failures, len(self._access.endpoints), random.random))
         finally:
             await client.close()
 
@@ -154,6 +154,7 @@ class ThroughEtcd:
         if not self._lease:
             self._lease, self._kept = (await client.grant(LEASE_S)).ID, self._clock()
         await client.put(self._key, content, self._lease)
+        self._failures, self._writing_error = 0, ""
         not_before = self._clock() + max(LEAST_S, len(content) / BYTES_PER_S)
         while not self._is_new.is_set():
             await self._keep(client)
