@@ -113,6 +113,12 @@ def test_update_of_somebody_else_is_not_lost(director: Director, store: Etcd) ->
     )  # by etcdctl
     assert director("put", theirs)[0] == 1
     assert "100:81" in store.get(CONFIG)[CONFIG + "service/web"]
+    old = director.file(director("get")[1], "old.toml")
+    store.delete(CONFIG + "service/web")  # by etcdctl, which leaves no trace but its absence
+    code, out, err = director("put", old)
+    assert (code, out) == (1, "")
+    assert err.endswith(f"; deleted since then: {CONFIG}service/web\n")
+    assert CONFIG + "service/web" not in store.get(CONFIG)
 
 
 def test_what_the_daemon_would_refuse_is_not_put(director: Director, store: Etcd) -> None:

@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
@@ -34,8 +34,8 @@ from lvs_healthd.config.stored_files import (
 from lvs_healthd.config.text import read_text
 from lvs_healthd.daemon.store_asked import asked, client_of
 from lvs_healthd.runtime.printable import printable
-from lvs_healthd.store.client import Ask, Compare, Delete, Put, prefix_end
-from lvs_healthd.store.errors import StoreError, UnansweredError
+from lvs_healthd.store.client import Ask, Client, Compare, Delete, Put, prefix_end
+from lvs_healthd.store.errors import RefusedError, StoreError, UnansweredError
 
 _VERB = "fleet"
 
@@ -173,7 +173,10 @@ async def _written(settings: Fleet, shared: SharedFile, *, delete: bool) -> list
     for each in found:
         key = f"{settings.prefix}{FOLDER}{each.key}".encode()
         operations.append(Delete(key) if each.how == "deleted" else Put(key, content(shared.bodies[each.key])))
+    added = {f"{settings.prefix}{FOLDER}{each.key}".encode() for each in found if each.how == "added"}
     try:
+        if gone := added & await _known_at(client, folder, shared.revision):
+            _refuse(shared, f"; deleted since then: {printable(', '.join(sorted(key.decode() for key in gone)))}")
         # Nobody may have written a key since, nor put anything, which may have been a deletion.
         unchanged = [Compare(folder, revision, prefix_end(folder)), Compare(writer, revision)]
         done = await client.transact(unchanged, operations, Ask(folder, prefix_end(folder)))
@@ -182,12 +185,7 @@ async def _written(settings: Fleet, shared: SharedFile, *, delete: bool) -> list
     finally:
         await client.close()
     if not done.succeeded:
-        since = f"since revision {revision}, of which {shared.part.file} is" if shared.revision else "meanwhile"
-        end(
-            _VERB,
-            f"refused, because somebody has changed services {since}: see `lvs-healthd fleet diff FILE`; then "
-            "begin again with `lvs-healthd fleet get`, or leave out the first line of FILE",
-        )
+        _refuse(shared)
     listed = done.responses[-1].response_range if done.responses else None
     missing = {f"{settings.prefix}{FOLDER}{key}".encode() for key in shared.bodies}
     missing -= {each.key for each in (listed.kvs if listed is not None else ())}
@@ -195,6 +193,30 @@ async def _written(settings: Fleet, shared: SharedFile, *, delete: bool) -> list
         names = printable(", ".join(sorted(key.decode() for key in missing)))
         end(_VERB, f"written, but somebody has deleted {names} meanwhile; put it again if that is wrong")
     return found
+
+
+def _refuse(shared: SharedFile, more: str = "") -> NoReturn:
+    """End, because somebody else has changed something."""
+    since = f"since revision {shared.revision}, of which {shared.part.file} is" if shared.revision else "meanwhile"
+    end(
+        _VERB,
+        f"refused, because somebody has changed services {since}: see `lvs-healthd fleet diff FILE`; then "
+        f"begin again with `lvs-healthd fleet get`, or leave out the first line of FILE{more}",
+    )
+
+
+async def _known_at(client: Client, folder: bytes, revision: int) -> frozenset[bytes]:
+    """Return the keys that etcd had at a revision; none if it has forgotten that by a compaction.
+
+    revision: 0 for one that is not known.
+    """
+    if not revision:
+        return frozenset()
+    try:
+        found = await client.range(folder, prefix_end(folder), at=revision)
+    except RefusedError:
+        return frozenset()
+    return frozenset(each.key for each in found.kvs)
 
 
 def _signature() -> bytes:

@@ -145,13 +145,17 @@ class Client:
         range_end: bytes = b"",
         *,
         newest_only: bool = False,
+        at: int = 0,
         timeout_s: float = ANSWER_S,
     ) -> Range:
         """Read a key, or all keys of a range. Raises `StoreError`, as all methods do.
 
         newest_only: list only the key that has changed last, without its value.
+        at: list only the keys that were there at this revision, without their values; 0 for now.
         """
         body: dict[str, Any] = {"key": _coded(key)}
+        if at:
+            body |= {"revision": str(at), "keys_only": True}
         if range_end:
             body["range_end"] = _coded(range_end)
         if newest_only:
