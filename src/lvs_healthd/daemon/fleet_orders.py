@@ -93,6 +93,8 @@ class FleetOrders:
         self._share = share
         self._wall = wall
         self._fleet = Fleet()
+        self._had_store = False
+        """Whether there has been an etcd since the start. If not, the file is left as it is."""
         self._keys: dict[str, _Key] = {}
         """What etcd says, by the names of the keys without prefix and folder."""
         self._lost: dict[str, Override] = {}
@@ -144,6 +146,7 @@ class FleetOrders:
         """
         self.file.is_unsaved |= self.file.configured(config.daemon.state, shadow=shadow)
         before, self._fleet = self._fleet, config.fleet
+        self._had_store |= bool(self._fleet.store)
         if before.store and before.prefix != self._fleet.prefix:
             # What the old one said stays in force until the new one is heard.
             self._cluster = self._revision = 0
@@ -278,7 +281,9 @@ class FleetOrders:
         """Write what etcd said to the file, unless it is there already, or nothing is written."""
         await self.file.save(self._kept)
 
-    def _kept(self) -> SavedOrders:
+    def _kept(self) -> SavedOrders | None:
+        if not self._had_store:
+            return None
         return SavedOrders(
             prefix=self._fleet.prefix,
             cluster=self._cluster,
