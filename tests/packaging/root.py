@@ -23,6 +23,16 @@ COMMAND_DEADLINE_S = 900.0
 """How long booting and one command may take, seconds. An emulated machine takes minutes to unpack a package."""
 
 
+LOOK = """
+systemctl --no-pager list-jobs || true
+for each in /proc/[0-9]*; do echo "${each#/proc/} $(tr '\\0' ' ' < $each/cmdline)"; done
+journalctl --no-pager --lines 60
+"""
+"""What is done in it, for whoever wants to know why a command does not end."""
+
+LOOK_DEADLINE_S = 120.0
+
+
 def clean_root(suite: str) -> Path:
     """Return a folder with a Debian of this suite, which nobody may change. It is made once."""
     root = ROOTS / suite
@@ -142,18 +152,23 @@ class Machine:
 
     def run(self, command: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command of the shell in it."""
-        inside = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd", "/bin/sh", "-ec", command]
-        ran = subprocess.run(
-            inside,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_DEADLINE_S,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"},
-        )
+        try:
+            ran = self._run(command, COMMAND_DEADLINE_S)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"{error}\n{self._run(LOOK, LOOK_DEADLINE_S).stdout}") from error
         if check and ran.returncode != 0:
             raise AssertionError(f"{command}: {ran.returncode}\n{ran.stdout}{ran.stderr}")
         return ran
+
+    def _run(self, command: str, deadline_s: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd", "/bin/sh", "-ec", command],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=deadline_s,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"},
+        )
 
     def until(self, command: str, text: str, *, deadline_s: float = 60.0) -> str:
         """Run a command until its output contains a text."""
