@@ -1,8 +1,10 @@
 """Two whole daemons on one real etcd: what an operator orders on one of them for the fleet."""
 
 import asyncio
+import base64
 import contextlib
 import json
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -42,8 +44,9 @@ real_server = ["127.0.0.2", "127.0.0.3"]
 
 
 def keys(store: Etcd) -> list[dict[str, Any]]:
+    """Return the orders in etcd."""
     found: list[dict[str, Any]] = store.post("kv/range", key=FOLDER, range_end=FOLDER[:-1] + b"0").get("kvs", [])
-    return found
+    return [each for each in found if base64.b64decode(each["key"]) != FOLDER + b"id"]
 
 
 @pytest.mark.long
@@ -100,3 +103,19 @@ async def test_order_for_the_fleet_counts_everywhere_and_survives_etcd_and_a_res
                     await each.until("override.ended", server=one)
                 assert await states("lvs1") == await states("lvs2") == {}
                 assert keys(store) == []
+
+                before = len(second.lines)
+                assert (await run_cli(*drain, *control("lvs1")))[0] == 0
+                await second.until("override.set", server=one, after=before)
+                store.kill()
+                shutil.rmtree(store.folder / "data")
+                store.start()
+                for number in range(9):
+                    store.put(f"/somebody/{number}", b"else")
+                for each in (first, second):
+                    await each.until("override.lost")
+                assert await states("lvs1") == await states("lvs2") != {}
+                for name in ("lvs1", "lvs2"):
+                    code, _, error = await run_cli("enable", "web", one, "--fleet", *control(name))
+                    assert (code, "type the same there" in error) == (0, True), error
+                assert await states("lvs1") == await states("lvs2") == {}

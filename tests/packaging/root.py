@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -161,14 +162,20 @@ class Machine:
         return ran
 
     def _run(self, command: str, deadline_s: float) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd", "/bin/sh", "-ec", command],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=deadline_s,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"},
-        )
+        words = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd", "/bin/sh", "-ec", command]
+        # Not pipes: whoever is left running after the deadline would hold them open, and this would wait for that.
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            ran = subprocess.run(
+                words,
+                check=False,
+                stdout=out,
+                stderr=err,
+                timeout=deadline_s,
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"},
+            )
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(words, ran.returncode, out.read(), err.read())
 
     def until(self, command: str, text: str, *, deadline_s: float = 60.0) -> str:
         """Run a command until its output contains a text."""

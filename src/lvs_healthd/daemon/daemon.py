@@ -220,7 +220,7 @@ async def _start(parts: Parts, began: Beginning, last_reading: LastReading) -> b
     await parts.holding.restore(config.daemon.state)
     await _refuse_loss(parts, saved)
     await parts.operators.load()
-    for order in await parts.fleet_orders.load(config):
+    for order in await parts.fleet_orders.load(config, shadow=parts.is_shadow(config)):
         parts.decisions.overrides.put(order)
     parts.fleet_orders.configured(config, shadow=parts.is_shadow(config))
     await parts.maintenance.start(config.daemon.maintenance_dir, saved.maintenance)

@@ -49,6 +49,7 @@ class Desired:
 
     emit: receives the events.
     ask: asks for what is ready (`ready`) to be put into force.
+    besides: returns what else is wrong with etcd, in words; "" if nothing is.
     clock: monotonic time, seconds.
     wall: Unix time, seconds.
     """
@@ -58,11 +59,13 @@ class Desired:
         emit: Callable[[Event], None],
         *,
         ask: Callable[[], None],
+        besides: Callable[[], str] = lambda: "",
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._emit = emit
         self._ask = ask
+        self._besides = besides
         self._clock = clock
         self._wall = wall
         self._fleet = Fleet()
@@ -294,7 +297,7 @@ class Desired:
             changed=None if self.stored is None else self._changed,
             heard=self._heard,
             held=self._held,
-            error="; ".join(filter(None, (_joined(self._refused), self._away))),
+            error="; ".join(filter(None, (_joined(self._refused), self._away, self._besides()))),
             since=self._since,
             todo=IF_MEANT if self._held else "",
         )

@@ -4,26 +4,30 @@ An order is written to etcd, and counts on each director when that hears of it, 
 ends it by its own clock. Its key goes with a lease, if the order has an end, so that nothing is left in etcd.
 
 Nothing waits for etcd. While it is away, what it said last stays in force, and survives a restart in a file of its own.
+An etcd that has lost orders (another one, or one that was restored) does not end them either.
 """
 
 import asyncio
 import contextlib
 import itertools
-import math
+import shlex
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from lvs_healthd.config.fleet_model import Fleet
 from lvs_healthd.config.model import Config
+from lvs_healthd.daemon.fleet_writes import PERHAPS, Seen, write
 from lvs_healthd.daemon.order_changes import Change
 from lvs_healthd.daemon.own_file import OwnFile
-from lvs_healthd.daemon.store_asked import client_of, name_of
+from lvs_healthd.daemon.store_asked import name_of
 from lvs_healthd.daemon.store_follower import StoreFollower
-from lvs_healthd.events.kinds import Event, OverrideError, OverrideLost, StateError
-from lvs_healthd.runtime.threads import HungError, in_thread
+from lvs_healthd.events.kinds import Event, OverrideError, OverrideLost, StateError, StoreFailed, StoreRecovered
+from lvs_healthd.runtime.printable import printable
+from lvs_healthd.runtime.threads import in_thread
 from lvs_healthd.state.fleet_orders import (
     FOLDER,
+    ID,
     SavedOrders,
     WrongOrderError,
     in_force,
@@ -36,8 +40,7 @@ from lvs_healthd.state.fleet_orders import (
 )
 from lvs_healthd.state.overrides import Override
 from lvs_healthd.state.safe_file import StateFileError
-from lvs_healthd.store.client import Client, Delete, Put
-from lvs_healthd.store.errors import StoreError, UnansweredError
+from lvs_healthd.store.errors import RefusedError, StoreError
 from lvs_healthd.store.following import Snapshot
 
 TURN_S = 1.0
@@ -52,13 +55,18 @@ ORDER_S = 10.0
 CLOCKS_S = 2.0
 """How much earlier than here the end of a lease may be in etcd, seconds, because clocks differ."""
 
-MOST_AT_ONCE = 3000
-"""About how many servers an order may be: etcd takes it as one transaction."""
-
 MOST_NAMED = 20
 """How many orders an event names at most."""
 
+LONGEST_KEY = 200
+"""How many characters of a key are shown at most."""
+
+ROUNDS_UNTOLD = 2
+"""Every server must have refused so often in a row before that is told."""
+
 NO_STORE = "no etcd is configured ([fleet] store), so an order cannot be for the whole fleet; leave --fleet out"
+
+AGAIN = "order it again with --fleet, or end it on each director by lvs-healthd enable (or weight auto) with --fleet"
 
 Share = Callable[[Sequence[Override], Callable[[Override], str]], Awaitable[None]]
 """Puts these orders into force, in place of all others that the fleet shares. The function says why one has ended."""
@@ -67,7 +75,8 @@ Share = Callable[[Sequence[Override], Callable[[Override], str]], Awaitable[None
 class _Key(NamedTuple):
     """A key of etcd, and what it stands for."""
 
-    value: bytes
+    value: bytes | None
+    """None if it is not known."""
     override: Override | None
     """None if nothing is known of that."""
 
@@ -91,6 +100,7 @@ class FleetOrders:
     ) -> None:
         self._emit = emit
         self._share = share
+        self._clock = clock
         self._wall = wall
         self._fleet = Fleet()
         self._had_store = False
@@ -99,20 +109,28 @@ class FleetOrders:
         """What etcd says, by the names of the keys without prefix and folder."""
         self._lost: dict[str, Override] = {}
         """The orders in force that etcd has no more, though nobody has ended them."""
+        self._id = ""
         self._cluster = self._revision = 0
-        """Where and when it said so; 0 if that is not known."""
+        """Which etcd said so and when; "" and 0 if that is not known."""
         self._is_new = False
         """Whether that has to be put into force."""
-        self._why: dict[str, str] = {}
+        self._whys: dict[str, str] = {}
         """Who has ended orders on this director, by the names of their keys."""
+        self._why = _ENDED
+        """Why all others have ended."""
+        self.seen = Seen()
+        """What of etcd is in force."""
+        self._values: Mapping[str, bytes | None] = {}
+        """The values of the keys that are."""
         self._taken = asyncio.Condition()
         """Is told whenever something has come into force."""
-        self._taken_revision = 0
-        self._taken_values: dict[str, bytes] = {}
-        """When etcd said what is in force here, and its values."""
+        self.error = ""
+        """Why etcd refuses to say what is ordered; "" if it does not."""
+        self._failing_since: float | None = None
+        """Monotonic seconds."""
         self.file: OwnFile[SavedOrders] = OwnFile(orders_beside, write_orders, emit, clock)
         """Keeps what etcd said over a restart."""
-        self._follower = StoreFollower(FOLDER, take=self.take, heard=_nothing, failed=_failed)
+        self._follower = StoreFollower(FOLDER, take=self.take, heard=self.hear, failed=self.fail)
         self._woken = asyncio.Event()
 
     @property
@@ -122,39 +140,48 @@ class FleetOrders:
 
     # Its part in a start and in reloads.
 
-    async def load(self, config: Config) -> list[Override]:
-        """Return what was in force before the start. A file that cannot be read is reported, and holds nothing."""
+    async def load(self, config: Config, *, shadow: bool) -> list[Override]:
+        """Return what was in force before the start. A file that cannot be read is reported, and holds nothing.
+
+        shadow: whether nothing is to be written.
+
+        Raises `HungError` when reading takes too long, because nobody who was drained may be put back.
+        """
         path = self.file.path(config.daemon.state)
         if not config.fleet.store:
             return []
         try:
-            saved = await in_thread(read_orders, path, timeout_s=READ_S, what=f"reading {path}")
-        except (StateFileError, HungError) as error:
+            saved = await in_thread(
+                lambda: read_orders(path, rescue=not shadow), timeout_s=READ_S, what=f"reading {path}"
+            )
+        except StateFileError as error:
             self._emit(StateError(file=str(path), error=str(error)))
             return []
         if saved is None or saved.prefix != config.fleet.prefix:
             return []
-        self._keys = {key_of(each): _Key(b"", each) for each in saved.overrides}
-        self._cluster, self._revision = saved.cluster, saved.revision
-        return self._in_force()
+        self._keys = {key_of(each): _Key(None, each) for each in saved.overrides}
+        self._lost = {key_of(each): each for each in saved.lost}
+        self._id, self._cluster, self._revision = saved.id, saved.cluster, saved.revision
+        # Those whose time is over too: the first turn ends them, and tells.
+        return [*saved.overrides, *saved.lost]
 
-    def configured(self, config: Config, *, shadow: bool, force: bool = False) -> None:
+    def configured(self, config: Config, *, shadow: bool) -> None:
         """Take over a configuration that is in force from now on.
 
         shadow: whether nothing is to be written.
-        force: whether what etcd says is meant, also what it says no more.
         """
         self.file.is_unsaved |= self.file.configured(config.daemon.state, shadow=shadow)
         before, self._fleet = self._fleet, config.fleet
         self._had_store |= bool(self._fleet.store)
-        if before.store and before.prefix != self._fleet.prefix:
-            # What the old one said stays in force until the new one is heard.
-            self._cluster = self._revision = 0
+        if before.store and (before.prefix != self._fleet.prefix or not self._fleet.store):
+            # What another prefix said stays in force until the new one is heard, and is no order of that.
+            self._id, self._cluster, self._revision, self._lost = "", 0, 0, {}
+            self._why = "this director follows other orders now"
         if not self._fleet.store:
-            self._is_new = bool(self._keys or self._lost)
-            self._keys, self._lost = {}, {}
-        if force and self._lost:
-            self._lost, self._is_new = {}, True
+            self._keys, self._is_new = {}, True
+            self._why = "this director belongs to no fleet any more"
+        if before != self._fleet:
+            self._recover()
         self._follower.follow(self._fleet)
         self._woken.set()
 
@@ -163,28 +190,54 @@ class FleetOrders:
     def take(self, snapshot: Snapshot) -> None:
         """Take what etcd says now."""
         begin = f"{self._fleet.prefix}{FOLDER}"
+        names = {key.decode("utf-8", "backslashreplace").removeprefix(begin): key for key in snapshot.values}
+        values = {name: snapshot.values[key] for name, key in names.items()}
+        number = printable(values.pop(ID, b"").decode("ascii", "replace"))[:LONGEST_KEY]
         before, self._keys, wrong = self._keys, {}, []
-        for key, value in snapshot.values.items():
-            name = key.decode("utf-8", "backslashreplace").removeprefix(begin)
+        for name, value in values.items():
             self._keys[name], error = _read(name, value, before.get(name))
             if error:
                 wrong.append((f"{begin}{name}", error))
-        for key_name, error in wrong[:MOST_NAMED]:
-            self._emit(OverrideError(key=key_name, error=error, todo=f"etcdctl del '{key_name}'"))
-        is_other = self._cluster not in {0, snapshot.cluster} or snapshot.revision < self._revision
-        lost = {name: each.override for name, each in before.items() if each.override and name not in self._keys}
-        if is_other and (gone := {key_of(each): each for each in in_force(lost.values(), self._wall())}):
-            self._lost |= gone
-            todo = f"order it again with --fleet, or, if it is meant to be over, {_IF_MEANT} on each director"
-            self._emit(OverrideLost(orders=tuple(itertools.islice(gone, MOST_NAMED)), count=len(gone), todo=todo))
+        self._tell_wrong(wrong)
+        is_other = bool(self._id) and number != self._id
+        is_other |= self._cluster not in {0, snapshot.cluster} or snapshot.revision < self._revision
+        if is_other:
+            missing = (each.override for name, each in before.items() if name not in self._keys)
+            self._keep({key_of(each): each for each in in_force(filter(None, missing), self._wall())})
         self._lost = {name: each for name, each in self._lost.items() if name not in self._keys}
-        self._cluster, self._revision = snapshot.cluster, snapshot.revision
+        self._id, self._cluster, self._revision = number, snapshot.cluster, snapshot.revision
         self._is_new = True
         self._woken.set()
 
-    def _in_force(self) -> list[Override]:
-        said = (each.override for each in self._keys.values())
-        return in_force([*filter(None, said), *self._lost.values()], self._wall())
+    def _keep(self, gone: Mapping[str, Override]) -> None:
+        """Keep orders in force that etcd has lost."""
+        if gone:
+            self._lost |= gone
+            names = tuple(itertools.islice(gone, MOST_NAMED))
+            self._emit(OverrideLost(orders=names, count=len(gone), todo=AGAIN))
+
+    def _tell_wrong(self, wrong: Sequence[tuple[str, str]]) -> None:
+        for key, error in wrong[:MOST_NAMED]:
+            is_plain = key.isascii() and key.isprintable() and len(key) <= LONGEST_KEY
+            words = ["del", key] if is_plain else ["get", "--prefix", "--keys-only", f"{self._fleet.prefix}{FOLDER}"]
+            todo = f"etcdctl {shlex.join(words)}"
+            self._emit(OverrideError(key=printable(key)[:LONGEST_KEY], error=error, todo=todo))
+
+    def hear(self) -> None:
+        """Note that a server has answered."""
+        self._recover()
+
+    def fail(self, error: StoreError, failures: int) -> None:
+        """Note that a server does not answer, or refuses. Whether they answer at all, `Desired` tells."""
+        if isinstance(error, RefusedError) and failures >= ROUNDS_UNTOLD * len(self._fleet.store) and not self.error:
+            self.error, self._failing_since = f"orders for the fleet: {error}", self._clock()
+            self._emit(StoreFailed(prefix=f"{self._fleet.prefix}{FOLDER}", services=None, error=self.error))
+
+    def _recover(self) -> None:
+        since, self._failing_since, self.error = self._failing_since, None, ""
+        if since is not None:
+            after_s = round(self._clock() - since, 3)
+            self._emit(StoreRecovered(prefix=f"{self._fleet.prefix}{FOLDER}", after_s=after_s))
 
     def is_lost(self, override: Override) -> bool:
         """Return whether etcd has an order no more, though nobody has ended it."""
@@ -192,90 +245,95 @@ class FleetOrders:
 
     # What is ordered here.
 
-    async def order(self, change: Change, why: str) -> None:
+    async def order(self, change: Change, why: str, seen: Seen) -> None:
         """Write to etcd what an order changes, and wait until it counts here. Raises `StoreError`.
 
         why: who has ordered it.
+        seen: the value of `seen` when the order was made. If etcd has others by now, nothing is written, and
+            `OrdersChangedError` is raised.
         """
         if not self._fleet.store:
             raise StoreError(NO_STORE)
-        if len(change.put) + len(change.removed) > MOST_AT_ONCE:
-            raise StoreError(f"an order for the whole fleet may be about {MOST_AT_ONCE} servers; order it in parts")
-        self._why |= {key_of(each): why for each in change.removed}
-        for each in change.removed:
-            if self._lost.pop(key_of(each), None) is not None:
-                self._is_new = True
+        whys = {key_of(each): why for each in change.removed}
+        self._whys |= whys
         try:
             async with asyncio.timeout(ORDER_S):
-                revision = await self._write(change)
+                revision = await write(self._fleet, change, seen, self._wall())
+                self._forget(change.removed)
                 self._woken.set()
                 async with self._taken:
                     await self._taken.wait_for(lambda: self._has_taken(change, revision))
         except TimeoutError:
-            raise StoreError(
-                f"nothing was heard of it in {ORDER_S:g}s; it may come into force yet: lvs-healthd status --overrides"
-            ) from None
+            raise StoreError(f"nothing was heard of it in {ORDER_S:g}s; {PERHAPS}") from None
+        finally:
+            self._whys = {name: each for name, each in self._whys.items() if name not in whys}
+
+    def _forget(self, ended: Iterable[Override]) -> None:
+        """Forget those of the orders that have ended which etcd had lost."""
+        for each in ended:
+            self._is_new |= self._lost.pop(key_of(each), None) is not None
 
     def _has_taken(self, change: Change, revision: int) -> bool:
         """Return whether a change counts here, or one that came after it."""
-        values = self._taken_values
-        is_there = all(values.get(key_of(each)) == written(each) for each in change.put)
-        is_there &= not any(key_of(each) in values for each in change.removed)
-        return not self._is_new and (is_there or self._taken_revision >= revision)
+        is_there = all(self._values.get(key_of(each)) == written(each) for each in change.put)
+        is_there &= not any(key_of(each) in self._values for each in change.removed)
+        return not self._is_new and (is_there or self.seen.revision >= revision)
 
-    async def _write(self, change: Change) -> int:
-        """Write to whichever server answers. Return the revision at which it is there."""
-        client, errors = client_of(self._fleet), list[StoreError]()
+    async def catch_up(self, seen: Seen) -> None:
+        """Wait until something else is in force than was seen. Raises `StoreError`."""
         try:
-            for _ in self._fleet.store:
-                try:
-                    return await self._write_to(client, change)
-                except UnansweredError as error:
-                    errors.append(error)
-                    client.go_on()
-        finally:
-            await client.close()
-        raise StoreError("; ".join(map(str, errors)))
-
-    async def _write_to(self, client: Client, change: Change) -> int:
-        begin = f"{self._fleet.prefix}{FOLDER}"
-        lasts_s = min((each.until - self._wall() for each in change.put if each.until is not None), default=None)
-        lease = 0 if lasts_s is None else (await client.grant(max(1, math.ceil(lasts_s)))).ID
-        puts = [Put(f"{begin}{key_of(each)}".encode(), written(each), lease) for each in change.put]
-        deletes = [Delete(f"{begin}{key_of(each)}".encode()) for each in change.removed]
-        return (await client.transact([], [*puts, *deletes])).header.revision
+            async with asyncio.timeout(ORDER_S), self._taken:
+                await self._taken.wait_for(lambda: self.seen != seen)
+        except TimeoutError:
+            raise StoreError("somebody has ordered something that is not heard here; try again") from None
 
     # What runs.
 
     async def run(self) -> None:
-        """Follow etcd, whichever is configured, until cancelled."""
+        """Follow etcd, whichever is configured, and save what it says, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(), name="orders of etcd")
+            group.create_task(self._save_in_time(), name="file of the fleet's orders")
+
+    async def _follow(self) -> None:
         try:
             while True:
                 self._woken.clear()
                 await self._follower.turn()
                 await self.turn()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(TURN_S if self._fleet.store or self.file.is_unsaved else None):
+                    async with asyncio.timeout(TURN_S if self._fleet.store else None):
                         await self._woken.wait()
         finally:
             await self._follower.stop()
 
+    async def _save_in_time(self) -> None:
+        # Apart from the rest, because a disk may hang.
+        while True:
+            await self.file.save_if_due(self._kept)
+            await asyncio.sleep(TURN_S)
+
     async def turn(self) -> None:
-        """Put into force what etcd says, and save it."""
-        if self._is_new:
-            self._is_new = False
-            state = self._in_force(), self._revision, {name: each.value for name, each in self._keys.items()}
-            await self._share(state[0], self._why_of)
-            self.file.is_unsaved = True
-            _, self._taken_revision, self._taken_values = state
-            async with self._taken:
-                self._taken.notify_all()
-        await self.file.save_if_due(self._kept)
+        """Put into force what etcd says."""
+        if not self._is_new:
+            return
+        self._is_new = False
+        orders, seen = self._orders(), Seen(self._revision, self._id)
+        values = {name: each.value for name, each in self._keys.items()}
+        await self._share(orders, self._why_of)
+        self.seen, self._values, self._why = seen, values, _ENDED
+        self.file.is_unsaved = True
+        async with self._taken:
+            self._taken.notify_all()
+
+    def _orders(self) -> list[Override]:
+        said = filter(None, (each.override for each in self._keys.values()))
+        return in_force([*said, *self._lost.values()], self._wall())
 
     def _why_of(self, override: Override) -> str:
         """Say why an order has ended."""
         is_over = override.until is not None and override.until <= self._wall() + CLOCKS_S
-        return self._why.pop(key_of(override), "its time is over" if is_over else "ended for the whole fleet")
+        return self._whys.get(key_of(override), "its time is over" if is_over else self._why)
 
     async def save(self) -> None:
         """Write what etcd said to the file, unless it is there already, or nothing is written."""
@@ -284,11 +342,15 @@ class FleetOrders:
     def _kept(self) -> SavedOrders | None:
         if not self._had_store:
             return None
+        # One whose time is over has been told as ended, though its key may be there still.
+        said = in_force(filter(None, (each.override for each in self._keys.values())), self._wall())
         return SavedOrders(
             prefix=self._fleet.prefix,
+            id=self._id,
             cluster=self._cluster,
             revision=self._revision,
-            overrides=tuple(self._in_force()),
+            overrides=tuple(said),
+            lost=tuple(in_force(self._lost.values(), self._wall())),
         )
 
 
@@ -306,12 +368,4 @@ def _read(name: str, value: bytes, before: _Key | None) -> tuple[_Key, str]:
         return _Key(value, None if before is None else before.override), str(error)
 
 
-_IF_MEANT = "lvs-healthd reload --force"
-
-
-def _nothing() -> None:
-    """Do nothing: `Desired` tells whether etcd answers."""
-
-
-def _failed(_: StoreError, __: int) -> None:
-    """Do nothing: `Desired` tells why etcd does not answer."""
+_ENDED = "ended for the whole fleet"

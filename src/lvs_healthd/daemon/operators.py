@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from lvs_healthd.api.peers import Peer
 from lvs_healthd.config.model import Config
 from lvs_healthd.daemon.drains import Drains, drain_advice
+from lvs_healthd.daemon.fleet_writes import OrdersChangedError, Seen
 from lvs_healthd.daemon.lacking import lacking
 from lvs_healthd.daemon.meant import meant_absent, meant_servers
 from lvs_healthd.daemon.order_changes import Change, Giver, RefusedOrderError, change_of, still_ordered
@@ -33,7 +34,7 @@ from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.threads import HungError
-from lvs_healthd.state.fleet_orders import key_of
+from lvs_healthd.state.fleet_orders import in_force, key_of
 from lvs_healthd.state.overrides import Kind, Override
 from lvs_healthd.state.safe_file import StateFileError
 from lvs_healthd.view.naming import UnknownNameError
@@ -47,11 +48,22 @@ class FleetWide(Protocol):
     def name(self) -> str:
         """How this director is called in the fleet."""
 
-    async def order(self, change: Change, why: str) -> None:
+    @property
+    def seen(self) -> Seen:
+        """What of etcd is in force here."""
+
+    async def order(self, change: Change, why: str, seen: Seen) -> None:
         """Have all directors take what an order changes, and wait until it counts here. Raises `HealthdError`.
 
         why: who has ordered it.
+        seen: what it was made from. `OrdersChangedError` is raised if somebody else has ordered something since.
         """
+
+    async def catch_up(self, seen: Seen) -> None:
+        """Wait until something else is in force than was seen. Raises `HealthdError`."""
+
+    def is_lost(self, override: Override) -> bool:
+        """Return whether etcd has an order no more, though nobody has ended it."""
 
 
 class _Plan(NamedTuple):
@@ -63,6 +75,11 @@ class _Plan(NamedTuple):
     change: Change
     before: dict[tuple[ServiceKey, DestinationKey], Special | None]
     """What set each of the servers apart before."""
+    was_lost: bool
+    """Whether it ends an order that etcd had lost."""
+
+
+ALSO_LOST = "etcd had lost the order: it may still count on other directors, so type the same there"
 
 
 class OperatorsHand:
@@ -147,13 +164,12 @@ class OperatorsHand:
     async def order(self, request: OverrideRequest, by: Peer) -> OverrideOutcome:
         """Carry out an order. Return what came of it."""
         try:
-            async with self._turn:
-                plan = self._planned(request, by)
-                if not request.fleet:
-                    await self._carry_out(plan, f"{request.verb} by uid {by.uid}")
             if request.fleet:
-                # Without the turn: what etcd says of it comes into force by `share`, as on all other directors.
-                await self._fleet.order(plan.change, f"{request.verb} by uid {by.uid}")
+                plan = await self._for_fleet(request, by)
+            else:
+                async with self._turn:
+                    plan = self._planned(request, by)
+                    await self._carry_out(plan, f"{request.verb} by uid {by.uid}")
         except (UnknownNameError, RefusedOrderError, HealthdError) as error:
             return OverrideOutcome(refused=str(error), is_usage=isinstance(error, UnknownNameError))
         return OverrideOutcome(
@@ -161,10 +177,29 @@ class OperatorsHand:
             advice=(
                 *(drain_advice(plan.servers) if request.verb == "drain" else ()),
                 *(f"{each.server} is not configured now; it is not {in_words(each)} any more" for each in plan.absent),
+                *((ALSO_LOST,) if plan.was_lost else ()),
                 *still_ordered(self._overrides, request, plan.servers),
                 *(self._still_drained(plan.servers) if request.verb == "enable" else ()),
             ),
         )
+
+    async def _for_fleet(self, request: OverrideRequest, by: Peer) -> "_Plan":
+        """Have the whole fleet take an order. What somebody else has ordered meanwhile is taken into account once.
+
+        It comes into force by `share`, as on all other directors. So the turn is left before that.
+        """
+        for is_last in (False, True):
+            async with self._turn:
+                plan, seen = self._planned(request, by), self._fleet.seen
+            try:
+                await self._fleet.order(plan.change, f"{request.verb} by uid {by.uid}", seen)
+            except OrdersChangedError:
+                if is_last:
+                    raise
+                await self._fleet.catch_up(seen)
+            else:
+                return plan
+        raise AssertionError("the last one returns or raises")
 
     def _planned(self, request: OverrideRequest, by: Peer) -> "_Plan":
         """Return what an order is about and changes. Raises `UnknownNameError` and `RefusedOrderError`."""
@@ -175,7 +210,8 @@ class OperatorsHand:
         change = Change([], absent) if absent else change_of(self._overrides, request, servers, giver)
         if not request.force and (bereft := list(lacking(servers, self._after(change)))):
             raise RefusedOrderError(f"this would leave {' and '.join(bereft)}; --force if that is meant")
-        return _Plan(servers, absent, change, {(server.service.key, server.key): server.special for server in servers})
+        before = {(server.service.key, server.key): server.special for server in servers}
+        return _Plan(servers, absent, change, before, any(map(self._fleet.is_lost, change.removed)))
 
     async def _carry_out(self, plan: "_Plan", why: str) -> None:
         """Put an order for this director into force. Raises `HealthdError` if it cannot be kept."""
@@ -194,6 +230,7 @@ class OperatorsHand:
         why_of: says why an order has ended.
         """
         async with self._turn:
+            orders = in_force(orders, self._wall())  # one may have ended while this waited
             before = self._overrides.shared
             known, said = set(before), {key_of(each) for each in orders}
             put = [each for each in orders if each not in known]

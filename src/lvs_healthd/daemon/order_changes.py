@@ -93,8 +93,9 @@ def _to_remove(
         counting = overrides.of(server.service.key, server.key)[int(is_weight)]
         if counting is None or counting in found:
             continue
+        is_alike = bool(counting.director) is request.fleet
         is_wider = counting.service == EVERYWHERE and not request.everywhere
-        if is_wider or (bool(counting.director) is not request.fleet and not found):
+        if is_wider if is_alike else not found:
             raise RefusedOrderError(f"{server.key} is {in_words(counting)}; {_way_back(counting, server)}")
 
 

@@ -282,12 +282,12 @@ def build(settings: Settings, config: Config, around: Surroundings, reloads: Rel
     reloads = reloads or ReloadRequests()
     store_lists = StoreLists()
     discovery = Discovery(bus.emit, ask=reloads.ask_lists, read_with=lambda source: reader(source, store_lists.lists))
-    desired = Desired(bus.emit, ask=reloads.ask_lists)
     fleet_orders = FleetOrders(
         bus.emit,
         share=lambda orders, why_of: operators.share(orders, why_of),  # noqa: PLW0108
         clock=clock,
     )
+    desired = Desired(bus.emit, ask=reloads.ask_lists, besides=lambda: fleet_orders.error)
     remembering = Remembering(past, bus.emit, asyncio.get_running_loop())
     writer = state_writer(bus)
     saver = Saver(

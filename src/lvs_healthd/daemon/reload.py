@@ -312,7 +312,7 @@ class Reloads:
         self._whole = self._last_reading.whole
         shadow = parts.is_shadow(config)
         parts.desired.configured(config.fleet, stored, config.daemon.state, shadow=shadow)
-        parts.fleet_orders.configured(config, shadow=shadow, force=request.force)
+        parts.fleet_orders.configured(config, shadow=shadow)
         self._use_sources(read)
         await parts.past.reloaded(found.of_servers(), at)
         return outcome

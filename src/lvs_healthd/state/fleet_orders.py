@@ -4,6 +4,9 @@ An order is one key, named after what it is about: `PREFIX` + `overrides/state/S
 `overrides/weight/SERVICE/SERVER`. So two orders about the same thing cannot both be there. Its value is what the file
 of orders holds too (see `overrides`), and its format is frozen as that is: directors of several versions read it.
 
+Beside the orders, one key has a number by chance that came with the first of them, so that an etcd without it, or with
+another one, is known to be another etcd.
+
 Whatever is in etcd may have been written by anybody, so it is read with limits.
 """
 
@@ -17,10 +20,13 @@ import msgspec
 from lvs_healthd.runtime.exceptions import PeerError
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.state.overrides import Kind, Override
-from lvs_healthd.state.safe_file import StateFileError, read_regular, replace_file
+from lvs_healthd.state.safe_file import StateFileError, put_aside, read_regular, replace_file
 
 FOLDER = "overrides/"
 """What follows the prefix in the names of the keys."""
+
+ID = "id"
+"""The name of the key with the number by chance."""
 
 LARGEST = 4096
 """How large an order may be, bytes."""
@@ -98,11 +104,15 @@ class SavedOrders(msgspec.Struct, frozen=True, kw_only=True):
     """What etcd said of orders."""
 
     prefix: str
+    id: str = ""
+    """The number by chance; "" for none."""
     cluster: int = 0
     """The cluster of etcd that said so."""
     revision: int = 0
     """The revision at which it did."""
     overrides: tuple[Override, ...] = ()
+    lost: tuple[Override, ...] = ()
+    """Orders in force that etcd had no more, though nobody had ended them."""
 
 
 def orders_beside(state: str) -> Path:
@@ -110,8 +120,10 @@ def orders_beside(state: str) -> Path:
     return Path(state).with_name(NAME)
 
 
-def read_orders(path: Path) -> SavedOrders | None:
+def read_orders(path: Path, *, rescue: bool) -> SavedOrders | None:
     """Read what etcd said; None if there is no file. This blocks.
+
+    rescue: whether to rename a file that cannot be read or understood to NAME.bad, so that it is not overwritten.
 
     Raises `StateFileError` when there is a file that cannot be read or understood.
     """
@@ -121,9 +133,11 @@ def read_orders(path: Path) -> SavedOrders | None:
     except OSError as error:
         if not os.path.lexists(path):
             return None
-        raise StateFileError(f"{path}: cannot read: {error.strerror}; {_THEN}") from error
+        what = put_aside(path) if rescue else "left as it is"
+        raise StateFileError(f"{path}: cannot read: {error.strerror}; {what}; {_THEN}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise StateFileError(f"{path}: not a file of what etcd said ({error}); {_THEN}") from error
+        what = put_aside(path) if rescue else "left as it is"
+        raise StateFileError(f"{path}: not a file of what etcd said ({error}); {what}; {_THEN}") from error
 
 
 _THEN = "what is ordered for the whole fleet counts as soon as etcd answers"

@@ -38,6 +38,7 @@ from lvs_healthd.store.errors import (
     RefusedError,
     StoreError,
     UnansweredError,
+    UnreachedError,
 )
 from lvs_healthd.store.lines import LineSplitter, LongLineError
 
@@ -57,6 +58,9 @@ LARGE = 256 * 1024
 """An answer of more bytes is decoded on a thread, because it would hold the event loop."""
 
 _SHOWN = 200
+
+_UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""Errors before anything was sent."""
 
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)
 _Decoded = TypeVar("_Decoded")
@@ -297,7 +301,8 @@ class Client:
         except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, ValueError) as error:
             if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
                 raise
-            raise UnansweredError(f"{self.endpoint}: {_why(error, self.endpoint)}") from error
+            kind = UnreachedError if isinstance(error, _UNREACHED) else UnansweredError
+            raise kind(f"{self.endpoint}: {_why(error, self.endpoint)}") from error
 
     async def _opened(self) -> aiohttp.ClientSession:
         hosts = [urllib.parse.urlsplit(each) for each in self._access.endpoints]

@@ -14,6 +14,10 @@ class UnansweredError(StoreError):
     """Raised when there is no answer, or one that is not etcd's. Whether a change was made is then not known."""
 
 
+class UnreachedError(UnansweredError):
+    """Raised when a server cannot be reached, so that it has not been asked."""
+
+
 class RefusedError(StoreError):
     """Raised when etcd refuses a request.
 
