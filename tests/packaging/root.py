@@ -168,6 +168,9 @@ class Machine:
             ran = subprocess.run(
                 words,
                 check=False,
+                # Without the guest's terminal: apt sets its modes, and that would stop us all, as nobody is in front of it.
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
                 stdout=out,
                 stderr=err,
                 timeout=deadline_s,
