@@ -168,7 +168,7 @@ class Machine:
             ran = subprocess.run(
                 words,
                 check=False,
-                # Without the guest's terminal: apt sets its modes, and that would stop us all, as nobody is in front of it.
+                # Without a terminal: apt would set its modes, which stops us all, as the guest has nobody in front of it.
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 stdout=out,
