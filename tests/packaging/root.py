@@ -168,7 +168,7 @@ class Machine:
             ran = subprocess.run(
                 words,
                 check=False,
-                # Without a terminal: apt would set its modes, which stops us all, as the guest has nobody in front of it.
+                # Without a terminal: apt would set its modes, which stops us all, as nobody sits in front of it.
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 stdout=out,

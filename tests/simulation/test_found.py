@@ -80,3 +80,37 @@ def test_service_that_failed_open_goes_on_after_a_restart_with_one_more_server()
             ("settle",),
         ],
     )
+
+
+def test_servers_that_somebody_else_has_added_count_for_the_reload_guard() -> None:
+    replay(
+        20261204002348,
+        [
+            ("weather", 8, 7, "timeout"),
+            ("round", 4),
+            ("outcome", 3, "tcp", "pass"),
+            ("hold", -1),
+            ("edit", "drop_service", 0, 2, 591),
+            ("foreign", "add", 1, 7),
+            ("foreign", "add", 1, 0),
+            ("foreign", "add", 1, 6),
+            ("foreign", "add", 1, 3),
+            ("edit", "server", 1, 6, 245),
+            ("pass", 11.0),
+            ("reload", False),
+        ],
+    )
+
+
+def test_server_that_gets_a_weight_while_it_waits_for_others_says_so() -> None:
+    replay(
+        20261204004694,
+        [
+            ("edit", "drop_server", 2, 3, 697),
+            ("restart",),
+            ("settle",),
+            ("edit", "weight", 2, 0, 533),
+            ("reload", False),
+            ("settle",),
+        ],
+    )

@@ -255,7 +255,7 @@ class Planner:
         for key in self._unplanned:
             each = self._services[key]
             why |= {(key, server): each.reason(server) for server in each.healths}
-            if key in before:
+            if key in before and before[key].plan.rule is Rule.UP:  # under another rule, that is the reason
                 why |= dict.fromkeys(_drained_or_restored(before[key], self._services[key]), Why(CONFIGURED_REASON))
         names = {key: each.planned.name for key, each in self._services.items()}
         for line in self._marked:
