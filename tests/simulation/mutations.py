@@ -153,17 +153,14 @@ MUTATIONS = (
     Mutation(
         "an order for all services counts before one for a service",
         "decide/overrides.py",
-        "self._states.get(own) or self._states.get(everywhere)",
-        "self._states.get(everywhere) or self._states.get(own)",
+        "self.states.get(own) or self.states.get(everywhere)",
+        "self.states.get(everywhere) or self.states.get(own)",
     ),
     Mutation(
         "an order is not written before it takes effect",
         "daemon/operators.py",
-        "            try:\n"
-        "                await self._disk.write(file, after)\n"
-        "            except HealthdError as error:\n"
-        "                return OverrideOutcome(refused=str(error))\n            _apply",
-        "            _apply",
+        "        await self._disk.write(file, self._after(plan.change).own)\n",
+        "",
     ),
     Mutation(
         "an order ends a minute late",
