@@ -533,7 +533,7 @@ async def test_a_reload_without_etcd_ends_what_has_not_come_into_force_yet(two: 
     await one.order("drain", "web", A, fleet=True)
     await other.turn()
     await other.order("enable", "web", A, fleet=True)
-    assert one.in_kernel() == {A: 2, B: 1} or one.bench.decisions.overrides.shared
+    assert one.bench.decisions.overrides.shared  # it has heard of the end, and not had its turn
     one.fleet.configured(one.of_fleet(one.config, store=""), shadow=False)
     await one.turn()
     assert not one.bench.decisions.overrides.shared

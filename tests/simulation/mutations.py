@@ -159,7 +159,7 @@ MUTATIONS = (
     Mutation(
         "an order is not written before it takes effect",
         "daemon/operators.py",
-        "        await self._disk.write(file, self._after(plan.change).own)\n",
+        "        await self._disk.write(self._file_of_orders(), self._after(plan.change).own)\n",
         "",
     ),
     Mutation(

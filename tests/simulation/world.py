@@ -27,6 +27,9 @@ ROOT = Peer(1, 0, frozenset())
 
 _FILES = {"state": STATE, "overrides": OVERRIDES, "holds": HOLDS}
 
+GUARDED = 10
+"""How many servers must serve so that the reload guard looks (docs/guards.md)."""
+
 SLOW_DISK_S = 10.0
 """After how long the file of orders is as it ought to be, if the disk does not hang any more, seconds."""
 
@@ -274,9 +277,20 @@ class World:
         came: ReloadOutcome = self._asked(self.site.requests.reload(ReloadRequest(force=force), ROOT))
         if not came.errors:
             self.in_force = self.in_file
-        elif self.site.text != documents.BROKEN and not ("reload_guard" in came.errors[0] and self.eyes.strangers):
-            # So many servers serve only with those that somebody else has added; they count for the guard, too.
+        elif self.site.text != documents.BROKEN and not ("reload_guard" in came.errors[0] and self._counts_strangers):
             self.eyes.find("takes a good file", came.errors[0])
+
+    @property
+    def _counts_strangers(self) -> bool:
+        """Whether only those servers make so many that the reload guard looks which somebody else has added."""
+        serving = [
+            (key, server)
+            for key, entry in self.site.entries.items()
+            for server, record in entry.destinations.items()
+            if record.weight > 0
+        ]
+        added = sum(server in self.eyes.strangers.get(key, ()) for key, server in serving)
+        return len(serving) >= GUARDED > len(serving) - added
 
     # The process
 

@@ -190,8 +190,9 @@ class FleetOrders:
     def take(self, snapshot: Snapshot) -> None:
         """Take what etcd says now."""
         begin = f"{self._fleet.prefix}{FOLDER}"
-        names = {key.decode("utf-8", "backslashreplace").removeprefix(begin): key for key in snapshot.values}
-        values = {name: snapshot.values[key] for name, key in names.items()}
+        values = {
+            key.decode("utf-8", "backslashreplace").removeprefix(begin): value for key, value in snapshot.values.items()
+        }
         number = printable(values.pop(ID, b"").decode("ascii", "replace"))[:LONGEST_KEY]
         before, self._keys, wrong = self._keys, {}, []
         for name, value in values.items():

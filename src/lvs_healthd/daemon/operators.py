@@ -203,8 +203,7 @@ class OperatorsHand:
 
     def _planned(self, request: OverrideRequest, by: Peer) -> "_Plan":
         """Return what an order is about and changes. Raises `UnknownNameError` and `RefusedOrderError`."""
-        if self._file() is None:
-            raise RefusedOrderError("this daemon is in shadow mode: it writes nothing, so it takes no orders")
+        self._file_of_orders()
         servers, absent = self._meant(request)
         giver = Giver(by.uid, self._fleet.name, self._wall())
         change = Change([], absent) if absent else change_of(self._overrides, request, servers, giver)
@@ -213,12 +212,16 @@ class OperatorsHand:
         before = {(server.service.key, server.key): server.special for server in servers}
         return _Plan(servers, absent, change, before, any(map(self._fleet.is_lost, change.removed)))
 
-    async def _carry_out(self, plan: "_Plan", why: str) -> None:
-        """Put an order for this director into force. Raises `HealthdError` if it cannot be kept."""
+    def _file_of_orders(self) -> Path:
+        """Return where orders are kept. Raises `RefusedOrderError` in shadow mode."""
         file = self._file()
         if file is None:
             raise RefusedOrderError("this daemon is in shadow mode: it writes nothing, so it takes no orders")
-        await self._disk.write(file, self._after(plan.change).own)
+        return file
+
+    async def _carry_out(self, plan: "_Plan", why: str) -> None:
+        """Put an order for this director into force. Raises `HealthdError` if it cannot be kept."""
+        await self._disk.write(self._file_of_orders(), self._after(plan.change).own)
         plan.change.apply(self._overrides)
         await self._tell(plan.change, lambda _: why)
         # A reload may have replaced the servers, or added some, while the file was written.
