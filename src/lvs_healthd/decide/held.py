@@ -152,6 +152,14 @@ class ProbeState:
         """When the last outcome came, seconds on the monotonic clock; None before the first."""
         return ended_at(self._last_probe) if self._last_probe else None
 
+    def is_sure_since(self, then: float) -> bool:
+        """Return whether an outcome has come since then that was not unsure.
+
+        then: seconds on the monotonic clock.
+        """
+        last = self.last
+        return last is not None and last.kind is not OutcomeKind.UNSURE and ended_at(self._last_probe) >= then
+
     @property
     def latency_s(self) -> float | None:
         """How long the last probe took to reach its outcome, seconds; None before the first."""

@@ -63,6 +63,8 @@ class Stale:
         """Look at all probes, and yield what is new."""
         async for probe in paced(tuple(self._probes())):
             now = self._clock()
+            if not probe.is_stale and probe.is_sure_since(now - LEAST_S):
+                continue  # nearly all, at a glance
             if is_stale(probe, now) is probe.is_stale:
                 continue
             probe.is_stale = not probe.is_stale

@@ -119,6 +119,13 @@ class KeptExchange(Exchange, Protocol):
     def resumed(self) -> Step:
         """Begin the next probe."""
 
+    def ordinary(self, data: bytes) -> Outcome | None:
+        """Return the outcome of a probe that passes, if these first bytes are its whole answer as nearly always.
+
+        The connection is ready for the next probe then. None, as always from conversations that take no shortcut, means
+        that `received` must be asked, which would have done the same.
+        """
+
     def idle(self, data: bytes) -> bytes | Sign | None:
         """Take what the peer sends while no probe is under way. Return what to send, or how the connection ends."""
 

@@ -45,6 +45,8 @@ class _Ordinary(NamedTuple):
 
     step: Stays
     """What ends the probe."""
+    passed: Outcome | None
+    """The outcome if the probe passes."""
     limit_s: float | None
     """How long the server says that it keeps an idle connection, seconds."""
     size: int
@@ -112,7 +114,9 @@ class KeptHttpExchanges:
         if rest.find(b"\r\n") != _DATE_BYTES:  # no date, or an odd one
             begin, date, rest = data, b"", b""
         end = rest[_DATE_BYTES:] + data[found.end() :] if date else b""
-        known = _Ordinary(self.stays(found[1]), limit_s, len(data), begin + date, end)
+        step = self.stays(found[1])
+        passed = step.outcome if step.outcome.kind is OutcomeKind.UP else None
+        known = _Ordinary(step, passed, limit_s, len(data), begin + date, end)
         self._last = known
         return known
 
@@ -146,6 +150,15 @@ class _KeptHttp:
     def resumed(self) -> Step:
         self._is_reused, self._inner, self._end = True, None, None
         return self._rules.answers.up_to_date().request
+
+    def ordinary(self, data: bytes) -> Outcome | None:
+        if self._end is not None:
+            return None
+        found = self._rules.ordinary(data)
+        if found is None:
+            return None
+        self.limit_s = found.limit_s
+        return found.passed
 
     def received(self, data: bytes) -> Step:
         end = self._end

@@ -202,6 +202,9 @@ class _KeptOverHttp2(_OverHttp2):
             return self._again()  # the peer has lowered how many requests it takes
         return self._connection.to_send()
 
+    def ordinary(self, data: bytes) -> None:
+        """Take no shortcut: there may be more than the answer in what has come."""
+
     def received(self, data: bytes) -> Step:
         self._seen += len(data)
         found: Outcome | None = None

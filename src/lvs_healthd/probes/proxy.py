@@ -102,6 +102,9 @@ class _KeptAfterHeader(_AfterHeader):
     def resumed(self) -> Step:
         return self._inner.resumed()
 
+    def ordinary(self, data: bytes) -> Outcome | None:
+        return self._inner.ordinary(data)
+
     def idle(self, data: bytes) -> bytes | Sign | None:
         return self._inner.idle(data)
 

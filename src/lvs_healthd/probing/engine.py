@@ -26,7 +26,7 @@ from lvs_healthd.probes.exchange import (
     seconds_in_words,
 )
 from lvs_healthd.probes.outcome import Course, Outcome, OutcomeKind, Reason, down
-from lvs_healthd.probing.deadlines import STALL_WATCH_S, TICK_S, Deadlines
+from lvs_healthd.probing.deadlines import MOST_REPRIEVES, STALL_WATCH_S, TICK_S, Deadlines
 from lvs_healthd.probing.descriptors import kept_within_limit
 from lvs_healthd.probing.firewall import CAUSED_BY_ICMP
 from lvs_healthd.probing.flight import Flight, Run
@@ -84,6 +84,7 @@ class Engine:
             clock,
             finish=self._finish,
             stay=self._stay,
+            rest=self._rest_plainly,
             hear_idle=self._kept.heard,
             come_back=self._come_back,
         )
@@ -164,10 +165,24 @@ class Engine:
 
     def start(self, run: Run) -> None:
         """Run one probe, now or as soon as fewer than `max_in_flight` sockets are open."""
-        if len(self._flights) >= self.max_in_flight:
+        flights = self._flights
+        if len(flights) >= self.max_in_flight:
             self._waiting.append(run)
+            return
+        now = self._clock()
+        run.started(now)
+        if run.target.keeping is None:
+            self._launch(run, now)
+        elif (kept := self._kept.plain(run, now)) is not None:
+            # This is `_resume`, but for what is as it must be after an ordinary answer.
+            flight = kept.flight
+            flight.run, flight.started, flight.heard, flight.stalls_s = run, now, now, self._deadlines.stalls_s
+            flights[flight.descriptor] = flight
+            if not flight.is_timed or len(flights) == 1:
+                self._watch_over(flight)
+            self._serving.obey(flight, kept.exchange.resumed())
         else:
-            self._launch(run)
+            self._launch_kept(run, now)
 
     def forget(self, run: Run) -> None:
         """End the connection that is kept for a run, because it will not be started again."""
@@ -206,17 +221,20 @@ class Engine:
 
     def poll(self) -> bool:
         """Serve ready sockets for at most a slice. Return whether more may be ready; asyncio then calls it again."""
-        flights, advance = self._flights, self._serving.advance
+        flights, advance, read = self._flights, self._serving.advance, self._serving.read
         end = self._clock() + (SLICE_S if len(flights) < _CROWDED else LONG_SLICE_S)
         is_more = True
         while is_more:
             events = self._epoll.poll(0, _BATCH)
             for descriptor, mask in events:
                 flight = flights.get(descriptor)
-                if flight is not None:
+                if flight is None:
+                    if not self._kept.heard(descriptor) and self._partings.heard(descriptor):
+                        self.wake()
+                elif flight.connected and not flight.pending and flight.run is not None:
+                    read(flight, flight.run.target, mask)
+                else:
                     advance(flight, mask)
-                elif not self._kept.heard(descriptor) and self._partings.heard(descriptor):
-                    self.wake()
             is_more = len(events) == _BATCH
             if self._clock() >= end:
                 break
@@ -242,19 +260,25 @@ class Engine:
         while self._again:
             self._go_on(*self._again.popleft())
         while self._waiting and len(self._flights) < self.max_in_flight:
-            self._launch(self._waiting.popleft())
+            self.start(self._waiting.popleft())
 
-    def _launch(self, run: Run) -> None:
-        now = self._clock()
-        run.started(now)
+    def _launch_kept(self, run: Run, now: float) -> None:
+        """Run a probe over the connection that is kept, if there is one. If it is time, look first."""
+        kept = self._kept.usable(run, now)
+        if kept is None:
+            self._launch(run, now)
+        elif kept.look_at is None or now < kept.look_at:
+            self._resume(run, kept, now, self._deadlines.stalls_s)
+        else:
+            self._launch(run, now, Look(kept.exchange))
+
+    def _launch(self, run: Run, now: float, exchange: Exchange | None = None) -> None:
+        """Run a probe over a new connection.
+
+        exchange: its conversation, if it is another than the target's.
+        """
         target = run.target
-        exchange: Exchange | None = None
-        if target.keeping is not None and (kept := self._kept.usable(run, now)) is not None:
-            if kept.look_at is None or now < kept.look_at:
-                self._resume(run, kept, now, self._deadlines.stalls_s)
-                return
-            exchange = Look(kept.exchange)
-        # From here on, this is `_connection` and `_fly`, inlined to save three calls a probe.
+        # This is `_connection` and `_fly`, inlined to save three calls a probe.
         flights, deadlines = self._flights, self._deadlines
         if len(flights) + len(self._partings) >= self.max_in_flight:
             self._partings.cut_oldest()
@@ -340,6 +364,18 @@ class Engine:
         course = flight.course(outcome, run.target, self._clock())
         flight.first = b""
         run.ended(outcome, course)
+
+    def _rest_plainly(self, flight: Flight, outcome: Outcome) -> None:
+        """Report the outcome of a probe that had an ordinary answer over a connection that is kept."""
+        run = flight.run
+        if run is None:
+            return
+        flight.run, flight.reprieves = None, MOST_REPRIEVES
+        del self._flights[flight.descriptor]
+        now = self._clock()
+        self._kept.rested(flight, now)
+        took_s = now - flight.started
+        run.ended(outcome, Course(took_s, 0.0, None, took_s))
 
     def _expire(self, flight: Flight, target: Target) -> None:
         """Judge a probe whose time is up, unless it has earned more."""

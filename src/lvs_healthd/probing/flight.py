@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from lvs_healthd.probes.exchange import Exchange, MaySecure, Sign, Step, Target, quote
+from lvs_healthd.probes.exchange import Exchange, KeptExchange, MaySecure, Sign, Step, Target, quote
 from lvs_healthd.probes.outcome import HEARD_BYTES, Course, Outcome, OutcomeKind
 from lvs_healthd.probing.deadlines import MOST_REPRIEVES
 from lvs_healthd.probing.sockets import Socket
@@ -73,6 +73,8 @@ class Flight(msgspec.Struct, eq=False, gc=False):
     is_timed: bool = False
     """Whether its deadline is watched. That may still be the one of the connection's last probe, which is put off when
     it comes."""
+    kept: KeptExchange | None = None
+    """The conversation if its connection is kept; otherwise None."""
 
     @classmethod
     def of(cls, run: Run, started: float, stalls_s: float, opened: Socket, exchange: Exchange) -> "Flight":

@@ -31,7 +31,7 @@ _READS = 4
 class Connection:
     """One connection that stays open."""
 
-    __slots__ = ("exchange", "flight", "habit", "look_at", "renew_at", "run", "since")
+    __slots__ = ("exchange", "flight", "fresh_until", "habit", "is_plain", "look_at", "renew_at", "run", "since")
 
     def __init__(self, run: Run, flight: Flight, exchange: KeptExchange, habit: Habit | None) -> None:
         self.run = run
@@ -46,6 +46,15 @@ class Connection:
         """From when on a probe has a new connection instead."""
         self.look_at: float | None = None
         """From when on a probe first looks whether the target still listens; None for never."""
+        self.fresh_until = 0.0
+        """Until when none of these two is due."""
+        self.is_plain = False
+        """Whether the last probe had an ordinary answer, after which the next may begin without a look at the rest."""
+
+    def lasts(self, renew_at: float, look_at: float | None) -> None:
+        """Set `renew_at` and `look_at`."""
+        self.renew_at, self.look_at = renew_at, look_at
+        self.fresh_until = renew_at if look_at is None or renew_at < look_at else look_at
 
     @property
     def is_idle(self) -> bool:
@@ -107,7 +116,7 @@ class Kept:
         if connection is None or self._read(connection) is not None:
             self.drop(run)
             return None
-        connection.look_at = None if keeping.look_s is None else now + keeping.look_s
+        connection.lasts(connection.renew_at, None if keeping.look_s is None else now + keeping.look_s)
         return connection
 
     def keep(self, run: Run, flight: Flight, exchange: KeptExchange, keeping: Keeping) -> float | None:
@@ -127,8 +136,20 @@ class Kept:
             connection = self._begin(Connection(run, flight, exchange, self._habits.get(run)), keeping, now)
         elif connection.habit is not None:
             connection.habit.outlived(flight.started - connection.since)
-        connection.since = now
+        connection.since, connection.is_plain = now, False
         return None
+
+    def rested(self, flight: Flight, now: float) -> None:
+        """Go on keeping the connection of a probe that had an ordinary answer."""
+        connection = self._by_descriptor[flight.descriptor]
+        if connection.habit is not None:
+            connection.habit.outlived(flight.started - connection.since)
+        connection.since, connection.is_plain = now, True
+
+    def plain(self, run: Run, now: float) -> Connection | None:
+        """Return the connection that the next probe of a target may use without a further look, as nearly always."""
+        connection = self._by_run.get(run)
+        return connection if connection is not None and connection.is_plain and now < connection.fresh_until else None
 
     def remarked(self, outcome: Outcome, limit_s: float) -> Outcome:
         """Return the outcome of a probe whose connection could not be kept, with a remark that says why.
@@ -234,8 +255,10 @@ class Kept:
             Sockets.speak_last(flight.socket)
         share = 1.0 if connection.run in self._renewing else 1.0 - _SPREAD * self._random()
         self._renewing.discard(connection.run)
-        connection.renew_at = now + keeping.reconnect_s * share
-        connection.look_at = None if keeping.look_s is None else now + keeping.look_s * share
+        connection.lasts(
+            now + keeping.reconnect_s * share, None if keeping.look_s is None else now + keeping.look_s * share
+        )
+        flight.kept = connection.exchange
         self._by_run[connection.run] = self._by_descriptor[flight.descriptor] = connection
         return connection
 
@@ -270,6 +293,7 @@ class Kept:
     def _remove(self, connection: Connection) -> None:
         del self._by_run[connection.run]
         del self._by_descriptor[connection.flight.descriptor]
+        connection.flight.kept = None
 
     def _free(self, connection: Connection) -> None:
         self._free_socket(connection.flight.socket, connection.run.target)

@@ -281,21 +281,18 @@ class Scheduler(Generic[Key]):
             tick = self._turn_ticks[0]
             turns = self._turns[tick]
             while turns and not is_over:
-                self._take_turn(turns.pop(), tick, now)
+                job = turns.pop()
+                if job.sink is not None:
+                    # Most turns are regular ones. Others mean nothing if the job was given another one meanwhile.
+                    if math.ceil(job.due / TICK_S) == tick:
+                        self._take_regular(job, now)
+                    elif job.extra != math.inf and math.ceil(job.extra / TICK_S) == tick:
+                        self._take_extra(job, now)
                 is_over = self._clock() >= end
             if not turns:
                 del self._turns[heapq.heappop(self._turn_ticks)]
         self._hurry_on(self._hurry.turn(now))
         self._arm()
-
-    def _take_turn(self, job: Job, tick: int, now: float) -> None:
-        """Take one turn from the queue. It means nothing if the job has been given another one instead meanwhile."""
-        if job.sink is None:
-            return
-        if math.ceil(job.due / TICK_S) == tick:
-            self._take_regular(job, now)
-        elif job.extra != math.inf and math.ceil(job.extra / TICK_S) == tick:
-            self._take_extra(job, now)
 
     def _take_extra(self, job: Job, now: float) -> None:
         due, job.extra = job.extra, math.inf

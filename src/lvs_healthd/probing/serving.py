@@ -13,6 +13,8 @@ from lvs_healthd.probing.firewall import CAUSED_BY_ICMP, own_refusal
 from lvs_healthd.probing.flight import MAX_RECEIVED, Flight
 from lvs_healthd.probing.sockets import Sockets
 
+_STREAM = socket.SOCK_STREAM
+
 _RECV_SIZE = 65536
 _READS_PER_TURN = 16
 """How many times one socket is read before the others get their turn. That is up to 1 MiB."""
@@ -54,6 +56,7 @@ class Serving:
     clock: monotonic time, seconds.
     finish: ends a probe.
     stay: ends a probe whose connection may stay open.
+    rest: ends a probe that had an ordinary answer over a connection that is kept.
     hear_idle: reads what has come over a kept connection, by its descriptor.
     come_back: calls `advance` again, after the other sockets' turns.
     """
@@ -65,6 +68,7 @@ class Serving:
         *,
         finish: Finish,
         stay: Callable[[Flight, Stays], None],
+        rest: Callable[[Flight, Outcome], None],
         hear_idle: Callable[[int], object],
         come_back: Callable[[Flight, int], None],
     ) -> None:
@@ -72,6 +76,7 @@ class Serving:
         self._clock = clock
         self._finish = finish
         self._stay = stay
+        self._rest = rest
         self._hear_idle = hear_idle
         self._come_back = come_back
 
@@ -94,11 +99,13 @@ class Serving:
                 return
         elif flight.pending and mask & select.EPOLLOUT and self._send(flight, flight.pending):
             return
-        if mask & _READABLE:
-            self._read(flight, flight.run.target, mask)
+        self.read(flight, flight.run.target, mask)
 
-    def _read(self, flight: Flight, target: Target, mask: int) -> None:
-        is_stream = target.kind is socket.SOCK_STREAM
+    def read(self, flight: Flight, target: Target, mask: int) -> None:
+        """Read from a connected socket that epoll reported, if it did so because there is something to read."""
+        if not mask & _READABLE:
+            return
+        is_stream = target.kind is _STREAM
         for _ in range(_READS_PER_TURN):
             try:
                 data = flight.socket.recv(_RECV_SIZE)
@@ -107,10 +114,16 @@ class Serving:
             except InterruptedError:
                 continue
             except OSError as error:
-                outcome = from_network(error.errno or errno.EINVAL, datagram=not is_stream)
+                failure = from_network(error.errno or errno.EINVAL, datagram=not is_stream)
                 # A datagram socket may have more errors queued, which the next probe would take for its own.
-                self._finish(flight, flight.exchange.failed(outcome), is_spent=not is_stream)
+                self._finish(flight, flight.exchange.failed(failure), is_spent=not is_stream)
                 return
+            kept = flight.kept
+            if kept is not None and not (mask & _ENDING or flight.pending):
+                outcome = kept.ordinary(data)
+                if outcome is not None:
+                    self._rest(flight, outcome)
+                    return
             if is_stream and not data:
                 step = flight.exchange.closed()
                 is_up = isinstance(step, Outcome) and step.kind is OutcomeKind.UP
@@ -138,11 +151,11 @@ class Serving:
         """Carry out a step of the conversation. Return True when that ended the probe."""
         if step is None:
             return False
+        if isinstance(step, bytes):
+            return self._send(flight, flight.pending + step)
         if isinstance(step, _OVER):
             self._finish(flight, step)
             return True
-        if isinstance(step, bytes):
-            return self._send(flight, flight.pending + step)
         if isinstance(step, Stays):
             self._stay(flight, step)
             return True

@@ -111,6 +111,9 @@ class _Hold:
         """Never called: no probe uses this connection."""
         raise AssertionError("a connection that is held for its end serves no probe")
 
+    def ordinary(self, data: bytes) -> None:
+        """Never called, as `resumed`."""
+
     def received(self, data: bytes) -> Step:  # noqa: ARG002  # it is connected, which is all that matters
         return _STAYS
 
