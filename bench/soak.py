@@ -45,6 +45,10 @@ GROUP = 25
 GROUPS = 100
 OFF = 10
 """How many groups are off at any time: 5 % of all servers."""
+FILLING_FAILURES = 10
+"""How often each of these groups fails during the warm-up, so that the histories of its servers are full afterwards: a
+failure and a return are two of the 20 things that are kept by default. Before that they grow, at the pace of
+`TOGGLE_EVERY_S` for nearly an hour."""
 _FIRST_PORT = 21_000
 
 FLAPPING_GROUPS = 20
@@ -83,7 +87,7 @@ JUDGED_FROM_S = 600.0
 _FLOOR_SAMPLES = 6
 _LEAST_SAMPLES = 2 * _FLOOR_SAMPLES
 _WARM_SHARE = 0.25
-"""The share of the samples, at the beginning, that the slopes leave out because caches are still filling."""
+"""The share of the time, at the beginning, that the slopes leave out because caches and histories are still filling."""
 _HOUR_S = 3600.0
 _MEBI = 1024 * 1024
 _SHOWN = 10
@@ -120,6 +124,8 @@ class Soak:
         self._vandal = Vandal(kernel, self._truth.table, self._chance)
         self._lasting = min(self._workers())
         self._flaps_at: dict[int, float] = {}
+        self._failures: Counter[int] = Counter()
+        """How often each group has been switched off, by its port."""
         self._hung: set[int] = set()
         """The ports of `KeptServers` that are off because they hang."""
 
@@ -128,11 +134,12 @@ class Soak:
 
         Raises `MeasurementError` when the daemon ends or does not do what it is asked.
         """
-        began = time.monotonic()
+        began, warm_s = time.monotonic(), seconds * _WARM_SHARE
         self._vandal.settle_in()
         turns: list[tuple[float, Callable[[], None]]] = [
             (_FLAP_TURN_S, self._flap),
             (TOGGLE_EVERY_S, self._toggle),
+            (warm_s / (GROUPS * FILLING_FAILURES), functools.partial(self._fill, began + warm_s)),
             (EDIT_EVERY_S, self._edit),
             (RELOAD_EVERY_S, self._reload),
             (BROKEN_RELOAD_EVERY_S, self._reload_broken),
@@ -170,9 +177,18 @@ class Soak:
         """Switch one group on and another off, so that the number of failing groups stays the same."""
         ports = range(_FIRST_PORT, _FIRST_PORT + GROUPS)
         off = [port for port in ports if port in self._truth.off]
-        self._turn(self._chance.choice([port for port in ports if port not in off]), is_on=False)
+        # The one that has failed least often, so that all histories are full at about the same time.
+        self._turn(min(set(ports) - set(off), key=self._order), is_on=False)
         if len(off) >= OFF:
             self._turn(self._chance.choice(off), is_on=True)
+
+    def _order(self, port: int) -> tuple[int, float]:
+        return self._failures[port], self._chance.random()
+
+    def _fill(self, until: float) -> None:
+        """Do the same more often during the warm-up."""
+        if time.monotonic() < until:
+            self._toggle()
 
     def _flap(self) -> None:
         """Switch each flapping group whose time has come."""
@@ -192,6 +208,7 @@ class Soak:
             self.done["hangs of 25 servers"] += 1
         else:
             self._switch.off(port)
+        self._failures[port] += not is_on
         self._truth.switched(port, is_on=is_on)
 
     def _wake_or_start(self, port: int) -> None:
