@@ -118,6 +118,43 @@ def test_ordinary_answers_are_judged_without_a_conversation() -> None:
     assert not KeptHttpExchanges(http(body="ok")).ordinary(OK)
 
 
+@given(SIMPLE, st.sampled_from([200, 204, 404, 503]), st.integers(1, 4000), st.sampled_from([{}, {"body": "ok"}]))
+def test_shortcut_finds_what_the_conversation_would(
+    message: bytes, status: int, size: int, keys: dict[str, object]
+) -> None:
+    message = message.replace(b"200", b"%d" % status)
+    long, short = line(**keys), line(**keys)
+    for one in (long, short):
+        one.probe(OK)
+        one.ask()
+    for piece in pieces_of(message, size):
+        step = long.hear(piece)
+        passed = short.exchange.ordinary(piece)
+        if passed is None:
+            assert short.hear(piece) == step
+        else:
+            assert step == Stays(passed)
+            assert passed.kind is OutcomeKind.UP
+            assert short.exchange.limit_s == long.exchange.limit_s
+            assert short.is_ready()
+            assert long.is_ready()
+        if step is not None:
+            return
+
+
+def test_ordinary_answers_take_the_shortcut() -> None:
+    one = line()
+    one.probe(OK)
+    one.ask()
+    passed = one.exchange.ordinary(OK)
+    assert passed is not None
+    assert passed.detail == "status 200"
+    one.ask()
+    assert one.exchange.ordinary(OK.replace(b"200", b"503")) is None
+    one.hear(OK[:-1])
+    assert one.exchange.ordinary(OK[-1:]) is None
+
+
 def dated(date: str, *headers: str) -> bytes:
     return answer(b"ok", "Server: x", f"Date: {date}", *headers)
 

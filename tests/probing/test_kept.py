@@ -1,6 +1,7 @@
 """Connections that stay open between probes: how long, what their ends bring about, and what an idle limit teaches."""
 
 import gc
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import Kept
+from lvs_healthd.probes.http_kept import _KeptHttp
 from lvs_healthd.probes.outcome import OutcomeKind, Reason
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.habits import FORGET_S
@@ -144,6 +146,43 @@ def test_orderly_end_of_a_dead_server_is_no_alarm() -> None:
         one.run(1.0 + 2 * TICK_S)
         assert [each.is_up for each in found[2:3]] == [False]
         assert one.warnings == 0
+
+
+def test_ordinary_answers_take_the_shortcut(monkeypatch: pytest.MonkeyPatch) -> None:
+    with world() as one:
+        server = Server(one)
+        found = begun(one, server)
+        with monkeypatch.context() as patch:
+            patch.setattr(_KeptHttp, "received", None)  # nobody calls it
+            one.run(3.0)
+        assert len(found) == 3
+        assert len(server.accepted) == one.engine.kept == 1
+        # What is not ordinary is studied as before, and so is what comes after it.
+        server.says = lambda: OK.replace(b"200", b"503")
+        one.run(INTERVAL_S)
+        assert found[-1].outcome.detail == "status 503, expected 200-299"
+        assert one.engine.kept == 1
+        server.says = lambda: OK
+        one.run(2 * INTERVAL_S)
+        assert [each.is_up for each in found[-2:]] == [True, True]
+
+
+def test_ordinary_answer_that_the_end_follows_passes_and_its_connection_is_replaced() -> None:
+    with world() as one:
+        server = Server(one)
+        found = begun(one, server)
+
+        def last() -> bytes:
+            server.clients[0].send(OK)
+            server.clients[0].socket.shutdown(socket.SHUT_WR)
+            server.says = lambda: OK
+            return b""
+
+        server.says = last
+        one.run(INTERVAL_S)
+        assert len(server.accepted) == 2
+        assert {each.is_up for each in found} == {True}
+        assert one.engine.kept == 1
 
 
 @pytest.mark.parametrize("reset", [False, True])
