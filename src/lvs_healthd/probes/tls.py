@@ -151,9 +151,13 @@ def try_tls(check: TlsCheck) -> None:
 
 
 def _handshake(
-    context: ssl.SSLContext, check: TlsCheck, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
+    context: ssl.SSLContext,
+    check: TlsCheck,
+    incoming: ssl.MemoryBIO,
+    outgoing: ssl.MemoryBIO,
+    session: ssl.SSLSession | None = None,
 ) -> ssl.SSLObject:
-    return context.wrap_bio(incoming, outgoing, server_hostname=check.tls.sni or check.address)
+    return context.wrap_bio(incoming, outgoing, server_hostname=check.tls.sni or check.address, session=session)
 
 
 def read_again(checks: Iterable[TlsCheck]) -> Callable[[], None]:
@@ -198,8 +202,17 @@ class TlsExchanges:
 
     def around(self, inner: Exchange) -> SecureExchange:
         """Begin one conversation, which carries `inner`."""
-        kind = _KeptTlsExchange if isinstance(self.check, HttpsCheck) and self.check.kept else _TlsExchange
-        return kind(self, self._trust.context, inner)
+        kind = _KeptTlsExchange if isinstance(self.check, HttpsCheck) and self.check.kept else TlsExchange
+        return kind(self, self.context, inner)
+
+    def begin_inner(self) -> Exchange:
+        """Begin an inner conversation."""
+        return self._inner()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What is trusted, and what is presented. A reload may replace it."""
+        return self._trust.context
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -227,42 +240,51 @@ class TlsExchanges:
         return known
 
 
-class _TlsExchange(MaySecure):
+class TlsExchange(MaySecure):
+    """One conversation. Its first handshake may resume a session of the target."""
+
     __slots__ = (
         *("_decrypted", "_end", "_handshaken", "_heard", "_incoming", "_inner", "_outgoing", "_rules", "_tls"),
         "_with_end",
     )
 
-    def __init__(self, rules: TlsExchanges, context: ssl.SSLContext, inner: Exchange) -> None:
+    def __init__(
+        self, rules: TlsExchanges, context: ssl.SSLContext, inner: Exchange, session: ssl.SSLSession | None = None
+    ) -> None:
         self._rules = rules
         self._with_end = rules.with_end
         self._end: float | None = None
         """When the target's certificate ends, Unix time."""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = _handshake(context, rules.check, self._incoming, self._outgoing)
+        self._tls = _handshake(context, rules.check, self._incoming, self._outgoing, session)
         self._inner = inner
         self._handshaken = False
         self._heard = False
         self._decrypted = b""
 
     def decrypted(self) -> bytes | None:
+        """See `MaySecure`."""
         return self._decrypted if self._handshaken else None
 
     def connected(self) -> Step:
+        """Begin the handshake."""
         return self._advance()
 
     def received(self, data: bytes) -> Step:
+        """Decrypt what has come, and let the inner conversation go on."""
         self._heard = True
         self._incoming.write(data)
         return self._advance()
 
     def closed(self) -> Outcome | Reconnect:
+        """Return what follows from the end of the connection."""
         if not self._handshaken:
             return down(Reason.TLS, "connection closed during the TLS handshake")
         return self._ended(self._inner.closed())
 
     def failed(self, outcome: Outcome) -> Outcome | Reconnect:
+        """Return what follows from the failure of the connection."""
         if self._handshaken:
             return self._ended(self._inner.failed(outcome))
         if not self._heard or outcome.kind is OutcomeKind.UNSURE:
@@ -270,6 +292,7 @@ class _TlsExchange(MaySecure):
         return down(outcome.reason, f"{what_happened(outcome)} during the TLS handshake")
 
     def expired(self, timeout: str) -> Outcome:
+        """Return the outcome of a probe whose time is up."""
         if self._handshaken:
             return self._with_end(self._inner.expired(timeout), self._end)
         if self._heard:
@@ -277,6 +300,7 @@ class _TlsExchange(MaySecure):
         return down(Reason.TIMEOUT, f"connected, but no TLS answer in {timeout}")
 
     def end(self) -> None:
+        """Free what the inner conversation holds."""
         self._inner.end()
 
     def _advance(self) -> Step:
@@ -344,7 +368,7 @@ class _TlsExchange(MaySecure):
         return self._with_end(step.outcome, self._end)
 
 
-class _KeptTlsExchange(_TlsExchange):
+class _KeptTlsExchange(TlsExchange):
     """A connection that stays open from one probe to the next. The inner conversation does too."""
 
     __slots__ = ()

@@ -1,0 +1,200 @@
+"""TLS sessions: when a probe resumes one, when it has a whole handshake, and that no outcome depends on it."""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+
+from lvs_healthd.config.basics import Seconds
+from lvs_healthd.config.check_model import HttpsCheck, Kept, Tls
+from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Step
+from lvs_healthd.probes.http import http_exchanges
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
+from lvs_healthd.probes.targets import read_certificates, target
+from lvs_healthd.probes.tls import TlsExchanges
+from lvs_healthd.probes.tls_sessions import LONGEST_INTERVAL_S, REFUSED_S, RENEW_S, TargetSessions
+from tests.configs import server, service
+from tests.probes.http_talk import answer
+from tests.probes.tls_peer import Server, tls_context
+from tests.probing.kept_world import Server as RealServer
+from tests.probing.kept_world import https, world
+
+OK, BAD = answer(b"ok"), answer(b"no").replace(b"200", b"503")
+RESET = down(Reason.RESET, "connection reset")
+
+
+class Target:
+    """One target on a clock that tests move, probed by hand."""
+
+    def __init__(self, ca: Path, context: ssl.SSLContext) -> None:
+        self.check = HttpsCheck(name="web", address="127.0.0.1", port=1, host="x", tls=Tls(ca=str(ca)))
+        self.context = context
+        self.now = 5000.0
+        rules = TlsExchanges(self.check, http_exchanges(self.check))
+        self.begin = TargetSessions(rules, lambda: self.now, lambda: 0.0)
+
+    def probe(self, said: bytes = OK) -> tuple[Outcome, bool]:
+        """Return the outcome, and whether a session was resumed."""
+        exchange, peer = self.begin(), Server(self.context)
+        step = exchange.connected()
+        while isinstance(step, bytes | Reconnect):
+            if isinstance(step, Reconnect):
+                exchange, peer = step.exchange, Server(self.context)
+                step = exchange.connected()
+                continue
+            before = len(peer.asked)
+            data = peer.heard(step)
+            step = exchange.received(data) if data else None
+            if step is None and len(peer.asked) > before:
+                step = exchange.received(peer.says(said))
+        outcome = step.outcome if isinstance(step, Farewell) else step
+        assert isinstance(outcome, Outcome)
+        exchange.end()
+        return outcome, bool(peer.tls.session_reused)
+
+    def resumed(self, *, times: int) -> list[bool]:
+        found = []
+        for _ in range(times):
+            outcome, is_resumed = self.probe()
+            assert outcome.kind is OutcomeKind.UP
+            found.append(is_resumed)
+            self.now += 2.0
+        return found
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca(authority: trustme.CA, tmp_path: Path) -> Path:
+    file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(file)
+    return file
+
+
+@pytest.fixture(params=[True, False], ids=["1.3", "1.2"])
+def one(request: pytest.FixtureRequest, authority: trustme.CA, ca: Path) -> Target:
+    return Target(ca, tls_context(authority, tls13=request.param))
+
+
+def test_session_is_resumed_for_a_minute_and_then_the_certificate_is_verified_anew(one: Target) -> None:
+    assert one.resumed(times=31) == [False] + 29 * [True] + [False]
+    assert one.resumed(times=1) == [True]
+
+
+def test_outcome_of_a_resumed_session_is_the_same_object(one: Target) -> None:
+    (first, _), (second, is_resumed) = one.probe(), one.probe()
+    assert is_resumed
+    assert second is first
+    assert first.certificate_end is not None
+
+
+def test_failure_over_a_resumed_session_is_a_failure_and_teaches_no_session(one: Target) -> None:
+    assert one.probe(BAD)[0].detail == "status 503, expected 200-299"
+    assert one.resumed(times=2) == [False, True]
+    outcome, is_resumed = one.probe(BAD)
+    assert (outcome.reason, is_resumed) == (Reason.BAD_STATUS, True)
+    assert one.resumed(times=1) == [True]
+
+
+def test_server_that_was_restarted_passes_with_a_whole_handshake(one: Target, authority: trustme.CA) -> None:
+    assert one.resumed(times=2) == [False, True]
+    one.context = tls_context(authority)
+    assert one.resumed(times=3) == [False, True, True]
+
+
+def test_certificate_of_a_server_that_was_restarted_is_verified_at_once(one: Target) -> None:
+    assert one.resumed(times=2) == [False, True]
+    one.context = tls_context(trustme.CA())
+    outcome, _ = one.probe()
+    assert outcome.reason is Reason.TLS
+
+
+@pytest.mark.parametrize("tls13", [True, False])
+def test_server_that_gives_no_session_is_not_asked_for_one_each_time(
+    authority: trustme.CA, ca: Path, tls13: bool
+) -> None:
+    context = tls_context(authority, tls13=tls13)
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    one = Target(ca, context)
+    if tls13:
+        assert one.resumed(times=3) == [False, False, False]
+        one.context = tls_context(authority)
+        assert one.resumed(times=2) == [False, False]
+        one.now += REFUSED_S
+        assert one.resumed(times=2) == [False, True]
+    else:
+        # Such a server remembers sessions by their number, in its own memory, and may refuse each of them.
+        others = [tls_context(authority, tls13=False) for _ in range(3)]
+        found = []
+        for one.context in others:
+            found += one.resumed(times=1)
+        assert found == [False, False, False]
+        assert one.resumed(times=2) == [False, False]  # it has refused one
+        one.now += REFUSED_S
+        assert one.resumed(times=2) == [False, True]
+
+
+def test_files_that_a_reload_has_read_end_the_session(one: Target) -> None:
+    assert one.resumed(times=2) == [False, True]
+    read_certificates([service(server("127.0.0.1", checks=(one.check,)))])()
+    assert one.resumed(times=2) == [False, True]
+
+
+def test_handshake_that_breaks_over_a_session_is_begun_anew_within_the_probe(one: Target) -> None:
+    assert one.resumed(times=2) == [False, True]
+    ways: list[Callable[[Exchange], Step]] = [
+        lambda exchange: exchange.received(b"\x15\x03\x03\x00\x02\x02\x2f"),  # a fatal alert: illegal parameter
+        lambda exchange: exchange.closed(),
+        lambda exchange: exchange.received(b"\x16") or exchange.failed(RESET),
+    ]
+    for breaks in ways:
+        exchange = one.begin()
+        assert isinstance(exchange.connected(), bytes)
+        step = breaks(exchange)
+        assert isinstance(step, Reconnect)
+        # The second time it is a failure.
+        again = step.exchange
+        assert isinstance(again.connected(), bytes)
+        assert isinstance(again.closed(), Outcome)
+        assert one.resumed(times=2) == [False, True]
+
+
+def test_reset_without_a_byte_and_silence_say_nothing_about_the_session(one: Target) -> None:
+    assert one.resumed(times=2) == [False, True]
+    exchange = one.begin()
+    exchange.connected()
+    assert exchange.failed(RESET) is RESET
+    exchange = one.begin()
+    exchange.connected()
+    assert exchange.expired("1s").reason is Reason.TIMEOUT
+    assert one.resumed(times=1) == [True]
+
+
+def test_only_targets_that_are_asked_often_have_sessions(ca: Path) -> None:
+    def begins(**keys: object) -> object:
+        fields = {"name": "web", "address": "127.0.0.1", "port": 1, "host": "x", "tls": Tls(ca=str(ca))}
+        return target(HttpsCheck(**(fields | keys))).begin  # type: ignore[arg-type]
+
+    assert isinstance(begins(interval=Seconds(LONGEST_INTERVAL_S)), TargetSessions)
+    assert not isinstance(begins(interval=Seconds(LONGEST_INTERVAL_S + 1.0)), TargetSessions)
+    assert not isinstance(begins(kept=Kept()), TargetSessions)
+
+
+def test_sessions_of_the_whole_engine_on_real_sockets() -> None:
+    with world() as whole:
+        one = RealServer(whole, secured=True)
+        (found,) = whole.probe(https(one, kept=None))
+        whole.run(12.0)
+        assert len(found) >= 6
+        assert {each.is_up for each in found} == {True}
+        assert whole.context.session_stats()["hits"] == len(found) - 1
+        whole.run(RENEW_S)
+        hits = whole.context.session_stats()["hits"]
+        # The engine's clock is the tests', but a session's is real: a whole handshake is not due yet.
+        assert hits == len(found) - 1
