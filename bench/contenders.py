@@ -54,7 +54,12 @@ _HTTP_OPTIONS = """option httpchk
     http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host bench.test hdr Connection close
     http-check expect status 200-299
 """
-_HAPROXY_OPTIONS = {"http": ("http", _HTTP_OPTIONS), "https": ("http", _HTTP_OPTIONS), "tcp": ("tcp", "")}
+_HAPROXY_OPTIONS = {
+    "http": ("http", _HTTP_OPTIONS),
+    "https": ("http", _HTTP_OPTIONS),
+    "https-resumed": ("http", _HTTP_OPTIONS),
+    "tcp": ("tcp", ""),
+}
 
 
 @contextlib.contextmanager
@@ -67,12 +72,14 @@ def haproxy(
     may_fail: whether servers may go down meanwhile.
     """
     mode, options = _HAPROXY_OPTIONS[load.kind]
-    tls = f" check-ssl verify required ca-file {load.ca} sni str(bench.test) check-sni bench.test"
+    tls = {
+        "https": f" check-ssl verify required ca-file {load.ca} sni str(bench.test) check-sni bench.test",
+        "https-resumed": " check-ssl verify none check-sni bench.test",
+    }.get(load.kind, "")
     endpoints = {f"s{index}": load.server(index) for index in range(load.count)}
     endpoints |= {f"victim{index}": endpoint for index, endpoint in enumerate(more)}
     servers = "".join(
-        f"    server {name} {endpoint} check inter {round(load.interval_s * 1000)}ms fall {fall}"
-        f"{tls if load.kind == 'https' else ''}\n"
+        f"    server {name} {endpoint} check inter {round(load.interval_s * 1000)}ms fall {fall}{tls}\n"
         for name, endpoint in endpoints.items()
     )
     # Without a frontend, HAProxy would say that there is nothing to do.

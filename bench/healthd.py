@@ -72,6 +72,7 @@ _CHECKS = {
     "https": '{{ type = "https", path = "/healthz", host = "bench.test", ca = "{ca}" }}',
     "http-keep": '{{ type = "http", path = "/healthz", host = "bench.test", connection = "keep" }}',
     "https-keep": '{{ type = "https", path = "/healthz", host = "bench.test", ca = "{ca}", connection = "keep" }}',
+    "https-resumed": '{{ type = "https", path = "/healthz", host = "bench.test", verify = false }}',
     "tcp": '{{ type = "tcp" }}',
     "udp": '{{ type = "udp", send = "ping", expect = "ping" }}',
 }

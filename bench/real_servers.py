@@ -19,6 +19,7 @@ HTTP2_PORT = 18081
 KEEP_PORT = 18082
 KEEP_TLS_PORT = 18444
 STATUS_PORT = 18083
+RESUMING_PORT = 18445
 KEPT = ("http-keep", "https-keep")
 """The kinds whose connections are kept from one probe to the next."""
 PORTS = {
@@ -26,6 +27,7 @@ PORTS = {
     "h2": HTTP2_PORT,
     "tcp": HTTP_PORT,
     "https": HTTPS_PORT,
+    "https-resumed": RESUMING_PORT,
     "udp": UDP_PORT,
     **dict(zip(KEPT, (KEEP_PORT, KEEP_TLS_PORT), strict=True)),
 }
@@ -33,7 +35,8 @@ PORTS = {
 FIRST = "127.1.0.1"
 
 # The peer's cost must be as small and as steady as possible: no log, one worker, and where connections are not kept no
-# keep-alive. Where they are, it keeps them as nginx does by default.
+# keep-alive. Where they are, it keeps them as nginx does by default. One port gives sessions of TLS, as nginx does by
+# default too.
 _NGINX = """
 daemon off;
 worker_processes 1;
@@ -63,6 +66,12 @@ http {{
         listen 0.0.0.0:{keep} backlog=32768;
         listen 0.0.0.0:{keep_tls} ssl backlog=32768;
         keepalive_timeout 75;
+        location = /healthz {{ return 200 "ok\\n"; }}
+    }}
+    server {{
+        listen 0.0.0.0:{resuming} ssl backlog=32768;
+        ssl_session_cache none;
+        ssl_session_tickets on;
         location = /healthz {{ return 200 "ok\\n"; }}
     }}
     server {{
@@ -97,6 +106,7 @@ class RealServers:
                 keep=KEEP_PORT,
                 keep_tls=KEEP_TLS_PORT,
                 status=STATUS_PORT,
+                resuming=RESUMING_PORT,
             )
             (folder / "nginx.conf").write_text(configuration, encoding="ascii")
             echo = [PYTHON, "-I", "-S", Path(__file__).with_name("udp_echo.py"), str(UDP_PORT)]
@@ -174,7 +184,7 @@ def _make_certificate(folder: Path) -> None:
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-keyout", folder / "key.pem", "-out", folder / "certificate.pem", "-days", "2"),
+            *("-keyout", folder / "key.pem", "-out", folder / "certificate.pem", "-days", "100"),
             *("-subj", "/CN=bench.test", "-addext", "subjectAltName=DNS:bench.test"),
         ],
         check=True,

@@ -14,14 +14,14 @@ SKIPPED = "lvs_healthd_probes_skipped_total"
 
 @contextlib.contextmanager
 def steady_daemon(
-    load: Load, *, servers: Sequence[str] = (), check: str = "", command: Command = ()
+    load: Load, *, servers: Sequence[str] = (), check: str = "", daemon: str = "", command: Command = ()
 ) -> Iterator[Healthd]:
     """Run the daemon with the table in memory, and yield it once it is in the steady state.
 
     command: what to run instead of the daemon as installed; the configuration file is appended to it.
     """
     with folder() as place:
-        text = configuration(load, place, servers=servers, check=check)
+        text = configuration(load, place, servers=servers, check=check, daemon=daemon)
         with running_daemon(text, place, command=command) as healthd:
             healthd.wait_for("daemon.started")
             healthd.wait_until_up(load.count)

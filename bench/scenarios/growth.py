@@ -1,7 +1,8 @@
 """What more servers cost: processor time, memory and lag from 1 000 to 50 000 servers.
 
 Three rows of the summary come from these runs: whether the cost grows along a straight line, the memory for each real
-server, and whether one processor can probe 50 000 servers at 5 s without starting probes late.
+server, and whether one processor can probe 50 000 servers at 5 s without starting probes late. Three more compare the
+same with connections that are kept, as many as the limit on descriptors allows.
 """
 
 import time
@@ -15,17 +16,26 @@ from bench.healthd import folder
 from bench.outcome import Claim, MeasurementError, Outcome, Plot, Series, Table
 from bench.probing import Cost, cost
 from bench.steady import LAG, SKIPPED, steady_daemon
+from lvs_healthd.probing.descriptors import kept_within_limit
 
 INTERVAL_S = 5.0
 COUNTS = (1000, 5000, 10_000, 20_000, 50_000)
 QUICK_COUNTS = (1000, 5000, 10_000)
 
 CAPACITY_LAG_S = 0.1
-MEMORY_LIMIT_BYTES = 4096
+MEMORY_LIMIT_BYTES = 3700
+KEPT_CPU_SHARE = 0.5
+"""The target for kept connections: processor time as a share of that for new ones."""
+KEPT_BYTES, KEPT_TLS_BYTES = 2048, 32 * 1024
+"""The targets for what a kept connection adds to a server's memory, without TLS and with it."""
+_TLS_COUNTS = (100, 1500)
+"""One core cannot do more handshakes in a while when it starts."""
 STRAIGHT = 0.1
 """A line counts as straight if no point is further from it than this share of the largest value."""
 
 _MEBI = 1024 * 1024
+_MOST_PROBES = 1000
+"""How many sockets the daemon has for probes under way, beside those that it keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +125,53 @@ def capacity(context: Context) -> Outcome:
     return Outcome([claim])
 
 
+def kept(context: Context) -> Outcome:
+    """Find out what it saves and costs to keep the connections of many servers."""
+    most = min(context.pick(COUNTS, QUICK_COUNTS)[-1], kept_within_limit(_MOST_PROBES) // 1000 * 1000)
+    steps = {
+        kind: [_measure(context, count, kind, f"max_probes = {_MOST_PROBES}") for count in counts]
+        for kind, counts in (
+            ("http", (COUNTS[0], most)),
+            ("http-keep", (COUNTS[0], most)),
+            ("https", _TLS_COUNTS),
+            ("https-keep", _TLS_COUNTS),
+        )
+    }
+    slopes = {
+        kind: straight_line([(step.count, step.cost.resident_bytes) for step in each]).slope
+        for kind, each in steps.items()
+    }
+    new, keep = (steps[kind][-1].cost for kind in ("http", "http-keep"))
+    claims = [
+        Claim(
+            what=f"kept connections, {most} servers at {INTERVAL_S:g} s: CPU",
+            measured=f"{keep.share:.1%} of the core",
+            beside=f"new connections: {new.share:.1%}, ratio {keep.share / new.share:.2f}",
+            target=f"<= {KEPT_CPU_SHARE:g} x new connections",
+            holds=keep.share <= KEPT_CPU_SHARE * new.share and keep.keeps_up(context.load("http", most, INTERVAL_S)),
+        ),
+        *(
+            Claim(
+                what=f"memory for a kept connection{words}, {steps[kind][0].count} to {steps[kind][-1].count} servers",
+                measured=f"{number(slopes[f'{kind}-keep'] - slopes[kind])} B more for each server",
+                beside=f"{number(slopes[f'{kind}-keep'])} B; new connections: {number(slopes[kind])} B",
+                target=f"<= {limit} B more",
+                holds=slopes[f"{kind}-keep"] - slopes[kind] <= limit,
+            )
+            for kind, words, limit in (("http", "", KEPT_BYTES), ("https", " with TLS", KEPT_TLS_BYTES))
+        ),
+    ]
+    return Outcome(claims)
+
+
 def _steps(context: Context) -> list[Step]:
     counts = context.pick(COUNTS, QUICK_COUNTS)
     return context.shared("growth", lambda: [_measure(context, count) for count in counts])
 
 
-def _measure(context: Context, count: int) -> Step:
-    load = context.load("http", count, INTERVAL_S)
-    with steady_daemon(load) as healthd:
+def _measure(context: Context, count: int, kind: str = "http", daemon: str = "") -> Step:
+    load = context.load(kind, count, INTERVAL_S)
+    with steady_daemon(load, daemon=daemon) as healthd:
         before = healthd.metrics()
         found = cost(healthd.program, load, context.pick(2, 1) * INTERVAL_S, may_fall_behind=True)
         after = healthd.metrics()
@@ -131,7 +180,7 @@ def _measure(context: Context, count: int) -> Step:
     failed = _failed(after) - _failed(before)
     step = Step(count, found, lag, after.sum(SKIPPED) - before.sum(SKIPPED), failed)
     context.say(
-        f"{count} servers: {found.rate:.0f} probes/s, {found.share:.0%} of a core, "
+        f"{kind}, {count} servers: {found.rate:.0f} probes/s, {found.share:.0%} of a core, "
         f"{found.resident_bytes / _MEBI:.0f} MiB, p99 lag <= {lag.bound(0.99) * 1000:g} ms, {failed:.0f} probes failed"
     )
     return step
@@ -171,4 +220,5 @@ SCENARIOS = (
     Scenario("growth", "CPU and memory against the number of servers", growth, is_slow=True),
     Scenario("memory", "memory for each real server", memory, is_slow=True),
     Scenario("capacity", "what one core carries", capacity, is_slow=True),
+    Scenario("kept", "kept connections of many servers", kept, is_slow=True),
 )
