@@ -86,7 +86,7 @@ class RealServers:
     """The servers behind the addresses, with counts of their requests. Build one with `serving`."""
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
-        self.ca = folder / "certificate.pem"
+        self.ca, self.key = folder / "certificate.pem", folder / "key.pem"
         self._folder = folder
         self._stack = stack
         self._web = self._start_web()

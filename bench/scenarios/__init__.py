@@ -17,6 +17,7 @@ from bench.scenarios import (
     schedule,
     scrape,
     start,
+    storms,
     table,
     under_load,
 )
@@ -32,6 +33,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *page.SCENARIOS,
     *mass_failure.SCENARIOS,
     *detection.SCENARIOS,
+    *storms.SCENARIOS,
     *deciding.SCENARIOS,
     *under_load.SCENARIOS,
     *programs.SCENARIOS,

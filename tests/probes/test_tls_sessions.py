@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import HttpsCheck, Kept, Tls
-from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Step
+from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Stays, Step
 from lvs_healthd.probes.http import http_exchanges
+from lvs_healthd.probes.http_kept import KeptHttpExchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probes.targets import read_certificates, target
 from lvs_healthd.probes.tls import TlsExchanges
-from lvs_healthd.probes.tls_sessions import LONGEST_INTERVAL_S, REFUSED_S, RENEW_S, TargetSessions
+from lvs_healthd.probes.tls_sessions import MOST_APART_S, REFUSED_S, TargetSessions
 from tests.configs import server, service
 from tests.probes.http_talk import answer
 from tests.probes.tls_peer import Server, tls_context
@@ -28,11 +28,12 @@ RESET = down(Reason.RESET, "connection reset")
 class Target:
     """One target on a clock that tests move, probed by hand."""
 
-    def __init__(self, ca: Path, context: ssl.SSLContext) -> None:
-        self.check = HttpsCheck(name="web", address="127.0.0.1", port=1, host="x", tls=Tls(ca=str(ca)))
+    def __init__(self, ca: Path, context: ssl.SSLContext, kept: Kept | None = None) -> None:
+        self.check = HttpsCheck(name="web", address="127.0.0.1", port=1, host="x", tls=Tls(ca=str(ca)), kept=kept)
         self.context = context
         self.now = 5000.0
-        rules = TlsExchanges(self.check, http_exchanges(self.check))
+        inner = http_exchanges(self.check) if kept is None else KeptHttpExchanges(self.check)
+        rules = TlsExchanges(self.check, inner)
         self.begin = TargetSessions(rules, lambda: self.now, lambda: 0.0)
 
     def probe(self, said: bytes = OK) -> tuple[Outcome, bool]:
@@ -49,7 +50,7 @@ class Target:
             step = exchange.received(data) if data else None
             if step is None and len(peer.asked) > before:
                 step = exchange.received(peer.says(said))
-        outcome = step.outcome if isinstance(step, Farewell) else step
+        outcome = step.outcome if isinstance(step, Farewell | Stays) else step
         assert isinstance(outcome, Outcome)
         exchange.end()
         return outcome, bool(peer.tls.session_reused)
@@ -62,6 +63,11 @@ class Target:
             found.append(is_resumed)
             self.now += 2.0
         return found
+
+    def with_session(self) -> "Target":
+        """Let the target be probed often enough for a session, and take one."""
+        assert self.resumed(times=3) == [False, False, True]
+        return self
 
 
 @pytest.fixture
@@ -82,19 +88,21 @@ def one(request: pytest.FixtureRequest, authority: trustme.CA, ca: Path) -> Targ
 
 
 def test_session_is_resumed_for_a_minute_and_then_the_certificate_is_verified_anew(one: Target) -> None:
-    assert one.resumed(times=31) == [False] + 29 * [True] + [False]
-    assert one.resumed(times=1) == [True]
+    assert one.resumed(times=33) == [False, False] + 29 * [True] + [False, True]
 
 
 def test_outcome_of_a_resumed_session_is_the_same_object(one: Target) -> None:
-    (first, _), (second, is_resumed) = one.probe(), one.probe()
+    first, _ = one.probe()
+    one.probe()
+    second, is_resumed = one.probe()
     assert is_resumed
     assert second is first
     assert first.certificate_end is not None
 
 
 def test_failure_over_a_resumed_session_is_a_failure_and_teaches_no_session(one: Target) -> None:
-    assert one.probe(BAD)[0].detail == "status 503, expected 200-299"
+    for _ in range(2):
+        assert one.probe(BAD)[0].detail == "status 503, expected 200-299"
     assert one.resumed(times=2) == [False, True]
     outcome, is_resumed = one.probe(BAD)
     assert (outcome.reason, is_resumed) == (Reason.BAD_STATUS, True)
@@ -102,14 +110,12 @@ def test_failure_over_a_resumed_session_is_a_failure_and_teaches_no_session(one:
 
 
 def test_server_that_was_restarted_passes_with_a_whole_handshake(one: Target, authority: trustme.CA) -> None:
-    assert one.resumed(times=2) == [False, True]
-    one.context = tls_context(authority)
+    one.with_session().context = tls_context(authority)
     assert one.resumed(times=3) == [False, True, True]
 
 
 def test_certificate_of_a_server_that_was_restarted_is_verified_at_once(one: Target) -> None:
-    assert one.resumed(times=2) == [False, True]
-    one.context = tls_context(trustme.CA())
+    one.with_session().context = tls_context(trustme.CA())
     outcome, _ = one.probe()
     assert outcome.reason is Reason.TLS
 
@@ -122,32 +128,36 @@ def test_server_that_gives_no_session_is_not_asked_for_one_each_time(
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     one = Target(ca, context)
-    if tls13:
-        assert one.resumed(times=3) == [False, False, False]
+    assert one.resumed(times=4) == 4 * [False]
+    one.context = tls_context(authority, tls13=tls13)
+    assert one.resumed(times=3) == 3 * [False]
+    one.now += REFUSED_S
+    assert one.resumed(times=3) == [False, False, True]
+
+
+def test_server_that_refuses_the_session_that_it_gave_is_not_offered_one_each_time(
+    authority: trustme.CA, ca: Path
+) -> None:
+    one = Target(ca, tls_context(authority))
+    assert one.resumed(times=2) == [False, False]
+    found = []
+    for _ in range(4):
         one.context = tls_context(authority)
-        assert one.resumed(times=2) == [False, False]
-        one.now += REFUSED_S
-        assert one.resumed(times=2) == [False, True]
-    else:
-        # Such a server remembers sessions by their number, in its own memory, and may refuse each of them.
-        others = [tls_context(authority, tls13=False) for _ in range(3)]
-        found = []
-        for one.context in others:
-            found += one.resumed(times=1)
-        assert found == [False, False, False]
-        assert one.resumed(times=2) == [False, False]  # it has refused one
-        one.now += REFUSED_S
-        assert one.resumed(times=2) == [False, True]
+        found += one.resumed(times=1)
+    assert found == 4 * [False]
+    assert one.resumed(times=2) == [False, False]
+    one.now += REFUSED_S
+    assert one.resumed(times=3) == [False, False, True]
 
 
 def test_files_that_a_reload_has_read_end_the_session(one: Target) -> None:
-    assert one.resumed(times=2) == [False, True]
+    one.with_session()
     read_certificates([service(server("127.0.0.1", checks=(one.check,)))])()
     assert one.resumed(times=2) == [False, True]
 
 
 def test_handshake_that_breaks_over_a_session_is_begun_anew_within_the_probe(one: Target) -> None:
-    assert one.resumed(times=2) == [False, True]
+    one.with_session()
     ways: list[Callable[[Exchange], Step]] = [
         lambda exchange: exchange.received(b"\x15\x03\x03\x00\x02\x02\x2f"),  # a fatal alert: illegal parameter
         lambda exchange: exchange.closed(),
@@ -166,7 +176,7 @@ def test_handshake_that_breaks_over_a_session_is_begun_anew_within_the_probe(one
 
 
 def test_reset_without_a_byte_and_silence_say_nothing_about_the_session(one: Target) -> None:
-    assert one.resumed(times=2) == [False, True]
+    one.with_session()
     exchange = one.begin()
     exchange.connected()
     assert exchange.failed(RESET) is RESET
@@ -176,14 +186,25 @@ def test_reset_without_a_byte_and_silence_say_nothing_about_the_session(one: Tar
     assert one.resumed(times=1) == [True]
 
 
-def test_only_targets_that_are_asked_often_have_sessions(ca: Path) -> None:
-    def begins(**keys: object) -> object:
-        fields = {"name": "web", "address": "127.0.0.1", "port": 1, "host": "x", "tls": Tls(ca=str(ca))}
-        return target(HttpsCheck(**(fields | keys))).begin  # type: ignore[arg-type]
+def test_only_targets_that_are_asked_often_have_sessions(one: Target) -> None:
+    for _ in range(5):
+        assert one.probe()[1] is False
+        one.now += MOST_APART_S + 1.0
+    one.with_session()
 
-    assert isinstance(begins(interval=Seconds(LONGEST_INTERVAL_S)), TargetSessions)
-    assert not isinstance(begins(interval=Seconds(LONGEST_INTERVAL_S + 1.0)), TargetSessions)
-    assert not isinstance(begins(kept=Kept()), TargetSessions)
+
+def test_connections_that_are_kept_need_no_session_but_those_that_cannot_be_do(ca: Path, authority: trustme.CA) -> None:
+    one = Target(ca, tls_context(authority), kept=Kept())
+    for _ in range(3):
+        assert one.probe()[1] is False
+        one.now += 60.0
+    one.with_session()
+
+
+def test_every_target_with_tls_may_resume_a_session(ca: Path) -> None:
+    fields = {"name": "web", "address": "127.0.0.1", "port": 1, "host": "x", "tls": Tls(ca=str(ca))}
+    for keys in ({}, {"kept": Kept()}):
+        assert isinstance(target(HttpsCheck(**fields, **keys)).begin, TargetSessions)  # type: ignore[arg-type]
 
 
 def test_sessions_of_the_whole_engine_on_real_sockets() -> None:
@@ -193,8 +214,5 @@ def test_sessions_of_the_whole_engine_on_real_sockets() -> None:
         whole.run(12.0)
         assert len(found) >= 6
         assert {each.is_up for each in found} == {True}
-        assert whole.context.session_stats()["hits"] == len(found) - 1
-        whole.run(RENEW_S)
-        hits = whole.context.session_stats()["hits"]
-        # The engine's clock is the tests', but a session's is real: a whole handshake is not due yet.
-        assert hits == len(found) - 1
+        # A session's clock is real, so no whole handshake is due.
+        assert whole.context.session_stats()["hits"] == len(found) - 2

@@ -47,7 +47,7 @@ from lvs_healthd.probes.programs import program_runs
 from lvs_healthd.probes.proxy import with_proxy_header
 from lvs_healthd.probes.tcp import connections, tcp_exchanges
 from lvs_healthd.probes.tls import TlsExchanges, read_again, try_tls
-from lvs_healthd.probes.tls_sessions import LONGEST_INTERVAL_S, TargetSessions
+from lvs_healthd.probes.tls_sessions import TargetSessions
 from lvs_healthd.probes.udp import udp_exchanges
 
 LISTENER_S = 10.0
@@ -228,7 +228,7 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
     address = (check.address, check.port)
     way = check.way
     keeping = _keeping(check)
-    if isinstance(begin, TlsExchanges) and keeping is None and check.interval <= LONGEST_INTERVAL_S:
+    if isinstance(begin, TlsExchanges):
         begin = TargetSessions(begin)
     any_port = isinstance(check, UdpCheck) and check.any_port
     return Target(

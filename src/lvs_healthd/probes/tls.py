@@ -176,6 +176,11 @@ def read_again(checks: Iterable[TlsCheck]) -> Callable[[], None]:
     return put_into_force
 
 
+def is_kept(check: TlsCheck) -> bool:
+    """Return whether the connection of a check with TLS may serve several probes."""
+    return isinstance(check, HttpsCheck) and check.kept is not None
+
+
 class TlsExchanges:
     """Begins TLS conversations, each of which carries an inner conversation of another protocol.
 
@@ -202,7 +207,7 @@ class TlsExchanges:
 
     def around(self, inner: Exchange) -> SecureExchange:
         """Begin one conversation, which carries `inner`."""
-        kind = _KeptTlsExchange if isinstance(self.check, HttpsCheck) and self.check.kept else TlsExchange
+        kind = KeptTlsExchange if is_kept(self.check) else TlsExchange
         return kind(self, self.context, inner)
 
     def begin_inner(self) -> Exchange:
@@ -368,7 +373,7 @@ class TlsExchange(MaySecure):
         return self._with_end(step.outcome, self._end)
 
 
-class _KeptTlsExchange(TlsExchange):
+class KeptTlsExchange(TlsExchange):
     """A connection that stays open from one probe to the next. The inner conversation does too."""
 
     __slots__ = ()
@@ -377,17 +382,21 @@ class _KeptTlsExchange(TlsExchange):
 
     @property
     def limit_s(self) -> float | None:
+        """See `KeptExchange`."""
         return self._inner.limit_s
 
     @property
     def reads_first(self) -> bool:
+        """See `KeptExchange`."""
         return self._inner.reads_first
 
     @property
     def is_ready(self) -> bool:
+        """See `KeptExchange`."""
         return self._inner.is_ready
 
     def resumed(self) -> Step:
+        """Begin the next probe on the connection, whose TLS goes on."""
         self._decrypted = b""
         step = self._say(self._inner.resumed())
         return self._outgoing.read() if step is None else step
@@ -396,10 +405,12 @@ class _KeptTlsExchange(TlsExchange):
         """Take no shortcut: what has come must be decrypted first."""
 
     def idle(self, data: bytes) -> bytes | Sign | None:
+        """Decrypt what has come between two probes, and let the inner conversation judge it."""
         self._incoming.write(data)
         return self._read_idle()
 
     def idle_closed(self) -> Sign:
+        """See `KeptExchange`."""
         return self._inner.idle_closed()
 
     def _read_idle(self) -> bytes | Sign | None:

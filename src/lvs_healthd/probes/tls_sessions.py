@@ -8,20 +8,22 @@ Python copies a session whenever one is read or used. To read one costs as much 
 read only after a whole handshake, and serves all probes until the next.
 """
 
+import math
 import random
 import ssl
 import time
 from collections.abc import Callable
 
-from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Step
+from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Stays, Step
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind
-from lvs_healthd.probes.tls import TlsExchange, TlsExchanges
+from lvs_healthd.probes.tls import KeptTlsExchange, TlsExchange, TlsExchanges, is_kept
 
 RENEW_S = 60.0
 """The longest time for which a session is used, seconds. Servers keep theirs for five minutes or longer."""
 
-LONGEST_INTERVAL_S = RENEW_S / 2
-"""With a longer interval a session would serve too few probes to be worth 12 KiB of memory."""
+MOST_APART_S = RENEW_S / 2
+"""Handshakes that are further apart, seconds, would use a session too seldom for its 11 KiB of memory. So are those of
+connections that are kept."""
 
 REFUSED_S = 600.0
 """For so many seconds none is kept after a target has given none, or refused the one it gave."""
@@ -39,7 +41,10 @@ class TargetSessions:
     random: returns floats in [0, 1).
     """
 
-    __slots__ = ("_clock", "_context", "_random", "_rules", "_session", "_until", "_was_taken")
+    __slots__ = (
+        *("_began", "_clock", "_context", "_is_frequent", "_kind", "_random", "_rules", "_session", "_until"),
+        "_was_taken",
+    )
 
     def __init__(
         self,
@@ -48,23 +53,30 @@ class TargetSessions:
         random: Callable[[], float] = random.random,
     ) -> None:
         self._rules = rules
+        self._kind = _ResumingKept if is_kept(rules.check) else _Resuming
         self._clock = clock
         self._random = random
+        self._began = -math.inf
+        """When the last conversation began. All times are seconds on the clock."""
+        self._is_frequent = False
+        """Whether that was soon after the one before."""
         self._session: ssl.SSLSession | None = None
         self._context: ssl.SSLContext | None = None
         """The one with which the session was made. No other can use it."""
         self._until = 0.0
-        """How long the session is used; if there is none, until when none is kept. Seconds on the clock."""
+        """How long the session is used; if there is none, until when none is kept."""
         self._was_taken = False
         """Whether the target has resumed the session once."""
 
     def __call__(self) -> Exchange:
         """Begin one conversation, which offers the session if there is one."""
-        context, session = self._rules.context, self._session
-        if session is not None and (self._context is not context or self._clock() >= self._until):
+        now, context, session = self._clock(), self._rules.context, self._session
+        self._is_frequent = now - self._began <= MOST_APART_S
+        self._began = now
+        if session is not None and (self._context is not context or now >= self._until):
             session = self._session = None
             self._until = 0.0
-        return _Resuming(self, self._rules, context, session)
+        return self._kind(self, self._rules, context, session)
 
     def taken(self) -> None:
         """Note that the target has resumed the session."""
@@ -81,7 +93,7 @@ class TargetSessions:
         tls: the connection, over which an answer has come: a target sends its session with it, or before it.
         """
         now = self._clock()
-        if self._session is not None or now < self._until:
+        if self._session is not None or now < self._until or not self._is_frequent:
             return
         session = tls.session
         if session is None or not (session.has_ticket or (session.id and tls.version() != "TLSv1.3")):
@@ -122,7 +134,7 @@ class _Resuming(TlsExchange):
         if self._handshaken:
             if not was_handshaken and self._is_offered:
                 (self._sessions.taken if self._tls.session_reused else self._sessions.refused)()
-            outcome = step.outcome if isinstance(step, Farewell) else step
+            outcome = step.outcome if isinstance(step, Farewell | Stays) else step
             if isinstance(outcome, Outcome) and outcome.kind is OutcomeKind.UP and not self._tls.session_reused:
                 self._sessions.keep(self._tls, self._context)
         elif isinstance(step, Outcome) and self._is_offered:
@@ -133,3 +145,9 @@ class _Resuming(TlsExchange):
         """Begin again with a whole handshake: a target that cannot resume its session may be as good as any."""
         self._sessions.refused()
         return Reconnect(self._rules.around(self._inner))
+
+
+class _ResumingKept(_Resuming, KeptTlsExchange):
+    """The same over a connection that may be kept, but perhaps never is, because the server does not."""
+
+    __slots__ = ()
