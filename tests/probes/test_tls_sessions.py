@@ -28,11 +28,12 @@ RESET = down(Reason.RESET, "connection reset")
 class Target:
     """One target on a clock that tests move, probed by hand."""
 
-    def __init__(self, ca: Path, context: ssl.SSLContext, kept: Kept | None = None) -> None:
-        self.check = HttpsCheck(name="web", address="127.0.0.1", port=1, host="x", tls=Tls(ca=str(ca)), kept=kept)
+    def __init__(self, ca: Path, context: ssl.SSLContext, **keys: object) -> None:
+        fields = {"name": "web", "address": "127.0.0.1", "port": 1, "host": "x", "tls": Tls(ca=str(ca))}
+        self.check = HttpsCheck(**(fields | keys))  # type: ignore[arg-type]
         self.context = context
         self.now = 5000.0
-        inner = http_exchanges(self.check) if kept is None else KeptHttpExchanges(self.check)
+        inner = KeptHttpExchanges(self.check) if self.check.kept else http_exchanges(self.check)
         rules = TlsExchanges(self.check, inner)
         self.begin = TargetSessions(rules, lambda: self.now, lambda: 0.0)
 
@@ -91,7 +92,10 @@ def test_session_is_resumed_for_a_minute_and_then_the_certificate_is_verified_an
     assert one.resumed(times=33) == [False, False] + 29 * [True] + [False, True]
 
 
-def test_outcome_of_a_resumed_session_is_the_same_object(one: Target) -> None:
+@pytest.mark.parametrize("verify", [True, False])
+def test_outcome_of_a_resumed_session_is_the_same_object(one: Target, ca: Path, verify: bool) -> None:
+    if not verify:
+        one = Target(ca, one.context, tls=Tls(verify=False))
     first, _ = one.probe()
     one.probe()
     second, is_resumed = one.probe()

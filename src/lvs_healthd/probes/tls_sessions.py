@@ -43,7 +43,7 @@ class TargetSessions:
 
     __slots__ = (
         *("_began", "_clock", "_context", "_is_frequent", "_kind", "_random", "_rules", "_session", "_until"),
-        "_was_taken",
+        *("_was_taken", "certificate_end"),
     )
 
     def __init__(
@@ -63,6 +63,8 @@ class TargetSessions:
         self._session: ssl.SSLSession | None = None
         self._context: ssl.SSLContext | None = None
         """The one with which the session was made. No other can use it."""
+        self.certificate_end: float | None = None
+        """When the certificate ends that was verified when the session was made, Unix time."""
         self._until = 0.0
         """How long the session is used; if there is none, until when none is kept."""
         self._was_taken = False
@@ -87,7 +89,7 @@ class TargetSessions:
         self._session = None
         self._until = 0.0 if self._was_taken else self._clock() + REFUSED_S
 
-    def keep(self, tls: ssl.SSLObject, context: ssl.SSLContext) -> None:
+    def keep(self, tls: ssl.SSLObject, context: ssl.SSLContext, certificate_end: float | None) -> None:
         """Keep the session that was made in a whole handshake, if the target can resume it.
 
         tls: the connection, over which an answer has come: a target sends its session with it, or before it.
@@ -99,14 +101,15 @@ class TargetSessions:
         if session is None or not (session.has_ticket or (session.id and tls.version() != "TLSv1.3")):
             self._until = now + REFUSED_S
             return
-        self._session, self._context, self._was_taken = session, context, False
+        self._session, self._context, self.certificate_end = session, context, certificate_end
+        self._was_taken = False
         self._until = now + RENEW_S * (1.0 - _SPREAD * self._random())
 
 
 class _Resuming(TlsExchange):
     """A conversation that may begin with a resumed session."""
 
-    __slots__ = ("_context", "_is_offered", "_sessions")
+    __slots__ = ("_context", "_is_first", "_is_offered", "_sessions")
 
     def __init__(
         self,
@@ -119,6 +122,8 @@ class _Resuming(TlsExchange):
         self._sessions = sessions
         self._context = context
         self._is_offered = session is not None
+        self._is_first = True
+        """Whether no probe has ended on the connection yet."""
 
     def closed(self) -> Outcome | Reconnect:
         return super().closed() if self._handshaken or not self._is_offered else self._again()
@@ -129,17 +134,28 @@ class _Resuming(TlsExchange):
         return super().failed(outcome)
 
     def _advance(self) -> Step:
-        was_handshaken = self._handshaken
         step = super()._advance()
-        if self._handshaken:
-            if not was_handshaken and self._is_offered:
-                (self._sessions.taken if self._tls.session_reused else self._sessions.refused)()
-            outcome = step.outcome if isinstance(step, Farewell | Stays) else step
-            if isinstance(outcome, Outcome) and outcome.kind is OutcomeKind.UP and not self._tls.session_reused:
-                self._sessions.keep(self._tls, self._context)
-        elif isinstance(step, Outcome) and self._is_offered:
-            return self._again()
+        if self._is_first and step is not None and not isinstance(step, bytes):
+            self._is_first = False
+            if self._handshaken:
+                self._learn(step)
+            elif self._is_offered and isinstance(step, Outcome):
+                return self._again()
         return step
+
+    def _certificate_end(self) -> float | None:
+        if self._is_offered and self._tls.session_reused:
+            return self._sessions.certificate_end
+        return super()._certificate_end()
+
+    def _learn(self, step: Outcome | Farewell | Stays | Reconnect) -> None:
+        """Note what the first probe has shown about the session."""
+        is_reused = self._tls.session_reused
+        if self._is_offered:
+            (self._sessions.taken if is_reused else self._sessions.refused)()
+        outcome = step.outcome if isinstance(step, Farewell | Stays) else step
+        if not is_reused and isinstance(outcome, Outcome) and outcome.kind is OutcomeKind.UP:
+            self._sessions.keep(self._tls, self._context, self._end)
 
     def _again(self) -> Reconnect:
         """Begin again with a whole handshake: a target that cannot resume its session may be as good as any."""
