@@ -223,9 +223,7 @@ class Engine:
         """Serve ready sockets for at most a slice. Return whether more may be ready; asyncio then calls it again."""
         flights, advance, read = self._flights, self._serving.advance, self._serving.read
         end = self._clock() + (SLICE_S if len(flights) < _CROWDED else LONG_SLICE_S)
-        is_more = True
-        while is_more:
-            events = self._epoll.poll(0, _BATCH)
+        while events := self._epoll.poll(0, _BATCH):
             for descriptor, mask in events:
                 flight = flights.get(descriptor)
                 if flight is None:
@@ -235,13 +233,12 @@ class Engine:
                     read(flight, flight.run.target, mask)
                 else:
                     advance(flight, mask)
-            is_more = len(events) == _BATCH
             if self._clock() >= end:
                 break
         # Start waiting probes only now. Earlier, a new socket could get the descriptor of a socket that was closed
         # above, and then the events of that socket.
         self._start_waiting()
-        return is_more
+        return len(events) == _BATCH
 
     def _come_back(self, flight: Flight, mask: int) -> None:
         """Serve a socket again soon. epoll will not report it, although there is more to read."""
