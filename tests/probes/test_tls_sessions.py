@@ -1,7 +1,12 @@
 """TLS sessions: when a probe resumes one, when it has a whole handshake, and that no outcome depends on it."""
 
+import datetime as dt
+import gc
 import ssl
+import time
+import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,7 +19,7 @@ from lvs_healthd.probes.http_kept import KeptHttpExchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down
 from lvs_healthd.probes.targets import read_certificates, target
 from lvs_healthd.probes.tls import TlsExchanges
-from lvs_healthd.probes.tls_sessions import MOST_APART_S, REFUSED_S, TargetSessions
+from lvs_healthd.probes.tls_sessions import MOST_APART_S, REFUSED_S, RENEW_S, TargetSessions, _Resuming, _ResumingKept
 from tests.configs import server, service
 from tests.probes.http_talk import answer
 from tests.probes.tls_peer import Server, tls_context
@@ -33,8 +38,10 @@ class Target:
         self.check = HttpsCheck(**(fields | keys))  # type: ignore[arg-type]
         self.context = context
         self.now = 5000.0
+        self.wall_s = time.time() - self.now
+        """How much the wall clock is ahead."""
         inner = KeptHttpExchanges(self.check) if self.check.kept else http_exchanges(self.check)
-        rules = TlsExchanges(self.check, inner)
+        rules = TlsExchanges(self.check, inner, lambda: self.now + self.wall_s)
         self.begin = TargetSessions(rules, lambda: self.now, lambda: 0.0)
 
     def probe(self, said: bytes = OK) -> tuple[Outcome, bool]:
@@ -54,6 +61,7 @@ class Target:
         outcome = step.outcome if isinstance(step, Farewell | Stays) else step
         assert isinstance(outcome, Outcome)
         exchange.end()
+        self.last = exchange
         return outcome, bool(peer.tls.session_reused)
 
     def resumed(self, *, times: int) -> list[bool]:
@@ -92,6 +100,15 @@ def test_session_is_resumed_for_a_minute_and_then_the_certificate_is_verified_an
     assert one.resumed(times=33) == [False, False] + 29 * [True] + [False, True]
 
 
+def test_certificate_is_verified_anew_within_a_minute_also_with_long_intervals(one: Target) -> None:
+    whole = []
+    for _ in range(12):
+        if not one.probe()[1]:
+            whole.append(one.now)
+        one.now += 29.0
+    assert {after - before for before, after in pairwise(whole[1:])} == {58.0}
+
+
 @pytest.mark.parametrize("verify", [True, False])
 def test_outcome_of_a_resumed_session_is_the_same_object(one: Target, ca: Path, verify: bool) -> None:
     if not verify:
@@ -110,7 +127,8 @@ def test_failure_over_a_resumed_session_is_a_failure_and_teaches_no_session(one:
     assert one.resumed(times=2) == [False, True]
     outcome, is_resumed = one.probe(BAD)
     assert (outcome.reason, is_resumed) == (Reason.BAD_STATUS, True)
-    assert one.resumed(times=1) == [True]
+    assert one.probe(BAD)[1] is False
+    assert one.resumed(times=2) == [False, True]
 
 
 def test_server_that_was_restarted_passes_with_a_whole_handshake(one: Target, authority: trustme.CA) -> None:
@@ -166,6 +184,7 @@ def test_handshake_that_breaks_over_a_session_is_begun_anew_within_the_probe(one
         lambda exchange: exchange.received(b"\x15\x03\x03\x00\x02\x02\x2f"),  # a fatal alert: illegal parameter
         lambda exchange: exchange.closed(),
         lambda exchange: exchange.received(b"\x16") or exchange.failed(RESET),
+        lambda exchange: exchange.failed(RESET),  # without a byte
     ]
     for breaks in ways:
         exchange = one.begin()
@@ -179,15 +198,68 @@ def test_handshake_that_breaks_over_a_session_is_begun_anew_within_the_probe(one
         assert one.resumed(times=2) == [False, True]
 
 
-def test_reset_without_a_byte_and_silence_say_nothing_about_the_session(one: Target) -> None:
-    one.with_session()
-    exchange = one.begin()
-    exchange.connected()
-    assert exchange.failed(RESET) is RESET
+def test_server_that_ignores_who_offers_a_session_fails_once(one: Target) -> None:
+    assert one.resumed(times=2) == [False, False]
     exchange = one.begin()
     exchange.connected()
     assert exchange.expired("1s").reason is Reason.TIMEOUT
-    assert one.resumed(times=1) == [True]
+    assert one.resumed(times=10) == 10 * [False]
+    one.now += REFUSED_S
+    one.with_session()
+
+
+def test_server_that_answers_badly_over_resumed_sessions_never_fails_twice_in_succession(one: Target) -> None:
+    one.with_session()
+    ups = []
+    for _ in range(10):
+        offered = one.begin()
+        ups.append(one.probe(BAD if offered._is_offered else OK)[0].kind is OutcomeKind.UP)  # type: ignore[attr-defined]
+        one.now += 2.0
+    assert ups == [False, True, False] + 7 * [True]
+
+
+def test_clock_that_was_set_ends_the_session(one: Target) -> None:
+    for moved_s in (3600.0, -7200.0):
+        one.with_session()
+        one.wall_s += moved_s
+        assert one.resumed(times=2) == [False, True]
+        one.now += RENEW_S
+
+
+def test_end_of_the_certificate_ends_the_session(one: Target) -> None:
+    outcome, _ = one.probe()
+    assert outcome.certificate_end is not None
+    # As if time had passed, and not as if the clock had been set.
+    one.now = outcome.certificate_end - one.wall_s - 7.0
+    assert one.resumed(times=5) == [False, False, True, True, False]
+
+
+def test_certificate_that_is_refused_for_its_dates_ends_all_sessions_once(
+    authority: trustme.CA, ca: Path, one: Target
+) -> None:
+    other, third = Target(ca, one.context), Target(ca, one.context)
+    for each in (one, other, third):
+        each.with_session()
+    expired = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    authority.issue_cert("127.0.0.1", not_after=yesterday).configure_cert(expired)
+    one.context = expired
+    assert one.probe()[0].reason is Reason.EXPIRED
+    assert other.resumed(times=2) == [False, True]
+    # One that is always refused says nothing new.
+    assert one.probe()[0].reason is Reason.EXPIRED
+    assert other.resumed(times=1) == [True]
+    assert third.resumed(times=1) == [False]
+
+
+def test_nothing_of_a_configuration_that_was_replaced_is_held(authority: trustme.CA, ca: Path) -> None:
+    one = Target(ca, tls_context(authority)).with_session()
+    old = weakref.ref(one.begin._context)
+    assert old() is not None
+    read_certificates([service(server("127.0.0.1", checks=(one.check,)))])()
+    one.probe(BAD)
+    gc.collect()
+    assert old() is None
 
 
 def test_only_targets_that_are_asked_often_have_sessions(one: Target) -> None:
@@ -203,12 +275,18 @@ def test_connections_that_are_kept_need_no_session_but_those_that_cannot_be_do(c
         assert one.probe()[1] is False
         one.now += 60.0
     one.with_session()
+    # Now the server keeps its connections.
+    assert isinstance(one.last, _ResumingKept)
+    one.last.resumed()
+    assert one.resumed(times=3) == [False, False, True]
 
 
 def test_every_target_with_tls_may_resume_a_session(ca: Path) -> None:
     fields = {"name": "web", "address": "127.0.0.1", "port": 1, "host": "x", "tls": Tls(ca=str(ca))}
     for keys in ({}, {"kept": Kept()}):
         assert isinstance(target(HttpsCheck(**fields, **keys)).begin, TargetSessions)  # type: ignore[arg-type]
+    begin = target(HttpsCheck(**fields, proxy_protocol=1)).begin  # type: ignore[arg-type]
+    assert isinstance(begin()._inner, _Resuming)  # type: ignore[attr-defined]
 
 
 def test_sessions_of_the_whole_engine_on_real_sockets() -> None:

@@ -11,6 +11,7 @@ from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import Kept
 from lvs_healthd.probes.http_kept import _KeptHttp
 from lvs_healthd.probes.outcome import OutcomeKind, Reason
+from lvs_healthd.probing import serving
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.habits import FORGET_S
 from tests.probes.http_talk import answer
@@ -183,6 +184,25 @@ def test_ordinary_answer_that_the_end_follows_passes_and_its_connection_is_repla
         assert len(server.accepted) == 2
         assert {each.is_up for each in found} == {True}
         assert one.engine.kept == 1
+
+
+@pytest.mark.parametrize("shortcut", [True, False])
+def test_surplus_behind_an_answer_that_fills_a_read_ends_the_connection(
+    monkeypatch: pytest.MonkeyPatch, shortcut: bool
+) -> None:
+    with world() as one:
+        server = Server(one)
+        found = begun(one, server)
+        if not shortcut:
+            monkeypatch.setattr(_KeptHttp, "ordinary", lambda *_: None)
+        # In truth a read takes 64 KiB, which an answer may have too.
+        monkeypatch.setattr(serving, "_RECV_SIZE", len(OK))
+        server.says = lambda: OK + OK
+        one.run(INTERVAL_S)
+        assert one.engine.kept == 0
+        server.says = lambda: OK.replace(b"200", b"503")
+        one.run(INTERVAL_S)
+        assert found[-1].outcome.detail == "status 503, expected 200-299"
 
 
 @pytest.mark.parametrize("reset", [False, True])

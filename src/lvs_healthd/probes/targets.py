@@ -201,6 +201,8 @@ class _Manner(NamedTuple):
     """Begins one conversation."""
     hidden: Callable[[], tuple[bytes, ...]]
     """Returns the parts of secrets that the target may repeat, and that nobody may see."""
+    proxy_protocol: int = 0
+    """The version of the header with which the connection begins; 0 for none."""
 
 
 def _address_said(check: AnyCheck) -> str:
@@ -220,7 +222,7 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
 
     Raises `OSError` (also as `ssl.SSLError`) when a file of the check cannot be read.
     """
-    begin, hidden = (shared or Conversations()).of(check)
+    begin, hidden, proxy_protocol = (shared or Conversations()).of(check)
     if isinstance(check, ExecCheck):
         return Target(socket.SOCK_STREAM, socket.AF_UNIX, check.helper, check.timeout, begin, apart=True, hidden=hidden)
     family = socket.AF_INET6 if ":" in check.address else socket.AF_INET
@@ -230,6 +232,7 @@ def target(check: AnyCheck, shared: Conversations | None = None) -> Target:
     keeping = _keeping(check)
     if isinstance(begin, TlsExchanges):
         begin = TargetSessions(begin)
+    begin = with_proxy_header(proxy_protocol, begin, is_kept=isinstance(check, HttpCheck) and check.kept is not None)
     any_port = isinstance(check, UdpCheck) and check.any_port
     return Target(
         kind,
@@ -277,18 +280,15 @@ def _manner(check: AnyCheck) -> _Manner:
     if isinstance(check, HttpCheck):
         asking = _asking(check)
         begin: Callable[[], Exchange] = TlsExchanges(check, asking) if isinstance(check, HttpsCheck) else asking
-        begin = with_proxy_header(check.proxy_protocol, begin, is_kept=check.kept is not None)
-        return _Manner(begin, lambda: asking.hidden)
+        return _Manner(begin, lambda: asking.hidden, check.proxy_protocol)
     begin = _conversations(check)
-    if isinstance(check, TcpCheck | GrpcCheck):
-        begin = with_proxy_header(check.proxy_protocol, begin)
     sent: list[bytes] = []
     if isinstance(check, StreamCheck | AgentCheck):
         sent.append(check.send)
     if isinstance(check, StreamCheck):
         sent += [step.send for step in check.steps]
     hidden = tuple({part for each in sent for part in parts_of_command(each)})
-    return _Manner(begin, lambda: hidden)
+    return _Manner(begin, lambda: hidden, check.proxy_protocol if isinstance(check, TcpCheck | GrpcCheck) else 0)
 
 
 def _asking(check: HttpCheck) -> "Http2Exchanges | KeptHttpExchanges | HttpExchanges | SequenceExchanges":

@@ -190,7 +190,7 @@ class TlsExchanges:
     Raises an `OSError` that names the file when a file of the check cannot be used.
     """
 
-    __slots__ = ("_inner", "_trust", "_wall", "_with_end", "check", "must_select")
+    __slots__ = ("_inner", "_trust", "_with_end", "check", "must_select", "wall")
 
     def __init__(self, check: TlsCheck, inner: Callable[[], Exchange], wall: Callable[[], float] = time.time) -> None:
         self._trust = trust(check)
@@ -198,7 +198,7 @@ class TlsExchanges:
         _, self.must_select = _protocols(check)
         """Whether the server must select one of the protocols that it is offered."""
         self._inner = inner
-        self._wall = wall
+        self.wall = wall
         self._with_end: dict[tuple[Outcome, float], Outcome] = {}
 
     def __call__(self) -> Exchange:
@@ -234,7 +234,7 @@ class TlsExchanges:
         if end is None:
             return outcome
         most_s = self.check.tls.expires_fail
-        if most_s and outcome.kind is OutcomeKind.UP and end - self._wall() < most_s:
+        if most_s and outcome.kind is OutcomeKind.UP and end - self.wall() < most_s:
             outcome = down(Reason.EXPIRES_SOON, ends_soon(end, most_s))
         known = self._with_end.get((outcome, end))
         if known is None:

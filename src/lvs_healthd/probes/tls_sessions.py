@@ -1,11 +1,12 @@
 """Resumes TLS sessions (RFC 8446, section 2.2; RFC 5246, section 7.3): such a handshake costs half of a whole one.
 
-As clients do, a probe offers the session that the target gave to one before it. If the target takes it, it proves that
-it still has the secrets of a handshake in which its certificate was verified, and sends none. So every minute a whole
-handshake verifies the certificate anew.
+As clients do, a probe offers the session that the target gave to one before it. A target that takes it proves only that
+it has the keys of that handshake, in which its certificate was verified. So there is a whole handshake every minute. It
+comes at the next probe if the clock or a certificate gives reason for it, because our own clock can only be suspected
+(`decide.wrong_clock`) if all targets verify at the same time.
 
-Python copies a session whenever one is read or used. To read one costs as much as a resumed handshake saves, so it is
-read only after a whole handshake, and serves all probes until the next.
+Python copies a session whenever one is read or used. To read one costs nearly as much as a resumed handshake saves, so
+it is read only after a whole handshake, and serves all probes until the next.
 """
 
 import math
@@ -13,24 +14,30 @@ import random
 import ssl
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 from lvs_healthd.probes.exchange import Exchange, Farewell, Reconnect, Stays, Step
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.tls import KeptTlsExchange, TlsExchange, TlsExchanges, is_kept
 
 RENEW_S = 60.0
-"""The longest time for which a session is used, seconds. Servers keep theirs for five minutes or longer."""
+"""The longest time from one whole handshake to the next, seconds. Servers keep sessions for five minutes or longer."""
 
 MOST_APART_S = RENEW_S / 2
-"""Handshakes that are further apart, seconds, would use a session too seldom for its 11 KiB of memory. So are those of
-connections that are kept."""
+"""Handshakes that are further apart, seconds, would use a session too seldom for its memory, about 11 KiB. So would
+those of connections that are kept."""
 
 REFUSED_S = 600.0
-"""For so many seconds none is kept after a target has given none, or refused the one it gave."""
+"""For so many seconds none is kept after a target has given none, or done nothing good with the one that it gave."""
+
+CLOCK_MOVED_S = 10.0
+"""By so many seconds the wall clock must move against the monotonic one to count as set."""
 
 _SPREAD = 0.5
 """A session is used for between this share of `RENEW_S` and all of it, so that the whole handshakes of targets that
 begin together do not come together."""
+
+_BY_DATE = frozenset((Reason.EXPIRED, Reason.NOT_YET_VALID))
 
 
 class TargetSessions:
@@ -41,9 +48,13 @@ class TargetSessions:
     random: returns floats in [0, 1).
     """
 
+    epoch: ClassVar[int] = 0
+    """How often a certificate that was good before has been refused for its dates, in this process. Each time all
+    sessions end."""
+
     __slots__ = (
-        *("_began", "_clock", "_context", "_is_frequent", "_kind", "_random", "_rules", "_session", "_until"),
-        *("_was_taken", "certificate_end"),
+        *("_began", "_clock", "_context", "_epoch", "_has_passed", "_is_frequent", "_kind", "_random", "_rules"),
+        *("_session", "_until", "_wall_offset_s", "_was_taken", "certificate_end"),
     )
 
     def __init__(
@@ -60,50 +71,95 @@ class TargetSessions:
         """When the last conversation began. All times are seconds on the clock."""
         self._is_frequent = False
         """Whether that was soon after the one before."""
+        self._has_passed = False
+        """Whether the target has passed since its certificate was last refused for its dates."""
         self._session: ssl.SSLSession | None = None
-        self._context: ssl.SSLContext | None = None
-        """The one with which the session was made. No other can use it."""
-        self.certificate_end: float | None = None
-        """When the certificate ends that was verified when the session was made, Unix time."""
         self._until = 0.0
-        """How long the session is used; if there is none, until when none is kept."""
+        """Until when the session is used; if there is none, until when none is kept."""
         self._was_taken = False
-        """Whether the target has resumed the session once."""
+        """Whether a probe has passed over the session."""
+        # The rest says where the session comes from, and means nothing without one.
+        self._context: ssl.SSLContext | None = None
+        """No other can use it."""
+        self._epoch = 0
+        self._wall_offset_s = 0.0
+        """How much the wall clock was ahead of the monotonic one, seconds."""
+        self.certificate_end: float | None = None
+        """When the certificate ends that was verified, Unix time."""
 
     def __call__(self) -> Exchange:
         """Begin one conversation, which offers the session if there is one."""
-        now, context, session = self._clock(), self._rules.context, self._session
-        self._is_frequent = now - self._began <= MOST_APART_S
-        self._began = now
-        if session is not None and (self._context is not context or now >= self._until):
-            session = self._session = None
-            self._until = 0.0
-        return self._kind(self, self._rules, context, session)
+        now, context = self._clock(), self._rules.context
+        apart_s, self._began = now - self._began, now
+        self._is_frequent = apart_s <= MOST_APART_S
+        if self._session is not None and not self._is_good(context, now, apart_s):
+            self._forget(0.0)
+        return self._kind(self, self._rules, context, self._rules.begin_inner(), self._session)
 
-    def taken(self) -> None:
-        """Note that the target has resumed the session."""
-        self._was_taken = True
+    def again(self, inner: Exchange) -> Exchange:
+        """Begin the conversation of the same probe once more, with a whole handshake.
 
-    def refused(self) -> None:
-        """Note that the target has not resumed the session. One that it has resumed before has just become too old."""
-        self._session = None
-        self._until = 0.0 if self._was_taken else self._clock() + REFUSED_S
+        A target that cannot resume its session may be as good as any.
 
-    def keep(self, tls: ssl.SSLObject, context: ssl.SSLContext, certificate_end: float | None) -> None:
-        """Keep the session that was made in a whole handshake, if the target can resume it.
+        inner: the inner conversation, which has not begun.
+        """
+        self._refused()
+        return self._kind(self, self._rules, self._rules.context, inner, None)
+
+    def _is_good(self, context: ssl.SSLContext, now: float, apart_s: float) -> bool:
+        """Return whether the session may be offered now, because the next probe will still come in time for another."""
+        wall, end = self._rules.wall(), self.certificate_end
+        return (
+            now + apart_s <= self._until
+            and self._context is context
+            and self._epoch == TargetSessions.epoch
+            and (end is None or wall < end)
+            and abs(wall - now - self._wall_offset_s) < CLOCK_MOVED_S
+        )
+
+    def passed(self, tls: ssl.SSLObject, context: ssl.SSLContext, end: float | None) -> None:
+        """Note a pass. After a whole handshake, keep the session that it has made, if the target can resume it.
 
         tls: the connection, over which an answer has come: a target sends its session with it, or before it.
+        end: when the certificate ends, Unix time.
         """
+        self._has_passed = True
+        if tls.session_reused:
+            self._was_taken = True
+            return
+        if self._session is not None:
+            self._refused()
         now = self._clock()
-        if self._session is not None or now < self._until or not self._is_frequent:
+        if now < self._until or not self._is_frequent:
             return
         session = tls.session
         if session is None or not (session.has_ticket or (session.id and tls.version() != "TLSv1.3")):
             self._until = now + REFUSED_S
             return
-        self._session, self._context, self.certificate_end = session, context, certificate_end
-        self._was_taken = False
+        self._session, self._context, self._epoch, self._was_taken = session, context, TargetSessions.epoch, False
+        self._wall_offset_s, self.certificate_end = self._rules.wall() - now, end
         self._until = now + RENEW_S * (1.0 - _SPREAD * self._random())
+
+    def failed(self, reason: Reason) -> None:
+        """Note a failure. If there is a session, it may be the cause."""
+        if self._session is not None:
+            self._refused()
+        if reason in _BY_DATE and self._has_passed:
+            self._has_passed = False
+            TargetSessions.epoch += 1
+
+    def is_not_needed(self) -> None:
+        """Note that the last connection serves more than one probe."""
+        self._began = -math.inf
+        self._forget(0.0)
+
+    def _refused(self) -> None:
+        """Forget the session, with which no probe passes. One that has served before has just become too old."""
+        self._forget(0.0 if self._was_taken else self._clock() + REFUSED_S)
+
+    def _forget(self, until: float) -> None:
+        self._session = self._context = None
+        self._until = until
 
 
 class _Resuming(TlsExchange):
@@ -116,9 +172,10 @@ class _Resuming(TlsExchange):
         sessions: TargetSessions,
         rules: TlsExchanges,
         context: ssl.SSLContext,
+        inner: Exchange,
         session: ssl.SSLSession | None,
     ) -> None:
-        super().__init__(rules, context, rules.begin_inner(), session)
+        super().__init__(rules, context, inner, session)
         self._sessions = sessions
         self._context = context
         self._is_offered = session is not None
@@ -126,21 +183,35 @@ class _Resuming(TlsExchange):
         """Whether no probe has ended on the connection yet."""
 
     def closed(self) -> Outcome | Reconnect:
-        return super().closed() if self._handshaken or not self._is_offered else self._again()
+        if self._is_doubtful:
+            return self._again()
+        step = super().closed()
+        self._learn(step)
+        return step
 
     def failed(self, outcome: Outcome) -> Outcome | Reconnect:
-        if self._heard and not self._handshaken and self._is_offered and outcome.kind is not OutcomeKind.UNSURE:
+        if self._is_doubtful and outcome.kind is not OutcomeKind.UNSURE:
             return self._again()
-        return super().failed(outcome)
+        step = super().failed(outcome)
+        self._learn(step)
+        return step
+
+    def expired(self, timeout: str) -> Outcome:
+        outcome = super().expired(timeout)
+        self._learn(outcome)
+        return outcome
+
+    @property
+    def _is_doubtful(self) -> bool:
+        """Whether the handshake is not over, and may fail because of the session."""
+        return self._is_offered and not self._handshaken
 
     def _advance(self) -> Step:
         step = super()._advance()
         if self._is_first and step is not None and not isinstance(step, bytes):
-            self._is_first = False
-            if self._handshaken:
-                self._learn(step)
-            elif self._is_offered and isinstance(step, Outcome):
+            if self._is_doubtful and isinstance(step, Outcome):
                 return self._again()
+            self._learn(step)
         return step
 
     def _certificate_end(self) -> float | None:
@@ -149,21 +220,41 @@ class _Resuming(TlsExchange):
         return super()._certificate_end()
 
     def _learn(self, step: Outcome | Farewell | Stays | Reconnect) -> None:
-        """Note what the first probe has shown about the session."""
-        is_reused = self._tls.session_reused
-        if self._is_offered:
-            (self._sessions.taken if is_reused else self._sessions.refused)()
+        """Note what the first probe on the connection has shown."""
+        if not self._is_first:
+            return
+        self._is_first = False
         outcome = step.outcome if isinstance(step, Farewell | Stays) else step
-        if not is_reused and isinstance(outcome, Outcome) and outcome.kind is OutcomeKind.UP:
-            self._sessions.keep(self._tls, self._context, self._end)
+        if isinstance(outcome, Reconnect) or outcome.kind is OutcomeKind.UNSURE:
+            return
+        if outcome.kind is OutcomeKind.UP:
+            self._sessions.passed(self._tls, self._context, self._end)
+        else:
+            self._sessions.failed(outcome.reason)
 
     def _again(self) -> Reconnect:
-        """Begin again with a whole handshake: a target that cannot resume its session may be as good as any."""
-        self._sessions.refused()
-        return Reconnect(self._rules.around(self._inner))
+        self._is_first = False
+        return Reconnect(self._sessions.again(self._inner))
 
 
 class _ResumingKept(_Resuming, KeptTlsExchange):
     """The same over a connection that may be kept, but perhaps never is, because the server does not."""
 
-    __slots__ = ()
+    __slots__ = ("_is_kept",)
+
+    def __init__(
+        self,
+        sessions: TargetSessions,
+        rules: TlsExchanges,
+        context: ssl.SSLContext,
+        inner: Exchange,
+        session: ssl.SSLSession | None,
+    ) -> None:
+        super().__init__(sessions, rules, context, inner, session)
+        self._is_kept = False
+
+    def resumed(self) -> Step:
+        if not self._is_kept:
+            self._is_kept = True
+            self._sessions.is_not_needed()
+        return super().resumed()

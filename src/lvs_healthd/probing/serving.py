@@ -119,7 +119,7 @@ class Serving:
                 self._finish(flight, flight.exchange.failed(failure), is_spent=not is_stream)
                 return
             kept = flight.kept
-            if kept is not None and not (mask & _ENDING or flight.pending):
+            if kept is not None and len(data) < _RECV_SIZE and not (mask & _ENDING or flight.pending):
                 outcome = kept.ordinary(data)
                 if outcome is not None:
                     self._rest(flight, outcome)
