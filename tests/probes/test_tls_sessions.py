@@ -234,16 +234,55 @@ def test_end_of_the_certificate_ends_the_session(one: Target) -> None:
     assert one.resumed(times=5) == [False, False, True, True, False]
 
 
+def test_kept_connections_are_verified_anew_for_the_same_reasons(one: Target, ca: Path, authority: trustme.CA) -> None:
+    kept, other = Target(ca, one.context, kept=Kept()), Target(ca, one.context)
+
+    def begun() -> _ResumingKept:
+        assert kept.probe()[0].kind is OutcomeKind.UP
+        assert isinstance(kept.last, _ResumingKept)
+        assert kept.last.is_ready
+        return kept.last
+
+    exchange = begun()
+    kept.wall_s += 3600.0
+    assert not exchange.is_ready
+    exchange = begun()
+    other.probe()
+    other.context = ended(authority)
+    assert other.probe()[0].reason is Reason.EXPIRED
+    assert not exchange.is_ready
+    exchange = begun()
+    outcome, _ = kept.probe()
+    assert outcome.certificate_end is not None
+    kept.now = outcome.certificate_end - kept.wall_s
+    assert not exchange.is_ready
+
+
+def test_dates_mean_nothing_where_no_certificate_is_verified(ca: Path, authority: trustme.CA) -> None:
+    one = Target(ca, ended(authority), tls=Tls(verify=False)).with_session()
+    one.wall_s += 3600.0
+    assert one.resumed(times=1) == [True]
+    kept = Target(ca, ended(authority), tls=Tls(verify=False), kept=Kept())
+    kept.probe()
+    kept.wall_s += 3600.0
+    assert kept.last.is_ready  # type: ignore[attr-defined]
+
+
+def ended(authority: trustme.CA) -> ssl.SSLContext:
+    """Return the context of a server whose certificate has ended."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    authority.issue_cert("127.0.0.1", not_after=yesterday).configure_cert(context)
+    return context
+
+
 def test_certificate_that_is_refused_for_its_dates_ends_all_sessions_once(
     authority: trustme.CA, ca: Path, one: Target
 ) -> None:
     other, third = Target(ca, one.context), Target(ca, one.context)
     for each in (one, other, third):
         each.with_session()
-    expired = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
-    authority.issue_cert("127.0.0.1", not_after=yesterday).configure_cert(expired)
-    one.context = expired
+    one.context = ended(authority)
     assert one.probe()[0].reason is Reason.EXPIRED
     assert other.resumed(times=2) == [False, True]
     # One that is always refused says nothing new.

@@ -78,14 +78,14 @@ class TargetSessions:
         """Until when the session is used; if there is none, until when none is kept."""
         self._was_taken = False
         """Whether a probe has passed over the session."""
-        # The rest says where the session comes from, and means nothing without one.
         self._context: ssl.SSLContext | None = None
-        """No other can use it."""
+        """The one with which the session was made. No other can use it."""
+        # The rest tells of the last whole handshake after which a probe has passed.
         self._epoch = 0
         self._wall_offset_s = 0.0
         """How much the wall clock was ahead of the monotonic one, seconds."""
         self.certificate_end: float | None = None
-        """When the certificate ends that was verified, Unix time."""
+        """When the certificate ends, Unix time."""
 
     def __call__(self) -> Exchange:
         """Begin one conversation, which offers the session if there is one."""
@@ -108,13 +108,18 @@ class TargetSessions:
 
     def _is_good(self, context: ssl.SSLContext, now: float, apart_s: float) -> bool:
         """Return whether the session may be offered now, because the next probe will still come in time for another."""
-        wall, end = self._rules.wall(), self.certificate_end
+        return now + apart_s <= self._until and self._context is context and self.is_verified()
+
+    def is_verified(self) -> bool:
+        """Return whether there is no reason to verify the certificate before its time, by a whole handshake."""
+        rules, end = self._rules, self.certificate_end
+        if not rules.check.tls.verify:
+            return True
+        wall = rules.wall()
         return (
-            now + apart_s <= self._until
-            and self._context is context
-            and self._epoch == TargetSessions.epoch
+            self._epoch == TargetSessions.epoch
             and (end is None or wall < end)
-            and abs(wall - now - self._wall_offset_s) < CLOCK_MOVED_S
+            and abs(wall - self._clock() - self._wall_offset_s) < CLOCK_MOVED_S
         )
 
     def passed(self, tls: ssl.SSLObject, context: ssl.SSLContext, end: float | None) -> None:
@@ -130,14 +135,14 @@ class TargetSessions:
         if self._session is not None:
             self._refused()
         now = self._clock()
+        self._epoch, self._wall_offset_s, self.certificate_end = TargetSessions.epoch, self._rules.wall() - now, end
         if now < self._until or not self._is_frequent:
             return
         session = tls.session
         if session is None or not (session.has_ticket or (session.id and tls.version() != "TLSv1.3")):
             self._until = now + REFUSED_S
             return
-        self._session, self._context, self._epoch, self._was_taken = session, context, TargetSessions.epoch, False
-        self._wall_offset_s, self.certificate_end = self._rules.wall() - now, end
+        self._session, self._context, self._was_taken = session, context, False
         self._until = now + RENEW_S * (1.0 - _SPREAD * self._random())
 
     def failed(self, reason: Reason) -> None:
@@ -252,6 +257,10 @@ class _ResumingKept(_Resuming, KeptTlsExchange):
     ) -> None:
         super().__init__(sessions, rules, context, inner, session)
         self._is_kept = False
+
+    @property
+    def is_ready(self) -> bool:
+        return super().is_ready and self._sessions.is_verified()
 
     def resumed(self) -> Step:
         if not self._is_kept:
