@@ -114,3 +114,18 @@ def test_server_that_gets_a_weight_while_it_waits_for_others_says_so() -> None:
             ("settle",),
         ],
     )
+
+
+def test_unproven_server_that_could_not_bring_its_service_back_is_not_waited_for() -> None:
+    replay(
+        20261206004532,
+        [
+            ("order", "disable", -1, 4, -1, 1500.0, True),
+            ("crash", "overrides", 0.9),
+            ("outcome", 1, "tcp", "bad"),
+            ("outcome", 1, "tcp", "said_down"),
+            ("refuse", "add_server", 5),
+            ("outcome", 1, "tcp", "refused"),
+            ("round", 4),
+        ],
+    )

@@ -219,7 +219,9 @@ def _able(service: PlannedService, before: ServicePlan, counts: Counts, *, was_m
     if before.is_settled:
         was_met = not before.is_below
     is_below = not floor.is_met(enough, was_met=was_met)
-    return _Able(enough, uses_damped, is_below, is_below and floor.is_met(enough + unproven, was_met=was_met))
+    # Once it is below, it must come back all the way, also if it was not a moment ago.
+    comes_back_from = False if before.is_settled else was_met
+    return _Able(enough, uses_damped, is_below, is_below and floor.is_met(enough + unproven, was_met=comes_back_from))
 
 
 def _below(
