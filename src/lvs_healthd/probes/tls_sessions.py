@@ -1,5 +1,7 @@
-"""Resumes TLS sessions (RFC 8446, section 2.2; RFC 5246, section 7.3): such a handshake costs half of a whole one,
-or three quarters if sessions of hundreds of targets do not stay in the processor's caches.
+"""Resumes TLS sessions (RFC 8446, section 2.2; RFC 5246, section 7.3), because such a handshake is cheaper.
+
+It costs half of a whole one, or three quarters if the sessions of hundreds of targets do not fit into the processor's
+caches.
 
 As clients do, a probe offers the session that the target gave to one before it. A target that takes it proves only that
 it has the keys of that handshake, in which its certificate was verified. So there is a whole handshake every minute. It
