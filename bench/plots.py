@@ -16,6 +16,7 @@ from bench.outcome import Plot
 _SIZE_INCHES = (8, 4.5)
 _DPI = 110
 _COLOURS = {
+    "lvs-healthd, kept connections": "#2a9d5c",
     "lvs-healthd": "#1f5fa8",
     "measured": "#1f5fa8",
     "HAProxy": "#b5651d",
