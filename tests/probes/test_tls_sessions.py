@@ -28,6 +28,7 @@ from tests.probing.kept_world import https, world
 
 OK, BAD = answer(b"ok"), answer(b"no").replace(b"200", b"503")
 RESET = down(Reason.RESET, "connection reset")
+REFUSED = down(Reason.REFUSED, "connection refused")
 
 
 class Target:
@@ -196,6 +197,12 @@ def test_handshake_that_breaks_over_a_session_is_begun_anew_within_the_probe(one
         assert isinstance(again.connected(), bytes)
         assert isinstance(again.closed(), Outcome)
         assert one.resumed(times=2) == [False, True]
+
+
+def test_refused_connection_is_not_tried_twice(one: Target) -> None:
+    one.with_session()
+    assert one.begin().failed(REFUSED) is REFUSED
+    assert one.resumed(times=2) == [False, True]
 
 
 def test_server_that_ignores_who_offers_a_session_fails_once(one: Target) -> None:

@@ -173,7 +173,7 @@ class TargetSessions:
 class _Resuming(TlsExchange):
     """A conversation that may begin with a resumed session."""
 
-    __slots__ = ("_context", "_is_first", "_is_offered", "_sessions")
+    __slots__ = ("_context", "_has_begun", "_is_first", "_is_offered", "_sessions")
 
     def __init__(
         self,
@@ -187,8 +187,14 @@ class _Resuming(TlsExchange):
         self._sessions = sessions
         self._context = context
         self._is_offered = session is not None
+        self._has_begun = False
+        """Whether the session has been offered, because the target has accepted the connection."""
         self._is_first = True
         """Whether no probe has ended on the connection yet."""
+
+    def connected(self) -> Step:
+        self._has_begun = True
+        return super().connected()
 
     def closed(self) -> Outcome | Reconnect:
         if self._is_doubtful:
@@ -211,8 +217,8 @@ class _Resuming(TlsExchange):
 
     @property
     def _is_doubtful(self) -> bool:
-        """Whether the handshake is not over, and may fail because of the session."""
-        return self._is_offered and not self._handshaken
+        """Whether the handshake is under way, and may fail because of the session."""
+        return self._is_offered and self._has_begun and not self._handshaken
 
     def _advance(self) -> Step:
         step = super()._advance()
