@@ -84,7 +84,7 @@ def subjects() -> tuple[Subject, ...]:
         variants = _variants(authority.write(Path(folder) / "ca.pem"))
         run = secured(variants, authority)
         run_starttls = secured(_STARTTLS, authority)
-    files = ("probes/tls.py", "probes/tls_words.py")
+    files = ("probes/tls.py", "probes/tls_sessions.py", "probes/tls_words.py")
     raw = seeded(_RECORDS, len(variants), manner=_NOT_TLS) + seeded(_RECORDS, len(variants), manner=_WITHIN, begin=99)
     raw_later = seeded(_RECORDS, 2, manner=_NOT_TLS) + seeded(_RECORDS, 2, manner=_WITHIN, begin=99)
     return (
