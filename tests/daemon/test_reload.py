@@ -25,7 +25,7 @@ from lvs_healthd.log import configure
 from lvs_healthd.plan.precedence import State
 from lvs_healthd.probes.credentials import secret
 from lvs_healthd.probes.targets import targets
-from lvs_healthd.probes.tls import trust
+from lvs_healthd.probes.tls_trust import trust
 from lvs_healthd.runtime.lock import AlreadyRunningError, TableLock, lock_state, lock_table
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.state.file import read_state

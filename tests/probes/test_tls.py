@@ -18,7 +18,8 @@ from lvs_healthd.config.schema import TLS_FIELDS
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, up
 from lvs_healthd.probes.targets import read_certificates, targets
-from lvs_healthd.probes.tls import VERIFY_FLAGS, TlsExchanges, Trust, trust
+from lvs_healthd.probes.tls import TlsExchanges
+from lvs_healthd.probes.tls_trust import VERIFY_FLAGS, Trust, trust
 from lvs_healthd.probing.once import run_once
 from tests.configs import server, service
 from tests.pacing import EXTENDED

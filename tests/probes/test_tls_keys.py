@@ -17,7 +17,8 @@ from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.probes.http import http_exchanges
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 from lvs_healthd.probes.targets import read_certificates, targets
-from lvs_healthd.probes.tls import TlsExchanges, trust
+from lvs_healthd.probes.tls import TlsExchanges
+from lvs_healthd.probes.tls_trust import trust
 from lvs_healthd.probing.once import run_once
 from tests.configs import server, service
 from tests.probes.client_files import client_files

@@ -46,8 +46,9 @@ from lvs_healthd.probes.ping import ping_exchanges
 from lvs_healthd.probes.programs import program_runs
 from lvs_healthd.probes.proxy import with_proxy_header
 from lvs_healthd.probes.tcp import connections, tcp_exchanges
-from lvs_healthd.probes.tls import TlsExchanges, read_again, try_tls
+from lvs_healthd.probes.tls import TlsExchanges, try_tls
 from lvs_healthd.probes.tls_sessions import TargetSessions
+from lvs_healthd.probes.tls_trust import read_again
 from lvs_healthd.probes.udp import udp_exchanges
 
 LISTENER_S = 10.0

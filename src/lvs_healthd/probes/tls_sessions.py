@@ -173,7 +173,7 @@ class TargetSessions:
 class _Resuming(TlsExchange):
     """A conversation that may begin with a resumed session."""
 
-    __slots__ = ("_context", "_has_begun", "_is_first", "_is_offered", "_sessions")
+    __slots__ = ("_context", "_has_begun", "_is_first", "_is_offered", "_serves_more", "_sessions")
 
     def __init__(
         self,
@@ -191,6 +191,8 @@ class _Resuming(TlsExchange):
         """Whether the session has been offered, because the target has accepted the connection."""
         self._is_first = True
         """Whether no probe has ended on the connection yet."""
+        self._serves_more = False
+        """Whether a second probe has begun on it."""
 
     def connected(self) -> Step:
         self._has_begun = True
@@ -254,25 +256,14 @@ class _Resuming(TlsExchange):
 class _ResumingKept(_Resuming, KeptTlsExchange):
     """The same over a connection that may be kept, but perhaps never is, because the server does not."""
 
-    __slots__ = ("_is_kept",)
-
-    def __init__(
-        self,
-        sessions: TargetSessions,
-        rules: TlsExchanges,
-        context: ssl.SSLContext,
-        inner: Exchange,
-        session: ssl.SSLSession | None,
-    ) -> None:
-        super().__init__(sessions, rules, context, inner, session)
-        self._is_kept = False
+    __slots__ = ()
 
     @property
     def is_ready(self) -> bool:
         return super().is_ready and self._sessions.is_verified()
 
     def resumed(self) -> Step:
-        if not self._is_kept:
-            self._is_kept = True
+        if not self._serves_more:
+            self._serves_more = True
             self._sessions.is_not_needed()
         return super().resumed()

@@ -21,7 +21,7 @@ from lvs_healthd.config.check_model import AnyCheck, HttpCheck, uses_tls
 from lvs_healthd.probes.credentials import read_secrets_again, secret_file
 from lvs_healthd.probes.outcome import NO_COURSE, Course, Outcome, Reason, unsure
 from lvs_healthd.probes.targets import Conversations, target
-from lvs_healthd.probes.tls import read_again
+from lvs_healthd.probes.tls_trust import read_again
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.engine import Engine
 from lvs_healthd.probing.probe import Probe
