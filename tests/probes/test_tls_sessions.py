@@ -265,6 +265,13 @@ def test_kept_connections_are_verified_anew_for_the_same_reasons(one: Target, ca
     assert not exchange.is_ready
 
 
+def test_connection_of_a_server_that_fails_is_kept_as_that_of_any_other(ca: Path, authority: trustme.CA) -> None:
+    kept = Target(ca, tls_context(authority), kept=Kept())
+    assert kept.probe(BAD)[0].reason is Reason.BAD_STATUS
+    assert isinstance(kept.last, _ResumingKept)
+    assert kept.last.is_ready
+
+
 def test_dates_mean_nothing_where_no_certificate_is_verified(ca: Path, authority: trustme.CA) -> None:
     one = Target(ca, ended(authority), tls=Tls(verify=False)).with_session()
     one.wall_s += 3600.0

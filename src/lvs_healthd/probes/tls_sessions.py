@@ -83,7 +83,7 @@ class TargetSessions:
         """Whether a probe has passed over the session."""
         self._context: ssl.SSLContext | None = None
         """The one with which the session was made. No other can use it."""
-        # The rest tells of the last whole handshake after which a probe has passed.
+        # The rest tells of the last whole handshake.
         self._epoch = 0
         self._wall_offset_s = 0.0
         """How much the wall clock was ahead of the monotonic one, seconds."""
@@ -125,11 +125,18 @@ class TargetSessions:
             and abs(wall - self._clock() - self._wall_offset_s) < CLOCK_MOVED_S
         )
 
-    def passed(self, tls: ssl.SSLObject, context: ssl.SSLContext, end: float | None) -> None:
+    def verified(self, end: float | None) -> None:
+        """Note a whole handshake.
+
+        end: when the certificate ends, Unix time.
+        """
+        self._epoch, self.certificate_end = TargetSessions.epoch, end
+        self._wall_offset_s = self._rules.wall() - self._clock()
+
+    def passed(self, tls: ssl.SSLObject, context: ssl.SSLContext) -> None:
         """Note a pass. After a whole handshake, keep the session that it has made, if the target can resume it.
 
         tls: the connection, over which an answer has come: a target sends its session with it, or before it.
-        end: when the certificate ends, Unix time.
         """
         self._has_passed = True
         if tls.session_reused:
@@ -138,7 +145,6 @@ class TargetSessions:
         if self._session is not None:
             self._refused()
         now = self._clock()
-        self._epoch, self._wall_offset_s, self.certificate_end = TargetSessions.epoch, self._rules.wall() - now, end
         if now < self._until or not self._is_frequent:
             return
         session = tls.session
@@ -240,11 +246,13 @@ class _Resuming(TlsExchange):
         if not self._is_first:
             return
         self._is_first = False
+        if self._handshaken and not self._tls.session_reused:
+            self._sessions.verified(self._end)
         outcome = step.outcome if isinstance(step, Farewell | Stays) else step
         if isinstance(outcome, Reconnect) or outcome.kind is OutcomeKind.UNSURE:
             return
         if outcome.kind is OutcomeKind.UP:
-            self._sessions.passed(self._tls, self._context, self._end)
+            self._sessions.passed(self._tls, self._context)
         else:
             self._sessions.failed(outcome.reason)
 
