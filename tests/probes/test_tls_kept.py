@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import HttpsCheck, Tls
 from lvs_healthd.probes.exchange import KeptExchange, Sign, Stale, Stays, Step
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
@@ -15,6 +18,8 @@ from tests.probes.kept_talk import KEPT, RESET
 from tests.probes.tls_peer import Server, tls_context
 
 OK = answer(b"ok")
+BAD = OK.replace(b"200", b"503")
+CLOSE = answer(b"ok", "Connection: close")
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +97,65 @@ def test_tickets_that_come_after_the_first_answer_are_no_sign(authority: trustme
     steps = [one.exchange.received(data[at : at + 7]) for at in range(0, len(data), 7)]
     assert [step for step in steps if step is not None] == [steps[-1]]
     assert isinstance(steps[-1], Stays)
+
+
+def like(step: Step) -> object:
+    """Return what must be the same of a step for two connections, whose bytes are encrypted differently."""
+    return type(step) if isinstance(step, bytes | Stale) else step
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    records=st.lists(st.sampled_from([OK, OK[:9], OK[9:], OK[-1:], BAD, b"x", CLOSE]), min_size=1, max_size=3),
+    size=st.one_of(st.just(4000), st.integers(1, 60)),
+    leaves=st.booleans(),
+    tls13=st.booleans(),
+    expires_fail=st.sampled_from([0.0, 1e12]),
+)
+def test_shortcut_finds_what_the_conversation_would(
+    authority: trustme.CA,
+    ca: str,
+    records: list[bytes],
+    size: int,
+    leaves: bool,
+    tls13: bool,
+    expires_fail: float,
+) -> None:
+    def asked() -> tuple[Line, bytes]:
+        one = Line(authority, ca, tls13=tls13, tls=Tls(ca=ca, expires_fail=Seconds(expires_fail)))
+        one.kept().ask()
+        says = b"".join(map(one.server.says, records)) + (one.server.leaves() if leaves else b"")
+        return one, says
+
+    (long, told), (short, told_too) = asked(), asked()
+    for at in range(0, len(told), size):
+        step = long.exchange.received(told[at : at + size])
+        piece = told_too[at : at + size]
+        passed = short.exchange.ordinary(piece)
+        assert passed is None or passed.kind is OutcomeKind.UP
+        found = short.exchange.received(piece) if passed is None else Stays(passed)
+        assert like(found) == like(step)
+        assert short.exchange.is_ready == long.exchange.is_ready
+        if step is not None:
+            return
+
+
+@pytest.mark.parametrize("tls13", [True, False])
+def test_ordinary_answers_take_the_shortcut(authority: trustme.CA, ca: str, tls13: bool) -> None:
+    one = Line(authority, ca, tls13=tls13).kept()
+    for _ in range(2):
+        one.ask()
+        passed = one.exchange.ordinary(one.server.says(OK))
+        assert passed is not None
+        assert passed.detail == "status 200"
+        assert passed.certificate_end is not None
+        assert one.exchange.is_ready
+    one.ask()
+    step = one.exchange.received(one.server.says(BAD))
+    assert isinstance(step, Stays)
+    assert step.outcome.detail == "status 503, expected 200-299"
+    one.ask()
+    assert one.exchange.ordinary(one.server.says(OK) + one.server.leaves()) is None
 
 
 def test_close_notify_between_two_probes_is_an_orderly_end(authority: trustme.CA, ca: str) -> None:

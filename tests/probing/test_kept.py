@@ -11,6 +11,7 @@ from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import Kept
 from lvs_healthd.probes.http_kept import _KeptHttp
 from lvs_healthd.probes.outcome import OutcomeKind, Reason
+from lvs_healthd.probes.tls_sessions import TargetSessions
 from lvs_healthd.probing import serving
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.habits import FORGET_S
@@ -149,9 +150,10 @@ def test_orderly_end_of_a_dead_server_is_no_alarm() -> None:
         assert one.warnings == 0
 
 
-def test_ordinary_answers_take_the_shortcut(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("secured", [False, True])
+def test_ordinary_answers_take_the_shortcut(monkeypatch: pytest.MonkeyPatch, secured: bool) -> None:
     with world() as one:
-        server = Server(one)
+        server = Server(one, secured=secured)
         found = begun(one, server)
         with monkeypatch.context() as patch:
             patch.setattr(_KeptHttp, "received", None)  # nobody calls it
@@ -166,6 +168,19 @@ def test_ordinary_answers_take_the_shortcut(monkeypatch: pytest.MonkeyPatch) -> 
         server.says = lambda: OK
         one.run(2 * INTERVAL_S)
         assert [each.is_up for each in found[-2:]] == [True, True]
+        assert one.engine.kept == 1
+
+
+def test_shortcut_does_not_put_off_that_the_certificate_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    with world() as one:
+        server = Server(one, secured=True)
+        found = begun(one, server)
+        one.run(2 * INTERVAL_S)
+        assert len(server.accepted) == 1
+        monkeypatch.setattr(TargetSessions, "is_verified", lambda _: False)
+        one.run(INTERVAL_S)
+        assert len(server.accepted) == 2
+        assert kinds(found) == {OutcomeKind.UP}
 
 
 def test_ordinary_answer_that_the_end_follows_passes_and_its_connection_is_replaced() -> None:

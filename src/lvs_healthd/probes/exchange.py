@@ -123,7 +123,7 @@ class KeptExchange(Exchange, Protocol):
         """Return the outcome of a probe that passes, if these first bytes are its whole answer as nearly always.
 
         The connection is ready for the next probe then. None, as always from conversations that take no shortcut, means
-        that `received` must be asked, which would have done the same.
+        that `received` must be given the same bytes next. It would have done the same with them.
         """
 
     def idle(self, data: bytes) -> bytes | Sign | None:

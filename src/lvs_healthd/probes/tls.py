@@ -128,7 +128,7 @@ class TlsExchange(MaySecure):
 
     __slots__ = (
         *("_decrypted", "_end", "_handshaken", "_heard", "_incoming", "_inner", "_outgoing", "_rules", "_tls"),
-        "_with_end",
+        *("_ahead", "_with_end"),
     )
 
     def __init__(
@@ -145,6 +145,8 @@ class TlsExchange(MaySecure):
         self._handshaken = False
         self._heard = False
         self._decrypted = b""
+        self._ahead: bytes | ssl.SSLError | None = None
+        """What has been read already, or why nothing could be, until the conversation takes it; None if nothing has."""
 
     def decrypted(self) -> bytes | None:
         """See `MaySecure`."""
@@ -196,7 +198,7 @@ class TlsExchange(MaySecure):
                 step = self._refused_protocol() or self._say(self._inner.connected())
                 if step is not None:
                     return step
-            while data := self._tls.read(_READ_SIZE):
+            while data := self._read():
                 if len(self._decrypted) < HEARD_BYTES:
                     self._decrypted += data[:HEARD_BYTES]
                 step = self._say(self._inner.received(data))
@@ -213,6 +215,10 @@ class TlsExchange(MaySecure):
             found = down(Reason.TLS, failure(error, self._rules.check, self._rules.offered))
             return self._with_end(found, self._end)
         return self.closed()
+
+    def _read(self) -> bytes:
+        """Return the next bytes that have been decrypted. Raises `ssl.SSLError` as `SSLObject.read` does."""
+        return self._tls.read(_READ_SIZE)
 
     def _refused_protocol(self) -> Outcome | None:
         """Return the outcome of a handshake in which the server has selected none of our protocols; None if it did."""
@@ -276,11 +282,40 @@ class KeptTlsExchange(TlsExchange):
     def resumed(self) -> Step:
         """Begin the next probe on the connection, whose TLS goes on."""
         self._decrypted = b""
-        step = self._say(self._inner.resumed())
-        return self._outgoing.read() if step is None else step
+        step = self._inner.resumed()
+        if not isinstance(step, bytes):
+            return self._say(step)
+        self._tls.write(step)
+        return self._outgoing.read()
 
-    def ordinary(self, data: bytes) -> None:
-        """Take no shortcut: what has come must be decrypted first."""
+    def ordinary(self, data: bytes) -> Outcome | None:
+        """See `KeptExchange`. What has been decrypted in vain waits for `received`."""
+        self._incoming.write(data)
+        try:
+            self._ahead = ahead = self._tls.read(_READ_SIZE)
+        except ssl.SSLError as error:
+            self._ahead = error
+            return None
+        # A read returns a whole record. If more has come, or TLS itself has something to say, this is not ordinary.
+        if self._incoming.pending or self._outgoing.pending:
+            return None
+        outcome = self._inner.ordinary(ahead)
+        if outcome is None or (outcome := self._with_end(outcome, self._end)).kind is not OutcomeKind.UP:
+            return None
+        self._ahead = None
+        return outcome
+
+    def received(self, data: bytes) -> Step:
+        """Let the inner conversation go on, with what has come or with what `ordinary` has decrypted of it."""
+        return super().received(data) if self._ahead is None else self._advance()
+
+    def _read(self) -> bytes:
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return super()._read()
+        if isinstance(ahead, ssl.SSLError):
+            raise ahead
+        return ahead
 
     def idle(self, data: bytes) -> bytes | Sign | None:
         """Decrypt what has come between two probes, and let the inner conversation judge it."""

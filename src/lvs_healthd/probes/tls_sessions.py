@@ -268,7 +268,7 @@ class _ResumingKept(_Resuming, KeptTlsExchange):
 
     @property
     def is_ready(self) -> bool:
-        return super().is_ready and self._sessions.is_verified()
+        return self._inner.is_ready and self._sessions.is_verified()
 
     def resumed(self) -> Step:
         if not self._serves_more:

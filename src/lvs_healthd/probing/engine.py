@@ -71,6 +71,8 @@ class Engine:
         self._again: deque[tuple[Run, Flight, Reconnect]] = deque()
         """Probes that go on over another connection: each with what it was, and how it goes on."""
         self._deadlines: Deadlines[Flight] = Deadlines()
+        self._is_serving = False
+        """Whether `poll` is at it, which starts what waits when it is done."""
         self._reads_left: int | None = None
         """How many more times `tick` reads before it ends the overdue probes; None while no probe is overdue."""
         self._fail: Callable[[Exception], None] | None = None
@@ -223,6 +225,7 @@ class Engine:
         """Serve ready sockets for at most a slice. Return whether more may be ready; asyncio then calls it again."""
         flights, advance, read = self._flights, self._serving.advance, self._serving.read
         end = self._clock() + (SLICE_S if len(flights) < _CROWDED else LONG_SLICE_S)
+        self._is_serving = True
         while events := self._epoll.poll(0, _BATCH):
             for descriptor, mask in events:
                 flight = flights.get(descriptor)
@@ -235,6 +238,7 @@ class Engine:
                     advance(flight, mask)
             if self._clock() >= end:
                 break
+        self._is_serving = False
         # Start waiting probes only now. Earlier, a new socket could get the descriptor of a socket that was closed
         # above, and then the events of that socket.
         self._start_waiting()
@@ -372,7 +376,7 @@ class Engine:
         now = self._clock()
         self._kept.rested(flight, now)
         took_s = now - flight.started
-        run.ended(outcome, Course(took_s, 0.0, None, took_s))
+        run.ended(outcome, Course(took_s, 0.0, flight.secured_s, took_s))
 
     def _expire(self, flight: Flight, target: Target) -> None:
         """Judge a probe whose time is up, unless it has earned more."""
@@ -424,7 +428,7 @@ class Engine:
             self._again.append((run, flight, outcome))
             flight.securing = None
             del flight.exchange
-            if self._loop is not None:
+            if self._loop is not None and not self._is_serving:
                 self._loop.call_soon(self._guarded, self._start_waiting)
             return
         course = flight.course(outcome, run.target, self._clock())

@@ -149,7 +149,10 @@ class Kept:
     def plain(self, run: Run, now: float) -> Connection | None:
         """Return the connection that the next probe of a target may use without a further look, as nearly always."""
         connection = self._by_run.get(run)
-        return connection if connection is not None and connection.is_plain and now < connection.fresh_until else None
+        if connection is None or not connection.is_plain or now >= connection.fresh_until:
+            return None
+        # With TLS, the certificate may have to be verified anew.
+        return connection if connection.flight.securing is None or connection.exchange.is_ready else None
 
     def remarked(self, outcome: Outcome, limit_s: float) -> Outcome:
         """Return the outcome of a probe whose connection could not be kept, with a remark that says why.
