@@ -3,7 +3,7 @@
 from hypothesis import settings
 
 # How long an example takes says nothing on a machine that is busy with other things.
-settings.register_profile("quick", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=60)
 settings.register_profile("thorough", deadline=None, max_examples=500)
 settings.load_profile("quick")
 

@@ -20,7 +20,7 @@ from tests.fuzz.subjects import subjects
 
 SOURCE = Path(__file__).parents[2] / "src" / "lvs_healthd"
 
-CHANGED = 150
+CHANGED = 60
 """How many changed inputs each subject gets."""
 
 
