@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table as Grid
 from rich.text import Text
 
+from lvs_healthd.cli.drawn_rows import Column, Rows
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.view.status_values import DaemonStatus, RealServerStatus, ServiceStatus, Status
 from lvs_healthd.view.words import (
@@ -38,6 +38,8 @@ NOTICE = "bold yellow"
 
 MOST_SHOWN = 10
 """How many announced addresses, and how many sources, are shown above the services, which must stay in sight."""
+
+_NOTHING = Text()
 
 WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table; - means not in it"
 
@@ -150,26 +152,31 @@ def service_line(service: ServiceStatus) -> Text:
     return line
 
 
-def _servers(service: ServiceStatus, now: float, server_width: int, weight_width: int) -> Grid:
-    table = Grid(box=None, pad_edge=False, show_header=False, expand=True, padding=(0, 1, 0, 0))
-    table.add_column(width=1)
-    # The column fits any IPv4 address and most IPv6 addresses. A longer address is folded, so that the reason keeps its
-    # column.
-    table.add_column(width=min(server_width, 28), overflow="fold")
-    table.add_column(width=8)
-    table.add_column(width=min(weight_width, 17), overflow="fold")
-    table.add_column(width=5, justify="right")
-    table.add_column(ratio=1, overflow="fold")
-    for server in service.real_servers:
-        table.add_row(
-            "",
-            Text(server.server),
-            Text(verdict_word(server), style=verdict_style(server)),
-            Text(weight_words(server), style=weights_style(server)),
-            Text(since(server, now)),
-            reason(server),
-        )
-    return table
+def _servers(service: ServiceStatus, now: float, server_width: int, weight_width: int) -> Rows:
+    columns = (
+        Column(1),
+        # It fits any IPv4 address and most IPv6 addresses. A longer address is folded, so that the reason keeps its
+        # column.
+        Column(min(server_width, 28)),
+        Column(8),
+        Column(min(weight_width, 17)),
+        Column(5, "right"),
+        Column(None),
+    )
+    return Rows(
+        columns,
+        [
+            (
+                _NOTHING,
+                Text(server.server),
+                Text(verdict_word(server), style=verdict_style(server)),
+                Text(weight_words(server), style=weights_style(server)),
+                Text(since(server, now)),
+                reason(server),
+            )
+            for server in service.real_servers
+        ],
+    )
 
 
 def verdict_style(server: RealServerStatus) -> str:

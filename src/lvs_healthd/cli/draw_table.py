@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from rich.console import Group, RenderableType
-from rich.table import Table as Grid
 from rich.text import Text
 
 from lvs_healthd.cli.draw_status import ALARM, COLOURS, header
+from lvs_healthd.cli.drawn_rows import Column, Rows
 from lvs_healthd.ipvs.kernel.connections import Connection
 from lvs_healthd.ipvs.kernel.statistics import Statistics
 from lvs_healthd.runtime.printable import printable
@@ -48,6 +48,7 @@ _SERVER_WIDTH = 28
 """Width of the column for servers. It fits any IPv4 address and most IPv6 addresses; a longer address is folded."""
 _NUMBER_WIDTH = 9
 _NONE = "-"
+_NOTHING = Text()
 _OF_SERVICE = "(service)"
 _STYLES = dict.fromkeys(WRONG, "yellow") | {State.FOREIGN: "dim", State.OUT: "dim"}
 _WORDS = {
@@ -73,9 +74,9 @@ def draw(listing: Listing, now: float, counters: Counters, *, exact: bool) -> Re
     widths = [max(len(row[column].plain) for row in everything) for column in range(len(headings))]
     widths[0] = min(widths[0], _SERVER_WIDTH)
     if listing.services:
-        parts += [Text(), _grid([headings], widths, counters)]
+        parts += [Text(), _drawn([headings], widths, counters)]
     for service, of_service in zip(listing.services, rows, strict=True):
-        parts += [Text(), _service_line(service), _grid(of_service, widths, counters)]
+        parts += [Text(), _service_line(service), _drawn(of_service, widths, counters)]
     return Group(*parts)
 
 
@@ -208,20 +209,12 @@ def _terminal_rows(service: ListedService, counters: Counters, *, exact: bool) -
     return rows
 
 
-def _grid(rows: list[list[Text]], widths: list[int], counters: Counters) -> Grid:
-    grid = Grid(box=None, pad_edge=False, show_header=False, expand=not counters, padding=(0, 1, 0, 0))
-    grid.add_column(width=1)
-    grid.add_column(width=widths[0], overflow="fold")
+def _drawn(rows: list[list[Text]], widths: list[int], counters: Counters) -> Rows:
+    columns = [Column(1), Column(widths[0])]
     if counters:
-        for width in widths[1:]:
-            grid.add_column(width=max(width, _NUMBER_WIDTH), justify="right", no_wrap=True)
+        columns += [Column(max(width, _NUMBER_WIDTH), "right", is_cut=True) for width in widths[1:]]
     else:
         method, weight, active, inactive, verdict, _why = widths[1:]
-        grid.add_column(width=method)
-        for width in (weight, active, inactive):
-            grid.add_column(width=width, justify="right", no_wrap=True)
-        grid.add_column(width=verdict)
-        grid.add_column(ratio=1, overflow="fold")
-    for row in rows:
-        grid.add_row("", *row)
-    return grid
+        numbers = [Column(width, "right", is_cut=True) for width in (weight, active, inactive)]
+        columns += [Column(method), *numbers, Column(verdict), Column(None)]
+    return Rows(columns, [[_NOTHING, *row] for row in rows])
