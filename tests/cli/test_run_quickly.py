@@ -1,6 +1,7 @@
 """`run` starts without the command line's libraries, as the ordinary verb would."""
 
 import inspect
+import os
 import signal
 import subprocess
 import sys
@@ -90,3 +91,19 @@ def test_ctrl_c_during_the_imports_ends_it_without_a_traceback() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code, "run"], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("places", [{}, {"SSL_CERT_FILE": "/etc/ssl/other.pem"}])
+def test_authorities_are_read_only_by_those_who_ask_for_them(places: dict[str, str]) -> None:
+    code = (
+        "import os, ssl\n"
+        "from lvs_healthd.cli import run_quickly\n"
+        "before = dict(os.environ)\n"
+        "assert run_quickly.quickly(['--config', '/does/not/exist'])\n"
+        "assert dict(os.environ) == before\n"
+        "from aiohttp import connector\n"
+        "unused = connector._SSL_CONTEXT_VERIFIED\n"
+        "assert (unused.verify_mode, unused.get_ca_certs()) == (ssl.CERT_REQUIRED, [])\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SSL_CERT_")} | places
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, stdout=subprocess.DEVNULL)

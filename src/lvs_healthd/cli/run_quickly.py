@@ -22,6 +22,7 @@ def quickly(words: list[str]) -> int | None:
     # Modules are made of objects that stay, so to look for garbage among them only takes time. The daemon collects what
     # there is once it has started (`runtime.garbage`).
     gc.disable()
+    import lvs_healthd.runtime.without_authorities  # noqa: F401, PLC0415  # before anything else imports aiohttp
     from lvs_healthd.cli.serve import serve  # noqa: PLC0415  # it imports the whole daemon
 
     gc.enable()
