@@ -165,6 +165,7 @@ class Found(NamedTuple):
 
     at: float
     outcome: Outcome
+    course: Course
 
     @property
     def is_up(self) -> bool:
@@ -177,7 +178,7 @@ class _Sink:
         self.found: list[Found] = []
 
     def outcome(self, outcome: Outcome, course: Course) -> None:
-        self.found.append(Found(self._world.now, outcome))
+        self.found.append(Found(self._world.now, outcome, course))
 
 
 class World:

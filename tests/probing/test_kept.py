@@ -171,6 +171,33 @@ def test_ordinary_answers_take_the_shortcut(monkeypatch: pytest.MonkeyPatch, sec
         assert one.engine.kept == 1
 
 
+@pytest.mark.parametrize("secured", [False, True])
+def test_answer_in_two_pieces_is_nothing_to_the_course_of_the_next_probe(secured: bool) -> None:
+    with world() as one:
+        server = Server(one, secured=secured)
+        (found,) = one.probe((https if secured else http)(server, interval=1.0))
+        while len(found) < 2:
+            one.run(TICK_S)
+        client = server.clients[0]
+        rest: list[bytes] = []
+
+        def says_a_piece() -> None:
+            data = OK if client.tls is None else client.tls.says(OK)
+            client.socket.send(data[:20])
+            rest.append(data[20:])
+
+        server.says = says_a_piece
+        while not rest:
+            one.run(TICK_S)
+        client.socket.send(rest.pop())
+        server.says = lambda: None
+        while len(found) < 4:
+            one.run(TICK_S)
+        assert [each.is_up for each in found] == [True] * 3 + [False]
+        assert found[-1].course.connected_s == 0.0  # over the same connection
+        assert found[-1].course.answered_s is None
+
+
 def test_shortcut_does_not_put_off_that_the_certificate_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     with world() as one:
         server = Server(one, secured=True)

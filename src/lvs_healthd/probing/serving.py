@@ -118,7 +118,8 @@ class Serving:
                 # A datagram socket may have more errors queued, which the next probe would take for its own.
                 self._finish(flight, flight.exchange.failed(failure), is_spent=not is_stream)
                 return
-            kept = flight.kept
+            # After a shortcut, what `hears` has noted of a first piece would be taken for the next probe's.
+            kept = None if flight.received else flight.kept
             if kept is not None and len(data) < _RECV_SIZE and not (mask & _ENDING or flight.pending):
                 outcome = kept.ordinary(data)
                 if outcome is not None:
