@@ -198,6 +198,14 @@ def test_answer_in_two_pieces_is_nothing_to_the_course_of_the_next_probe(secured
         assert found[-1].course.answered_s is None
 
 
+def test_proxy_header_is_no_tls() -> None:
+    with world() as one:
+        (found,) = one.probe(http(Server(one), proxy_protocol=1))
+        one.run(3 * INTERVAL_S)
+        assert len(found) > 2
+        assert {each.course.secured_s for each in found} == {None}
+
+
 def test_shortcut_does_not_put_off_that_the_certificate_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     with world() as one:
         server = Server(one, secured=True)

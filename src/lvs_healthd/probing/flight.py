@@ -107,7 +107,8 @@ class Flight(msgspec.Struct, eq=False, gc=False):
         self.stalls_s = stalls_s
         self.reprieves = MOST_REPRIEVES
         self.connected_s = 0.0
-        self.secured_s = None if self.securing is None else 0.0
+        securing = self.securing
+        self.secured_s = None if securing is None or securing.decrypted() is None else 0.0
         self.answered_s = None
         self.received = 0
 
