@@ -1,5 +1,7 @@
 """TLS and the PROXY header on a connection that stays open. The peer is OpenSSL, without a socket."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,30 @@ def test_ordinary_answers_take_the_shortcut(authority: trustme.CA, ca: str, tls1
     assert step.outcome.detail == "status 503, expected 200-299"
     one.ask()
     assert one.exchange.ordinary(one.server.says(OK) + one.server.leaves()) is None
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_answer_in_pieces_leaves_no_garbage(authority: trustme.CA, ca: str, ends: bool) -> None:
+    """An exception refers to the frames that it has passed, and they to the connection and to what has come."""
+    one = Line(authority, ca).kept()
+    one.ask()
+    says = one.server.says(OK)
+    piece = b"" if ends else says[:20]
+    connection = weakref.ref(one.exchange._tls)  # type: ignore[attr-defined]
+    gc.collect()
+    gc.disable()
+    try:
+        assert one.exchange.ordinary(piece) is None
+        if ends:
+            assert isinstance(one.exchange.closed(), Stale)
+        else:
+            assert one.exchange.received(piece) is None
+            assert isinstance(one.exchange.received(says[20:]), Stays)
+        one.exchange.end()
+        del one
+        assert connection() is None
+    finally:
+        gc.enable()
 
 
 def test_close_notify_between_two_probes_is_an_orderly_end(authority: trustme.CA, ca: str) -> None:

@@ -294,7 +294,7 @@ class KeptTlsExchange(TlsExchange):
         try:
             self._ahead = ahead = self._tls.read(_READ_SIZE)
         except ssl.SSLError as error:
-            self._ahead = error
+            self._ahead = error.with_traceback(None)  # whose frames would refer back to this conversation
             return None
         # A read returns a whole record. If more has come, or TLS itself has something to say, this is not ordinary.
         if self._incoming.pending or self._outgoing.pending:
@@ -313,9 +313,12 @@ class KeptTlsExchange(TlsExchange):
         ahead, self._ahead = self._ahead, None
         if ahead is None:
             return super()._read()
-        if isinstance(ahead, ssl.SSLError):
+        if not isinstance(ahead, ssl.SSLError):
+            return ahead
+        try:
             raise ahead
-        return ahead
+        finally:
+            del ahead  # to which the frame would refer, and it to the frame
 
     def idle(self, data: bytes) -> bytes | Sign | None:
         """Decrypt what has come between two probes, and let the inner conversation judge it."""
