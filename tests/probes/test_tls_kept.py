@@ -1,6 +1,8 @@
 """TLS and the PROXY header on a connection that stays open. The peer is OpenSSL, without a socket."""
 
 import gc
+import socket
+import subprocess
 import weakref
 from pathlib import Path
 
@@ -182,6 +184,39 @@ def test_answer_in_pieces_leaves_no_garbage(authority: trustme.CA, ca: str, ends
         assert connection() is None
     finally:
         gc.enable()
+
+
+def test_server_that_wants_another_handshake_and_does_not_go_on_is_asked_anew(tmp_path: Path) -> None:
+    """TLS 1.2 has it (RFC 5246, section 7.4.1.1), and Python's servers cannot ask for it."""
+    pem = tmp_path / "pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    command = ("openssl", "s_server", "-tls1_2", "-accept", "127.0.0.1:0", "-cert", str(pem), "-key", str(pem))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            port = next(int(line.rpartition(b":")[2]) for line in server.stdout if line.startswith(b"ACCEPT "))
+            with socket.create_connection(("127.0.0.1", port), timeout=30.0) as line:
+                check = HttpsCheck(
+                    name="https", address="127.0.0.1", port=port, host="x", tls=Tls(verify=False), kept=KEPT
+                )
+                one: KeptExchange = target(check).begin()  # type: ignore[assignment]
+                step = one.connected()
+                while True:
+                    assert step is None or isinstance(step, bytes)
+                    line.send(step or b"")
+                    if one._handshaken:  # type: ignore[attr-defined]
+                        break
+                    step = one.received(line.recv(65536))
+                server.stdin.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+                server.stdin.flush()
+                assert isinstance(one.received(line.recv(65536)), Stays)
+                server.stdin.write(b"r\n")  # asks for another handshake
+                server.stdin.flush()
+                assert isinstance(one.idle(line.recv(65536)), bytes)  # which the server never gets
+                assert isinstance(one.resumed(), Stale)
+        finally:
+            server.kill()
 
 
 def test_close_notify_between_two_probes_is_an_orderly_end(authority: trustme.CA, ca: str) -> None:

@@ -285,7 +285,11 @@ class KeptTlsExchange(TlsExchange):
         step = self._inner.resumed()
         if not isinstance(step, bytes):
             return self._say(step)
-        self._tls.write(step)
+        try:
+            self._tls.write(step)
+        except ssl.SSLError:
+            # The server has asked for another handshake, and has not gone on with it. This connection says no more.
+            return self.closed()
         return self._outgoing.read()
 
     def ordinary(self, data: bytes) -> Outcome | None:
