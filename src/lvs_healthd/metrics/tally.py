@@ -66,19 +66,29 @@ _OUTCOMES = [
 class Tally:
     """Counts the outcomes and durations of the probes of one service and check type."""
 
-    __slots__ = ("counts", "durations")
+    __slots__ = ("_counts", "_last", "_of_last", "durations")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.counts = dict.fromkeys(_OUTCOMES, 0)
+        self._counts = {each: [0] for each in _OUTCOMES}
+        self._last: Outcome | None = None
+        """The last outcome. Most are the same object, so that their count needs not be looked up again."""
+        self._of_last = [0]
         self.durations = Distribution(bounds)
+
+    @property
+    def counts(self) -> dict[tuple[OutcomeKind, Reason], int]:
+        """How many probes have had each kind of outcome with each reason."""
+        return {each: count for each, (count,) in self._counts.items()}
 
     def add(self, outcome: Outcome, latency_s: float, times: int = 1) -> None:
         """Count one probe, once for each of the `times` checks that share it.
 
         The duration of an unsure probe is left out, because it says something only about us, not about the server.
         """
-        key = (outcome.kind, outcome.reason)
-        self.counts[key] = self.counts.get(key, 0) + times
+        if outcome is not self._last:
+            self._last = outcome
+            self._of_last = self._counts.setdefault((outcome.kind, outcome.reason), [0])
+        self._of_last[0] += times
         if outcome.kind is not OutcomeKind.UNSURE:
             # This is `Distribution.add`, inlined to save the call.
             durations = self.durations
@@ -118,7 +128,7 @@ class Tallies:
             (
                 (f'{labels},status="{status}",reason="{reason}"}}', count)
                 for labels, tally in probed
-                for (status, reason), count in tuple(tally.counts.items())
+                for (status, reason), count in tally.counts.items()
             ),
         )
         name = PREFIX + "probe_duration_seconds"

@@ -182,7 +182,11 @@ class Engine:
             flights[flight.descriptor] = flight
             if not flight.is_timed or len(flights) == 1:
                 self._watch_over(flight)
-            self._serving.obey(flight, kept.exchange.resumed())
+            step = kept.exchange.resumed()
+            if isinstance(step, bytes):
+                self._serving.send(flight, step)
+            else:
+                self._serving.obey(flight, step)
         else:
             self._launch_kept(run, now)
 

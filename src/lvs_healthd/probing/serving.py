@@ -97,7 +97,7 @@ class Serving:
             elif self.obey(flight, step):
                 self._hear_the_rest(flight, mask & _READABLE)
                 return
-        elif flight.pending and mask & select.EPOLLOUT and self._send(flight, flight.pending):
+        elif flight.pending and mask & select.EPOLLOUT and self.send(flight, flight.pending):
             return
         self.read(flight, flight.run.target, mask)
 
@@ -153,7 +153,7 @@ class Serving:
         if step is None:
             return False
         if isinstance(step, bytes):
-            return self._send(flight, flight.pending + step)
+            return self.send(flight, flight.pending + step)
         if isinstance(step, _OVER):
             self._finish(flight, step)
             return True
@@ -161,12 +161,12 @@ class Serving:
             self._stay(flight, step)
             return True
         # A farewell has few bytes. They are not kept if they do not fit into the socket's buffer at once.
-        if not step.data or not self._send(flight, step.data):
+        if not step.data or not self.send(flight, step.data):
             is_stream = flight.run is not None and flight.run.target.kind is socket.SOCK_STREAM
             self._finish(flight, step.outcome, in_good_order=is_stream, peer_may_close=step.peer_may_close)
         return True
 
-    def _send(self, flight: Flight, data: bytes) -> bool:
+    def send(self, flight: Flight, data: bytes) -> bool:
         """Send what fits now, and keep the rest for the next EPOLLOUT. Return True when an error ended the probe."""
         try:
             sent = flight.socket.send(data)
