@@ -4,7 +4,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lvs_healthd.config.check_model import Carrier, ConversationStep, DnsCheck, GrpcCheck, HttpsCheck, TcpCheck, Tls
+from lvs_healthd.config.check_model import (
+    Carrier,
+    ConversationStep,
+    DnsCheck,
+    GrpcCheck,
+    HttpsCheck,
+    Kept,
+    TcpCheck,
+    Tls,
+)
 from tests.fuzz.answers_http import BODIES, CHUNKS, HEADS
 from tests.fuzz.answers_http import WORDS as HTTP_WORDS
 from tests.fuzz.answers_http2 import framed
@@ -38,6 +47,7 @@ def _variants(ca: str) -> tuple[Secured, ...]:
         Secured(HttpsCheck(**_PLACE, host="web.example", tls=_ANYBODY, body="ok")),
         Secured(HttpsCheck(**_PLACE, host="web.example", tls=trusting), alpn="http/1.1"),
         Secured(HttpsCheck(**_PLACE, host="web.example", tls=Tls(ca=ca, sni="other.example"))),
+        Secured(HttpsCheck(**_PLACE, host="web.example", tls=_ANYBODY, kept=Kept())),
         Secured(
             HttpsCheck(**_PLACE, host="web.example", tls=_ANYBODY, http_version="2", redirects=2), framed, alpn="h2"
         ),
