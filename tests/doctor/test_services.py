@@ -3,7 +3,7 @@
 from lvs_healthd.config.load import parse
 from lvs_healthd.doctor.services import Connections, key_of, services_of, with_counters
 from lvs_healthd.ipvs.kernel.connections import decode
-from lvs_healthd.ipvs.kernel.statistics import Statistics, encoded, joined
+from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, Statistics, encoded
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, ServiceEntry, ServiceKey, ServiceRecord, Table
 from lvs_healthd.ipvs.words import AF_INET, IPPROTO_TCP, IPPROTO_UDP, SVC_F_ONEPACKET, ForwardingMethod
 from lvs_healthd.plan.records import prepare
@@ -77,7 +77,7 @@ def test_counters_of_both_readings_reach_their_servers() -> None:
 
     def reading(first: int) -> object:
         rows = [encoded(Statistics(0, 0, 4, 9, number, 2, 0, 0, 0, 0, 0, 0, 0)) for number in (first, 7)]
-        return joined(rows[0], list(zip(records, rows, strict=True)))
+        return ServiceStatistics(tuple(each.key for each in records), b"".join([rows[0], *rows]))
 
     services = services_of(CONFIG, table(), None)
     (web, *_) = with_counters(services, {WEB: reading(5)}, {WEB: reading(8)})  # type: ignore[dict-item]

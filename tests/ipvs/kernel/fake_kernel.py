@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from lvs_healthd.ipvs.in_memory import MemoryTable
 from lvs_healthd.ipvs.kernel import codec
 from lvs_healthd.ipvs.kernel.channel import Channel
-from lvs_healthd.ipvs.kernel.genetlink import Message, attribute, messages
+from lvs_healthd.ipvs.kernel.genetlink import NLM_F_DUMP_INTR, Listed, Message, attribute, messages
 from lvs_healthd.ipvs.records import DestinationRecord, Operation, ServiceKey, ServiceRecord, Verb
 from lvs_healthd.ipvs.words import AF_INET, AF_INET6, ForwardingMethod
 
@@ -70,14 +70,16 @@ class FakeKernel(Channel):
         for request in requests:
             await self._serve(request)
 
-    async def dumps(self, requests: Sequence[tuple[bytes, int]]) -> list[list[Message]]:
+    async def dumps(self, requests: Sequence[tuple[bytes, int]]) -> list[Listed]:
         answers = []
         for request, sequence in requests[: self.lists_at_once]:
             await self.send(request)
             gathered: list[Message] = []
             while not gathered or gathered[-1].type not in (2, 3):
                 gathered += [message for message in await self.receive() if message.sequence == sequence]
-            answers.append(gathered)
+            *held, end = gathered
+            is_interrupted = any(message.flags & NLM_F_DUMP_INTR for message in gathered)
+            answers.append(Listed([message.payload for message in held], end, is_interrupted))
         return answers
 
     async def receive(self) -> list[Message]:

@@ -3,6 +3,7 @@ import errno
 import socket
 import struct
 import threading
+import time
 
 import pytest
 
@@ -14,6 +15,7 @@ from lvs_healthd.ipvs.kernel.genetlink import (
     NLM_F_ACK,
     NLM_F_DUMP,
     GarbledMessageError,
+    Listed,
     Message,
     answer,
     family_id,
@@ -182,8 +184,8 @@ async def test_what_the_kernel_waits_in_holds_up_no_event_loop(monkeypatch: pyte
     await asyncio.sleep(0.05)  # the loop turns meanwhile
     assert not asking.done()
     waiting.go_on.set()
-    ((end,),) = await asking
-    assert (end.sequence, answer(end).errno) == (7, 0)
+    (listed,) = await asking
+    assert (listed.payloads, listed.end.sequence, answer(listed.end).errno) == ([], 7, 0)
     assert waiting.threads
     assert threading.get_ident() not in waiting.threads
     channel.close()
@@ -213,6 +215,51 @@ async def test_a_list_that_does_not_come_ends_at_the_deadline(monkeypatch: pytes
     waiting.go_on.set()
 
 
+class Canned:
+    """A socket on which these datagrams have come, and what says that they have."""
+
+    def __init__(self, *datagrams: bytes) -> None:
+        self._left = list(datagrams)
+
+    def poll(self, _timeout_ms: float) -> bool:
+        return bool(self._left)
+
+    def recvfrom(self, _size: int) -> tuple[bytes, tuple[int, int]]:
+        return self._left.pop(0), (0, 0)
+
+
+def list_of(*datagrams: bytes) -> Listed:
+    canned = Canned(*datagrams)
+    return channel_module._list_received(canned, canned, 9, time.monotonic() + 5)  # type: ignore[arg-type]
+
+
+def part(payload: bytes, *, sequence: int = 9, flags: int = 2, kind: int = 30) -> bytes:
+    return struct.pack("=IHHII", 16 + len(payload), kind, flags, sequence, 0) + payload
+
+
+END = part(bytes(4), kind=3)
+
+
+def test_parts_of_a_list_are_gathered() -> None:
+    one, two, three = (bytes([number] * 8) for number in range(3))
+    found = list_of(part(one) + part(two), part(three) + END)
+    assert (found.payloads, found.is_interrupted) == ([one, two, three], False)
+    assert found.end.type == 3
+
+
+def test_what_belongs_to_another_list_is_left_out() -> None:
+    stale = part(bytes(8), sequence=8)
+    assert list_of(stale + stale, stale + part(b"ours") + stale, part(bytes(4), sequence=8, kind=3), END).payloads == [
+        b"ours"
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_list_that_changed_while_it_was_made_is_marked(count: int) -> None:
+    assert list_of(part(bytes(8)) * 3, part(bytes(8), flags=0x12) * count, END).is_interrupted
+    assert list_of(part(bytes(8)) * 3, part(bytes(4), flags=0x12, kind=3)).is_interrupted
+
+
 async def test_the_real_kernel_lists_its_families() -> None:
     channel = Channel(5.0)
     try:
@@ -221,9 +268,9 @@ async def test_the_real_kernel_lists_its_families() -> None:
             (listed,) = await channel.dumps([(listing, 9)])
     finally:
         channel.close()
-    assert len(listed) > 1
-    assert {message.sequence for message in listed} == {9}
-    assert answer(listed[-1]).errno == 0
+    assert len(listed.payloads) > 1
+    assert (listed.end.sequence, listed.is_interrupted) == (9, False)
+    assert answer(listed.end).errno == 0
 
 
 @pytest.mark.parametrize(("dumps_s", "answered"), [(60.0, 3), (0.0, 1)])
@@ -239,4 +286,6 @@ async def test_several_lists_come_in_their_order_as_far_as_time_allows(
             answers = await channel.dumps(requests)
     finally:
         channel.close()
-    assert [{message.sequence for message in each} for each in answers] == [{each} for each in sequences[:answered]]
+    assert [each.end.sequence for each in answers] == list(sequences[:answered])
+    assert {len(each.payloads) for each in answers} == {len(answers[0].payloads)}
+    assert answers[0].payloads

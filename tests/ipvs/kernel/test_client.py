@@ -284,7 +284,8 @@ async def test_a_reloaded_module_is_found_by_its_new_number() -> None:
 
 async def test_long_dumps_let_the_event_loop_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = itertools.count()
-    monkeypatch.setattr(pace, "clock", lambda: next(readings) * pace.SLICE_S)  # every part of a dump takes a slice
+    # Every part of a dump takes more than a slice.
+    monkeypatch.setattr(pace, "clock", lambda: next(readings) * 2 * pace.SLICE_S)
     kernel = FakeKernel()
     kernel.table.entries = {
         key: entry(service(key), *(server(f"198.51.100.{number + 1}") for number in range(200)))

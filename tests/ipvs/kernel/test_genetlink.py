@@ -32,6 +32,49 @@ def test_messages_in_one_receive_come_apart_again(sent: list[tuple[int, int, byt
     assert list(genetlink.messages(data)) == [Message(kind, 0, sequence, payload) for kind, sequence, payload in sent]
 
 
+def by_either(data: bytes) -> list[Message]:
+    """Return all messages, those that are alike split off first."""
+    split = genetlink.alike(data)
+    if split is None:
+        return list(genetlink.messages(data))
+    first, payloads, rest = split
+    assert payloads[0] == first.payload
+    return [*(first._replace(payload=payload) for payload in payloads), *genetlink.messages(rest)]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(2, 3), st.sampled_from([0, 16]), st.integers(6, 7), st.sampled_from([b"", b"abc", b"12345678"])
+        ),
+        max_size=6,
+    ),
+    st.binary(max_size=20),
+)
+def test_messages_that_are_alike_are_those_that_come_one_by_one(
+    sent: list[tuple[int, int, int, bytes]], surplus: bytes
+) -> None:
+    data = b"".join(
+        struct.pack("=IHHII", 16 + len(payload), kind, flags, sequence, 0) + payload + bytes(-len(payload) % 4)
+        for kind, flags, sequence, payload in sent
+    )
+    assert by_either(data) == list(genetlink.messages(data))
+    try:
+        expected = list(genetlink.messages(data + surplus))
+    except GarbledMessageError:
+        with pytest.raises(GarbledMessageError):
+            by_either(data + surplus)
+    else:
+        assert by_either(data + surplus) == expected
+
+
+def test_messages_of_a_list_are_split_at_once() -> None:
+    message = struct.pack("=IHHII", 19, 7, 2, 9, 0) + b"abc\0"
+    end = struct.pack("=IHHII", 20, 3, 2, 9, 0) + bytes(4)
+    assert genetlink.alike(message * 3 + end[:16]) == (Message(7, 2, 9, b"abc"), [b"abc"] * 3, end[:16])
+    assert genetlink.alike(message * 3 + end) is None  # it is as long as one of these, but is none
+
+
 @given(st.binary(max_size=120))
 def test_random_bytes_raise_nothing_but_the_one_error(data: bytes) -> None:
     with contextlib.suppress(GarbledMessageError):

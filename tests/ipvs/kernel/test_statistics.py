@@ -11,7 +11,7 @@ from msgspec.structs import astuple, replace
 from bench.recorded_kernel import RECORDED
 from lvs_healthd.ipvs.kernel import codec, genetlink
 from lvs_healthd.ipvs.kernel.genetlink import attribute
-from lvs_healthd.ipvs.kernel.statistics import NOTHING, ServiceStatistics, Statistics, encoded, joined
+from lvs_healthd.ipvs.kernel.statistics import NOTHING, ServiceStatistics, Statistics, encoded
 from lvs_healthd.ipvs.words import AF_INET
 from tests.ipvs.tables import server, service
 
@@ -57,7 +57,7 @@ def destination(counted: Statistics = SOME) -> dict[int, bytes]:
 def read(values: dict[int, bytes]) -> Statistics:
     """Decode a destination's message the way the client does."""
     record, row = codec.decode_counted_destination(message(2, values), AF_INET)
-    return Statistics(*joined(NOTHING, [(record, row)]).servers()[record.key])
+    return Statistics(*ServiceStatistics((record.key,), NOTHING + row).servers()[record.key])
 
 
 @given(st.tuples(*[st.integers(0, 2**32 - 1)] * 3, *[st.integers(0, 2**64 - 1)] * 10))
@@ -79,7 +79,7 @@ def test_recorded_server_has_counted_nothing_and_its_record_is_what_it_was() -> 
     payload = recorded("destinations")
     record, row = codec.decode_counted_destination(payload, AF_INET)
     assert record == codec.decode_destination(payload, AF_INET) == server("198.51.100.11", 7, port=8080)
-    assert Statistics(*joined(NOTHING, [(record, row)]).servers()[record.key]) == Statistics(*[0] * 13)
+    assert Statistics(*ServiceStatistics((record.key,), NOTHING + row).servers()[record.key]) == Statistics(*[0] * 13)
 
 
 def test_services_own_counters_are_not_taken_for_connections() -> None:

@@ -9,7 +9,16 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from lvs_healthd.ipvs.interface import TableUnavailableError
-from lvs_healthd.ipvs.kernel.genetlink import NLMSG_DONE, NLMSG_ERROR, GarbledMessageError, Message, messages
+from lvs_healthd.ipvs.kernel.genetlink import (
+    NLM_F_DUMP_INTR,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    GarbledMessageError,
+    Listed,
+    Message,
+    alike,
+    messages,
+)
 from lvs_healthd.runtime.netns import Netns, NetnsError
 
 _NETLINK_GENERIC = 16
@@ -17,6 +26,8 @@ _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _SO_RCVBUFFORCE = 33
+_ENDS = (NLMSG_DONE, NLMSG_ERROR)
+"""The types of the message that ends a list."""
 _KERNEL = 0
 """The kernel's netlink port number. A message from any other port is not the kernel's answer."""
 
@@ -117,12 +128,12 @@ class Channel:
         """
         await asyncio.get_running_loop().run_in_executor(None, self.connect().send, data)
 
-    async def dumps(self, requests: Sequence[tuple[bytes, int]]) -> list[list[Message]]:
+    async def dumps(self, requests: Sequence[tuple[bytes, int]]) -> list[Listed]:
         """Ask for lists, one after another, and return the first answers: at least one, and as many as take `_DUMPS_S`.
 
         requests: each request for a list, with its sequence number. Those without an answer were not sent.
 
-        Each answer holds all its messages, including the one that ends it. A thread sends and receives, because the
+        A thread sends and receives, because the
         kernel builds each part of a list during the call that receives it, and needs IPVS's mutex to do so. To hand
         over to a thread takes as long as to read twenty servers, so one thread reads several lists. Raises `OSError`,
         `TimeoutError` and `GarbledMessageError`.
@@ -149,7 +160,7 @@ class Channel:
         return held
 
 
-def _dumped(sock: socket.socket, requests: Sequence[tuple[bytes, int]], deadline_s: float) -> list[list[Message]]:
+def _dumped(sock: socket.socket, requests: Sequence[tuple[bytes, int]], deadline_s: float) -> list[Listed]:
     """Do the work of `Channel.dumps`, and block until it is done."""
     ready = select.poll()
     ready.register(sock, select.POLLIN)
@@ -164,19 +175,27 @@ def _dumped(sock: socket.socket, requests: Sequence[tuple[bytes, int]], deadline
     return answers
 
 
-def _list_received(sock: socket.socket, ready: select.poll, sequence: int, deadline: float) -> list[Message]:
-    gathered: list[Message] = []
+def _list_received(sock: socket.socket, ready: select.poll, sequence: int, deadline: float) -> Listed:
+    payloads: list[bytes] = []
+    is_interrupted = False
     while True:
         if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise TimeoutError
         data, (port, _groups) = sock.recvfrom(_RECEIVE_BYTES)
         if port != _KERNEL:
             continue
+        # Nearly all of a list is in messages that are alike, which are split a hundred at a time.
+        split = alike(data)
+        if split is not None and split[0].sequence == sequence and split[0].type not in _ENDS:
+            first, held, data = split
+            payloads += held
+            is_interrupted |= bool(first.flags & NLM_F_DUMP_INTR)
         for message in messages(data):
             if message.sequence == sequence:
-                gathered.append(message)
-                if message.type in (NLMSG_DONE, NLMSG_ERROR):
-                    return gathered
+                is_interrupted |= bool(message.flags & NLM_F_DUMP_INTR)
+                if message.type in _ENDS:
+                    return Listed(payloads, message, is_interrupted)
+                payloads.append(message.payload)
 
 
 def _opened() -> socket.socket:

@@ -13,6 +13,7 @@ Requests are made one at a time. Each has a deadline, and none blocks the event 
 import asyncio
 import contextlib
 import errno
+import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
@@ -21,10 +22,21 @@ from lvs_healthd.ipvs.interface import TableUnavailableError
 from lvs_healthd.ipvs.kernel import codec, connections, genetlink
 from lvs_healthd.ipvs.kernel.channel import DEADLINE_S, Channel
 from lvs_healthd.ipvs.kernel.genetlink import NLM_F_ACK, NLMSG_ERROR, GarbledMessageError, Message
+from lvs_healthd.ipvs.kernel.known import Known
 from lvs_healthd.ipvs.kernel.modules import load_module
 from lvs_healthd.ipvs.kernel.requests import KernelError, Requests
-from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics, joined
-from lvs_healthd.ipvs.records import Operation, Result, ServiceEntry, ServiceKey, ServiceRecord, Table, Verb
+from lvs_healthd.ipvs.kernel.statistics import ServiceStatistics
+from lvs_healthd.ipvs.records import (
+    DestinationKey,
+    DestinationRecord,
+    Operation,
+    Result,
+    ServiceEntry,
+    ServiceKey,
+    ServiceRecord,
+    Table,
+    Verb,
+)
 from lvs_healthd.ipvs.refusals import NO_MODULE, UNKNOWN_OUTCOME, explain
 from lvs_healthd.runtime.netns import Netns
 
@@ -59,6 +71,7 @@ class IpvsClient:
         self._netns = netns or Netns()
         self._requests = Requests(Channel(deadline_s, self._netns))
         self._load = load
+        self._known = Known()
         self._statistics: dict[ServiceKey, ServiceStatistics] = {}
         self._schedulers_tried: set[str] = set()
 
@@ -125,7 +138,9 @@ class IpvsClient:
 
     async def _read_all(self) -> Table:
         services = await self._requests.dump(codec.CMD_GET_SERVICE, b"", codec.decode_counted_service)
+        self._known.begin()
         table = await self._with_destinations(services)
+        self._known.end()
         for key in self._statistics.keys() - table.keys():
             del self._statistics[key]
         return table
@@ -148,7 +163,7 @@ class IpvsClient:
         requests = [
             (
                 codec.encode_service_key(each.key),
-                partial(codec.decode_counted_destination, service_family=each.key.family),
+                partial(self._known.decoded, service_family=each.key.family),
             )
             for each, _ in services
         ]
@@ -156,9 +171,15 @@ class IpvsClient:
         rows = iter(services)
         async for found in self._requests.dumps(codec.CMD_GET_DEST, requests):
             service, row = next(rows)
-            table[service.key] = ServiceEntry(service, {destination.key: destination for destination, _ in found})
+            destinations: dict[DestinationKey, DestinationRecord] = {}
+            for part in found:
+                destinations.update(part.records)
+            table[service.key] = ServiceEntry(service, destinations)
             # The rows are replaced service by service, so that memory never holds the rows of two whole readings.
-            self._statistics[service.key] = joined(row, found)
+            self._statistics[service.key] = ServiceStatistics(
+                tuple(itertools.chain.from_iterable([part.keys for part in found])),
+                b"".join([row, *[part.rows for part in found]]),
+            )
         return table
 
     # Writing

@@ -17,7 +17,13 @@ from lvs_healthd.ipvs.kernel.genetlink import (
     attributes,
     spans,
 )
-from lvs_healthd.ipvs.kernel.statistics import COUNTED_CONNECTIONS, COUNTED_STATS, Spans, server_row, service_row
+from lvs_healthd.ipvs.kernel.statistics import (
+    COUNTED_CONNECTIONS,
+    COUNTED_STATS,
+    Spans,
+    server_row,
+    service_row,
+)
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord, Operation, ServiceKey, ServiceRecord, Verb
 from lvs_healthd.ipvs.words import AF_INET, AF_INET6, SVC_F_HASHED, ForwardingMethod
 
@@ -39,7 +45,7 @@ _COMMANDS = {
 
 # IPVS_CMD_ATTR_*
 _SERVICE = 1
-_DEST = 2
+DEST = 2
 
 # IPVS_SVC_ATTR_*
 _SVC_AF = 1
@@ -60,7 +66,7 @@ _DEST_FWD_METHOD = 3
 _DEST_WEIGHT = 4
 _DEST_U_THRESH = 5
 _DEST_L_THRESH = 6
-_DEST_ADDR_FAMILY = 11
+DEST_ADDR_FAMILY = 11
 _DEST_TUN_TYPE = 13
 _DEST_TUN_PORT = 14
 _DEST_TUN_FLAGS = 15
@@ -99,13 +105,13 @@ _USUAL_ORDER = (
     (_DEST_U_THRESH, 4),
     (_DEST_L_THRESH, 4),
     *COUNTED_CONNECTIONS,
-    (_DEST_ADDR_FAMILY, 2),
+    (DEST_ADDR_FAMILY, 2),
     *COUNTED_STATS,
 )
-_USUAL_SPANS, _USUAL_BYTES = spans(_USUAL_ORDER, GENL_HEADER_BYTES + _ATTRIBUTE_HEADER.size)
+USUAL_SPANS, USUAL_BYTES = spans(_USUAL_ORDER, GENL_HEADER_BYTES + _ATTRIBUTE_HEADER.size)
 _USUAL_HEADERS = struct.Struct(f"={GENL_HEADER_BYTES}xHH" + "".join(f"HH{aligned(size)}x" for _, size in _USUAL_ORDER))
 _USUAL = (
-    *(_USUAL_BYTES - GENL_HEADER_BYTES, _DEST),
+    *(USUAL_BYTES - GENL_HEADER_BYTES, DEST),
     *(number for kind, size in _USUAL_ORDER for number in (_ATTRIBUTE_HEADER.size + size, kind)),
 )
 _USUAL_VALUES = struct.Struct(
@@ -155,8 +161,8 @@ def encode_service(record: ServiceRecord) -> bytes:
 
 def encode_destination_key(key: DestinationKey) -> bytes:
     """Encode what identifies a destination within its service."""
-    family = _ADDR_FAMILY.pack(6, _DEST_ADDR_FAMILY, key.family)
-    return attribute(_DEST, _destination_identity(key) + family)
+    family = _ADDR_FAMILY.pack(6, DEST_ADDR_FAMILY, key.family)
+    return attribute(DEST, _destination_identity(key) + family)
 
 
 def encode_destination(record: DestinationRecord) -> bytes:
@@ -166,12 +172,12 @@ def encode_destination(record: DestinationRecord) -> bytes:
         *(8, _DEST_WEIGHT, record.weight),
         *(8, _DEST_U_THRESH, record.upper_threshold),
         *(8, _DEST_L_THRESH, record.lower_threshold),
-        *(6, _DEST_ADDR_FAMILY, record.key.family),
+        *(6, DEST_ADDR_FAMILY, record.key.family),
         *(5, _DEST_TUN_TYPE, record.tunnel_type),
         *(6, _DEST_TUN_PORT, _BE16.pack(record.tunnel_port)),
         *(6, _DEST_TUN_FLAGS, record.tunnel_flags),
     )
-    return attribute(_DEST, _destination_identity(record.key) + rest)
+    return attribute(DEST, _destination_identity(record.key) + rest)
 
 
 def decode_service(payload: bytes) -> ServiceRecord:
@@ -190,14 +196,14 @@ def decode_destination(payload: bytes, service_family: int) -> DestinationRecord
 
     service_family: used when the message has no family for the destination, as with kernels before 3.18.
     """
-    return _destination(payload, _nested(payload, _DEST), service_family)
+    return _destination(payload, _nested(payload, DEST), service_family)
 
 
 def decode_counted_destination(payload: bytes, service_family: int) -> tuple[DestinationRecord, bytes]:
     """Decode like `decode_destination`, and also return the server's row for `statistics`."""
-    if len(payload) == _USUAL_BYTES and _USUAL_HEADERS.unpack_from(payload) == _USUAL:
-        return _usual_destination(payload, service_family), server_row(payload, _USUAL_SPANS)
-    found = _nested(payload, _DEST)
+    if len(payload) == USUAL_BYTES and _USUAL_HEADERS.unpack_from(payload) == _USUAL:
+        return _usual_destination(payload, service_family), server_row(payload, USUAL_SPANS)
+    found = _nested(payload, DEST)
     return _destination(payload, found, service_family), server_row(payload, found)
 
 
@@ -241,7 +247,7 @@ def _service(payload: bytes, found: Spans) -> ServiceRecord:
 
 def _destination(payload: bytes, found: Spans, service_family: int) -> DestinationRecord:
     try:
-        family = _number(_U16, payload, found, _DEST_ADDR_FAMILY) or service_family
+        family = _number(_U16, payload, found, DEST_ADDR_FAMILY) or service_family
         return DestinationRecord(
             key=DestinationKey(
                 family=family,

@@ -3,6 +3,7 @@
 Wire format: include/uapi/linux/netlink.h and genetlink.h. All numbers are in the host's byte order.
 """
 
+import functools
 import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -55,6 +56,17 @@ class Message(NamedTuple):
     payload: bytes
 
 
+class Listed(NamedTuple):
+    """The whole answer to a request for a list."""
+
+    payloads: list[bytes]
+    """What each message of the list holds."""
+    end: Message
+    """The message that ends the list, or refuses it."""
+    is_interrupted: bool
+    """Whether the list changed while the kernel made it, so that something may be missing."""
+
+
 class Answer(NamedTuple):
     """An acknowledgement: an errno, 0 for success, and the kernel's own message, which is usually empty."""
 
@@ -81,6 +93,31 @@ def messages(data: bytes) -> Iterator[Message]:
             raise GarbledMessageError(f"netlink message of {length} bytes at byte {position} of {end}")
         yield Message(kind, flags, sequence, data[position + HEADER_BYTES : position + length])
         position += aligned(length)
+
+
+def alike(data: bytes) -> tuple[Message, list[bytes], bytes] | None:
+    """Split off the messages at the start of `data` if all their headers are the same, as in most of a list.
+
+    Return the first message, what each of them holds, and the bytes behind them; None if they are not alike, which only
+    `messages` can tell more of.
+    """
+    if len(data) < HEADER_BYTES:
+        return None
+    length, kind, flags, sequence, _port = _MESSAGE_HEADER.unpack_from(data)
+    step = aligned(length)
+    count = len(data) // step if length > HEADER_BYTES else 0
+    if not count:
+        return None
+    headers, payloads = zip(*_step(length).iter_unpack(data[: count * step]), strict=True)
+    if len({*headers}) > 1:
+        return None
+    return Message(kind, flags, sequence, payloads[0]), list(payloads), data[count * step :]
+
+
+@functools.lru_cache(maxsize=64)
+def _step(length: int) -> struct.Struct:
+    """Return what unpacks a message of this length with its padding: its header, and what it holds."""
+    return struct.Struct(f"={HEADER_BYTES}s{length - HEADER_BYTES}s{aligned(length) - length}x")
 
 
 def attribute(kind: int, value: bytes) -> bytes:

@@ -8,12 +8,12 @@ Wire format: include/uapi/linux/ip_vs.h and net/netfilter/ipvs/ip_vs_ctl.c, ip_v
 """
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from lvs_healthd.ipvs.kernel.genetlink import GarbledMessageError, attribute, attributes
-from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord
+from lvs_healthd.ipvs.records import DestinationKey
 
 Spans = Mapping[int, tuple[int, int]]
 """The offsets of attributes in a message, as `genetlink.attributes` returns them."""
@@ -43,6 +43,7 @@ _MOST_CONNECTIONS = 0xFFFFFFFF
 # of the kernel's message.
 _ROW = struct.Struct("=I4xI4xI" + "4xQ" * len(_STATS_KINDS))
 _CONNECTIONS = struct.Struct("=I4xI4xI")
+_ATTRIBUTE_HEADER = struct.Struct("=HH")
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
 _STATS64_BYTES = 12 * len(_STATS_KINDS)
@@ -55,6 +56,13 @@ machine."""
 _NO_CONNECTIONS = bytes(_CONNECTIONS.size)
 NOTHING = bytes(_ROW.size)
 """A row with every counter at 0."""
+_USUAL_BYTES = (
+    # The headers of the second and the third connection attribute, then the low byte of each counter's type.
+    *((4 + place, value) for place, value in enumerate(_ATTRIBUTE_HEADER.pack(8, _INACT_CONNS))),
+    *((12 + place, value) for place, value in enumerate(_ATTRIBUTE_HEADER.pack(8, _PERSIST_CONNS))),
+    *((_CONNECTIONS.size + 12 * place + 2, kind) for place, kind in enumerate(_STATS_KINDS)),
+)
+"""The bytes of a row that are the same in every row with the usual layout, each with its place."""
 
 
 class Statistics(msgspec.Struct, frozen=True, gc=False):
@@ -126,10 +134,10 @@ def encoded(statistics: Statistics) -> bytes:
     return _CONNECTIONS.pack(*numbers[:3]) + _counted(numbers[3:])
 
 
-def joined(service: bytes, servers: Sequence[tuple[DestinationRecord, bytes]]) -> ServiceStatistics:
-    """Combine the row of a service and the rows of its servers."""
-    keys = tuple([record.key for record, _ in servers])
-    return ServiceStatistics(keys, b"".join([service, *[row for _, row in servers]]))
+def are_usual(rows: bytes) -> bool:
+    """Return whether joined rows have the headers of the layout that `server_row` takes for the usual one, each."""
+    count = len(rows) // _ROW.size
+    return all(rows[place :: _ROW.size] == bytes((value,)) * count for place, value in _USUAL_BYTES)
 
 
 def service_row(payload: bytes, found: Spans) -> bytes:
