@@ -123,7 +123,7 @@ def takes_nobody_out_without_a_reason(write: Write) -> str:
         return "nothing has proven that it is down, and nobody has ordered that" if is_own else ""
     dues = _dues(write, place)
     if record.key not in place.members:
-        if dues[0].waits and record.key not in write.strangers:
+        if dues[0].waits and not place.fell_back and record.key not in write.strangers:
             return "it is to serve until the servers that take over are proven"
         return ""
     if not all(record.key in due.everybody for due in dues):

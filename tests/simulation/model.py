@@ -146,6 +146,8 @@ class Virtual:
     """Whether all servers have had their turn, so that `is_below` is more than a beginning."""
     was_served: bool | None = None
     """Whether any of the real servers served before the daemon first wrote to the service; None until that is known."""
+    fell_back: bool = False
+    """Whether its fallback was to serve when this configuration came. Then none of the servers that it dropped was."""
 
     @property
     def members(self) -> dict[DestinationKey, Server]:
@@ -218,6 +220,9 @@ class Model:
         for service in config.services:
             key = service_key(service)
             known = before[key].members if key in before else {}
+            fell_back = key in before and bool(
+                self.due(before[key], has_left=False, goes_on=before[key].fell_back).spares
+            )
             servers: dict[DestinationKey, Server] = {}
             spares: dict[DestinationKey, Server] = {}
             for each in service.servers:
@@ -247,7 +252,7 @@ class Model:
                 else:
                     servers[server_key] = server
             was_served = before[key].was_served if key in before else None
-            self.services[key] = Virtual(key, service, servers, spares, was_served=was_served)
+            self.services[key] = Virtual(key, service, servers, spares, was_served=was_served, fell_back=fell_back)
             if service.mode is not Mode.SHADOW:
                 self.ours.add(key)
         self.watching = {}

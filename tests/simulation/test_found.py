@@ -129,3 +129,23 @@ def test_unproven_server_that_could_not_bring_its_service_back_is_not_waited_for
             ("round", 4),
         ],
     )
+
+
+def test_server_that_a_reload_drops_while_the_fallback_serves_may_go_though_the_brake_kept_it() -> None:
+    replay(
+        20261310003957,
+        [
+            ("weather", 143, 3, "refused"),
+            ("cut", 0),
+            ("edit", "drop_server", 0, 5, 10),
+            ("edit", "server", 0, 1, 621),
+            ("round", 4),
+            ("weather", 255, 7, "timeout"),
+            ("outcome", 6, "tcp", "none"),
+            ("round", 2),
+            ("reload", False),
+            ("round", 2),
+            ("weather", 143, 3, "pass"),
+            ("round", 4),
+        ],
+    )
