@@ -119,7 +119,7 @@ deb: packages $(locked) ## Build the package for Debian 12 and 13 into dist/
 # The first two keep this machine's settings out of the files.
 compile := --no-emit-index-url --no-header --generate-hashes --universal --python-version 3.11 --upgrade --quiet
 lock: $(locked) ## Lock the newest dependencies (needs uv)
-	@uv pip compile $(compile) pyproject.toml --output-file requirements/runtime.txt
+	@uv pip compile $(compile) pyproject.toml requirements/runtime.in --output-file requirements/runtime.txt
 	@uv pip compile $(compile) pyproject.toml requirements/dev.in --output-file requirements/dev.txt
 	@uv pip compile $(compile) requirements/bench.in --constraints requirements/dev.txt --output-file requirements/bench.txt
 	@uv pip compile $(compile) requirements/fuzz.in --constraints requirements/dev.txt --output-file requirements/fuzz.txt

@@ -317,6 +317,7 @@ async def test_connections_beyond_the_limit_are_dropped_uncounted_and_the_limit_
         nat.ipvsadm("-D", "-t", vip)
 
 
+@pytest.mark.long
 async def test_sync_daemon_that_is_configured_otherwise_is_started_anew(nat: Topology) -> None:
     bench = Bench(nat.director)
     await bench.keep(configured(IPVS + SERVICES))

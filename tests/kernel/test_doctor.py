@@ -207,6 +207,7 @@ def test_address_that_is_not_here(doctor: Doctor, nat: Topology) -> None:
     assert found.findings["address-not-here"]["command"] == f"ip address add {VIP}/32 dev clients"
 
 
+@pytest.mark.long
 def test_public_address_that_somebody_else_translates(nat: Topology, tmp_path: Path) -> None:
     """As on EC2, whose instances have private addresses only."""
     nat.ipvsadm.restore(f"-A -t 52.1.2.3:443 -s rr\n-a -t 52.1.2.3:443 -r {RS1}:443 -m\n")

@@ -132,6 +132,7 @@ def test_what_is_no_name_of_a_suite_is_told(archive: Archive, name: str) -> None
     assert not (archive.folder / "cache").exists()
 
 
+@pytest.mark.long
 def test_a_third_party_with_suites_of_the_same_name_is_not_taken_for_debian(archive: Archive, tmp_path: Path) -> None:
     other = Archive(tmp_path / "other", origin="Somebody")
     publish_single(other, "bookworm", "9.9.9", "usr/lib")

@@ -264,7 +264,9 @@ def test_one_of_two_processes_waits_for_the_guests_and_the_other_runs_the_tests_
     assert set(process_of) == {"gw0", "gw1"}, result.stdout
 
 
-@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["alone", "two-processes"])
+@pytest.mark.parametrize(
+    "processes", [(), pytest.param(("-n", "2"), marks=pytest.mark.long)], ids=["alone", "two-processes"]
+)
 def test_sigterm_leaves_no_guest_behind(folder: Path, processes: tuple[str, ...]) -> None:
     tests = f"""import os, time
 def test_one():
@@ -357,6 +359,7 @@ def pytest_configure():
     assert "there is no kernel today" in result.stdout
 
 
+@pytest.mark.long
 def test_nothing_boots_when_no_kernel_test_is_selected(folder: Path) -> None:
     conftest = "def pytest_configure():\n    import lab.remote\n    lab.remote.Guest = None\n"
     project = Project(folder, "def test_one(): pass\n", conftest=conftest)

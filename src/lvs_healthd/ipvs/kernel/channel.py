@@ -133,10 +133,9 @@ class Channel:
 
         requests: each request for a list, with its sequence number. Those without an answer were not sent.
 
-        A thread sends and receives, because the
-        kernel builds each part of a list during the call that receives it, and needs IPVS's mutex to do so. To hand
-        over to a thread takes as long as to read twenty servers, so one thread reads several lists. Raises `OSError`,
-        `TimeoutError` and `GarbledMessageError`.
+        A thread sends and receives, because the kernel builds each part of a list during the call that receives it, and
+        needs IPVS's mutex to do so. To hand over to a thread takes as long as to read twenty servers, so one thread
+        reads several lists. Raises `OSError`, `TimeoutError` and `GarbledMessageError`.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, _dumped, self.connect(), requests, self._deadline_s)

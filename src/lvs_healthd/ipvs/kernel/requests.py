@@ -27,8 +27,8 @@ _MOST_DUMPS = 64
 
 _T = TypeVar("_T")
 
-_MOST_DECODED = 256
-"""The maximum number of messages of a list that are decoded at once, which takes half a millisecond."""
+_MOST_DECODED = 64
+"""The maximum number of messages of a list that are decoded at once, which takes up to a millisecond."""
 
 ListRequest = tuple[bytes, Callable[[Sequence[bytes]], _T]]
 """The encoded attributes of a request for a list, and what decodes some messages of the answer."""
