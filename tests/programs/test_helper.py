@@ -255,6 +255,17 @@ async def test_process_that_is_not_there_makes_checks_unsure(tmp_path: Path) -> 
     assert await outcome_of(check(str(path), "/bin/true")) == unsure(Reason.LOCAL_LIMIT, missing)
 
 
+async def test_process_that_does_not_end_is_killed_and_nothing_is_left_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "exec.sock"
+    async with child(path):
+        (pid,) = processes(str(path))
+        os.kill(pid, signal.SIGSTOP)
+    is_left = Path(f"/proc/{pid}").exists()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    assert not is_left
+
+
 async def test_process_that_dies_is_replaced_and_takes_its_programs_with_it(tmp_path: Path) -> None:
     path, word = tmp_path / "exec.sock", f"9999.{os.getpid()}"
     async with child(path) as events:

@@ -121,12 +121,14 @@ async def is_served(path: str) -> bool:
 
 
 async def _ended(child: asyncio.subprocess.Process) -> None:
-    """Let a child end by itself, which kills its programs. If it does not, kill it."""
+    """Let a child end by itself, which kills its programs. If it does not, kill it, and wait as long again."""
     if child.stdin is not None:
         child.stdin.close()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_END_S):
-            await child.wait()
-            return
-    with contextlib.suppress(ProcessLookupError):
-        child.kill()
+    # Not `asyncio.timeout`: in a task that is being cancelled, Python 3.11.2 takes its end for another cancellation.
+    end = asyncio.ensure_future(child.wait())
+    await asyncio.wait((end,), timeout=_END_S)
+    if not end.done():
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await asyncio.wait((end,), timeout=_END_S)
+    end.cancel()
