@@ -39,8 +39,6 @@ NOTICE = "bold yellow"
 MOST_SHOWN = 10
 """How many announced addresses, and how many sources, are shown above the services, which must stay in sight."""
 
-_NOTHING = Text()
-
 WEIGHT_LEGEND = "weight: configured/wanted/in the kernel's table; - means not in it"
 
 
@@ -154,7 +152,6 @@ def service_line(service: ServiceStatus) -> Text:
 
 def _servers(service: ServiceStatus, now: float, server_width: int, weight_width: int) -> Rows:
     columns = (
-        Column(1),
         # It fits any IPv4 address and most IPv6 addresses. A longer address is folded, so that the reason keeps its
         # column.
         Column(min(server_width, 28)),
@@ -167,7 +164,6 @@ def _servers(service: ServiceStatus, now: float, server_width: int, weight_width
         columns,
         [
             (
-                _NOTHING,
                 Text(server.server),
                 Text(verdict_word(server), style=verdict_style(server)),
                 Text(weight_words(server), style=weights_style(server)),

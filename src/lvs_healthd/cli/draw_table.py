@@ -48,7 +48,6 @@ _SERVER_WIDTH = 28
 """Width of the column for servers. It fits any IPv4 address and most IPv6 addresses; a longer address is folded."""
 _NUMBER_WIDTH = 9
 _NONE = "-"
-_NOTHING = Text()
 _OF_SERVICE = "(service)"
 _STYLES = dict.fromkeys(WRONG, "yellow") | {State.FOREIGN: "dim", State.OUT: "dim"}
 _WORDS = {
@@ -210,11 +209,11 @@ def _terminal_rows(service: ListedService, counters: Counters, *, exact: bool) -
 
 
 def _drawn(rows: list[list[Text]], widths: list[int], counters: Counters) -> Rows:
-    columns = [Column(1), Column(widths[0])]
+    columns = [Column(widths[0])]
     if counters:
         columns += [Column(max(width, _NUMBER_WIDTH), "right", is_cut=True) for width in widths[1:]]
     else:
         method, weight, active, inactive, verdict, _why = widths[1:]
         numbers = [Column(width, "right", is_cut=True) for width in (weight, active, inactive)]
         columns += [Column(method), *numbers, Column(verdict), Column(None)]
-    return Rows(columns, [[_NOTHING, *row] for row in rows])
+    return Rows(columns, rows)

@@ -151,7 +151,7 @@ class Kept:
         connection = self._by_run.get(run)
         if connection is None or not connection.is_plain or now >= connection.fresh_until:
             return None
-        # With TLS, the certificate may have to be verified anew.
+        # With TLS, it may be time to verify the certificate again.
         return connection if connection.flight.securing is None or connection.exchange.is_ready else None
 
     def remarked(self, outcome: Outcome, limit_s: float) -> Outcome:

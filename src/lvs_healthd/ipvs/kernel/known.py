@@ -1,8 +1,8 @@
 """Decodes the destinations of a dump, and recognises those that the last reading had too.
 
 From one resync to the next, hardly anything changes but the counters. So the bytes that say what a destination is are
-compared for many destinations at once, and only those that are new are decoded. So a resync takes two fifths of the
-time.
+compared for many destinations at once, and only those that are new are decoded. That takes two fifths of the time for a
+whole resync.
 """
 
 import itertools
