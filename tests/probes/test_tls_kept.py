@@ -4,6 +4,7 @@ import gc
 import socket
 import subprocess
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import HttpsCheck, Tls
-from lvs_healthd.probes.exchange import KeptExchange, Sign, Stale, Stays, Step
+from lvs_healthd.probes.exchange import Exchange, KeptExchange, Sign, Stale, Stays, Step
 from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason
 from lvs_healthd.probes.proxy import HEADERS
 from lvs_healthd.probes.targets import target
@@ -186,37 +187,91 @@ def test_answer_in_pieces_leaves_no_garbage(authority: trustme.CA, ca: str, ends
         gc.enable()
 
 
-def test_server_that_wants_another_handshake_and_does_not_go_on_is_asked_anew(tmp_path: Path) -> None:
-    """TLS 1.2 has it (RFC 5246, section 7.4.1.1), and Python's servers cannot ask for it."""
+class Asking:
+    """An OpenSSL server that may ask for another handshake, as TLS 1.2 allows and Python's servers cannot."""
+
+    def __init__(self, server: subprocess.Popen[bytes], line: socket.socket, port: int) -> None:
+        self._server = server
+        self._line = line
+        self.port = port
+
+    def says(self, data: bytes) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.write(data)
+        self._server.stdin.flush()
+
+    def asks_for_another_handshake(self) -> None:
+        self.says(b"r\n")
+
+    def hears(self, step: Step) -> None:
+        assert step is None or isinstance(step, bytes)
+        self._line.send(step or b"")
+
+    def speaks(self) -> bytes:
+        return self._line.recv(65536)
+
+    def has_heard(self, line: bytes) -> None:
+        assert self._server.stdout is not None
+        while (said := self._server.stdout.readline()).rstrip() != line:
+            assert said
+
+    def shakes_hands(self, one: Exchange) -> None:
+        self.hears(one.connected())
+        while not one._handshaken:  # type: ignore[attr-defined]
+            self.hears(one.received(self.speaks()))
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Iterator[Asking]:
     pem = tmp_path / "pem"
     trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
     command = ("openssl", "s_server", "-tls1_2", "-accept", "127.0.0.1:0", "-cert", str(pem), "-key", str(pem))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
-        assert server.stdin is not None
         assert server.stdout is not None
         try:
             port = next(int(line.rpartition(b":")[2]) for line in server.stdout if line.startswith(b"ACCEPT "))
             with socket.create_connection(("127.0.0.1", port), timeout=30.0) as line:
-                check = HttpsCheck(
-                    name="https", address="127.0.0.1", port=port, host="x", tls=Tls(verify=False), kept=KEPT
-                )
-                one: KeptExchange = target(check).begin()  # type: ignore[assignment]
-                step = one.connected()
-                while True:
-                    assert step is None or isinstance(step, bytes)
-                    line.send(step or b"")
-                    if one._handshaken:  # type: ignore[attr-defined]
-                        break
-                    step = one.received(line.recv(65536))
-                server.stdin.write(b"HTTP/1.1 204 No Content\r\n\r\n")
-                server.stdin.flush()
-                assert isinstance(one.received(line.recv(65536)), Stays)
-                server.stdin.write(b"r\n")  # asks for another handshake
-                server.stdin.flush()
-                assert isinstance(one.idle(line.recv(65536)), bytes)  # which the server never gets
-                assert isinstance(one.resumed(), Stale)
+                yield Asking(server, line, port)
         finally:
             server.kill()
+
+
+def untrusting(asking: Asking, **keys: object) -> HttpsCheck:
+    fields = {"name": "https", "address": "127.0.0.1", "port": asking.port, "host": "x", "tls": Tls(verify=False)}
+    return HttpsCheck(**(fields | keys))  # type: ignore[arg-type]
+
+
+def test_server_that_wants_another_handshake_and_does_not_go_on_is_asked_anew(asking: Asking) -> None:
+    one: KeptExchange = target(untrusting(asking, kept=KEPT)).begin()  # type: ignore[assignment]
+    asking.shakes_hands(one)
+    asking.says(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert isinstance(one.received(asking.speaks()), Stays)
+    asking.asks_for_another_handshake()
+    assert isinstance(one.idle(asking.speaks()), bytes)  # which the server never gets
+    assert isinstance(one.resumed(), Stale)
+
+
+@pytest.mark.parametrize("keys", [{}, {"kept": KEPT}])
+def test_request_waits_for_a_handshake_that_the_server_wants_within_a_conversation(
+    asking: Asking, keys: dict[str, object]
+) -> None:
+    one = target(untrusting(asking, redirects=1, path="/from", **keys)).begin()
+    asking.shakes_hands(one)
+    asking.has_heard(b"GET /from HTTP/1.1")
+    asking.asks_for_another_handshake()
+    step = one.received(asking.speaks())
+    assert isinstance(step, bytes)
+    asking.says(b"HTTP/1.1 302 Found\r\nLocation: /to\r\nContent-Length: 0\r\n\r\n")
+    assert one.received(asking.speaks()) is None  # the request for /to cannot be encrypted yet
+    asking.hears(step)
+    while one._unsaid:  # type: ignore[attr-defined]
+        asking.hears(one.received(asking.speaks()))
+    asking.has_heard(b"GET /to HTTP/1.1")
+    asking.says(b"HTTP/1.1 204 No Content\r\n\r\n")
+    step = one.received(asking.speaks())
+    found = step.outcome if isinstance(step, Stays) else step
+    assert isinstance(found, Outcome)
+    assert found.kind is OutcomeKind.UP
 
 
 def test_close_notify_between_two_probes_is_an_orderly_end(authority: trustme.CA, ca: str) -> None:

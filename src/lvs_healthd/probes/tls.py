@@ -128,7 +128,7 @@ class TlsExchange(MaySecure):
 
     __slots__ = (
         *("_decrypted", "_end", "_handshaken", "_heard", "_incoming", "_inner", "_outgoing", "_rules", "_tls"),
-        *("_ahead", "_with_end"),
+        *("_ahead", "_unsaid", "_with_end"),
     )
 
     def __init__(
@@ -147,6 +147,9 @@ class TlsExchange(MaySecure):
         self._decrypted = b""
         self._ahead: bytes | ssl.SSLError | None = None
         """What has been read already, or why nothing could be, until the conversation takes it; None if nothing has."""
+        self._unsaid = b""
+        """What cannot be encrypted before the handshake is done that the server has asked for meanwhile, as TLS 1.2
+        allows (RFC 5246, section 7.4.1.1)."""
 
     def decrypted(self) -> bytes | None:
         """See `MaySecure`."""
@@ -189,7 +192,20 @@ class TlsExchange(MaySecure):
         self._inner.end()
 
     def _advance(self) -> Step:
-        """Do the handshake, then pass bytes to and from the inner conversation, as far as the received bytes allow."""
+        """Let the conversation go on as far as the received bytes allow. What TLS rejects ends it."""
+        try:
+            return self._talk()
+        except ssl.SSLZeroReturnError:
+            return self.closed()
+        except ssl.SSLCertVerificationError as error:
+            return down(_DATES.get(error.verify_code, Reason.TLS), refusal(error, self._rules.check))
+        except ssl.SSLError as error:
+            # With TLS 1.3, the server refuses a client's certificate only after the handshake (RFC 8446, appendix E.1).
+            found = down(Reason.TLS, failure(error, self._rules.check, self._rules.offered))
+            return self._with_end(found, self._end)
+
+    def _talk(self) -> Step:
+        """Do the handshake, then pass bytes to and from the inner conversation. Raises `ssl.SSLError`."""
         try:
             if not self._handshaken:
                 self._tls.do_handshake()
@@ -205,15 +221,9 @@ class TlsExchange(MaySecure):
                 if step is not None:
                     return step
         except ssl.SSLWantReadError:
+            if self._unsaid:
+                self._say(b"")
             return self._outgoing.read() or None
-        except ssl.SSLZeroReturnError:
-            return self.closed()
-        except ssl.SSLCertVerificationError as error:
-            return down(_DATES.get(error.verify_code, Reason.TLS), refusal(error, self._rules.check))
-        except ssl.SSLError as error:
-            # With TLS 1.3, the server refuses a client's certificate only after the handshake (RFC 8446, appendix E.1).
-            found = down(Reason.TLS, failure(error, self._rules.check, self._rules.offered))
-            return self._with_end(found, self._end)
         return self.closed()
 
     def _read(self) -> bytes:
@@ -242,15 +252,24 @@ class TlsExchange(MaySecure):
     def _say(self, step: Step) -> Outcome | Farewell | Stays | Reconnect | None:
         """Encrypt what the inner conversation wants to send. Return the step that ends it, or None if it goes on."""
         if isinstance(step, bytes):
-            self._tls.write(step)
+            unsaid = self._unsaid + step
+            self._unsaid = b"" if self._encrypt(unsaid) else unsaid
             return None
         if isinstance(step, Farewell):
-            self._tls.write(step.data)
+            self._encrypt(step.data)  # if in vain, the connection simply ends
             outcome = self._with_end(step.outcome, self._end)
             return Farewell(self._outgoing.read(), outcome, step.peer_may_close)
         if isinstance(step, Stays):
             return self._stay(step)
         return None if step is None else self._ended(step)
+
+    def _encrypt(self, data: bytes) -> bool:
+        """Encrypt bytes to send. Return False if they must wait for a handshake that the server has asked for."""
+        try:
+            self._tls.write(data)
+        except ssl.SSLWantReadError:
+            return False
+        return True
 
     def _stay(self, step: Stays) -> Outcome | Stays:
         """Return the step that ends the probe."""
@@ -339,8 +358,8 @@ class KeptTlsExchange(TlsExchange):
                 found = self._inner.idle(data)
                 if isinstance(found, Sign):
                     return found
-                if found:
-                    self._tls.write(found)
+                if found and not self._encrypt(found):
+                    return Sign.ORDERLY
         except ssl.SSLWantReadError:
             return self._outgoing.read() or None
         except ssl.SSLZeroReturnError:
@@ -351,8 +370,8 @@ class KeptTlsExchange(TlsExchange):
 
     def _stay(self, step: Stays) -> Outcome | Stays:
         outcome = self._with_end(step.outcome, self._end)
-        if step.data:
-            self._tls.write(step.data)
+        if self._unsaid or (step.data and not self._encrypt(step.data)):
+            return outcome
         # What has come after the end of the answer is still in the hands of TLS.
         found = self._read_idle()
         return outcome if isinstance(found, Sign) else Stays(outcome, found or b"")
