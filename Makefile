@@ -77,7 +77,7 @@ demo: setup ## Watch it work: servers die, hang and return, the daemon is killed
 demo-shell: setup ## A prompt in the lab, with clients, servers and the daemon running; PAGE=1
 	@$(bin)/python -m lab shell $(PAGE)
 
-bench: setup bench-packages $(plotting) ## Measure against HAProxy, keepalived and bare loops; QUICK=1 for an impression
+bench: setup bench-packages browser $(plotting) ## Measure against HAProxy, keepalived and bare loops; QUICK=1 for an impression
 	@$(bin)/python -m bench $(if $(QUICK),--quick --into .cache/bench)
 
 soak: setup bench-packages ## Watch it for 30 minutes, or MINUTES=n, while servers flap, reloads come, and others edit the table; KEEP=1
