@@ -9,12 +9,14 @@ import pytest
 
 from lvs_healthd.config.basics import Seconds
 from lvs_healthd.config.check_model import Kept
+from lvs_healthd.probes.exchange import Target
 from lvs_healthd.probes.http_kept import _KeptHttp
 from lvs_healthd.probes.outcome import OutcomeKind, Reason
 from lvs_healthd.probes.tls_sessions import TargetSessions
 from lvs_healthd.probing import serving
 from lvs_healthd.probing.deadlines import TICK_S
 from lvs_healthd.probing.habits import FORGET_S
+from lvs_healthd.probing.sockets import Socket
 from tests.probes.http_talk import answer
 from tests.probing.kept_world import KEPT, OK, Found, Server, World, http, https, tcp, world
 
@@ -331,6 +333,125 @@ def test_connections_are_renewed_at_different_times() -> None:
         assert min(ages) >= 5.0
         assert max(ages) <= 10.0 + 0.5
         assert max(ages) - min(ages) > 2.0
+
+
+def takes_a_while_to_connect_anew(one: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = one.engine._sockets.connect_anew
+
+    def connects(opened: Socket, target: Target) -> bool:
+        one.now += 0.01
+        return connect(opened, target)
+
+    monkeypatch.setattr(one.engine._sockets, "connect_anew", connects)
+
+
+def renewing(one: World, server: Server) -> list[Found]:
+    """Let probes pass until the next one has a new connection."""
+    found = begun(one, server)
+    server.accepted.clear()
+    while one.now + INTERVAL_S <= next(iter(one.engine._kept._by_run.values())).renew_at:
+        one.run(INTERVAL_S)
+    assert server.accepted == []
+    assert kinds(found) == {OutcomeKind.UP}
+    return found
+
+
+def user_timeout(one: World) -> int:
+    """Return after how many milliseconds the kernel gives up the connection that is kept."""
+    (connection,) = one.engine._kept._by_run.values()
+    return connection.flight.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+
+def test_new_connection_takes_the_place_of_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with world() as one:
+        server = Server(one)
+        found = renewing(one, server)
+        takes_a_while_to_connect_anew(one, monkeypatch)
+        (flight,) = (each.flight for each in one.engine._kept._by_run.values())
+        with monkeypatch.context() as patch:
+            patch.setattr(_KeptHttp, "received", None)  # nobody calls it
+            before = len(found)
+            one.run(15.0)
+        renewed = [each for each in found[before:] if each.course.connected_s]
+        assert len(renewed) == len(server.accepted) == 2
+        assert [each.course.connected_s for each in renewed] == pytest.approx([0.01] * 2)
+        assert {each.course.connected_s for each in found[before:] if each not in renewed} == {0.0}
+        assert kinds(found) == {OutcomeKind.UP}
+        assert server.requests[-1] == found[-1].at
+        assert (len(server.clients), one.engine.kept, user_timeout(one)) == (1, 1, 1000)
+        assert next(iter(one.engine._kept._by_run.values())).flight is flight
+
+
+@pytest.mark.parametrize("says", [OK.replace(b"200", b"503"), OK.replace(b"OK", b"Sure", 1), OK + LATE])
+def test_odd_answer_over_a_renewed_connection_is_judged_as_any_other(
+    says: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world() as one:
+        server = Server(one)
+        found = renewing(one, server)
+        takes_a_while_to_connect_anew(one, monkeypatch)
+        server.says = lambda: says
+        before = len(found)
+        one.run(INTERVAL_S + JITTER_S)
+        assert len(server.accepted) == 1
+        assert found[before].course.connected_s == pytest.approx(0.01)
+        is_down = b" 503 " in says
+        assert found[before].is_up is not is_down
+        assert one.engine.kept == (LATE not in says)
+        assert not one.engine.kept or user_timeout(one) == 1000
+        server.says = lambda: OK
+        one.run(2 * INTERVAL_S)
+        assert found[-1].is_up
+        assert len(server.accepted) == (2 if LATE in says else 1)
+
+
+@pytest.mark.parametrize("fault", ["hung", "refused"])
+def test_server_that_fails_when_its_connection_is_renewed_is_down(fault: str) -> None:
+    with world() as one:
+        server = Server(one)
+        found = renewing(one, server)
+        before = len(found)
+        if fault == "hung":
+            server.is_hung = True
+        else:
+            server.stop_listening()
+        one.run(INTERVAL_S + JITTER_S + 1.0)
+        reason = Reason.TIMEOUT if fault == "hung" else Reason.REFUSED
+        assert found[before].outcome.reason is reason
+        assert one.engine.kept == 0
+        server.is_hung = False
+        if fault == "refused":
+            server.listen()
+        one.run(3 * INTERVAL_S)
+        assert found[-1].is_up
+        assert one.engine.kept == 1
+
+
+def test_limit_that_is_told_meanwhile_keeps_no_further_connection() -> None:
+    with world() as one:
+        server = Server(one)
+        found = begun(one, server)
+        server.says = lambda: answer(b"ok", "Keep-Alive: timeout=1")
+        one.run(12.0)
+        assert one.engine.kept == 0
+        assert kinds(found) == {OutcomeKind.UP}
+        assert "the server ends idle ones after 1s" in found[-1].outcome.detail
+
+
+def test_connection_is_not_renewed_for_a_probe_that_is_dropped_under_way() -> None:
+    with world() as one:
+        server = Server(one)
+        check = http(server)
+        renewing(one, server)
+        server.is_hung = True
+        one.until_turn(check)
+        one.turn(check)
+        assert one.engine.in_flight == 1
+        one.drop(check)
+        server.is_hung = False
+        one.run(1.0)
+        assert one.engine.kept == one.engine.in_flight == 0
+        assert server.clients == []
 
 
 def test_no_more_connections_are_kept_than_allowed() -> None:

@@ -268,7 +268,10 @@ class Engine:
             self.start(self._waiting.popleft())
 
     def _launch_kept(self, run: Run, now: float) -> None:
-        """Run a probe over the connection that is kept, if there is one. If it is time, look first."""
+        """Run a probe over the connection that is kept, if there is one. If it is time, look first, or renew it."""
+        renewable = self._kept.renewable(run, now)
+        if renewable is not None and self._renew(run, renewable, now):
+            return
         kept = self._kept.usable(run, now)
         if kept is None:
             self._launch(run, now)
@@ -308,6 +311,15 @@ class Engine:
         flight.resumes(run, started, stalls_s)
         self._watch_over(flight)
         self._serving.obey(flight, kept.exchange.resumed())
+
+    def _renew(self, run: Run, kept: Connection, now: float) -> bool:
+        """Run a probe over a new connection in the place of the one that is kept. Return False if none can begin."""
+        flight, target = kept.flight, run.target
+        if not self._sockets.connect_anew(flight.socket, target):
+            return False
+        flight.begins_anew(run, now, self._deadlines.stalls_s, self._kept.renewed(kept, now))
+        self._watch_over(flight)
+        return True
 
     def _go_on(self, run: Run, before: Flight, step: Reconnect) -> None:
         """Continue a probe over a new connection, or over the one that is kept, within the time that it has."""
@@ -378,9 +390,11 @@ class Engine:
         flight.run, flight.reprieves = None, MOST_REPRIEVES
         del self._flights[flight.descriptor]
         now = self._clock()
-        self._kept.rested(flight, now)
         took_s = now - flight.started
-        run.ended(outcome, Course(took_s, 0.0, flight.secured_s, took_s))
+        course = Course(took_s, flight.connected_s, flight.secured_s, took_s)
+        flight.connected_s = 0.0  # that of the next probe, on the same connection
+        self._kept.rested(flight, now)
+        run.ended(outcome, course)
 
     def _expire(self, flight: Flight, target: Target) -> None:
         """Judge a probe whose time is up, unless it has earned more."""

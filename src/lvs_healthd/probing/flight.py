@@ -112,6 +112,23 @@ class Flight(msgspec.Struct, eq=False, gc=False):
         self.answered_s = None
         self.received = 0
 
+    def begins_anew(self, run: Run, started: float, stalls_s: float, exchange: KeptExchange) -> None:
+        """Begin another probe on a new connection of the same socket.
+
+        run: receives the outcome.
+        exchange: the conversation on it, which is about a connection in clear.
+        """
+        self.run = run
+        self.exchange = self.kept = exchange
+        self.started = self.heard = started
+        self.timeout_s = run.target.timeout_s
+        self.stalls_s = stalls_s
+        self.reprieves = MOST_REPRIEVES
+        self.connected = False
+        self.connected_s = self.secured_s = self.answered_s = None
+        self.pending = self.first = b""
+        self.received = 0
+
     def connects(self, now: float) -> None:
         """Note that the target has accepted the connection."""
         self.connected = True

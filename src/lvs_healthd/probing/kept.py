@@ -7,6 +7,7 @@ idle connections too. So an end is only a reason to probe (`Sign`), and one that
 
 import socket
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
@@ -31,7 +32,10 @@ _READS = 4
 class Connection:
     """One connection that stays open."""
 
-    __slots__ = ("exchange", "flight", "fresh_until", "habit", "is_plain", "look_at", "renew_at", "run", "since")
+    __slots__ = (
+        *("exchange", "flight", "fresh_until", "habit", "is_new", "is_plain", "look_at", "renew_at", "run"),
+        "since",
+    )
 
     def __init__(self, run: Run, flight: Flight, exchange: KeptExchange, habit: Habit | None) -> None:
         self.run = run
@@ -50,11 +54,21 @@ class Connection:
         """Until when none of these two is due."""
         self.is_plain = False
         """Whether the last probe had an ordinary answer, after which the next may begin without a look at the rest."""
+        self.is_new = False
+        """Whether it has come in the place of another, and its first probe is under way."""
 
     def lasts(self, renew_at: float, look_at: float | None) -> None:
         """Set `renew_at` and `look_at`."""
         self.renew_at, self.look_at = renew_at, look_at
         self.fresh_until = renew_at if look_at is None or renew_at < look_at else look_at
+
+    def begins(self, keeping: Keeping, now: float, share: float = 1.0) -> None:
+        """Note that the connection is new.
+
+        share: for what share of the usual time it is used.
+        """
+        look_at = None if keeping.look_s is None else now + keeping.look_s * share
+        self.lasts(now + keeping.reconnect_s * share, look_at)
 
     @property
     def is_idle(self) -> bool:
@@ -134,17 +148,26 @@ class Kept:
             if refused is not None:
                 return refused
             connection = self._begin(Connection(run, flight, exchange, self._habits.get(run)), keeping, now)
-        elif connection.habit is not None:
-            connection.habit.outlived(flight.started - connection.since)
+        else:
+            self._served(connection)
         connection.since, connection.is_plain = now, False
         return None
 
     def rested(self, flight: Flight, now: float) -> None:
         """Go on keeping the connection of a probe that had an ordinary answer."""
         connection = self._by_descriptor[flight.descriptor]
-        if connection.habit is not None:
-            connection.habit.outlived(flight.started - connection.since)
+        if connection.habit is not None or connection.is_new:
+            self._served(connection)
         connection.since, connection.is_plain = now, True
+
+    def _served(self, connection: Connection) -> None:
+        """Note that a probe has ended on a connection, which stays open."""
+        flight = connection.flight
+        if connection.is_new:
+            connection.is_new = False
+            _bound(flight)
+        elif connection.habit is not None:
+            connection.habit.outlived(flight.started - connection.since)
 
     def plain(self, run: Run, now: float) -> Connection | None:
         """Return the connection that the next probe of a target may use without a further look, as nearly always."""
@@ -153,6 +176,29 @@ class Kept:
             return None
         # With TLS, it may be time to verify the certificate again.
         return connection if connection.flight.securing is None or connection.exchange.is_ready else None
+
+    def renewable(self, run: Run, now: float) -> Connection | None:
+        """Return the connection that ends now and in whose place the next probe may have another, as most may.
+
+        None if the next probe needs another kind of beginning, or if the next connection may not be one to keep.
+        """
+        connection = self._by_run.get(run)
+        if connection is None or not connection.is_plain or now < connection.renew_at:
+            return None
+        keeping, limit_s = run.target.keeping, connection.exchange.limit_s
+        if keeping is None or not run.repeats or connection.habit is not None or connection.flight.securing is not None:
+            return None
+        return connection if limit_s is None or not is_short(limit_s, keeping.interval_s) else None
+
+    def renewed(self, connection: Connection, now: float) -> KeptExchange:
+        """Note that a connection has ended and that another has begun in its place. Return the conversation on it."""
+        connection.exchange.end()
+        target = connection.run.target
+        connection.exchange = exchange = cast("KeptExchange", target.begin())
+        connection.is_plain, connection.is_new = False, True
+        if target.keeping is not None:
+            connection.begins(target.keeping, now)
+        return exchange
 
     def remarked(self, outcome: Outcome, limit_s: float) -> Outcome:
         """Return the outcome of a probe whose connection could not be kept, with a remark that says why.
@@ -252,15 +298,13 @@ class Kept:
 
     def _begin(self, connection: Connection, keeping: Keeping, now: float) -> Connection:
         flight = connection.flight
-        flight.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(flight.timeout_s * 1000)))
+        _bound(flight)
         if not flight.received:
             # Nobody speaks, so nothing else would send the handshake's last packet soon (see `Sockets.connect`).
             Sockets.speak_last(flight.socket)
         share = 1.0 if connection.run in self._renewing else 1.0 - _SPREAD * self._random()
         self._renewing.discard(connection.run)
-        connection.lasts(
-            now + keeping.reconnect_s * share, None if keeping.look_s is None else now + keeping.look_s * share
-        )
+        connection.begins(keeping, now, share)
         flight.kept = connection.exchange
         self._by_run[connection.run] = self._by_descriptor[flight.descriptor] = connection
         return connection
@@ -301,3 +345,8 @@ class Kept:
     def _free(self, connection: Connection) -> None:
         self._free_socket(connection.flight.socket, connection.run.target)
         connection.exchange.end()
+
+
+def _bound(flight: Flight) -> None:
+    """Let the kernel give up a connection on which nothing is acknowledged for as long as a probe may take."""
+    flight.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(flight.timeout_s * 1000)))

@@ -84,6 +84,16 @@ class Sockets:
                 return unsure(Reason.LOCAL_LIMIT, f"no place in epoll: {error.strerror}")
         return opened
 
+    def connect_anew(self, opened: Socket, target: Target) -> bool:
+        """End the connection to a target that was kept, and begin another. Return False if none has begun."""
+        if target.apart:
+            return False
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
+        if _connect(opened.fileno(), _NOWHERE, _NOWHERE_BYTES) != 0:
+            return False
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)  # see `connect`
+        return opened.connect_ex(target.address) in BEGUN
+
     def reset(self, opened: Socket, target: Target) -> None:
         """End a connection at once, whatever is under way on it. The peer receives a reset."""
         if target.apart:
