@@ -14,6 +14,7 @@ from lvs_healthd.events.kinds import BrakeOff, BrakeOn, Event
 from lvs_healthd.ipvs.records import ServiceKey
 from lvs_healthd.reconcile.gate import Braked
 from lvs_healthd.reconcile.reconciler import Reconciler
+from lvs_healthd.runtime.moments import until_next_moment
 from lvs_healthd.runtime.threads import HungError, in_thread
 
 LOOK_S = 0.1
@@ -139,7 +140,7 @@ class BrakeRuns:
             elif self._answers:
                 self._answers = {}
                 self._diagnosis.forget()
-            await asyncio.sleep(DIAGNOSE_S)
+            await until_next_moment(DIAGNOSE_S)
 
 
 def _event(change: Change) -> BrakeOn | BrakeOff:

@@ -44,6 +44,7 @@ from lvs_healthd.probes.targets import targets
 from lvs_healthd.probing.descriptors import raise_descriptor_limit
 from lvs_healthd.runtime.exceptions import HealthdError
 from lvs_healthd.runtime.garbage import spare_long_lived
+from lvs_healthd.runtime.moments import until_next_moment
 from lvs_healthd.runtime.netns import Netns
 from lvs_healthd.runtime.threads import HungError, Threads, in_thread
 from lvs_healthd.state.file import Saved, read_state
@@ -336,7 +337,7 @@ async def _renew_control(parts: Parts, told: str) -> str:
 async def _look_for_stale(parts: Parts) -> None:
     """Tell of verdicts that have not been renewed for long, until cancelled."""
     while True:
-        await asyncio.sleep(stale.TURN_S)
+        await until_next_moment(stale.TURN_S)
         async for each in parts.decisions.stale.turn():
             parts.bus.emit(each)
 
@@ -344,14 +345,14 @@ async def _look_for_stale(parts: Parts) -> None:
 async def _look_after_slow_starts(parts: Parts) -> None:
     """Give servers that come back more and more of their weight, until cancelled."""
     while True:
-        await asyncio.sleep(slow_start.TURN_S)
+        await until_next_moment(slow_start.TURN_S)
         await parts.decisions.slow_starts.turn()
 
 
 async def _look_after_flapping(parts: Parts) -> None:
     """Let go servers that were held out because they flapped, until cancelled."""
     while True:
-        await asyncio.sleep(flapping.TURN_S)
+        await until_next_moment(flapping.TURN_S)
         await parts.decisions.flapping.turn()
 
 
@@ -374,4 +375,4 @@ async def _keep_house(parts: Parts) -> None:
             parts.notifier.watchdog()
         await parts.operators.turn()
         await parts.save(time.monotonic())
-        await asyncio.sleep(pause_s)
+        await until_next_moment(pause_s)

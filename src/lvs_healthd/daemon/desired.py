@@ -25,6 +25,7 @@ from lvs_healthd.events.kinds import (
     StoreRecovered,
 )
 from lvs_healthd.ipvs.records import ServiceKey
+from lvs_healthd.runtime.moments import next_moment
 from lvs_healthd.state.file import Ours, Saved, SharedService
 from lvs_healthd.state.stored import SavedStore, store_beside, write_store
 from lvs_healthd.store.errors import StoreError
@@ -315,8 +316,9 @@ class Desired:
                 self._woken.clear()
                 await self._follower.turn()
                 await self.turn()
+                is_busy = self._fleet.store or (self.file.is_unsaved and self.stored is not None)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(TURN_S if self._fleet.store or self.file.is_unsaved else None):
+                    async with asyncio.timeout_at(next_moment(TURN_S) if is_busy else None):
                         await self._woken.wait()
         finally:
             await self._follower.stop()

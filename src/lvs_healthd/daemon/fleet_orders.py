@@ -23,6 +23,7 @@ from lvs_healthd.daemon.own_file import OwnFile
 from lvs_healthd.daemon.store_asked import name_of
 from lvs_healthd.daemon.store_follower import StoreFollower
 from lvs_healthd.events.kinds import Event, OverrideError, OverrideLost, StateError, StoreFailed, StoreRecovered
+from lvs_healthd.runtime.moments import until_next_moment
 from lvs_healthd.runtime.printable import printable
 from lvs_healthd.runtime.threads import in_thread
 from lvs_healthd.state.fleet_orders import (
@@ -312,7 +313,7 @@ class FleetOrders:
         # Apart from the rest, because a disk may hang.
         while True:
             await self.file.save_if_due(self._kept)
-            await asyncio.sleep(TURN_S)
+            await until_next_moment(TURN_S)
 
     async def turn(self) -> None:
         """Put into force what etcd says."""

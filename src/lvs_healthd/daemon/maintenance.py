@@ -25,6 +25,7 @@ from lvs_healthd.events.kinds import (
     MaintenanceUnused,
 )
 from lvs_healthd.plan.precedence import State
+from lvs_healthd.runtime.moments import until_next_moment
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.threads import HungError, LoneCall
 from lvs_healthd.state.file import SavedDrain
@@ -293,4 +294,4 @@ def _nobody(file: MaintenanceFile) -> str:
 async def _again_and_again(turn: Callable[[], Awaitable[None]]) -> None:
     while True:
         await turn()
-        await asyncio.sleep(TURN_S)
+        await until_next_moment(TURN_S)

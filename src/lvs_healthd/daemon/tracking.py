@@ -4,7 +4,6 @@ keepalived takes a file that is missing, empty or garbage for 0, that is healthy
 is never removed, and is made again when somebody has removed or changed it. It stays as it is when the daemon ends.
 """
 
-import asyncio
 import fnmatch
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from lvs_healthd.plan.policy import Rule
 from lvs_healthd.plan.records import service_key
 from lvs_healthd.reconcile.reconciler import Reconciler
 from lvs_healthd.runtime.exceptions import HostError
+from lvs_healthd.runtime.moments import until_next_moment
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.threads import LoneCall
 from lvs_healthd.state.safe_file import read_regular, replace_file
@@ -111,7 +111,7 @@ class TrackRuns:
         """Keep the file true until cancelled."""
         while True:
             await self.turn()
-            await asyncio.sleep(TURN_S)
+            await until_next_moment(TURN_S)
 
     async def turn(self) -> None:
         """Look at the tracked services and at the file once. `run` repeats this."""

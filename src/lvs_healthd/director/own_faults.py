@@ -14,6 +14,7 @@ from lvs_healthd.director import links
 from lvs_healthd.director.links import Links
 from lvs_healthd.director.overflows import EVERY_S, Overflows
 from lvs_healthd.events.kinds import Event, NetworkImpaired, NetworkRecovered, NetworkUnwatched
+from lvs_healthd.runtime.moments import until_next_moment
 from lvs_healthd.runtime.pace import paced
 from lvs_healthd.runtime.threads import HungError, in_thread
 
@@ -171,7 +172,7 @@ class OwnFaults:
         while True:
             self._overflows.turn()
             self._tell((*self._overflows.ongoing(), *self._links_ongoing()))
-            await asyncio.sleep(EVERY_S)
+            await until_next_moment(EVERY_S)
 
     def _links_ongoing(self) -> list[str]:
         """Return the faults of interfaces that probes have met lately.

@@ -30,10 +30,11 @@ from lvs_healthd.reconcile.reports import TableObserver, TableReports
 from lvs_healthd.reconcile.todo import ToDo
 from lvs_healthd.reconcile.trouble import TableErrors
 from lvs_healthd.reconcile.writing import Attempt, Writing
+from lvs_healthd.runtime.moments import next_moment
 from lvs_healthd.runtime.pace import paced
 
 HEARTBEAT_S = 1.0
-"""The longest sleep between two turns, seconds, so that `progress` shows a watchdog that the loop is alive."""
+"""About the longest sleep between two turns, seconds, so that `progress` shows a watchdog that the loop is alive."""
 _ROUNDS = 3
 """The maximum number of attempts within one turn, when the table turns out to differ from what we knew. Services in
 doubt are read back before each attempt but the first."""
@@ -249,9 +250,9 @@ class Reconciler:
         """Keep the kernel's table as wanted until cancelled."""
         while True:
             await self.turn()
-            delay = min(max(self._next_due() - self._clock(), 0.0), HEARTBEAT_S)
+            due = asyncio.get_running_loop().time() + max(self._next_due() - self._clock(), 0.0)
             try:
-                async with asyncio.timeout(delay):
+                async with asyncio.timeout_at(min(due, next_moment(HEARTBEAT_S))):
                     await self._wake.wait()
             except TimeoutError:
                 pass
