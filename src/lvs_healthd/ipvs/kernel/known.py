@@ -15,6 +15,10 @@ from lvs_healthd.ipvs.kernel.genetlink import GENL_HEADER_BYTES, aligned
 from lvs_healthd.ipvs.kernel.statistics import COUNTED_CONNECTIONS, COUNTED_STATS, are_usual
 from lvs_healthd.ipvs.records import DestinationKey, DestinationRecord
 
+_FEW = 2
+"""So few destinations are decoded one by one, which takes less time than to recognise them. The mark services of path
+probes have one each."""
+
 _ATTRIBUTE_HEADER = struct.Struct("=HH")
 
 # The usual layout of a destination, in the parts in which a whole list is compared: the header of the destination, what
@@ -66,9 +70,9 @@ class Known:
 
     def decoded(self, payloads: Sequence[bytes], service_family: int) -> Found:
         """Decode some destinations of a service, as `codec.decode_counted_destination` does. Raises the same."""
-        identity, rows = usual_parts(payloads)
+        identity, rows = usual_parts(payloads) if len(payloads) > _FEW else _UNUSUAL
         which = service_family, identity
-        records = self._found.get(which) or self._before.get(which)
+        records = self._found.get(which) or self._before.get(which) if identity else None
         if records is not None:
             self._found[which] = records
             return Found(records, tuple(records), rows)
