@@ -60,7 +60,7 @@ real_server = {json.dumps([f"127.0.0.1:{port}" for port in self.ports])}
         return found
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 async def test_certificates_that_expire_together_remove_nothing_and_are_told(tmp_path: Path, workers: int) -> None:
     site = Site(tmp_path, 2, workers)
     async with (
