@@ -16,7 +16,7 @@ from lvs_healthd.config.check_model import HttpsCheck, Tls
 from lvs_healthd.config.errors import ConfigError
 from lvs_healthd.config.schema import TLS_FIELDS
 from lvs_healthd.probes.http import http_exchanges
-from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, up
+from lvs_healthd.probes.outcome import Outcome, OutcomeKind, Reason, down, up
 from lvs_healthd.probes.targets import read_certificates, targets
 from lvs_healthd.probes.tls import TlsExchanges
 from lvs_healthd.probes.tls_trust import VERIFY_FLAGS, Trust, trust
@@ -284,3 +284,14 @@ async def test_ca_that_went_bad_is_named_and_the_one_read_before_goes_on(
         read_certificates(services)
     assert trust(check).context is again
     assert len(ready) == 1
+
+
+def test_target_whose_failures_have_ever_new_words_does_not_fill_the_memory() -> None:
+    check = HttpsCheck(name="https", address="127.0.0.1", port=1, host="test", tls=Tls(verify=False))
+    rules = TlsExchanges(check, http_exchanges(check))
+    for number in range(1000):
+        outcome = down(Reason.BAD_STATUS, f"status 503, number {number}")
+        told = rules.with_end(outcome, 4e9)
+        assert (told.detail, told.certificate_end) == (outcome.detail, 4e9)
+        assert rules.with_end(outcome, 4e9) is told
+    assert len(rules._with_end) <= 64

@@ -29,8 +29,9 @@ from lvs_healthd.probes.tls_words import ends_soon, failure, not_selected, refus
 
 _READ_SIZE = 65536
 
-_MOST_OUTCOMES = 16384
-"""How many outcomes are remembered, each with the end of a certificate. All are forgotten when there are more."""
+_MOST_OUTCOMES = 64
+"""How many outcomes of one target are remembered, each with the end of a certificate. All are forgotten when there are
+more: a target that makes up new ones must not fill the memory."""
 
 _DATES = {9: Reason.NOT_YET_VALID, 10: Reason.EXPIRED}
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
